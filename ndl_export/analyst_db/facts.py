@@ -1,10 +1,11 @@
 """Schemas `releases` and `latest`: the published tables, those of all versions stacked and those of the newest; and
-`official`: the Department for Education's own percentages, to compare ours with."""
+`official`: official statistics to hold ours against."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, replace
+from dataclasses import astuple
+from itertools import chain
 
 import duckdb
 
@@ -12,14 +13,13 @@ from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import gld_by_group_query
 from ndl_export.analyst_db.ddl import create_table, create_view, fill_table
 from ndl_export.analyst_db.published import Release
-from ndl_export.documents.reconciliation import official_figures
 from ndl_export.facts import missing
+from ndl_export.facts.official import official_figures, official_reviews
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
 from ndl_export.tables.schema import BREAK_COLUMN, WITH_INTERVAL, ColumnRole, column_name, columns
 from privacy.doors.sql import quoted
-from sources.reference.places import COUNTRY
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
@@ -64,13 +64,10 @@ def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> No
         _add_latest(connection, table.name, str(newest), f"{_about(table)}. {shown}", described)
     _add_current(connection)
     _add_by_group(connection, str(newest), shown)
-    fill_table(connection, "official.gld", _official(found))
-
-
-def _official(found: list[Release]) -> Iterator[tuple[object, ...]]:
-    for cohort in sorted({cohort for release in found for cohort in release.cohorts}):
-        for figure in official_figures(cohort):
-            yield astuple(replace(figure, area_name=figure.area_name or COUNTRY[1]))
+    cohorts = sorted({cohort for release in found for cohort in release.cohorts})
+    for name, of_cohort in (("gld", official_figures), ("asq3", official_reviews)):
+        figures = chain.from_iterable(of_cohort(cohort) for cohort in cohorts)
+        fill_table(connection, f"official.{name}", map(astuple, figures))
 
 
 def _facts(number: int, release: Release) -> tuple[object, ...]:

@@ -1,10 +1,12 @@
--- The macros of the analyst database, for DuckDB 1.2 and later: it is the reader's version that parses them. Above each:
--- what it answers, how its figures are made, and a call that runs as it stands. `help.py` puts them into the database.
+-- The macros of the analyst database, for DuckDB 1.2 and later: it is the reader's version that parses them. Above
+-- each: what it answers, how its figures are made, and a call that runs as it stands. `help.py` puts them into the
+-- database.
 --
--- Two questions have two intervals. "What was it for these children?" is uncertain by the noise alone: rates have that
--- interval, as in the tables. "Would it be so for children like these?" is uncertain by chance as well: differences,
--- changes, ranks and the funnel answer that one, because nobody acts on a difference that chance would make.
--- 1.959964 and 3.090232 are the normal quantiles of intervals of 95% and of 99.8%.
+-- Two questions have two intervals. "What was it for these children?" is uncertain by the noise alone (of linked
+-- children by missed links too): rates and what lacks to a target have that interval, as in the tables. "Would it be so
+-- for children like these?" is uncertain by chance as well: differences, changes, ranks, the funnel and is_certain
+-- answer that one, because nobody acts on a difference that chance would make. Across a break in the series neither is
+-- answered. 1.959964 and 3.090232 are the normal quantiles of intervals of 95% and of 99.8%.
 
 -- A name without letter case and punctuation.
 --
@@ -112,7 +114,8 @@ CREATE MACRO normal_cdf(z) AS (
 
 -- Share of children at a good level of development in an area, by the groups of a characteristic, with its interval.
 --
--- The published figure and its 95% interval, which covers the noise added for privacy alone.
+-- The published figure and its 95% interval: what it was for these children. It covers the noise added for privacy and,
+-- for groups that come from linked records, missed links; not chance. To compare groups ask gld_difference.
 --
 --     FROM gld_rate('Leeds', 'FSM eligibility')
 CREATE MACRO gld_rate(area, characteristic, cohort := NULL) AS TABLE
@@ -136,12 +139,14 @@ ORDER BY f.position;
 
 -- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
 --
--- lower_ci, upper_ci and is_certain are for children like these: noise and chance. these_children_lower_ci and _upper_ci
--- are for the children of the cohorts themselves: noise alone. Of the noise: where gld_differences has the pair, its
--- exact interval; two councils, MOVER with the bound on the correlation of their noise in releases.release; two cohorts,
--- independent noise; any other pair (two groups of one area without a published comparison, an area and one that it is
--- part of), the sum of both sides, which holds whatever the correlation. Of chance: two groups of children who are not
--- the same are independent; children who stand in both of a group or council and of what it is part of are counted so.
+-- lower_ci, upper_ci and is_certain are for children like these: noise and chance. these_children_lower_ci and
+-- _upper_ci are for the children of the cohorts themselves: noise alone. Where a break in the series lies between two
+-- cohorts, is_certain is empty: what was recorded is not the same. Of the noise: where gld_differences has the pair,
+-- its exact interval; two councils, MOVER with the bound on the correlation of their noise in releases.release; two
+-- cohorts, independent noise; any other pair (two groups of one area without a published comparison, an area and one
+-- that it is part of), the sum of both sides, which holds whatever the correlation. Of chance: two groups of children
+-- who are not the same are independent; children who stand in both of a group or council and of what it is part of are
+-- counted so.
 --
 --     FROM gld_difference('Leeds', 'Not eligible for free school meals', 'Leeds', 'Eligible for free school meals')
 CREATE MACRO gld_difference(area, child_group, less_area, less_group, cohort := NULL, less_cohort := NULL) AS TABLE
@@ -161,7 +166,8 @@ pair AS (
            two.gld_children_percent_upper_ci AS u2,
            chance_variance(p1, one.children_count_estimate) AS v1,
            chance_variance(p2, two.children_count_estimate) AS v2,
-           -- Those of the smaller are among those of the larger: their covariance is the smaller's variance by its share.
+           -- Those of the smaller are among those of the larger: their covariance is the smaller's variance by its
+           -- share.
            CASE WHEN k.c1 = k.c2 AND ((k.a1 = k.a2 AND 'Total' IN (one.characteristic, two.characteristic))
                                       OR (k.g1 = k.g2 AND (one.is_all_together OR two.is_all_together)))
                 THEN least(one.children_count_estimate, two.children_count_estimate)
@@ -171,7 +177,11 @@ pair AS (
            CASE WHEN k.c1 <> k.c2 THEN 0
                 WHEN k.a1 <> k.a2 AND one.geographic_level = 'Local authority'
                      AND two.geographic_level = 'Local authority' THEN r.council_noise_correlation
-                ELSE 1 END AS correlation
+                ELSE 1 END AS correlation,
+           EXISTS (SELECT 1 FROM figures AS b
+                   WHERE b.series_break = 'b' AND ((b.area_code = k.a1 AND b.group_key = k.g1)
+                                                   OR (b.area_code = k.a2 AND b.group_key = k.g2))
+                     AND b.time_period > least(k.c1, k.c2) AND b.time_period <= greatest(k.c1, k.c2)) AS is_broken
     FROM asked AS k
     JOIN figures AS one ON one.area_code = k.a1 AND one.group_key = k.g1 AND one.time_period = k.c1
     JOIN figures AS two ON two.area_code = k.a2 AND two.group_key = k.g2 AND two.time_period = k.c2
@@ -203,6 +213,7 @@ answer AS (
            coalesce(q.high, least(p.p1 - p.p2 + combined_arm(p.u1 - p.p1, p.p2 - p.l2, p.correlation), 100)) AS high,
            CASE WHEN q.low IS NOT NULL THEN 'exact: gld_differences'
                 WHEN p.p1 IS NULL OR p.p2 IS NULL THEN 'no figure: one of the two is withheld or not available'
+                WHEN p.is_broken THEN 'not to be compared: a break in the series lies between'
                 WHEN p.correlation = 0 THEN 'other children, other noise: independent'
                 WHEN p.correlation = 1 THEN 'widest: whatever the correlation of their noise'
                 ELSE concat('two councils: noise correlated by at most ', p.correlation) END AS basis
@@ -213,16 +224,16 @@ both_questions AS (
     FROM answer)
 SELECT name AS area_name, grp AS child_group, period AS time_period, less_name AS less_area_name,
        less_grp AS less_child_group, less_period AS less_time_period, points, round(lower_end, 2) AS lower_ci,
-       round(upper_end, 2) AS upper_ci, lower_end > 0 OR upper_end < 0 AS is_certain,
+       round(upper_end, 2) AS upper_ci, CASE WHEN NOT is_broken THEN lower_end > 0 OR upper_end < 0 END AS is_certain,
        round(low, 2) AS these_children_lower_ci, round(high, 2) AS these_children_upper_ci, basis
 FROM both_questions;
 
 -- Councils against all of them together, with the control limits of a funnel plot at 95% and 99.8%.
 --
--- Limits are those that a council's rate would keep within if it differed from the rate of all together by chance and
--- noise alone: binomial variance of its number of children (as in the funnel plots of OHID; Spiegelhalter 2005) plus
--- the variance of the noise. No allowance is made for overdispersion: where most of z lies outside -2 to 2, judge by
--- the spread of z.
+-- Would it be so for children like these? Limits are those that a council's rate would keep within if it differed from
+-- the rate of all together by chance and noise alone: binomial variance of its number of children (as in the funnel
+-- plots of OHID; Spiegelhalter 2005) plus the variance of the noise. No allowance is made for overdispersion: where
+-- most of z lies outside -2 to 2, judge by the spread of z.
 --
 --     FROM gld_funnel('Total')
 CREATE MACRO gld_funnel(child_group, cohort := NULL) AS TABLE
@@ -255,9 +266,10 @@ FROM limits ORDER BY children DESC;
 -- Councils in order of their rate (1 is the highest), with the ranks that cannot be ruled out, and the chance of being
 -- the highest or the lowest.
 --
--- Noise and chance: where children like these would place a council. best_rank and worst_rank count the councils that
--- are surely ahead or behind, pair by pair at 95%. chance_highest and chance_lowest come from normal errors, taken as
--- independent from council to council, by numerical integration. Councils without a figure are left out.
+-- Noise and chance: where children like these would place a council. Only lower_ci and upper_ci are for these children:
+-- noise alone. best_rank and worst_rank count the councils that are surely ahead or behind, pair by pair at 95%.
+-- chance_highest and chance_lowest come from normal errors, taken as independent from council to council, by numerical
+-- integration. Councils without a figure are left out.
 --
 --     FROM gld_rank('Eligible for free school meals')
 CREATE MACRO gld_rank(child_group, cohort := NULL) AS TABLE
@@ -303,11 +315,11 @@ ORDER BY c.p DESC, c.area_name;
 -- A figure over cohorts and releases, with the change since the cohort before.
 --
 -- One row for each release that is not withdrawn; is_current marks the one that stands for its cohort, and the change
--- is between those. Where series_break is b, figures are not comparable with the cohort before: the methodology says
--- why. lower_ci and upper_ci are of the noise: what the figure was for that cohort. Cohorts are other children with
--- noise of their own, so the interval of a change takes in the noise of both and the chance of both, and is_certain
--- says that the change is more than these would make. An earlier and a later release of one cohort are about the same
--- children.
+-- is between those. Where series_break is b, figures are not comparable with the cohort before, and is_certain is
+-- empty: the methodology says why. lower_ci and upper_ci are of the noise: what the figure was for that cohort. Cohorts
+-- are other children with noise of their own, so the interval of a change takes in the noise of both and the chance of
+-- both, and is_certain says that the change is more than these would make. An earlier and a later release of one cohort
+-- are about the same children.
 --
 --     FROM gld_over_time('Liverpool City Region', 'Total')
 CREATE MACRO gld_over_time(area, child_group) AS TABLE
@@ -334,17 +346,18 @@ SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_grou
        s.gld_children_percent AS gld_percent, round(s.gld_children_percent_lower_ci, 1) AS lower_ci,
        round(s.gld_children_percent_upper_ci, 1) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
        round(s.change, 1) AS change_points, round(s.change_low, 2) AS change_lower_ci,
-       round(s.change_high, 2) AS change_upper_ci, s.change_low > 0 OR s.change_high < 0 AS is_certain
+       round(s.change_high, 2) AS change_upper_ci,
+       CASE WHEN s.series_break <> 'b' THEN s.change_low > 0 OR s.change_high < 0 END AS is_certain
 FROM changes AS s
 ORDER BY s.time_period, s.release_position;
 
 -- How far each area is from a target for its children, what that is in children, and how sure it is.
 --
 -- Targets are those of dimension.target: the national ambition of 75% by 2028 for every area, and local ones for their
--- own. points_to_go and children_to_go are what the cohort's own children lack (negative where the target is passed),
--- with the interval of the noise; children count as many as are in the cohort. chance_met is the chance that these
--- children meet it, given the noise; the verdict says so where it is above 97.5% or below 2.5%. points_a_year is the
--- rise that it takes each year until then.
+-- own. What was it for these children: points_to_go and children_to_go are what the cohort's own children lack
+-- (negative where the target is passed), with the interval of the noise; children count as many as are in the cohort.
+-- chance_met is the chance that these children meet it, given the noise; the verdict says so where it is above 97.5% or
+-- below 2.5%. points_a_year is the rise that it takes each year until then.
 --
 --     FROM gld_to_target('Total')
 CREATE MACRO gld_to_target(child_group, cohort := NULL) AS TABLE

@@ -317,7 +317,8 @@ CREATE TABLE dimension.name (
 );
 
 -- Percentages at a good level of development that the Department for Education has published of the cohorts in this
--- database: exact counts of all children assessed, without noise. For England and for councils
+-- database, by academic year as ours: exact counts of all children assessed, without noise. For England and for
+-- councils, by as many characteristics as are held. Ours cover the children in the extracts
 CREATE TABLE official.gld (
     -- Academic year of the assessment; see dimension.cohort
     time_period VARCHAR,
@@ -335,7 +336,37 @@ CREATE TABLE official.gld (
     sex VARCHAR,
     -- Percentage of children with a good level of development
     gld_children_percent DOUBLE NOT NULL,
+    -- Who published it, and where
+    source VARCHAR NOT NULL,
     PRIMARY KEY (time_period, area_code, breakdown_topic, breakdown, sex)
+);
+
+-- Percentages on the two-year review that the Office for Health Improvement and Disparities (OHID) has published, exact
+-- counts without noise, by the financial year in which children turned 2½ and not by cohort: eleven in twelve are of
+-- the cohort in time_period. Not defined as ours: ours count every child reviewed, also those without a score; theirs
+-- those with a score of the domain, so theirs are higher. Councils' own shares at or above the expected level are not
+-- held here: Fingertips has them (C08a, indicator 93436)
+CREATE TABLE official.asq3 (
+    -- The cohort that most of the children belong to; see dimension.cohort
+    time_period VARCHAR,
+    -- Financial year, April to March, in which the children turned 2½: 202223
+    financial_year VARCHAR NOT NULL,
+    -- Kind of area; councils by residence
+    geographic_level VARCHAR NOT NULL,
+    -- Official code of the area; see dimension.area
+    area_code VARCHAR,
+    -- Name of the area
+    area_name VARCHAR NOT NULL,
+    -- Reviews that used ASQ-3, as a percentage of the reviews done (coverage); or children at or above the expected
+    -- level, as a percentage of the reviews with a score (C08a where all five domains, C08b to C08f)
+    measure VARCHAR,
+    -- The domain, or all five together; an empty text where the measure has none. See dimension.asq3_domain
+    asq3_domain VARCHAR,
+    -- The percentage
+    percent DOUBLE NOT NULL,
+    -- Who published it, and where
+    source VARCHAR NOT NULL,
+    PRIMARY KEY (time_period, area_code, measure, asq3_domain)
 );
 
 -- Where to begin, in ten steps

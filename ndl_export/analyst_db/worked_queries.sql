@@ -5,8 +5,9 @@
 --
 -- What share of children reached a good level of development in each council, and how sure is it?
 --
--- Councils whose intervals overlap may still differ: ask gld_difference, or the query after the next. A flag of u is a
--- wide interval; a figure that is too uncertain is withheld.
+-- Intervals say what it was for these children: noise alone. Compare councils by the queries on differences, ranks and
+-- the funnel, which count chance too, and not by whether intervals overlap. A flag of u is a wide interval; a figure that
+-- is too uncertain is withheld.
 SELECT area_name, gld_children_percent AS percent, round(gld_children_percent_lower_ci, 1) AS lower_ci,
        round(gld_children_percent_upper_ci, 1) AS upper_ci, gld_children_percent_flag AS flag
 FROM latest.gld_headline
@@ -18,8 +19,9 @@ ORDER BY gld_children_percent DESC;
 --
 -- How many more children would have to reach a good level of development for 75%, in each area, and how sure is that?
 --
--- Points and children that the cohort lacks; a negative number is above the target. Where the verdict is that it cannot
--- be told, the noise is larger than the distance. A local target stands in a line of its own.
+-- Points and children that these children lacked, with the interval of the noise; a negative number is above the
+-- target. Where the verdict is that it cannot be told, the noise is larger than the distance. A local target stands in
+-- a line of its own.
 SELECT area_name, target, target_percent, gld_percent, points_to_go, children_to_go, children_lower_ci,
        children_upper_ci, verdict, points_a_year
 FROM gld_to_target('Total');
@@ -28,22 +30,38 @@ FROM gld_to_target('Total');
 --
 -- How far are children eligible for free school meals behind the others, by council?
 --
--- Points that eligible children are behind. The interval is that of the gap itself; do not work it out from the
--- intervals of its two rates, which share noise.
-SELECT area_name, gld_difference_points AS points, round(gld_difference_points_lower_ci, 1) AS lower_ci,
-       round(gld_difference_points_upper_ci, 1) AS upper_ci, gld_difference_points_flag AS flag
-FROM latest.gld_differences
-WHERE time_period = latest_cohort()
-  AND geographic_level = 'Local authority' AND comparison = 'Not eligible less eligible'
-ORDER BY gld_difference_points DESC;
+-- Points that eligible children are behind. lower_ci, upper_ci and is_certain are for children like these: noise and
+-- chance. these_children_lower_ci and these_children_upper_ci are those of the gap as it was: noise alone. Do not work
+-- either out from the intervals of the two rates, which share noise.
+WITH chances AS (
+    SELECT area_name, sum(chance_variance(gld_children_percent, children_count_estimate)) AS chance
+    FROM latest.gld_headline
+    WHERE time_period = latest_cohort() AND geographic_level = 'Local authority' AND sex = 'Total'
+      AND breakdown_topic = 'Free school meal eligibility'
+      AND breakdown IN ('Eligible for free school meals', 'Not eligible for free school meals')
+    GROUP BY area_name
+), gap AS (
+    SELECT area_name, gld_difference_points AS points, gld_difference_points_lower_ci AS low,
+           gld_difference_points_upper_ci AS high, gld_difference_points_flag AS flag,
+           points - arm_with_chance(points - low, chance) AS lower_end,
+           points + arm_with_chance(high - points, chance) AS upper_end
+    FROM latest.gld_differences JOIN chances USING (area_name)
+    WHERE time_period = latest_cohort()
+      AND geographic_level = 'Local authority' AND comparison = 'Not eligible less eligible'
+)
+SELECT area_name, points, round(lower_end, 1) AS lower_ci, round(upper_end, 1) AS upper_ci,
+       lower_end > 0 OR upper_end < 0 AS is_certain, round(low, 1) AS these_children_lower_ci,
+       round(high, 1) AS these_children_upper_ci, flag
+FROM gap
+ORDER BY points DESC;
 
 -- # Widest free school meal gap, with certainty
 --
 -- Which councils' gaps are surely wider or narrower than others'?
 --
 -- A council is surely among the widest where surely_narrower_than is 0 and surely_wider_than is most of the others, by
--- more than noise and chance explain. Councils with nothing in either column cannot be told apart; lower_ci and upper_ci
--- are of the noise alone. Councils whose gap is withheld are left out.
+-- more than noise and chance explain. Councils with nothing in either column cannot be told apart; lower_ci and
+-- upper_ci are of the noise alone. Councils whose gap is withheld are left out.
 WITH chances AS (
     SELECT area_name, sum(chance_variance(gld_children_percent, children_count_estimate)) AS chance
     FROM latest.gld_headline
@@ -113,25 +131,28 @@ FROM gld_difference('Leeds', 'Total', 'Liverpool', 'Total');
 --
 -- Which council is highest and which lowest, and how likely is each to be so?
 --
--- Any rank from best_rank to worst_rank is possible for children like these. A council is the lowest for certain only
--- where chance_lowest is near 1; otherwise say which share the place.
+-- Any rank from best_rank to worst_rank is possible for children like these: noise and chance. lower_ci and upper_ci
+-- are of the noise. A council is the lowest for certain only where chance_lowest is near 1; otherwise say which share
+-- the place.
 FROM gld_rank('Total');
 
 -- # Funnel of councils
 --
 -- Which councils differ from all together by more than chance and noise would make them?
 --
--- Outside the 99.8% limits: look into it. Between 95% and 99.8%: one council in twenty would lie there by chance. The
--- limits count the chance of small numbers and the noise; they know nothing of who lives there.
+-- For children like these: outside the 99.8% limits, look into it. Between 95% and 99.8%: one council in twenty would
+-- lie there by chance. The limits count the chance of small numbers and the noise; they know nothing of who lives
+-- there.
 FROM gld_funnel('Total');
 
 -- # All councils against England
 --
 -- How do the councils together compare with the official figure for England?
 --
--- England's figure is exact, ours has noise. lower_ci and upper_ci are of the noise; is_certain says that England lies
--- further from our figure than noise and the chance of our number of children explain. These councils are not a sample
--- of England. Nothing stands in england where nothing is published yet.
+-- England's figure is exact, ours has noise. lower_ci and upper_ci say what it was for these children: noise;
+-- is_certain says that England lies further from our figure than noise and the chance of our number of children
+-- explain: it would for children like these. These councils are not a sample of England. Nothing stands in england
+-- where nothing is published yet.
 SELECT ours.time_period, ours.breakdown_topic, ours.breakdown, ours.gld_children_percent AS ours,
        round(ours.gld_children_percent_lower_ci, 1) AS lower_ci,
        round(ours.gld_children_percent_upper_ci, 1) AS upper_ci,
@@ -151,12 +172,73 @@ WHERE ours.is_all_together AND ours.sex = 'Total'
   AND (official.gld_children_percent IS NOT NULL OR ours.breakdown = 'Total')
 ORDER BY ours.breakdown_topic, ours.breakdown;
 
+-- # By characteristic, beside official figures
+--
+-- How do groups of children do in each council, beside England's official figure and the council's own?
+--
+-- official is the Department for Education's figure of the same children: it should lie within lower_ci to upper_ci,
+-- which are of the noise, in 95 of 100 rows, and tells of the extracts where it does not. is_ahead_of_england and
+-- is_behind_england are for children like these: by more than noise and chance explain. Official figures count every
+-- child assessed in the academic year; of some characteristics there are none by council. source says whose they are.
+WITH ours AS (
+    SELECT time_period, area_code, area_name, breakdown_topic::VARCHAR AS breakdown_topic,
+           breakdown::VARCHAR AS breakdown, gld_children_percent AS percent, gld_children_percent_lower_ci AS low,
+           gld_children_percent_upper_ci AS high,
+           chance_variance(gld_children_percent, children_count_estimate) AS chance
+    FROM latest.gld_headline WHERE geographic_level = 'Local authority' AND sex = 'Total'
+)
+SELECT ours.time_period, ours.area_name, ours.breakdown_topic, ours.breakdown, ours.percent,
+       round(ours.low, 1) AS lower_ci, round(ours.high, 1) AS upper_ci, round(own.gld_children_percent, 1) AS official,
+       round(england.gld_children_percent, 1) AS england,
+       ours.percent - england.gld_children_percent > arm_with_chance(ours.percent - ours.low, ours.chance)
+           AS is_ahead_of_england,
+       england.gld_children_percent - ours.percent > arm_with_chance(ours.high - ours.percent, ours.chance)
+           AS is_behind_england,
+       coalesce(own.source, england.source) AS source
+FROM ours
+JOIN official.gld AS england
+  ON england.geographic_level = 'National' AND england.sex = 'Total' AND england.time_period = ours.time_period
+ AND england.breakdown_topic = ours.breakdown_topic AND england.breakdown = ours.breakdown
+LEFT JOIN official.gld AS own
+  ON own.area_code = ours.area_code AND own.sex = 'Total' AND own.time_period = ours.time_period
+ AND own.breakdown_topic = ours.breakdown_topic AND own.breakdown = ours.breakdown
+ORDER BY ours.time_period, ours.breakdown_topic, ours.breakdown, ours.area_name;
+
+-- # The two-year review, beside official figures
+--
+-- How many children were at or above the cut-off at the two-year review, beside England's official figure, and in how
+-- many reviews was ASQ-3 used?
+--
+-- The two are defined otherwise, so nothing here says ahead or behind: ours counts every child reviewed, also without a
+-- score, and the children of a cohort; the official figure those with a score, and the children who turned 2½ in a
+-- financial year, eleven in twelve of them of our cohort. Where few reviews used ASQ-3, ours is low for want of scores,
+-- and the official one is about fewer children. lower_ci and upper_ci say what it was for these children: noise. A
+-- council's own official figure is in Fingertips (C08a, indicator 93436).
+SELECT ours.time_period, ours.area_name, ours.asq3_domain, ours.at_or_above_children_percent AS percent,
+       round(ours.at_or_above_children_percent_lower_ci, 1) AS lower_ci,
+       round(ours.at_or_above_children_percent_upper_ci, 1) AS upper_ci, expected.percent AS england_expected_level,
+       used.percent AS reviews_that_used_asq3, england.percent AS england_reviews_that_used_asq3,
+       england.financial_year
+FROM latest.asq3_outcomes AS ours
+LEFT JOIN official.asq3 AS england
+       ON england.geographic_level = 'National' AND england.measure = 'Reviews that used ASQ-3'
+      AND england.time_period = ours.time_period
+LEFT JOIN official.asq3 AS expected
+       ON expected.geographic_level = 'National' AND expected.measure = 'Children at or above the expected level'
+      AND expected.time_period = ours.time_period AND expected.asq3_domain = ours.asq3_domain::VARCHAR
+LEFT JOIN official.asq3 AS used
+       ON used.area_code = ours.area_code AND used.measure = 'Reviews that used ASQ-3'
+      AND used.time_period = ours.time_period
+WHERE ours.breakdown = 'Total'
+ORDER BY ours.time_period, ours.is_all_together DESC, ours.area_name, ours.asq3_domain;
+
 -- # Small groups, as a model sees them
 --
 -- Which ethnic groups in which councils may be furthest behind? For a map or a ranking.
 --
 -- The model draws each group towards what its council and its group have in general, unless it differs by more than
--- noise explains. lower_ci and upper_ci are the model's own 95% interval.
+-- noise explains. lower_ci and upper_ci are the model's own 95% interval, for these children: a group that looks
+-- furthest behind may do so by chance.
 SELECT area_name, breakdown, round(gld_children_percent_model, 1) AS model_percent,
        round(gld_children_percent_model_lower_ci, 1) AS lower_ci,
        round(gld_children_percent_model_upper_ci, 1) AS upper_ci, gld_children_percent, gld_children_percent_flag
@@ -170,8 +252,8 @@ ORDER BY gld_children_percent_model;
 -- How many children had a concern raised by one service only, or were seen by neither, and how did they do?
 --
 -- The first two rows of an area are children whom both services saw, and of whom only one was concerned; the third
--- those whom neither saw, as a share of all children as well. Figures and intervals allow for missed links;
--- children_count_as_linked is the number before that.
+-- those whom neither saw, as a share of all children as well. Figures and intervals are for these children and allow
+-- for missed links; children_count_as_linked is the number before that. Between groups and areas ask gld_difference.
 SELECT area_name, seen_by, concern_by, children_count, round(children_count_lower_ci) AS children_lower_ci,
        round(children_count_upper_ci) AS children_upper_ci, children_count_as_linked, children_percent,
        round(children_percent_lower_ci, 2) AS share_lower_ci, round(children_percent_upper_ci, 2) AS share_upper_ci,
@@ -188,20 +270,35 @@ ORDER BY is_all_together DESC, area_name, seen_by, concern_by;
 --
 -- What became of children by the outcome of their review at 2 to 2.5 years?
 --
--- Children below the cut-off in more domains reach a good level less often. It is an association among linked
--- children, not an effect of the review; children without a linked review are a row of their own.
-SELECT asq3_outcome, children_count, gld_children_percent AS percent,
-       round(gld_children_percent_lower_ci, 1) AS lower_ci, round(gld_children_percent_upper_ci, 1) AS upper_ci
-FROM latest.readiness_pathway
-WHERE time_period = latest_cohort()
-  AND is_all_together AND fsm_eligibility = 'Total';
+-- lower_ci and upper_ci are for these children: noise and missed links. points_behind is how far a group is behind the
+-- children at or above the cut-off in all five domains; is_behind says that it would be so for children like these, by
+-- more than these and chance explain. It is an association among linked children, not an effect of the review; children
+-- without a linked review are a row of their own.
+WITH outcomes AS (
+    SELECT asq3_outcome, children_count, gld_children_percent AS percent, gld_children_percent_lower_ci AS low,
+           gld_children_percent_upper_ci AS high,
+           chance_variance(gld_children_percent, children_count_estimate) AS chance
+    FROM latest.readiness_pathway
+    WHERE time_period = latest_cohort()
+      AND is_all_together AND fsm_eligibility = 'Total'
+)
+SELECT one.asq3_outcome, one.children_count, one.percent, round(one.low, 1) AS lower_ci, round(one.high, 1) AS upper_ci,
+       CASE WHEN one.asq3_outcome NOT IN ('Total', best.asq3_outcome) THEN round(best.percent - one.percent, 1) END
+           AS points_behind,
+       CASE WHEN one.asq3_outcome NOT IN ('Total', best.asq3_outcome)
+            THEN best.percent - one.percent > arm_with_chance(
+                combined_arm(best.percent - best.low, one.high - one.percent, 1), best.chance + one.chance)
+            END AS is_behind
+FROM outcomes AS one, outcomes AS best
+WHERE best.asq3_outcome = 'All five domains at or above the cut-off'
+ORDER BY one.asq3_outcome;
 
 -- # Add up a group of councils
 --
 -- How many children reached a good level of development in councils of my choice? Add estimates, never counts.
 --
--- Estimates add up without bias, rounded counts do not. The sum has no interval here: the published one of a region or
--- devolved area is to be preferred where there is one.
+-- What it was for these children. Estimates add up without bias, rounded counts do not. The sum has no interval here,
+-- so compare it with nothing: the published one of a region or devolved area is to be preferred where there is one.
 SELECT round(sum(gld_children_count_estimate)) AS gld_children, round(sum(children_count_estimate)) AS children,
        round(100 * sum(gld_children_count_estimate) / sum(children_count_estimate), 1) AS gld_percent
 FROM latest.gld_headline
@@ -212,14 +309,26 @@ WHERE time_period = latest_cohort()
 --
 -- In which early learning goals are the fewest children at the expected level?
 --
--- The lowest share comes first. Differences of a point or two between goals may be noise: compare the intervals.
-SELECT early_learning_goal, expected_children_percent AS percent,
-       round(expected_children_percent_lower_ci, 1) AS lower_ci,
-       round(expected_children_percent_upper_ci, 1) AS upper_ci
-FROM latest.early_learning_goals
-WHERE time_period = latest_cohort()
-  AND is_all_together AND breakdown = 'Total'
-ORDER BY expected_children_percent;
+-- The lowest share comes first. lower_ci and upper_ci are for these children: noise. could_be_lowest says which goals
+-- could be the lowest for children like these: no other is lower by more than noise and chance explain. Goals are of
+-- the same children, who do alike in them, so that chance is rather overstated.
+WITH goals AS (
+    SELECT early_learning_goal, expected_children_percent AS percent, expected_children_percent_lower_ci AS low,
+           expected_children_percent_upper_ci AS high,
+           chance_variance(expected_children_percent, everyone.children_count_estimate) AS chance
+    FROM latest.early_learning_goals AS goals JOIN latest.gld_headline AS everyone USING (time_period, area_code)
+    WHERE time_period = latest_cohort()
+      AND goals.is_all_together AND goals.breakdown = 'Total' AND expected_children_percent IS NOT NULL
+      AND everyone.breakdown = 'Total' AND everyone.sex = 'Total'
+)
+SELECT one.early_learning_goal, any_value(one.percent) AS percent, round(any_value(one.low), 1) AS lower_ci,
+       round(any_value(one.high), 1) AS upper_ci,
+       NOT bool_or(one.percent - other.percent > arm_with_chance(
+           combined_arm(one.percent - one.low, other.high - other.percent, 1), one.chance + other.chance))
+           AS could_be_lowest
+FROM goals AS one, goals AS other
+GROUP BY one.early_learning_goal
+ORDER BY percent;
 
 -- # How wide are the intervals?
 --
@@ -259,9 +368,14 @@ ORDER BY position;
 -- Are some groups of children linked to a review less often than others?
 --
 -- A group that is linked less often is under-represented in every figure about linked children: see the queries on
--- missed links.
+-- missed links. lower_ci and upper_ci are for these children; compare groups by like_these_lower_ci and
+-- like_these_upper_ci, which count chance too.
 SELECT breakdown_topic, breakdown, linked_children_percent AS percent,
        round(linked_children_percent_lower_ci, 1) AS lower_ci, round(linked_children_percent_upper_ci, 1) AS upper_ci,
+       round(percent - arm_with_chance(percent - linked_children_percent_lower_ci,
+                                       chance_variance(percent, children_count_estimate)), 1) AS like_these_lower_ci,
+       round(percent + arm_with_chance(linked_children_percent_upper_ci - percent,
+                                       chance_variance(percent, children_count_estimate)), 1) AS like_these_upper_ci,
        linked_children_percent_flag AS flag
 FROM latest.linkage_quality
 WHERE time_period = latest_cohort()
@@ -358,8 +472,8 @@ ORDER BY concern_by;
 --
 -- How often did parents have to tell their child's story again?
 --
--- Of those who answered the survey; it is no sample of all parents. Answers of one council add up to 100% within the
--- noise.
+-- Of those who answered the survey, with the interval of the noise; it is no sample of all parents. Answers of one
+-- council add up to 100% within the noise. Councils with few responses differ by chance as well.
 SELECT area_name, answer, response_percent AS percent, round(response_percent_lower_ci, 1) AS lower_ci,
        round(response_percent_upper_ci, 1) AS upper_ci, response_percent_flag AS flag
 FROM latest.parent_experience
@@ -371,8 +485,9 @@ ORDER BY is_all_together DESC, area_name, answer;
 --
 -- How did a figure change from release to release?
 --
--- One line for each release and cohort. A later release of the same cohort is about the same children with fresh
--- noise: a difference there is noise or a correction, never progress.
+-- One line for each release and cohort, with the interval of the noise. A later release of the same cohort is about the
+-- same children with fresh noise: a difference there is noise or a correction, never progress. Between cohorts ask the
+-- next query.
 SELECT release_version, time_period, area_name, gld_children_percent, gld_children_percent_lower_ci,
        gld_children_percent_upper_ci
 FROM releases.gld_headline
@@ -383,16 +498,18 @@ ORDER BY area_name, time_period, release_version;
 --
 -- How did an area's figure change from cohort to cohort?
 --
--- change_points compares the releases that stand, cohort by cohort, and is a change where its interval leaves out 0.
--- With one cohort there is nothing to compare yet.
+-- change_points compares the releases that stand, cohort by cohort. is_certain says that it would be a change for
+-- children like these: more than noise and chance explain. It is empty where a break lies between, and with one cohort
+-- alone.
 FROM gld_over_time('Liverpool City Region', 'Total');
 
 -- # This release and the one before
 --
 -- Which councils' figures for the same cohort moved from one release to the next by more than the noise of both?
 --
--- Both releases are about the same children, with noise of their own. More than noise means that the extracts were
--- corrected; changes.csv in the bundle has every such figure. Without an earlier release the columns are empty.
+-- Both releases are about the same children, with noise of their own, so chance has no part in it. More than noise
+-- means that the extracts were corrected; changes.csv in the bundle has every such figure. Without an earlier release
+-- the columns are empty.
 WITH figure AS (
     SELECT position, release_version, time_period, area_name, gld_children_percent AS p,
            gld_children_percent_lower_ci AS l, gld_children_percent_upper_ci AS u

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ndl_export.documents.reconciliation import official_figures
+from ndl_export.facts.official import official_figures
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted
 from ndl_export.site.words import (

@@ -8,6 +8,14 @@
   note); a score below the cut-off is "below", any other is "at or above".
 - `published_eyfsp_202425.csv`: figures of "Early years foundation stage profile results, 2024/25" (DfE) for England and
   the pilot councils; `how_read` says whether a figure was read or added up.
+- `published_gld.csv`: percentages at a good level of development of England and the pilot councils by free school
+  meals, ethnic group and SEN, 2021/22 to 2024/25 (DfE, Local Authority Interactive Tool); of 2021/22 also by sex, first
+  language, term of birth and any SEN ("Early years foundation stage profile results, 2021/22"). Academic years.
+- `published_asq3.csv`: the two-year review in official statistics (OHID), by financial year: the share of reviews that
+  used ASQ-3, for England and the pilot councils, 2019/20 to 2023/24 (as the Local Authority Interactive Tool holds it,
+  which calls a financial year by the year it ends in); and the share of England's children at or above the expected
+  level, 2021/22, 2022/23 (published on 7 November 2023) and 2024/25 (4 November 2025). Councils' shares are not held:
+  Fingertips has them, indicators C08a (all five domains, 93436) to C08f.
 - `gld_targets.csv`: targets for a good level of development, national and local, each with its source; a local one has
   the code of its area.
 - `published_expected_level.csv`: shares of children at the expected level, by area of learning, for England and the
@@ -20,6 +28,8 @@ All under the Open Government Licence v3.0, except the ASQ-3 cut-offs, which are
 
 import csv
 from pathlib import Path
+
+FOLDER = Path(__file__).parent
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

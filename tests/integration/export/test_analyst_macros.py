@@ -229,6 +229,29 @@ def test_two_cohorts_are_independent(reader: duckdb.DuckDBPyConnection) -> None:
         assert found["lower_ci"] < found[THESE[0]]
 
 
+def test_across_a_break_no_change_is_certain(two_cohorts: Path, tmp_path: Path) -> None:
+    """A change of forty points is certain, until the row is flagged as a break."""
+    copy = tmp_path / "copy.duckdb"
+    copy.write_bytes((two_cohorts / DATABASE_FILE).read_bytes())
+    change = "FROM gld_difference('Leeds', 'Total', 'Leeds', 'Total', cohort := '202425', less_cohort := '202324')"
+    of_leeds = "WHERE la_name = 'Leeds' AND breakdown = 'Total' AND sex = 'Total'"
+    with duckdb.connect(str(copy)) as con:
+        for cohort, percent in (("202324", 30), ("202425", 70)):
+            con.execute(
+                f"""UPDATE releases.gld_headline SET gld_children_percent = {percent}, series_break = '',
+                gld_children_percent_lower_ci = {percent - 1}, gld_children_percent_upper_ci = {percent + 1}
+                {of_leeds} AND time_period = '{cohort}'"""
+            )
+        [found], series = answer(con, change), answer(con, "FROM gld_over_time('Leeds', 'Total')")
+        assert (found["is_certain"], series[-1]["is_certain"]) == (True, True)
+        con.execute(f"UPDATE releases.gld_headline SET series_break = 'b' {of_leeds} AND time_period = '202425'")
+        [found], series = answer(con, change), answer(con, "FROM gld_over_time('Leeds', 'Total')")
+        assert (found["is_certain"], series[-1]["is_certain"]) == (None, None)
+        assert found["basis"] == "not to be compared: a break in the series lies between"
+        [same] = answer(con, "FROM gld_difference('Leeds', 'Total', 'Wirral', 'Total')")
+        assert same["is_certain"] is not None
+
+
 def test_of_intervals_with_chance_95_in_100_hold_what_children_like_these_would_give() -> None:
     """Two councils of 900 and 2,500 children, whose rates do not differ though the children drawn do; noise of .8."""
     rng, draws, (n, m), noise = np.random.default_rng(1), 20_000, (900, 2500), 0.8

@@ -11,7 +11,7 @@ import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
-from ndl_export.documents.reconciliation import official_figures
+from ndl_export.facts.official import official_figures, official_reviews
 
 
 def run(directory: Path, title: str) -> list[dict[str, Any]]:
@@ -125,6 +125,77 @@ def test_all_councils_against_england(two_releases: Path, tables: dict[str, pa.T
         arm = percent - low if percent > official[key] else high - percent
         assert row["england"] == pytest.approx(official[key], abs=0.051)
         assert row["is_certain"] == (abs(percent - official[key]) > (arm**2 + 1.959964**2 * binomial(ours[key])) ** 0.5)
+
+
+def test_every_group_stands_beside_englands_figure_and_the_councils_own(
+    two_releases: Path, tables: dict[str, pa.Table]
+) -> None:
+    figures = {(f.area_name, f.breakdown_topic, f.breakdown): f for f in official_figures("202425") if f.sex == "Total"}
+    ours = {
+        (row["la_name"], row["breakdown_topic"], row["breakdown"]): row
+        for row in tables["gld_headline"].to_pylist()
+        if row["geographic_level"] == "Local authority" and row["sex"] == "Total"
+    }
+    found = run(two_releases, "By characteristic, beside official figures")
+    assert {row["breakdown_topic"] for row in found} >= {
+        "Free school meal eligibility",
+        "SEN provision",
+        "Ethnic group",
+    }
+    assert all(row["source"].startswith("DfE, ") for row in found)
+    told = 0
+    for row in found:
+        key = (row["area_name"], row["breakdown_topic"], row["breakdown"])
+        own, england = figures.get(key), figures["England", *key[1:]].percent
+        assert row["official"] == (own and round(own.percent, 1))
+        percent, low, high = (ours[key][f"gld_children_percent{end}"] for end in ("", "_lower_ci", "_upper_ci"))
+        if percent is not None:
+            ahead, behind = (
+                sign * (percent - england) > (arm**2 + 1.959964**2 * binomial(ours[key])) ** 0.5
+                for sign, arm in ((1, percent - low), (-1, high - percent))
+            )
+            assert (row["is_ahead_of_england"], row["is_behind_england"]) == (ahead, behind)
+            told += own is not None
+    assert told > 20
+
+
+def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Path) -> None:
+    """Children of 2024/25 turned 2½ in 2022/23."""
+    found = {
+        (row["area_name"], row["asq3_domain"]): row
+        for row in run(two_releases, "The two-year review, beside official figures")
+    }
+    assert {row["financial_year"] for row in found.values()} == {"202223"}
+    assert {row["england_reviews_that_used_asq3"] for row in found.values()} == {92.5}
+    leeds, together = found["Leeds", "All five domains"], found["Pilot councils", "Communication"]
+    assert (leeds["england_expected_level"], leeds["reviews_that_used_asq3"]) == (79.2, 79.9)
+    assert (together["england_expected_level"], together["reviews_that_used_asq3"]) == (85.3, None)
+    assert not any("is_" in column for column in leeds)
+    assert len({figure.measure for figure in official_reviews("202425")}) == 2
+
+
+def test_goals_that_could_be_the_lowest(two_releases: Path, tables: dict[str, pa.Table]) -> None:
+    name = "expected_children_percent"
+    goals = [
+        row
+        for row in tables["early_learning_goals"].to_pylist()
+        if row["geographic_level"] == "Pilot councils" and row["breakdown"] == "Total" and row[name] is not None
+    ]
+    [everyone] = (
+        row["children_count_estimate"]
+        for row in tables["gld_headline"].to_pylist()
+        if row["geographic_level"] == "Pilot councils" and row["breakdown"] == row["sex"] == "Total"
+    )
+    found = {row["early_learning_goal"]: row["could_be_lowest"] for row in run(two_releases, "Weakest goals")}
+    assert set(found) == {row["early_learning_goal"] for row in goals}
+    for one in goals:
+        surely_above = False
+        for other in goals:
+            noise = one[name] - one[f"{name}_lower_ci"] + other[f"{name}_upper_ci"] - other[name]
+            chance = sum(row[name] * (100 - row[name]) / everyone for row in (one, other))
+            surely_above |= one[name] - other[name] > (noise**2 + 1.959964**2 * chance) ** 0.5
+        assert found[one["early_learning_goal"]] == (not surely_above)
+    assert any(found.values())
 
 
 def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(

@@ -1,0 +1,134 @@
+"""Official figures to hold ours against: of the Department for Education at a good level of development, and of the
+Office for Health Improvement and Disparities (OHID) on the two-year review.
+
+All are exact counts without noise. How each differs from ours is said where it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ndl_export.tables import ALL
+from ndl_export.tables.geography import LOCAL_AUTHORITY, NATIONAL
+from sources.reference import FOLDER, rows_of
+from sources.reference.cohorts import Cohort
+from sources.reference.places import COUNTRY
+
+_PROFILE = "DfE, Early years foundation stage profile results"
+_LAIT = "DfE, Local Authority Interactive Tool"
+_YEARS_FROM_REVIEW = 2
+"""From the financial year in which children turn 2½ to the academic year of their EYFS Profile."""
+
+
+@dataclass(frozen=True)
+class OfficialFigure:
+    """One published percentage of children at a good level of development, in the academic year of the cohort."""
+
+    cohort: str
+    geographic_level: str
+    area_code: str
+    area_name: str
+    breakdown_topic: str
+    breakdown: str
+    sex: str
+    percent: float
+    source: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it is of, which no two of them share."""
+        return (self.cohort, self.geographic_level, self.area_code, self.breakdown_topic, self.breakdown, self.sex)
+
+    @property
+    def is_total(self) -> bool:
+        """Whether it is of all children of its area."""
+        return (self.breakdown_topic, self.breakdown, self.sex) == (ALL.label,) * 3
+
+
+@dataclass(frozen=True)
+class OfficialReview:
+    """One published percentage on the two-year review, of the children who turned 2½ in `financial_year`.
+
+    `cohort` is the one that eleven in twelve of them belong to: a financial year has those born from October to
+    September, a cohort those born from September to August. `domain` is empty where the measure has none.
+    """
+
+    cohort: str
+    financial_year: str
+    geographic_level: str
+    area_code: str
+    area_name: str
+    measure: str
+    domain: str
+    percent: float
+    source: str
+
+
+USED_ASQ3 = "Reviews that used ASQ-3"
+AT_EXPECTED = "Children at or above the expected level"
+"""The measures of `OfficialReview`: of all reviews, and of those with a score of the domain (OHID's C08a to C08f)."""
+
+
+def official_figures(cohort: str) -> list[OfficialFigure]:
+    """Published figures of the cohort, England first; none where nothing is published yet.
+
+    Of several sources the one with most decimals: the Profile's own file before the Local Authority Interactive Tool.
+    """
+    found: dict[tuple[str, ...], OfficialFigure] = {}
+    for figure in (*_of_the_profile(cohort), *_by_characteristic(cohort), *_of_all_children(cohort)):
+        found.setdefault(figure.key, figure)
+    return sorted(found.values(), key=lambda figure: (figure.geographic_level != NATIONAL, figure.area_name))
+
+
+def official_reviews(cohort: str) -> list[OfficialReview]:
+    """Published figures on the two-year review of the financial year in which the cohort's children turned 2½."""
+    first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
+    year = f"{first}{(first + 1) % 100:02d}"
+    return [
+        OfficialReview(
+            cohort,
+            year,
+            *_area(row),
+            row["measure"],
+            row["asq3_domain"],
+            float(row["percent"]),
+            row["source"],
+        )
+        for row in rows_of(FOLDER / "published_asq3.csv")
+        if row["financial_year"] == year
+    ]
+
+
+def _of_the_profile(cohort: str) -> Iterator[OfficialFigure]:
+    file = FOLDER / f"published_eyfsp_{cohort}.csv"
+    for row in rows_of(file) if file.is_file() else ():
+        if row["gld_children_percent"]:
+            source = f"{_PROFILE}, {Cohort(cohort).label}"
+            yield _figure(cohort, row, row["gld_children_percent"], source)
+
+
+def _by_characteristic(cohort: str) -> Iterator[OfficialFigure]:
+    for row in rows_of(FOLDER / "published_gld.csv"):
+        if row["cohort"] == cohort:
+            yield _figure(cohort, row, row["percent"], row["source"])
+
+
+def _of_all_children(cohort: str) -> Iterator[OfficialFigure]:
+    everyone = dict.fromkeys(("breakdown_topic", "breakdown", "sex"), ALL.label)
+    for row in rows_of(FOLDER / "published_expected_level.csv"):
+        if (row["cohort"], row["figure"]) == (cohort, "gld"):
+            yield _figure(cohort, row | everyone, row["percent"], _LAIT)
+
+
+def _figure(cohort: str, row: dict[str, str], percent: str, source: str) -> OfficialFigure:
+    of = (row["breakdown_topic"], row["breakdown"], row["sex"])
+    return OfficialFigure(cohort, *_area(row), *of, float(percent), source)
+
+
+def _area(row: dict[str, str]) -> tuple[str, str, str]:
+    """Level, code and name."""
+    code, name = COUNTRY
+    if row["new_la_code"] == code:
+        return NATIONAL, code, name
+    return LOCAL_AUTHORITY, row["new_la_code"], row["la_name"]
