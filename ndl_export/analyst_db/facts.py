@@ -65,9 +65,10 @@ def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> No
     _add_current(connection)
     _add_by_group(connection, str(newest), shown)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
-    for name, of_cohort in (("gld", official_figures), ("asq3", official_reviews)):
-        figures = chain.from_iterable(of_cohort(cohort) for cohort in cohorts)
-        fill_table(connection, f"official.{name}", map(astuple, figures))
+    figures = chain.from_iterable(official_figures(cohort) for cohort in cohorts)
+    reviews = chain.from_iterable(official_reviews(cohort) for cohort in cohorts)
+    fill_table(connection, "official.gld", (astuple(figure) for figure in figures))
+    fill_table(connection, "official.asq3", (astuple(review) for review in reviews))
 
 
 def _facts(number: int, release: Release) -> tuple[object, ...]:

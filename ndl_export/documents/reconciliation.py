@@ -49,7 +49,7 @@ def reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
     return stream.getvalue()
 
 
-def _compared(gld_headline: pa.Table, figures: list[OfficialFigure]) -> Iterator[tuple[str, ...]]:
+def _compared(gld_headline: pa.Table, figures: tuple[OfficialFigure, ...]) -> Iterator[tuple[str, ...]]:
     ours = {_key(row): row for row in gld_headline.to_pylist()} if figures else {}
     return (_line(figure, ours[figure.key]) for figure in figures if figure.key in ours)
 

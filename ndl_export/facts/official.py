@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, NATIONAL
@@ -70,7 +71,8 @@ AT_EXPECTED = "Children at or above the expected level"
 """The measures of `OfficialReview`: of all reviews, and of those with a score of the domain (OHID's C08a to C08f)."""
 
 
-def official_figures(cohort: str) -> list[OfficialFigure]:
+@cache
+def official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
     """Published figures of the cohort, England first; none where nothing is published yet.
 
     Of several sources the one with most decimals: the Profile's own file before the Local Authority Interactive Tool.
@@ -78,14 +80,15 @@ def official_figures(cohort: str) -> list[OfficialFigure]:
     found: dict[tuple[str, ...], OfficialFigure] = {}
     for figure in (*_of_the_profile(cohort), *_by_characteristic(cohort), *_of_all_children(cohort)):
         found.setdefault(figure.key, figure)
-    return sorted(found.values(), key=lambda figure: (figure.geographic_level != NATIONAL, figure.area_name))
+    return tuple(sorted(found.values(), key=lambda figure: (figure.geographic_level != NATIONAL, figure.area_name)))
 
 
-def official_reviews(cohort: str) -> list[OfficialReview]:
+@cache
+def official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
     """Published figures on the two-year review of the financial year in which the cohort's children turned 2½."""
     first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
     year = f"{first}{(first + 1) % 100:02d}"
-    return [
+    return tuple(
         OfficialReview(
             cohort,
             year,
@@ -97,7 +100,7 @@ def official_reviews(cohort: str) -> list[OfficialReview]:
         )
         for row in rows_of(FOLDER / "published_asq3.csv")
         if row["financial_year"] == year
-    ]
+    )
 
 
 def _of_the_profile(cohort: str) -> Iterator[OfficialFigure]:

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS
+from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
 from ndl_export.tables.rows import rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, column_name
 
-_SHOWN_TOPICS = (ALL.label, FSM.label)
+_SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (FSM, ETHNIC, SEN, TERM, ASQ3)))
 _MINUS = "\u2212"
 
 
@@ -24,8 +25,9 @@ _MINUS = "\u2212"
 class Figure:
     """A published figure with its interval and flag: nothing that the table does not hold.
 
-    `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval. A
-    figure that is not published for an area, since it could not be read there, is withheld without an interval.
+    `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval: what it
+    was for these children. A figure that is not published for an area, since it could not be read there, is withheld
+    without an interval. `number` is the estimate of how many a percentage is a share of, where chance is asked about.
     """
 
     measure: Measure
@@ -33,6 +35,7 @@ class Figure:
     lower: float | None
     upper: float | None
     flag: Flag | None
+    number: float | None = None
 
     @property
     def unpublished(self) -> bool:
@@ -82,8 +85,17 @@ class Figure:
         return "%" if self.measure.kind is MeasureKind.PERCENT else ""
 
     def _written(self, number: float) -> str:
-        written = f"{abs(number):,.{self.measure.decimals}f}"
-        return _MINUS + written if number < 0 and written.strip("0.,") else written
+        return _signed(number, self.measure.decimals)
+
+
+def points(number: float) -> str:
+    """Percentage points, without the word."""
+    return _signed(number, 1)
+
+
+def _signed(number: float, decimals: int) -> str:
+    written = f"{abs(number):,.{decimals}f}"
+    return _MINUS + written if number < 0 and written.strip("0.,") else written
 
 
 class Released:
@@ -100,6 +112,12 @@ class Released:
         value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
         flag = row[column_name(measure, ColumnRole.FLAG)]
         return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
+
+    def estimate(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> float:
+        """The unbiased estimate of a count; 0 where there is none."""
+        row = self._row(table, cohort, area, *levels)
+        found = row[column_name(measure, ColumnRole.ESTIMATE)] if row else None
+        return found or 0.0
 
     def broken(self, table: str, cohort: str, area: str, *levels: str) -> bool:
         """Whether the row is flagged as a break in the time series."""

@@ -70,6 +70,7 @@ class Page:
 
 PAGES = (
     Page("index", "How many children were ready for school", "Overview"),
+    Page("groups", "Groups of children", "Groups"),
     Page("goals", "The early learning goals", "Goals"),
     Page("pathway", "From the review at 2 to 2½ years to school", "Review to school"),
     Page("joined-dots", "The children no one joined up", "Joined up"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
+from itertools import compress, product
 
 import pyarrow as pa
 
@@ -81,16 +81,21 @@ class Shape:
 class Line:
     """A row of a panel: its label, the area it is about, and its figures in the order of the columns.
 
-    `compared` is the figure drawn, for all councils together, on the panel of another area; over time, England's of
-    the official statistics. `words` say the line where its area is chosen. `cohort` is given where lines are cohorts,
-    and `broken` where a break lies before it.
+    `compared` is the figure drawn, for all councils together, on the panel of another area; over time, and where
+    official ones stand beside, England's of the official statistics. `also` are figures that are not shown and
+    `official` the ones in the order of the panel's headings. `words` say the line where its area is chosen, `alike`
+    what it would be for children like these. `cohort` is given where lines are cohorts, and `broken` where a break
+    lies before it.
     """
 
     label: str
     area: Geography
     figures: tuple[Figure, ...]
     compared: Figure | None = None
+    also: tuple[Figure, ...] = ()
+    official: tuple[Figure | None, ...] = ()
     words: str = ""
+    alike: str = ""
     cohort: str = ""
     broken: bool = False
 
@@ -99,7 +104,9 @@ class Line:
 class Panel:
     """One drawing with its table and its words; `area` is None where each line is an area of its own.
 
-    `together` says that it is about all councils, `beside` names those whose figures lines are compared with.
+    `words` say what it was for these children, `alike` what it would be for children like these. `together` says that
+    it is about all councils, `beside` names those whose figures lines are compared with. `official` head the official
+    figures of the lines, and `remarks` say what official figures there are and how they are defined.
     """
 
     shape: Shape
@@ -111,6 +118,9 @@ class Panel:
     area_name: str = ""
     together: bool = True
     beside: str = ""
+    alike: tuple[str, ...] = ()
+    official: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def anchor(self) -> str:
@@ -146,7 +156,7 @@ class Panel:
     def notes(self) -> list[str]:
         """What a reader must know to see the chart for what it is."""
         narrow = any(mark.narrow for marks in self.marks for mark in marks)
-        return [note for note in (NARROW_NOTE if narrow else "", scale_note(self.scale)) if note]
+        return [note for note in (NARROW_NOTE if narrow else "", scale_note(self.scale), *self.remarks) if note]
 
     @property
     def has_breaks(self) -> bool:
@@ -187,15 +197,26 @@ Levels = tuple[str, ...]
 Sentences = tuple[str, ...]
 Words = Callable[[tuple[Line, ...]], Sentences]
 """What a panel says of its lines."""
+ENGLAND = "England, official statistics"
+
+
+def silent(_: tuple[Line, ...]) -> Sentences:
+    return ()
+
+
+def no_remarks(*_: object) -> Sentences:
+    return ()
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A figure: the measure of a table, and the levels of its filters."""
+    """A figure: the measure of a table, and the levels of its filters; `among` are the counts that add up to what a
+    percentage is a share of, where chance is asked about."""
 
     table: str
     measure: str
     levels: Levels
+    among: tuple[Wanted, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -211,7 +232,14 @@ class Release:
 
     def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
         measure = TABLES[wanted.table].measure(wanted.measure)
-        return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
+        found = self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
+        if not wanted.among:
+            return found
+        return replace(found, number=sum(self._estimate(each, cohort, area) for each in wanted.among))
+
+    def _estimate(self, wanted: Wanted, cohort: str, area: Geography) -> float:
+        measure = TABLES[wanted.table].measure(wanted.measure)
+        return self.released.estimate(measure, wanted.table, cohort, area.code, *wanted.levels)
 
     def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
         """Whether the row of the figure is flagged as a break."""
@@ -233,33 +261,51 @@ def release_of(
 
 @dataclass(frozen=True)
 class ByArea:
-    """A panel for each cohort, with a line for each area; it says the first, and then `more` of all of them."""
+    """A panel for each cohort, with a line for each area; it says the first, and what `alike` concludes from all; of a
+    line that is chosen it says the same, and what `alike_each` concludes from it and the first."""
 
     shape: Shape
     wanted: tuple[Wanted, ...]
     say: Callable[[Line], str]
-    more: Words
+    alike: Words
+    alike_each: Callable[[Line, Line], str]
+    also: tuple[Wanted, ...] = ()
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
         return tuple(self._panel(release, cohort) for cohort in release.cohorts)
 
     def _panel(self, release: Release, cohort: str) -> Panel:
         areas = release.of(self.shape.table, cohort)
-        lines = tuple(Line(areas.name(area), area, release.figures(self.wanted, cohort, area)) for area in areas.every)
-        said = tuple(replace(line, words=self.say(line)) for line in lines[1:])
-        words = (self.say(lines[0]), *self.more(lines))
-        return Panel(self.shape, cohort, (lines[0], *said), _scale(self.shape, lines), words)
+        lines = tuple(
+            Line(
+                areas.name(area),
+                area,
+                release.figures(self.wanted, cohort, area),
+                also=release.figures(self.also, cohort, area),
+            )
+            for area in areas.every
+        )
+        first, *others = lines
+        said = (replace(line, words=self.say(line), alike=self.alike_each(line, first)) for line in others)
+        scale = _scale(self.shape, lines)
+        return Panel(self.shape, cohort, (first, *said), scale, (self.say(first),), alike=self.alike(lines))
 
 
 @dataclass(frozen=True)
 class InEachArea:
     """A panel for each cohort and area, with a line for each label of `wanted`; of all councils alone where figures are
-    only `together`."""
+    only `together`. With `official`, a line has England's official figure and the area's own beside it, and not the one
+    of all councils together; `remarks` say what official figures there are of a cohort and area. `also` are figures of
+    the area that are not shown."""
 
     shape: Shape
     wanted: Mapping[str, tuple[Wanted, ...]]
     words: Words
+    alike: Words = silent
+    also: tuple[Wanted, ...] = ()
     together: bool = False
+    official: Callable[[str, Geography, Levels], tuple[Figure | None, ...]] | None = None
+    remarks: Callable[[str, Geography], Sentences] = no_remarks
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
         found: list[Panel] = []
@@ -271,19 +317,35 @@ class InEachArea:
 
     def _panel(self, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
         together = area == areas.together
-        lines = tuple(
-            Line(
-                label,
-                area,
-                release.figures(wanted, cohort, area),
-                None if together else _comparable(release.figure(wanted[0], cohort, areas.together)),
-            )
-            for label, wanted in self.wanted.items()
+        also = release.figures(self.also, cohort, area)
+        lines = tuple(replace(self._line(release, cohort, areas, area, label), also=also) for label in self.wanted)
+        beside = ENGLAND if self.official else areas.name(areas.together)
+        headings = (ENGLAND,) if together else (ENGLAND, f"{area.name}, official statistics")
+        shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
+        return Panel(
+            self.shape,
+            cohort,
+            tuple(replace(line, official=tuple(compress(line.official, shown))) for line in lines),
+            _scale(self.shape, lines),
+            self.words(lines) if self.together else available(lines, self.words),
+            area,
+            areas.name(area),
+            together,
+            beside if any(line.compared for line in lines) else "",
+            alike=self.alike(lines),
+            official=tuple(compress(headings, shown)),
+            remarks=self.remarks(cohort, area),
         )
-        beside = areas.name(areas.together) if any(line.compared for line in lines) else ""
-        words = self.words(lines) if self.together else available(lines, self.words)
-        scale = _scale(self.shape, lines)
-        return Panel(self.shape, cohort, lines, scale, words, area, areas.name(area), together, beside)
+
+    def _line(self, release: Release, cohort: str, areas: Areas, area: Geography, label: str) -> Line:
+        wanted = self.wanted[label]
+        figures = release.figures(wanted, cohort, area)
+        if self.official:
+            official = self.official(cohort, area, wanted[0].levels)
+            return Line(label, area, figures, official[0], official=official[: 1 if area == areas.together else None])
+        if area == areas.together:
+            return Line(label, area, figures)
+        return Line(label, area, figures, _comparable(release.figure(wanted[0], cohort, areas.together)))
 
 
 @dataclass(frozen=True)
@@ -298,6 +360,7 @@ class OverTime:
     wanted: tuple[Wanted, ...]
     official: Callable[[str], Figure | None]
     words: Words
+    alike: Words
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
         if len(release.cohorts) == 1:
@@ -314,7 +377,8 @@ class OverTime:
         drawn = [line.figures[column] for line in lines for column in self.shape.drawn]
         scale = fitted(drawn + [line.compared for line in lines if line.compared])
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
-        return Panel(self.shape, "", lines, scale, available(lines, self.words), area, name, together)
+        words = available(lines, self.words)
+        return Panel(self.shape, "", lines, scale, words, area, name, together, alike=self.alike(lines))
 
     def _line(self, release: Release, cohort: str, area: Geography) -> Line:
         known = area.code in {each.code for each in release.of(self.shape.table, cohort).every}

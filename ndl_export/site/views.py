@@ -5,15 +5,16 @@ What a chart is called and how it is drawn stands in `shapes.yaml`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ndl_export.facts.official import official_figures
+from ndl_export.site import alike
 from ndl_export.site.figures import Figure
-from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted
+from ndl_export.site.official import england, gld_remarks, of_group, review_remarks
+from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted, silent
 from ndl_export.site.words import (
     each_cohort,
     each_gap,
@@ -26,18 +27,40 @@ from ndl_export.site.words import (
     outset,
     rate,
 )
-from ndl_export.tables import ALL
-from ndl_export.tables.dimensions import FSM
-from ndl_export.tables.geography import NATIONAL
+from ndl_export.tables import ALL, Attribute
+from ndl_export.tables.dimensions import FSM, SEX
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import QUESTIONS
-from ndl_export.tables.pupil import ASQ3, BOTH, GLD_PERCENT, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
+from ndl_export.tables.pupil import (
+    ASQ3,
+    BOTH,
+    ETHNIC,
+    HV_ONLY,
+    NEITHER,
+    NONE,
+    SEN,
+    SETTING_ONLY,
+    TERM,
+    UNSEARCHABLE,
+)
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.goals import GOALS
 from sources.reference.survey import QUESTIONS as WORDINGS
 
 ELIGIBLE, NOT_ELIGIBLE, *_ = FSM.categories
 _TOTAL = ALL.label
+_EVERYONE = (_TOTAL, _TOTAL, _TOTAL)
+_GROUPS: dict[str, Levels] = {
+    "All children": _EVERYONE,
+    "Girls": (_TOTAL, _TOTAL, SEX.categories[0]),
+    "Boys": (_TOTAL, _TOTAL, SEX.categories[1]),
+    **{
+        group: (attribute.label, group, _TOTAL)
+        for attribute in (FSM, SEN, ETHNIC, TERM)
+        for group in attribute.categories[:-1]
+    },
+}
+"""Groups of children that the page shows in each area, but the unknown."""
 _SEEN = {
     BOTH: "Health visitor and nursery",
     HV_ONLY: "Health visitor only",
@@ -69,58 +92,98 @@ _STATED = yaml.safe_load((Path(__file__).parent / "shapes.yaml").read_text(encod
 _SHAPES = {name: _shape(name, stated) for name, stated in _STATED.items()}
 
 
-def _headline(*measures: str) -> tuple[Wanted, ...]:
-    """Figures of all children of an area."""
-    return tuple(Wanted("gld_headline", measure, (_TOTAL, _TOTAL, _TOTAL)) for measure in measures)
+def _children(levels: Levels) -> tuple[Wanted, ...]:
+    return (Wanted("gld_headline", "children_count", levels),)
 
 
-def _by_label(table: str, measures: Iterable[str], levels: Mapping[str, Levels]) -> dict[str, tuple[Wanted, ...]]:
-    """The measures at the levels of each label."""
-    return {label: tuple(Wanted(table, measure, of) for measure in measures) for label, of in levels.items()}
+def _gld(levels: Levels) -> Wanted:
+    return Wanted("gld_headline", "gld_children_percent", levels, _children(levels))
 
 
-def _england(cohort: str) -> Figure | None:
-    """England's percentage in the official statistics of the cohort, which is exact."""
-    exact = [each for each in official_figures(cohort) if each.geographic_level == NATIONAL and each.is_total]
-    return Figure(GLD_PERCENT, round(exact[0].percent, 1), None, None, None) if exact else None
+def _by_label(
+    table: str, percent: str, count: str, levels: Mapping[str, Levels], among: str = ""
+) -> dict[str, tuple[Wanted, ...]]:
+    """A percentage and a count at the levels of each label; the percentage is a share of the count `among`."""
+    return {
+        label: (
+            Wanted(table, percent, of, (Wanted(table, among, of),) if among else ()),
+            Wanted(table, count, of),
+        )
+        for label, of in levels.items()
+    }
+
+
+def _answers(question: Attribute) -> dict[str, tuple[Wanted, ...]]:
+    """Of each answer its share and number; the responses are those of all answers."""
+    of = {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in question.categories}
+    counts = {answer: Wanted("parent_experience", "response_count", levels) for answer, levels in of.items()}
+    everyone = tuple(counts.values())
+    return {
+        answer: (Wanted("parent_experience", "response_percent", of[answer], everyone), count)
+        for answer, count in counts.items()
+    }
 
 
 _GAP = (
-    Wanted("gld_headline", "gld_children_percent", (FSM.label, ELIGIBLE, _TOTAL)),
-    Wanted("gld_headline", "gld_children_percent", (FSM.label, NOT_ELIGIBLE, _TOTAL)),
+    *(_gld((FSM.label, group, _TOTAL)) for group in (ELIGIBLE, NOT_ELIGIBLE)),
     Wanted("gld_differences", "gld_difference_points", (FSM.label, "Not eligible less eligible")),
 )
+_FROM_ALL = Wanted(
+    "gld_differences", "gld_difference_points", (_TOTAL, "All children: area less all councils together")
+)
+_CHILDREN = Wanted("gld_headline", "children_count", _EVERYONE)
 _OVERVIEW = (
     ByArea(
         _SHAPES["gld-by-area"],
-        _headline("gld_children_percent", "elgs_expected_average", "children_count"),
+        (_gld(_EVERYONE), Wanted("gld_headline", "elgs_expected_average", _EVERYONE), _CHILDREN),
         rate,
-        lambda lines: extremes(lines[1:]),
+        alike.councils,
+        alike.council,
+        also=(_FROM_ALL,),
     ),
-    ByArea(_SHAPES["gap-by-area"], _GAP, gap, lambda _: ()),
-    OverTime(_SHAPES["gld-over-time"], _headline("gld_children_percent", "children_count"), _england, each_cohort),
-    OverTime(_SHAPES["gap-over-time"], _GAP, lambda _: None, each_gap),
+    ByArea(_SHAPES["gap-by-area"], _GAP, gap, alike.first_gap, alike.gap),
+    OverTime(_SHAPES["gld-over-time"], (_gld(_EVERYONE), _CHILDREN), england, each_cohort, alike.changes),
+    OverTime(_SHAPES["gap-over-time"], _GAP, lambda _: None, each_gap, alike.gap_changes),
+)
+_BY_GROUP = (
+    InEachArea(
+        _SHAPES["gld-by-group"],
+        {label: (_gld(levels), *_children(levels)) for label, levels in _GROUPS.items()},
+        outset,
+        alike.england,
+        official=of_group,
+        remarks=gld_remarks,
+    ),
 )
 _GOALS = (
     InEachArea(
         _SHAPES["goals"],
-        _by_label(
-            "early_learning_goals",
-            ("expected_children_percent", "expected_children_count"),
-            {goal: (goal, _TOTAL, _TOTAL) for goal in GOALS.values()},
-        ),
+        {
+            goal: (
+                Wanted("early_learning_goals", "expected_children_percent", (goal, _TOTAL, _TOTAL), (_CHILDREN,)),
+                Wanted("early_learning_goals", "expected_children_count", (goal, _TOTAL, _TOTAL)),
+            )
+            for goal in GOALS.values()
+        },
         extremes,
+        alike.lowest,
     ),
     InEachArea(
         _SHAPES["goals-by-meals"],
         {
             goal: tuple(
-                Wanted("early_learning_goals", "expected_children_percent", (goal, FSM.label, group))
+                Wanted(
+                    "early_learning_goals",
+                    "expected_children_percent",
+                    (goal, FSM.label, group),
+                    _children((FSM.label, group, _TOTAL)),
+                )
                 for group in (ELIGIBLE, NOT_ELIGIBLE)
             )
             for goal in GOALS.values()
         },
         of_both_groups,
+        alike.lowest,
         together=True,
     ),
 )
@@ -129,19 +192,32 @@ _PATHWAY = (
         _SHAPES["review"],
         _by_label(
             "asq3_outcomes",
-            ("at_or_above_children_percent", "reviewed_children_count"),
+            "at_or_above_children_percent",
+            "reviewed_children_count",
             {label: (label, _TOTAL, _TOTAL) for label in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())},
         ),
         outset,
+        silent,
+        remarks=review_remarks,
     ),
     InEachArea(
         _SHAPES["pathway"],
         _by_label(
             "readiness_pathway",
-            ("gld_children_percent", "children_count"),
+            "gld_children_percent",
+            "children_count",
             {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
+            among="children_count",
         ),
         lambda lines: outset(lines) + outset(lines[2:]),
+        alike.outcomes,
+        also=(
+            Wanted(
+                "gld_differences",
+                "gld_difference_points",
+                (ASQ3.label, "All five domains at or above less two or more below"),
+            ),
+        ),
     ),
 )
 _JOINED_DOTS = (
@@ -149,7 +225,8 @@ _JOINED_DOTS = (
         _SHAPES["seen-by"],
         _by_label(
             "joined_dots",
-            ("children_percent", "children_count"),
+            "children_percent",
+            "children_count",
             {label: (seen, _TOTAL) for seen, label in _SEEN.items()},
         ),
         no_record,
@@ -158,7 +235,8 @@ _JOINED_DOTS = (
         _SHAPES["concern"],
         _by_label(
             "joined_dots",
-            ("gld_children_percent", "children_count"),
+            "gld_children_percent",
+            "children_count",
             {label: group for group, label in _CONCERN.items()},
         ),
         one_service_alone,
@@ -174,17 +252,15 @@ _PARENTS = tuple(
             ("Share of responses", "Number of responses"),
             WORDINGS[question.name].wording,
         ),
-        _by_label(
-            "parent_experience",
-            ("response_percent", "response_count"),
-            {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in question.categories},
-        ),
+        _answers(question),
         most_given,
+        alike.most_often,
     )
     for question in QUESTIONS
 )
 VIEWS: Mapping[str, tuple[View, ...]] = {
     "index": _OVERVIEW,
+    "groups": _BY_GROUP,
     "goals": _GOALS,
     "pathway": _PATHWAY,
     "joined-dots": _JOINED_DOTS,
@@ -202,5 +278,5 @@ def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
 
 def headline(release: Release, cohort: str) -> Figure:
     """The percentage at a good level of development of all councils together."""
-    (wanted,) = _headline("gld_children_percent")
+    wanted = _gld(_EVERYONE)
     return release.figure(wanted, cohort, release.of(wanted.table, cohort).together)

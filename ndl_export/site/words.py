@@ -1,4 +1,5 @@
-"""What a panel says in words: a few of its figures, each with its interval."""
+"""What a panel says in words: a few of its figures, each with its interval. It is what it was for these children; what
+follows for children like these is said in `alike`."""
 
 from __future__ import annotations
 
@@ -26,11 +27,11 @@ def outset(lines: tuple[Line, ...]) -> Sentences:
 
 
 def extremes(lines: tuple[Line, ...]) -> Sentences:
-    """The lowest and the highest of the figures that can be used."""
-    usable = [line for line in lines if line.figures[0].reliable]
-    if len(usable) < _LINES_TO_COMPARE:
+    """The lowest and the highest of the figures that are shown."""
+    shown = [line for line in lines if line.figures[0].value is not None]
+    if len(shown) < _LINES_TO_COMPARE:
         return ()
-    lowest, highest = (choose(usable, key=_first_value) for choose in (min, max))
+    lowest, highest = (choose(shown, key=_first_value) for choose in (min, max))
     return (
         f"Lowest: {lowest.label}, {lowest.figures[0].words}.",
         f"Highest: {highest.label}, {highest.figures[0].words}.",
@@ -39,10 +40,10 @@ def extremes(lines: tuple[Line, ...]) -> Sentences:
 
 def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
     """The goal that the fewest eligible children reach, in both groups."""
-    usable = [line for line in lines if all(figure.reliable for figure in line.figures)]
-    if not usable:
+    shown = [line for line in lines if line.figures[0].value is not None]
+    if not shown:
         return ()
-    lowest = min(usable, key=_first_value)
+    lowest = min(shown, key=_first_value)
     return (
         f"Lowest for children eligible for free school meals: {lowest.label}, {lowest.figures[0].words}; for those not"
         f" eligible, {lowest.figures[1].words}.",
@@ -65,7 +66,7 @@ def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
 
 
 def each_cohort(lines: tuple[Line, ...]) -> Sentences:
-    """Every cohort, and where a break lies; two figures are never subtracted here."""
+    """Every cohort, and where a break lies."""
     return (*(rate(line) for line in lines), *_breaks(lines))
 
 

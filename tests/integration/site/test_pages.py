@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -16,12 +17,15 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.bundle.make import contents, write_bundle
+from ndl_export.facts.official import official_figures
 from ndl_export.site import SITE_FILES, site_files
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
@@ -29,10 +33,19 @@ from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.site.dom import has_class, parse, words
-from tests.support.site.expected import CONCERN, ROWS, SEEN, Published, places
+from tests.support.site.expected import (
+    CONCERN,
+    ELIGIBLE,
+    GROUPS,
+    NOT_ELIGIBLE,
+    ROWS,
+    SEEN,
+    Published,
+    places,
+)
 from tests.support.site.pages import LATER, Made
 
-PAGES = ("index", "goals", "pathway", "joined-dots", "parents", "about")
+PAGES = ("index", "groups", "goals", "pathway", "joined-dots", "parents", "about")
 VALIDATOR = shutil.which("html-validate")
 TOGETHER = "Pilot councils"
 Panel = tuple[str, str, str, Element]
@@ -61,6 +74,11 @@ def body_rows(panel: Element) -> list[Element]:
     return list(body)
 
 
+def own_cells(row: Element) -> list[str]:
+    """The cells of a row but those of official statistics."""
+    return [words(each) for each in row if not has_class(each, "official")]
+
+
 def test_the_folder_holds_the_same_files_whatever_the_release(made: Made) -> None:
     assert {path.name for path in made.site.iterdir()} == set(SITE_FILES)
     assert set(ROWS) == {name.removesuffix(".csv") for name in SITE_FILES if name.endswith(".csv")}
@@ -79,7 +97,7 @@ def test_every_figure_is_that_of_the_tables(made: Made) -> None:
         rows = body_rows(panel)
         assert len(rows) == ROWS[chart] or ROWS[chart] is None
         for row in rows:
-            label, *cells = (words(each) for each in row)
+            label, *cells = own_cells(row)
             expected = [published.cell(place, cohort, area or area_of(label)) for place in places(chart, label)]
             assert cells == expected, (chart, area, label)
             seen.add(chart)
@@ -92,7 +110,7 @@ def test_two_cohorts_have_panels_of_their_own(two_cohorts: Made) -> None:
     assert {cohort for _, cohort, *_ in found} == {COHORT, LATER, ""}
     for chart, cohort, area, panel in found:
         for row in body_rows(panel) if cohort else ():
-            label, *cells = (words(each) for each in row)
+            label, *cells = own_cells(row)
             assert cells == [published.cell(p, cohort, area or area_of(label)) for p in places(chart, label)]
 
 
@@ -190,6 +208,113 @@ def test_sentences_say_which_figure_is_which(whole: Made) -> None:
                 assert sentences[0] == f"{row or 'All councils together'}: {figures(row)[0]}."
 
 
+LIKE_THESE = re.compile(r"For (children|responses) like these, ")
+COMPARING = re.compile(r"\b(ahead of|behind|ahead|rose|fell|widened|narrowed|would be lowest|could be lowest)\b")
+
+
+def test_what_compares_answers_for_children_like_these(made: Made, two_cohorts: Made) -> None:
+    """Nothing else on a page says ahead, behind, rose or fell."""
+    told = 0
+    for page in (page for each in (made, two_cohorts) for page in map(each.page, PAGES[:-1])):
+        root = parse(page)
+        assert "Would it be so for children like these?" in words(root)
+        for paragraph in root.iter("p"):
+            if has_class(paragraph, "alike"):
+                assert LIKE_THESE.match(words(paragraph))
+                told += 1
+            elif not has_class(paragraph, "intro"):
+                assert not COMPARING.search(words(paragraph)), words(paragraph)
+    assert told > 10
+
+
+def test_what_is_concluded_is_what_the_macros_answer(whole: Made) -> None:
+    """Of councils, of the gap and of outcomes of the review."""
+    build_database(whole.site.parent.parent)
+    best, worst = "All five domains at or above the cut-off", "Two or more domains below the cut-off"
+    councils = {council.code: council.name for council in geographies(PILOT)[1:]}
+    compared = 0
+    with duckdb.connect(str(whole.site.parent.parent / DATABASE_FILE), read_only=True) as con:
+        for chart, _, area, panel in panels(whole):
+            said = {p.get("data-row", ""): words(p) for p in panel.iter("p") if has_class(p, "alike")}
+            asked = {
+                "gld-by-area": {code: (name, "Total", "All councils", "Total") for code, name in councils.items()},
+                "gap-by-area": {code: (name, NOT_ELIGIBLE, name, ELIGIBLE) for code, name in councils.items()},
+                "pathway": {"": (area, best, area, worst)},
+            }.get(chart, {})
+            for row, pair in asked.items():
+                [macro] = con.sql("FROM gld_difference(?, ?, ?, ?)", params=list(pair)).to_arrow_table().to_pylist()
+                if macro["lower_ci"] is None:
+                    assert row not in said
+                    continue
+                found = re.search(r"between (−?[\d.]+) and (−?[\d.]+) points", said[row])
+                ends = [number(end.replace("−", "-")) for end in found.groups()]
+                assert ends == pytest.approx([macro["lower_ci"], macro["upper_ci"]], abs=0.056)
+                is_told = not re.search("cannot be told|might be none", said[row])
+                assert is_told == macro["is_certain"]
+                compared += 1
+    assert compared > 20
+
+
+def test_a_change_counts_noise_and_chance_of_both_cohorts(two_cohorts: Made) -> None:
+    rows = Published(two_cohorts.tables).rows
+    told = 0
+    for chart, cohort, area, panel in panels(two_cohorts):
+        if chart != "gld-over-time" or cohort:
+            continue
+        said = [words(p) for p in panel.iter("p") if has_class(p, "alike")]
+        now, before = (
+            rows.get(("gld_headline", each, area, "Total", "Total", "Total"), {}) for each in (LATER, COHORT)
+        )
+        p, q = (row.get("gld_children_percent") for row in (now, before))
+        if p is None or q is None or area == TOGETHER:
+            assert not said
+            continue
+        chance = sum(
+            row["gld_children_percent"] * (100 - row["gld_children_percent"]) / row["children_count_estimate"]
+            for row in (now, before)
+        )
+        down = p - now["gld_children_percent_lower_ci"], before["gld_children_percent_upper_ci"] - q
+        lower = max(p - q - math.sqrt(down[0] ** 2 + down[1] ** 2 + 1.959964**2 * chance), -100)
+        assert f"2025/26 less 2024/25 would be between {f'{lower:.1f}'.replace('-', '−')} and " in said[0]
+        assert ("rose" in said[0]) == (lower > 0)
+        told += 1
+    assert told > 4
+
+
+def test_official_figures_stand_beside_their_groups(whole: Made) -> None:
+    """England's and the council's own, and nowhere a difference from the council's own."""
+    official = {(f.area_name, f.breakdown_topic, f.breakdown, f.sex): f for f in official_figures(COHORT)}
+    seen = set()
+    for chart, _, area, panel in panels(whole):
+        if chart != "gld-by-group":
+            continue
+        heads = [words(each).partition(", official")[0] for each in panel.iter("th") if has_class(each, "official")]
+        assert heads == ["England", *([area] if (area, "Total", "Total", "Total") in official else [])]
+        for row in body_rows(panel):
+            cells = [words(each) for each in row if has_class(each, "official")]
+            found = [official.get((name, *GROUPS[words(row[0])])) for name in heads]
+            assert cells == [f"{each.percent:.1f}%" if each else "–" for each in found]
+            seen.update(each.key for each in found if each)
+    assert len(seen) > 80
+    text = whole.page("groups")
+    assert "DfE, Early years foundation stage profile results, 2024/25" in text
+    assert "made up and the official statistics are not" not in text
+    made_up = site_files(replace(whole.facts, notice="Made up."), whole.tables)["groups.html"].decode()
+    assert "made up and the official statistics are not" in made_up
+
+
+def test_the_review_tells_official_figures_with_their_definition(whole: Made) -> None:
+    said = {
+        area: " ".join(words(p) for caption in panel.iter("figcaption") for p in caption.iter("p"))
+        for chart, _, area, panel in panels(whole)
+        if chart == "review"
+    }
+    assert "in the financial year 2022/23" in said["Leeds"]
+    assert "79.2% of England’s children with a score" in said["Leeds"]
+    assert "79.9% of reviews in Leeds used ASQ-3" in said["Leeds"]
+    assert all("do not compare the two as they stand" in each for each in said.values())
+
+
 def test_the_headline_is_that_of_all_councils_together(made: Made) -> None:
     headline = next(box for box in parse(made.page("index")).iter("div") if has_class(box, "headline"))
     expected = Published(made.tables).cell(places("gld-by-area", "")[0], COHORT, TOGETHER)
@@ -207,7 +332,7 @@ def test_the_headline_is_that_of_all_councils_together(made: Made) -> None:
 def test_marks_stand_where_their_figures_are(made: Made) -> None:
     drawn = 0
     for _chart, _, _, panel in panels(made):
-        cells = [words(cell) for cell in panel.iter("td")]
+        cells = [words(cell) for cell in panel.iter("td") if not has_class(cell, "official")]
         drawings = [each for each in panel.iter("svg") if has_class(each, "chart")]
         assert len(drawings) == (set(cells) != {"[x]"})
         if not drawings:

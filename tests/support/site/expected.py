@@ -31,8 +31,30 @@ CONCERN = {
     "Neither saw": ("Neither", "None"),
     "Record cannot be looked for": ("Record cannot be looked for", "None"),
 }
+GROUPS = {
+    "All children": (TOTAL, TOTAL, TOTAL),
+    "Girls": (TOTAL, TOTAL, "Female"),
+    "Boys": (TOTAL, TOTAL, "Male"),
+    **{group: (MEALS, group, TOTAL) for group in (ELIGIBLE, NOT_ELIGIBLE)},
+    **{
+        group: ("SEN provision", group, TOTAL)
+        for group in ("No SEN provision", "SEN support / SEN without an EHC plan", "Education, health and care plan")
+    },
+    **{
+        group: ("Ethnic group", group, TOTAL)
+        for group in (
+            "White",
+            "Mixed / Multiple ethnic groups",
+            "Asian / Asian British",
+            "Black / African / Caribbean / Black British",
+            "Other ethnic group",
+        )
+    },
+    **{f"{term}-born": ("Term of birth", f"{term}-born", TOTAL) for term in ("Autumn", "Spring", "Summer")},
+}
 ROWS = {
     **dict.fromkeys(("gld-by-area", "gap-by-area")),
+    "gld-by-group": len(GROUPS),
     **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 10},
     **{f"parents-{name.replace('_', '-')}": len(question.answers) + 1 for name, question in QUESTIONS.items()},
 }
@@ -54,6 +76,8 @@ def places(chart: str, row: str) -> list[Place]:
                 ("gld_headline", "gld_children_percent", (MEALS, NOT_ELIGIBLE, TOTAL)),
                 ("gld_differences", "gld_difference_points", (MEALS, "Not eligible less eligible")),
             ]
+        case "gld-by-group":
+            return [("gld_headline", measure, GROUPS[row]) for measure in ("gld_children_percent", "children_count")]
         case "goals":
             measures = ("expected_children_percent", "expected_children_count")
             return [("early_learning_goals", measure, (row, TOTAL, TOTAL)) for measure in measures]
