@@ -100,9 +100,11 @@ def _(cohort_choice, mo, rows):
                 Release {release["release_version"]}, children who ended Reception in {release["label"]},
                 {len(release["councils"])} councils. {f"Not sent: {absent}." if absent else ""}
 
-                Lines through the points are 95% intervals. They cover the noise that was added to protect children,
-                and nothing else. Hollow points are figures flagged as unreliable; figures that are withheld are named
-                below the chart.
+                Lines through the points are 95% intervals: what it was for these children. They cover the noise that
+                was added to protect children and, where records were linked, missed links. Whether it would be so for
+                children like these is another question, and chance counts as well: titles that compare answer that
+                one. Hollow points are figures flagged as unreliable; figures that are withheld are named below the
+                chart.
                 """
             ),
             cohort_choice,
@@ -254,11 +256,19 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
 def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture, plt, rows):
     gaps = rows(
         """
+        WITH chances AS (
+            SELECT area_code, sum(chance_variance(gld_children_percent, children_count_estimate)) AS chance
+            FROM releases.gld_headline JOIN releases.current USING (release_version, time_period)
+            WHERE time_period = ? AND sex = 'Total'
+              AND breakdown IN ('Eligible for free school meals', 'Not eligible for free school meals')
+            GROUP BY area_code)
         SELECT area_name, gld_difference_points AS percent, round(gld_difference_points_lower_ci, 1) AS lower_ci,
-               round(gld_difference_points_upper_ci, 1) AS upper_ci, gld_difference_points_flag::VARCHAR AS flag
+               round(gld_difference_points_upper_ci, 1) AS upper_ci, gld_difference_points_flag::VARCHAR AS flag, chance
         FROM releases.gld_differences JOIN releases.current USING (release_version, time_period)
+        JOIN chances USING (area_code)
         WHERE time_period = ? AND comparison = 'Not eligible less eligible' AND geographic_level = 'Local authority'
         ORDER BY gld_difference_points DESC NULLS LAST""",
+        cohort,
         cohort,
     )
     [all_gap] = rows(
@@ -282,17 +292,18 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture,
         row["area_name"]
         for row in known_gaps[1:]
         if rows(
-            "SELECT ? <= combined_arm(?, ?, ?) AS is_possible",
+            "SELECT ? <= arm_with_chance(combined_arm(?, ?, ?), ?) AS is_possible",
             widest["percent"] - row["percent"],
             widest["percent"] - widest["lower_ci"],
             row["upper_ci"] - row["percent"],
             rivals,
+            widest["chance"] + row["chance"],
         )[0]["is_possible"]
     ]
     gap_title = (
-        f"The gap may be widest in {widest['area_name']} or {listed(rivals)}: the noise does not tell"
+        f"The gap may be widest in {widest['area_name']} or {listed(rivals)}: it may be noise and chance"
         if 0 < len(rivals) < 4
-        else f"{len(rivals) + 1} councils may have the widest gap: the noise does not tell"
+        else f"{len(rivals) + 1} councils may have the widest gap: it may be noise and chance"
         if rivals
         else f"The gap is widest in {widest['area_name']}: {in_words(widest)} points"
     )
@@ -308,8 +319,9 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture,
             picture(gap_figure, gap_title, f"Gap by council, with intervals. {gap_title}."),
             mo.md(
                 f"Over all councils, eligible children are {in_words(all_gap)} points behind. Intervals are those of"
-                " the gaps themselves. The title compares the widest with every other, pair by pair; so does the"
-                " worked query on the widest gap, for all of them."
+                " the gaps as they were for these children. The title compares the widest with every other, pair by"
+                " pair, for children like these: noise and chance. So does the worked query on the widest gap, for all"
+                " of them."
                 + left_out([row["area_name"] for row in gaps if row["percent"] is None] + gap_hidden)
                 + (f" The {MOST} widest of {len(known_gaps)} are drawn." if len(known_gaps) > MOST else "")
             ),
@@ -333,16 +345,14 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
     )
     [step] = rows(
         """
-        SELECT gld_difference_points AS percent, gld_difference_points_lower_ci AS lower_ci,
-               gld_difference_points_upper_ci AS upper_ci
-        FROM releases.gld_differences JOIN releases.current USING (release_version, time_period)
-        JOIN dimension.comparison USING (comparison, breakdown_topic)
-        WHERE time_period = ? AND is_all_together AND first_group LIKE 'ASQ-3%'""",
+        SELECT points AS percent, lower_ci, upper_ci, coalesce(lower_ci > 0, false) AS is_ahead
+        FROM gld_difference('All councils', 'All five domains at or above the cut-off',
+                            'All councils', 'Two or more domains below the cut-off', cohort := ?)""",
         cohort,
     )
     review_title = (
         f"Children at or above every cut-off at two are {step['percent']:.0f} points ahead of those below two or more"
-        if step["percent"] is not None
+        if step["is_ahead"]
         else "The two-year review and a good level of development"
     )
     review_figure, review_axes = plt.subplots(figsize=(8.4, 3.4))
@@ -354,7 +364,7 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
             mo.md("## 3. What became of children by their two-year review?"),
             picture(review_figure, review_title, f"Rate by outcome of the review, with intervals. {review_title}."),
             mo.md(
-                (f"The difference is {in_words(step)} points. " if step["percent"] is not None else "")
+                (f"For children like these the difference is {in_words(step)} points. " if step["percent"] else "")
                 + "It is an association among children whose review could be linked, not an effect of the review."
                 + left_out(review_hidden)
             ),
@@ -429,7 +439,7 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
         """
         SELECT q.wording, p.answer::VARCHAR AS answer, p.response_percent AS percent,
                round(p.response_percent_lower_ci, 1) AS lower_ci, round(p.response_percent_upper_ci, 1) AS upper_ci,
-               p.response_percent_flag::VARCHAR AS flag
+               p.response_percent_flag::VARCHAR AS flag, sum(p.response_count_estimate) OVER () AS responses
         FROM releases.parent_experience AS p JOIN releases.current USING (release_version, time_period)
         JOIN dimension.question AS q ON q.question = p.question
         WHERE time_period = ? AND is_all_together AND q.code = 'repeat_story_count' AND breakdown = 'Total'
@@ -438,7 +448,20 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
     )
     shown_answers = [row for row in told if row["percent"] is not None]
     most = max(shown_answers, key=lambda row: row["percent"], default=None)
-    clear = most and all(row["upper_ci"] < most["lower_ci"] for row in shown_answers if row is not most)
+    clear = most and all(
+        rows(
+            # Shares of the same responses draw on each other: chance is that of both, and twice their product.
+            """
+            SELECT ? - ? > arm_with_chance(? + ?, chance_variance(?, responses) + chance_variance(?, responses)
+                                           + 2 * ? * ? / responses) AS is_ahead
+            FROM (SELECT greatest(?, 1) AS responses)""",
+            *(most["percent"], row["percent"], most["percent"] - most["lower_ci"], row["upper_ci"] - row["percent"]),
+            *(most["percent"], row["percent"]) * 2,
+            most["responses"],
+        )[0]["is_ahead"]
+        for row in shown_answers
+        if row is not most
+    )
     told_title = (
         f"{'The commonest answer is' if clear else 'No answer is surely the commonest; first is'}"
         f" “{most['answer'].lower()}”, {in_words(most)} per cent"

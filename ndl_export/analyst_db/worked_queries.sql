@@ -188,8 +188,8 @@ WITH ours AS (
     FROM latest.gld_headline WHERE geographic_level = 'Local authority' AND sex = 'Total'
 )
 SELECT ours.time_period, ours.area_name, ours.breakdown_topic, ours.breakdown, ours.percent,
-       round(ours.low, 1) AS lower_ci, round(ours.high, 1) AS upper_ci, round(own.gld_children_percent, 1) AS official,
-       round(england.gld_children_percent, 1) AS england,
+       round(ours.low, 1) AS lower_ci, round(ours.high, 1) AS upper_ci, round(own.gld_children_percent, 2) AS official,
+       round(england.gld_children_percent, 2) AS england,
        ours.percent - england.gld_children_percent > arm_with_chance(ours.percent - ours.low, ours.chance)
            AS is_ahead_of_england,
        england.gld_children_percent - ours.percent > arm_with_chance(ours.high - ours.percent, ours.chance)
@@ -328,7 +328,7 @@ SELECT one.early_learning_goal, any_value(one.percent) AS percent, round(any_val
            AS could_be_lowest
 FROM goals AS one, goals AS other
 GROUP BY one.early_learning_goal
-ORDER BY percent;
+ORDER BY percent, one.early_learning_goal;
 
 -- # How wide are the intervals?
 --

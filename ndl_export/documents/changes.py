@@ -2,8 +2,9 @@
 
 A cohort is compared with the newest older release that has it. Two releases draw their noise independently, so the
 change of a figure has an interval that follows from both: for percentages and averages that of Zou and Donner (2008),
-as in the methodology, for counts the sum of squares. A figure has moved where that 95% interval leaves out zero. Of
-figures that did not change, 5 in 100 are expected to be listed.
+as in the methodology, for counts the sum of squares. Both are about the same children, so chance has no part in it. A
+figure has moved where that 95% interval leaves out zero. Of figures that did not change, 5 in 100 are expected to be
+listed.
 """
 
 from __future__ import annotations

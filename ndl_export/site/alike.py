@@ -22,7 +22,7 @@ from ndl_export.tables.geography import LOCAL_AUTHORITY
 
 _LIKE_THESE = "For children like these"
 _MORE_THAN_CHANCE = "by more than noise and chance explain"
-_MOST_NAMED = 12
+_MOST_NAMED = 16
 """Areas, goals or answers that a sentence names; it counts more than these."""
 
 
@@ -107,9 +107,9 @@ def _apart(found: dict[str, Difference | None], kind: str, from_what: str) -> Se
     ahead = [label for label, each in judged.items() if each.is_above]
     behind = [label for label, each in judged.items() if each.is_below]
     if not ahead and not behind:
-        return (f"{_LIKE_THESE}, none of the {kind} is ahead of or behind {from_what} {_MORE_THAN_CHANCE}.",)
+        return (f"{_LIKE_THESE}, none of the {kind} would be ahead of or behind {from_what} {_MORE_THAN_CHANCE}.",)
     told = [
-        f"{where} {from_what}, {_MORE_THAN_CHANCE}: {_named(labels, kind)}."
+        f"these would be {where} {from_what}, {_MORE_THAN_CHANCE}: {_named(labels, kind)}."
         for where, labels in (("ahead of", ahead), ("behind", behind))
         if labels
     ]

@@ -320,7 +320,7 @@ class InEachArea:
         also = release.figures(self.also, cohort, area)
         lines = tuple(replace(self._line(release, cohort, areas, area, label), also=also) for label in self.wanted)
         beside = ENGLAND if self.official else areas.name(areas.together)
-        headings = (ENGLAND,) if together else (ENGLAND, f"{area.name}, official statistics")
+        headings = ("England, official",) if together else ("England, official", f"{area.name}, official")
         shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
         return Panel(
             self.shape,

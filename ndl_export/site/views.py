@@ -148,7 +148,7 @@ _OVERVIEW = (
 _BY_GROUP = (
     InEachArea(
         _SHAPES["gld-by-group"],
-        {label: (_gld(levels), *_children(levels)) for label, levels in _GROUPS.items()},
+        {label: (_gld(levels),) for label, levels in _GROUPS.items()},
         outset,
         alike.england,
         official=of_group,

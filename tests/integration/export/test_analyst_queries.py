@@ -147,7 +147,7 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
     for row in found:
         key = (row["area_name"], row["breakdown_topic"], row["breakdown"])
         own, england = figures.get(key), figures["England", *key[1:]].percent
-        assert row["official"] == (own and round(own.percent, 1))
+        assert row["official"] == (own and round(own.percent, 2))
         percent, low, high = (ours[key][f"gld_children_percent{end}"] for end in ("", "_lower_ci", "_upper_ci"))
         if percent is not None:
             ahead, behind = (

@@ -77,7 +77,7 @@ def places(chart: str, row: str) -> list[Place]:
                 ("gld_differences", "gld_difference_points", (MEALS, "Not eligible less eligible")),
             ]
         case "gld-by-group":
-            return [("gld_headline", measure, GROUPS[row]) for measure in ("gld_children_percent", "children_count")]
+            return [("gld_headline", "gld_children_percent", GROUPS[row])]
         case "goals":
             measures = ("expected_children_percent", "expected_children_count")
             return [("early_learning_goals", measure, (row, TOTAL, TOTAL)) for measure in measures]
