@@ -9,6 +9,7 @@ import jinja2
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, RELEASE_RULES, ROW_COUNT_RULES
 from sources.extract.rules import FILE_RULES
+from sources.reference import deprivation
 from sources.reference.cohorts import Cohort
 
 
@@ -25,6 +26,7 @@ def render() -> str:
         extract_rules=ROW_COUNT_RULES,
         release_rules=RELEASE_RULES,
         file_rules=FILE_RULES,
+        deprivation=deprivation,
     )
 
 

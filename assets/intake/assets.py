@@ -22,6 +22,7 @@ from sources.contracts import CONTRACTS, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, find, taking_part
 from sources.reference.cohorts import Cohort
+from sources.reference.deprivation import EDITION, INDEX
 
 GROUP = "intake"
 LANDING = "landing"
@@ -37,7 +38,9 @@ class ExtractsStopped(Exception):
 postcode_directory = dg.AssetSpec(
     [LANDING, "postcode_directory"],
     group_name=LANDING,
-    description="Public look-up from postcode to deprivation decile, `landing/reference/postcode_directory.csv`.",
+    description=(
+        f"Public look-up from postcode to the decile of the {INDEX}, `landing/reference/postcode_directory.csv`."
+    ),
     kinds={"csv"},
     owners=["team:data-engineering"],
     tags={"zone": LANDING},
@@ -46,7 +49,8 @@ postcode_directory = dg.AssetSpec(
             descriptions.COLUMN_SCHEMA: dg.TableSchema(
                 [
                     dg.TableColumn("postcode", "string", description="Postcode, as it is written"),
-                    dg.TableColumn("imd_decile", "integer", description="Of deprivation; 1 is the most deprived"),
+                    dg.TableColumn("imd_decile", "integer", description=f"Of the {INDEX}; 1 is the most deprived"),
+                    dg.TableColumn("imd_edition", "string", description=f"{EDITION}, if the file says it"),
                 ]
             )
         }

@@ -15,9 +15,16 @@ import pyarrow as pa
 
 from privacy.doors.database import rows_of
 from privacy.doors.sql import csv
+from sources.errors import ExtractStopped
+from sources.reference.deprivation import EDITION
 
 HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode)) END"
 """What is looked up, over rows with a postcode as it is written. Needs the normaliser's functions."""
+
+
+class OtherEdition(ExtractStopped):
+    """The directory says that its deciles are of another edition of the index than releases publish: no extract whose
+    rows have quintiles is taken in with it."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,11 @@ class Quintiles:
 
     @classmethod
     def read(cls, con: duckdb.DuckDBPyConnection, directory: Path) -> Quintiles:
-        """Those of a file with the columns `postcode` and `imd_decile`; raises `duckdb.Error` for another."""
+        """Those of a file with the columns `postcode` and `imd_decile`, of the edition that is published.
+
+        Raises `duckdb.Error` for another file, and `OtherEdition` where its column `imd_edition`, if any, says so.
+        """
+        _check_edition(con, directory)
         rows = f"SELECT {HASH_SQL} AS postcode, (try_cast(imd_decile AS INTEGER) + 1) // 2 AS quintile"
         found = rows_of(
             con,
@@ -52,3 +63,16 @@ class Quintiles:
         quintiles = np.zeros(len(wanted), np.int32)
         quintiles[known] = self.quintiles[places[known]]
         return pa.array(quintiles, mask=~known)
+
+
+def _check_edition(con: duckdb.DuckDBPyConnection, directory: Path) -> None:
+    """A directory without the column is taken to be of the edition that is published: nothing in a decile tells."""
+    file = csv(directory, all_varchar=True)
+    if "imd_edition" not in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
+        return
+    said = con.sql(f"SELECT DISTINCT trim(imd_edition) FROM {file} WHERE imd_edition IS NOT NULL").fetchall()
+    if others := sorted(edition for (edition,) in said if edition != EDITION):
+        raise OtherEdition(
+            f"{directory.name}: imd_edition is not {EDITION} in every row (there are {len(others)} other values);"
+            f" releases say that quintiles are of the Indices of Deprivation {EDITION}, so make it from those"
+        )

@@ -22,6 +22,7 @@ from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import DifferenceBlock
 from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
 from privacy.doors.sql import quoted
+from sources.reference.deprivation import EDITION
 
 EVERYONE = "Total"
 
@@ -32,7 +33,7 @@ ALSO_CALLED = {
     "sen_provision": ("SEN", "SEND", "Special educational needs"),
     "first_language": ("Language", "EAL"),
     "term_of_birth": ("Term", "Season of birth"),
-    "imd_quintile": ("IMD", "Deprivation"),
+    "imd_quintile": ("IMD", f"IMD {EDITION}", "Deprivation"),
     "asq3": ("ASQ", "ASQ-3", "Two-year review"),
     "entitlement": ("Funded entitlement",),
 }

@@ -156,7 +156,8 @@ def _symbol_rows() -> Iterator[tuple[object, ...]]:
 
 def _break_rows() -> Iterator[tuple[object, ...]]:
     for each in breaks():
-        yield each.cohort, each.name, each.what, sorted(each.attributes), sorted(each.councils), each.source
+        of = sorted(each.attributes), sorted(each.councils)
+        yield each.cohort, each.name, each.what, each.not_known or None, *of, each.source
 
 
 def _area_row(area: Geography) -> tuple[object, ...]:

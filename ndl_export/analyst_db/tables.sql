@@ -93,8 +93,10 @@ CREATE TABLE dimension.series_break (
     time_period VARCHAR,
     -- Short name
     name VARCHAR,
-    -- What changed
+    -- What changed, as far as it is known
     what VARCHAR NOT NULL,
+    -- What is not known of it; empty where nothing is to be said
+    not_known VARCHAR,
     -- Attributes of a child that it concerns, as in the noise plans
     attributes VARCHAR[] NOT NULL,
     -- Councils that it concerns, by folder name; empty where it is all

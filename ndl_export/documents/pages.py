@@ -27,6 +27,7 @@ from ndl_export.tables import FAMILIES, TABLES, Measure
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY, NAME_COLUMNS
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
+from sources.reference import deprivation
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
 
@@ -59,6 +60,8 @@ def methodology_page(facts: ReleaseFacts) -> str:
         goals_number=len(GOALS),
         populations=_populations(),
         geography=_geography(facts),
+        deprivation_index=deprivation.INDEX,
+        deprivation_source=deprivation.SOURCE,
         breaks=bullets(break_statements(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
         symbols=symbols_grid(),
         nothing=NOTHING,

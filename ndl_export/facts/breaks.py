@@ -36,7 +36,8 @@ def _recorded(before: str | None, cohort: str) -> Iterator[str]:
         if each.parts(earlier, cohort):
             names = ", ".join(place(council).la_name for council in sorted(each.councils))
             where = f" in {names}" if names else ""
-            yield f"{each.what} Flagged `{BREAK}`{where}: figures by {_labels(each)}. Source: <{each.source}>"
+            unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
+            yield f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {_labels(each)}. Source: <{each.source}>"
 
 
 def _labels(each: Break) -> str:

@@ -34,6 +34,7 @@ from ndl_export.tables.model import (
     total_and_each,
 )
 from privacy.linkage.cells import ALL_AGREE, CELLS, KINDS, ONE_DIFFERS, ONE_SORT
+from sources.reference.deprivation import INDEX
 from sources.reference.ethnicity import MAJOR_GROUPS
 from sources.reference.goals import GOALS
 
@@ -143,7 +144,10 @@ GLD_HEADLINE = Table(
     title="Good level of development by characteristic",
     family="pupil",
     population=POPULATION,
-    description="Children with a good level of development at the end of Reception, by characteristic and sex",
+    description=(
+        "Children with a good level of development at the end of Reception, by characteristic and sex; area deprivation"
+        f" is that of the {INDEX}"
+    ),
     filters=(TOPIC_FILTER, BREAKDOWN_FILTER, SEX_FILTER),
     measures=(CHILDREN, MEASURES["gld_children_count"], GLD_PERCENT, MEASURES["elgs_expected_average"]),
     blocks=(

@@ -18,7 +18,7 @@ from sources.reference.places import place
 @dataclass(frozen=True)
 class Break:
     """What changed with a cohort, for figures that depend on one of `attributes`; in all councils where none is
-    given."""
+    given. `not_known` says what nobody knows of it yet."""
 
     name: str
     cohort: str
@@ -26,6 +26,7 @@ class Break:
     what: str
     source: str
     councils: frozenset[str] = frozenset()
+    not_known: str = ""
 
     def parts(self, before: str | None, cohort: str) -> bool:
         """Whether it lies between these cohorts, of which `before` is the earlier; None for everything earlier."""
@@ -44,6 +45,7 @@ def breaks() -> tuple[Break, ...]:
             entry["what"].strip(),
             entry["source"],
             frozenset(council for council in entry.get("councils", ()) if place(council)),
+            entry.get("not_known", "").strip(),
         )
         for entry in content
     )

@@ -23,6 +23,7 @@ from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceCon
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, ROW_COUNT_RULES, ROWS_ONCE
 from sources.councils.dialect import Parts
 from sources.reference.cohorts import Cohort
+from sources.reference.deprivation import INDEX
 from sources.reference.expected_rows import SOURCES_OF_CHILDREN
 from sources.reference.places import place
 
@@ -38,7 +39,10 @@ _WHAT_HAPPENS = {
 }
 _DERIVED_COLUMNS = {
     TERM_OF_BIRTH: ("Term of birth", "Worked out from the date of birth"),
-    IMD_QUINTILE: ("Deprivation fifth", "Of the neighbourhood, found by the postcode; 1 is the most deprived"),
+    IMD_QUINTILE: (
+        "Deprivation fifth",
+        f"Of the neighbourhood by the {INDEX}, found by the postcode; 1 is the most deprived",
+    ),
 }
 """Heading and description of what intake makes."""
 _HOW = {

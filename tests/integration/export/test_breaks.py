@@ -59,6 +59,15 @@ def test_meals_of_2026_break_figures_by_meals_alone() -> None:
     assert flagged(("202627", "202728"), "gld_headline", "202728", breakdown_topic=meals) == {None}
 
 
+def test_of_meals_of_2026_it_is_told_what_is_known_and_what_is_not() -> None:
+    [meals] = [each for each in break_statements(["202627"], PILOT, {}) if "free school meals" in each]
+    known, unknown = meals.split(" Not known: ")
+    assert "whatever the household earns" in known
+    assert "Every pupil in Reception gets a free lunch in any case" in known
+    assert unknown.startswith("how many pupils in Reception the census records as eligible")
+    assert "Flagged `b`: figures by Free school meal eligibility. Source: <https://" in unknown
+
+
 def test_terms_of_birth_that_an_entitlement_reached_break_figures_by_it_twice() -> None:
     cohorts = ("202526", "202627", "202728", "202829")
     taken = {"two_year_old_entitlement": "Taken", "fsm_eligibility": "Total"}

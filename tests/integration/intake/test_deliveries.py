@@ -17,6 +17,7 @@ import assets.intake.take_in
 import sources.extract.readers.text
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
+from assets.intake.deprivation import OtherEdition
 from assets.intake.one_pass import Tools, Untokenised
 from assets.intake.take_in import Intake
 from privacy.keys import KeyRing
@@ -247,6 +248,17 @@ def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
         quintiles += desk.kept(columns="imd_quintile")
     assert quintiles == [2, 2, 4]
     assert reading.call_count == 2
+
+
+def test_no_quintile_is_made_of_another_edition(desk: Desk, eyfsp: Text) -> None:
+    directory = desk.landing / "reference" / "postcode_directory.csv"
+    directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2019\n")
+    desk.land(children(eyfsp, 1, postcode="LS1 4AP"))
+    with pytest.raises(OtherEdition, match="imd_edition is not 2025 in every row"):
+        replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
+    directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2025\n")
+    replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
+    assert desk.kept(columns="imd_quintile") == [2]
 
 
 def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,15 @@ def test_a_postcode_directory_must_be_one(sender: Sender) -> None:
     assert "must be a CSV file with the columns postcode and imd_decile" in done.stderr
 
 
+@pytest.mark.parametrize(("edition", "status"), [("2025", 0), ("", 0), ("2019", 1)])
+def test_a_postcode_directory_of_another_edition_is_refused(sender: Sender, edition: str, status: int) -> None:
+    sender.directory.write_text(f"postcode,imd_decile,IMD_Edition\nLS1 4AP,3,{edition}\nLS1 4AQ,4,2025\n")
+    done = sender.run(sender.write(eyfsp()), "--postcode-directory", str(sender.directory))
+    assert done.exit_code == status, done.stderr
+    assert ("releases say that quintiles are of the Indices of Deprivation 2025" in done.stderr) == bool(status)
+    assert "2019" not in done.stderr
+
+
 def test_one_folder_holds_one_source(sender: Sender) -> None:
     out = sender.root / "all"
     assert sender.run(sender.write(eyfsp()), out=out).exit_code == 0

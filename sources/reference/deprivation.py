@@ -1,0 +1,9 @@
+"""Of which deprivation index the quintiles are that releases publish."""
+
+EDITION = "2025"
+"""Edition of the English Indices of Deprivation. A directory may say its own in a column `imd_edition`."""
+INDEX = f"Index of Multiple Deprivation {EDITION}"
+SOURCE = (
+    "English Indices of Deprivation 2025 (IoD2025), Ministry of Housing, Communities and Local Government, 30 October"
+    " 2025; ranks of the 33,755 lower-layer super output areas of the census of 2021"
+)
