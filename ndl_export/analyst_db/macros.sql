@@ -347,7 +347,7 @@ SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_grou
        round(s.gld_children_percent_upper_ci, 1) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
        round(s.change, 1) AS change_points, round(s.change_low, 2) AS change_lower_ci,
        round(s.change_high, 2) AS change_upper_ci,
-       CASE WHEN s.series_break <> 'b' THEN s.change_low > 0 OR s.change_high < 0 END AS is_certain
+       CASE WHEN s.series_break IS DISTINCT FROM 'b' THEN s.change_low > 0 OR s.change_high < 0 END AS is_certain
 FROM changes AS s
 ORDER BY s.time_period, s.release_position;
 

@@ -238,7 +238,7 @@ def test_across_a_break_no_change_is_certain(two_cohorts: Path, tmp_path: Path) 
     with duckdb.connect(str(copy)) as con:
         for cohort, percent in (("202324", 30), ("202425", 70)):
             con.execute(
-                f"""UPDATE releases.gld_headline SET gld_children_percent = {percent}, series_break = '',
+                f"""UPDATE releases.gld_headline SET gld_children_percent = {percent}, series_break = NULL,
                 gld_children_percent_lower_ci = {percent - 1}, gld_children_percent_upper_ci = {percent + 1}
                 {of_leeds} AND time_period = '{cohort}'"""
             )
