@@ -25,7 +25,7 @@ from ndl_export.site.words import (
     of_both_groups,
     one_service_alone,
     outset,
-    rate,
+    rate_and_targets,
 )
 from ndl_export.tables import ALL, Attribute
 from ndl_export.tables.dimensions import FSM, SEX
@@ -136,7 +136,7 @@ _OVERVIEW = (
     ByArea(
         _SHAPES["gld-by-area"],
         (_gld(_EVERYONE), Wanted("gld_headline", "elgs_expected_average", _EVERYONE), _CHILDREN),
-        rate,
+        rate_and_targets,
         alike.councils,
         alike.council,
         also=(_FROM_ALL,),

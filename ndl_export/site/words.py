@@ -3,13 +3,38 @@ follows for children like these is said in `alike`."""
 
 from __future__ import annotations
 
+from ndl_export.site.figures import Figure, points
 from ndl_export.site.panels import Line, Sentences
+from sources.reference.targets import Target, targets
 
 _LINES_TO_COMPARE = 2
 
 
 def rate(line: Line) -> str:
     return f"{line.label}: {line.figures[0].words}."
+
+
+def rate_and_targets(line: Line) -> str:
+    """The rate, and how far it is from what all areas, or this one, are to reach."""
+    asked = [target for target in targets() if target.area_code in (None, line.area.code)]
+    return " ".join((rate(line), *(_to_go(line.figures[0], target) for target in asked if line.figures[0].range)))
+
+
+def _to_go(figure: Figure, target: Target) -> str:
+    """How many points and children a figure is from a target: in a year group of this size."""
+    aim = f"{target.percent:g}% by {target.year} ({target.name})"
+    assert figure.lower is not None
+    assert figure.upper is not None
+    if figure.lower >= target.percent:
+        return f"{aim} is reached."
+    if figure.upper >= target.percent or figure.value is None:
+        return f"Whether {aim} is reached cannot be told from the noise."
+    least, near, most = (target.percent - end for end in (figure.upper, figure.value, figure.lower))
+    away = f"{aim} is {points(near)} points away (95% interval {points(least)} to {points(most)})"
+    if not figure.number:
+        return f"{away}."
+    children, fewest, greatest = (f"{round(figure.number * far / 100):,}" for far in (near, least, most))
+    return f"{away}: {children} more children in a year group of this size ({fewest} to {greatest})."
 
 
 def gap(line: Line) -> str:
