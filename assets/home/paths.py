@@ -192,6 +192,10 @@ class Home:
         """What was fixed with a release before its first charge, for each of its cohorts."""
         return self.restricted / "releases" / f"release={version}.json"
 
+    def release_day(self, version: str) -> Path:
+        """The day that a release carries, from when its bundle was first made."""
+        return self.restricted / "releases" / f"day={version}.json"
+
     def release_made(self, version: str) -> Path:
         """What a release was made from, and what lay there once it was published, by hash."""
         return self.restricted / "releases" / f"made={version}.json"

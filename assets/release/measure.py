@@ -5,6 +5,7 @@ The only path from the restricted zone to the release zone: what passes are nois
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from assets.release.begin import (
     read_record,
     stands,
 )
+from assets.release.imprint import announce, day_of, publisher_of
 from assets.release.planning import plan_family
 from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.standing import bundle_stands
@@ -32,7 +34,6 @@ from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
 from ndl_export.facts.noisy_counts import NoisyCounts, plan_files
-from ndl_export.facts.publisher import publisher
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
@@ -119,6 +120,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     `WaitsForApproval`: then the bundle is held.
     """
     Version.parse(version)
+    announce(home, keys, version, dt.date.today())
     if not bundle_stands(home, keys, version, councils):
         Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
         check_again(home, version)
@@ -144,12 +146,14 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
     signed = SignOffs(ledger)
     approvals = {own.release: signed.allowed(Stage.MEASUREMENT, own.release) for own in measured}
     record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
-    published_on = Version.parse(version).first_day
-    published_by = publisher()
-    record["deployment"] = deployment(record, published_on, [published_by.name], published_by.address)
+    day = day_of(home, version, dt.date.today())
+    published_by = publisher_of(home, keys, version)
+    record["deployment"] = deployment(record, day.day, [published_by.name], published_by.address)
     record["registry"] = registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
+        published_on=day.day,
+        was_announced=day.announced,
         cohorts=tuple(fixed),
         councils=tuple(everyone),
         privacy_record=record,

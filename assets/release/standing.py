@@ -18,10 +18,12 @@ from assets.home.paths import Home
 from assets.linkage.inputs import sha256_of
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, read_record, stands
-from ndl_export.facts.publisher import publisher
+from assets.release.imprint import publisher_of
+from ndl_export.facts.announced import calendar
 from ndl_export.files.signing import fingerprint, public_pem
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
+from privacy.doors.environment import settings
 from privacy.doors.program import program_sha256
 from privacy.keys import KeyRing
 from privacy.release.canonical import canonical_json
@@ -96,7 +98,8 @@ def _made_from(home: Home, keys: KeyRing, version: str, councils: Sequence[str])
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
         "signed": [line.entry_hash for line in ledger.sign_offs()[-1:]],
         "policy": load_policy().sha256,
-        "publisher": asdict(publisher()),
+        "publisher": asdict(publisher_of(home, keys, version)),
+        "calendar": [(each.version, str(each.date)) for each in calendar(settings().calendar)],
         "key": fingerprint(public_pem(keys.signing_key)),
         "program": program_sha256(_CODE, _LIBRARIES),
     }

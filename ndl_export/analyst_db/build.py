@@ -103,4 +103,4 @@ def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None
     add_names(connection)
     add_facts(connection, found)
     add_macros(connection)
-    add_help(connection)
+    add_help(connection, dict.fromkeys(release.notice for release in found if release.notice))

@@ -76,7 +76,8 @@ def _facts(number: int, release: Release) -> tuple[object, ...]:
     return (
         str(release.version),
         number,
-        release.version.first_day,
+        release.published_on,
+        release.notice or None,
         list(release.cohorts),
         list(release.councils),
         missing.short(release.missing),
@@ -92,7 +93,8 @@ def _shown(release: Release | None) -> str:
     if release is None:
         return "Nothing: every release is withdrawn"
     not_sent = "; ".join(missing.short(release.missing))
-    return f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else "")
+    shown = f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else "")
+    return f"{release.notice} {shown}" if release.notice else shown
 
 
 def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, found: list[Release]) -> None:

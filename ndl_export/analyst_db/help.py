@@ -7,7 +7,7 @@ each statement there is its description in the database.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import duckdb
@@ -67,8 +67,10 @@ def add_macros(connection: duckdb.DuckDBPyConnection) -> None:
         comment_on(connection, kind, macro.name, f"{macro.answers} {macro.method}")
 
 
-def add_help(connection: duckdb.DuckDBPyConnection) -> None:
-    fill_table(connection, "help.start", ((number, *step) for number, step in enumerate(STEPS, start=1)))
+def add_help(connection: duckdb.DuckDBPyConnection, notices: Iterable[str]) -> None:
+    """`notices` that stand above releases are told before the first step."""
+    told = [(notice, "SELECT release_version, notice FROM releases.release;") for notice in notices]
+    fill_table(connection, "help.start", ((n, *step) for n, step in enumerate((*told, *STEPS), start=1 - len(told))))
     queries = ((query.title, query.question, query.sql.strip(), query.meaning) for query in WORKED_QUERIES)
     fill_table(connection, "help.worked_queries", queries)
     macros = sorted(MACROS, key=lambda macro: not macro.is_table)

@@ -45,6 +45,17 @@ class Release:
         return tuple(self.package["councils"])
 
     @property
+    def published_on(self) -> str:
+        found: str = self.package["created"]
+        return found[:10]
+
+    @property
+    def notice(self) -> str:
+        """What stands above everything, where there is something."""
+        found: str = self.package.get("notice", "")
+        return found
+
+    @property
     def missing(self) -> MissingByCohort:
         return read_missing(self.package)
 

@@ -8,8 +8,10 @@ CREATE TABLE releases.release (
     release_version VARCHAR,
     -- Order of the releases: 1 is the oldest
     position INTEGER NOT NULL,
-    -- First day of the month of publication
+    -- Day of publication
     published_on DATE NOT NULL,
+    -- What stands above everything that is said of it: that its data are synthetic, for instance
+    notice VARCHAR,
     -- Academic years that the release is about; see dimension.cohort
     cohorts VARCHAR[] NOT NULL,
     -- Councils that take part, by folder name; see dimension.area

@@ -28,6 +28,7 @@ from ndl_export.files.signing import (
     read_sums,
 )
 from ndl_export.files.stores import Store
+from ndl_export.metadata.catalogue import is_announced
 
 ANCHOR_FILES = (PRIVACY_RECORD_FILE, PUBLIC_KEY_FILE, SUMS_FILE, SIGNATURE_FILE)
 """In the order in which they are sent: the statement stands before anything else does."""
@@ -109,7 +110,8 @@ def catalogued(store: Store) -> set[Version]:
     if content is None:
         return set()
     try:
-        return {Version.parse(each["dcat:version"]) for each in json.loads(content)["@graph"][0]["dcat:dataset"]}
+        listed = json.loads(content)["@graph"][0]["dcat:dataset"]
+        return {Version.parse(each["dcat:version"]) for each in listed if not is_announced(each)}
     except (ValueError, TypeError, KeyError, IndexError):
         raise UnreadableAnchor(
             f"{store.address(CATALOGUE_FILE)} is not a catalogue of releases as this makes it"

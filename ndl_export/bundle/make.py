@@ -24,6 +24,7 @@ from ndl_export.bundle.release_directory import refresh, versions
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.changes import changelog_page, changes_csv, compare, of_cohort
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
+from ndl_export.documents.markdown import noticed
 from ndl_export.documents.pages import (
     code_of_practice_page,
     five_safes_page,
@@ -242,12 +243,13 @@ def _fill(
     """Write every file into `folder`."""
     write_csvs(tables, folder)
     for name, data in tables.items():
-        _write_parquet(data, TABLES[name], facts.version, folder / f"{name}.parquet")
+        _write_parquet(data, TABLES[name], facts, folder / f"{name}.parquet")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
-    (folder / PRIVACY_RECORD_FILE).write_bytes(indented_json(facts.privacy_record))
+    told = {"notice": facts.notice} if facts.notice else {}
+    (folder / PRIVACY_RECORD_FILE).write_bytes(indented_json(facts.privacy_record | told))
     (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
     for name, record in _catalogue_records(facts, earlier.replaced, _read(folder)).items():
         (folder / name).write_bytes(indented_json(record))
@@ -269,7 +271,7 @@ def _set_modes(folder: Path, of_folders: int, of_files: int) -> None:
     sync_all(paths)
 
 
-def _write_parquet(data: pa.Table, table: Table, version: str, path: Path) -> None:
+def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path) -> None:
     """The rows of `data`, which are in their final order, and the same bytes for the same content.
 
     Writer settings are fixed; no time, path or machine goes in. The file's key-value metadata hold title, description
@@ -277,10 +279,12 @@ def _write_parquet(data: pa.Table, table: Table, version: str, path: Path) -> No
     """
     schema = arrow_schema(table)
     metadata = schema.metadata | {
-        b"release_version": version.encode(),
+        b"release_version": facts.version.encode(),
         b"columns": indented_json({column.name: column.description for column in columns(table)}),
         b"row_order": ROW_ORDER,
     }
+    if facts.notice:
+        metadata[b"description"] = " ".join((facts.notice, metadata.get(b"description", b"").decode())).strip().encode()
     pq.write_table(
         data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
         path,
@@ -298,7 +302,7 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
         cohort: compare(of_cohort(tables, cohort), earlier.of.get(cohort)) for cohort in sorted(facts.cohorts)
     }
     reconciliation = reconciliation_csv(tables["gld_headline"], facts.cohorts)
-    return {
+    pages = {
         "LICENCE.md": licence_page(facts),
         "README.md": readme_page(facts),
         "changelog.md": changelog_page(facts, earlier, comparisons),
@@ -312,6 +316,7 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
         "quality.md": quality_page(facts, tables, reconciliation),
         "reconciliation.csv": reconciliation,
     }
+    return {name: noticed(text, facts.notice) if name.endswith(".md") else text for name, text in pages.items()}
 
 
 def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping[str, bytes]) -> dict[str, Any]:

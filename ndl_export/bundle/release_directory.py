@@ -1,23 +1,25 @@
 """What stands beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
 
-All of it follows from the bundles and `withdrawn.json`, the same on every machine and at any time, and is replaced in
-one step each, after the bundle is in its place. `latest` is a symbolic link to the current release: the newest version
-(by version, not by time of writing) that is not withdrawn; `latest.json` says the same where there are no links. `site`
-is its page. Where every release is withdrawn, there is none of the three.
+All of it follows from the bundles, `withdrawn.json` and `upcoming.json`, the same on every machine and at any time, and
+is replaced in one step each, after the bundle is in its place. `latest` is a symbolic link to the current release: the
+newest version (by version, not by time of writing) that is not withdrawn; `latest.json` says the same where there are
+no links. `site` is its page. Where every release is withdrawn, there is none of the three.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from ndl_export.facts.announced import Announced, announce, upcoming
 from ndl_export.facts.release_facts import InvalidVersion, Version
-from ndl_export.facts.withdrawals import withdrawals
+from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.files.signing import SUMS_FILE
-from ndl_export.files.whole_files import indented_json, point, write_whole
+from ndl_export.files.whole_files import alone, indented_json, point, write_whole
 from ndl_export.metadata.catalogue import Published, catalogue, feed
 from ndl_export.site import SITE_FOLDER, publish_site
 
@@ -25,7 +27,7 @@ LATEST = "latest"
 LATEST_FILE = "latest.json"
 CATALOGUE_FILE = "catalogue.jsonld"
 FEED_FILE = "feed.xml"
-_RECORD = "dcat.jsonld"
+_RECORD, _PACKAGE = "dcat.jsonld", "datapackage.json"
 
 
 def versions(release_dir: Path) -> list[Version]:
@@ -47,29 +49,39 @@ def current(release_dir: Path) -> Version | None:
     return max((version for version in versions(release_dir) if str(version) not in withdrawn), default=None)
 
 
+def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> None:
+    """Tell readers of these releases, and of no others, that they are coming. Raises `UnreadableWithdrawals`."""
+    release_dir.mkdir(parents=True, exist_ok=True)
+    with alone(release_dir):
+        if announce(release_dir, entries, today) and versions(release_dir):
+            refresh(release_dir)
+
+
 def refresh(release_dir: Path) -> None:
     """Bring everything beside the bundles up to date; there must be one. Raises `UnreadableWithdrawals`."""
-    newest = current(release_dir)
+    newest, there = current(release_dir), [str(version) for version in versions(release_dir)]
+    announced = upcoming(release_dir, there)
     if newest is None:
         for name in (LATEST, LATEST_FILE):
             (release_dir / name).unlink(missing_ok=True)
         shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
     else:
         point(release_dir / LATEST, str(newest))
-        publish_site(release_dir, str(newest))
+        publish_site(release_dir, str(newest), announced)
     releases = published(release_dir)
-    write_whole(release_dir / CATALOGUE_FILE, indented_json(catalogue(releases)))
-    write_whole(release_dir / FEED_FILE, feed(releases))
+    write_whole(release_dir / CATALOGUE_FILE, indented_json(catalogue(releases, announced or ())))
+    write_whole(release_dir / FEED_FILE, feed(releases, announced or ()))
     if newest is not None:
-        write_whole(release_dir / LATEST_FILE, indented_json(_latest(release_dir, newest)))
+        issued = {each.version: each.issued for each in releases}[str(newest)]
+        write_whole(release_dir / LATEST_FILE, indented_json(_latest(release_dir, newest, issued)))
 
 
-def _latest(release_dir: Path, newest: Version) -> dict[str, str]:
+def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
     """The current release; places relative to the release directory, `sha256sums` the SHA-256 of its file of sums."""
     listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
     return {
         "version": str(newest),
-        "published": newest.first_day,
+        "published": issued,
         "folder": f"{newest}/",
         "zip": f"{newest}.zip",
         "tar": f"{newest}.tar",
@@ -81,12 +93,9 @@ def _latest(release_dir: Path, newest: Version) -> dict[str, str]:
 def published(release_dir: Path) -> list[Published]:
     """Every release with its own catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
-    return [
-        Published(str(version), _record(release_dir / str(version)), withdrawn.get(str(version)))
-        for version in versions(release_dir)
-    ]
+    return [_published(release_dir / str(version), withdrawn.get(str(version))) for version in versions(release_dir)]
 
 
-def _record(bundle: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((bundle / _RECORD).read_text(encoding="utf-8"))
-    return record
+def _published(bundle: Path, withdrawal: Withdrawal | None) -> Published:
+    record, package = (json.loads((bundle / name).read_text(encoding="utf-8")) for name in (_RECORD, _PACKAGE))
+    return Published(bundle.name, record, withdrawal, package.get("notice", ""))

@@ -10,6 +10,11 @@ def page(*parts: str) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
+def noticed(text: str, notice: str) -> str:
+    """The page with the notice, where there is one, as its first line."""
+    return f"**{notice}**\n\n{text}" if notice else text
+
+
 def bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 

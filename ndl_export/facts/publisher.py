@@ -1,23 +1,33 @@
-"""Who publishes a release: name, contact, address and status, from `publisher.yaml` or an installation's own file."""
+"""Who publishes a release: name, contact, address and status, from an installation's own file.
+
+A demonstration, whose records are made up, needs none, and everything that it publishes begins with a notice that says
+so. Nobody else may publish under an address or a contact that stands for none.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import yaml
 
-from privacy.doors.environment import settings
+from privacy.doors.environment import PUBLISHER, settings
 
 _NOTICE = "notice"
 """The key that may be left out."""
-_OWN = Path(__file__).parent / "publisher.yaml"
+_TEMPLATE = Path(__file__).parent / "publisher.yaml"
+"""To be copied and filled in."""
+_SYNTHETIC = Path(__file__).parent / "publisher_synthetic.yaml"
 _FORMS = {
     "contact": (r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address"),
     "address": (r"https?://[^\s/?#]+[^\s?#]*", "a web address without ? or #"),
     "organisation": (r"[a-z0-9]+(-[a-z0-9]+)*", "a name in small letters, digits and hyphens"),
 }
+_PLACEHOLDER = re.compile(
+    r"(?:[@.]|//)(?:(?:example|invalid|localhost|test)|example\.(?:com|net|org))(?=$|[/:])|\btodo\b", re.IGNORECASE
+)
+"""A host, or the end of one, that RFC 2606 and 6761 keep from ever being anybody's; and what is still to be done."""
 
 
 class InvalidPublisher(ValueError):
@@ -37,9 +47,17 @@ class Publisher:
     notice: str = ""
 
 
-def publisher() -> Publisher:
-    """The publisher of this installation. Raises `InvalidPublisher`."""
-    return read_publisher(settings().publisher or _OWN)
+def publisher(*, demonstration: bool) -> Publisher:
+    """The publisher of this installation; in a `demonstration` with the notice that nothing is about a real child.
+
+    Raises `InvalidPublisher`, outside a demonstration also for a placeholder.
+    """
+    own = settings().publisher
+    if not demonstration:
+        return _without_placeholder(own or _TEMPLATE)
+    synthetic = read_publisher(_SYNTHETIC)
+    stated = read_publisher(own) if own else synthetic
+    return replace(stated, notice=" ".join(dict.fromkeys((synthetic.notice, stated.notice))).strip())
 
 
 def read_publisher(path: Path) -> Publisher:
@@ -60,3 +78,14 @@ def read_publisher(path: Path) -> Publisher:
         if not re.fullmatch(form, stated[name]):
             raise InvalidPublisher(f"{path}: {name} must be {words}")
     return Publisher(**stated)
+
+
+def _without_placeholder(path: Path) -> Publisher:
+    found = read_publisher(path)
+    for key, value in vars(found).items():
+        if _PLACEHOLDER.search(value):
+            raise InvalidPublisher(
+                f"{path}: {key} is a placeholder ({value}), and only a demonstration is published under one: write who"
+                f" publishes into a file of your own, which {PUBLISHER} names"
+            )
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ndl_export.facts.noisy_counts import NoisyByCohort
+from ndl_export.pages.words import day
 from ndl_export.tables.geography import Geography, geographies
 
 TITLE = "School readiness: linked early-years statistics"
@@ -53,9 +53,9 @@ class Version:
         return f"{self.year:04d}.{self.month:02d}.{self.number}"
 
     @property
-    def first_day(self) -> str:
-        """First day of its month: '2026-11-01'."""
-        return f"{self.year:04d}-{self.month:02d}-01"
+    def published_in(self) -> str:
+        """The month of its publication: '2026-11'."""
+        return f"{self.year:04d}-{self.month:02d}"
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,17 @@ class Thresholds:
 class ReleaseFacts:
     """Everything in a bundle that is not a table, a definition or public reference data.
 
-    `cohorts` as '202425'; `councils` by their folder names; `privacy_record` JSON-ready, with the keys that
-    `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by cohort and family, what every
-    figure was made from; `publisher`, `contact`, `address`, `organisation`, `status` and `notice` as in
-    `publisher.Publisher`; `missing`, by cohort and source, the councils that take part and had sent nothing of it
-    when the cohort was measured. Nothing here is read from the clock or the machine: the bytes of a bundle depend on
-    these facts and its tables. Raises `InvalidVersion`.
+    `published_on` is the day that was announced for it, or else on which it was made, as '2026-11-26', and
+    `was_announced` says which of the two; `cohorts` as '202425'; `councils` by their folder names; `privacy_record`
+    JSON-ready, with the keys that `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by
+    cohort and family, what every figure was made from; `publisher`, `contact`, `address`, `organisation`, `status` and
+    `notice` as in `publisher.Publisher`; `missing`, by cohort and source, the councils that take part and had sent
+    nothing of it when the cohort was measured. Nothing here is read from the clock or the machine: the bytes of a
+    bundle depend on these facts and its tables. Raises `InvalidVersion`.
     """
 
     version: str
+    published_on: str
     cohorts: tuple[str, ...]
     councils: tuple[str, ...]
     privacy_record: dict[str, Any]
@@ -93,6 +95,7 @@ class ReleaseFacts:
     thresholds: Thresholds
     missing: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     notice: str = ""
+    was_announced: bool = False
 
     def __post_init__(self) -> None:
         Version.parse(self.version)
@@ -100,14 +103,8 @@ class ReleaseFacts:
 
     @property
     def published(self) -> str:
-        """Month of publication as told by the version: 'November 2026'."""
-        version = Version.parse(self.version)
-        return f"{calendar.month_name[version.month]} {version.year}"
-
-    @property
-    def published_on(self) -> str:
-        """First day of that month, for standards that ask for a date: '2026-11-01'."""
-        return Version.parse(self.version).first_day
+        """The day in words: '26 November 2026'."""
+        return day(self.published_on)
 
     @property
     def privacy_parameters(self) -> Mapping[str, float]:
@@ -125,6 +122,11 @@ class ReleaseFacts:
     def folder_address(self) -> str:
         """Where the bundle's folder is served, without a final slash."""
         return f"{self.address}/{self.version}"
+
+    @property
+    def upcoming_address(self) -> str:
+        """Where readers are told which releases are announced."""
+        return f"{self.address}/site/about.html#upcoming"
 
     @property
     def areas(self) -> tuple[Geography, ...]:

@@ -3,17 +3,18 @@
 In the catalogue each release is the dataset of its own record (`dcat.jsonld`), in one series in order of version, with
 its status from the tables of the EU Publications Office. CKAN's harvester makes a package of each `dcat:Dataset` and
 reads the status of distributions alone, so theirs is stated as well, and the description of a withdrawn release begins
-with the reason. In the feed (RFC 4287), newest first, a release is dated by the month of its version, and by the day of
-its withdrawal where it is withdrawn.
+with the reason. In the feed (RFC 4287), newest first, a release is dated by the day of its publication, and by that of
+its withdrawal where it is withdrawn. Releases that are announced stand in both, apart from those that are there.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ndl_export.facts.announced import UPCOMING_FILE, Upcoming
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.withdrawals import Withdrawal
@@ -21,17 +22,21 @@ from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
 
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
 """Code and label, by whether a release is withdrawn; the same for datasets and distributions."""
+_DEVELOPED = "dataset-status/DEVELOP"
+"""Status of a release that is announced."""
 _OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity", "dct:spatial")
 """What the series says as its newest release does."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A release in its directory: version, the record in its bundle (`dcat.jsonld`), and its withdrawal, if any."""
+    """A release in its directory: version, the record in its bundle (`dcat.jsonld`), its withdrawal, if any, and the
+    notice that stands above everything, where there is one."""
 
     version: str
     record: dict[str, Any]
     withdrawal: Withdrawal | None
+    notice: str = ""
 
     @property
     def address(self) -> str:
@@ -41,8 +46,9 @@ class Published:
 
     @property
     def issued(self) -> str:
-        """First day of the month of publication."""
-        return Version.parse(self.version).first_day
+        """Day of publication."""
+        found: str = self.record["dct:issued"]["@value"]
+        return found
 
     @property
     def changed(self) -> str:
@@ -61,8 +67,8 @@ class Published:
         return self.address.rpartition("/")[0]
 
 
-def catalogue(releases: Sequence[Published]) -> dict[str, Any]:
-    """The catalogue, JSON-ready; `releases` oldest first, at least one."""
+def catalogue(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> dict[str, Any]:
+    """The catalogue, JSON-ready; `releases` oldest first, at least one; `upcoming` those that are announced."""
     newest = releases[-1]
     address = f"{newest.directory}/catalogue.jsonld"
     series = f"{address}#series"
@@ -73,11 +79,13 @@ def catalogue(releases: Sequence[Published]) -> dict[str, Any]:
                 "@id": address,
                 "@type": "dcat:Catalog",
                 "dct:title": text(f"{TITLE}: all releases"),
-                "dct:description": text("Every release that was published, newest last; none is ever taken away."),
+                "dct:description": text(
+                    _said(newest.notice, "Every release that was published, newest last; none is ever taken away.")
+                ),
                 "dct:publisher": newest.record["dct:publisher"],
                 "dct:language": newest.record["dct:language"],
                 "dct:issued": date(releases[0].issued),
-                "dct:modified": date(_changed(releases)),
+                "dct:modified": date(_changed(releases, upcoming)),
                 "dct:license": {"@id": OGL_ADDRESS, "@type": "dct:LicenseDocument", "dct:title": text(OGL_NAME)},
                 "foaf:homepage": {"@id": newest.directory, "@type": "foaf:Document"},
                 "dcat:themeTaxonomy": {
@@ -85,7 +93,10 @@ def catalogue(releases: Sequence[Published]) -> dict[str, Any]:
                     "@type": "skos:ConceptScheme",
                     "dct:title": text("Data theme"),
                 },
-                "dcat:dataset": [_dataset(releases, position, series) for position in range(len(releases))],
+                "dcat:dataset": [
+                    *(_dataset(releases, position, series) for position in range(len(releases))),
+                    *(_announced(newest, each, series) for each in upcoming),
+                ],
             },
             _series(releases, series),
         ],
@@ -101,8 +112,11 @@ def _series(releases: Sequence[Published], name: str) -> dict[str, Any]:
         "@type": "dcat:DatasetSeries",
         "dct:title": text(TITLE),
         "dct:description": text(
-            "Differentially private statistics on school readiness, from linked early-years records. A newer release"
-            " replaces the one of the same cohort before it, which stays as it was published."
+            _said(
+                newest.notice,
+                "Differentially private statistics on school readiness, from linked early-years records. A newer"
+                " release replaces the one of the same cohort before it, which stays as it was published.",
+            )
         ),
         "dct:issued": date(first.issued),
         "dct:modified": date(_changed(releases)),
@@ -139,25 +153,61 @@ def _dataset(releases: Sequence[Published], position: int, series: str) -> dict[
     return record
 
 
-def _changed(releases: Sequence[Published]) -> str:
-    return max(each.changed for each in releases)
+def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
+    """A release that is not there yet: it has the status of one in development, and no distribution. `dct:available` is
+    its day, or its month; what was issued or modified has neither."""
+    when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else _month(coming.version)
+    described = {
+        "@id": _address_of(newest, coming),
+        "@type": "dcat:Dataset",
+        "dct:title": text(f"{TITLE}, release {coming.version}"),
+        "dct:description": text(_said(newest.notice, coming.sentence)),
+        "dct:identifier": _address_of(newest, coming),
+        "dct:available": when,
+        "dcat:version": coming.version,
+        "dcat:inSeries": {"@id": series},
+        "dcat:landingPage": {"@id": newest.directory, "@type": "foaf:Document"},
+        "adms:status": concept(_DEVELOPED, "under development"),
+    }
+    return described | {name: newest.record[name] for name in _OF_THE_NEWEST}
+
+
+def is_announced(dataset: Mapping[str, Any]) -> bool:
+    """Whether a dataset of a catalogue is a release that is not there yet."""
+    status = dataset.get("adms:status")
+    return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{_DEVELOPED}")
+
+
+def _address_of(newest: Published, coming: Upcoming) -> str:
+    """What names an announcement; the release itself will be named by its own address."""
+    return f"{newest.directory}/{UPCOMING_FILE}#{coming.version}"
+
+
+def _month(version: str) -> dict[str, str]:
+    return {"@value": Version.parse(version).published_in, "@type": "xsd:gYearMonth"}
+
+
+def _changed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:
+    return max([*(each.changed for each in releases), *(each.announced_on for each in upcoming)])
 
 
 _NAMESPACE = "http://www.w3.org/2005/Atom"
 
 
-def feed(releases: Sequence[Published]) -> bytes:
-    """The feed as UTF-8; `releases` oldest first, at least one."""
+def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> bytes:
+    """The feed as UTF-8; `releases` oldest first, at least one; `upcoming` those that are announced."""
     newest = releases[-1]
     root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
     address = f"{newest.directory}/feed.xml"
     _add(root, "id", address)
-    _add(root, "title", f"{TITLE}: releases")
-    _add(root, "updated", _moment(max(each.changed for each in releases)))
+    _add(root, "title", _said(newest.notice, f"{TITLE}: releases"))
+    _add(root, "updated", _moment(_changed(releases, upcoming)))
     _add(root, "rights", OGL_NAME)
     _link(root, "self", "application/atom+xml", address)
     _link(root, "alternate", "text/html", newest.directory)
     _author(root, newest)
+    for coming in reversed(upcoming):
+        _announcement(ET.SubElement(root, "entry"), newest, coming)
     for release in reversed(releases):
         _entry(ET.SubElement(root, "entry"), release)
     ET.indent(root)
@@ -168,7 +218,9 @@ def feed(releases: Sequence[Published]) -> bytes:
 def _entry(entry: ET.Element, release: Published) -> None:
     withdrawn = release.withdrawal
     _add(entry, "id", release.address)
-    _add(entry, "title", f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}")
+    _add(
+        entry, "title", _said(release.notice, f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}")
+    )
     _add(entry, "updated", _moment(release.changed))
     _add(entry, "published", _moment(release.issued))
     _author(entry, release)
@@ -176,8 +228,23 @@ def _entry(entry: ET.Element, release: Published) -> None:
     _link(entry, "enclosure", "application/zip", f"{release.address}.zip")
     if withdrawn:
         ET.SubElement(entry, "category", {"term": "withdrawn"})
-    if summary := " ".join(part for part in (withdrawn.sentence if withdrawn else "", release.notes) if part):
+    if summary := _said(release.notice, withdrawn.sentence if withdrawn else "", release.notes):
         _add(entry, "summary", summary)
+
+
+def _announcement(entry: ET.Element, newest: Published, coming: Upcoming) -> None:
+    """Of a release that is not there yet: dated by the day on which it was announced."""
+    _add(entry, "id", _address_of(newest, coming))
+    _add(entry, "title", _said(newest.notice, f"Announced for {coming.when}: {TITLE}, release {coming.version}"))
+    _add(entry, "updated", _moment(coming.announced_on))
+    _author(entry, newest)
+    _link(entry, "alternate", "text/html", newest.directory)
+    ET.SubElement(entry, "category", {"term": "announced"})
+    _add(entry, "summary", _said(newest.notice, coming.sentence))
+
+
+def _said(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def _author(parent: ET.Element, release: Published) -> None:

@@ -2,8 +2,9 @@
 
 CSV files are tabular resources with a schema that can be validated; every other file is a plain resource with its size
 and hash. Columns of symbols have missing values of their own, as in version 2: `none` is missing there, no symbol is.
-Four properties are our own: `cohorts`, `councils` and `missing` (by cohort and source, the councils that have not sent
-it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the tables.
+Five properties are our own: `cohorts`, `councils` and `missing` (by cohort and source, the councils that have not sent
+it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the tables;
+`notice` stands above everything that is said of the release, where there is one.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
             for cohort, absent in facts.missing.items()
         },
         "resources": [_resource(name, files[name]) for name in sorted(files)],
-    }
+    } | ({"notice": facts.notice} if facts.notice else {})
 
 
 def _resource(name: str, content: bytes) -> dict[str, Any]:

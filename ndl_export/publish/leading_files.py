@@ -8,6 +8,7 @@ each time that one is built.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
+from ndl_export.facts.announced import UPCOMING_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.site import SITE_FOLDER
@@ -22,21 +24,33 @@ from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, quoted
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
-_ORDER = (WITHDRAWN_FILE, CATALOGUE_FILE, DATABASE_FILE, FEED_FILE, f"{SITE_FOLDER}/", _FIRST_PAGE, LATEST_FILE)
+_ORDER = (
+    WITHDRAWN_FILE,
+    UPCOMING_FILE,
+    CATALOGUE_FILE,
+    DATABASE_FILE,
+    FEED_FILE,
+    f"{SITE_FOLDER}/",
+    _FIRST_PAGE,
+    LATEST_FILE,
+)
 """The catalogue goes before whatever else changes: it is the record of what is published, which the next run reads."""
 
 
 def leading_files(
-    bundles: Mapping[Version, Path], withdrawn: Mapping[str, Withdrawal], scratch: Path
+    bundles: Mapping[Version, Path], withdrawn: Mapping[str, Withdrawal], upcoming: Path, scratch: Path
 ) -> dict[str, Path]:
     """Path of every leading file by its name, in the order in which they are replaced; written below `scratch`.
 
-    `bundles` are the folders of all releases that are published, at least one.
+    `bundles` are the folders of all releases that are published, at least one; `upcoming` is the file of what is
+    announced, where there is one.
     """
     for version, folder in bundles.items():
         (scratch / str(version)).symlink_to(folder.resolve(), target_is_directory=True)
     if withdrawn:
         record(scratch, {}, *withdrawn.values())
+    if upcoming.exists():
+        shutil.copyfile(upcoming, scratch / UPCOMING_FILE)
     refresh(scratch)
     build_database(scratch)
     made = [path for path in scratch.iterdir() if not path.is_symlink()]

@@ -19,6 +19,7 @@ from ndl_export.bundle.anchors import ANCHOR_FILES, Anchor, UnreadableAnchor, an
 from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
 from ndl_export.bundle.release_directory import versions
 from ndl_export.bundle.verify import integrity_faults, verify
+from ndl_export.facts.announced import UPCOMING_FILE
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.withdrawals import (
     WITHDRAWN_FILE,
@@ -128,7 +129,7 @@ def _plan(release_dir: Path, asked: Version, content: Files, store: Store, known
         bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {asked}}
         bundles[asked] = release_dir / version
         told = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
-        leading = leading_files(bundles, told, _folder(scratch, "leading"))
+        leading = leading_files(bundles, told, release_dir / UPCOMING_FILE, _folder(scratch, "leading"))
         changed = _changed(store, leading, Path(scratch))
         stale = sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)
         replaced = {name: leading[name].read_bytes() for name in changed}

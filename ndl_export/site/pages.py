@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ndl_export.facts.announced import NO_CALENDAR, NOTHING_ANNOUNCED, Upcoming
 from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import MissingByCohort, short, statements
@@ -181,8 +182,13 @@ _TO_BUNDLE = 'href="../'
 _TO_PAGE = re.compile(r'href="(?![#.]|[a-z]+:)')
 
 
-def publish_site(release_dir: Path, version: str) -> None:
-    """Put a copy of the page of `version` into `release_dir`, all its links leading to the files of that bundle.
+_ANNOUNCED = re.compile(r"<!-- upcoming -->.*?<!-- /upcoming -->", re.DOTALL)
+"""What stands in a bundle's page in the place of what is announced, which changes when the bundle cannot."""
+
+
+def publish_site(release_dir: Path, version: str, upcoming: Sequence[Upcoming] | None) -> None:
+    """Put a copy of the page of `version` into `release_dir`, all its links leading to the files of that bundle, with
+    the releases that are announced; None where no calendar was given.
 
     So every page belongs to one release, whatever moment it is read at, though they are replaced one after the other.
     A copy and not a symbolic link: browsers resolve links from the address that they opened, and not every web server
@@ -191,8 +197,10 @@ def publish_site(release_dir: Path, version: str) -> None:
     place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
+    said = {"upcoming": upcoming, "nothing": NOTHING_ANNOUNCED, "no_calendar": NO_CALENDAR}
+    told = kit.render(_TEMPLATES, "upcoming.html.j2", **said).strip()
     for page in scratch.glob("*.html"):
-        text = page.read_text(encoding="utf-8")
+        text = _ANNOUNCED.sub(lambda _: told, page.read_text(encoding="utf-8"))
         leading = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', text).replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/")
         page.write_text(leading, encoding="utf-8", newline="\n")
     place.mkdir(exist_ok=True)

@@ -127,11 +127,12 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
     from assets.home.paths import Home
     from assets.release.anchors import SignedByAnother, check_known
     from assets.release.sign_off import check_publication
+    from ndl_export.facts.announced import InvalidCalendar
     from ndl_export.files.signing import UnusableKey
     from ndl_export.files.stores import StoreError
     from ndl_export.publish import upload
     from pipelines.ending import Ending
-    from pipelines.release_calendar import InvalidCalendar, NotPublished, check_may_be_published
+    from pipelines.release_calendar import NotPublished, check_may_be_published, tell_readers
     from pipelines.reports.releases import published
     from privacy.release.approval import WaitsForApproval
     from privacy.release.ledger import LedgerError
@@ -144,6 +145,7 @@ def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool)
                 check_publication(Home(home), version)
             except WaitsForApproval as waiting:
                 stop(str(waiting), int(Ending.HOLD))
+            tell_readers(Home(home).release)
         found = upload.publish(
             Home(home).release,
             version,

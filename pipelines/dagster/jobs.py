@@ -16,7 +16,7 @@ from assets.release.sign_off import check_publication
 from assets.returns.assets import returns
 from ndl_export.publish.upload import publish
 from pipelines.dagster.instance import expire_all
-from pipelines.release_calendar import NotPublished, check_may_be_published
+from pipelines.release_calendar import NotPublished, check_may_be_published, tell_readers
 from privacy.doors.environment import PUBLISH_TO, settings
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
@@ -111,6 +111,7 @@ def publish_op(context: dg.OpExecutionContext, config: PublicationConfig, instal
     check_may_be_published(config.version, dt.datetime.now(dt.UTC))
     home = installation.home_folder
     check_publication(home, config.version)
+    tell_readers(home.release)
     publish(home.release, config.version, url, known=partial(check_known, home), tell=context.log.info)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.catalogue.runs import COHORTS, RELEASE, WHY, Installation, note_councils, one_run
+from ndl_export.facts.announced import calendar
 from pipelines.dagster.arriving import not_taken
 from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
-from pipelines.release_calendar import TIMEZONE, calendar
+from pipelines.release_calendar import TIMEZONE
 from privacy.doors.environment import settings
 
 

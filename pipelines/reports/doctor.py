@@ -26,8 +26,8 @@ from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from assets.release.anchors import stated_charges
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
+from ndl_export.facts.announced import InvalidCalendar, calendar
 from ndl_export.facts.publisher import InvalidPublisher, publisher
-from pipelines.release_calendar import InvalidCalendar, calendar
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
@@ -183,7 +183,7 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
     except BackendUnavailable as problem:
         yield State.MISSING, str(problem)
     try:
-        publisher()
+        publisher(demonstration=True)
         retention()
         calendar(found.calendar)
     except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
@@ -222,10 +222,15 @@ def _sign_off(keys: Path) -> Answers:
     today = dt.date.today()
     able = [person.role for person in policy.people if person.may_sign(today)]
     needed = max(policy.persons.values())
+    if not (is_alone := not policy.people and (keys / DEMONSTRATION_FILE).exists()):
+        try:
+            publisher(demonstration=False)
+        except InvalidPublisher as problem:
+            yield State.MISSING if policy.people else State.LOOK, str(problem)
     if policy.people:
         state = State.OK if len(able) >= needed else State.MISSING
         yield state, f"{len(able)} people may sign releases off ({', '.join(able) or 'nobody'}), {needed} must"
-    elif (keys / DEMONSTRATION_FILE).exists():
+    elif is_alone:
         yield State.LOOK, "a demonstration: releases are approved with a demonstration key, and say so"
     else:
         yield State.LOOK, "the policy names nobody who may sign releases off (sign_off.people): a release waits"

@@ -19,11 +19,12 @@ from assets.catalogue.policies import linked_at_night
 from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, Installation, council_cohort
 from assets.home.errors import StepFailed, plainly
 from assets.linkage.assets import GROUP
+from ndl_export.facts.announced import Announced, InvalidCalendar, calendar
 from pipelines.cli import main
 from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage
 from pipelines.dagster.sensors import _BY_KIND, failed_runs, sentence_about
 from pipelines.definitions import build_definitions
-from pipelines.release_calendar import Announced, InvalidCalendar, NotPublished, calendar, held_until
+from pipelines.release_calendar import NotPublished, check_may_be_published, held_until
 from sources.errors import ExtractStopped
 from tests.support.architecture import modules
 
@@ -188,7 +189,8 @@ def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.
     ("text", "said"),
     [
         ("releases: 3", "must have the key releases"),
-        ("releases:\n  - {version: 2026.11.0}", "entry 1 must have the keys version and date"),
+        ("releases:\n  - {date: 2026-11-26}", "entry 1 must have the key version, and date once the day is known"),
+        ("releases:\n  - {version: 2026.11.0, day: 2026-11-26}", "and no others"),
         ("releases:\n  - {version: 2026.11.0, date: soon}", "date must be a day"),
         ("releases:\n  - {version: one, date: 2026-11-26}", "entry 1: "),
         ("releases:\n  - {version: 2026.11.0, date: 2026-12-01}", "says 2026-11 of itself, not 2026-12"),
@@ -199,6 +201,18 @@ def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.
 def test_a_calendar_that_cannot_be_used_says_why(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InvalidCalendar, match=said):
         calendar(written(tmp_path, text))
+
+
+def test_a_release_may_be_announced_for_its_month_and_is_not_published_without_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, f"{ENTRY}  - {{version: 2027.11.0}}\n")
+    assert calendar(path) == [Announced("2026.11.0", dt.date(2026, 11, 26)), Announced("2027.11.0", None)]
+    monkeypatch.setenv("READINESS_CALENDAR", str(path))
+    now = dt.datetime(2027, 11, 30, 12, tzinfo=LONDON)
+    check_may_be_published("2026.11.0", now)
+    with pytest.raises(NotPublished, match="a month without a day: give its day in the release calendar first"):
+        check_may_be_published("2027.11.0", now)
 
 
 def test_publication_says_what_it_lacks(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:

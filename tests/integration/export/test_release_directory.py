@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import contents, write_bundle
-from ndl_export.bundle.release_directory import published, refresh
+from ndl_export.bundle.release_directory import announce_upcoming, published, refresh
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.announced import NO_CALENDAR, NOTHING_ANNOUNCED, Announced, Upcoming, upcoming
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals, Withdrawal
 from ndl_export.files.whole_files import indented_json, write_whole
@@ -103,14 +104,14 @@ def test_every_release_is_a_dataset_of_one_series_in_order(two: Path) -> None:
     assert (first["dcat:next"]["@id"], second["dcat:prev"]["@id"]) == (second["@id"], first["@id"])
     assert (series["dcat:first"]["@id"], series["dcat:last"]["@id"]) == (first["@id"], second["@id"])
     assert series["dcat:hasCurrentVersion"]["@id"] == second["@id"]
-    assert [each["dct:issued"]["@value"] for each in (first, second)] == ["2026-11-01", "2026-12-01"]
+    assert [each["dct:issued"]["@value"] for each in (first, second)] == ["2026-11-03", "2026-12-03"]
     assert [each["dcat:version"] for each in (first, second)] == [FIRST, SECOND]
     assert len(series["dct:temporal"]) == 1
 
 
 def test_the_feed_has_the_newest_release_first(two: Path) -> None:
     root = ET.parse(two / "feed.xml").getroot()
-    assert root.findtext("a:updated", namespaces=ATOM) == "2026-12-01T00:00:00Z"
+    assert root.findtext("a:updated", namespaces=ATOM) == "2026-12-03T00:00:00Z"
     assert [each.findtext("a:id", namespaces=ATOM) for each in entries(two)] == [
         f"{ADDRESS}/{SECOND}",
         f"{ADDRESS}/{FIRST}",
@@ -118,6 +119,65 @@ def test_the_feed_has_the_newest_release_first(two: Path) -> None:
     itself = root.find("a:link[@rel='self']", ATOM)
     assert itself is not None
     assert itself.get("href") == f"{ADDRESS}/feed.xml" == root.findtext("a:id", namespaces=ATOM)
+
+
+COMING = [Announced("2027.06.0", dt.date(2027, 6, 24)), Announced("2027.12.0", None)]
+
+
+@pytest.fixture(scope="module")
+def announcing(tmp_path_factory: pytest.TempPathFactory, two: Path) -> Path:
+    """The same, with two releases announced, of which one is there; to be read, not written."""
+    directory = tmp_path_factory.mktemp("announcing") / "release"
+    shutil.copytree(two, directory, symlinks=True)
+    announce_upcoming(directory, [Announced(SECOND, dt.date(2026, 12, 3)), *COMING], DAY)
+    return directory
+
+
+def test_what_is_announced_stands_in_catalogue_feed_and_page(announcing: Path) -> None:
+    found, series = nodes(announcing)
+    assert [each["dcat:version"] for each in found["dcat:dataset"]] == [FIRST, SECOND, "2027.06.0", "2027.12.0"]
+    june, december = found["dcat:dataset"][2:]
+    assert june["dct:available"] == {"@value": "2027-06-24", "@type": "xsd:date"}
+    assert december["dct:available"] == {"@value": "2027-12", "@type": "xsd:gYearMonth"}
+    for each in (june, december):
+        assert not {"dct:issued", "dct:modified", "dcat:distribution"} & each.keys()
+        assert each["adms:status"]["@id"].endswith("/dataset-status/DEVELOP")
+    assert series["dcat:last"]["@id"] == f"{ADDRESS}/{SECOND}"
+    assert found["dct:modified"]["@value"] == DAY.isoformat()
+    titles = [each.findtext("a:title", "", ATOM) for each in entries(announcing)]
+    assert titles[0].startswith("Announced for December 2027: ")
+    assert titles[1].startswith("Announced for 24 June 2027, 9:30am: ")
+    assert len(titles) == 4
+    page = (announcing / "site" / "about.html").read_text()
+    assert "<li>Release 2027.06.0 is announced for 24 June 2027, 9:30am.</li>" in page
+    assert "<li>Release 2027.12.0 is announced for December 2027. The day is announced at least four weeks" in page
+    assert "the page of all releases" not in page
+    assert f"{ADDRESS}/site/about.html#upcoming" in (announcing / SECOND / "site" / "about.html").read_text()
+
+
+def test_no_date_of_the_feed_is_later_than_what_it_tells_of(announcing: Path) -> None:
+    updated = [each.findtext("a:updated", "", ATOM) for each in entries(announcing)]
+    assert updated == [f"{DAY}T00:00:00Z", f"{DAY}T00:00:00Z", "2026-12-03T00:00:00Z", "2026-11-03T00:00:00Z"]
+
+
+def test_an_announcement_keeps_its_day_until_it_changes(announcing: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(announcing, tmp_path / "release", symlinks=True))
+    later, day = DAY + dt.timedelta(days=30), dt.date(2027, 12, 2)
+    announce_upcoming(directory, COMING, later)
+    assert upcoming(directory, ()) == [
+        Upcoming("2027.06.0", "2027-06-24", DAY.isoformat()),
+        Upcoming("2027.12.0", "", DAY.isoformat()),
+    ]
+    announce_upcoming(directory, [COMING[0], Announced("2027.12.0", day)], later)
+    assert upcoming(directory, ["2027.06.0"]) == [Upcoming("2027.12.0", "2027-12-02", later.isoformat())]
+    assert entries(directory)[0].findtext("a:updated", "", ATOM) == f"{later}T00:00:00Z"
+    announce_upcoming(directory, [], later)
+    assert NOTHING_ANNOUNCED in (directory / "site" / "about.html").read_text()
+
+
+def test_the_page_says_where_no_calendar_was_given(two: Path) -> None:
+    assert NO_CALENDAR in (two / "site" / "about.html").read_text()
+    assert len(entries(two)) == 2
 
 
 def test_an_entry_has_what_the_rfc_asks_for(taken_back: Path) -> None:
@@ -186,7 +246,7 @@ def test_catalogue_and_feed_say_why(taken_back: Path) -> None:
     newest, _ = entries(taken_back)
     assert newest.findtext("a:title", "", ATOM).startswith("Withdrawn: ")
     assert newest.findtext("a:updated", "", ATOM) == "2026-12-05T00:00:00Z"
-    assert newest.findtext("a:published", "", ATOM) == "2026-12-01T00:00:00Z"
+    assert newest.findtext("a:published", "", ATOM) == "2026-12-03T00:00:00Z"
     said = f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}. "
     for words in (newest.findtext("a:summary", "", ATOM), second["dct:description"]["@value"]):
         assert words.startswith(said)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.verify import verify
 from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, reliability_grid
 from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
 from ndl_export.tables import TABLES
@@ -90,6 +98,7 @@ def test_pages_give_status_and_contact(bundle: Path) -> None:
         assert fake_facts().contact in (bundle / page).read_text()
 
 
+NOTICE = read_publisher(PROJECT / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
 SOUND = {
     "name": "A combined authority",
     "contact": "statistics@example.org",
@@ -104,12 +113,63 @@ def written(path: Path, entries: dict[str, str]) -> Path:
     return path
 
 
+REAL = SOUND | {
+    "contact": "statistics@combined-authority.gov.uk",
+    "address": "https://data.combined-authority.gov.uk/readiness/",
+}
+
+
 def test_an_installation_names_its_own_publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", SOUND)))
-    assert publisher().name == "A combined authority"
-    assert publisher().address == "https://data.example.org/readiness"
-    monkeypatch.delenv("READINESS_PUBLISHER")
-    assert publisher().organisation == "department-for-science-innovation-and-technology"
+    monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", REAL)))
+    assert publisher(demonstration=False).name == "A combined authority"
+    assert publisher(demonstration=False).address == "https://data.combined-authority.gov.uk/readiness"
+    assert publisher(demonstration=False).notice == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("contact", "statistics@example.org"),
+        ("contact", "statistics@authority.example"),
+        ("contact", "todo@combined-authority.gov.uk"),
+        ("address", "https://authority.example/readiness"),
+        ("address", "https://EXAMPLE.com"),
+        ("address", "http://localhost:8000/readiness"),
+        ("name", "TODO"),
+    ],
+)
+def test_nobody_publishes_under_a_placeholder_but_a_demonstration(
+    key: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = written(tmp_path / "own.yaml", REAL | {key: value})
+    monkeypatch.setenv("READINESS_PUBLISHER", str(own))
+    with pytest.raises(InvalidPublisher, match=re.escape(f"{own}: {key} is a placeholder ({value})")) as refused:
+        publisher(demonstration=False)
+    assert "READINESS_PUBLISHER" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert getattr(publisher(demonstration=True), key) == value
+
+
+@pytest.mark.parametrize(
+    "address", ["https://example-council.gov.uk/x", "https://contest.gov.uk", "https://a.uk/example/"]
+)
+def test_what_only_looks_like_a_placeholder_passes(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", REAL | {"address": address})))
+    assert publisher(demonstration=False).address == address.rstrip("/")
+
+
+def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("READINESS_PUBLISHER", raising=False)
+    with pytest.raises(InvalidPublisher, match=r"publisher\.yaml: contact is a placeholder"):
+        publisher(demonstration=False)
+    assert publisher(demonstration=True).notice == NOTICE
+    monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", SOUND | {"notice": "A trial."})))
+    assert publisher(demonstration=True).name == "A combined authority"
+    assert publisher(demonstration=True).notice == f"{NOTICE} A trial."
 
 
 @pytest.mark.parametrize(
@@ -131,16 +191,48 @@ def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str], wha
 def test_a_notice_stands_above_everything(
     tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> None:
-    notice = read_publisher(PROJECT / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
-    assert "no figure is about real children" in notice
-    assert publisher().notice == ""
-    bundle = write_bundle(tmp_path, replace(fake_facts(), notice=notice), tables, signing_key)
-    assert f"**{notice}**" in (bundle / "README.md").read_text(encoding="utf-8")
+    bundle = write_bundle(tmp_path, replace(fake_facts(), notice=NOTICE), tables, signing_key)
+    documents = sorted(bundle.glob("*.md"))
+    assert {path.name for path in documents} >= {"README.md", "LICENCE.md", "methodology.md", "privacy_statement.md"}
+    for path in documents:
+        assert path.read_text(encoding="utf-8").splitlines()[0] == f"**{NOTICE}**"
     for page in (bundle / "site").glob("*.html"):
-        assert f"<strong>{notice}</strong>" in page.read_text(encoding="utf-8")
-    for name in ("dcat.jsonld", "ckan_package.json", "datapackage.json", "croissant.json", "ukgov_dataset.json"):
-        assert notice in (bundle / name).read_text(encoding="utf-8")
+        html = page.read_text(encoding="utf-8")
+        assert f"<title>{NOTICE} " in html
+        said = re.sub(r"<a class=\"skip\".*?</a>|<[^>]*>", "", html.partition("<body>")[2])
+        assert said.strip().startswith(NOTICE)
+    described: dict[str, Callable[[Any], str]] = {
+        "dcat.jsonld": lambda found: found["dct:description"]["@value"],
+        "ckan_package.json": lambda found: found["notes"],
+        "csv-metadata.json": lambda found: found["dc:description"],
+        "privacy_statement.json": lambda found: found["notice"],
+    }
+    for name in ("datapackage.json", "croissant.json", "ukgov_dataset.json", *described):
+        found = json.loads((bundle / name).read_text(encoding="utf-8"))
+        assert described.get(name, lambda found: found["description"])(found).startswith(NOTICE)
     assert len(json.loads((bundle / "ukgov_dataset.json").read_text())["summary"]) <= 250
+    for name in TABLES:
+        assert pq.read_schema(bundle / f"{name}.parquet").metadata[b"description"].decode().startswith(NOTICE)
+    assert verify(bundle).ok
+    root = ET.parse(tmp_path / "feed.xml").getroot()
+    titles = [each.text or "" for each in root.iter("{http://www.w3.org/2005/Atom}title")]
+    assert len(titles) == 2
+    assert all(title.startswith(NOTICE) for title in titles)
+    found, series = json.loads((tmp_path / "catalogue.jsonld").read_text())["@graph"]
+    for each in (found, series, *found["dcat:dataset"]):
+        assert each["dct:description"]["@value"].startswith(NOTICE)
+
+
+def test_the_analyst_database_begins_with_the_notice(
+    tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> None:
+    write_bundle(tmp_path, replace(fake_facts(), notice=NOTICE), tables, signing_key)
+    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as connection:
+        (first,) = connection.execute("FROM help.start LIMIT 1").fetchall()
+        assert first[1] == NOTICE
+        assert connection.execute(first[2]).fetchall() == [("2026.11.0", NOTICE)]
+        query = "SELECT comment FROM duckdb_views() WHERE schema_name = 'latest' AND view_name = 'gld_headline'"
+        assert NOTICE in connection.execute(query).fetchall()[0][0]
 
 
 def test_a_publisher_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

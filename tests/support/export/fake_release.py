@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import NoisyCounts
-from ndl_export.facts.release_facts import ReleaseFacts, Thresholds
+from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES, Family, Measure
 from ndl_export.tables.rows import Children, Layout
 from ndl_export.tables.schema import BREAK_COLUMN, MODEL_WITH_INTERVAL, ColumnRole, Flag, arrow_schema, column_name
@@ -53,6 +53,7 @@ def fake_facts(
     cohorts = (*earlier, COHORT)
     return ReleaseFacts(
         version=version,
+        published_on=published_on(version),
         cohorts=cohorts,
         councils=councils,
         privacy_record=fake_privacy_record(version, councils, earlier, paid),
@@ -66,6 +67,11 @@ def fake_facts(
         thresholds=Thresholds(5.0, 15.0, 3.0),
         missing={cohort: {source: tuple(absent) for source, absent in missing.items()} for cohort in cohorts},
     )
+
+
+def published_on(version: str) -> str:
+    """The day of a release that is made up."""
+    return f"{Version.parse(version).published_in}-03"
 
 
 def fake_noisy_counts(councils: tuple[str, ...]) -> dict[str, NoisyCounts]:

@@ -1,0 +1,131 @@
+"""Releases that are announced: the release calendar of an installation, and what readers are told of it.
+
+As practice 3.1 of the Code of Practice for Statistics, edition 3.0, asks: a release is announced with its month twelve
+months ahead, and with its day four weeks ahead where possible.
+
+    releases:
+      - version: 2026.11.0
+        date: 2026-11-26
+      - version: 2027.11.0      # the month that the version names; the day is given later
+
+`upcoming.json` stands beside the bundles, as `withdrawn.json` does, and keeps of each entry the day on which it was
+first told in this form.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.files.whole_files import indented_json, write_whole
+from ndl_export.pages.words import day, month
+
+UPCOMING_FILE = "upcoming.json"
+TIME_OF_DAY = dt.time(9, 30)
+NO_CALENDAR = "No release calendar has been given: months and days of further releases are not announced."
+NOTHING_ANNOUNCED = "No further release is announced."
+
+
+class InvalidCalendar(ValueError):
+    """A calendar that cannot be used; the message names the file and the entry."""
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A release and the day on which it is published; None where only the month that its version names is known."""
+
+    version: str
+    date: dt.date | None
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """What readers are told of a release: its version, its day as 2026-11-26, empty where only the month is known, and
+    the day on which they were first told so."""
+
+    version: str
+    date: str
+    announced_on: str
+
+    @property
+    def when(self) -> str:
+        """`26 November 2026, 9:30am`, or `November 2026`."""
+        if self.date:
+            return f"{day(self.date)}, {TIME_OF_DAY.hour}:{TIME_OF_DAY.minute:02d}am"
+        return month(Version.parse(self.version).published_in)
+
+    @property
+    def sentence(self) -> str:
+        """What readers are told, with a full stop."""
+        if self.date:
+            return f"Release {self.version} is announced for {self.when}."
+        return (
+            f"Release {self.version} is announced for {self.when}. The day is announced at least four weeks before,"
+            " where possible."
+        )
+
+
+def calendar(path: Path | None) -> list[Announced]:
+    """The entries of the file, by version; none without a file. Raises `InvalidCalendar`."""
+    if path is None:
+        return []
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise InvalidCalendar(f"{path} is not a readable YAML file") from None
+    listed = content.get("releases") if isinstance(content, dict) else None
+    if not isinstance(listed, list):
+        raise InvalidCalendar(f"{path} must have the key releases, a list of version and date")
+    found = [_entry(path, number, entry) for number, entry in enumerate(listed, 1)]
+    if len({each.version for each in found}) < len(found):
+        raise InvalidCalendar(f"{path} names a version twice")
+    return sorted(found, key=lambda each: Version.parse(each.version))
+
+
+def _entry(path: Path, number: int, entry: object) -> Announced:
+    where = f"{path}, entry {number}"
+    if not isinstance(entry, dict) or not {"version"} <= set(entry) <= {"version", "date"}:
+        raise InvalidCalendar(f"{where} must have the key version, and date once the day is known, and no others")
+    date = entry.get("date")
+    if date is not None and (not isinstance(date, dt.date) or isinstance(date, dt.datetime)):
+        raise InvalidCalendar(f"{where}: date must be a day such as 2026-11-26")
+    try:
+        version = Version.parse(str(entry["version"]))
+    except InvalidVersion as error:
+        raise InvalidCalendar(f"{where}: {error}") from None
+    if date is not None and f"{date:%Y-%m}" != version.published_in:
+        raise InvalidCalendar(f"{where}: release {version} says {version.published_in} of itself, not {date:%Y-%m}")
+    return Announced(str(version), date)
+
+
+def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> bool:
+    """Write down what readers are told; whether anything of it is new."""
+    told = {(each.version, each.date): each for each in announced(release_dir) or ()}
+    new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
+    kept = [told.get((each.version, each.date), each) for each in new]
+    if announced(release_dir) == kept:
+        return False
+    write_whole(release_dir / UPCOMING_FILE, indented_json({"upcoming": [asdict(each) for each in kept]}))
+    return True
+
+
+def announced(release_dir: Path) -> list[Upcoming] | None:
+    """Every entry that readers are told of, by version; None where no calendar was ever given."""
+    path = release_dir / UPCOMING_FILE
+    if not path.exists():
+        return None
+    listed: list[dict[str, Any]] = json.loads(path.read_bytes())["upcoming"]
+    return [Upcoming(**each) for each in listed]
+
+
+def upcoming(release_dir: Path, published: Iterable[str]) -> list[Upcoming] | None:
+    """Those that are not published yet; None where no calendar was ever given."""
+    found, there = announced(release_dir), set(published)
+    return None if found is None else [each for each in found if each.version not in there]
