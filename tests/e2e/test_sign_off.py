@@ -19,7 +19,7 @@ from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from tests.support.independent import write_extracts
-from tests.support.release.people import ANNA, BRAM, write_policy
+from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -36,6 +36,7 @@ class Site:
             "READINESS_HOME": str(root / "home"),
             "READINESS_KEYS": str(root / "keys"),
             "READINESS_POLICY": str(root / "policy.yaml"),
+            "READINESS_PUBLISHER": str(root / "publisher.yaml"),
         }
 
     def readiness(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -56,6 +57,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("site")
     write_extracts(root / "landing", children=160, councils=("leeds", "wirral"))
     write_policy(root / "policy.yaml", [ANNA, BRAM])
+    write_publisher(root / "publisher.yaml")
     KeyRing.create(root / "keys")
     done = Site(root).run("--until", "linkage")
     assert done.returncode == 0, done.stderr
@@ -95,6 +97,18 @@ def test_hold_sign_go_on_hold_sign_go_on(site: Site) -> None:
     assert not [name for who in (ANNA, BRAM) for name in who.name.split() if name in everything]
     budget = site.readiness("budget").stdout
     assert "publication   signed by statistics lead" in budget
+
+
+def test_a_placeholder_stops_a_release_before_it_is_charged(site: Site) -> None:
+    write_publisher(site.root / "publisher.yaml", address="https://data.authority.example/readiness")
+    for done in (site.run(), site.approve("--key", str(ANNA.key_file(site.root / "people")))):
+        assert done.returncode == 1
+        (sentence,) = (line for line in done.stderr.splitlines() if line.startswith("readiness: "))
+        assert f"{site.root / 'publisher.yaml'}: address is a placeholder" in sentence
+        assert "READINESS_PUBLISHER" in sentence
+    assert Ledger(site.home.ledger).entries() == []
+    assert not (site.home.release / VERSION).exists()
+    assert not list(site.home.held.glob("*"))
 
 
 def test_the_first_commands_keys_do_not_help_beside_a_policy_that_names_people(site: Site) -> None:

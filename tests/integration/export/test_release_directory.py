@@ -390,14 +390,17 @@ def heard(environment: str, script: str, *arguments: Path) -> Any:
     return json.loads(said.splitlines()[-1])
 
 
-def test_the_validators_find_nothing_but_planted_faults(two: Path, taken_back: Path, tmp_path: Path) -> None:
+def test_the_validators_find_nothing_but_planted_faults(
+    two: Path, taken_back: Path, announcing: Path, tmp_path: Path
+) -> None:
     broken = json.loads((taken_back / "catalogue.jsonld").read_text())
     del broken["@graph"][0]["dct:publisher"]
     broken["@graph"][0]["dcat:dataset"][0]["dcat:inSeries"] = {"@id": f"{ADDRESS}/nowhere"}
     (tmp_path / "catalogue.jsonld").write_text(json.dumps(broken))
     (tmp_path / "feed.xml").write_text((taken_back / "feed.xml").read_text().replace("</feed>", ""))
-    found = heard("standards", "standards_faults.py", two, taken_back, tmp_path)["faults"]
-    assert found[str(two)] == found[str(taken_back)] == {"catalogue.jsonld": [], "feed.xml": []}
+    found = heard("standards", "standards_faults.py", two, taken_back, announcing, tmp_path)["faults"]
+    for each in (two, taken_back, announcing):
+        assert found[str(each)] == {"catalogue.jsonld": [], "feed.xml": []}
     spoilt = found[str(tmp_path)]
     assert len(spoilt["feed.xml"]) == 1
     for planted in ("MinCountConstraint", "dcterms:publisher", "ClassConstraint", "dcat:inSeries"):
@@ -415,3 +418,14 @@ def test_the_harvester_of_ckan_makes_a_package_of_every_release(taken_back: Path
         code = "WITHDRAWN" if version == SECOND else "COMPLETED"
         assert {resource["status"].rpartition("/")[2] for resource in package["resources"]} == {code}
         assert (REASON in package["notes"]) == (version == SECOND)
+
+
+def test_the_harvester_of_ckan_knows_what_is_announced_by_its_own_name(announcing: Path) -> None:
+    packages = heard("ckan", "ckan_harvest.py", announcing / "catalogue.jsonld")
+    assert packages.keys() == {
+        *(f"{ADDRESS}/{version}" for version in (FIRST, SECOND)),
+        *(f"{ADDRESS}/upcoming.json#{each.version}" for each in COMING),
+    }
+    package = packages[f"{ADDRESS}/upcoming.json#2027.06.0"]
+    assert package["notes"] == "Release 2027.06.0 is announced for 24 June 2027, 9:30am."
+    assert package["resources"] == []

@@ -31,7 +31,7 @@ from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
 from tests.support.release.homes import COHORT, VERSION, home_of
-from tests.support.release.people import ANNA, BRAM, Signer, write_policy
+from tests.support.release.people import ANNA, BRAM, Signer, write_policy, write_publisher
 
 COUNCILS = ["halton", "knowsley", "leeds", "sefton", "wirral"]
 HOLD = "wirral/eyfsp/rows-far-from-expected"
@@ -48,6 +48,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """People are named, and what is in is what was linked: the homes here hold no rows of extracts."""
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
     monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)
 
 

@@ -34,7 +34,7 @@ from privacy.release.policy import Stage, load_policy
 from privacy.release.statement import privacy_page
 from sources.contracts import CONTRACTS
 from tests.support.release.homes import COHORT, VERSION, home_of
-from tests.support.release.people import ANNA, BRAM, Signer, write_policy
+from tests.support.release.people import ANNA, BRAM, Signer, write_policy, write_publisher
 
 COUNCILS = ["halton", "leeds"]
 REVISION = "2026.11.1"
@@ -53,6 +53,7 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def name_people(folder: Path, monkeypatch: pytest.MonkeyPatch, signers: Sequence[Signer], **persons: int) -> None:
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(folder / "policy.yaml", signers, **persons)))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(folder / "publisher.yaml")))
 
 
 @pytest.fixture

@@ -74,6 +74,19 @@ def write_policy(path: Path, signers: Sequence[Signer], measurement: int = 1, pu
     return path
 
 
+def write_publisher(path: Path, **other: str) -> Path:
+    """Who publishes, as an installation says that is no demonstration."""
+    stated = {
+        "name": "A combined authority",
+        "contact": "statistics@combined-authority.gov.uk",
+        "address": "https://data.combined-authority.gov.uk/readiness",
+        "organisation": "combined-authority",
+        "status": "These are made up for a test.",
+    }
+    path.write_text(yaml.safe_dump(stated | other))
+    return path
+
+
 def accept_held(home: Home, keys: KeyRing, cohort: str = "202425") -> None:
     """Accept everything that a release of the cohort is held for, by the key of a demonstration."""
     for hold in state(home, [cohort]).open:
