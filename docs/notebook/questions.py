@@ -91,8 +91,10 @@ def _(cohort_choice, mo, rows):
         cohort,
     )
     absent = "; ".join(release["missing"])
+    notice = [mo.md(f"**{release['notice']}**")] if release.get("notice") else []
     mo.vstack(
         [
+            *notice,
             mo.md(
                 f"""
                 # School readiness: five questions
