@@ -212,7 +212,7 @@ def test_a_build_that_is_killed_changes_nothing_and_is_cleaned_up_after(two_rele
     record(tmp_path, {}, Withdrawal("2026.11.0", "2026-11-25", "An extract was of another year"))
     killed = (
         "import os, pathlib, signal, sys, ndl_export.analyst_db.build as build\n"
-        "build.add_help = lambda connection: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "build.add_help = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "build.build_database(pathlib.Path(sys.argv[1]))"
     )
     assert subprocess.run([sys.executable, "-c", killed, tmp_path], check=False).returncode < 0

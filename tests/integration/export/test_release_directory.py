@@ -151,8 +151,9 @@ def test_what_is_announced_stands_in_catalogue_feed_and_page(announcing: Path) -
     page = (announcing / "site" / "about.html").read_text()
     assert "<li>Release 2027.06.0 is announced for 24 June 2027, 9:30am.</li>" in page
     assert "<li>Release 2027.12.0 is announced for December 2027. The day is announced at least four weeks" in page
-    assert "the page of all releases" not in page
-    assert f"{ADDRESS}/site/about.html#upcoming" in (announcing / SECOND / "site" / "about.html").read_text()
+    assert "the page of the newest one" not in page
+    assert "the page of the newest one" in (announcing / SECOND / "site" / "about.html").read_text()
+    assert f"{ADDRESS}/site/about.html#upcoming" in (announcing / SECOND / "code_of_practice.md").read_text()
 
 
 def test_no_date_of_the_feed_is_later_than_what_it_tells_of(announcing: Path) -> None:
