@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from ndl_export.pages.words import day, month
 
 UPCOMING_FILE = "upcoming.json"
 TIME_OF_DAY = dt.time(9, 30)
+_A_MONTH, _FOUR_WEEKS, _TWELVE_MONTHS = dt.timedelta(30), dt.timedelta(weeks=4), dt.timedelta(366)
 NO_CALENDAR = "No release calendar has been given: months and days of further releases are not announced."
 NOTHING_ANNOUNCED = "No further release is announced."
 
@@ -103,6 +104,17 @@ def _entry(path: Path, number: int, entry: object) -> Announced:
     if date is not None and f"{date:%Y-%m}" != version.published_in:
         raise InvalidCalendar(f"{where}: release {version} says {version.published_in} of itself, not {date:%Y-%m}")
     return Announced(str(version), date)
+
+
+def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
+    """What the calendar lacks today of what practice 3.1 asks, a sentence each."""
+    first_days = {each: dt.date.fromisoformat(f"{Version.parse(each.version).published_in}-01") for each in entries}
+    coming = [each for each, first in first_days.items() if today <= (each.date or first + _A_MONTH)]
+    if not any((each.date or first_days[each]) <= today + _TWELVE_MONTHS for each in coming):
+        yield "the release calendar announces nothing for the next twelve months: READINESS_CALENDAR names it"
+    for each in coming:
+        if each.date is None and first_days[each] <= today + _FOUR_WEEKS:
+            yield f"release {each.version} may be four weeks away, and the release calendar has no day for it"
 
 
 def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> bool:

@@ -26,7 +26,7 @@ from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from assets.release.anchors import stated_charges
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
-from ndl_export.facts.announced import InvalidCalendar, calendar
+from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
 from ndl_export.facts.publisher import InvalidPublisher, publisher
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
@@ -185,9 +185,12 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
     try:
         publisher(demonstration=True)
         retention()
-        calendar(found.calendar)
+        entries = calendar(found.calendar)
     except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
         yield State.MISSING, str(problem)
+        return
+    for sentence in falls_short(entries, dt.date.today()):
+        yield State.LOOK, sentence
 
 
 def _keys(folder: Path, home: Home) -> Answers:

@@ -19,6 +19,7 @@ from pipelines.reports.doctor import State, examine
 from privacy.doors.environment import InvalidSettings, Settings, settings, unknown, usable
 from tests.support import PROJECT
 from tests.support.installation.released import COHORT, Place
+from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
 pytestmark = pytest.mark.slow
 
@@ -98,6 +99,30 @@ def test_a_calendar_that_cannot_be_followed(place: Place, monkeypatch: pytest.Mo
     assert State.MISSING in states(place)["settings"]
     announced.write_text("releases:\n  - {version: 2026.11.0, date: 2026-11-26}\n")
     assert State.MISSING not in states(place)["settings"]
+
+
+def test_a_calendar_that_does_not_reach_far_enough(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    today = dt.date.today()
+    path, soon = place.root / "calendar.yaml", f"{today.year}.{today.month:02d}.0"
+    monkeypatch.setenv("READINESS_CALENDAR", str(path))
+    for entries, told in (
+        ("[]", ["nothing for the next twelve months"]),
+        (f"[{{version: {soon}, date: {today}}}]", []),
+        (f"[{{version: {soon}}}]", [f"release {soon} may be four weeks away"]),
+        (f"[{{version: {today.year + 2}.01.0}}]", ["nothing for the next twelve months"]),
+    ):
+        path.write_text(f"releases: {entries}\n")
+        said = [each.said for each in doctor.examine() if each.what == "settings" and "calendar" in each.said]
+        assert len(said) == len(told), said
+        assert all(words in sentence for words, sentence in zip(told, said, strict=True))
+
+
+def test_a_publisher_that_stands_for_nobody(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(place.root / "policy.yaml", [ANNA, BRAM])))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(place.root / "publisher.yaml")))
+    assert State.MISSING not in states(place)["sign-off"]
+    write_publisher(place.root / "publisher.yaml", contact="statistics@authority.example")
+    assert State.MISSING in states(place)["sign-off"]
 
 
 def test_a_folder_that_others_may_look_into(place: Place) -> None:
