@@ -76,7 +76,11 @@ def test_a_release_of_before_is_repeated_to_the_byte_and_charges_nothing(older: 
     shutil.rmtree(older.release)
     assert contents(released(older, keys, COUNCILS)) == before
     assert Ledger(older.ledger).entries() == charged
-    assert _files(older) == {f"linked/cohort={COHORT}/linkage_record.json", f"releases/release={VERSION}.json"}
+    kept = {
+        f"linked/cohort={COHORT}/linkage_record.json",
+        *(f"releases/{of}={VERSION}.json" for of in ("day", "release")),
+    }
+    assert _files(older) == kept
     assert not {"series", "share", "missing", "measured_from"} & {path.name for path in older.restricted.iterdir()}
 
 
