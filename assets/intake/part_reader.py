@@ -8,6 +8,7 @@ from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,6 +101,7 @@ class PartsReader:
 
     def __init__(self, desk: Desk) -> None:
         self._desk, self._home, self._keys = desk, desk.home, desk.keys
+        self._keeping = Lock()
         self.not_read: list[str] = []
         """Sentences about files that lie beside whole extracts and cannot be read."""
 
@@ -303,7 +305,8 @@ class PartsReader:
             return error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
         for each in found:
             record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
-        parts.keep(self._home, landed.key, found, staged, out.marks)
+        with self._keeping:  # what is not noted yet would go with what earlier readings left
+            parts.keep(self._home, landed.key, found, staged, out.marks)
         return None
 
     def _stage_parts(

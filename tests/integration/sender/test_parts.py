@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from threading import Event
 
+import pytest
+
+from assets.intake import parts
 from tests.support.extracts import upn
 from tests.support.intake.desk import COHORT
 from tests.support.intake.sender import Place, Sender, eyfsp, put
@@ -40,6 +45,37 @@ def test_parts_as_tokens_are_what_the_same_parts_are_as_they_stand(
     kept = ours.kept("eyfsp")
     assert kept.equals(theirs.kept("eyfsp"))
     assert kept["t_names"].null_count == 0
+
+
+def test_parts_that_are_put_in_place_at_once_all_stay(
+    sender: Sender, place_at: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the first removes what no note names when the second lies there and is not noted yet."""
+    place, second, first_done = place_at("one"), Event(), Event()
+    promote_all, clear = parts.promote_all, parts.clear
+
+    def promoting(moves: list[tuple[Path, Path]]) -> None:
+        promote_all(moves)
+        if any(moved.name.startswith("2-") for _, moved in moves):
+            second.set()
+            first_done.wait(1)
+
+    def clearing(*of: object) -> None:
+        second.wait(1)
+        clear(*of)
+        first_done.set()
+
+    monkeypatch.setattr(parts, "promote_all", promoting)
+    monkeypatch.setattr(parts, "clear", clearing)
+    folder = sender.root / "leeds" / "eyfsp" / COHORT
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        (folder / f"2026-0{number}.csv").write_text(eyfsp(child(number)), encoding="utf-8")
+    done = sender.run(folder, "--postcode-directory", str(sender.directory), out=sender.out())
+    assert done.exit_code == 0, done.output
+    for number in (1, 2):
+        put(sender.out() / f"2026-0{number}.tokens.parquet", place, f"eyfsp/{COHORT}")
+    assert place.take("eyfsp").rows_kept == 2
 
 
 def test_a_part_alone_is_called_after_its_file(sender: Sender) -> None:
