@@ -80,7 +80,8 @@ def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarr
             for rule, rows in extract.set_aside.items():
                 set_aside.setdefault(rule, []).extend(numbered(part, np.array(rows, np.int64)).tolist())
 
-    return replace(first, batches=batches(), set_aside=set_aside)
+    table = replace(first.table, sheet=None)
+    return replace(first, batches=batches(), set_aside=set_aside, table=table)
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:

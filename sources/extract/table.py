@@ -48,6 +48,10 @@ class SheetTaken:
     header_row: int
     left_aside: int
 
+    def row(self, source_row: int) -> int:
+        """The sheet's own number of a data row."""
+        return self.header_row + source_row
+
 
 @dataclass
 class TextTable:
