@@ -44,8 +44,9 @@ _TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
 class Sample:
     """A sample that nothing is known of but its source: its headings, and how its text is written.
 
-    `delimiter` and `encoding` are None for a file that is no delimited text, `sheet` for one that is no workbook. `relation` holds the first rows as text,
-    trimmed, blank as NULL; its columns are `column_0` and so on, in the order of `headings`.
+    `delimiter` and `encoding` are None for a file that is no delimited text, `sheet` for one that is no workbook.
+    `relation` holds the first rows as text, trimmed, blank as NULL; its columns are `column_0` and so on, in the order
+    of `headings`.
     """
 
     landed: Landed
