@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped
-from sources.extract.readers import old_workbook
+from sources.extract.readers import binary_workbook, old_workbook
 from sources.extract.readers.books import book_of
 from sources.extract.readers.content import Content, format_of
 from tests.support.intake.desk import EYFSP_HEADER
@@ -263,6 +263,16 @@ def test_an_old_workbook_that_is_too_large_is_stopped(landing: Landing, monkeypa
     monkeypatch.setattr(old_workbook, "MAX_BYTES", 4 << 10)
     landing.put(as_xls({"Extract": ROWS}), ".xls")
     with pytest.raises(ExtractStopped, match="larger than any of its kind"):
+        landing.read()
+
+
+@pytest.mark.parametrize(("suffix", "reader"), [(".xls", old_workbook), (".xlsb", binary_workbook)])
+def test_a_table_of_too_many_texts_is_stopped(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch, suffix: str, reader: object
+) -> None:
+    monkeypatch.setattr(reader, "MAX_HELD", 1000)
+    landing.put(WRITTEN[suffix]({"Extract": ROWS}), suffix)
+    with pytest.raises(ExtractStopped, match="unpacks to far more"):
         landing.read()
 
 

@@ -152,15 +152,22 @@ def as_xlsb(sheets: Sheets, hidden: Sequence[str] = ()) -> bytes:
     strings = list(dict.fromkeys(_texts(sheets)))
     indexes = {text: index for index, text in enumerate(strings)}
     listed = b"".join(
-        _bin(156, struct.pack("<II", called in hidden, number) + _wide(f"rId{number}") + _wide(called))
+        record(156, struct.pack("<II", called in hidden, number) + _wide(f"rId{number}") + _wide(called))
         for number, called in enumerate(sheets, 1)
     )
-    workbook = _bin(131) + _bin(153, struct.pack("<II", 0, 0) + _wide("")) + _bin(143) + listed + _bin(144) + _bin(132)
-    table = _bin(159, struct.pack("<II", len(strings), len(strings)))
-    table += b"".join(_bin(19, b"\0" + _wide(text)) for text in strings) + _bin(160)
-    styles = _bin(278) + _bin(617, struct.pack("<I", 2))
-    styles += b"".join(_bin(47, struct.pack("<HH12x", 0, number)) for number in (_GENERAL, _DATE_FORMAT))
-    styles += _bin(618) + _bin(279)
+    workbook = (
+        record(131)
+        + record(153, struct.pack("<II", 0, 0) + _wide(""))
+        + record(143)
+        + listed
+        + record(144)
+        + record(132)
+    )
+    table = record(159, struct.pack("<II", len(strings), len(strings)))
+    table += b"".join(record(19, b"\0" + _wide(text)) for text in strings) + record(160)
+    styles = record(278) + record(617, struct.pack("<I", 2))
+    styles += b"".join(record(47, struct.pack("<HH12x", 0, number)) for number in (_GENERAL, _DATE_FORMAT))
+    styles += record(618) + record(279)
     relations = [
         _RELATION.format(f"rId{n}", "worksheet", f"worksheets/sheet{n}.bin") for n in range(1, len(sheets) + 1)
     ]
@@ -182,30 +189,30 @@ def as_xlsb(sheets: Sheets, hidden: Sequence[str] = ()) -> bytes:
 
 def _xlsb_sheet(rows: Cells, strings: Mapping[str, int]) -> bytes:
     size = struct.pack("<IIII", 0, max(len(rows), 1) - 1, 0, max(map(len, rows), default=1) - 1)
-    cells = [_bin(129), _bin(148, size), _bin(145)]
+    cells = [record(129), record(148, size), record(145)]
     for row, values in enumerate(rows):
-        cells.append(_bin(0, struct.pack("<I", row) + bytes(13)))
+        cells.append(record(0, struct.pack("<I", row) + bytes(13)))
         for column, value in enumerate(values):
             at = struct.pack("<II", column, _DATE if isinstance(value, dt.date) else _GENERAL)
             match value:
                 case None:
                     continue
                 case str():
-                    cells.append(_bin(7, at + struct.pack("<I", strings[value])))
+                    cells.append(record(7, at + struct.pack("<I", strings[value])))
                 case bool():
-                    cells.append(_bin(4, at + bytes([value])))
+                    cells.append(record(4, at + bytes([value])))
                 case Error(shown):
-                    cells.append(_bin(3, at + bytes([_ERRORS[shown]])))
+                    cells.append(record(3, at + bytes([_ERRORS[shown]])))
                 case Formula(number):
-                    cells.append(_bin(9, at + struct.pack("<dHII", number, 0, 0, 0)))
+                    cells.append(record(9, at + struct.pack("<dHII", number, 0, 0, 0)))
                 case int() if abs(value) < 1 << 29:
-                    cells.append(_bin(2, at + struct.pack("<I", (value << 2 | 2) & 0xFFFFFFFF)))
+                    cells.append(record(2, at + struct.pack("<I", (value << 2 | 2) & 0xFFFFFFFF)))
                 case _:
-                    cells.append(_bin(5, at + struct.pack("<d", _number(value))))
-    return b"".join((*cells, _bin(146), _bin(130)))
+                    cells.append(record(5, at + struct.pack("<d", _number(value))))
+    return b"".join((*cells, record(146), record(130)))
 
 
-def _bin(kind: int, data: bytes = b"") -> bytes:
+def record(kind: int, data: bytes = b"") -> bytes:
     """A record of a binary part: its kind and size in seven bits a byte."""
 
     def sevens(number: int) -> bytes:
