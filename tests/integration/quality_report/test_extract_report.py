@@ -69,10 +69,8 @@ def test_rows_of_a_sheet_are_told_by_its_own_numbers(desk: Desk, suffix: str) ->
     assert [f["row_numbers"] for f in report["findings"] if f["rule"] == "com_e01-invalid"] == ["5"]
     left = 0 if suffix == ".xlsx" else 1
     assert report["sheet"] == {"called": SECRET, "number": 1, "header_row": 3, "left_aside": left}
-    page = render(report)
-    assert (
-        f"We read the sheet “{SECRET}”{' and left 1 other sheet aside' if left else ''}. Row numbers are those" in page
-    )
+    aside = " and left 1 other sheet aside" if left else ""
+    assert f"We read the sheet “{SECRET}”{aside}. Row numbers are those of the sheet" in render(report)
 
 
 def test_columns_have_the_headings_of_the_file(deliver: Deliver, profiles: Text) -> None:
