@@ -28,6 +28,7 @@ from privacy.doors.files import promote_all, write, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
+from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
 
 _OF_AN_EARLIER_VERSION = "an earlier version stopped it; its report says why"
@@ -68,6 +69,7 @@ class PartRows:
     first_of_no_cohort: tuple[int, ...] = ()
     withdrawn: str = ""
     """Why, if it was; its rows are not counted then."""
+    sheet: SheetTaken | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class ExtractQuality:
     `rows_warned` counts kept rows with a warning; `rows_expected` is how many there should be, where anybody knows, and
     `rows_last` how many were kept of the last delivery that no release had to wait for. Of an extract in parts,
     `rows_read` are the rows in force and those set aside, and `file_mac` is of the parts together. `sender_mac` is of
-    the file that the sender holds, also where it handed over tokens in its place.
+    the file that the sender holds, also where it handed over tokens in its place. `sheet` is the one that a whole
+    extract was read from, of a workbook.
     """
 
     council: str
@@ -112,6 +115,7 @@ class ExtractQuality:
     rows_last: int | None = None
     unchanged: bool = field(default=False)
     parts: FromParts | None = None
+    sheet: SheetTaken | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -153,6 +153,7 @@ def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRo
         sent_again=sent_again,
         sender_mac=part.sender_mac,
         withdrawn=part.withdrawn,
+        sheet=part.sheet,
     )
 
 

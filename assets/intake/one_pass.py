@@ -37,7 +37,7 @@ from sources.extract.open import OpenExtract
 from sources.extract.project import BITS, DELETED, OF_PLACE, Projection, of_place, project_extract
 from sources.extract.rules import FILE_RULES, MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
-from sources.extract.table import SOURCE_ROW
+from sources.extract.table import SOURCE_ROW, SheetTaken
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ _SENTENCES = {
 @dataclass(frozen=True)
 class Staged:
     """What the pass found and where it wrote: `kept` (payload), `tokens` where they stand apart from it, and
-    `quarantine` (rows and rules)."""
+    `quarantine` (rows and rules). `sheet` is the one that a whole extract was read from, if it was a workbook."""
 
     kept: Path
     tokens: Path | None
@@ -107,6 +107,7 @@ class Staged:
     stop_shares: Mapping[str, float]
     suspicions: tuple[Suspicion, ...] = ()
     rows_forgotten: int = 0
+    sheet: SheetTaken | None = None
 
     def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
         """Each file and its place, tokens last."""
@@ -248,6 +249,7 @@ def one_pass(
         findings.counts(),
         findings.stop_shares,
         hints,
+        sheet=extract.table.sheet,
     )
 
 
@@ -405,9 +407,12 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
     if count := staged.too_often:
         plain, own = staged.how_often(count)
-        first = f"Is it the right file? First row: {count.first_rows[0]}."
+        row = count.first_rows[0]
+        first = f"Is it the right file? First row: {staged.sheet.row(row) if staged.sheet else row}"
+        of_sheet = f" of sheet {staged.sheet.called!r}" if staged.sheet else ""
         raise ExtractStopped(
-            f"{landed.name}: {plain} {first}{staged.hints[0]}", f"{landed.name}: {own} {first}{staged.hints[1]}"
+            f"{landed.name}: {plain} {first}.{staged.hints[0]}",
+            f"{landed.name}: {own} {first}{of_sheet}.{staged.hints[1]}",
         )
     if any(suspicion.moved for suspicion in staged.suspicions):
         raise stopped(landed.name, MOVED_COLUMNS, *(hints.strip() for hints in staged.hints))

@@ -361,6 +361,7 @@ def _part(unread: Unread, staged: Staged, out: PartsApart, held_back: HeldBack) 
         rules=tuple(_rule_of(rule, number, out) for rule in staged.rules) if not delivery.manifest else staged.rules,
         rows_forgotten=forgotten,
         of_several=unread.of_several,
+        sheet=unread.extract.table.sheet if unread.extract else None,
     )
 
 

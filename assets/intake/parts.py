@@ -23,6 +23,7 @@ from assets.intake.one_pass import RuleCount, Staged
 from privacy.doors.files import promote, promote_all, write_json
 from privacy.keys import KeyRing
 from sources.extract.part_names import Place, are_comparable, place_of
+from sources.extract.table import SheetTaken
 
 Key = tuple[str, str, str]
 """Source, cohort and council of an extract."""
@@ -56,6 +57,8 @@ class Part:
     """Whether its file held rows of other cohorts too."""
     moved: bool = False
     """It has no row of its own: it says which records a file of several cohorts gives to others now."""
+    sheet: SheetTaken | None = None
+    """The one that it was read from, of a workbook."""
     withdrawn: str = ""
     """Why it should not have been sent: none of its rows is kept, and its file is not read again."""
 

@@ -28,6 +28,7 @@ from sources.councils.council_file import CouncilFile
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state, without_endings
 from sources.extract.open import open_extract
+from sources.extract.table import SheetTaken
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,13 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Pseudonymised:
-    """What came of one extract; `stopped` says why no tokens were written, where they were not."""
+    """What came of one extract; `stopped` says why no tokens were written, where they were not. `sheet` is the one that
+    it was read from, of a workbook: the quarantine has its row numbers."""
 
     outputs: Outputs
     manifest: Manifest
     stopped: str | None
+    sheet: SheetTaken | None
 
 
 def pseudonymise(
@@ -116,7 +119,7 @@ def pseudonymise(
         raise
     except Exception as error:
         raise unexpected(landed.name, error) from None
-    return Pseudonymised(outputs, manifest, stopped)
+    return Pseudonymised(outputs, manifest, stopped, staged.sheet)
 
 
 def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
@@ -172,7 +175,9 @@ def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, 
     """Put the outputs in place, the tokens last."""
     quarantine = work / outputs.quarantine.name
     with in_memory() as con:
-        con.sql(f"FROM {parquet(staged.quarantine)}").order("source_row, rule").write_csv(str(quarantine))
+        found = con.sql(f"FROM {parquet(staged.quarantine)}").order("source_row, rule")
+        above = staged.sheet.header_row if staged.sheet else 0
+        found.project(f"* REPLACE (source_row + {above} AS source_row)").write_csv(str(quarantine))
     finished = {quarantine: outputs.quarantine}
     if with_tokens:
         described = work / outputs.manifest.name

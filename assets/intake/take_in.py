@@ -495,6 +495,7 @@ def _quality(
         counted.rows_expected,
         counted.rows_last,
         parts=told,
+        sheet=staged.sheet,
     )
 
 

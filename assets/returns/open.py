@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.returns.own_file import sender_mac
 from privacy.returns.seal import Header, ReturnProblem, unseal
-from privacy.row_keys import numbers_of
+from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS, Role, SourceContract
 from sources.councils.council_file import council_file as shipped_council_file
 from sources.councils.council_file import load as load_council_file
@@ -167,17 +167,20 @@ def _dialect(header: Header, council_file: Path | None) -> Dialect:
 
 
 def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
-    """A line for each row, those to contact first on top."""
+    """A line for each row, those to contact first on top; rows of a sheet have its own numbers."""
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
     given = {*dialect.derived, *dialect.constants}
+    above: dict[int, int] = {}
     try:
         with in_memory() as con:
             for number, landed in parts.items():
                 extract = open_extract(landed, contract, dialect)
                 _read(con, together({number: extract}, numbers_of), contract)
                 given |= {*extract.headings}
+                above[number] = extract.table.sheet.header_row if extract.table.sheet else 0
             _stop_if_rows_differ(con, landed, header)
-            return _joined(con, contract, given, header, facts)
+            lines = _joined(con, contract, given, header, facts)
+            return [replace(line, row=line.row + above[part_and_row(line.row)[0]]) for line in lines]
     except ExtractStopped:
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assets.intake.sender import Pseudonymised
     from sources.councils.council_file import CouncilFile
     from sources.extract.landed import Landed
+    from sources.extract.table import SheetTaken
     from sources.reference.cohorts import Cohort
 
 _ROWS_SHOWN = 10
@@ -135,9 +136,12 @@ def _summary(landed: Landed, done: Pseudonymised) -> str:
         f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
         f" {manifest.rows_rejected:,} set aside"
     ]
+    if sheet := done.sheet:
+        others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
+        lines.append(f"Read from the sheet {sheet.called!r}, whose row numbers are given{others}")
     for title, severity in (("Set aside", "reject"), ("Kept, to look at", "warn")):
         found = [rule for rule in manifest.rules if rule.severity == severity]
-        lines += [f"\n{title}:", *map(_line, found)] if found else []
+        lines += [f"\n{title}:", *(_line(rule, done.sheet) for rule in found)] if found else []
     if has_quintile(CONTRACTS[manifest.source]) and not manifest.postcode_directory_sha256:
         lines.append("\nNo --postcode-directory was given: the deprivation quintile (imd_quintile) is missing.")
     lines.append(f"\nStays here:  {outputs.quarantine}  (rows and rules, by number)")
@@ -147,7 +151,8 @@ def _summary(landed: Landed, done: Pseudonymised) -> str:
     return "\n".join(lines)
 
 
-def _line(rule: RuleCount) -> str:
-    shown = ", ".join(map(str, rule.first_rows[:_ROWS_SHOWN]))
+def _line(rule: RuleCount, sheet: SheetTaken | None) -> str:
+    rows = rule.first_rows[:_ROWS_SHOWN]
+    shown = ", ".join(str(sheet.row(row) if sheet else row) for row in rows)
     more = ", ..." if rule.rows > min(_ROWS_SHOWN, len(rule.first_rows)) else ""
     return f"  {rule.rows:>7,}  {rule.rule}: {rule.sentence} Rows {shown}{more}"

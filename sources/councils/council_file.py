@@ -6,6 +6,7 @@ All of it is checked, so that whoever writes it hears of every mistake at once.
     sources:
       eyfsp:
         delimiter: "|"                     # default ","
+        sheet: Summer 2025                 # of a workbook; by default the one with the extract's columns
         encoding: windows-1252             # default utf-8
         date_format: "%d/%m/%Y"            # default %Y-%m-%d (strptime); or a list
         columns: {upn: Pupil UPN}          # contract column: the council's own heading
@@ -66,6 +67,7 @@ _SOURCE_KEYS = (
     "derived",
     "parts",
     "deleted",
+    "sheet",
 )
 _OPERATIONS = {
     "pattern": ("from", "pattern"),
@@ -210,6 +212,7 @@ class _Source:
             derived=self._each(entries, "derived", self._derived),
             parts=self._parts(entries),
             deleted=self._deletion(entries),
+            sheet=self._plain(entries, "sheet", _sheet_fault),
         )
         self._one_origin_each(entries)
         self._one_column_each(entries, columns)
@@ -418,6 +421,10 @@ def _delimiter_fault(text: str) -> str | None:
     if text.isalnum() or text in "\"'\r\n " or not text.isascii():
         return "must be a character that parts columns, such as ; | , or a tab"
     return None
+
+
+def _sheet_fault(text: str) -> str | None:
+    return None if text.strip() else "must be the name of a sheet; leave it out where the columns tell the sheet"
 
 
 def _encoding_fault(text: str) -> str | None:

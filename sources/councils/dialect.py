@@ -133,7 +133,7 @@ class Dialect:
     to the contract's code, or to "" where it means that nothing is known. `column_date_formats` are those of a column
     that differs from the rest of its file. `derived` are contract columns made from others of the file. `parts` says
     how several files of one extract belong together, None where that is to be seen from them; `deleted` marks rows of
-    `changes`.
+    `changes`. `sheet` is the one of a workbook to read, None where its columns tell.
     """
 
     delimiter: str = ","
@@ -146,6 +146,7 @@ class Dialect:
     derived: Mapping[str, Derived] = field(default_factory=dict)
     parts: Parts | None = None
     deleted: Deletion | None = None
+    sheet: str | None = None
 
     @property
     def date_format(self) -> str:
@@ -159,7 +160,7 @@ class Dialect:
     @property
     def in_contract_form(self) -> Dialect:
         """That of a file of the same council under the contract's own names."""
-        return Dialect(parts=self.parts, deleted=self.deleted)
+        return Dialect(parts=self.parts, deleted=self.deleted, sheet=self.sheet)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -176,6 +177,8 @@ class Dialect:
         """Hash of everything that the council file says of the source: an extract read under another is read anew."""
         content = asdict(self) | {"derived": {name: repr(derived) for name, derived in self.derived.items()}}
         content.pop("parts")  # does not change how a file is read
+        if self.sheet is None:
+            content.pop("sheet")  # nor does what is not said
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

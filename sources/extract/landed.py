@@ -21,6 +21,7 @@ from privacy.doors.regular import leads_out, open_regular
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
+from sources.extract.readers.content import SPREADSHEET_SUFFIXES
 from sources.reference.cohorts import Cohort, InvalidCohort, cohort_codes
 from sources.reference.places import places
 
@@ -30,7 +31,7 @@ SUFFIXES = (
     *(suffix + packed for suffix in (".csv", ".txt", ".tsv", ".psv") for packed in ("", ".gz")),
     TOKENS_SUFFIX,
     ".parquet",
-    ".xlsx",
+    *SPREADSHEET_SUFFIXES,
     ".xml",
     ".zip",
     ".csv.zip",
@@ -38,10 +39,7 @@ SUFFIXES = (
 )
 """Endings of a file that is taken for an extract, in either case. What it is read as, its first bytes say."""
 REFUSED_SUFFIXES: dict[str, Rule] = {
-    ".xls": rules.OLD_WORKBOOK,
     ".xlsm": rules.MACRO_WORKBOOK,
-    ".xlsb": rules.BINARY_WORKBOOK,
-    ".ods": rules.OPEN_DOCUMENT,
     **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), rules.OTHER_ARCHIVE),
     **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), rules.OTHER_FORMAT),
 }

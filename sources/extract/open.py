@@ -14,12 +14,13 @@ from sources.contracts import Rule, SourceContract
 from sources.councils.council_file import Dialect
 from sources.extract.landed import Landed
 from sources.extract.match import known_keys, match
+from sources.extract.readers.books import book_of
 from sources.extract.readers.content import Content, Format, content_of, members, only_member
 from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.readers.workbook import open_workbook
+from sources.extract.readers.sheets import open_book
 from sources.extract.rules import NOT_A_FILE, XML, stopped
 from sources.extract.table import SOURCE_ROW, TextTable, rows_with_content
 from sources.reference.cohorts import Cohort
@@ -79,7 +80,8 @@ def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarr
             for rule, rows in extract.set_aside.items():
                 set_aside.setdefault(rule, []).extend(numbered(part, np.array(rows, np.int64)).tolist())
 
-    return replace(first, batches=batches(), set_aside=set_aside)
+    table = replace(first.table, sheet=None)
+    return replace(first, batches=batches(), set_aside=set_aside, table=table)
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
@@ -125,11 +127,11 @@ def open_table(
 
 
 def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:
+    if book := book_of(content):
+        return open_book(book, known, council_dialect.sheet)
     match content.format:
         case Format.PARQUET:
             return open_parquet(content)
-        case Format.WORKBOOK:
-            return open_workbook(content, known)
         case Format.XML if contract.name == "eyfsp":
             return open_eyfsp_xml(content)
         case Format.XML:

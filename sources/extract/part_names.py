@@ -44,7 +44,7 @@ _MARK_LETTERS = 8
 _AS_LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
 """So that a mark says no number."""
 _USUAL = "part of extract file data new changes delta final cohort st nd rd th"
-_ENDINGS = "csv txt tsv psv gz tokens parquet xlsx xml zip"
+_ENDINGS = "csv txt tsv psv gz tokens parquet xlsx xls xlsb ods xml zip"
 _KNOWN_WORDS = frozenset(
     {*_MONTHS, *_USUAL.split(), *_ENDINGS.split(), *(word for name in CONTRACTS for word in name.split("_"))}
 )

@@ -56,17 +56,16 @@ TABLES_TOO_LARGE = stop(
     "tables-too-large", "The tables hold far more than the reviews of one council; send those of the cohort alone."
 )
 OTHER_FORMAT = stop("other-format", "The file is of a kind that is not read; send .csv, .xlsx or .parquet.")
-OLD_WORKBOOK = stop("old-workbook", "This is an old Excel workbook (.xls); open it in Excel and save it as .xlsx.")
+OLD_WORKBOOK = stop("old-workbook", "This is a workbook of Excel 95 or older; open it in Excel and save it as .xlsx.")
 MACRO_WORKBOOK = stop("macro-workbook", "This is a workbook with macros; save it as .xlsx, without macros.")
-BINARY_WORKBOOK = stop("binary-workbook", "This is a binary Excel workbook (.xlsb); save it as .xlsx.")
-OPEN_DOCUMENT = stop("open-document", "This is an OpenDocument file (.ods); save it as .xlsx or .csv.")
+WORKBOOK_TOO_LARGE = stop("workbook-too-large", "The workbook is larger than any of its kind; save it as .xlsx.")
 PASSWORD = stop("password", "The file is protected by a password; send it without one, by a protected way.")
 WEB_PAGE = stop("web-page", "This is a web page under another name; open it in Excel and save it as .xlsx.")
 XML_WORKBOOK = stop("xml-workbook", "This is an Excel workbook in the XML form of 2003; save it as .xlsx.")
 XML = stop("xml", "This is an XML file, which is not read for this source; send .csv, .xlsx or .parquet.")
 OTHER_ARCHIVE = stop("other-archive", "The file is packed or encrypted in a way that is not read; send it unpacked.")
 NESTED_ARCHIVE = stop("nested-archive", "The archive holds another archive; pack the extract alone, once.")
-NO_MEMBER = stop("archive-without-extract", "The archive holds no extract (.csv, .txt, .xlsx, .parquet or .xml).")
+NO_MEMBER = stop("archive-without-extract", "The archive holds no extract (text, workbook, .parquet or .xml).")
 SEVERAL_MEMBERS = stop("archive-of-several", "The archive holds several extracts; leave the one that counts.")
 UNSAFE_MEMBER = stop("unsafe-member", "The archive names a file outside itself; pack the extract again.")
 MOVED_COLUMNS = stop(
@@ -76,7 +75,14 @@ MOVED_COLUMNS = stop(
 TOO_MANY_SHEETS = stop("too-many-sheets", "The workbook has more than 100 sheets; send the sheet of the extract alone.")
 FORMULA = stop("formula", "A cell that is read holds a formula; save the sheet as values.")
 NO_SHEET = stop("no-sheet", "The workbook has no visible sheet with the extract's column names near its top.")
-SEVERAL_SHEETS = stop("several-sheets", "Several sheets hold the extract's columns; leave the one that counts.")
+NO_SUCH_SHEET = stop(
+    "no-such-sheet",
+    "The workbook has no visible sheet of the name that the council file gives; name the sheet so, or change 'sheet'.",
+)
+SEVERAL_SHEETS = stop(
+    "several-sheets",
+    "Several sheets hold the extract's columns; leave the one that counts, or name it in the council file ('sheet').",
+)
 DOCUMENT_TYPE = stop("document-type", "The file holds a document type declaration, as no extract does; save it again.")
 NOT_WELL_FORMED = stop(
     "not-well-formed", "The file is not well-formed XML, or not in the encoding that it declares; send it again."

@@ -37,6 +37,22 @@ VALUE = re.compile(
 """What dates, numbers of persons and schools, and postcodes are written like."""
 
 
+@dataclass(frozen=True)
+class SheetTaken:
+    """The sheet of a workbook that a table is read from: what its sender calls it, which may be a person's name and so
+    stands in what the sender gets alone, its number among the visible ones, the number of its header row, and how many
+    other visible sheets are left aside."""
+
+    called: str
+    number: int
+    header_row: int
+    left_aside: int
+
+    def row(self, source_row: int) -> int:
+        """The sheet's own number of a data row."""
+        return self.header_row + source_row
+
+
 @dataclass
 class TextTable:
     """`read(names)` streams the named columns of `header`, in that order, as strings, and `source_row` last.
@@ -45,7 +61,7 @@ class TextTable:
     and unusable rows are counted, a line break inside a quoted field is not. `set_aside` fills, as the batches are
     read, with the rows that a reader could not give, by the rule that they break. A reader of a format that is the
     source's own standard gives contract columns: `in_contract_form`. `doubt` is the rule by which the header line may
-    run into a row: its names may be values, and no message must repeat them.
+    run into a row: its names may be values, and no message must repeat them. `sheet` is that of a workbook.
     """
 
     header: list[str]
@@ -53,6 +69,7 @@ class TextTable:
     set_aside: dict[Rule, list[int]] = field(default_factory=dict)
     in_contract_form: bool = False
     doubt: Rule | None = None
+    sheet: SheetTaken | None = None
 
 
 def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> list[str]:

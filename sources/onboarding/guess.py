@@ -1,4 +1,8 @@
-"""Which heading of a sample stands for which contract column, by its words and by what the column holds."""
+"""Which heading of a sample stands for which contract column, by what the column holds and by its words.
+
+What a column holds outranks its heading: numbers with a check digit, postcodes, dates and full names are known by their
+form, and a column of them is never taken for another kind of thing, whatever it is called.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 
 from sources.contracts import Column, Kind, SourceContract
-from sources.councils.date_formats import USUAL_FORMATS, date_sql, likeliest, plausible
+from sources.councils.date_formats import EXCEL, USUAL_FORMATS, date_sql, likeliest, plausible
 from sources.councils.dialect import Derived, Filled, Join, Pattern
 from sources.onboarding.known import LIKE_SCORE, SURE_SCORE, code_of, heading_score, part_score
 from sources.onboarding.sample import Sample
@@ -21,6 +25,12 @@ _DOUBTFUL_SHARE = 0.3
 _MAX_CODES = 60
 _MAX_GOAL_VALUES = 5
 _MAYBE_DATE = "length({}) BETWEEN 5 AND 25 AND regexp_matches({}, '[0-9].*[0-9]')"
+_COMMA_NAME = r"regexp_full_match({}, '\pL[^,0-9]*, *\pL[^,0-9]*')"
+_CAPITALS_NAME = r"regexp_full_match({}, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,0-9]*')"
+"""`SURNAME, Forename` and `Forename SURNAME`, which one name alone is not written like."""
+_UNPARTED_DATES = (EXCEL, "%Y%m%d", "%d%m%Y")
+"""Formats that other numbers are written in too."""
+_NAMES = ("surname", "forename")
 _POSTCODE = r"[A-Za-z]{1,2}[0-9][0-9A-Za-z]? *[0-9][A-Za-z]{2}"
 
 
@@ -52,6 +62,7 @@ class Guesser:
         self.con, self.sample, self.contract, self.valid = con, sample, contract, valid
         self.filled = {heading: self._count(f"{sample.column(heading)} IS NOT NULL") for heading in sample.headings}
         self.dates = {heading: self._date_form(heading) for heading in sample.headings}
+        self._kinds = {heading: self._kind(heading) for heading in sample.headings}
 
     def guesses(self) -> dict[str, Guess]:
         """A guess for each contract column that has one; no heading stands for two."""
@@ -98,6 +109,8 @@ class Guesser:
 
     def _score(self, column: Column, heading: str) -> tuple[float, Guess]:
         by_name = heading_score(column, heading)
+        if not self._may_hold(column, heading):
+            return 0.0, Guess(column.name, heading, None, "", False)
         telling = column.name in self.valid or column.name == "postcode"
         looked_at = self.filled[heading] and (telling or by_name >= LIKE_SCORE)
         fit = self._fit(column, heading) if looked_at else None
@@ -106,10 +119,46 @@ class Guesser:
             why = "known heading" if by_name >= SURE_SCORE else "the heading is like a known one"
             why += "; but what the column holds does not look like it" if doubtful else ""
             sure = by_name >= SURE_SCORE and not doubtful
-            return by_name * (0.65 if doubtful else 1), Guess(column.name, heading, None, why, sure)
+            unlike = telling and (fit is None or fit < _FITTING_SHARE)
+            weight = 0.65 if doubtful else 0.8 if unlike else 1
+            return by_name * weight, Guess(column.name, heading, None, why, sure)
         if telling and fit is not None and fit >= _FITTING_SHARE:
             return 0.85, Guess(column.name, heading, None, "by what the column holds", column.name in self.valid)
+        if column.name == "date_of_birth" and self._kinds[heading] == "date" and self._is_misnamed(heading):
+            return 0.7, Guess(column.name, heading, None, "dates under a heading of something else", False)
         return 0.0, Guess(column.name, heading, None, "", False)
+
+    def _kind(self, heading: str) -> str | None:
+        """What a column surely holds: a contract column that has a form, "date" or "name" (a full one); None where its
+        values could be many things."""
+        if not self.filled[heading]:
+            return None
+        forms = {**self.valid, "postcode": f"regexp_full_match({{}}, '{_POSTCODE}')"}
+        for name, condition in forms.items():
+            if self.share(heading, condition) >= _FITTING_SHARE:
+                return name
+        if (date := self.dates[heading]) and date.form not in _UNPARTED_DATES:
+            return "date"
+        full = max(self.share(heading, form) for form in (_COMMA_NAME, _CAPITALS_NAME))
+        return "name" if full >= _FITTING_SHARE else None
+
+    def _may_hold(self, column: Column, heading: str) -> bool:
+        """Whether what a column surely holds can be a contract column's. A sender's own identifier may be anything."""
+        kind = self._kinds[heading]
+        if kind is None or kind == column.name:
+            return True
+        if kind == "name":
+            return column.name not in _NAMES
+        if kind == "date" and column.kind is Kind.DATE:
+            return True
+        return column.kind is Kind.TEXT and not column.pattern and column.name not in (*_NAMES, *self.valid, "postcode")
+
+    def _is_misnamed(self, heading: str) -> bool:
+        """Whether a heading is known as that of a column that its values cannot be."""
+        return any(
+            heading_score(column, heading) >= SURE_SCORE and not self._may_hold(column, heading)
+            for column in self.contract.columns
+        )
 
     def _fit(self, column: Column, heading: str) -> float | None:
         """Share of values that a contract column could hold; None where any text would do."""
@@ -182,8 +231,10 @@ class Guesser:
 
     def _names(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         """Surname and forename from one column."""
-        heading = self._part("full_name", found)
-        if heading is None or "surname" not in self.contract or {"surname", "forename"} & found.keys():
+        heading = self._full_name(found) or self._part("full_name", found)
+        if heading is None or "surname" not in self.contract:
+            return {}
+        if self._kinds[heading] != "name" and set(_NAMES) & found.keys():
             return {}
         if self.share(heading, "contains({}, ',')") >= _FITTING_SHARE:
             parts, why, sure = ("^([^,]+),", r",\s*(.+)$"), "SURNAME, Forename in one column", True
@@ -193,8 +244,20 @@ class Guesser:
             parts, why, sure = (r"^\S+\s+(.+)$", r"^(\S+)"), "one column, taken to be forename first", False
         return {
             name: Guess(name, None, Pattern((heading,), pattern), why, sure)
-            for name, pattern in zip(("surname", "forename"), parts, strict=True)
+            for name, pattern in zip(_NAMES, parts, strict=True)
         }
+
+    def _full_name(self, found: Mapping[str, Guess]) -> str | None:
+        """The column that holds full names by their form, under whatever heading of a name."""
+        used = {guess.heading for guess in found.values()}
+        of_names = [self.contract[name] for name in _NAMES if name in self.contract]
+        scores = {
+            heading: max(part_score("full_name", heading), *(heading_score(column, heading) for column in of_names))
+            for heading in self.sample.headings
+            if self._kinds[heading] == "name" and heading not in used and of_names
+        }
+        best = max(scores, key=scores.__getitem__, default=None)
+        return best if best is not None and scores[best] >= LIKE_SCORE else None
 
     def _birth_date(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         headings = [self._part(part, found) for part in ("birth_year", "birth_month", "birth_day")]
@@ -210,11 +273,17 @@ class Guesser:
         return {"postcode": Guess("postcode", None, Join((outward, inward), " "), "in two columns", True)}
 
     def _filled_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        heading = self._part("referral_date", found)
+        heading = self._part("referral_date", found) or self._dated_referral()
         if heading is None or "referral" not in self.contract:
             return {}
         why = "a referral is taken to be made where it has a date"
         return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
+
+    def _dated_referral(self) -> str | None:
+        """A heading of referrals under which dates stand."""
+        dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")
+        named = (heading for heading in dated if "referral" in self.contract)
+        return next((each for each in named if heading_score(self.contract["referral"], each) >= SURE_SCORE), None)
 
     def _part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}

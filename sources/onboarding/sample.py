@@ -20,7 +20,7 @@ from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
-from sources.extract.table import VALUE, TextTable, first_rows, trimmed
+from sources.extract.table import VALUE, SheetTaken, TextTable, first_rows, trimmed
 from sources.onboarding.known import heading_score, of_identifier
 from sources.reference.cohorts import Cohort, InvalidCohort
 
@@ -44,14 +44,16 @@ _TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
 class Sample:
     """A sample that nothing is known of but its source: its headings, and how its text is written.
 
-    `delimiter` and `encoding` are None for a file that is no delimited text. `relation` holds the first rows as text,
-    trimmed, blank as NULL; its columns are `column_0` and so on, in the order of `headings`.
+    `delimiter` and `encoding` are None for a file that is no delimited text, `sheet` for one that is no workbook.
+    `relation` holds the first rows as text, trimmed, blank as NULL; its columns are `column_0` and so on, in the order
+    of `headings`.
     """
 
     landed: Landed
     headings: tuple[str, ...]
     delimiter: str | None
     encoding: str | None
+    sheet: SheetTaken | None
     relation: str
 
     def column(self, heading: str) -> str:
@@ -93,7 +95,8 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     dialect = Dialect(delimiter=delimiter) if delimiter else Dialect()
     header = header_of(landed, dialect)
     names = [f"column_{index}" for index in range(len(header))]
-    batches = _open(landed, dialect).read(header)
+    table = _open(landed, dialect)
+    batches = table.read(header)
     rows = pa.Table.from_batches(
         [batch.select(range(len(header))).rename_columns(names) for batch in first_rows(batches, MAX_ROWS)],
         pa.schema([(name, pa.string()) for name in names]),
@@ -102,7 +105,7 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     cells = ", ".join(f"{trimmed(name)} AS {name}" for name in names)
     con.execute(f"CREATE OR REPLACE TEMP TABLE sample AS SELECT {cells} FROM sample_text")
     con.unregister("sample_text")
-    return Sample(landed, tuple(header), delimiter, encoding, "sample")
+    return Sample(landed, tuple(header), delimiter, encoding, table.sheet, "sample")
 
 
 def _source_of(path: Path, council: str) -> str:

@@ -71,6 +71,10 @@ def council_file_text(council: str, drafts: Sequence[Draft]) -> str:
 
 
 def _form(sample: Sample) -> Iterator[str]:
+    if (sheet := sample.sheet) and sheet.left_aside:
+        yield f"    sheet: {scalar(sheet.called)}   # has most columns; other sheets left aside: {sheet.left_aside}"
+    elif sheet:
+        yield f"    # read from the one visible sheet, {scalar(sheet.called)}"
     if sample.delimiter is None:
         return
     yield f"    delimiter: {scalar(sample.delimiter)}"

@@ -22,6 +22,7 @@ from privacy.row_keys import part_and_row
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, ROW_COUNT_RULES, ROWS_ONCE
 from sources.councils.dialect import Parts
+from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
 from sources.reference.deprivation import INDEX
 from sources.reference.expected_rows import SOURCES_OF_CHILDREN
@@ -99,6 +100,7 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "rows_warned": now.rows_warned,
         "last": _last(last),
         "parts": _parts(now.parts),
+        "sheet": asdict(now.sheet) if now.sheet else None,
         "held": list(_held(now)),
         "findings": findings,
         "failed_checks": [_failed(finding, now.headings) for finding in now.findings if _is_of_the_file(finding, now)],
@@ -206,16 +208,22 @@ def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
         "columns": [{"column": column, "heading": now.headings.get(column, column)} for column in rule.columns],
         "rows": rule.rows,
         "share": rule.rows / max(now.rows_read, 1),
-        "row_numbers": _row_places(rule.first_rows),
+        "row_numbers": _row_places(rule.first_rows, _sheets(now)),
         "more_rows": rule.rows - len(rule.first_rows),
     }
 
 
-def _row_places(numbers: Sequence[int]) -> str:
-    """`3-7, 12`; where an extract came in parts, `3-7 of part 1; 12 of part 2`."""
+def _sheets(now: ExtractQuality) -> dict[int, SheetTaken]:
+    """The sheets that were read, by the number of their part; 0 of a whole extract."""
+    of_parts = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
+    return {part: sheet for part, sheet in of_parts.items() if sheet}
+
+
+def _row_places(numbers: Sequence[int], sheets: Mapping[int, SheetTaken]) -> str:
+    """`3-7, 12`; where an extract came in parts, `3-7 of part 1; 12 of part 2`. Of a sheet, by its own numbers."""
     by_part: dict[int, list[int]] = {}
     for part, row in map(part_and_row, numbers):
-        by_part.setdefault(part, []).append(row)
+        by_part.setdefault(part, []).append(sheets[part].row(row) if part in sheets else row)
     of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
     return "; ".join(ranges + named for named, ranges in of)
 
@@ -228,7 +236,8 @@ def _parts(parts: FromParts | None) -> dict[str, Any] | None:
 
 
 def _part(part: PartRows) -> dict[str, Any]:
-    return asdict(part) | {"of_no_cohort_numbers": row_ranges(part.first_of_no_cohort)}
+    first = [part.sheet.row(row) if part.sheet else row for row in part.first_of_no_cohort]
+    return asdict(part) | {"of_no_cohort_numbers": row_ranges(first)}
 
 
 def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -29,7 +29,8 @@ MAX_RATIO = 200
 """Unpacked over packed size, beyond the first `FREE_BYTES`: text of extracts packs to a tenth, seldom a fiftieth."""
 FREE_BYTES = 64 << 20
 LOOK_BYTES = 4 << 10
-EXTRACT_SUFFIXES = (".csv", ".txt", ".tsv", ".psv", ".xlsx", ".parquet", ".xml")
+SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".xlsb", ".ods")
+EXTRACT_SUFFIXES = (".csv", ".txt", ".tsv", ".psv", *SPREADSHEET_SUFFIXES, ".parquet", ".xml")
 ARCHIVE_SUFFIXES = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".bz2", ".xz", ".zst")
 MAX_MEMBERS = 1000
 MAX_IN_MEMORY = 256 << 20
@@ -62,6 +63,9 @@ class Format(StrEnum):
     TEXT = "text"
     PARQUET = "parquet"
     WORKBOOK = "workbook"
+    BINARY_WORKBOOK = "binary workbook"
+    OLD_WORKBOOK = "workbook of Excel 97 to 2003"
+    OPEN_DOCUMENT = "OpenDocument spreadsheet"
     XML = "xml"
     GZIP = "gzip"
     ARCHIVE = "zip archive"
@@ -150,6 +154,13 @@ class _Sparing(io.RawIOBase):
         return data
 
 
+class _Kept(_Sparing):
+    """A stream that stays open when what reads it is closed."""
+
+    def close(self) -> None:
+        pass
+
+
 class _Unzipped(io.RawIOBase):
     """What gzip members hold, one after another. (`gzip.GzipFile` reads a file name in a header letter by letter.)"""
 
@@ -200,6 +211,11 @@ _REFUSED: tuple[tuple[bytes, Rule, str], ...] = (
     (b"\0\1\0\0Standard ", rules.OTHER_FORMAT, "it is an Access database"),
     (b"ARROW1", rules.OTHER_FORMAT, "it is an Arrow file"),
     (b"$FL2", rules.OTHER_FORMAT, "it is an SPSS file"),
+    (b"\x09\0\4\0", rules.OLD_WORKBOOK, ""),
+    (b"\x09\2\6\0", rules.OLD_WORKBOOK, ""),
+    (b"\x09\4\6\0", rules.OLD_WORKBOOK, ""),
+    (b"\x09\x08\x08\0", rules.OLD_WORKBOOK, ""),
+    (b"\x09\x08\x10\0", rules.OLD_WORKBOOK, ""),
     (b"7z\xbc\xaf\x27\x1c", rules.OTHER_ARCHIVE, "it is a 7z archive"),
     (b"Rar!\x1a\x07", rules.OTHER_ARCHIVE, "it is a RAR archive"),
     (b"BZh", rules.OTHER_ARCHIVE, "it is packed with bzip2"),
@@ -219,8 +235,9 @@ def format_of(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
     with open_stream() as stream:
         start = stream.read(LOOK_BYTES)
         if start.startswith(_OLE):
-            protected = _ENCRYPTED_PACKAGE in start + stream.read(1 << 20)
-            raise rules.stopped(name, rules.PASSWORD if protected else rules.OLD_WORKBOOK)
+            if _ENCRYPTED_PACKAGE in start + stream.read(1 << 20):
+                raise rules.stopped(name, rules.PASSWORD)
+            return Format.OLD_WORKBOOK
         if start.startswith(_ZIP):
             return zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
     for magic, rule, what in _REFUSED:
@@ -247,18 +264,38 @@ def _marked_up(name: str, start: bytes) -> Format:
 
 def zip_format(name: str, stream: BinaryIO) -> Format:
     """A workbook is a zip archive too; raises `ExtractStopped` for the kinds of office file that are not read."""
-    names = {info.filename.lower() for info in zip_entries(name, stream)}
+    entries = {info.filename.lower(): info for info in zip_entries(name, stream)}
+    names = entries.keys()
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
             raise rules.stopped(name, rules.MACRO_WORKBOOK)
         if "xl/workbook.bin" in names:
-            raise rules.stopped(name, rules.BINARY_WORKBOOK)
+            return Format.BINARY_WORKBOOK
         if not any(entry.startswith("xl/") for entry in names):
             raise rules.stopped(name, rules.OTHER_FORMAT, "it is an office document")
         return Format.WORKBOOK
-    if {"mimetype", "content.xml"} <= names:
-        raise rules.stopped(name, rules.OPEN_DOCUMENT)
+    if "mimetype" in names and names & {"content.xml", "encrypted-package"}:
+        return _open_document(name, entries, stream)
     return Format.ARCHIVE
+
+
+def _open_document(name: str, entries: Mapping[str, zipfile.ZipInfo], stream: BinaryIO) -> Format:
+    """Only a spreadsheet that is neither encrypted nor has macros is read."""
+
+    def text(entry: str) -> bytes:
+        size = stream.seek(0, io.SEEK_END)
+        with open_member(name, _Kept(stream), entries[entry], size) as member:  # type: ignore[arg-type]
+            return member.read(_MAX_DIRECTORY_BYTES)
+
+    if "encrypted-package" in entries:
+        raise rules.stopped(name, rules.PASSWORD)
+    if not text("mimetype").startswith(b"application/vnd.oasis.opendocument.spreadsheet"):
+        raise rules.stopped(name, rules.OTHER_FORMAT, "it is an office document")
+    if b"encryption-data" in (text("meta-inf/manifest.xml") if "meta-inf/manifest.xml" in entries else b""):
+        raise rules.stopped(name, rules.PASSWORD)
+    if any(entry.startswith(("basic/", "scripts/")) and not entry.endswith("/") for entry in entries):
+        raise rules.stopped(name, rules.MACRO_WORKBOOK)
+    return Format.OPEN_DOCUMENT
 
 
 def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
@@ -369,9 +406,10 @@ def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: i
         raise rules.stopped(name, rules.NESTED_ARCHIVE)
     if format is Format.ARCHIVE:
         held = _held(name, unpack, room)
-        if format_of(name, held) is Format.ARCHIVE:
+        format = format_of(name, held)
+        if format is Format.ARCHIVE:
             raise rules.stopped(name, rules.NESTED_ARCHIVE)
-        return Content(name, Format.WORKBOOK, held, called)
+        return Content(name, format, held, called)
     return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack, room), called)
 
 

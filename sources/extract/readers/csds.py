@@ -38,10 +38,11 @@ from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.landed import TABLE_NAME, Landed
 from sources.extract.match import key
+from sources.extract.readers.books import book_of
 from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.readers.workbook import Workbook, open_sheet
+from sources.extract.readers.sheets import open_sheet
 from sources.extract.rules import LINK, OTHER_FORMAT, TABLES_TOO_LARGE, stopped
 from sources.extract.table import SOURCE_ROW, TextTable, trimmed
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
@@ -218,8 +219,7 @@ def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
 
 
 def _parts(content: Content) -> Iterator[TablePart]:
-    if content.format is Format.WORKBOOK:
-        book = Workbook(content)
+    if book := book_of(content):
         for sheet in book.sheets:
             if table := table_of(sheet.called):
                 name, called = f"{content.name}, sheet {sheet.number}", f"{content.called}!{sheet.called}"

@@ -9,6 +9,7 @@ import pytest
 from tests.support.daily import first
 from tests.support.intake.desk import EYFSP_HEADER, Desk
 from tests.support.intake.files import as_csv, as_gzip, as_parquet, as_xlsx, children, zipped
+from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb
 
 CHILDREN = children(
     {"surname": "Núñez"}, {"surname": "O'Brien", "forename": "Zoë"}, {"postcode": "LS2 9JT", "sex": "M"}, {}
@@ -46,6 +47,10 @@ FILES = {
     "workbook": (".xlsx", as_xlsx(CHILDREN)),
     "typed workbook": (".xlsx", as_xlsx(_typed())),
     "workbook in a zip": (".zip", zipped({"export.xlsx": as_xlsx(_typed())})),
+    "old workbook": (".xls", as_xls({"Children": _typed()})),
+    "binary workbook": (".xlsb", as_xlsb({"Children": _typed()})),
+    "open document": (".ods", as_ods({"Children": _typed()})),
+    "open document in a zip": (".zip", zipped({"export.ods": as_ods({"Children": _typed()})})),
     "parquet": (".parquet", as_parquet(CHILDREN)),
     "typed parquet": (".parquet", as_parquet(_typed())),
     "parquet in a zip": (".zip", zipped({"export.parquet": as_parquet(CHILDREN)})),

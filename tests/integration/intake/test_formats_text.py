@@ -252,9 +252,7 @@ def test_a_file_whose_permission_goes_before_it_is_read(landing: Landing, monkey
 @pytest.mark.parametrize(
     ("suffix", "message"),
     [
-        (".xls", "old Excel workbook"),
         (".xlsm", "without macros"),
-        (".ods", "OpenDocument"),
         (".7z", "send it unpacked"),
         (".pdf", "send .csv, .xlsx or .parquet"),
     ],

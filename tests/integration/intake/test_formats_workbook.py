@@ -17,7 +17,7 @@ from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.worksheet.formula import ArrayFormula
 
 from sources.errors import ExtractStopped
-from sources.extract.readers.workbook import number_text, serial_date
+from sources.extract.readers.sheets import number_text, serial_date
 from tests.support.intake.desk import EYFSP_HEADER
 from tests.support.intake.files import (
     RELATIONS,
@@ -169,7 +169,7 @@ def test_hidden_sheets_are_not_read(landing: Landing, state: str) -> None:
 
 def test_two_sheets_with_the_columns_stop_it(landing: Landing) -> None:
     landing.put(_book(lambda book, sheet: book.copy_worksheet(sheet)), ".xlsx")
-    with pytest.raises(ExtractStopped, match="leave the one that counts: sheet 1, sheet 2"):
+    with pytest.raises(ExtractStopped, match=r"name it in the council file \('sheet'\): sheet 1, sheet 2"):
         landing.read()
 
 
@@ -307,12 +307,12 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (OLE + b"W\0o\0r\0k\0b\0o\0o\0k\0", "old Excel workbook"),
+        (OLE + b"W\0o\0r\0k\0b\0o\0o\0k\0", "damaged"),
         (OLE + "EncryptedPackage".encode("utf-16-le"), "protected by a password"),
         (zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b"", "xl/vbaProject.bin": b""}), "without macros"),
-        (zipped({"[Content_Types].xml": b"", "xl/workbook.bin": b""}), "binary Excel workbook"),
+        (zipped({"[Content_Types].xml": b"", "xl/workbook.bin": b""}), "no visible sheet"),
         (zipped({"[Content_Types].xml": b"", "word/document.xml": b""}), "an office document"),
-        (zipped({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet", "content.xml": b""}), "OpenDocument"),
+        (zipped({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet", "content.xml": b""}), "damaged"),
         (as_xlsx(ROWS)[:-500], "damaged"),
         (b"<html><table><tr><td>surname", "web page"),
     ],

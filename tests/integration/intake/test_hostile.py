@@ -7,6 +7,7 @@ import io
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import zipfile
@@ -32,6 +33,7 @@ from tests.support import PROJECT
 from tests.support.intake.corpus import COHORT, many, rows, table, text
 from tests.support.intake.desk import Desk
 from tests.support.intake.files import as_csv, as_xlsx, with_shared_strings, zipped
+from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb, record
 from tests.support.intake.standards import csds, csds_files, eyfsp_xml
 
 CSV, TABLE = text(many("eyfsp")), table(many("eyfsp"))
@@ -165,6 +167,27 @@ def _strings(text: str, times: int) -> bytes:
     return _with_strings(with_shared_strings(as_xlsx(TABLE)), text, times)
 
 
+_END = "</table:table>"
+_CELL = '<table:table-cell table:number-columns-repeated="501" office:value-type="string"><text:p>Q</text:p>'
+_FILL = f"<table:table-row>{_CELL}</table:table-cell></table:table-row>" * 600_000 + _END
+
+
+def _rows_like_it(text: str) -> bytes:
+    full = _FILL[: _FILL.index("</table:table-row>")].replace("Q", text)
+    repeated = full.replace("<table:table-row", '<table:table-row table:number-rows-repeated="1000000"', 1)
+    return as_ods({"Sheet": TABLE}, change=lambda content: content.replace(_END, f"{repeated}</table:table-row>{_END}"))
+
+
+def _binary_strings(text: str, times: int) -> bytes:
+    item = record(19, b"\0" + struct.pack("<I", len(text)) + text.encode("utf-16-le"))
+    made = io.BytesIO()
+    parts = _members(as_xlsb({"Sheet": TABLE}))
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, part in parts.items():
+            new.writestr(name, item * times if name.endswith("sharedStrings.bin") else part)
+    return made.getvalue()
+
+
 def _of_all_pupils() -> bytes:
     pupils = b"<Pupil><Surname>Q</Surname></Pupil>" * 100_000
     head = b"<Message><Header><School><Estab>" + b"9" * 7000 + b"</Estab></School></Header><Pupils>"
@@ -193,6 +216,11 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a file name without end": (".csv.gz", lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"A" * 60_000_000),
     "shared texts of 600 MB": (".xlsx", lambda: _strings("<si><t>" + "Q" * 1000 + "</t></si>", 600_000)),
     "one shared text of 600 MB": (".xlsx", lambda: _strings("<si><t>" + "Q" * 600_000_000 + "</t></si>", 1)),
+    "a text in a million rows of 500 columns": (".ods", lambda: _rows_like_it("Q" * 5000)),
+    "80 MB of cells": (".ods", lambda: as_ods({"Sheet": TABLE}, change=lambda text: text.replace(_END, _FILL))),
+    "an old workbook of 300 MB": (".xls", lambda: as_xls({"Sheet": TABLE}) + bytes(300 << 20)),
+    "binary shared texts of 600 MB": (".xlsb", lambda: _binary_strings("Q" * 1000, 300_000)),
+    "a binary record of 200 MB": (".xlsb", lambda: _binary_strings("Q" * 100_000_000, 1)),
     "tables of 150 MB": (".zip", _tables),
     "what is said of all pupils": (".xml", _of_all_pupils),
 }
@@ -274,6 +302,9 @@ SOUND: dict[str, tuple[str, str, Callable[[], bytes | dict[str, bytes]]]] = {
     "parquet": ("eyfsp", ".parquet", _plain_parquet),
     "workbook": ("eyfsp", ".xlsx", lambda: as_xlsx(TABLE)),
     "parts of a workbook": ("eyfsp", ".xlsx", lambda: _members(with_shared_strings(as_xlsx(TABLE)))),
+    "old workbook": ("eyfsp", ".xls", lambda: as_xls({"Sheet": TABLE})),
+    "parts of a binary workbook": ("eyfsp", ".xlsb", lambda: _members(as_xlsb({"Sheet": TABLE}))),
+    "parts of an open document": ("eyfsp", ".ods", lambda: _members(as_ods({"Sheet": TABLE}))),
     "return": ("eyfsp", ".xml", lambda: eyfsp_xml(rows("eyfsp", {}, {}))),
     "archive": ("eyfsp", ".zip", lambda: zipped({"one.csv": CSV})),
     "tables": ("hv_reviews", ".zip", _csds_tables),

@@ -14,6 +14,8 @@ from assets.intake.quality_report.page import render, render_council
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support.intake.desk import EYFSP_HEADER, Desk
+from tests.support.intake.files import as_xlsx, children
+from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb
 
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
@@ -50,6 +52,25 @@ def test_findings_by_importance_with_their_rows(deliver: Deliver, profiles: Text
         "202425.csv",
     ):
         assert words in page
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".xls", ".xlsb", ".ods"])
+def test_rows_of_a_sheet_are_told_by_its_own_numbers(desk: Desk, suffix: str) -> None:
+    rows = children({}, {"com_e01": "3"}, {})
+    titled = [["Leeds"], ["By the school"], *rows]
+    if suffix == ".xlsx":
+        content = as_xlsx(titled, lambda book: setattr(book.active, "title", SECRET))
+    else:
+        content = {".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}[suffix]({SECRET: titled, "Notes": [["a"]]})
+    desk.land(b"", suffix=suffix).write_bytes(content)
+    taken = desk.take()
+    report = extract_report(taken, None)
+    assert [rule.first_rows for rule in taken.rules if rule.rule == "com_e01-invalid"] == [(2,)]
+    assert [f["row_numbers"] for f in report["findings"] if f["rule"] == "com_e01-invalid"] == ["5"]
+    left = 0 if suffix == ".xlsx" else 1
+    assert report["sheet"] == {"called": SECRET, "number": 1, "header_row": 3, "left_aside": left}
+    aside = " and left 1 other sheet aside" if left else ""
+    assert f"We read the sheet “{SECRET}”{aside}. Row numbers are those of the sheet" in render(report)
 
 
 def test_columns_have_the_headings_of_the_file(deliver: Deliver, profiles: Text) -> None:

@@ -24,12 +24,14 @@ from pipelines.council_cli import main as council_main
 from privacy.returns import seal
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
+from tests.support.intake.spreadsheets import as_xls
 from tests.support.returns.agreements import Recipients, write
 from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
 
 AGE = shutil.which("age")
 FORMULA = "=HYPERLINK(1)"
 COUNCILS = ("leeds", "wirral")
+TITLE_ROWS: tuple[list[str], ...] = ([], ["By the school"])
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,10 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     made.extract("wirral", "hv_reviews").unlink()
     text = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
     pq.write_table(text, made.landing / "wirral" / "hv_reviews" / f"{COHORT}.parquet")
+    made.extract("wirral", "eyfsp").rename(made.root / "wirral.csv")
+    with (made.root / "wirral.csv").open(newline="") as file:
+        sheet = as_xls({"Notes": [["a"]], "Reception": [["Wirral"], *TITLE_ROWS, *csv.reader(file)]})
+    (made.landing / "wirral" / "eyfsp" / f"{COHORT}.xls").write_bytes(sheet)
     made.take_in(COUNCILS)
     made.link(COUNCILS)
     for council in COUNCILS:
@@ -91,6 +97,14 @@ def test_the_table_joins_every_fact_to_its_row(pipeline: Pipeline) -> None:
         assert (situation is Situation.NOT_SAID) == (fact == {})
     assert len({row["What was returned"] for row in table.values()}) >= 3
     assert [row["Order"] for row in table.values()] == sorted(row["Order"] for row in table.values())
+
+
+def test_rows_of_a_sheet_have_its_numbers(pipeline: Pipeline) -> None:
+    assert pipeline.open("wirral", "eyfsp").exit_code == 0
+    with (pipeline.root / "wirral.csv").open() as file:
+        sent = {str(number): row["upn"] for number, row in enumerate(csv.DictReader(file), 3 + len(TITLE_ROWS))}
+    with (pipeline.root / "opened" / f"wirral-eyfsp-{COHORT}.csv").open(encoding="utf-8-sig") as file:
+        assert {row["Row"]: row["UPN"] for row in csv.DictReader(file)} == sent
 
 
 def test_the_senders_own_concern_is_told_apart(pipeline: Pipeline) -> None:

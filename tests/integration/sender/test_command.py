@@ -12,7 +12,9 @@ from assets.intake.tokens_file import MANIFEST_KEY
 from pipelines import cli, council_cli
 from privacy.keys import SENDER_KEYS, KeyRing
 from tests.support.intake.desk import COHORT, EYFSP_HEADER
+from tests.support.intake.files import children
 from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, unsealed
+from tests.support.intake.spreadsheets import as_ods
 
 PLANTED = {
     "surname": "Zzyzxwick",
@@ -44,6 +46,16 @@ def test_no_identifier_is_written_or_said(sender: Sender, keys: KeyRing) -> None
             content += file.read().to_pandas().to_csv().encode() + str(file.metadata.metadata).encode()
         assert not [word for word in WORDS if word in content], path
     assert not [word for word in WORDS if word in done.output.encode()]
+
+
+def test_rows_of_a_sheet_are_told_by_its_own_numbers(sender: Sender) -> None:
+    path = sender.write("").with_suffix(".ods")
+    path.with_suffix(".csv").unlink()
+    path.write_bytes(as_ods({"Reception": [["Leeds"], [], *children(*[{}] * 9, {"com_e01": "3"})], "Notes": [["a"]]}))
+    done = sender.run(path)
+    assert "Read from the sheet 'Reception', whose row numbers are given; other sheets left aside: 1" in done.stdout
+    assert "Rows 13\n" in done.stdout
+    assert "13,com_e01-invalid,com_e01,reject,false" in (sender.out() / f"{COHORT}.quarantine.csv").read_text()
 
 
 def test_the_summary_names_rules_and_rows(sender: Sender) -> None:

@@ -1,0 +1,310 @@
+"""Write sheets as .xls, .xlsb and .ods files, cell by cell, as the formats have them: nothing at hand writes all three.
+
+A cell is a text, a number, a truth value, a date, None for none, an `Error` or a `Formula`. What is written here is
+read by python-calamine too, in the tests.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import struct
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape, quoteattr
+
+from tests.support.intake.files import zipped
+
+Cells = Sequence[Sequence[object]]
+Sheets = Mapping[str, Cells]
+_GENERAL, _DATE, _DATE_FORMAT = 0, 1, 14
+_ERRORS = {"#REF!": 0x17, "#N/A": 0x2A}
+_EPOCH = dt.date(1899, 12, 30)
+
+
+@dataclass(frozen=True)
+class Error:
+    """An error as Excel shows it."""
+
+    shown: str
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula, with the number that it gave last."""
+
+    value: float
+
+
+def as_xls(sheets: Sheets, hidden: Sequence[str] = (), begin: bytes = b"") -> bytes:
+    """A workbook of Excel 97 to 2003; `begin` are records behind the one that begins it."""
+    strings = list(dict.fromkeys(_texts(sheets)))
+    indexes = {text: index for index, text in enumerate(strings)}
+    bodies = [_xls_sheet(rows, indexes) for rows in sheets.values()]
+    parts = [_record(0x0809, struct.pack("<HHHHII", 0x0600, 5, 0, 0, 0, 0)), begin]
+    parts += [_record(0x00E0, struct.pack("<HH16x", 0, number)) for number in (_GENERAL, _DATE_FORMAT)]
+    after = [_sst(strings), _record(0x000A, b"")]
+    names = [(called, called.encode("utf-16-le")) for called in sheets]
+    at = sum(map(len, (*parts, *after))) + sum(12 + len(name) for _, name in names)
+    listed = []
+    for (called, name), body in zip(names, bodies, strict=True):
+        state = 1 if called in hidden else 0
+        listed.append(_record(0x0085, struct.pack("<IBBBB", at, state, 0, len(name) // 2, 1) + name))
+        at += len(body)
+    return compound_file({"Workbook": b"".join((*parts, *listed, *after, *bodies))})
+
+
+def _xls_sheet(rows: Cells, strings: Mapping[str, int]) -> bytes:
+    cells = [_record(0x0809, struct.pack("<HHHHII", 0x0600, 0x10, 0, 0, 0, 0))]
+    for row, values in enumerate(rows):
+        for column, value in enumerate(values):
+            at = struct.pack("<HHH", row, column, _DATE if isinstance(value, dt.date) else 0)
+            match value:
+                case None:
+                    continue
+                case str():
+                    cells.append(_record(0x00FD, at + struct.pack("<I", strings[value])))
+                case bool():
+                    cells.append(_record(0x0205, at + bytes([value, 0])))
+                case Error(shown):
+                    cells.append(_record(0x0205, at + bytes([_ERRORS[shown], 1])))
+                case Formula(number):
+                    cells.append(_record(0x0006, at + struct.pack("<dHIH", number, 0, 0, 0)))
+                case int() if abs(value) < 1 << 29:
+                    cells.append(_record(0x027E, at + struct.pack("<I", (value << 2 | 2) & 0xFFFFFFFF)))
+                case _:
+                    cells.append(_record(0x0203, at + struct.pack("<d", _number(value))))
+    return b"".join((*cells, _record(0x000A, b"")))
+
+
+def _sst(strings: Sequence[str]) -> bytes:
+    """The table of texts, which runs on in further records, in the middle of a text too."""
+    records, data = [], struct.pack("<II", len(strings), len(strings))
+    for text in strings:
+        wide = any(ord(letter) > 0xFF for letter in text)
+        written = text.encode("utf-16-le" if wide else "latin-1")
+        if len(data) > 8000:
+            records, data = [*records, data], b""
+        data += struct.pack("<HB", len(written) // (2 if wide else 1), wide)
+        while len(data) + len(written) > 8224:
+            fits = (8224 - len(data)) // 2 * 2
+            records, data, written = [*records, data + written[:fits]], bytes([wide]), written[fits:]
+        data += written
+    first, *others = [*records, data]
+    return _record(0x00FC, first) + b"".join(_record(0x003C, other) for other in others)
+
+
+def _record(kind: int, data: bytes) -> bytes:
+    return struct.pack("<HH", kind, len(data)) + data
+
+
+def compound_file(streams: Mapping[str, bytes]) -> bytes:
+    """A compound file with a few streams, each in sectors of 512 bytes of its own."""
+    end, free, fat_mark = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD
+    table: list[int] = []
+    starts, content = [], b""
+    for data in streams.values():
+        sectors = max(len(data) + 511, 4096) // 512
+        starts.append(len(table))
+        table += [*range(len(table) + 1, len(table) + sectors), end]
+        content += data.ljust(sectors * 512, b"\0")
+    entries = [_entry("Root Entry", 5, 1, end, 0, free)]
+    for number, (name, data) in enumerate(streams.items(), 1):
+        right = number + 1 if number < len(streams) else free
+        entries.append(_entry(name, 2, free, starts[number - 1], max(len(data), 4096), right))
+    directory_sectors = -(-len(entries) // 4)
+    directory = len(table)
+    table += [*range(directory + 1, directory + directory_sectors), end]
+    first_fat = len(table)
+    fat_sectors = 1
+    while fat_sectors * 128 < first_fat + fat_sectors:
+        fat_sectors += 1
+    table += [fat_mark] * fat_sectors
+    table += [free] * (fat_sectors * 128 - len(table))
+    fat = [first_fat + index for index in range(fat_sectors)]
+    assert len(fat) <= 109
+    header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + struct.pack("<HHHHH6x", 0x3E, 3, 0xFFFE, 9, 6)
+    header += struct.pack("<IIIIIIIII", 0, fat_sectors, directory, 0, 4096, end, 0, end, 0)
+    header += struct.pack("<109I", *(fat + [free] * (109 - len(fat))))
+    return (
+        header
+        + content
+        + b"".join(entries).ljust(directory_sectors * 512, b"\0")
+        + struct.pack(f"<{len(table)}I", *table)
+    )
+
+
+def _entry(name: str, kind: int, child: int, first: int, size: int, right: int) -> bytes:
+    written = name.encode("utf-16-le")
+    head = written.ljust(64, b"\0") + struct.pack("<HBBIII", len(written) + 2, kind, 1, 0xFFFFFFFF, right, child)
+    return head + bytes(36) + struct.pack("<III", first, size, 0)
+
+
+_RELATIONS = '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{}</Relationships>'
+_RELATION = (
+    '<Relationship Id="{}" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/{}" Target="{}"/>'
+)
+
+
+def as_xlsb(sheets: Sheets, hidden: Sequence[str] = ()) -> bytes:
+    """A workbook of binary parts."""
+    strings = list(dict.fromkeys(_texts(sheets)))
+    indexes = {text: index for index, text in enumerate(strings)}
+    listed = b"".join(
+        record(156, struct.pack("<II", called in hidden, number) + _wide(f"rId{number}") + _wide(called))
+        for number, called in enumerate(sheets, 1)
+    )
+    workbook = (
+        record(131)
+        + record(153, struct.pack("<II", 0, 0) + _wide(""))
+        + record(143)
+        + listed
+        + record(144)
+        + record(132)
+    )
+    table = record(159, struct.pack("<II", len(strings), len(strings)))
+    table += b"".join(record(19, b"\0" + _wide(text)) for text in strings) + record(160)
+    styles = record(278) + record(617, struct.pack("<I", 2))
+    styles += b"".join(record(47, struct.pack("<HH12x", 0, number)) for number in (_GENERAL, _DATE_FORMAT))
+    styles += record(618) + record(279)
+    relations = [
+        _RELATION.format(f"rId{n}", "worksheet", f"worksheets/sheet{n}.bin") for n in range(1, len(sheets) + 1)
+    ]
+    relations += [_RELATION.format("rIdS", "sharedStrings", "sharedStrings.bin")]
+    relations += [_RELATION.format("rIdF", "styles", "styles.bin")]
+    types = '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
+    return zipped(
+        {
+            "[Content_Types].xml": types,
+            "_rels/.rels": _RELATIONS.format(_RELATION.format("rId1", "officeDocument", "xl/workbook.bin")),
+            "xl/workbook.bin": workbook,
+            "xl/_rels/workbook.bin.rels": _RELATIONS.format("".join(relations)),
+            "xl/sharedStrings.bin": table,
+            "xl/styles.bin": styles,
+        }
+        | {f"xl/worksheets/sheet{n}.bin": _xlsb_sheet(rows, indexes) for n, rows in enumerate(sheets.values(), 1)}
+    )
+
+
+def _xlsb_sheet(rows: Cells, strings: Mapping[str, int]) -> bytes:
+    size = struct.pack("<IIII", 0, max(len(rows), 1) - 1, 0, max(map(len, rows), default=1) - 1)
+    cells = [record(129), record(148, size), record(145)]
+    for row, values in enumerate(rows):
+        cells.append(record(0, struct.pack("<I", row) + bytes(13)))
+        for column, value in enumerate(values):
+            at = struct.pack("<II", column, _DATE if isinstance(value, dt.date) else _GENERAL)
+            match value:
+                case None:
+                    continue
+                case str():
+                    cells.append(record(7, at + struct.pack("<I", strings[value])))
+                case bool():
+                    cells.append(record(4, at + bytes([value])))
+                case Error(shown):
+                    cells.append(record(3, at + bytes([_ERRORS[shown]])))
+                case Formula(number):
+                    cells.append(record(9, at + struct.pack("<dHII", number, 0, 0, 0)))
+                case int() if abs(value) < 1 << 29:
+                    cells.append(record(2, at + struct.pack("<I", (value << 2 | 2) & 0xFFFFFFFF)))
+                case _:
+                    cells.append(record(5, at + struct.pack("<d", _number(value))))
+    return b"".join((*cells, record(146), record(130)))
+
+
+def record(kind: int, data: bytes = b"") -> bytes:
+    """A record of a binary part: its kind and size in seven bits a byte."""
+
+    def sevens(number: int) -> bytes:
+        low, rest = number & 0x7F, number >> 7
+        return bytes([low | 0x80]) + sevens(rest) if rest else bytes([low])
+
+    return sevens(kind) + sevens(len(data)) + data
+
+
+def _wide(text: str) -> bytes:
+    written = text.encode("utf-16-le")
+    return struct.pack("<I", len(written) // 2) + written
+
+
+_SPACES = " ".join(
+    f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+    for prefix, name in (("office", "office"), ("table", "table"), ("text", "text"), ("style", "style"))
+)
+_HIDDEN = (
+    '<style:style style:name="h" style:family="table"><style:table-properties table:display="false"/></style:style>'
+)
+
+
+_MANIFEST = '<m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
+
+
+def as_ods(
+    sheets: Sheets,
+    hidden: Sequence[str] = (),
+    change: Callable[[str], str] = lambda text: text,
+    more: Mapping[str, bytes | str] | None = None,
+) -> bytes:
+    """An OpenDocument spreadsheet, its content after a change, with more members."""
+    tables = "".join(
+        f"<table:table table:name={quoteattr(called)} table:style-name='{'h' if called in hidden else 'v'}'>"
+        + "".join(f"<table:table-row>{''.join(map(_ods_cell, row))}</table:table-row>" for row in rows)
+        + '<table:table-row table:number-rows-repeated="1000"><table:table-cell table:number-columns-repeated="1024"/>'
+        "</table:table-row></table:table>"
+        for called, rows in sheets.items()
+    )
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {_SPACES}><office:automatic-styles>{_HIDDEN}'
+        f"</office:automatic-styles><office:body><office:spreadsheet>{tables}</office:spreadsheet></office:body>"
+        "</office:document-content>"
+    )
+    kind = "application/vnd.oasis.opendocument.spreadsheet"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", kind, zipfile.ZIP_STORED)
+        for name, member in (
+            {"content.xml": change(content), "META-INF/manifest.xml": _MANIFEST} | dict(more or {})
+        ).items():
+            archive.writestr(name, member)
+    return file.getvalue()
+
+
+def _ods_cell(value: object) -> str:
+    def cell(kind: str, shown: str, **said: object) -> str:
+        attributes = "".join(f' office:{name.replace("_", "-")}="{text}"' for name, text in said.items())
+        paragraphs = "".join(f"<text:p>{_spaced(line)}</text:p>" for line in shown.split("\n"))
+        return f'<table:table-cell office:value-type="{kind}"{attributes}>{paragraphs}</table:table-cell>'
+
+    match value:
+        case None:
+            return "<table:table-cell/>"
+        case str():
+            return cell("string", value)
+        case bool():
+            return cell("boolean", str(value).upper(), boolean_value=str(value).lower())
+        case Error(shown):
+            return cell("string", shown, string_value="")
+        case Formula(number):
+            return cell("float", "", value=number).replace(" office", ' table:formula="of:=1+1" office', 1)
+        case dt.datetime():
+            return cell("date", "", date_value=value.isoformat())
+        case dt.date():
+            return cell("date", value.strftime("%d/%m/%y"), date_value=value.isoformat())
+    return cell("float", "as shown", value=repr(value))
+
+
+def _spaced(text: str) -> str:
+    return escape(text).replace("  ", ' <text:s text:c="1"/>')
+
+
+def _texts(sheets: Sheets) -> list[str]:
+    return [value for rows in sheets.values() for row in rows for value in row if isinstance(value, str)]
+
+
+def _number(value: object) -> float:
+    if isinstance(value, dt.datetime):
+        return (value - dt.datetime(1899, 12, 30)) / dt.timedelta(days=1)
+    if isinstance(value, dt.date):
+        return float((value - _EPOCH).days)
+    assert isinstance(value, (int, float))
+    return float(value)
