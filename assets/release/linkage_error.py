@@ -45,7 +45,8 @@ def corrected(family: Family, estimates: Estimates) -> Moments:
     council, agreement = family.attribute(COUNCIL), family.attribute(pupil.AGREEMENT.name)
     everywhere = {COUNCIL: Selector.total(council)}
     cells = Cube({**everywhere, agreement.name: Selector.each(agreement)})
-    found = missed(estimates.values(cells)[0], estimates.variance(cells)[0])
+    counted = estimates.values(cells)[0], estimates.variance(cells)[0]
+    found = missed(*counted)
     seen = Cube({**everywhere, "dots": _by_who_had_seen(family.attribute("dots"))})
     children = dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
     transitions = _Transitions(family, children)
@@ -53,18 +54,21 @@ def corrected(family: Family, estimates: Estimates) -> Moments:
     covariance = np.zeros((len(rates), len(rates)))
     covariance[:-1, :-1] = found.covariance
     covariance[-1, -1] = FALSE_LINK_SD**2
-    return Corrected(estimates, transitions, rates, covariance, _by_council(family, estimates, cells, children))
+    return Corrected(estimates, transitions, rates, covariance, _by_council(family, estimates, counted, children))
 
 
-def _by_council(family: Family, estimates: Estimates, cells: Cube, children: Mapping[str, float]) -> Local | None:
-    """In which councils more links are missed; None of a plan that does not tell."""
+def _by_council(
+    family: Family, estimates: Estimates, counted: tuple[Array, Array], children: Mapping[str, float]
+) -> Local | None:
+    """In which councils more links are missed; None of a plan that does not tell. `counted` are the cells of all
+    councils together, and the variances of their noise."""
     if pupil.DIFFERENCES.name not in family.columns:
         return None
     council, differences = family.attribute(COUNCIL), family.attribute(pupil.DIFFERENCES.name)
     kinds = Cube({COUNCIL: Selector.each(council), differences.name: Selector.each(differences)})
     found, noise = estimates.values(kinds), estimates.variance(kinds)
     seen_by = np.array([children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
-    more = factors(estimates.values(cells)[0], estimates.variance(cells)[0], found, noise, seen_by)
+    more = factors(*counted, found, noise, seen_by)
     linked = np.maximum(found[:, 1:].sum(axis=1), 0.0)
     groups = np.append(SERVICE_OF_RATE, -1)  # a false link is as likely everywhere
     return Local(COUNCIL, more.values, more.covariances, groups, linked, family.covers)

@@ -132,7 +132,7 @@ class Corrected:
         if not self._is_told(cube):
             return self.local.mean[group] - less, cube
         place = self.local.attribute
-        there = cube.selectors.get(place) or cube.where[place]
+        there = _selector(cube, place)
         key = (id(there), group, less)
         if key not in self._reweighed:
             weights = there.matrix * (self.local.factors[group] - less)
@@ -153,7 +153,7 @@ class Corrected:
         """How much of the figures, weighed by `along` of their attribute, comes from each place: (*figures, places)."""
         name = self._attribute(cube)
         assert name is not None
-        each = _each((cube.selectors.get(place) or cube.where[place]).attribute)
+        each = _each(_selector(cube, place).attribute)
         moved = self.moments.values(_weighed(_by(cube, place, each), name, along[name]))
         axis = list(cube.selectors).index(place) if place in cube.selectors else None
         found = np.moveaxis(moved, axis or 0, -1)
@@ -167,8 +167,9 @@ class Corrected:
         if name is None or name != self._attribute(right):
             return np.zeros(left.shape)
         total = np.zeros(left.shape)
+        one, other = _rows(left, name), _rows(right, name)
         for group, chances in self._parts.items():
-            both = _intersection(left, right, name, _apart(_rows(left, name), _rows(right, name), chances[name]))
+            both = _intersection(left, right, name, _apart(one, other, chances[name]))
             scale, there = (1.0, both) if group < 0 else self._by_factor(both, group)
             total = total + scale * self.moments.values(_weighed(there, name, self._inverses[name]))
         return total
@@ -279,7 +280,11 @@ def inverse(matrix: Array) -> Array:
 
 def _rows(cube: Cube, name: str) -> Array:
     """The weights of an attribute's categories: (levels of its axis, or 1; categories)."""
-    return (cube.selectors.get(name) or cube.where[name]).matrix
+    return _selector(cube, name).matrix
+
+
+def _selector(cube: Cube, name: str) -> Selector:
+    return cube.selectors.get(name) or cube.where[name]
 
 
 def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
@@ -295,7 +300,7 @@ def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
 
 def _with(cube: Cube, name: str, weights: Array) -> Cube:
     """The cube with other weights of an attribute's categories; all its rows stay."""
-    return _instead(cube, _reweighed(cube.selectors.get(name) or cube.where[name], weights))
+    return _instead(cube, _reweighed(_selector(cube, name), weights))
 
 
 def _reweighed(selector: Selector, weights: Array) -> Selector:
@@ -327,13 +332,13 @@ def _each(attribute: Attribute) -> Selector:
 
 def _is_total(cube: Cube, name: str) -> bool:
     """Whether every row of the cube adds up all categories of an attribute."""
-    return bool((cube.selectors.get(name) or cube.where[name]).is_total.all())
+    return bool(_selector(cube, name).is_total.all())
 
 
 def _by(cube: Cube, name: str, selector: Selector) -> Cube:
     """The cube with other rows of an attribute, as its axis, or as its first where it only chose some."""
     if name in cube.selectors:
-        return Cube({**cube.selectors, name: selector}, cube.where)
+        return _instead(cube, selector)
     return Cube({name: selector, **cube.selectors}, {each: s for each, s in cube.where.items() if each != name})
 
 
