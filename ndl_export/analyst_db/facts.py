@@ -15,6 +15,7 @@ from ndl_export.analyst_db.ddl import create_table, create_view, fill_table
 from ndl_export.analyst_db.published import Release
 from ndl_export.facts import missing
 from ndl_export.facts.official import official_figures, official_reviews
+from ndl_export.pages.words import said
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
@@ -93,8 +94,7 @@ def _shown(release: Release | None) -> str:
     if release is None:
         return "Nothing: every release is withdrawn"
     not_sent = "; ".join(missing.short(release.missing))
-    shown = f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else "")
-    return f"{release.notice} {shown}" if release.notice else shown
+    return said(release.notice, f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else ""))
 
 
 def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, found: list[Release]) -> None:

@@ -49,6 +49,7 @@ from ndl_export.metadata.csvw import csvw_metadata
 from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
+from ndl_export.pages.words import said
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csvs
@@ -284,7 +285,7 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
         b"row_order": ROW_ORDER,
     }
     if facts.notice:
-        metadata[b"description"] = " ".join((facts.notice, metadata.get(b"description", b"").decode())).strip().encode()
+        metadata[b"description"] = said(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(
         data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
         path,

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
+from ndl_export.pages.words import said
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
 from sources.reference.cohorts import Cohort
@@ -100,7 +101,6 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
     labels = ", ".join(cohort.label for cohort in cohorts)
     if len(cohorts) > _LISTED:
         labels = f"{len(cohorts)} years from {cohorts[0].label} to {cohorts[-1].label}"
-    notice = f"{facts.notice} " if facts.notice else ""
     summary = (
         f"School readiness of children who finished Reception in {labels}, by council and characteristic, from linked"
         " early-years records. Differentially private, with an interval on every figure."
@@ -110,9 +110,10 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         facts=facts,
         title=TITLE,
         summary=summary,
-        description=(
-            f"{notice}{summary} The tables: {titles}. Every figure is an estimate with noise added to protect each"
-            " child, and carries a 95% interval. No personal data are included."
+        description=said(
+            facts.notice,
+            f"{summary} The tables: {titles}. Every figure is an estimate with noise added to protect each child, and"
+            " carries a 95% interval. No personal data are included.",
         ),
         first_day=f"{cohorts[0].first_year}-09-01",
         last_day=f"{cohorts[-1].first_year + 1}-08-31",

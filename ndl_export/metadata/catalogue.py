@@ -19,6 +19,7 @@ from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.withdrawals import Withdrawal
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
+from ndl_export.pages.words import said
 
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
 """Code and label, by whether a release is withdrawn; the same for datasets and distributions."""
@@ -58,8 +59,8 @@ class Published:
     @property
     def notes(self) -> str:
         """What is new against the release before it, with a full stop; empty where its record does not say."""
-        said = self.record.get("adms:versionNotes")
-        return f"{said['@value']}." if said else ""
+        notes = self.record.get("adms:versionNotes")
+        return f"{notes['@value']}." if notes else ""
 
     @property
     def directory(self) -> str:
@@ -80,7 +81,7 @@ def catalogue(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) 
                 "@type": "dcat:Catalog",
                 "dct:title": text(f"{TITLE}: all releases"),
                 "dct:description": text(
-                    _said(newest.notice, "Every release that was published, newest last; none is ever taken away.")
+                    said(newest.notice, "Every release that was published, newest last; none is ever taken away.")
                 ),
                 "dct:publisher": newest.record["dct:publisher"],
                 "dct:language": newest.record["dct:language"],
@@ -112,7 +113,7 @@ def _series(releases: Sequence[Published], name: str) -> dict[str, Any]:
         "@type": "dcat:DatasetSeries",
         "dct:title": text(TITLE),
         "dct:description": text(
-            _said(
+            said(
                 newest.notice,
                 "Differentially private statistics on school readiness, from linked early-years records. A newer"
                 " release replaces the one of the same cohort before it, which stays as it was published.",
@@ -161,7 +162,7 @@ def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, An
         "@id": _address_of(newest, coming),
         "@type": "dcat:Dataset",
         "dct:title": text(f"{TITLE}, release {coming.version}"),
-        "dct:description": text(_said(newest.notice, coming.sentence)),
+        "dct:description": text(said(newest.notice, coming.sentence)),
         "dct:identifier": _address_of(newest, coming),
         "dct:available": when,
         "dcat:version": coming.version,
@@ -200,7 +201,7 @@ def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> by
     root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
     address = f"{newest.directory}/feed.xml"
     _add(root, "id", address)
-    _add(root, "title", _said(newest.notice, f"{TITLE}: releases"))
+    _add(root, "title", said(newest.notice, f"{TITLE}: releases"))
     _add(root, "updated", _moment(_changed(releases, upcoming)))
     _add(root, "rights", OGL_NAME)
     _link(root, "self", "application/atom+xml", address)
@@ -219,7 +220,7 @@ def _entry(entry: ET.Element, release: Published) -> None:
     withdrawn = release.withdrawal
     _add(entry, "id", release.address)
     _add(
-        entry, "title", _said(release.notice, f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}")
+        entry, "title", said(release.notice, f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}")
     )
     _add(entry, "updated", _moment(release.changed))
     _add(entry, "published", _moment(release.issued))
@@ -228,23 +229,19 @@ def _entry(entry: ET.Element, release: Published) -> None:
     _link(entry, "enclosure", "application/zip", f"{release.address}.zip")
     if withdrawn:
         ET.SubElement(entry, "category", {"term": "withdrawn"})
-    if summary := _said(release.notice, withdrawn.sentence if withdrawn else "", release.notes):
+    if summary := said(release.notice, withdrawn.sentence if withdrawn else "", release.notes):
         _add(entry, "summary", summary)
 
 
 def _announcement(entry: ET.Element, newest: Published, coming: Upcoming) -> None:
     """Of a release that is not there yet: dated by the day on which it was announced."""
     _add(entry, "id", _address_of(newest, coming))
-    _add(entry, "title", _said(newest.notice, f"Announced for {coming.when}: {TITLE}, release {coming.version}"))
+    _add(entry, "title", said(newest.notice, f"Announced for {coming.when}: {TITLE}, release {coming.version}"))
     _add(entry, "updated", _moment(coming.announced_on))
     _author(entry, newest)
     _link(entry, "alternate", "text/html", newest.directory)
     ET.SubElement(entry, "category", {"term": "announced"})
-    _add(entry, "summary", _said(newest.notice, coming.sentence))
-
-
-def _said(*parts: str) -> str:
-    return " ".join(part for part in parts if part)
+    _add(entry, "summary", said(newest.notice, coming.sentence))
 
 
 def _author(parent: ET.Element, release: Published) -> None:

@@ -18,6 +18,7 @@ from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, 
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
+from ndl_export.pages.words import said
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole
@@ -30,8 +31,9 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
         "name": NAME,
         "id": f"{NAME}-{facts.version}",
         "title": TITLE,
-        "description": (f"{facts.notice} " if facts.notice else "")
-        + "Differentially private statistics on school readiness, from linked early-years records",
+        "description": said(
+            facts.notice, "Differentially private statistics on school readiness, from linked early-years records"
+        ),
         "version": facts.version,
         "schemaVersion": SCHEMA_VERSION,
         "created": f"{facts.published_on}T00:00:00Z",

@@ -54,6 +54,11 @@ def row_ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
+def said(*parts: str) -> str:
+    """One after the other, without those that are empty."""
+    return " ".join(part for part in parts if part)
+
+
 def listed(words: Iterable[str]) -> str:
     """`a, b and c`."""
     *others, last = list(words) or [""]

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndl_export.pages.words import said
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS
@@ -78,7 +79,7 @@ class Figure:
 
     def _with_symbol(self, unit: str) -> str:
         shown = "" if self.value is None else self._written(self.value) + self._percent + unit
-        return " ".join(part for part in (shown, f"[{self.flag}]" if self.flag else "") if part)
+        return said(shown, f"[{self.flag}]" if self.flag else "")
 
     @property
     def _percent(self) -> str:

@@ -281,9 +281,10 @@ class Guesser:
 
     def _dated_referral(self) -> str | None:
         """A heading of referrals under which dates stand."""
+        if "referral" not in self.contract:
+            return None
         dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")
-        named = (heading for heading in dated if "referral" in self.contract)
-        return next((each for each in named if heading_score(self.contract["referral"], each) >= SURE_SCORE), None)
+        return next((each for each in dated if heading_score(self.contract["referral"], each) >= SURE_SCORE), None)
 
     def _part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}
