@@ -148,6 +148,7 @@ def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made
         smaller = page.locator("svg.chart").first.bounding_box()
         assert height and smaller and height["height"] - smaller["height"] == 7 * 48  # noqa: PT018 - both or neither
         page.get_by_role("link", name="Goals").click()
+        page.wait_for_load_state()
         assert page.url.endswith(f"goals.html?area={LEEDS}")
         assert page.get_by_label("Show", exact=True).input_value() == LEEDS
         visible = page.locator(".panel:visible h3").all_inner_texts()
