@@ -15,7 +15,7 @@ KINDS := test-unit test-integration test-e2e test-faults test-privacy test-brows
 
 .DEFAULT_GOAL := help
 .PHONY: help setup spark demo test test-all $(KINDS) audit lint format docs \
-	bench bench-linkage ui validators council-wheel clean-demo
+	site-docs pictures bench bench-linkage ui validators council-wheel clean-demo
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
@@ -71,6 +71,12 @@ docs: setup  ## the pages that are made from the code
 	$(RUN) python -m ndl_export.analyst_db.document > docs/analyst-database.md
 	$(RUN) python -m tests.support.architecture > docs/stages.svg
 	$(RUN) python -m assets.intake.suites
+
+site-docs: setup  ## the documentation as a site, in build/docs/, with every link checked
+	$(RUN) python -W ignore -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
+
+pictures: setup  ## the pictures of the README, from the demo
+	$(RUN) python -m docs.pictures.make $(DEMO)
 
 bench: setup  ## time and memory of every stage, into docs/benchmark.md
 	$(RUN) python -m bench.pipeline
