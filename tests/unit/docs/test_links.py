@@ -1,6 +1,6 @@
 """Links of the pages that are read where they lie lead to files and headings that are there.
 
-`make site-docs` checks those of `docs/` as a site; here are those between files, as whoever reads the sources follows them.
+`make site-docs` checks those of `docs/` as a site; here are those between files, as who reads the sources follows them.
 """
 
 from __future__ import annotations

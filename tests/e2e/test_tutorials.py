@@ -1,0 +1,82 @@
+"""The tutorials, typed as they stand by somebody who has run `make demo`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.support import PROJECT
+
+pytestmark = pytest.mark.slow
+
+TUTORIALS = PROJECT / "docs" / "tutorials"
+READINESS = Path(sys.executable).with_name("readiness")
+ENDS_WITH = re.compile(r"^(?P<command>.*?)\s+# exit status: (?P<status>\d)$", re.MULTILINE)
+
+
+def shown(language: str, *pages: str) -> str:
+    """What the pages show of a language, one block after the other."""
+    text = "\n".join((TUTORIALS / page).read_text(encoding="utf-8") for page in pages)
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+def typed(folder: Path, *pages: str) -> str:
+    """What the commands of the pages print; each must end as the page says, with 0 where it says nothing."""
+    commands = ENDS_WITH.sub(r'status=0; \g<command> || status=$?; test "$status" = \g<status>', shown("bash", *pages))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=folder,
+        env={**inherited, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project's folder in which `make demo` was run."""
+    made = tmp_path_factory.mktemp("project")
+    for name in (".venv", "privacy", "ndl_export"):
+        (made / name).symlink_to(PROJECT / name)
+    for words in (
+        "synth --landing demo/landing",
+        "run --landing demo/landing --home demo/home --create-keys --keys keys",
+    ):
+        subprocess.run([READINESS, *words.split(), "--cohort", "202425"], cwd=made, check=True, capture_output=True)
+    return made
+
+
+def test_an_engineer_and_a_lead(folder: Path) -> None:
+    said = typed(folder, "data-engineer.md", "lead.md")
+    assert "Bundle, verified" in said
+    assert len(list((folder / "first/home/release").glob("*.zip"))) == 1
+    assert len(list((folder / "first/home/restricted/decisions").glob("*.html"))) == 2
+
+
+def test_an_officer(folder: Path) -> None:
+    assert "The intake would take this file." in typed(folder, "officer.md")
+    sent = (folder / "officer/to-send/202425.tokens.parquet").read_bytes()
+    names = {line.split("\t")[5] for line in (folder / "officer/profile.csv").read_text().splitlines()[1:200]}
+    assert not [name for name in names if len(name) > 4 and name.encode() in sent]
+
+
+def test_an_analyst(folder: Path) -> None:
+    with duckdb.connect(str(folder / "demo/home/release/readiness.duckdb"), read_only=True) as database:
+        answers = [database.sql(query) for query in filter(str.strip, shown("sql", "analyst.md").split(";"))]
+        assert len(answers) >= 10
+        assert all(len(answer.fetchall()) for answer in answers)
+
+
+def test_a_publisher(folder: Path) -> None:
+    typed(folder, "publisher.md")
+    assert (folder / "demo/public/latest.json").exists()
+    assert not (folder / "demo/home/release/withdrawn.json").exists()
