@@ -25,7 +25,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure
 from ndl_export.tables.ees import NOTHING
-from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY, NAME_COLUMNS
+from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from sources.reference import deprivation
 from sources.reference.cohorts import Cohort
@@ -183,10 +183,12 @@ def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
     for column in ("linked_to_review", "breakdown_topic", "breakdown"):
         totals = totals.filter(pc.equal(totals[column], "Total"))
     if len(cohorts) == 1:
-        return grid(("area", "linked, %", "95% interval"), (_linked(row, _area(row)) for row in totals.to_pylist()))
+        return grid(
+            ("area", "linked, %", "95% interval"), (_linked(row, row["area_name"]) for row in totals.to_pylist())
+        )
     return grid(
         ("cohort", "area", "linked, %", "95% interval"),
-        ((Cohort(row["time_period"]).label, *_linked(row, _area(row))) for row in totals.to_pylist()),
+        ((Cohort(row["time_period"]).label, *_linked(row, row["area_name"])) for row in totals.to_pylist()),
     )
 
 
@@ -222,11 +224,6 @@ def _linked(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
     percent, lower, upper = (row[LINKED_PERCENT + suffix] for suffix in ("", "_lower_ci", "_upper_ci"))
     interval = "" if lower is None else f"{lower:.1f} to {upper:.1f}"
     return name, "not shown" if percent is None else f"{percent:.1f}", interval
-
-
-def _area(row: Mapping[str, object]) -> str:
-    level = str(row["geographic_level"])
-    return str(row[NAME_COLUMNS[level]]) if level in CODE_COLUMNS else level
 
 
 def coherence(reconciliation: str) -> str:

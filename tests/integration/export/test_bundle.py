@@ -26,6 +26,7 @@ from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, contents, write_
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.site import SITE_FILES
 from ndl_export.tables import TABLES
+from sources.reference.places import PILOT, place
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_privacy_record
 
@@ -225,6 +226,20 @@ def test_parquet_files_are_typed_described_and_free_of_pandas(name: str, bundle:
     assert pq.read_table(bundle / f"{name}.parquet", columns=expected.keys.column_names).equals(expected.keys)
     assert b"By time period" in schema.metadata[b"row_order"]
     assert duckdb.sql(f"SELECT count(*) FROM '{bundle / name}.parquet'").fetchall() == [(metadata.num_rows,)]
+    assert {str(field.type) for field in schema} <= {"string", "int64", "double"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_names_its_own_area_in_text(name: str, bundle: Path) -> None:
+    own = {place(council).new_la_code: place(council).la_name for council in PILOT}
+    own |= {"E47000004": "Liverpool City Region", "Pilot councils": "Pilot councils"}
+    data = pq.read_table(bundle / f"{name}.parquet")
+    assert dict(zip(data["area_code"].to_pylist(), data["area_name"].to_pylist(), strict=True)) == own
+    keys = ["time_period", "geographic_level", "area_code", *(entry.name for entry in TABLES[name].filters)]
+    assert data.select(keys).group_by(keys).aggregate([]).num_rows == data.num_rows
+    for level, column in (("Local authority", "new_la_code"), ("English devolved area", "english_devolved_area_code")):
+        rows = data.filter(pc.equal(data["geographic_level"], level))
+        assert rows["area_code"].equals(rows[column])
 
 
 def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, tables: dict[str, pa.Table]) -> None:
