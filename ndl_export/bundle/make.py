@@ -53,6 +53,7 @@ from ndl_export.pages.words import said
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csvs
+from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 
@@ -89,7 +90,7 @@ ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
     b" levels as in the data dictionary"
 )
-TABLE_SUFFIXES = (".parquet", ".csv", ".meta.csv")
+TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
 def bundle_files(cohorts: Collection[str]) -> frozenset[str]:
@@ -243,6 +244,7 @@ def _fill(
 ) -> None:
     """Write every file into `folder`."""
     write_csvs(tables, folder)
+    write_plain_csvs(tables, folder)
     for name, data in tables.items():
         _write_parquet(data, TABLES[name], facts, folder / f"{name}.parquet")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))

@@ -31,6 +31,7 @@ from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csvs
+from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.rows import Layout
 
 Files = Mapping[str, bytes]
@@ -179,10 +180,11 @@ def _csv_faults(files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[s
     faults, ordered = [], {name: layouts[name].ordered(data) for name, data in tables.items()}
     with tempfile.TemporaryDirectory() as scratch:
         write_csvs(ordered, Path(scratch))
-        again = {name: (Path(scratch) / f"{name}.csv").read_bytes() for name in ordered}
+        write_plain_csvs(ordered, Path(scratch))
+        again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
     for name, data in ordered.items():
-        if again[name] != files[f"{name}.csv"]:
-            faults.append((f"{name}.csv", f"does not hold the same figures as {name}.parquet"))
+        for file in (each for each in (f"{name}.csv", f"{name}{ALL_ROWS}") if again[each] != files[each]):
+            faults.append((file, f"does not hold the same figures as {name}.parquet"))
         if meta_csv(data, TABLES[name]) != files[f"{name}.meta.csv"]:
             faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
     return faults

@@ -124,7 +124,7 @@ def _geography(facts: ReleaseFacts) -> str:
     if top.level == ALL_TOGETHER:
         lines.append(
             f"Rows of level `{ALL_TOGETHER}` are all {len(top.councils)} councils together. They have no official"
-            " geography: they are in the Parquet files and the analyst database, and left out of the CSV files."
+            " geography: they are left out of the CSV files for Explore Education Statistics, and in every other form."
         )
     lines += [
         f"{area.name} has rows of its own, at level `{DEVOLVED}`: they repeat the children of its councils."

@@ -13,6 +13,7 @@ from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.words import said
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
+from ndl_export.tables.plain_csv import ALL_ROWS
 from sources.reference.cohorts import Cohort
 
 OGL_NAME = "Open Government Licence v3.0"
@@ -33,16 +34,29 @@ _LISTED = 3
 """Cohorts that are listed one by one; the UK model takes a summary of 250 characters at most."""
 
 
+FORMS = {
+    ".parquet": "Parquet: all rows, typed",
+    ALL_ROWS: "CSV: all rows",
+    ".csv": "CSV: official areas, for Explore Education Statistics",
+}
+"""What the files with one table are, by the end of their names."""
+
+
 @dataclass(frozen=True)
 class DataFile:
-    """A file with one published table; `format` is its suffix, `sha256` in hexadecimal, `size` in bytes."""
+    """A file with one published table; `sha256` in hexadecimal, `size` in bytes."""
 
     name: str
     table: Table
-    format: str
+    title: str
     size: int
     sha256: str
     address: str
+
+    @property
+    def format(self) -> str:
+        """Its suffix."""
+        return self.name.rpartition(".")[2]
 
     @property
     def media_type(self) -> str:
@@ -51,11 +65,6 @@ class DataFile:
     @property
     def about(self) -> str:
         return self.table.about
-
-    @property
-    def title(self) -> str:
-        rows = "all rows, typed" if self.format == "parquet" else "official areas, for Explore Education Statistics"
-        return f"{self.table.title} ({'Parquet' if self.format == 'parquet' else 'CSV'}: {rows})"
 
 
 @dataclass(frozen=True)
@@ -121,14 +130,14 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
             DataFile(
                 name=name,
                 table=table,
-                format=suffix,
+                title=f"{table.title} ({form})",
                 size=len(files[name]),
                 sha256=hashlib.sha256(files[name]).hexdigest(),
                 address=f"{facts.folder_address}/{name}",
             )
             for table in TABLES.values()
-            for suffix in ("parquet", "csv")
-            if (name := f"{table.name}.{suffix}") in files
+            for suffix, form in FORMS.items()
+            if (name := f"{table.name}{suffix}") in files
         ),
         archives=tuple(
             Archive(suffix, f"The whole release as one {suffix.upper()} file", f"{facts.folder_address}.{suffix}")

@@ -106,7 +106,7 @@ def _publisher(described: Description) -> dict[str, Any]:
 
 def _file(described: Description, entry: DataFile) -> dict[str, Any]:
     return {
-        **_distribution(described, entry, entry.table.description),
+        **_distribution(described, entry),
         "dcat:byteSize": {"@value": str(entry.size), "@type": "xsd:nonNegativeInteger"},
         "spdx:checksum": {
             "@type": "spdx:Checksum",
@@ -118,17 +118,17 @@ def _file(described: Description, entry: DataFile) -> dict[str, Any]:
 
 def _archive(described: Description, entry: Archive) -> dict[str, Any]:
     packed = {"dcat:packageFormat": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}}
-    return _distribution(described, entry, entry.about) | packed
+    return _distribution(described, entry) | packed
 
 
-def _distribution(described: Description, entry: DataFile | Archive, about: str) -> dict[str, Any]:
+def _distribution(described: Description, entry: DataFile | Archive) -> dict[str, Any]:
     """What every distribution says; its identifier is its address within the dataset's."""
     published = date(described.facts.published_on)
     return {
         "@id": f"{described.facts.folder_address}#{entry.address.rpartition('/')[2]}",
         "@type": "dcat:Distribution",
         "dct:title": text(entry.title),
-        "dct:description": text(about),
+        "dct:description": text(entry.about),
         "dct:issued": published,
         "dct:modified": published,
         "dcat:accessURL": {"@id": entry.address, "@type": "rdfs:Resource"},

@@ -188,11 +188,18 @@ def test_frictionless_validates_the_package_with_its_data(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "kind"),
-    [(",Female,", ",Fem,", "constraint-error"), (",z,z,z,z", ",q,z,z,z", "type-error"), (",Leeds,", ",,", None)],
+    ("file", "old", "new", "kind"),
+    [
+        ("gld_headline.csv", ",Female,", ",Fem,", "constraint-error"),
+        ("gld_headline.csv", ",z,z,z,z", ",q,z,z,z", "type-error"),
+        ("gld_headline.csv", ",Leeds,", ",,", None),
+        ("gld_headline_all_rows.csv", ",Female,", ",Fem,", "constraint-error"),
+        ("gld_headline_all_rows.csv", ",E08000035,Leeds,E92", ",,Leeds,E92", "constraint-error"),
+        ("gld_headline_all_rows.csv", ",u,", ",unsure,", "constraint-error"),
+    ],
 )
-def test_frictionless_reads_every_cell(copy: Path, old: str, new: str, kind: str | None) -> None:
-    path = copy / "gld_headline.csv"
+def test_frictionless_reads_every_cell(copy: Path, file: str, old: str, new: str, kind: str | None) -> None:
+    path = copy / file
     path.write_text(path.read_text().replace(old, new))
     package = json.loads((copy / "datapackage.json").read_text())
     resource = next(entry for entry in package["resources"] if entry["path"] == path.name)
@@ -240,6 +247,20 @@ def test_every_row_names_its_own_area_in_text(name: str, bundle: Path) -> None:
     for level, column in (("Local authority", "new_la_code"), ("English devolved area", "english_devolved_area_code")):
         rows = data.filter(pc.equal(data["geographic_level"], level))
         assert rows["area_code"].equals(rows[column])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_plain_csv_files_hold_every_row_and_value_of_the_parquet_files(name: str, bundle: Path) -> None:
+    expected = pq.read_table(bundle / f"{name}.parquet")
+    schema = pa.schema([pa.field(field.name, field.type) for field in expected.schema])
+    codes = {field.name: "VARCHAR" for field in schema if field.type == pa.string()}
+    path = bundle / f"{name}_all_rows.csv"
+    found = duckdb.read_csv(str(path), header=True, dtype=codes, na_values="").to_arrow_table()
+    assert found.cast(schema).equals(expected.cast(schema))
+    assert "Pilot councils" in found["area_code"].to_pylist()
+    with path.open(newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert not cells & {"NULL", "none", "nan", "NaN", "inf"}
 
 
 def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, tables: dict[str, pa.Table]) -> None:

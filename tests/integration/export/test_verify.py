@@ -136,12 +136,18 @@ def test_links_and_folders_inside_a_bundle_are_refused(copy: Path) -> None:
     assert "not plain files: README.md, inside, site/inside" in str(verify(copy))
 
 
-def test_a_signed_bundle_whose_csv_tells_another_story_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
-    path = copy / "joined_dots.csv"
-    path.write_text(path.read_text().replace(",none,", ",b,", 1))
+@pytest.mark.parametrize(
+    ("file", "said", "instead"),
+    [("joined_dots.csv", ",none,", ",b,"), ("joined_dots_all_rows.csv", ",Leeds,", ",Leeds City,")],
+)
+def test_a_signed_bundle_whose_csv_tells_another_story_is_caught(
+    copy: Path, signing_key: Ed25519PrivateKey, file: str, said: str, instead: str
+) -> None:
+    path = copy / file
+    path.write_text(path.read_text().replace(said, instead, 1))
     resign(copy, signing_key)
     assert [str(fault) for fault in verify(copy).faults] == [
-        "joined_dots.csv: does not hold the same figures as joined_dots.parquet"
+        f"{file}: does not hold the same figures as joined_dots.parquet"
     ]
 
 
