@@ -53,6 +53,7 @@ from ndl_export.pages.words import said
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csvs
+from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
@@ -78,6 +79,7 @@ DOCUMENTS = (
     "code_of_practice.md",
     "data_dictionary.csv",
     "data_dictionary.md",
+    EES_UPLOAD_FILE,
     "five_safes.md",
     "methodology.md",
     NOISY_COUNTS_FILE,
@@ -248,6 +250,7 @@ def _fill(
     for name, data in tables.items():
         _write_parquet(data, TABLES[name], facts, folder / f"{name}.parquet")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
+    (folder / EES_UPLOAD_FILE).write_bytes(ees_upload(_read(folder)))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())

@@ -31,6 +31,7 @@ from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csvs
+from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.rows import Layout
 
@@ -182,11 +183,14 @@ def _csv_faults(files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[s
         write_csvs(ordered, Path(scratch))
         write_plain_csvs(ordered, Path(scratch))
         again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
-    for name, data in ordered.items():
+    again |= {f"{name}.meta.csv": meta_csv(data, TABLES[name]) for name, data in ordered.items()}
+    for name in ordered:
         for file in (each for each in (f"{name}.csv", f"{name}{ALL_ROWS}") if again[each] != files[each]):
             faults.append((file, f"does not hold the same figures as {name}.parquet"))
-        if meta_csv(data, TABLES[name]) != files[f"{name}.meta.csv"]:
+        if again[f"{name}.meta.csv"] != files[f"{name}.meta.csv"]:
             faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
+    if ees_upload(again) != files[EES_UPLOAD_FILE]:
+        faults.append((EES_UPLOAD_FILE, "does not hold the same figures as the tables"))
     return faults
 
 

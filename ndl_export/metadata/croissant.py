@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, DataFile, Description
+from ndl_export.tables import Table
 from ndl_export.tables.schema import PublishedColumn, columns
 
 _CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
@@ -21,7 +22,7 @@ _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
 def croissant(described: Description) -> dict[str, Any]:
     """The record, JSON-ready."""
     facts = described.facts
-    files = [entry for entry in described.data_files if entry.format == "parquet"]
+    files = [(entry, entry.table) for entry in described.data_files if entry.table and entry.format == "parquet"]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -41,8 +42,8 @@ def croissant(described: Description) -> dict[str, Any]:
         "rai:personalSensitiveInformation": (
             "None: aggregates with noise added to protect each child (privacy_statement.md)"
         ),
-        "distribution": [_file(entry) for entry in files],
-        "recordSet": [_records(entry) for entry in files],
+        "distribution": [_file(entry) for entry, _ in files],
+        "recordSet": [_records(entry, table) for entry, table in files],
     }
 
 
@@ -59,22 +60,21 @@ def _file(entry: DataFile) -> dict[str, Any]:
     }
 
 
-def _records(entry: DataFile) -> dict[str, Any]:
-    table = entry.table
+def _records(entry: DataFile, table: Table) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": table.name,
         "name": table.name,
         "description": f"{table.title}. {table.about}",
         "key": [{"@id": f"{table.name}/{column.name}"} for column in columns(table) if column.is_key],
-        "field": [_field(entry, column) for column in columns(table)],
+        "field": [_field(entry, table, column) for column in columns(table)],
     }
 
 
-def _field(entry: DataFile, column: PublishedColumn) -> dict[str, Any]:
+def _field(entry: DataFile, table: Table, column: PublishedColumn) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
-        "@id": f"{entry.table.name}/{column.name}",
+        "@id": f"{table.name}/{column.name}",
         "name": column.name,
         "description": f"{column.label}. {column.description}",
         "dataType": _TYPES[str(column.type)],

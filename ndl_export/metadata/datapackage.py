@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from ndl_export.facts.description import FORMS, KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, file_title
+from ndl_export.facts.description import FORMS, KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, TOGETHER, file_title
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
@@ -74,6 +74,8 @@ def _resource(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _title(path: PurePath) -> str:
+    if path.name in TOGETHER:
+        return TOGETHER[path.name][0]
     if path.name == NOISY_COUNTS_FILE:
         return "Noisy counts behind every figure, as they were drawn"
     table = TABLES.get(path.name.partition(".")[0])

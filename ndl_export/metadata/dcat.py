@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
+from ndl_export.files.archive import ARCHIVES
 
 AUTHORITY = "http://publications.europa.eu/resource/authority"
 _AREA = "http://statistics.data.gov.uk/id/statistical-geography"
@@ -82,7 +83,7 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
         ],
         "dcat:distribution": [
             *(_file(described, entry) for entry in described.data_files),
-            *(_archive(described, entry) for entry in described.archives),
+            *(_distribution(described, entry) for entry in described.archives),
         ],
     }
     if previous:
@@ -116,15 +117,12 @@ def _file(described: Description, entry: DataFile) -> dict[str, Any]:
     }
 
 
-def _archive(described: Description, entry: Archive) -> dict[str, Any]:
-    packed = {"dcat:packageFormat": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}}
-    return _distribution(described, entry) | packed
-
-
 def _distribution(described: Description, entry: DataFile | Archive) -> dict[str, Any]:
     """What every distribution says; its identifier is its address within the dataset's."""
     published = date(described.facts.published_on)
-    return {
+    media_type = {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}
+    packed = {"dcat:packageFormat": media_type} if entry.format in ARCHIVES else {}
+    return packed | {
         "@id": f"{described.facts.folder_address}#{entry.address.rpartition('/')[2]}",
         "@type": "dcat:Distribution",
         "dct:title": text(entry.title),
@@ -134,7 +132,7 @@ def _distribution(described: Description, entry: DataFile | Archive) -> dict[str
         "dcat:accessURL": {"@id": entry.address, "@type": "rdfs:Resource"},
         "dcat:downloadURL": {"@id": entry.address, "@type": "rdfs:Resource"},
         "dct:format": {"@id": f"{AUTHORITY}/file-type/{_FORMATS[entry.format]}", "@type": "dct:MediaTypeOrExtent"},
-        "dcat:mediaType": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"},
+        "dcat:mediaType": media_type,
         "dct:license": {
             "@id": OGL_ADDRESS,
             "@type": "dct:LicenseDocument",

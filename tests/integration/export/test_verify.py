@@ -151,6 +151,15 @@ def test_a_signed_bundle_whose_csv_tells_another_story_is_caught(
     ]
 
 
+def test_a_signed_bundle_whose_upload_holds_other_files_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
+    path = copy / "ees_bulk_upload.zip"
+    path.write_bytes(path.read_bytes().replace(b",Leeds,", b",Leads,", 1))
+    resign(copy, signing_key)
+    assert [str(fault) for fault in verify(copy).faults] == [
+        "ees_bulk_upload.zip: does not hold the same figures as the tables"
+    ]
+
+
 def test_a_signed_bundle_whose_page_offers_other_figures_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
     path = copy / "site" / "gap-by-area.csv"
     path.write_text(path.read_text().replace(",%,", ",points,", 1))
