@@ -34,8 +34,9 @@ from ndl_export.documents.pages import (
     readme_page,
 )
 from ndl_export.documents.reconciliation import reconciliation_csv
+from ndl_export.documents.workbook import workbook_file
 from ndl_export.facts import missing
-from ndl_export.facts.description import describe
+from ndl_export.facts.description import WORKBOOK_FILE, describe
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
 from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -86,6 +87,7 @@ DOCUMENTS = (
     PRIVACY_PAGE_FILE,
     "quality.md",
     "reconciliation.csv",
+    WORKBOOK_FILE,
 )
 ROW_GROUP_ROWS = 131_072
 ROW_ORDER = (
@@ -252,6 +254,7 @@ def _fill(
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
     (folder / EES_UPLOAD_FILE).write_bytes(ees_upload(_read(folder)))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
+    (folder / WORKBOOK_FILE).write_bytes(workbook_file(facts, tables))
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
     told = {"notice": facts.notice} if facts.notice else {}

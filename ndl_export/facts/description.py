@@ -41,7 +41,13 @@ FORMS = {
     ".csv": "CSV: official areas, for Explore Education Statistics",
 }
 """What the files with one table are, by the end of their names."""
+WORKBOOK_FILE = "school_readiness_tables.ods"
 TOGETHER = {
+    WORKBOOK_FILE: (
+        "All tables as one accessible workbook (ODS)",
+        "A worksheet for each table with figures as they are shown, their 95% limits and how reliable they are; with"
+        " cover, contents, notes and symbols",
+    ),
     EES_UPLOAD_FILE: (
         "All tables as one upload to Explore Education Statistics",
         "The CSV files for Explore Education Statistics with their metadata and dataset_names.csv, as its bulk upload"

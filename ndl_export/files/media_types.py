@@ -9,6 +9,7 @@ MEDIA_TYPES = {
     "json": "application/json",
     "jsonld": "application/ld+json",
     "md": "text/markdown",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
     "parquet": "application/vnd.apache.parquet",
     "pem": "application/x-pem-file",
     "tar": "application/x-tar",

@@ -17,7 +17,7 @@ AUTHORITY = "http://publications.europa.eu/resource/authority"
 _AREA = "http://statistics.data.gov.uk/id/statistical-geography"
 _ORGANISATION = "https://www.gov.uk/government/organisations"
 _MEDIA_TYPE = "http://www.iana.org/assignments/media-types"
-_FORMATS = {"csv": "CSV", "parquet": "PARQUET", "zip": "ZIP", "tar": "TAR"}
+_FORMATS = {"csv": "CSV", "ods": "ODS", "parquet": "PARQUET", "zip": "ZIP", "tar": "TAR"}
 CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "dcat_context.json").read_text(encoding="utf-8"))
 PAGES = (
     "README.md",

@@ -85,7 +85,8 @@ def test_a_planted_fault_is_found(code: str, entries: Entries, tmp_path: Path) -
 def test_it_is_the_same_bytes_every_time(bundle: Path) -> None:
     with zipfile.ZipFile(bundle / NAME) as archive:
         found = archive.infolist()
-    assert [entry.filename for entry in found] == sorted(entry.filename for entry in found)
+    pairs = [f"{name}{suffix}" for name in TABLES for suffix in (".csv", ".meta.csv")]
+    assert [entry.filename for entry in found] == ["dataset_names.csv", *pairs]
     assert {(entry.date_time, entry.compress_type, entry.create_system) for entry in found} == {
         ((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED, 3)
     }

@@ -160,6 +160,19 @@ def test_a_signed_bundle_whose_upload_holds_other_files_is_caught(copy: Path, si
     ]
 
 
+def test_a_signed_bundle_whose_workbook_tells_another_story_is_caught(
+    copy: Path, signing_key: Ed25519PrivateKey
+) -> None:
+    path = copy / "school_readiness_tables.ods"
+    path.write_bytes(path.read_bytes().replace(b"<text:p>Leeds<", b"<text:p>Leads<", 1))
+    resign(copy, signing_key)
+    (fault,) = verify(copy).faults
+    assert fault.file == path.name
+    path.write_bytes(b"PK")
+    resign(copy, signing_key)
+    assert "school_readiness_tables.ods: cannot be read" in str(verify(copy))
+
+
 def test_a_signed_bundle_whose_page_offers_other_figures_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
     path = copy / "site" / "gap-by-area.csv"
     path.write_text(path.read_text().replace(",%,", ",points,", 1))
