@@ -333,7 +333,7 @@ def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping
     described = describe(facts, files)
     return {
         "ckan_package.json": ckan_package(described),
-        "croissant.json": croissant(described),
+        "croissant.json": croissant(described, files, replaced),
         "csv-metadata.json": csvw_metadata(described, files),
         "dcat.jsonld": dcat_record(described, replaced),
         "ukgov_dataset.json": ukgov_dataset(described, replaced),

@@ -16,9 +16,11 @@ MEDIA_TYPES = {
     "zip": "application/zip",
 }
 _OF_PAGES = {"html": "text/html"}
+CROISSANT = "http://mlcommons.org/croissant/1.1"
+"""The version of Croissant that records conform to."""
 _BY_NAME = {
     "SHA256SUMS": "text/plain",
-    "croissant.json": "application/ld+json",
+    "croissant.json": f'application/ld+json; profile="{CROISSANT}"',
     "csv-metadata.json": "application/csvm+json",
     "feed.xml": "application/atom+xml",
 }
