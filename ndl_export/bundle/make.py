@@ -44,6 +44,7 @@ from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.files.whole_files import alone, indented_json
+from ndl_export.metadata.citation import CITATION_FILE, citation
 from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
@@ -72,6 +73,7 @@ CATALOGUE_FILES = (
 DOCUMENTS = (
     DATAPACKAGE_FILE,
     *CATALOGUE_FILES,
+    CITATION_FILE,
     PRIVACY_RECORD_FILE,
     "LICENCE.md",
     "README.md",
@@ -262,6 +264,7 @@ def _fill(
     (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
     for name, record in _catalogue_records(facts, earlier.replaced, _read(folder)).items():
         (folder / name).write_bytes(indented_json(record))
+    (folder / CITATION_FILE).write_bytes(citation(describe(facts, {})).encode())
     (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
     for name, content in site_files(facts, tables).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MEDIA_TYPES = {
+    "cff": "application/yaml",
     "csv": "text/csv",
     "json": "application/json",
     "jsonld": "application/ld+json",

@@ -60,6 +60,7 @@ def croissant(described: Description, files: Mapping[str, bytes], previous: str 
         "citeAs": f"{facts.publisher} ({facts.published_on[:4]}). {described.title}, release {facts.version}.",
         "isLiveDataset": False,
         "usageInfo": _terms(facts.folder_address),
+        **({"identifier": f"https://doi.org/{facts.doi}"} if facts.doi else {}),
         **_provenance(described, previous),
         **_RESPONSIBLE_USE,
         "distribution": [_noisy_counts(files[NOISY_COUNTS_FILE]), *(_file(entry) for entry, _ in tables)],

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,9 @@ from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, reliability_grid
+from ndl_export.facts.description import describe
 from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
+from ndl_export.metadata.citation import citation
 from ndl_export.tables import TABLES
 from privacy.release.inference import most_found
 from tests.support import PROJECT
@@ -179,6 +182,7 @@ def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
         (SOUND | {"address": "data.example.org"}, "address must be a web address"),
         (SOUND | {"organisation": "Some Department"}, "organisation must be a name"),
         (SOUND | {"status": " "}, "status must be a text"),
+        (SOUND | {"doi": "https://doi.org/10.1234/abc"}, "doi must be a DOI"),
         (SOUND | {"colour": "blue"}, "must have the keys name, contact"),
         ({}, "must have the keys name, contact"),
     ],
@@ -186,6 +190,19 @@ def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
 def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str], what: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidPublisher, match=what):
         read_publisher(written(tmp_path / "own.yaml", entries))
+
+
+def test_the_release_is_cited_with_its_doi_where_it_has_one(tmp_path: Path) -> None:
+    own = read_publisher(written(tmp_path / "own.yaml", SOUND | {"doi": "10.1234/readiness"}))
+    for doi in ("", own.doi):
+        facts = replace(fake_facts(), notice=NOTICE, doi=doi)
+        text = citation(describe(facts, {}))
+        assert text.splitlines()[0] == f"# {NOTICE}"
+        cited = yaml.safe_load(text)
+        assert cited["message"].startswith(NOTICE)
+        assert cited.get("doi", "") == doi
+        assert [author["name"] for author in cited["authors"]] == [facts.publisher]
+        assert (cited["type"], cited["version"], cited["date-released"]) == ("dataset", "2026.11.0", "2026-11-03")
 
 
 def test_a_notice_stands_above_everything(
