@@ -26,6 +26,7 @@ from ndl_export.documents.changes import changelog_page, changes_csv, compare, o
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
 from ndl_export.documents.markdown import noticed
 from ndl_export.documents.pages import (
+    ai_readiness_page,
     code_of_practice_page,
     five_safes_page,
     licence_page,
@@ -77,6 +78,7 @@ DOCUMENTS = (
     PRIVACY_RECORD_FILE,
     "LICENCE.md",
     "README.md",
+    "ai_readiness.md",
     "changelog.md",
     "changes.csv",
     "code_of_practice.md",
@@ -317,6 +319,7 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
     pages = {
         "LICENCE.md": licence_page(facts),
         "README.md": readme_page(facts),
+        "ai_readiness.md": ai_readiness_page(facts, tables),
         "changelog.md": changelog_page(facts, earlier, comparisons),
         "changes.csv": changes_csv(comparisons),
         "code_of_practice.md": code_of_practice_page(facts, earlier.replaced),

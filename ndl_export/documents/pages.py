@@ -92,6 +92,25 @@ def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
     return _filled("code_of_practice.md", facts, previous=previous)
 
 
+def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
+    """ai_readiness.md: the four pillars of the government's guidelines, with the files that show each point."""
+    flags = Counter(
+        flag
+        for name, table in TABLES.items()
+        for measure in table.measures
+        if not measure.is_count
+        for flag in tables[name][column_name(measure, ColumnRole.FLAG)].to_pylist()
+    )
+    counts = {
+        "tables": len(tables),
+        "rows": sum(data.num_rows for data in tables.values()),
+        "columns": sum(data.num_columns for data in tables.values()),
+        "reliable": f"{flags[None]:,}",
+        "figures": f"{flags[None] + flags[Flag.UNRELIABLE] + flags[Flag.WITHHELD]:,}",
+    }
+    return _filled("ai_readiness.md", facts, counts=counts)
+
+
 def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
     """The template `name` with its values and those that several share."""
     by_cohort = "_{cohort}" if len(facts.cohorts) > 1 else ""

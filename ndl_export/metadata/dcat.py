@@ -27,6 +27,7 @@ PAGES = (
     "privacy_statement.md",
     "five_safes.md",
     "code_of_practice.md",
+    "ai_readiness.md",
     "changelog.md",
 )
 """Documents about the data."""

@@ -192,6 +192,55 @@ def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str], wha
         read_publisher(written(tmp_path / "own.yaml", entries))
 
 
+NAMED = re.compile(r"`([A-Za-z0-9_-]+(?:\.meta)?\.(?:parquet|csv|ods|json|jsonld|md|cff|pem|zip|sig)|SHA256SUMS)`")
+
+
+@pytest.mark.parametrize("name", ["ai_readiness.md", "README.md", "code_of_practice.md", "five_safes.md", "quality.md"])
+def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: Path) -> None:
+    named = set(NAMED.findall((bundle / name).read_text(encoding="utf-8")))
+    assert named
+    assert {each for each in named if not (bundle / each).is_file()} == set()
+
+
+def test_every_point_of_readiness_for_ai_has_evidence_and_the_numbers_are_the_release_s(
+    bundle: Path, tables: dict[str, pa.Table]
+) -> None:
+    text = (bundle / "ai_readiness.md").read_text(encoding="utf-8")
+    pillars = re.findall("^## (.*)$", text, re.MULTILINE)
+    assert pillars[:4] == [
+        "Technical optimisation",
+        "Data and metadata quality",
+        "Organisation and infrastructure context",
+        "Legal, security and ethical compliance",
+    ]
+    points = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| point", "| ---"))]
+    assert len(points) > 20
+    assert all(NAMED.search(line.split(" | ")[-1]) for line in points)
+    assert f"{len(tables)} tables, {sum(data.num_rows for data in tables.values()):,} rows" in text
+    flags = [
+        flag
+        for name, table in TABLES.items()
+        for measure in table.measures
+        if not measure.is_count
+        for flag in tables[name][f"{measure.name}_flag"].to_pylist()
+    ]
+    published = [flag for flag in flags if flag in (None, "u", "withheld")]
+    assert f"{published.count(None):,} of {len(published):,} percentages" in text
+    assert "do not stand for their self-assessment checklist" in text.replace("\n", " ")
+
+
+def test_croissant_names_files_that_are_there_and_says_where_figures_come_from(bundle: Path) -> None:
+    record = json.loads((bundle / "croissant.json").read_text(encoding="utf-8"))
+    assert record["conformsTo"] == "http://mlcommons.org/croissant/1.1"
+    told = " ".join(value for key, value in record.items() if key.startswith("rai:"))
+    named = re.findall(r"[a-z_]+\.(?:md|csv|parquet)", told)
+    files = [entry["contentUrl"] for entry in record["distribution"]]
+    assert {"methodology.md", "quality.md", "privacy_statement.md"} <= set(named)
+    assert all((bundle / name).is_file() for name in (*named, *files))
+    for entry in record["distribution"][1:]:
+        assert entry["prov:wasDerivedFrom"] == {"@id": "noisy_counts.parquet"}
+
+
 def test_the_release_is_cited_with_its_doi_where_it_has_one(tmp_path: Path) -> None:
     own = read_publisher(written(tmp_path / "own.yaml", SOUND | {"doi": "10.1234/readiness"}))
     for doi in ("", own.doi):
