@@ -177,6 +177,7 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
         ),
         missing=missing,
         notice=published_by.notice,
+        doi=published_by.doi,
     )
     return write_bundle(home.release, facts, tables, keys.signing_key, held_in=home.held)
 

@@ -17,9 +17,17 @@ from ndl_export.facts import missing
 from ndl_export.facts.official import official_figures, official_reviews
 from ndl_export.pages.words import said
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, NAME_COLUMNS, NATIONAL, REGIONS_ABOVE
+from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
-from ndl_export.tables.schema import BREAK_COLUMN, WITH_INTERVAL, ColumnRole, column_name, columns
+from ndl_export.tables.schema import (
+    BREAK_COLUMN,
+    OWN_AREA,
+    PLACE_COLUMNS,
+    WITH_INTERVAL,
+    ColumnRole,
+    column_name,
+    columns,
+)
 from privacy.doors.sql import quoted
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
@@ -28,11 +36,10 @@ NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
 
 VERSION_COLUMN = {"release_version": "Version of the release that the row is from; see releases.release"}
 AREA_COLUMNS = {
-    "area_code": f"Official code of the row's own area, at any level; {ALL_TOGETHER!r} where it has none",
-    "area_name": "Name of the row's own area, at any level",
+    **{column.name: column.description for column in PLACE_COLUMNS if column.name in OWN_AREA},
     "is_all_together": f"Whether the row is about all councils together: level {NATIONAL!r} or {ALL_TOGETHER!r}",
 }
-"""Columns that the tables of the database have besides those of the Parquet files."""
+"""Columns of a row's own area, which come first; the last is not in the Parquet files."""
 
 BY_GROUP = "gld_by_group"
 _BY_GROUP_DESCRIPTION = (
@@ -122,7 +129,7 @@ def _column_types(table: Table) -> Iterator[tuple[str, str]]:
     types = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE"}
     for name in VERSION_COLUMN | AREA_COLUMNS:
         yield name, "BOOLEAN NOT NULL" if name.startswith("is_") else "VARCHAR NOT NULL"
-    for column in columns(table):
+    for column in (each for each in columns(table) if each.name not in AREA_COLUMNS):
         if column.role is ColumnRole.FILTER:
             yield column.name, f"{category_type(column.name)} NOT NULL"
         elif column.symbols:
@@ -134,14 +141,8 @@ def _column_types(table: Table) -> Iterator[tuple[str, str]]:
 
 
 def _with_added_columns(version: str) -> str:
-    codes, names = (
-        " ".join(f"WHEN {quoted(level)} THEN {column}" for level, column in columns.items())
-        for columns in (CODE_COLUMNS, NAME_COLUMNS)
-    )
     return (
         f"SELECT {quoted(version)} AS release_version,"
-        f" CASE geographic_level {codes} ELSE geographic_level END AS area_code,"
-        f" CASE geographic_level {names} ELSE geographic_level END AS area_name,"
         f" geographic_level IN ({quoted(NATIONAL)}, {quoted(ALL_TOGETHER)}) AS is_all_together, * FROM incoming"
     )
 

@@ -20,7 +20,7 @@ from ndl_export.facts.missing import MissingByCohort, read_missing
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.earlier_symbols import in_todays_symbols
+from ndl_export.tables.earlier_schema import in_todays_symbols, with_own_area
 from ndl_export.tables.schema import columns
 
 
@@ -65,7 +65,7 @@ class Release:
         return parameters
 
     def rows(self, table: Table, names: Iterable[str] | None = None) -> pa.Table | None:
-        """The columns `names` of a table, or all of today's definition, in today's symbols.
+        """The columns `names` of a table, or all of today's definition, as of today's schema.
 
         None where the release has no such table.
         """
@@ -74,7 +74,8 @@ class Release:
             return None
         wanted = [column.name for column in columns(table)] if names is None else list(names)
         there = pq.read_schema(path).names
-        return in_todays_symbols(pq.read_table(path, columns=[name for name in wanted if name in there]))
+        data = pq.read_table(path, columns=[name for name in wanted if name in there])
+        return in_todays_symbols(with_own_area(data))
 
 
 def releases(release_dir: Path) -> list[Release]:

@@ -26,6 +26,7 @@ from ndl_export.documents.changes import changelog_page, changes_csv, compare, o
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
 from ndl_export.documents.markdown import noticed
 from ndl_export.documents.pages import (
+    ai_readiness_page,
     code_of_practice_page,
     five_safes_page,
     licence_page,
@@ -34,8 +35,9 @@ from ndl_export.documents.pages import (
     readme_page,
 )
 from ndl_export.documents.reconciliation import reconciliation_csv
+from ndl_export.documents.workbook import workbook_file
 from ndl_export.facts import missing
-from ndl_export.facts.description import describe
+from ndl_export.facts.description import WORKBOOK_FILE, describe
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
 from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -43,6 +45,7 @@ from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.files.whole_files import alone, indented_json
+from ndl_export.metadata.citation import CITATION_FILE, citation
 from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
@@ -53,6 +56,8 @@ from ndl_export.pages.words import said
 from ndl_export.site import SITE_FOLDER, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csvs
+from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
+from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 
@@ -69,27 +74,31 @@ CATALOGUE_FILES = (
 DOCUMENTS = (
     DATAPACKAGE_FILE,
     *CATALOGUE_FILES,
+    CITATION_FILE,
     PRIVACY_RECORD_FILE,
     "LICENCE.md",
     "README.md",
+    "ai_readiness.md",
     "changelog.md",
     "changes.csv",
     "code_of_practice.md",
     "data_dictionary.csv",
     "data_dictionary.md",
+    EES_UPLOAD_FILE,
     "five_safes.md",
     "methodology.md",
     NOISY_COUNTS_FILE,
     PRIVACY_PAGE_FILE,
     "quality.md",
     "reconciliation.csv",
+    WORKBOOK_FILE,
 )
 ROW_GROUP_ROWS = 131_072
 ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
     b" levels as in the data dictionary"
 )
-TABLE_SUFFIXES = (".parquet", ".csv", ".meta.csv")
+TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
 def bundle_files(cohorts: Collection[str]) -> frozenset[str]:
@@ -243,10 +252,13 @@ def _fill(
 ) -> None:
     """Write every file into `folder`."""
     write_csvs(tables, folder)
+    write_plain_csvs(tables, folder)
     for name, data in tables.items():
         _write_parquet(data, TABLES[name], facts, folder / f"{name}.parquet")
         (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
+    (folder / EES_UPLOAD_FILE).write_bytes(ees_upload(_read(folder)))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
+    (folder / WORKBOOK_FILE).write_bytes(workbook_file(facts, tables))
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
     told = {"notice": facts.notice} if facts.notice else {}
@@ -254,6 +266,7 @@ def _fill(
     (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
     for name, record in _catalogue_records(facts, earlier.replaced, _read(folder)).items():
         (folder / name).write_bytes(indented_json(record))
+    (folder / CITATION_FILE).write_bytes(citation(describe(facts, {})).encode())
     (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
     for name, content in site_files(facts, tables).items():
@@ -306,6 +319,7 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
     pages = {
         "LICENCE.md": licence_page(facts),
         "README.md": readme_page(facts),
+        "ai_readiness.md": ai_readiness_page(facts, tables),
         "changelog.md": changelog_page(facts, earlier, comparisons),
         "changes.csv": changes_csv(comparisons),
         "code_of_practice.md": code_of_practice_page(facts, earlier.replaced),
@@ -325,7 +339,7 @@ def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping
     described = describe(facts, files)
     return {
         "ckan_package.json": ckan_package(described),
-        "croissant.json": croissant(described),
+        "croissant.json": croissant(described, files, replaced),
         "csv-metadata.json": csvw_metadata(described, files),
         "dcat.jsonld": dcat_record(described, replaced),
         "ukgov_dataset.json": ukgov_dataset(described, replaced),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ import pyarrow.parquet as pq
 from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE, expected_files
 from ndl_export.bundle.read import BundlePlace
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.documents.workbook import table_sheet
 from ndl_export.facts import missing
+from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals
@@ -31,7 +34,8 @@ from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csvs
-from ndl_export.tables.rows import Layout
+from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
+from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 
 Files = Mapping[str, bytes]
 
@@ -160,7 +164,10 @@ def _content(files: Files) -> tuple[str | None, Faults]:
     if unsound:
         return version, faults + unsound
     downloads = site_downloads(tables, councils, cohorts, stated)
-    return version, faults + _csv_faults(files, tables, layouts) + _site_faults(files, downloads)
+    ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
+    return version, faults + _csv_faults(files, ordered) + _workbook_faults(files, ordered) + _site_faults(
+        files, downloads
+    )
 
 
 def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
@@ -174,18 +181,37 @@ def _site_faults(files: Files, expected: Files) -> Faults:
     return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
 
 
-def _csv_faults(files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Faults:
+def _csv_faults(files: Files, ordered: Mapping[str, pa.Table]) -> Faults:
     """CSV files are made from the Parquet files, so they must be what these give again, byte for byte."""
-    faults, ordered = [], {name: layouts[name].ordered(data) for name, data in tables.items()}
+    faults = []
     with tempfile.TemporaryDirectory() as scratch:
         write_csvs(ordered, Path(scratch))
-        again = {name: (Path(scratch) / f"{name}.csv").read_bytes() for name in ordered}
-    for name, data in ordered.items():
-        if again[name] != files[f"{name}.csv"]:
-            faults.append((f"{name}.csv", f"does not hold the same figures as {name}.parquet"))
-        if meta_csv(data, TABLES[name]) != files[f"{name}.meta.csv"]:
+        write_plain_csvs(ordered, Path(scratch))
+        again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
+    again |= {f"{name}.meta.csv": meta_csv(data, TABLES[name]) for name, data in ordered.items()}
+    for name in ordered:
+        for file in (each for each in (f"{name}.csv", f"{name}{ALL_ROWS}") if again[each] != files[each]):
+            faults.append((file, f"does not hold the same figures as {name}.parquet"))
+        if again[f"{name}.meta.csv"] != files[f"{name}.meta.csv"]:
             faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
+    if ees_upload(again) != files[EES_UPLOAD_FILE]:
+        faults.append((EES_UPLOAD_FILE, "does not hold the same figures as the tables"))
     return faults
+
+
+def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table]) -> Faults:
+    """The rows of every sheet must be what the Parquet files give again."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(files[WORKBOOK_FILE])) as archive:
+            content = archive.read("content.xml")
+    except (zipfile.BadZipFile, KeyError) as error:
+        return [(WORKBOOK_FILE, f"cannot be read: {error}")]
+    sheets = {name: table_sheet(TABLES[name], data) for name, data in ordered.items()}
+    return [
+        (WORKBOOK_FILE, f"does not hold the same figures as {name}.parquet")
+        for name, sheet in sheets.items()
+        if sheet.rows_xml.encode() not in content
+    ]
 
 
 Faults = list[tuple[str, str]]

@@ -23,8 +23,7 @@ from ndl_export.facts.missing import short
 from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.tables import TABLES, Measure, Table
-from ndl_export.tables.earlier_symbols import CHANGED as SYMBOLS_CHANGED
-from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
+from ndl_export.tables.earlier_schema import CHANGED as SYMBOLS_CHANGED
 from ndl_export.tables.schema import ColumnRole, column_name, key_names
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
@@ -133,7 +132,7 @@ def _changed(table: Table, measure: Measure, same: str) -> str:
     return f"""
         WITH pairs AS (
             SELECT now.position, {quoted(table.name)} AS "table", now.time_period, now.geographic_level,
-                {_own(CODE_COLUMNS)} AS area_code, {_own(NAME_COLUMNS)} AS area_name, {levels} AS "row",
+                now.area_code, now.area_name, {levels} AS "row",
                 before.{value} AS p, before.{lower} AS pl, before.{upper} AS pu,
                 now.{value} AS c, now.{lower} AS cl, now.{upper} AS cu
             FROM now JOIN before ON {same}
@@ -144,12 +143,6 @@ def _changed(table: Table, measure: Measure, same: str) -> str:
             c - p + sqrt(c_above ** 2 + p_below ** 2) AS change_upper
         FROM widths
     """
-
-
-def _own(column: Mapping[str, str]) -> str:
-    """SQL of the code or name of a row's own area; `column` by level."""
-    cases = " ".join(f"WHEN {quoted(level)} THEN now.{name}" for level, name in column.items())
-    return f"CASE now.geographic_level {cases} ELSE now.geographic_level END"
 
 
 def _widths(measure: Measure) -> str:

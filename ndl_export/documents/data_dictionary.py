@@ -45,9 +45,10 @@ def data_dictionary_page() -> str:
     ]
     return page(
         "# Data dictionary",
-        "Columns of the Parquet files and of the analyst database. The CSV files have the same columns with the same "
-        "symbols, but for flags of counts. There, the symbol stands in the place of a figure that is not shown, and "
-        f"`{NOTHING}` where there is no flag or no break.",
+        "Columns of the Parquet files, of the CSV files with all rows, where an empty cell is NULL, and of the analyst "
+        "database. The CSV files for Explore Education Statistics have the same columns with the same symbols, but for "
+        "flags of counts, `area_code` and `area_name`. There, the symbol stands in the place of a figure that is not "
+        f"shown, and `{NOTHING}` where there is no flag or no break.",
         "## Symbols",
         "They mean the same wherever they stand: in Parquet, CSV, database, pages and documents.",
         symbols_grid(),

@@ -25,7 +25,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure
 from ndl_export.tables.ees import NOTHING
-from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY, NAME_COLUMNS
+from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from sources.reference import deprivation
 from sources.reference.cohorts import Cohort
@@ -92,6 +92,25 @@ def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
     return _filled("code_of_practice.md", facts, previous=previous)
 
 
+def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
+    """ai_readiness.md: the four pillars of the government's guidelines, with the files that show each point."""
+    flags = Counter(
+        flag
+        for name, table in TABLES.items()
+        for measure in table.measures
+        if not measure.is_count
+        for flag in tables[name][column_name(measure, ColumnRole.FLAG)].to_pylist()
+    )
+    counts = {
+        "tables": len(tables),
+        "rows": sum(data.num_rows for data in tables.values()),
+        "columns": sum(data.num_columns for data in tables.values()),
+        "reliable": f"{flags[None]:,}",
+        "figures": f"{flags[None] + flags[Flag.UNRELIABLE] + flags[Flag.WITHHELD]:,}",
+    }
+    return _filled("ai_readiness.md", facts, counts=counts)
+
+
 def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
     """The template `name` with its values and those that several share."""
     by_cohort = "_{cohort}" if len(facts.cohorts) > 1 else ""
@@ -124,7 +143,7 @@ def _geography(facts: ReleaseFacts) -> str:
     if top.level == ALL_TOGETHER:
         lines.append(
             f"Rows of level `{ALL_TOGETHER}` are all {len(top.councils)} councils together. They have no official"
-            " geography: they are in the Parquet files and the analyst database, and left out of the CSV files."
+            " geography: they are left out of the CSV files for Explore Education Statistics, and in every other form."
         )
     lines += [
         f"{area.name} has rows of its own, at level `{DEVOLVED}`: they repeat the children of its councils."
@@ -183,10 +202,12 @@ def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
     for column in ("linked_to_review", "breakdown_topic", "breakdown"):
         totals = totals.filter(pc.equal(totals[column], "Total"))
     if len(cohorts) == 1:
-        return grid(("area", "linked, %", "95% interval"), (_linked(row, _area(row)) for row in totals.to_pylist()))
+        return grid(
+            ("area", "linked, %", "95% interval"), (_linked(row, row["area_name"]) for row in totals.to_pylist())
+        )
     return grid(
         ("cohort", "area", "linked, %", "95% interval"),
-        ((Cohort(row["time_period"]).label, *_linked(row, _area(row))) for row in totals.to_pylist()),
+        ((Cohort(row["time_period"]).label, *_linked(row, row["area_name"])) for row in totals.to_pylist()),
     )
 
 
@@ -222,11 +243,6 @@ def _linked(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
     percent, lower, upper = (row[LINKED_PERCENT + suffix] for suffix in ("", "_lower_ci", "_upper_ci"))
     interval = "" if lower is None else f"{lower:.1f} to {upper:.1f}"
     return name, "not shown" if percent is None else f"{percent:.1f}", interval
-
-
-def _area(row: Mapping[str, object]) -> str:
-    level = str(row["geographic_level"])
-    return str(row[NAME_COLUMNS[level]]) if level in CODE_COLUMNS else level
 
 
 def coherence(reconciliation: str) -> str:

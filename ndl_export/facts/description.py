@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -12,7 +12,9 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.words import said
 from ndl_export.tables import TABLES, Table
+from ndl_export.tables.ees_upload import EES_UPLOAD_FILE
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
+from ndl_export.tables.plain_csv import ALL_ROWS
 from sources.reference.cohorts import Cohort
 
 OGL_NAME = "Open Government Licence v3.0"
@@ -33,29 +35,48 @@ _LISTED = 3
 """Cohorts that are listed one by one; the UK model takes a summary of 250 characters at most."""
 
 
+FORMS = {
+    ".parquet": "Parquet: all rows, typed",
+    ALL_ROWS: "CSV: all rows",
+    ".csv": "CSV: official areas, for Explore Education Statistics",
+}
+"""What the files with one table are, by the end of their names."""
+WORKBOOK_FILE = "school_readiness_tables.ods"
+TOGETHER = {
+    WORKBOOK_FILE: (
+        "All tables as one accessible workbook (ODS)",
+        "A worksheet for each table with figures as they are shown, their 95% limits and how reliable they are; with"
+        " cover, contents, notes and symbols",
+    ),
+    EES_UPLOAD_FILE: (
+        "All tables as one upload to Explore Education Statistics",
+        "The CSV files for Explore Education Statistics with their metadata and dataset_names.csv, as its bulk upload"
+        " takes them",
+    ),
+}
+"""Title and description of the files that hold every table."""
+
+
 @dataclass(frozen=True)
 class DataFile:
-    """A file with one published table; `format` is its suffix, `sha256` in hexadecimal, `size` in bytes."""
+    """A file with one published table, or with all of them; `sha256` in hexadecimal, `size` in bytes."""
 
     name: str
-    table: Table
-    format: str
+    table: Table | None
+    title: str
+    about: str
     size: int
     sha256: str
     address: str
 
     @property
+    def format(self) -> str:
+        """Its suffix."""
+        return self.name.rpartition(".")[2]
+
+    @property
     def media_type(self) -> str:
         return MEDIA_TYPES[self.format]
-
-    @property
-    def about(self) -> str:
-        return self.table.about
-
-    @property
-    def title(self) -> str:
-        rows = "all rows, typed" if self.format == "parquet" else "official areas, for Explore Education Statistics"
-        return f"{self.table.title} ({'Parquet' if self.format == 'parquet' else 'CSV'}: {rows})"
 
 
 @dataclass(frozen=True)
@@ -121,20 +142,29 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
             DataFile(
                 name=name,
                 table=table,
-                format=suffix,
+                title=title,
+                about=about,
                 size=len(files[name]),
                 sha256=hashlib.sha256(files[name]).hexdigest(),
                 address=f"{facts.folder_address}/{name}",
             )
-            for table in TABLES.values()
-            for suffix in ("parquet", "csv")
-            if (name := f"{table.name}.{suffix}") in files
+            for name, table, title, about in _data_files()
+            if name in files
         ),
         archives=tuple(
             Archive(suffix, f"The whole release as one {suffix.upper()} file", f"{facts.folder_address}.{suffix}")
             for suffix in ARCHIVES
         ),
     )
+
+
+def _data_files() -> Iterator[tuple[str, Table | None, str, str]]:
+    """Name, table, title and description of every file with tables."""
+    for table in TABLES.values():
+        for suffix, form in FORMS.items():
+            yield f"{table.name}{suffix}", table, f"{table.title} ({form})", table.about
+    for name, (title, about) in TOGETHER.items():
+        yield name, None, title, about
 
 
 def file_title(name: str) -> str:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ndl_export.facts.missing import MissingByCohort, read_missing
 from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.tables import TABLES
-from ndl_export.tables.earlier_symbols import in_todays_symbols
+from ndl_export.tables.earlier_schema import in_todays_symbols, with_own_area
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 def read_release(bundle: Path) -> Previous:
     """The release in the folder of a bundle; raises what reading its files raises."""
     package, stated = _json(bundle / "datapackage.json"), cohort_statements(_json(bundle / "privacy_statement.json"))
-    published = {name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()}
+    found = {name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()}
+    published = {name: with_own_area(data) for name, data in found.items()}
     tables = {name: in_todays_symbols(data) for name, data in published.items()}
     return Previous(
         version=package["version"],

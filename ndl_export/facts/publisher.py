@@ -14,8 +14,8 @@ import yaml
 
 from privacy.doors.environment import PUBLISHER, settings
 
-_NOTICE = "notice"
-"""The key that may be left out."""
+_OPTIONAL = ("notice", "doi")
+"""Keys that may be left out."""
 _TEMPLATE = Path(__file__).parent / "publisher.yaml"
 """To be copied and filled in."""
 _SYNTHETIC = Path(__file__).parent / "publisher_synthetic.yaml"
@@ -23,6 +23,7 @@ _FORMS = {
     "contact": (r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address"),
     "address": (r"https?://[^\s/?#]+[^\s?#]*", "a web address without ? or #"),
     "organisation": (r"[a-z0-9]+(-[a-z0-9]+)*", "a name in small letters, digits and hyphens"),
+    "doi": (r"10\.[0-9]{4,}(\.[0-9]+)*/\S+", "a DOI such as 10.1234/abc, without https://doi.org/"),
 }
 _PLACEHOLDER = re.compile(
     r"(?:[@.]|//)(?:(?:example|invalid|localhost|test)|example\.(?:com|net|org))(?=$|[/:])|\btodo\b", re.IGNORECASE
@@ -37,7 +38,7 @@ class InvalidPublisher(ValueError):
 @dataclass(frozen=True)
 class Publisher:
     """`address` is that of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
-    stands above everything, where there is one."""
+    stands above everything, where there is one; `doi` is that of all releases together, where they have one."""
 
     name: str
     contact: str
@@ -45,6 +46,7 @@ class Publisher:
     organisation: str
     status: str
     notice: str = ""
+    doi: str = ""
 
 
 def publisher(*, demonstration: bool) -> Publisher:
@@ -66,15 +68,17 @@ def read_publisher(path: Path) -> Publisher:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise InvalidPublisher(f"{path} is not a readable YAML file") from None
-    names = [field.name for field in fields(Publisher) if field.name != _NOTICE]
-    if not isinstance(content, dict) or sorted({*map(str, content)} - {_NOTICE}) != sorted(names):
-        raise InvalidPublisher(f"{path} must have the keys {', '.join(names)}, and no others but {_NOTICE}")
-    names += [_NOTICE] if _NOTICE in content else []
+    names = [field.name for field in fields(Publisher) if field.name not in _OPTIONAL]
+    if not isinstance(content, dict) or sorted({*map(str, content)} - {*_OPTIONAL}) != sorted(names):
+        raise InvalidPublisher(
+            f"{path} must have the keys {', '.join(names)}, and no others but {' and '.join(_OPTIONAL)}"
+        )
+    names += [name for name in _OPTIONAL if name in content]
     for name in names:
         if not isinstance(content[name], str) or not content[name].strip():
             raise InvalidPublisher(f"{path}: {name} must be a text")
     stated = {name: content[name].strip() for name in names} | {"address": content["address"].strip().rstrip("/")}
-    for name, (form, words) in _FORMS.items():
+    for name, (form, words) in ((name, told) for name, told in _FORMS.items() if name in stated):
         if not re.fullmatch(form, stated[name]):
             raise InvalidPublisher(f"{path}: {name} must be {words}")
     return Publisher(**stated)

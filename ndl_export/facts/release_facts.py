@@ -74,9 +74,9 @@ class ReleaseFacts:
     `published_on` is the day that was announced for it, or else on which it was made, as '2026-11-26', and
     `was_announced` says which of the two; `cohorts` as '202425'; `councils` by their folder names; `privacy_record`
     JSON-ready, with the keys that `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by
-    cohort and family, what every figure was made from; `publisher`, `contact`, `address`, `organisation`, `status` and
-    `notice` as in `publisher.Publisher`; `missing`, by cohort and source, the councils that take part and had sent
-    nothing of it when the cohort was measured. Nothing here is read from the clock or the machine: the bytes of a
+    cohort and family, what every figure was made from; `publisher`, `contact`, `address`, `organisation`, `status`,
+    `notice` and `doi` as in `publisher.Publisher`; `missing`, by cohort and source, the councils that take part and had
+    sent nothing of it when the cohort was measured. Nothing here is read from the clock or the machine: the bytes of a
     bundle depend on these facts and its tables. Raises `InvalidVersion`.
     """
 
@@ -95,6 +95,7 @@ class ReleaseFacts:
     thresholds: Thresholds
     missing: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     notice: str = ""
+    doi: str = ""
     was_announced: bool = False
 
     def __post_init__(self) -> None:

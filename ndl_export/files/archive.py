@@ -22,13 +22,18 @@ _DEEPEST = 2
 
 def zip_bytes(files: Files, folder: str) -> bytes:
     """The ZIP archive of `files`, all in `folder`."""
+    return flat_zip_bytes({f"{folder}/{name}": files[name] for name in sorted(files)})
+
+
+def flat_zip_bytes(files: Files) -> bytes:
+    """The ZIP archive of `files` in the order and under the names that they have."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(files):
-            entry = zipfile.ZipInfo(f"{folder}/{name}", _EARLIEST)
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, _EARLIEST)
             entry.create_system = _UNIX
             entry.external_attr = (0o100000 | _MODE) << 16
-            archive.writestr(entry, files[name])
+            archive.writestr(entry, content)
     return stream.getvalue()
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MEDIA_TYPES = {
+    "cff": "application/yaml",
     "csv": "text/csv",
     "json": "application/json",
     "jsonld": "application/ld+json",
     "md": "text/markdown",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
     "parquet": "application/vnd.apache.parquet",
     "pem": "application/x-pem-file",
     "tar": "application/x-tar",
     "zip": "application/zip",
 }
 _OF_PAGES = {"html": "text/html"}
+CROISSANT = "http://mlcommons.org/croissant/1.1"
+"""The version of Croissant that records conform to."""
 _BY_NAME = {
     "SHA256SUMS": "text/plain",
-    "croissant.json": "application/ld+json",
+    "croissant.json": f'application/ld+json; profile="{CROISSANT}"',
     "csv-metadata.json": "application/csvm+json",
     "feed.xml": "application/atom+xml",
 }

@@ -49,7 +49,7 @@ def ckan_package(described: Description) -> dict[str, Any]:
             *(
                 {
                     "name": entry.title,
-                    "description": entry.table.description,
+                    "description": entry.about,
                     "url": entry.address,
                     "format": entry.format.capitalize() if entry.format == "parquet" else entry.format.upper(),
                     "mimetype": entry.media_type,

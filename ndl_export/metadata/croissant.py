@@ -1,48 +1,143 @@
-"""`croissant.json`: the release in Croissant (MLCommons), from which a program can load the rows of every table.
+"""`croissant.json`: the release in Croissant 1.1 (MLCommons), from which a program can load the rows of every table.
 
 The Parquet files are its source, by name, so that it loads from a downloaded bundle as well as from where it is served.
+What version 1.1 recommends is said in the vocabularies that it names: where the tables come from in PROV-O, what their
+licence permits in ODRL, and what a row is about in the dimensions of SDMX, as an observation of a data cube.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ndl_export.facts.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, DataFile, Description
-from ndl_export.tables.schema import PublishedColumn, columns
+from ndl_export.facts.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, OGL_NAME, DataFile, Description
+from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
+from ndl_export.files.media_types import CROISSANT
+from ndl_export.tables import Table
+from ndl_export.tables.schema import OWN_AREA, PublishedColumn, columns
 
 _CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
-"""The context that Croissant 1.0 prescribes."""
+"""The context that Croissant 1.1 prescribes, with prefixes of the other vocabularies."""
 
 _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
+_DIMENSIONS = {
+    "time_period": "dimension:refPeriod",
+    OWN_AREA[0]: "dimension:refArea",
+    "sex": "dimension:sex",
+}
+"""Dimensions of SDMX that columns are, by name."""
+_PARQUET = "application/x-parquet"
 
 
-def croissant(described: Description) -> dict[str, Any]:
-    """The record, JSON-ready."""
+def croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
+    """The record, JSON-ready; `files` are those that it is about (content by name), `previous` is the version that this
+    one replaces, if any."""
     facts = described.facts
-    files = [entry for entry in described.data_files if entry.format == "parquet"]
+    tables = [(entry, entry.table) for entry in described.data_files if entry.table and entry.format == "parquet"]
+    publisher = {"@type": "Organization", "name": facts.publisher, "email": facts.contact}
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "conformsTo": CROISSANT,
         "name": described.title,
         "description": described.description,
         "license": OGL_ADDRESS,
+        "sdLicense": OGL_ADDRESS,
         "url": facts.folder_address,
         "version": facts.version,
         "datePublished": facts.published_on,
+        "dateCreated": facts.published_on,
+        "dateModified": facts.published_on,
+        "temporalCoverage": f"{described.first_day}/{described.last_day}",
+        "spatialCoverage": [area.name for area in described.places],
         "inLanguage": LANGUAGE,
         "keywords": list(KEYWORDS),
-        "publisher": {"@type": "Organization", "name": facts.publisher, "email": facts.contact},
-        "creator": {"@type": "Organization", "name": facts.publisher, "email": facts.contact},
+        "publisher": publisher,
+        "creator": publisher,
         "citeAs": f"{facts.publisher} ({facts.published_on[:4]}). {described.title}, release {facts.version}.",
         "isLiveDataset": False,
-        "rai:personalSensitiveInformation": (
-            "None: aggregates with noise added to protect each child (privacy_statement.md)"
-        ),
-        "distribution": [_file(entry) for entry in files],
-        "recordSet": [_records(entry) for entry in files],
+        "usageInfo": _terms(facts.folder_address),
+        **({"identifier": f"https://doi.org/{facts.doi}"} if facts.doi else {}),
+        **_provenance(described, previous),
+        **_RESPONSIBLE_USE,
+        "distribution": [_noisy_counts(files[NOISY_COUNTS_FILE]), *(_file(entry) for entry, _ in tables)],
+        "recordSet": [_records(entry, table) for entry, table in tables],
+    }
+
+
+_RESPONSIBLE_USE = {
+    "rai:dataCollection": (
+        "Councils' records of the EYFS Profile, school census, early years census and health-visitor reviews, linked"
+        " under pseudonyms, and a survey of parents, which is not linked (methodology.md)"
+    ),
+    "rai:dataLimitations": (
+        "Every figure is an estimate with noise and a 95% interval; counts as shown must not be added up; links between"
+        " services are missed and false in part, which figures and intervals allow for (quality.md)"
+    ),
+    "rai:dataBiases": (
+        "More links are missed for some groups and councils than for others; what is known of it, and how figures are"
+        " corrected, is in quality.md and methodology.md"
+    ),
+    "rai:dataUseCases": (
+        "Statistics of areas and groups of children, with their uncertainty; not for statements about one child"
+    ),
+    "rai:personalSensitiveInformation": (
+        "None: aggregates with noise added to protect each child (privacy_statement.md)"
+    ),
+    "rai:dataReleaseMaintenancePlan": (
+        "A published release never changes; a correction is a new version, and changelog.md says what moved"
+    ),
+}
+"""Properties of Croissant RAI 1.0: what a model's maker must know, and where the bundle says it."""
+
+
+def _terms(address: str) -> dict[str, Any]:
+    """What the Open Government Licence permits, and the one duty that it asks for."""
+    return {
+        "@type": ["CreativeWork", "odrl:Offer"],
+        "@id": f"{address}#terms",
+        "name": OGL_NAME,
+        "url": OGL_ADDRESS,
+        "odrl:permission": {
+            "@type": "odrl:Permission",
+            "odrl:action": [{"@id": f"odrl:{action}"} for action in ("use", "reproduce", "distribute", "derive")],
+            "odrl:duty": {"@type": "odrl:Duty", "odrl:action": {"@id": "odrl:attribute"}},
+        },
+    }
+
+
+def _provenance(described: Description, previous: str | None) -> dict[str, Any]:
+    """Who answers for the dataset, what it was made from, and what it replaces."""
+    facts = described.facts
+    revised = {"prov:wasRevisionOf": {"@id": f"{facts.address}/{previous}"}} if previous else {}
+    return revised | {
+        "prov:wasAttributedTo": {"@type": ["prov:Agent", "prov:Organization"], "prov:label": facts.publisher},
+        "prov:wasDerivedFrom": {"@id": NOISY_COUNTS_FILE},
+        "prov:wasGeneratedBy": {
+            "@type": "prov:Activity",
+            "prov:label": "Estimation of every figure and its interval from noisy counts (methodology.md)",
+            "prov:used": {"@id": NOISY_COUNTS_FILE},
+        },
+    }
+
+
+def _noisy_counts(content: bytes) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": NOISY_COUNTS_FILE,
+        "name": NOISY_COUNTS_FILE,
+        "description": "Noisy counts behind every figure, as they were drawn",
+        "contentUrl": NOISY_COUNTS_FILE,
+        "contentSize": f"{len(content)} B",
+        "encodingFormat": _PARQUET,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "prov:wasGeneratedBy": {
+            "@type": "prov:Activity",
+            "prov:label": "Differentially private measurement of the linked records (privacy_statement.md)",
+        },
     }
 
 
@@ -54,29 +149,32 @@ def _file(entry: DataFile) -> dict[str, Any]:
         "description": entry.title,
         "contentUrl": entry.name,
         "contentSize": f"{entry.size} B",
-        "encodingFormat": "application/x-parquet",
+        "encodingFormat": _PARQUET,
         "sha256": entry.sha256,
+        "prov:wasDerivedFrom": {"@id": NOISY_COUNTS_FILE},
     }
 
 
-def _records(entry: DataFile) -> dict[str, Any]:
-    table = entry.table
+def _records(entry: DataFile, table: Table) -> dict[str, Any]:
     return {
         "@type": "cr:RecordSet",
         "@id": table.name,
         "name": table.name,
         "description": f"{table.title}. {table.about}",
+        "dataType": "qb:Observation",
         "key": [{"@id": f"{table.name}/{column.name}"} for column in columns(table) if column.is_key],
-        "field": [_field(entry, column) for column in columns(table)],
+        "field": [_field(entry, table, column) for column in columns(table)],
     }
 
 
-def _field(entry: DataFile, column: PublishedColumn) -> dict[str, Any]:
+def _field(entry: DataFile, table: Table, column: PublishedColumn) -> dict[str, Any]:
+    dimension = {"equivalentProperty": _DIMENSIONS[column.name]} if column.name in _DIMENSIONS else {}
     return {
         "@type": "cr:Field",
-        "@id": f"{entry.table.name}/{column.name}",
+        "@id": f"{table.name}/{column.name}",
         "name": column.name,
         "description": f"{column.label}. {column.description}",
         "dataType": _TYPES[str(column.type)],
+        **dimension,
         "source": {"fileObject": {"@id": entry.name}, "extract": {"column": column.name}},
     }

@@ -1,7 +1,7 @@
 """`csv-metadata.json`: every CSV file of the bundle in CSV on the Web (W3C), under the name that CSVW looks for.
 
-The files of tables have typed columns: nulls are symbols in the place of a figure, and `none` in columns of symbols. Of
-the others the columns are named.
+The files of tables have typed columns. With all rows, an empty cell is null; for Explore Education Statistics, nulls
+are symbols in the place of a figure, and `none` in columns of symbols. Of the others the columns are named.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ndl_export.facts.description import LANGUAGE, OGL_ADDRESS, Description, file_title
+from ndl_export.facts.description import FORMS, LANGUAGE, OGL_ADDRESS, Description, file_title
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
+from ndl_export.tables.plain_csv import ALL_ROWS, PlainColumn, plain_columns, row_key, table_of_all_rows
 from ndl_export.tables.schema import ColumnRole
 
 _DIALECT = {"encoding": "utf-8", "delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
@@ -27,6 +28,7 @@ _FORMS = {
     "english_devolved_area_code": "E47[0-9]{6}",
 }
 """Regular expressions of columns of time and place."""
+_BASES = {"string": "string", "int64": "integer", "double": "double"}
 
 
 def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -40,23 +42,39 @@ def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[st
         "dc:issued": facts.published_on,
         "dc:license": {"@id": OGL_ADDRESS},
         "dialect": _DIALECT,
-        "tables": [
-            _table(TABLES[stem]) if (stem := name.removesuffix(".csv")) in TABLES else _plain(name, files[name])
-            for name in sorted(files)
-            if name.endswith(".csv")
-        ],
+        "tables": [_file(name, files[name]) for name in sorted(files) if name.endswith(".csv")],
     }
 
 
-def _table(table: Table) -> dict[str, Any]:
+def _file(name: str, content: bytes) -> dict[str, Any]:
+    if every := table_of_all_rows(name):
+        described = [_plain_column(column) for column in plain_columns(every)]
+        return _table(name, every, FORMS[ALL_ROWS], described, row_key(every))
+    if table := TABLES.get(name.removesuffix(".csv")):
+        return _table(name, table, FORMS[".csv"], [_column(column) for column in csv_columns(table)], csv_key(table))
+    return _plain(name, content)
+
+
+def _table(name: str, table: Table, form: str, described: list[dict[str, Any]], key: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "url": f"{table.name}.csv",
-        "dc:title": table.title,
+        "url": name,
+        "dc:title": f"{table.title} ({form})",
         "dc:description": table.about,
-        "tableSchema": {
-            "columns": [_column(column) for column in csv_columns(table)],
-            "primaryKey": list(csv_key(table)),
-        },
+        "tableSchema": {"columns": described, "primaryKey": list(key)},
+    }
+
+
+def _plain_column(column: PlainColumn) -> dict[str, Any]:
+    """A column of a file with all rows."""
+    name, base = column.source.name, _BASES[str(column.source.type)]
+    form = {"format": _FORMS[name]} if name in _FORMS else {}
+    return {
+        "name": name,
+        "titles": name,
+        "dc:title": column.source.label,
+        "dc:description": column.source.description,
+        "required": column.required,
+        "datatype": _one_of(column.words) if column.words else {"base": base} | form | column.limits,
     }
 
 

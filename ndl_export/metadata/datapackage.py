@@ -14,14 +14,17 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, file_title
+from ndl_export.facts.description import FORMS, KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, TOGETHER, file_title
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.words import said
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
+from ndl_export.tables.plain_csv import ALL_ROWS, PlainColumn, plain_columns, row_key, table_of_all_rows
 from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole
+
+_TYPES = {"string": "string", "int64": "integer", "double": "number"}
 
 
 def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -53,8 +56,12 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
 
 def _resource(name: str, content: bytes) -> dict[str, Any]:
     path = PurePath(name)
-    table = TABLES.get(path.stem) if path.suffix == ".csv" else None
-    described = _tabular(table) if table else {"title": _title(path), "profile": "data-resource", "type": "file"}
+    if every := table_of_all_rows(name):
+        described = _tabular(every, FORMS[ALL_ROWS], _all_rows(every))
+    elif table := TABLES.get(path.stem) if path.suffix == ".csv" else None:
+        described = _tabular(table, FORMS[".csv"], _official_rows(table))
+    else:
+        described = {"title": _title(path), "profile": "data-resource", "type": "file"}
     return described | {
         "name": name.lower().replace(".", "-").replace("_", "-"),
         "path": name,
@@ -67,26 +74,53 @@ def _resource(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _title(path: PurePath) -> str:
+    if path.name in TOGETHER:
+        return TOGETHER[path.name][0]
     if path.name == NOISY_COUNTS_FILE:
         return "Noisy counts behind every figure, as they were drawn"
     table = TABLES.get(path.name.partition(".")[0])
     if table is None:
         return file_title(path.name)
-    return f"{table.title} ({'all rows, Parquet' if path.suffix == '.parquet' else 'EES metadata'})"
+    return f"{table.title} ({FORMS.get(path.suffix, 'EES metadata')})"
 
 
-def _tabular(table: Table) -> dict[str, Any]:
+def _tabular(table: Table, form: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {
-        "title": table.title,
+        "title": f"{table.title} ({form})",
         "description": table.about,
         "profile": "tabular-data-resource",
         "type": "table",
         "dialect": {"delimiter": ",", "lineTerminator": "\n", "quoteChar": '"', "doubleQuote": True, "header": True},
-        "schema": {
-            "fields": [_field(column) for column in csv_columns(table)],
-            "missingValues": ["", *INSTEAD],
-            "primaryKey": list(csv_key(table)),
-        },
+        "schema": schema,
+    }
+
+
+def _all_rows(table: Table) -> dict[str, Any]:
+    """The schema of a CSV file with the rows of the Parquet file."""
+    return {
+        "fields": [_plain_field(column) for column in plain_columns(table)],
+        "missingValues": [""],
+        "primaryKey": list(row_key(table)),
+    }
+
+
+def _plain_field(column: PlainColumn) -> dict[str, Any]:
+    constraints: dict[str, Any] = column.limits | ({"required": True} if column.required else {})
+    return {
+        "name": column.source.name,
+        "title": column.source.label,
+        "description": column.source.description,
+        "type": _TYPES[str(column.source.type)],
+        "constraints": constraints | ({"enum": list(column.words)} if column.words else {}),
+    }
+
+
+def _official_rows(table: Table) -> dict[str, Any]:
+    """The schema of a CSV file for Explore Education Statistics."""
+    return {
+        "fields": [_field(column) for column in csv_columns(table)],
+        "missingValues": ["", *INSTEAD],
+        "primaryKey": list(csv_key(table)),
     }
 
 

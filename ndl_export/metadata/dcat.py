@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
+from ndl_export.files.archive import ARCHIVES
 
 AUTHORITY = "http://publications.europa.eu/resource/authority"
 _AREA = "http://statistics.data.gov.uk/id/statistical-geography"
 _ORGANISATION = "https://www.gov.uk/government/organisations"
 _MEDIA_TYPE = "http://www.iana.org/assignments/media-types"
-_FORMATS = {"csv": "CSV", "parquet": "PARQUET", "zip": "ZIP", "tar": "TAR"}
+_FORMATS = {"csv": "CSV", "ods": "ODS", "parquet": "PARQUET", "zip": "ZIP", "tar": "TAR"}
 CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "dcat_context.json").read_text(encoding="utf-8"))
 PAGES = (
     "README.md",
@@ -26,6 +27,7 @@ PAGES = (
     "privacy_statement.md",
     "five_safes.md",
     "code_of_practice.md",
+    "ai_readiness.md",
     "changelog.md",
 )
 """Documents about the data."""
@@ -82,7 +84,7 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
         ],
         "dcat:distribution": [
             *(_file(described, entry) for entry in described.data_files),
-            *(_archive(described, entry) for entry in described.archives),
+            *(_distribution(described, entry) for entry in described.archives),
         ],
     }
     if previous:
@@ -106,7 +108,7 @@ def _publisher(described: Description) -> dict[str, Any]:
 
 def _file(described: Description, entry: DataFile) -> dict[str, Any]:
     return {
-        **_distribution(described, entry, entry.table.description),
+        **_distribution(described, entry),
         "dcat:byteSize": {"@value": str(entry.size), "@type": "xsd:nonNegativeInteger"},
         "spdx:checksum": {
             "@type": "spdx:Checksum",
@@ -116,25 +118,22 @@ def _file(described: Description, entry: DataFile) -> dict[str, Any]:
     }
 
 
-def _archive(described: Description, entry: Archive) -> dict[str, Any]:
-    packed = {"dcat:packageFormat": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}}
-    return _distribution(described, entry, entry.about) | packed
-
-
-def _distribution(described: Description, entry: DataFile | Archive, about: str) -> dict[str, Any]:
+def _distribution(described: Description, entry: DataFile | Archive) -> dict[str, Any]:
     """What every distribution says; its identifier is its address within the dataset's."""
     published = date(described.facts.published_on)
-    return {
+    media_type = {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}
+    packed = {"dcat:packageFormat": media_type} if entry.format in ARCHIVES else {}
+    return packed | {
         "@id": f"{described.facts.folder_address}#{entry.address.rpartition('/')[2]}",
         "@type": "dcat:Distribution",
         "dct:title": text(entry.title),
-        "dct:description": text(about),
+        "dct:description": text(entry.about),
         "dct:issued": published,
         "dct:modified": published,
         "dcat:accessURL": {"@id": entry.address, "@type": "rdfs:Resource"},
         "dcat:downloadURL": {"@id": entry.address, "@type": "rdfs:Resource"},
         "dct:format": {"@id": f"{AUTHORITY}/file-type/{_FORMATS[entry.format]}", "@type": "dct:MediaTypeOrExtent"},
-        "dcat:mediaType": {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"},
+        "dcat:mediaType": media_type,
         "dct:license": {
             "@id": OGL_ADDRESS,
             "@type": "dct:LicenseDocument",

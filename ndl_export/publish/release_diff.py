@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from ndl_export.documents.changes import HEADER, Compared, compare
 from ndl_export.facts.previous import Previous, read_release
-from ndl_export.tables.earlier_symbols import CHANGED as SYMBOLS_CHANGED
-from ndl_export.tables.schema import KEY_ROLES, ColumnRole
+from ndl_export.tables.earlier_schema import CHANGED as SYMBOLS_CHANGED
+from ndl_export.tables.schema import KEY_ROLES, OWN_AREA, ColumnRole
 
 Fields = Mapping[str, str]
 Dictionary = dict[str, dict[str, Fields]]
@@ -121,8 +121,9 @@ def _columns(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]
         if column not in now:
             yield SchemaChange(Weight.MAJOR, table, column, "", "column removed")
         elif column not in before:
-            # A row is about something else then: whoever picked rows without the new column gets too many.
-            is_key = now[column]["role"] in KEY_ROLES
+            # A row is about something else then: whoever picked rows without the new column gets too many. Its own
+            # area follows from the other columns of place.
+            is_key = now[column]["role"] in KEY_ROLES and column not in OWN_AREA
             yield SchemaChange(Weight.MAJOR if is_key else Weight.MINOR, table, column, "", "column added")
         else:
             yield from _fields(table, column, before[column], now[column])

@@ -31,6 +31,7 @@ from ndl_export.tables.rows import levels
 from ndl_export.tables.schema import (
     FLAG_MEANINGS,
     MODEL_WITH_INTERVAL,
+    OWN_AREA,
     ColumnRole,
     Flag,
     PublishedColumn,
@@ -118,11 +119,13 @@ class CsvColumn:
 
 
 def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
-    """Columns of the CSV file: those of the table, without flags of counts, whose cells say all that these can say."""
+    """Columns of the CSV file: those of the table, without flags of counts, whose cells say all that these can say, and
+    without those of a row's own area, whose places in such a file are prescribed by level."""
     return tuple(
         CsvColumn(column, levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols)
         for column in columns(table)
         if not (column.role is ColumnRole.FLAG and column.measure is not None and column.measure.is_count)
+        and column.name not in OWN_AREA
     )
 
 

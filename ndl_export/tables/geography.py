@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from ndl_export.tables.schema import PLACE_COLUMNS
+from ndl_export.tables.schema import LEVEL, OWN_AREA, PLACE_COLUMNS
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, Place, devolved_area_members, place, places
 
 NATIONAL, REGIONAL, DEVOLVED, LOCAL_AUTHORITY = "National", "Regional", "English devolved area", "Local authority"
@@ -34,7 +34,7 @@ CODE_COLUMNS = {
     DEVOLVED: "english_devolved_area_code",
     LOCAL_AUTHORITY: "new_la_code",
 }
-"""Column that holds the official code of a row's own area, by level; `ALL_TOGETHER` has none."""
+"""Column that holds the official name and code of a row's own area, by level; `ALL_TOGETHER` has none."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Geography:
     @property
     def name(self) -> str:
         """The area's own name."""
-        return str(self.columns[NAME_COLUMNS[self.level]]) if self.level in NAME_COLUMNS else ALL_TOGETHER
+        return str(self.columns[OWN_AREA[1]])
 
     @property
     def code(self) -> str:
         """The area's official code, or its level where it has none."""
-        return str(self.columns[CODE_COLUMNS[self.level]]) if self.level in CODE_COLUMNS else self.level
+        return str(self.columns[OWN_AREA[0]])
 
 
 def geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
@@ -119,5 +119,7 @@ def _council_columns(entry: Place) -> dict[str, str | None]:
 
 def _columns(level: str, **filled: str) -> dict[str, str | None]:
     code, name = COUNTRY
-    known = {"geographic_level": level, "country_code": code, "country_name": name, **filled}
+    known = {LEVEL: level, "country_code": code, "country_name": name, **filled}
+    own = (known[columns[level]] if level in columns else level for columns in (CODE_COLUMNS, NAME_COLUMNS))
+    known |= dict(zip(OWN_AREA, own, strict=True))
     return {column.name: known.get(column.name) for column in PLACE_COLUMNS}

@@ -124,10 +124,16 @@ BREAK_COLUMN = PublishedColumn(
     ColumnRole.BREAK,
 )
 
+LEVEL = "geographic_level"
+OWN_AREA = ("area_code", "area_name")
+"""Columns of place that say which area a row is about, whatever its level; those after them are of one level each."""
+
 PLACE_COLUMNS = tuple(
     PublishedColumn(name, label, pa.string(), description, ColumnRole.PLACE)
     for name, label, description in (
-        ("geographic_level", "Geographic level", "Kind of area the row is about"),
+        (LEVEL, "Geographic level", "Kind of area the row is about"),
+        (OWN_AREA[0], "Area code", "ONS code of the row's own area, at any level; the level itself where it has none"),
+        (OWN_AREA[1], "Area", "Name of the row's own area, at any level"),
         ("country_code", "Country code", "ONS code of the country"),
         ("country_name", "Country", "Name of the country"),
         ("region_code", "Region code", "ONS code of the region; on rows of regions and local authorities"),
@@ -225,13 +231,13 @@ def is_flag(column: str) -> bool:
 def arrow_schema(table: Table) -> pa.Schema:
     """Names and types of the columns of `table`, each with `label` and `description` as field metadata.
 
-    Only columns of time, filters and the level of the area are never null.
+    Only columns of time, filters and the row's own area, with its level, are never null.
     """
     fields = [
         pa.field(
             column.name,
             column.type,
-            nullable=column.role not in _ALWAYS_FILLED and column.name != "geographic_level",
+            nullable=column.role not in _ALWAYS_FILLED and column.name not in (LEVEL, *OWN_AREA),
             metadata={"label": column.label, "description": column.description},
         )
         for column in columns(table)

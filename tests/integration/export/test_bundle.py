@@ -26,6 +26,7 @@ from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, contents, write_
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.site import SITE_FILES
 from ndl_export.tables import TABLES
+from sources.reference.places import PILOT, place
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_privacy_record
 
@@ -105,7 +106,7 @@ def test_a_published_version_is_never_replaced(
     assert write_bundle(tmp_path, fake_facts(), tables, signing_key) == bundle
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}.items() <= before.items()
     changed = replace(fake_facts(), contact="other@example.org")
-    with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: README\.md, .*new version"):
+    with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: CITATION\.cff, README\.md, .*new version"):
         write_bundle(tmp_path, changed, tables, signing_key)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -187,11 +188,18 @@ def test_frictionless_validates_the_package_with_its_data(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "kind"),
-    [(",Female,", ",Fem,", "constraint-error"), (",z,z,z,z", ",q,z,z,z", "type-error"), (",Leeds,", ",,", None)],
+    ("file", "old", "new", "kind"),
+    [
+        ("gld_headline.csv", ",Female,", ",Fem,", "constraint-error"),
+        ("gld_headline.csv", ",z,z,z,z", ",q,z,z,z", "type-error"),
+        ("gld_headline.csv", ",Leeds,", ",,", None),
+        ("gld_headline_all_rows.csv", ",Female,", ",Fem,", "constraint-error"),
+        ("gld_headline_all_rows.csv", ",E08000035,Leeds,E92", ",,Leeds,E92", "constraint-error"),
+        ("gld_headline_all_rows.csv", ",u,", ",unsure,", "constraint-error"),
+    ],
 )
-def test_frictionless_reads_every_cell(copy: Path, old: str, new: str, kind: str | None) -> None:
-    path = copy / "gld_headline.csv"
+def test_frictionless_reads_every_cell(copy: Path, file: str, old: str, new: str, kind: str | None) -> None:
+    path = copy / file
     path.write_text(path.read_text().replace(old, new))
     package = json.loads((copy / "datapackage.json").read_text())
     resource = next(entry for entry in package["resources"] if entry["path"] == path.name)
@@ -225,6 +233,34 @@ def test_parquet_files_are_typed_described_and_free_of_pandas(name: str, bundle:
     assert pq.read_table(bundle / f"{name}.parquet", columns=expected.keys.column_names).equals(expected.keys)
     assert b"By time period" in schema.metadata[b"row_order"]
     assert duckdb.sql(f"SELECT count(*) FROM '{bundle / name}.parquet'").fetchall() == [(metadata.num_rows,)]
+    assert {str(field.type) for field in schema} <= {"string", "int64", "double"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_names_its_own_area_in_text(name: str, bundle: Path) -> None:
+    own = {place(council).new_la_code: place(council).la_name for council in PILOT}
+    own |= {"E47000004": "Liverpool City Region", "Pilot councils": "Pilot councils"}
+    data = pq.read_table(bundle / f"{name}.parquet")
+    assert dict(zip(data["area_code"].to_pylist(), data["area_name"].to_pylist(), strict=True)) == own
+    keys = ["time_period", "geographic_level", "area_code", *(entry.name for entry in TABLES[name].filters)]
+    assert data.select(keys).group_by(keys).aggregate([]).num_rows == data.num_rows
+    for level, column in (("Local authority", "new_la_code"), ("English devolved area", "english_devolved_area_code")):
+        rows = data.filter(pc.equal(data["geographic_level"], level))
+        assert rows["area_code"].equals(rows[column])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_plain_csv_files_hold_every_row_and_value_of_the_parquet_files(name: str, bundle: Path) -> None:
+    expected = pq.read_table(bundle / f"{name}.parquet")
+    schema = pa.schema([pa.field(field.name, field.type) for field in expected.schema])
+    codes = {field.name: "VARCHAR" for field in schema if field.type == pa.string()}
+    path = bundle / f"{name}_all_rows.csv"
+    found = duckdb.read_csv(str(path), header=True, dtype=codes, na_values="").to_arrow_table()
+    assert found.cast(schema).equals(expected.cast(schema))
+    assert "Pilot councils" in found["area_code"].to_pylist()
+    with path.open(newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert not cells & {"NULL", "none", "nan", "NaN", "inf"}
 
 
 def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, tables: dict[str, pa.Table]) -> None:

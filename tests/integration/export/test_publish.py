@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing, stores
+from ndl_export.files.media_types import CROISSANT
 from ndl_export.files.stores import StoreError, open_store
 from ndl_export.publish import leading_files, one_publisher
 from ndl_export.publish.upload import PublishRefused
@@ -92,7 +93,8 @@ def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_pat
         (f"{SECOND}/site/index.html", "text/html; charset=utf-8", "immutable"),
         (f"{SECOND}/gld_headline.parquet", "application/vnd.apache.parquet", "immutable"),
         (f"{SECOND}/gld_headline.csv", "text/csv; charset=utf-8", "immutable"),
-        (f"{SECOND}/croissant.json", "application/ld+json", "immutable"),
+        (f"{SECOND}/croissant.json", f'application/ld+json; profile="{CROISSANT}"', "immutable"),
+        (f"{SECOND}/school_readiness_tables.ods", "application/vnd.oasis.opendocument.spreadsheet", "immutable"),
         (f"{SECOND}.zip", "application/zip", "immutable"),
         ("site/index.html", "text/html; charset=utf-8", "no-cache"),
         ("catalogue.jsonld", "application/ld+json", "no-cache"),

@@ -17,8 +17,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
+from ndl_export.facts.description import WORKBOOK_FILE
+from ndl_export.files.archive import flat_zip_bytes
+from ndl_export.metadata.citation import CITATION_FILE
 from ndl_export.tables import TABLES
 from tests.support import PROJECT
+from tests.support.export.accessible_workbook import Workbook
 from tests.support.export.fake_release import fake_facts, fake_tables
 
 pytestmark = pytest.mark.slow
@@ -45,6 +49,11 @@ def broken(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
         record = json.loads((folder / name).read_text())
         spoil(record)
         (folder / name).write_text(json.dumps(record))
+    citation, workbook = folder / CITATION_FILE, folder / WORKBOOK_FILE
+    citation.write_text(citation.read_text().replace("type: dataset", "type: tables"))
+    parts = Workbook(workbook.read_bytes()).parts
+    parts["content.xml"] = parts["content.xml"].replace(b"table:contains-header", b"table:contains-heading")
+    workbook.write_bytes(flat_zip_bytes(parts))
     data = folder / "joined_dots.csv"
     data.write_text(data.read_text().replace("202425,", "24/25,", 1).replace(",Both,", ",Neither of them,", 1))
     return folder
@@ -88,7 +97,10 @@ SPOILT: dict[str, Callable[[Any], None]] = {
     "ukgov_dataset.json": spoil_ukgov_dataset,
     "ukgov_distributions.json": spoil_ukgov_distributions,
 }
+VALIDATED = (*CATALOGUE_FILES, CITATION_FILE, WORKBOOK_FILE)
 PLANTED = {
+    CITATION_FILE: ("'tables' is not one of",),
+    WORKBOOK_FILE: ("contains-heading",),
     "ckan_package.json": ("name: ", "license_id: ", "maintainer_email: ", "tags: ", "resources: "),
     "croissant.json": ("elsewhere.parquet",),
     "csv-metadata.json": ("24/25", "Neither of them"),
@@ -130,10 +142,10 @@ def faults(standards: Any) -> dict[Path, dict[str, list[str]]]:
 
 def test_every_record_is_sound(faults: dict[Path, dict[str, list[str]]], bundle: Path, revision: Path) -> None:
     for folder in (bundle, revision):
-        assert faults[folder] == {name: [] for name in CATALOGUE_FILES}
+        assert faults[folder] == {name: [] for name in VALIDATED}
 
 
-@pytest.mark.parametrize("name", CATALOGUE_FILES)
+@pytest.mark.parametrize("name", VALIDATED)
 def test_the_validators_find_planted_faults(name: str, faults: dict[Path, dict[str, list[str]]], broken: Path) -> None:
     found = "\n".join(faults[broken][name])
     assert [planted for planted in PLANTED[name] if planted not in found] == []

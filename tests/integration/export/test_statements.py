@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,9 @@ from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, reliability_grid
+from ndl_export.facts.description import describe
 from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
+from ndl_export.metadata.citation import citation
 from ndl_export.tables import TABLES
 from privacy.release.inference import most_found
 from tests.support import PROJECT
@@ -179,6 +182,7 @@ def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
         (SOUND | {"address": "data.example.org"}, "address must be a web address"),
         (SOUND | {"organisation": "Some Department"}, "organisation must be a name"),
         (SOUND | {"status": " "}, "status must be a text"),
+        (SOUND | {"doi": "https://doi.org/10.1234/abc"}, "doi must be a DOI"),
         (SOUND | {"colour": "blue"}, "must have the keys name, contact"),
         ({}, "must have the keys name, contact"),
     ],
@@ -186,6 +190,68 @@ def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
 def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str], what: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidPublisher, match=what):
         read_publisher(written(tmp_path / "own.yaml", entries))
+
+
+NAMED = re.compile(r"`([A-Za-z0-9_-]+(?:\.meta)?\.(?:parquet|csv|ods|json|jsonld|md|cff|pem|zip|sig)|SHA256SUMS)`")
+
+
+@pytest.mark.parametrize("name", ["ai_readiness.md", "README.md", "code_of_practice.md", "five_safes.md", "quality.md"])
+def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: Path) -> None:
+    named = set(NAMED.findall((bundle / name).read_text(encoding="utf-8")))
+    assert named
+    assert {each for each in named if not (bundle / each).is_file()} == set()
+
+
+def test_every_point_of_readiness_for_ai_has_evidence_and_the_numbers_are_the_release_s(
+    bundle: Path, tables: dict[str, pa.Table]
+) -> None:
+    text = (bundle / "ai_readiness.md").read_text(encoding="utf-8")
+    pillars = re.findall("^## (.*)$", text, re.MULTILINE)
+    assert pillars[:4] == [
+        "Technical optimisation",
+        "Data and metadata quality",
+        "Organisation and infrastructure context",
+        "Legal, security and ethical compliance",
+    ]
+    points = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| point", "| ---"))]
+    assert len(points) > 20
+    assert all(NAMED.search(line.split(" | ")[-1]) for line in points)
+    assert f"{len(tables)} tables, {sum(data.num_rows for data in tables.values()):,} rows" in text
+    flags = [
+        flag
+        for name, table in TABLES.items()
+        for measure in table.measures
+        if not measure.is_count
+        for flag in tables[name][f"{measure.name}_flag"].to_pylist()
+    ]
+    published = [flag for flag in flags if flag in (None, "u", "withheld")]
+    assert f"{published.count(None):,} of {len(published):,} percentages" in text
+    assert "do not stand for their self-assessment checklist" in text.replace("\n", " ")
+
+
+def test_croissant_names_files_that_are_there_and_says_where_figures_come_from(bundle: Path) -> None:
+    record = json.loads((bundle / "croissant.json").read_text(encoding="utf-8"))
+    assert record["conformsTo"] == "http://mlcommons.org/croissant/1.1"
+    told = " ".join(value for key, value in record.items() if key.startswith("rai:"))
+    named = re.findall(r"[a-z_]+\.(?:md|csv|parquet)", told)
+    files = [entry["contentUrl"] for entry in record["distribution"]]
+    assert {"methodology.md", "quality.md", "privacy_statement.md"} <= set(named)
+    assert all((bundle / name).is_file() for name in (*named, *files))
+    for entry in record["distribution"][1:]:
+        assert entry["prov:wasDerivedFrom"] == {"@id": "noisy_counts.parquet"}
+
+
+def test_the_release_is_cited_with_its_doi_where_it_has_one(tmp_path: Path) -> None:
+    own = read_publisher(written(tmp_path / "own.yaml", SOUND | {"doi": "10.1234/readiness"}))
+    for doi in ("", own.doi):
+        facts = replace(fake_facts(), notice=NOTICE, doi=doi)
+        text = citation(describe(facts, {}))
+        assert text.splitlines()[0] == f"# {NOTICE}"
+        cited = yaml.safe_load(text)
+        assert cited["message"].startswith(NOTICE)
+        assert cited.get("doi", "") == doi
+        assert [author["name"] for author in cited["authors"]] == [facts.publisher]
+        assert (cited["type"], cited["version"], cited["date-released"]) == ("dataset", "2026.11.0", "2026-11-03")
 
 
 def test_a_notice_stands_above_everything(

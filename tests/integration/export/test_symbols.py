@@ -170,12 +170,12 @@ def older(bundle: Path, tmp_path: Path) -> Path:
             if column.endswith("_flag") or column == "series_break":
                 symbols = pc.if_else(pc.equal(data[column], "withheld"), "low", data[column])
                 data = data.set_column(position, pa.field(column, pa.string(), False), pc.fill_null(symbols, ""))
-        pq.write_table(data, folder / f"{name}.parquet")
+        pq.write_table(data.drop_columns(["area_code", "area_name"]), folder / f"{name}.parquet")
     package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
     package |= {"version": "2026.10.0", "schemaVersion": "1.1.0"}
     (folder / "datapackage.json").write_text(json.dumps(package), encoding="utf-8")
     with (folder / "data_dictionary.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+        lines = [line for line in csv.DictReader(file) if line["column"] not in ("area_code", "area_name")]
     for line in lines:
         if line["role"] in ("flag", "break"):
             line |= {"levels": "", "description": "empty: the figure can be used; u: unreliable; low: withheld"}
@@ -188,7 +188,10 @@ def older(bundle: Path, tmp_path: Path) -> Path:
 
 def test_diff_explains_the_change_of_symbols_once(older: Path, bundle: Path) -> None:
     found = diff(older, bundle)
-    (change,) = found.changes
+    change, *others = found.changes
+    added = {(name, column) for name in TABLES for column in ("area_code", "area_name")}
+    assert {(each.table, each.column) for each in others} == added
+    assert {(each.weight, each.what) for each in others} == {(Weight.MINOR, "column added")}
     assert (change.weight, change.table, change.column) == (Weight.MAJOR, "", "")
     assert "`low` (withheld) -> `withheld`, empty text (nothing to say) -> NULL" in change.what
     assert "`u` in the place of a figure -> `withheld`" in change.what

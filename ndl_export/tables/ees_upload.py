@@ -1,0 +1,39 @@
+"""`ees_bulk_upload.zip`: every CSV file for Explore Education Statistics (EES) with its metadata, as EES takes them in
+one upload ("Bulk ZIP upload").
+
+What follows here from the checks of EES itself (`DataSetValidator`, `DataSetDto` and `FileNameValidators` of
+dfe-analytical-services/explore-education-statistics): a `dataset_names.csv` with the columns `file_name`, without
+`.csv`, and `dataset_name`; for each of its lines the two files, side by side and without a folder; no other file;
+titles of at most 120 characters, no two the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+
+from ndl_export.files.archive import flat_zip_bytes
+from ndl_export.tables import TABLES, Table
+
+EES_UPLOAD_FILE = "ees_bulk_upload.zip"
+_NAMES_FILE = "dataset_names.csv"
+
+
+def ees_upload(files: Mapping[str, bytes]) -> bytes:
+    """The archive of the CSV files and their metadata among `files` (content by name)."""
+    names = (f"{name}{suffix}" for name in TABLES for suffix in (".csv", ".meta.csv"))
+    return flat_zip_bytes({_NAMES_FILE: _dataset_names()} | {name: files[name] for name in names})
+
+
+def _dataset_names() -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("file_name", "dataset_name"))
+    writer.writerows((table.name, _title(table)) for table in TABLES.values())
+    return stream.getvalue().encode()
+
+
+def _title(table: Table) -> str:
+    """Without a colon: EES keeps titles that are given for a single upload to what a file can be called."""
+    return table.title.replace(": ", ", ")

@@ -1,0 +1,246 @@
+"""The workbook: the checklist for accessible spreadsheets, and what is in its cells."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from ndl_export.documents.workbook import MOST_ROWS, table_sheet, workbook_file
+from ndl_export.files.archive import flat_zip_bytes
+from ndl_export.tables import TABLES
+from ndl_export.tables.schema import FLAG_MEANINGS, Flag
+from sources.reference.places import places
+from tests.support.export.accessible_workbook import POINTS, Workbook, not_met
+from tests.support.export.fake_release import fake_facts, fake_tables
+
+NAME = "school_readiness_tables.ods"
+FRONT = ["Cover", "Contents", "Notes", "Symbols"]
+
+
+@pytest.fixture(scope="module")
+def whole(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """Tables of which a sheet takes every row."""
+    return {name: data.slice(0, MOST_ROWS) for name, data in tables.items()}
+
+
+@pytest.fixture(scope="module")
+def content(whole: dict[str, pa.Table]) -> bytes:
+    return workbook_file(fake_facts(), whole)
+
+
+@pytest.fixture(scope="module")
+def book(content: bytes) -> Workbook:
+    return Workbook(content)
+
+
+@pytest.fixture(scope="module")
+def few(tables: dict[str, pa.Table]) -> Workbook:
+    """A workbook of three rows of Leeds a sheet."""
+    rows = {name: data.filter(pc.equal(data["area_name"], "Leeds")).slice(0, 3) for name, data in tables.items()}
+    return Workbook(workbook_file(fake_facts(), rows))
+
+
+def test_every_point_of_the_checklist_is_met(bundle: Path, tables: dict[str, pa.Table]) -> None:
+    published = (bundle / NAME).read_bytes()
+    assert not_met(published) == []
+    assert published == workbook_file(fake_facts(), tables)
+
+
+def swap(part: str, old: str, new: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
+    def plant(parts: dict[str, bytes]) -> dict[str, bytes]:
+        assert old.encode() in parts[part]
+        return parts | {part: parts[part].replace(old.encode(), new.encode(), 1)}
+
+    return plant
+
+
+PAGE = 'style:page-layout-name="page"/>'
+HEADER = (
+    'style:page-layout-name="page"><style:header><text:p xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0">x'
+    "</text:p></style:header></style:master-page>"
+)
+ADDED = '<table:table table:name="Empty"><table:table-row><table:table-cell><text:p>x</text:p></table:table-cell>'
+PLANTED: dict[str, Callable[[dict[str, bytes]], dict[str, bytes]]] = {
+    "Mark up tables": swap("content.xml", ' table:contains-header="true"', ""),
+    "Give tables meaningful names": swap(
+        "content.xml", 'database-range table:name="joined_dots"', 'database-range table:name="2"'
+    ),
+    "Remove merged cells, split cells and nested tables": swap(
+        "content.xml", "<table:table-cell office", '<table:table-cell table:number-columns-spanned="2" office'
+    ),
+    "Remove blank rows and columns within tables": swap(
+        "content.xml", "</table:table-header-rows>", "</table:table-header-rows><table:table-row/>"
+    ),
+    "All tables should have one tagged header row": swap(
+        "content.xml", "<text:p>Breakdown topic<", "<text:p>Breakdown<"
+    ),
+    "Wrap text within cells": swap("styles.xml", 'fo:wrap-option="wrap"', 'fo:wrap-option="no-wrap"'),
+    "Avoid adding filters and freeze panes": swap("content.xml", 'filter-buttons="false"', 'filter-buttons="true"'),
+    "Only leave cells with no data empty in certain circumstances": swap(
+        "content.xml", "<text:p>[z]</text:p>", "<text:p/>"
+    ),
+    "Avoid hiding rows or columns": swap(
+        "content.xml", "<table:table-column ", '<table:table-column table:visibility="collapse" '
+    ),
+    "Do not use symbols or superscript to signpost to notes": swap(
+        "styles.xml", 'fo:font-weight="bold"', 'fo:font-weight="bold" style:text-position="super 58%"'
+    ),
+    "Use the word 'note' when referring to footnotes": swap("content.xml", "[note 1]", "1)"),
+    "Avoid putting note markers in specific cells": swap("content.xml", "<text:p>Leeds<", "<text:p>Leeds [note 1]<"),
+    "Put note text in a notes table on a notes worksheet": swap(
+        "content.xml", 'table:name="Notes"', 'table:name="Remarks"'
+    ),
+    "Links must be accessible": swap("content.xml", ">Back to the contents<", ">https://example.org<"),
+    "Format text to make it accessible": swap("styles.xml", "12pt", "9pt"),
+    "All worksheets should have descriptive titles which are properly tagged and formatted": swap(
+        "content.xml", "Heading_20_1", "Words"
+    ),
+    "Avoid using symbols in general": swap("content.xml", "<text:p>Leeds<", "<text:p>Leeds*<"),
+    "Do not use headers and footers, floating text boxes or floating toolbars": swap("styles.xml", PAGE, HEADER),
+    "Do not use visual devices to divide data regions": swap(
+        "styles.xml", 'fo:wrap-option="wrap"', 'fo:wrap-option="wrap" fo:border="1pt solid #000000"'
+    ),
+    "Do not use a background fill": swap(
+        "styles.xml", 'fo:wrap-option="wrap"', 'fo:wrap-option="wrap" fo:background-color="#ffff00"'
+    ),
+    "Do not use colour as the only way to convey a message": swap(
+        "styles.xml", 'fo:font-weight="bold"', 'fo:font-weight="bold" fo:color="#ff0000"'
+    ),
+    "Avoid images in spreadsheets": lambda parts: parts | {"Pictures/1.png": b"x"},
+    "Remove macros": lambda parts: parts | {"Basic/script-lc.xml": b"x"},
+    "Give worksheets unique names or numbers": swap(
+        "content.xml", 'table table:name="Contents"', 'table table:name="Cover"'
+    ),
+    "Remove blank worksheets": swap(
+        "content.xml", "<table:database-ranges>", f"{ADDED}</table:table-row></table:table><table:database-ranges>"
+    ),
+    "Use cells in column A wisely": swap(
+        "content.xml",
+        "<table:table-header-rows>",
+        "<table:table-row><table:table-cell><text:p>a</text:p></table:table-cell><table:table-cell><text:p>b</text:p>"
+        "</table:table-cell></table:table-row><table:table-header-rows>",
+    ),
+    "Position tables against the left-hand edges of each sheet": swap(
+        "content.xml", "$joined_dots.$A$", "$joined_dots.$B$"
+    ),
+    "Avoid putting content below a table": swap(
+        "content.xml",
+        "</table:table><table:database-ranges>",
+        "<table:table-row><table:table-cell><text:p>a</text:p></table:table-cell></table:table-row></table:table>"
+        "<table:database-ranges>",
+    ),
+    "Avoid worksheets with multiple tables": swap("content.xml", "$joined_dots.$A$", "$gld_headline.$A$"),
+    "Add document information": swap("meta.xml", "en-GB", "fr-FR"),
+    "Ensure the cursor is in cell A1 of the first worksheet when doing your final save": lambda parts: (
+        parts | {"settings.xml": b"<x/>"}
+    ),
+}
+
+
+def test_every_point_has_a_planted_fault() -> None:
+    assert PLANTED.keys() == POINTS.keys()
+
+
+@pytest.mark.parametrize("point", PLANTED)
+def test_the_checker_finds_a_planted_fault(point: str, few: Workbook) -> None:
+    assert point in not_met(flat_zip_bytes(PLANTED[point](few.parts)))
+
+
+def test_it_has_a_sheet_for_every_table_and_leads_to_each(book: Workbook) -> None:
+    assert [sheet.name for sheet in book.sheets] == [*FRONT, *TABLES]
+    leads = {str(to) for to in book.find("//text:a/@xlink:href")}
+    assert {f"#{name}.A1" for name in (*TABLES, "Contents", "Notes", "Symbols")} <= leads
+    assert fake_facts().folder_address in leads
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_cells_are_the_figures_of_the_table_or_the_symbol_of_why_there_is_none(
+    name: str, book: Workbook, whole: dict[str, pa.Table]
+) -> None:
+    headings, *rows = next(sheet.table for sheet in book.sheets if sheet.name == name)
+    source = whole[name].to_pylist()
+    assert len(rows) == len(source)
+    for cells, row in zip(rows, source, strict=True):
+        told = dict(zip(headings, cells, strict=True))
+        assert (told["Area code"], told["Area"]) == (row["area_code"], row["area_name"])
+        for measure in TABLES[name].measures:
+            value, flag = row[measure.name], row[f"{measure.name}_flag"]
+            assert told[measure.label] == (f"[{flag}]" if value is None else f"{value:,.{measure.decimals}f}")
+            if value is not None:
+                lower, upper = (told[f"{measure.label}, {end} 95% limit"] for end in ("lower", "upper"))
+                shown = [float(each.replace(",", "")) for each in (lower, told[measure.label], upper)]
+                assert shown == sorted(shown)
+            if not measure.is_count:
+                reliability = told[f"{measure.label}, reliability"]
+                assert reliability == "reliable" if flag is None else reliability.endswith(f"[{flag}]")
+
+
+def test_every_symbol_is_explained(book: Workbook) -> None:
+    explained = dict(next(sheet.table for sheet in book.sheets if sheet.name == "Symbols"))
+    assert {f"[{flag}]" for flag in Flag} <= explained.keys()
+    assert explained[f"[{Flag.UNRELIABLE}]"] == FLAG_MEANINGS[Flag.UNRELIABLE]
+
+
+def test_numbers_are_numbers_for_whoever_reads_it_by_program(content: bytes, whole: dict[str, pa.Table]) -> None:
+    sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, engine="calamine")
+    for name, data in whole.items():
+        read = sheets[name].iloc[sheets[name].index[sheets[name][0] == "Academic year"][0] :]
+        measure = TABLES[name].measures[0]
+        column = read.iloc[0].tolist().index(measure.label)
+        found = pd.to_numeric(read.iloc[1:, column], errors="coerce").tolist()
+        expected = data[measure.name].to_pylist()
+        assert [None if pd.isna(value) else value for value in found] == expected
+
+
+def test_a_notice_is_the_first_thing_in_every_sheet(tables: dict[str, pa.Table]) -> None:
+    notice = "Synthetic data: no figure is about a real child."
+    rows = {name: data.slice(0, 1) for name, data in tables.items()}
+    book = Workbook(workbook_file(replace(fake_facts(), notice=notice), rows))
+    assert all(sheet.rows[0][0].startswith(notice) for sheet in book.sheets)
+    assert book.meta.xpath("//dc:title/text()", namespaces={"dc": "http://purl.org/dc/elements/1.1/"})[0].startswith(
+        notice
+    )
+
+
+def test_of_many_rows_those_of_councils_are_left_out_and_it_says_so() -> None:
+    tables = fake_tables(tuple(places()))
+    sheets = {name: table_sheet(TABLES[name], data) for name, data in tables.items()}
+    cut = {name for name, data in tables.items() if data.num_rows > MOST_ROWS}
+    assert {"gld_headline", "parent_experience"} <= cut < set(TABLES)
+    for name, sheet in sheets.items():
+        said = [line for line in sheet.lines if isinstance(line, str) and "rows are in" in line]
+        assert bool(said) == (name in cut)
+        levels = list(sheet.columns[3].cells)
+        assert len(levels) <= MOST_ROWS
+        whole = tables[name].filter(pc.not_equal(tables[name]["geographic_level"], "Local authority")).num_rows
+        assert name == "parent_experience" or sum(level != "Local authority" for level in levels) == whole
+        assert name == "parent_experience" or levels.count("Local authority") >= len(places())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")
+def test_libreoffice_reads_every_cell(bundle: Path, tmp_path: Path) -> None:
+    command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", "--convert-to", "xlsx"]
+    subprocess.run([*command, "--outdir", str(tmp_path), str(bundle / NAME)], check=True, capture_output=True)
+    ours, theirs = (
+        pd.read_excel(path, sheet_name=None, header=None, engine="calamine")
+        for path in (bundle / NAME, (tmp_path / NAME).with_suffix(".xlsx"))
+    )
+    assert ours.keys() == theirs.keys()
+    for name, sheet in ours.items():
+        pd.testing.assert_frame_equal(sheet, theirs[name])
+    with zipfile.ZipFile((tmp_path / NAME).with_suffix(".xlsx")) as archive:
+        marked = b"".join(
+            archive.read(name) for name in archive.namelist() if "tables/" in name or "workbook.xml" in name
+        )
+    assert all(name.encode() in marked for name in TABLES)
