@@ -265,9 +265,8 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
     "pathway": _PATHWAY,
     "joined-dots": _JOINED_DOTS,
     "parents": _PARENTS,
-    "about": (),
 }
-"""The charts of each page, by its name."""
+"""The charts of each page that has any, by its name."""
 
 
 def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
