@@ -56,6 +56,10 @@ CSV_HEADER = (
     "flag_meaning",
     "series_break",
 )
+_MADE_UP = (
+    "The children of this release are made up and the official statistics are not: nothing follows from how they"
+    " compare."
+)
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -181,6 +185,7 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "public_key": PUBLIC_KEY_FILE,
         "database": DATABASE_FILE,
         "licence": OGL_NAME,
+        "made_up": _MADE_UP,
     }
 
 

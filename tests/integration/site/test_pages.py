@@ -29,7 +29,7 @@ from ndl_export.facts.official import official_figures
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
-from sources.reference.places import PILOT
+from sources.reference.places import PILOT, resolve
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.expected import (
@@ -225,6 +225,11 @@ def test_sentences_say_which_figure_is_which(whole: Made) -> None:
                 share, number = figures("Neither")
                 assert sentences == [f"Children whom neither had seen: {share}; their number: {number}."]
             case "concern":
+                (visitor, _), (nursery, _) = figures("Health visitor only"), figures("Nursery only")
+                assert sentences == [
+                    f"The health visitor alone had a concern: {visitor}; the nursery alone: {nursery}."
+                ]
+            case "concern-gld":
                 _, visitor = figures("Both saw, health visitor concerned")
                 _, nursery = figures("Both saw, nursery concerned")
                 assert sentences == [
@@ -331,6 +336,77 @@ def test_official_figures_stand_beside_their_groups(whole: Made) -> None:
     made_up = whole.made_of(replace(whole.facts, notice="Made up."))["groups.html"].decode()
     assert "made up and the official statistics are not" in made_up
     assert ("ahead of England’s official figure" in text, "ahead of England’s" in made_up) == (True, False)
+
+
+def test_england_stands_beside_the_councils_with_its_source(whole: Made) -> None:
+    """As a line at its figure in the drawing, in the key and below the table; nothing follows for made-up figures."""
+    official = {(f.breakdown, f.sex): f.percent for f in official_figures(COHORT) if f.area_name == "England"}
+    eligible, others = (round(official[group, "Total"], 1) for group in (ELIGIBLE, NOT_ELIGIBLE))
+    gap = f"{others - eligible:.1f} points"
+    expected = {
+        "gld-by-area": [f"{official['Total', 'Total']:.1f}%", "–", "–"],
+        "gap-by-area": [f"{eligible:.1f}%", f"{others:.1f}%", gap],
+    }
+    for chart, _, _, panel in panels(whole):
+        if chart not in expected:
+            assert not list(panel.iter("tfoot"))
+            continue
+        [foot] = panel.iter("tfoot")
+        assert [words(cell) for cell in foot.iter("td")] == expected[chart]
+        drawn = [float(line.get("x1", "").rstrip("%")) for line in panel.iter("line") if line.get("y2") == "100%"]
+        scale = [number(words(tick)) for tick in panel.iter("text") if has_class(tick, "tick")]
+        lines = [scale[0] + (scale[-1] - scale[0]) * place / 100 for place in drawn[len(scale) :]]
+        assert lines == pytest.approx([float(cell.rstrip("%")) for cell in expected[chart] if "%" in cell], abs=0.02)
+        key = " ".join(words(each) for each in panel.iter("li"))
+        assert all(f": {cell}" in key for cell in expected[chart] if "%" in cell)
+        assert "DfE, Early years foundation stage profile results, 2024/25" in words(panel)
+        assert "made up" not in words(panel)
+    made_up = whole.made_of(replace(whole.facts, notice="Made up."))["index.html"].decode()
+    assert made_up.count("nothing follows from how they compare") == 2
+
+
+def test_a_chart_draws_what_its_heading_promises(made: Made, two_cohorts: Made) -> None:
+    """Every chart draws percentages, and the gap is drawn as a gap: between its groups, and over time by itself."""
+    spans = 0
+    for _, _, _, panel in [*panels(made), *panels(two_cohorts)]:
+        for drawing in (each for each in panel.iter("svg") if has_class(each, "chart")):
+            told = [words(mark.find("title")) for mark in drawing.iter("g") if mark.find("title") is not None]
+            gap = "gap in the good level" in words(drawing.find("title"))
+            assert all(re.search(r"points|withheld" if gap else r"%", each) for each in told)
+    for chart, _, _, panel in panels(made):
+        for row in panel.iter("g"):
+            for line in (each for each in row.findall("line") if has_class(each, "span")):
+                ends = {each.get("x") for each in row.iter("use")}
+                assert chart == "gap-by-area"
+                assert {line.get("x1"), line.get("x2")} == ends
+                spans += 1
+    assert spans or made.facts.missing or len(made.facts.councils) == 1
+
+
+def test_many_councils_are_on_a_map_and_few_are_not(many: Made, whole: Made) -> None:
+    assert '<figure class="map">' not in whole.page("index")
+    root = parse(many.page("index"))
+    [drawing] = (each for figure in root.iter("figure") if has_class(figure, "map") for each in figure.findall("svg"))
+    published = Published(many.tables)
+    tiles = {tile.get("data-row", ""): tile for tile in drawing.iter("g")}
+    named = {resolve(council).new_la_code: resolve(council).la_name for council in many.facts.councils}
+    assert set(tiles) == set(named)
+    assert len(list(drawing.iter("use"))) == 153
+    classes = dict(re.findall(r'class="sample tile (c\d)".*?</svg> (\d+% to (?:under )?\d+%)', many.page("index")))
+    for code, name in named.items():
+        cell = published.cell(places("gld-by-area", "")[0], COHORT, name)
+        assert words(tiles[code].find("title")) == f"{name}: {told(cell)}"
+        kind = tiles[code].get("class", "").removeprefix("tile ")
+        text = words(tiles[code].find("text"))
+        if cell.startswith("[withheld]"):
+            assert (kind, text) == ("empty", "")
+            continue
+        figure = float(cell.partition("%")[0])
+        low, high = (int(end) for end in re.findall(r"\d+", classes[kind]))
+        assert low <= figure < high or figure == high == 100
+        assert abs(int(text) - figure) <= 0.55
+        assert ("scale" in tiles[code].find("use").get("transform", "")) == ("[u]" in cell)
+    assert "Open Innovations (MIT licence)" in words(root)
 
 
 def test_the_review_tells_official_figures_with_their_definition(whole: Made) -> None:

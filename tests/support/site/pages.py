@@ -15,7 +15,7 @@ from ndl_export.bundle.make import BUNDLE_FILES, contents, write_bundle
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import site_files
-from sources.reference.places import PILOT
+from sources.reference.places import PILOT, places
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 
 LATER = "202526"
@@ -95,6 +95,14 @@ def without(make: Callable[[str], Made]) -> Made:
 
 
 @pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The page of a release of more councils than a chart is easily read with, in a folder without a bundle."""
+    councils = tuple(places())[:24]
+    facts, tables = fake_facts(councils=councils), fake_tables(councils)
+    return Made(facts, tables, _written(tmp_path_factory.mktemp("many"), facts, tables))
+
+
+@pytest.fixture(scope="session")
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The page of a release of two cohorts, in a folder without a bundle; of the later one, Halton sent no Profile."""
     missing = {"eyfsp": ("halton",)}
@@ -106,10 +114,13 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
         position = rows.column_names.index("series_break")
         tables[name] = rows.set_column(position, rows.schema.field(position), both[name].breaks)
     facts = replace(fake_facts(), cohorts=(COHORT, LATER), missing={LATER: missing})
-    folder = tmp_path_factory.mktemp("cohorts")
+    return Made(facts, tables, _written(tmp_path_factory.mktemp("cohorts"), facts, tables))
+
+
+def _written(folder: Path, facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Path:
     for name, content in site_files(facts, tables, {}, ()).items():
         (folder / name).write_bytes(content)
-    return Made(facts, tables, folder)
+    return folder
 
 
 def _in(cohort: str, data: pa.Table) -> pa.Table:
