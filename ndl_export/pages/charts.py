@@ -65,8 +65,8 @@ class Scale:
         return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
 
     def at(self, value: float) -> str:
-        """The value's place across, as `42.50%`."""
-        return f"{100 * self.share(value):.2f}%"
+        """The value's place across, as `42.5%`."""
+        return f"{round(100 * self.share(value), 2):g}%"
 
     @property
     def lines(self) -> list[tuple[float, str]]:
