@@ -61,8 +61,6 @@ def page_of(name: str) -> str:
 
 def address(name: str) -> str:
     """Where a page leads to for a file of the bundle: the page of a document, `../` for any other."""
-    if name.startswith("site/"):
-        return name.removeprefix("site/")
     return f"{page_of(name)}.html" if is_document(name) else f"../{name}"
 
 

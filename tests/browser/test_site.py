@@ -73,6 +73,8 @@ def test_axe_finds_nothing_in_any_document(
     browser: Browser, whole: Made, name: str, scheme: Literal["light", "dark"]
 ) -> None:
     test_axe_finds_nothing(browser, whole, name, NARROWEST, "", scheme)
+    if scheme == "light":
+        test_nothing_is_wider_than_the_narrowest_window(browser, whole, name, script=False)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -304,7 +306,7 @@ SHEET = 680, 1009
 """Width and height of what a sheet of A4 holds within its margins, in pixels of CSS."""
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", first(2, PAGES))
 def test_print_shows_charts_and_tables_and_no_controls(
     browser: Browser, whole: Made, name: str, tmp_path: Path
 ) -> None:

@@ -365,22 +365,22 @@ def test_england_stands_beside_the_councils_with_its_source(whole: Made) -> None
     assert made_up.count("nothing follows from how they compare") == 2
 
 
-def test_a_chart_draws_what_its_heading_promises(made: Made, two_cohorts: Made) -> None:
+def test_a_chart_draws_what_its_heading_promises(whole: Made, two_cohorts: Made) -> None:
     """Every chart draws percentages, and the gap is drawn as a gap: between its groups, and over time by itself."""
     spans = 0
-    for _, _, _, panel in [*panels(made), *panels(two_cohorts)]:
+    for _, _, _, panel in [*panels(whole), *panels(two_cohorts)]:
         for drawing in (each for each in panel.iter("svg") if has_class(each, "chart")):
             told = [words(mark.find("title")) for mark in drawing.iter("g") if mark.find("title") is not None]
             gap = "gap in the good level" in words(drawing.find("title"))
             assert all(re.search(r"points|withheld" if gap else r"%", each) for each in told)
-    for chart, _, _, panel in panels(made):
+    for chart, _, _, panel in panels(whole):
         for row in panel.iter("g"):
             for line in (each for each in row.findall("line") if has_class(each, "span")):
                 ends = {each.get("x") for each in row.iter("use")}
                 assert chart == "gap-by-area"
                 assert {line.get("x1"), line.get("x2")} == ends
                 spans += 1
-    assert spans or made.facts.missing or len(made.facts.councils) == 1
+    assert spans > 5
 
 
 def test_many_councils_are_on_a_map_and_few_are_not(many: Made, whole: Made) -> None:
