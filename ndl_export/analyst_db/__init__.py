@@ -15,7 +15,6 @@ means of `ddl`; `document` writes docs/analyst-database.md from the same.
 """
 
 from ndl_export.analyst_db.build import (
-    DATABASE_FILE,
     STORAGE_VERSION,
     NothingReleased,
     build_database,
@@ -23,6 +22,7 @@ from ndl_export.analyst_db.build import (
     made_from,
     releases_held,
 )
+from ndl_export.facts.description import DATABASE_FILE
 
 __all__ = [
     "DATABASE_FILE",

@@ -18,6 +18,7 @@ from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help, add_macros
 from ndl_export.analyst_db.published import Release, releases
 from ndl_export.bundle.release_directory import versions
+from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
@@ -26,7 +27,6 @@ from privacy.doors.files import sync
 from privacy.doors.program import digests, program_sha256
 from privacy.doors.sql import quoted
 
-DATABASE_FILE = "readiness.duckdb"
 STORAGE_VERSION = "v1.2.0"
 BLOCK_SIZE = 16_384
 """The smallest there is: an index takes whole blocks; with those of the default size the file is ten times as large."""

@@ -103,13 +103,17 @@ TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 def bundle_files(cohorts: Collection[str]) -> frozenset[str]:
     """Names of all files of a bundle of these cohorts; those of the page are in a folder of their own."""
+    others = _beside_the_page(cohorts)
+    return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, others))
+
+
+def _beside_the_page(cohorts: Collection[str]) -> frozenset[str]:
     return frozenset(
         (
             *DOCUMENTS,
             *plan_files(cohorts).values(),
             *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
             *(n + s for n in TABLES for s in TABLE_SUFFIXES),
-            *(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts)),
         )
     )
 
@@ -269,7 +273,7 @@ def _fill(
     (folder / CITATION_FILE).write_bytes(citation(describe(facts, {})).encode())
     (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
-    for name, content in site_files(facts, tables).items():
+    for name, content in site_files(facts, tables, _read(folder), _beside_the_page(facts.cohorts)).items():
         (folder / SITE_FOLDER / name).write_bytes(content)
     covered = sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)

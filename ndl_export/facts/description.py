@@ -21,6 +21,8 @@ OGL_NAME = "Open Government Licence v3.0"
 OGL_ADDRESS = "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/3/"
 
 NAME = "school-readiness"
+DATABASE_FILE = "readiness.duckdb"
+"""The analyst database, which lies beside the bundles."""
 KEYWORDS = (
     "early years",
     "school readiness",

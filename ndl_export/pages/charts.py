@@ -1,7 +1,7 @@
 """Drawings of every page: where everything stands. Templates write them as SVG; colours are classes of a style sheet.
 
-First the scale that they share, then dot charts and charts over time for the release page, then bars for the rows of a
-table and column charts for reports. In the release page's charts places across are percentages of the width and places
+First the scale that they share, then dot charts, charts over time and the map of tiles for the release page, then bars
+for the rows of a table and column charts for reports. In the release page's charts places across are percentages of the width and places
 down are pixels, so that a chart fills any window with text of one size, and each row has its words above its marks, so
 that no label is cut off on a telephone. Bars fill a box 100 wide.
 """
@@ -19,9 +19,13 @@ from ndl_export.pages.words import percent
 ROW_HEIGHT, AXIS_HEIGHT = 48, 26
 FIRST_ROW = AXIS_HEIGHT + 31
 """Height of a row and of the axis above all, and where the first row's marks lie."""
+MOST_ON_PAPER = 17
+"""Rows of a chart that a sheet of A4 has room for, with its key."""
 _STEPS = {40: 10, 60: 20, 80: 20, 100: 25}
 """Widths that a scale of percentages may have, and the steps between its lines."""
 _TICKS = 4
+_MOST_TENS = 60
+"""Percentage points over which a scale has a line at each ten."""
 _DOWN = (-4, 6)
 _NARROW_SHARE = 0.05
 """Of the width of a chart: what a mark covers on a telephone."""
@@ -61,8 +65,8 @@ class Scale:
         return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
 
     def at(self, value: float) -> str:
-        """The value's place across, as `42.50%`."""
-        return f"{100 * self.share(value):.2f}%"
+        """The value's place across, as `42.5%`."""
+        return f"{round(100 * self.share(value), 2):g}%"
 
     @property
     def lines(self) -> list[tuple[float, str]]:
@@ -108,6 +112,14 @@ def from_nothing(figures: Iterable[Drawable]) -> Scale:
     return Scale(0, step * math.ceil(max(largest, 1.0) / step), step, "")
 
 
+def of_points(figures: Iterable[Drawable]) -> Scale:
+    """A scale of percentage points that holds 0 and every interval, from a ten to a ten."""
+    ends = [end for figure in figures for end in (figure.lower, figure.upper, figure.value) if end is not None]
+    step = 10 if max([*ends, 0]) - min([*ends, 0]) <= _MOST_TENS else 20
+    low, high = step * math.floor(min([*ends, 0]) / step), step * math.ceil(max([*ends, 1]) / step)
+    return Scale(low, high, step, "")
+
+
 @dataclass(frozen=True)
 class Mark:
     """A figure drawn: its interval from `start` to `end`, and its own place, None where it is withheld.
@@ -147,6 +159,82 @@ def scale_note(scale: Scale) -> str:
     if scale.unit == "%" and (scale.low, scale.high) != (0, 100):
         return f"The scale runs from {scale.low:.0f}% to {scale.high:.0f}%, not from 0% to 100%."
     return ""
+
+
+MOST_SHADES = 6
+"""As many classes as there are shades for."""
+_CLASS_WIDTHS = (5, 10, 20)
+TILE_WIDTH, TILE_ROW = 40, 35
+"""Between the middles of two hexagons of a row, and of two rows."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A place on a map of hexagons: the middle of its tile, its class (`c0` upwards, or `empty` where no figure is
+    shown), whether it is drawn small, and what it says: in itself and when pointed at."""
+
+    code: str
+    x: int
+    y: int
+    kind: str
+    small: bool
+    number: str
+    words: str
+
+
+@dataclass(frozen=True)
+class TileMap:
+    """Tiles in a box of `width` by `height`; `blank` are middles of places without a figure of any kind, `classes` are
+    kinds with their words."""
+
+    width: int
+    height: int
+    tiles: list[Tile]
+    blank: list[tuple[int, int]]
+    classes: list[tuple[str, str]]
+
+
+def tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[str, Drawable]]) -> TileMap:
+    """A map of percentages in classes of 5 points from a round number, of 10 or 20 where those would be too many.
+
+    `places` are half columns and rows by code, `figures` the label and the figure of the codes that have one.
+    """
+    middles = {code: (TILE_WIDTH // 2 * (1 + x), TILE_ROW * y + TILE_ROW * 2 // 3) for code, (x, y) in places.items()}
+    values = [figure.value for _, figure in figures.values() if figure.value is not None] or [0.0]
+    low, width, number = next(
+        found for step in _CLASS_WIDTHS if (found := _classes(min(values), max(values), step))[2] <= MOST_SHADES
+    )
+
+    def kind(value: float | None) -> str:
+        return "empty" if value is None else f"c{min(int((value - low) // width), number - 1)}"
+
+    return TileMap(
+        TILE_WIDTH // 2 * (2 + max(x for x, _ in places.values())),
+        TILE_ROW * max(y for _, y in places.values()) + TILE_ROW * 4 // 3,
+        [
+            Tile(
+                code,
+                *middles[code],
+                kind(figure.value),
+                figure.unreliable,
+                "" if figure.value is None else f"{figure.value:.0f}",
+                f"{label}: {figure.words}",
+            )
+            for code, (label, figure) in figures.items()
+        ],
+        [middle for code, middle in middles.items() if code not in figures],
+        [(f"c{place}", _class_words(low + place * width, width)) for place in range(number)],
+    )
+
+
+def _classes(least: float, most: float, width: int) -> tuple[int, int, int]:
+    """Where the first class begins, its width, and how many there are; the whole of the scale ends with a class."""
+    low = width * math.floor(least / width)
+    return low, width, max(1, math.ceil((min(most, 99.9) - low + 1e-9) / width))
+
+
+def _class_words(low: int, width: int) -> str:
+    return f"{low}% to {'' if low + width == 100 else 'under '}{low + width}%"
 
 
 PLOT_TOP, PLOT_HEIGHT, TIMELINE_HEIGHT = 16, 200, 250

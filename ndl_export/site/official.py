@@ -5,7 +5,8 @@ from __future__ import annotations
 from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, official_figures, official_reviews
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Levels, Sentences
-from ndl_export.tables import ALL
+from ndl_export.tables import ALL, TABLES
+from ndl_export.tables.dimensions import FSM
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.pupil import GLD_PERCENT
@@ -14,11 +15,22 @@ from sources.reference.places import COUNTRY
 
 _ENGLAND = COUNTRY[0]
 _EVERYONE = (ALL.label,) * 3
+_GAP = TABLES["gld_differences"].measure("gld_difference_points")
 
 
 def england(cohort: str) -> Figure | None:
     """England's percentage at a good level of development."""
     return _figures(cohort).get((_ENGLAND, *_EVERYONE))
+
+
+def england_gap(cohort: str) -> tuple[Figure | None, ...]:
+    """England's percentages of children eligible for free school meals and of those not eligible, and the gap."""
+    found = [_figures(cohort).get((_ENGLAND, FSM.label, group, ALL.label)) for group in FSM.categories[:2]]
+    values = [figure.value for figure in found if figure and figure.value is not None]
+    if len(values) < len(found):
+        return (*found, None)
+    eligible, others = values
+    return (*found, Figure(_GAP, round(others - eligible, 1), None, None, None))
 
 
 def of_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
@@ -34,6 +46,18 @@ def _figures(cohort: str) -> dict[tuple[str, ...], Figure]:
         )
         for each in official_figures(cohort)
     }
+
+
+def england_remarks(cohort: str) -> Sentences:
+    """Where England's figures by area are from, and how they differ from ours."""
+    sources = "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code == _ENGLAND))
+    if not sources:
+        return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
+    return (
+        f"England: official statistics of the academic year {Cohort(cohort).label}, every child assessed in England,"
+        f" without noise ({sources}). Ours count the children in the extracts. A change in what is recorded, as of the"
+        " goals in 2021, breaks both series alike.",
+    )
 
 
 def gld_remarks(cohort: str, area: Geography) -> Sentences:

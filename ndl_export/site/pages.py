@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,11 +22,14 @@ import pyarrow as pa
 
 from ndl_export.facts.announced import NO_CALENDAR, NOTHING_ANNOUNCED, Upcoming
 from ndl_export.facts.breaks import break_statements
-from ndl_export.facts.description import OGL_NAME
+from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.missing import MissingByCohort, short, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
+from ndl_export.site.documents import documents, is_document, page_of
+from ndl_export.site.downloads import shelves
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel, Release, release_of
 from ndl_export.site.views import VIEWS, charts_of, headline
@@ -53,6 +56,10 @@ CSV_HEADER = (
     "flag_meaning",
     "series_break",
 )
+_MADE_UP = (
+    "The children of this release are made up and the official statistics are not: nothing follows from how they"
+    " compare."
+)
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -69,6 +76,8 @@ class Page:
         return f"{self.name}.html"
 
 
+DOWNLOADS = Page("downloads", "Files and documents", "Downloads")
+ABOUT = Page("about", "About this release", "About")
 PAGES = (
     Page("index", "How many children were ready for school", "Overview"),
     Page("groups", "Groups of children", "Groups"),
@@ -76,29 +85,40 @@ PAGES = (
     Page("pathway", "From the review at 2 to 2½ years to school", "Review to school"),
     Page("joined-dots", "The children no one joined up", "Joined up"),
     Page("parents", "Parents’ experience of getting support", "Parents"),
-    Page("about", "About this release", "About"),
+    DOWNLOADS,
+    ABOUT,
 )
 
 
-def site_names(cohorts: Collection[str]) -> tuple[str, ...]:
-    """Names of the files in the folder of the page: the same for every release of one cohort, or of several."""
+def site_names(cohorts: Collection[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Names of the files in the folder of the page of a bundle of these cohorts, whose other files are `names`."""
     shapes = [view.shape for views in VIEWS.values() for view in views]
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
-    return (*(page.file for page in PAGES), *(f"{name}.csv" for name in charts))
+    pages = (*(page.name for page in PAGES), *map(page_of, filter(is_document, names)))
+    return (*(f"{name}.html" for name in pages), *(f"{name}.csv" for name in charts))
 
 
-SITE_FILES = site_names([""])
-"""Those of a release of one cohort, whichever it is."""
+def site_files(
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table], files: Mapping[str, bytes], names: Collection[str]
+) -> dict[str, bytes]:
+    """Content by name of every file of the folder: a function of the facts, the released tables and `files` alone.
 
-
-def site_files(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, bytes]:
-    """Content by name of every file of the folder: a function of the facts and the released tables alone."""
+    `names` are those of all other files of the bundle, `files` the content of the ones that are there already: all but
+    checksums, signature and their like.
+    """
     release = release_of(tables, facts.councils, facts.cohorts, facts.missing)
     charts = charts_of(release)
+    told = documents(files, names, facts.notice)
+    listed = {
+        "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE)),
+        "titles": {document.source: document.title for document in told},
+    }
     common = _common(facts, release)
-    return {page.file: _render(page, common | {"page_charts": charts[page.name]}) for page in PAGES} | _downloads(
-        charts
-    )
+    pages = {page.file: _render(page, common | listed | {"page_charts": charts.get(page.name, ())}) for page in PAGES}
+    for document in told:
+        page = Page(document.name, document.title, "")
+        pages[document.file] = _render(page, common | {"document": document}, "document")
+    return pages | _downloads(charts)
 
 
 def site_downloads(
@@ -163,14 +183,16 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "sums": SUMS_FILE,
         "signature": SIGNATURE_FILE,
         "public_key": PUBLIC_KEY_FILE,
+        "database": DATABASE_FILE,
         "licence": OGL_NAME,
+        "made_up": _MADE_UP,
     }
 
 
-def _render(page: Page, values: Mapping[str, Any]) -> bytes:
+def _render(page: Page, values: Mapping[str, Any], template: str = "") -> bytes:
     digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
     own = {"page": page, "script": _script(), "script_digest": digest}
-    return kit.render(_TEMPLATES, f"{page.file}.j2", **values, **own).encode()
+    return kit.render(_TEMPLATES, f"{template or page.name}.html.j2", **values, **own).encode()
 
 
 @cache
@@ -179,32 +201,36 @@ def _script() -> str:
 
 
 _TO_BUNDLE = 'href="../'
-_TO_PAGE = re.compile(r'href="(?![#.]|[a-z]+:)')
-
-
-_ANNOUNCED = re.compile(r"<!-- upcoming -->.*?<!-- /upcoming -->", re.DOTALL)
-"""What stands in a bundle's page in the place of what is announced, which changes when the bundle cannot."""
+_TO_PAGE = re.compile(rf'href="(?![#.]|[a-z]+:|{DOWNLOADS.file}|{ABOUT.file})')
+"""A link to another page of the bundle, but for the two that say more beside the bundles than in one."""
+_REPLACED = re.compile(r"<!-- (upcoming|beside) -->.*?<!-- /\1 -->", re.DOTALL)
+"""What stands in a bundle's page in the place of what changes when the bundle cannot, and of links to what lies beside
+the bundle, which lead nowhere from an archive that was unpacked."""
 
 
 def publish_site(release_dir: Path, version: str, upcoming: Sequence[Upcoming] | None) -> None:
-    """Put a copy of the page of `version` into `release_dir`, all its links leading to the files of that bundle, with
-    the releases that are announced; None where no calendar was given.
+    """Put a copy of the page of `version` into `release_dir`, its links leading to the files of that bundle, with links
+    to archives and analyst database, and the releases that are announced; None where no calendar was given.
 
     So every page belongs to one release, whatever moment it is read at, though they are replaced one after the other.
     A copy and not a symbolic link: browsers resolve links from the address that they opened, and not every web server
-    follows symbolic ones. Each file is replaced in one step.
+    follows symbolic ones. Each file is replaced in one step, and a page that the release does not have is removed.
     """
     place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
-    said = {"upcoming": upcoming, "nothing": NOTHING_ANNOUNCED, "no_calendar": NO_CALENDAR}
-    told = kit.render(_TEMPLATES, "upcoming.html.j2", **said).strip()
+    said: dict[str, Any] = {"upcoming": upcoming, "nothing": NOTHING_ANNOUNCED, "no_calendar": NO_CALENDAR}
+    said |= {"archives": [f"{version}.{suffix}" for suffix in ARCHIVES], "database": DATABASE_FILE}
+    told = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **said).strip() for name in ("upcoming", "beside")}
     for page in scratch.glob("*.html"):
-        text = _ANNOUNCED.sub(lambda _: told, page.read_text(encoding="utf-8"))
-        leading = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', text).replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/")
+        text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
+        leading = _REPLACED.sub(lambda found: told[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
         page.write_text(leading, encoding="utf-8", newline="\n")
     place.mkdir(exist_ok=True)
     shutil.copymode(scratch, place)
-    for file in sorted(scratch.iterdir()):
+    files = sorted(scratch.iterdir())
+    for file in files:
         file.replace(place / file.name)
     scratch.rmdir()
+    for name in {file.name for file in place.iterdir()} - {file.name for file in files}:
+        (place / name).unlink()

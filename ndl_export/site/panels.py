@@ -15,19 +15,22 @@ from ndl_export.pages.charts import (
     WHOLE,
     Mark,
     Scale,
+    TileMap,
     Timeline,
     fitted,
     from_nothing,
     mark,
+    of_points,
     scale_note,
+    tile_map,
     timeline,
 )
 from ndl_export.site.figures import Figure, Released
 from ndl_export.tables import FAMILIES, TABLES, MeasureKind
-from ndl_export.tables.geography import ALL_TOGETHER, Geography, geographies
+from ndl_export.tables.geography import ALL_TOGETHER, LOCAL_AUTHORITY, REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import place, tiles
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class Shape:
     above them all.
 
     `columns` head the figures of each line. `drawn` are the columns that the chart shows, each with marks of its own,
-    and `told` is the one that is written beside each row of the chart. Lines are areas where it is `by_area`, cohorts
-    where it is `over_time`, and else groups of children, goals or answers within one.
+    and `told` is the one that is written beside each row of the chart; where it `spans` the two that are drawn, a line
+    between them shows it. With many councils, the first column that is drawn is `mapped` too. Lines are areas where it
+    is `by_area`, cohorts where it is `over_time`, and else groups of children, goals or answers within one.
     """
 
     name: str
@@ -73,6 +77,8 @@ class Shape:
     intro: str = ""
     drawn: tuple[int, ...] = (0,)
     told: int | None = 0
+    spans: bool = False
+    mapped: bool = False
     by_area: bool = False
     over_time: bool = False
 
@@ -106,7 +112,8 @@ class Panel:
 
     `words` say what it was for these children, `alike` what it would be for children like these. `together` says that
     it is about all councils, `beside` names those whose figures lines are compared with. `official` head the official
-    figures of the lines, and `remarks` say what official figures there are and how they are defined.
+    figures of the lines, `england` are those of England by column where lines are areas, and `remarks` say what
+    official figures there are and how they are defined.
     """
 
     shape: Shape
@@ -120,6 +127,7 @@ class Panel:
     beside: str = ""
     alike: tuple[str, ...] = ()
     official: tuple[str, ...] = ()
+    england: tuple[Figure | None, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @cached_property
@@ -157,6 +165,24 @@ class Panel:
         """What a reader must know to see the chart for what it is."""
         narrow = any(mark.narrow for marks in self.marks for mark in marks)
         return [note for note in (NARROW_NOTE if narrow else "", scale_note(self.scale), *self.remarks) if note]
+
+    @property
+    def england_drawn(self) -> tuple[Figure | None, ...]:
+        """England's official figures of the columns that are drawn."""
+        return tuple(self.england[column] for column in self.shape.drawn) if self.england else ()
+
+    def span(self, row: int) -> tuple[str, str] | None:
+        """Where the line between the two figures of a row begins and ends; None where one of them is not shown."""
+        first, second = (self.lines[row].figures[column].value for column in self.shape.drawn)
+        return None if first is None or second is None else (self.scale.at(first), self.scale.at(second))
+
+    @cached_property
+    def map(self) -> TileMap | None:
+        """The first figure of every council on a map of tiles, where a chart of so many is hard to take in."""
+        councils = [line for line in self.lines if line.area.level == LOCAL_AUTHORITY] if self.shape.mapped else []
+        if len(councils) <= REGIONS_ABOVE:
+            return None
+        return tile_map(tiles(), {line.area.code: (line.label, line.figures[self.shape.drawn[0]]) for line in councils})
 
     @property
     def has_breaks(self) -> bool:
@@ -205,6 +231,10 @@ def silent(_: tuple[Line, ...]) -> Sentences:
 
 
 def no_remarks(*_: object) -> Sentences:
+    return ()
+
+
+def no_official(_: str) -> tuple[Figure | None, ...]:
     return ()
 
 
@@ -262,7 +292,8 @@ def release_of(
 @dataclass(frozen=True)
 class ByArea:
     """A panel for each cohort, with a line for each area; it says the first, and what `alike` concludes from all; of a
-    line that is chosen it says the same, and what `alike_each` concludes from it and the first."""
+    line that is chosen it says the same, and what `alike_each` concludes from it and the first. `official` are
+    England's figures by column, and `remarks` say what they are."""
 
     shape: Shape
     wanted: tuple[Wanted, ...]
@@ -270,6 +301,8 @@ class ByArea:
     alike: Words
     alike_each: Callable[[Line, Line], str]
     also: tuple[Wanted, ...] = ()
+    official: Callable[[str], tuple[Figure | None, ...]] = no_official
+    remarks: Callable[[str], Sentences] = no_remarks
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
         return tuple(self._panel(release, cohort) for cohort in release.cohorts)
@@ -287,8 +320,17 @@ class ByArea:
         )
         first, *others = lines
         said = (replace(line, words=self.say(line), alike=self.alike_each(line, first)) for line in others)
-        scale = _scale(self.shape, lines)
-        return Panel(self.shape, cohort, (first, *said), scale, (self.say(first),), alike=self.alike(lines))
+        england = self.official(cohort)
+        return Panel(
+            self.shape,
+            cohort,
+            (first, *said),
+            _scale(self.shape, lines, england),
+            (self.say(first),),
+            alike=self.alike(lines),
+            england=england,
+            remarks=self.remarks(cohort),
+        )
 
 
 @dataclass(frozen=True)
@@ -375,7 +417,8 @@ class OverTime:
     def _panel(self, release: Release, area: Geography, together: bool) -> Panel:
         lines = tuple(self._line(release, cohort, area) for cohort in release.cohorts)
         drawn = [line.figures[column] for line in lines for column in self.shape.drawn]
-        scale = fitted(drawn + [line.compared for line in lines if line.compared])
+        shown = drawn + [line.compared for line in lines if line.compared]
+        scale = of_points(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fitted(shown)
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
         words = available(lines, self.words)
         return Panel(self.shape, "", lines, scale, words, area, name, together, alike=self.alike(lines))
@@ -410,8 +453,9 @@ def _comparable(figure: Figure) -> Figure | None:
     return None if figure.measure.kind is MeasureKind.COUNT or figure.value is None else figure
 
 
-def _scale(shape: Shape, lines: tuple[Line, ...]) -> Scale:
+def _scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, ...] = ()) -> Scale:
     figures = [line.figures[column] for line in lines for column in shape.drawn]
+    figures += [each for column in shape.drawn[: len(england)] if (each := england[column])]
     if figures[0].measure.kind is MeasureKind.COUNT:
         return from_nothing(figures)
     return fitted(figures) if shape.by_area else WHOLE

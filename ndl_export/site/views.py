@@ -13,7 +13,7 @@ import yaml
 
 from ndl_export.site import alike
 from ndl_export.site.figures import Figure
-from ndl_export.site.official import england, gld_remarks, of_group, review_remarks
+from ndl_export.site.official import england, england_gap, england_remarks, gld_remarks, of_group, review_remarks
 from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted, silent
 from ndl_export.site.words import (
     each_cohort,
@@ -24,6 +24,7 @@ from ndl_export.site.words import (
     no_record,
     of_both_groups,
     one_service_alone,
+    one_service_concerned,
     outset,
     rate_and_targets,
 )
@@ -68,7 +69,13 @@ _SEEN = {
     NEITHER: "Neither",
     UNSEARCHABLE: "Record cannot be looked for",
 }
-_CONCERN = {
+_WORRIED = {
+    BOTH: "Health visitor and nursery",
+    HV_ONLY: "Health visitor only",
+    SETTING_ONLY: "Nursery only",
+    NONE: "No concern recorded",
+}
+_SEEN_AND_CONCERN = {
     (BOTH, BOTH): "Both saw, both had a concern",
     (BOTH, HV_ONLY): "Both saw, health visitor concerned",
     (BOTH, SETTING_ONLY): "Both saw, nursery concerned",
@@ -140,10 +147,20 @@ _OVERVIEW = (
         alike.councils,
         alike.council,
         also=(_FROM_ALL,),
+        official=lambda cohort: (england(cohort), None, None),
+        remarks=england_remarks,
     ),
-    ByArea(_SHAPES["gap-by-area"], _GAP, gap, alike.first_gap, alike.gap),
+    ByArea(
+        _SHAPES["gap-by-area"],
+        _GAP,
+        gap,
+        alike.first_gap,
+        alike.gap,
+        official=england_gap,
+        remarks=england_remarks,
+    ),
     OverTime(_SHAPES["gld-over-time"], (_gld(_EVERYONE), _CHILDREN), england, each_cohort, alike.changes),
-    OverTime(_SHAPES["gap-over-time"], _GAP, lambda _: None, each_gap, alike.gap_changes),
+    OverTime(_SHAPES["gap-over-time"], _GAP, lambda cohort: england_gap(cohort)[-1], each_gap, alike.gap_changes),
 )
 _BY_GROUP = (
     InEachArea(
@@ -235,9 +252,19 @@ _JOINED_DOTS = (
         _SHAPES["concern"],
         _by_label(
             "joined_dots",
+            "children_percent",
+            "children_count",
+            {label: (_TOTAL, concern) for concern, label in _WORRIED.items()},
+        ),
+        one_service_concerned,
+    ),
+    InEachArea(
+        _SHAPES["concern-gld"],
+        _by_label(
+            "joined_dots",
             "gld_children_percent",
             "children_count",
-            {label: group for group, label in _CONCERN.items()},
+            {label: group for group, label in _SEEN_AND_CONCERN.items()},
         ),
         one_service_alone,
     ),
@@ -265,9 +292,8 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
     "pathway": _PATHWAY,
     "joined-dots": _JOINED_DOTS,
     "parents": _PARENTS,
-    "about": (),
 }
-"""The charts of each page, by its name."""
+"""The charts of each page that has any, by its name."""
 
 
 def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:

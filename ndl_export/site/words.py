@@ -81,6 +81,12 @@ def no_record(lines: tuple[Line, ...]) -> Sentences:
     return (f"Children whom neither had seen: {share.words}; their number: {number.words}.",)
 
 
+def one_service_concerned(lines: tuple[Line, ...]) -> Sentences:
+    """The children about whom one service alone had a concern: the second line and the third."""
+    _, health_visitor, setting, *_ = (line.figures[0].words for line in lines)
+    return (f"The health visitor alone had a concern: {health_visitor}; the nursery alone: {setting}.",)
+
+
 def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
     """The number of children whom both had seen and of whom one alone had a concern: the second line and the third."""
     _, health_visitor, setting, *_ = lines

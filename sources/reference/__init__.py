@@ -2,6 +2,9 @@
 
 - `places.csv`: the 153 upper-tier local authorities of England in 2024/25, with the Department for Education's and the
   Office for National Statistics' codes and names (DfE, Explore Education Statistics geography look-ups).
+- `tiles.csv`: where each of them stands on a map of hexagons of one size, in half columns from the left and rows from
+  the top. From `uk-upper-tier-local-authorities.hexjson` of Open Innovations (github.com/odileeds/hexmaps, as of 30
+  October 2020; MIT licence, in `tiles_licence.txt`), with Cumbria and Northamptonshire divided as in 2023 and 2021.
 - `ethnicity.csv`: main ethnicity codes of the DfE common basic data set, and the groups of the 2021 census.
 - `goals.csv`: the early learning goals and their areas of learning (DfE, EYFS statutory framework).
 - `asq3_cut_offs.csv`: SNOMED CT codes, age and cut-off of each ASQ-3 domain (NHS England, CSDS and the ASQ-3 technical
@@ -23,7 +26,8 @@
 - `published_children_202122.csv`: numbers of children of the pilot councils by sex, ethnic group, first language and
   term of birth, from "Early years foundation stage profile results, 2021/22" (DfE).
 
-All under the Open Government Licence v3.0, except the ASQ-3 cut-offs, which are facts of a published instrument.
+All under the Open Government Licence v3.0, except the tiles, and the ASQ-3 cut-offs, which are facts of a published
+instrument.
 """
 
 import csv

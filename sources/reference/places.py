@@ -47,6 +47,16 @@ def places() -> dict[str, Place]:
     return {row["council"]: Place(**row) for row in rows_of(Path(__file__).with_name("places.csv"))}
 
 
+@cache
+def tiles() -> dict[str, tuple[int, int]]:
+    """Where each authority stands on a map of hexagons, by its ONS code: half columns from the left, rows from the top.
+
+    Neighbours in a row are two half columns apart, and rows are shifted by one against the next.
+    """
+    rows = rows_of(Path(__file__).with_name("tiles.csv"))
+    return {row["new_la_code"]: (int(row["half_columns"]), int(row["row"])) for row in rows}
+
+
 def place(council: str) -> Place:
     """The authority called `council`; raises `UnknownCouncil`."""
     try:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -14,11 +14,12 @@ from playwright.sync_api import Browser, Page
 
 from tests.support.browser import IN_A_BROWSER, started
 from tests.support.daily import first
-from tests.support.site.pages import LATER, Made
+from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, Made
 
 pytestmark = IN_A_BROWSER
-CHART_PAGES = ("index", "groups", "goals", "pathway", "joined-dots", "parents")
-PAGES = (*CHART_PAGES, "about")
+DOCUMENT = "five-safes"
+"""One of the documents, with tables and lists: all are made alike."""
+PAGES = (*CHART_PAGES, "downloads", "about", DOCUMENT)
 LEEDS, HALTON = "E08000035", "E06000006"
 DESK, PHONE, NARROWEST = 1280, 375, 320
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -52,14 +53,84 @@ def open_tables(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
 
 
+@pytest.mark.parametrize("scheme", first(1, ["light", "dark"]))
 @pytest.mark.parametrize(("width", "query"), first(1, [(DESK, ""), (PHONE, f"?area={HALTON}")]))
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing(browser: Browser, without: Made, name: str, width: int, query: str) -> None:
-    with opened(browser, without.site, name, query, width) as page:
+def test_axe_finds_nothing(
+    browser: Browser, without: Made, name: str, width: int, query: str, scheme: Literal["light", "dark"]
+) -> None:
+    with opened(browser, without.site, name, query, width, color_scheme=scheme) as page:
         open_tables(page)
         found = Axe().run(page, options=RULES).response
     assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
     assert len(found["passes"]) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", [name for name in DOCUMENT_PAGES if name != DOCUMENT])
+def test_axe_finds_nothing_in_any_document(
+    browser: Browser, whole: Made, name: str, scheme: Literal["light", "dark"]
+) -> None:
+    test_axe_finds_nothing(browser, whole, name, NARROWEST, "", scheme)
+    if scheme == "light":
+        test_nothing_is_wider_than_the_narrowest_window(browser, whole, name, script=False)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_map_is_made_for_everyone(browser: Browser, many: Made, scheme: Literal["light", "dark"]) -> None:
+    for width in (DESK, NARROWEST):
+        with opened(browser, many.site, "index", "?area=E09000002", width, color_scheme=scheme) as page:
+            figure = page.locator("figure.map")
+            box = figure.locator("> svg").bounding_box()
+            assert box
+            assert box["x"] + box["width"] <= width
+            assert figure.locator("g.ringed").get_attribute("data-row") == "E09000002"
+            assert (figure.locator("g.tile text:visible").count() > 0) == (width == DESK)
+            found = Axe().run(page, context={"include": [["figure.map"]]}, options=RULES).response
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+            contrasts = page.evaluate(TILES)
+            assert len({fill for fill, _, _ in contrasts}) > 3
+            assert all(contrast(words, fill) >= 4.5 for fill, words, _ in contrasts)
+            assert all(contrast(edge, page.evaluate(PAPER)) >= 3 for _, _, edge in contrasts)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_marks_and_bars_stand_out_from_the_paper(
+    browser: Browser, whole: Made, scheme: Literal["light", "dark"]
+) -> None:
+    """Axe looks at words alone; graphics need a contrast of 3 (WCAG 1.4.11)."""
+    with opened(browser, whole.site, "index", color_scheme=scheme) as page:
+        paper = page.evaluate(PAPER)
+        for name, colour in {
+            "m.s0": "fill",
+            "m.s1": "fill",
+            "i0": "stroke",
+            "i1": "stroke",
+            "beside": "stroke",
+        }.items():
+            found = page.evaluate(f"getComputedStyle(document.querySelector('.{name}')).{colour}")
+            assert contrast(found, paper) >= 3, (name, found)
+        assert (contrast(paper, "rgb(255, 255, 255)") < 1.1) == (scheme == "light")
+
+
+PAPER = "getComputedStyle(document.body).backgroundColor"
+TILES = """
+[...document.querySelectorAll('g.tile:not(.empty)')].map(tile => [getComputedStyle(tile).fill,
+  getComputedStyle(tile.querySelector('text')).fill, getComputedStyle(tile).stroke])
+"""
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours as a browser writes them, by WCAG 2.2."""
+    dark, light = sorted(map(luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 @pytest.mark.parametrize("script", [True, False])
@@ -69,7 +140,7 @@ def test_nothing_is_wider_than_the_narrowest_window(browser: Browser, whole: Mad
         if script:
             open_tables(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROWEST
-        wide = "[...document.querySelectorAll('.frame')].filter(each => each.scrollWidth > each.clientWidth).length"
+        wide = "[...document.querySelectorAll('div.frame')].filter(each => each.scrollWidth > each.clientWidth).length"
         assert page.evaluate(wide) == 0
 
 
@@ -197,14 +268,14 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(
     seen = """
     () => { const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
       const line = at.getClientRects()[0], middle = document.elementFromPoint(line.left + 8, line.top + 10);
-      return { which: [...document.querySelectorAll('a, select, summary')].indexOf(at),
+      return { which: [...document.querySelectorAll('a, select, summary, section.frame')].indexOf(at),
         outlined: style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 3,
         inView: box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth,
         uncovered: at === middle || at.contains(middle) }; }
     """
     with opened(browser, whole.site, name, width=width) as page:
         shown = page.evaluate(
-            "[...document.querySelectorAll('a, select, summary')].map(each => each.checkVisibility())"
+            "[...document.querySelectorAll('a, select, summary, section.frame')].map(each => each.checkVisibility())"
         )
         wanted = [place for place, visible in enumerate(shown) if visible]
         reached = []
@@ -231,19 +302,64 @@ def test_tables_and_the_filter_work_by_keyboard(browser: Browser, whole: Made) -
         assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds"] * 2
 
 
-def test_print_shows_charts_and_tables_and_no_controls(browser: Browser, whole: Made, tmp_path: Path) -> None:
-    with opened(browser, whole.site, "index") as page:
+SHEET = 680, 1009
+"""Width and height of what a sheet of A4 holds within its margins, in pixels of CSS."""
+
+
+@pytest.mark.parametrize("name", first(2, PAGES))
+def test_print_shows_charts_and_tables_and_no_controls(
+    browser: Browser, whole: Made, name: str, tmp_path: Path
+) -> None:
+    width, height = SHEET
+    with opened(browser, whole.site, name, width=width, color_scheme="dark") as page:
         page.emulate_media(media="print")
-        assert page.locator("table").first.bounding_box()["height"] > 200
-        assert not page.locator(".filter").is_visible()
-        assert not page.get_by_role("navigation").is_visible()
+        assert page.evaluate(PAPER) in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(11, 12, 12)"
+        assert not page.locator(".filter, nav, .download, .skip").filter(visible=True).count()
+        tables = page.locator(".panel:visible table, section.frame table")
+        assert tables.count() == tables.filter(visible=True).count()
+        assert tables.count() or name in ("downloads", "about")
+        assert all(each <= height for each in page.evaluate(WHOLE))
+        assert page.evaluate(PARTED) == []
+        assert all(each <= height for each in page.evaluate(WITH_HEADING))
         page.pdf(path=tmp_path / "page.pdf", format="A4")
         assert (tmp_path / "page.pdf").stat().st_size > 10_000
 
 
+WHOLE = """
+[...document.querySelectorAll('figure, svg.chart')].filter(each => each.checkVisibility()).map(each => {
+  const style = getComputedStyle(each);
+  return style.breakInside === 'avoid' ? each.getBoundingClientRect().height : Infinity; })
+"""
+WITH_HEADING = """
+[...document.querySelectorAll('main section:has(figure)')].map(section =>
+  [...section.querySelectorAll('figure')].find(each => each.checkVisibility()).getBoundingClientRect().bottom
+    - section.querySelector('h2').getBoundingClientRect().top)
+"""
+PARTED = """
+[...document.querySelectorAll('h1, h2, h3, h4, caption, .intro, p.words, p.alike')]
+  .filter(each => each.checkVisibility() && getComputedStyle(each).breakAfter !== 'avoid').map(each => each.textContent)
+"""
+
+
+def test_print_of_many_councils_has_the_map_and_no_chart_over_pages(browser: Browser, many: Made) -> None:
+    width, height = SHEET
+    with opened(browser, many.site, "index", width=width) as page:
+        page.emulate_media(media="print")
+        assert page.locator("figure.map").is_visible()
+        assert not page.locator("svg.chart.long").filter(visible=True).count()
+        assert page.locator(".left-out:visible").count() == 2
+        assert all(each <= height for each in page.evaluate(WHOLE))
+        page.get_by_label("Show", exact=True).evaluate(
+            "each => { each.value = 'E09000002'; each.dispatchEvent(new Event('change', {bubbles: true})) }"
+        )
+        assert page.locator("svg.chart").filter(visible=True).count() == 2
+        assert page.locator(".left-out:visible").count() == 0
+
+
 def test_the_page_follows_what_readers_ask_of_their_system(browser: Browser, whole: Made) -> None:
     assert not re.search("animation|transition|smooth", whole.page("index"))
-    colours = "[...document.querySelectorAll('.i0, .i1')].map(each => getComputedStyle(each).stroke)"
+    colours = "[...document.querySelectorAll('.i0, .i1, .beside, .span')].map(each => getComputedStyle(each).stroke)"
     with opened(browser, whole.site, "index") as page:
         assert len(set(page.evaluate(colours))) > 1
     with opened(browser, whole.site, "index", forced_colors="active") as page:

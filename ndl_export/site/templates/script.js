@@ -11,6 +11,7 @@
 
   const showRows = (panel) => {
     for (const row of panel.querySelectorAll("g.row, tr[data-row]")) row.classList.toggle("off", isOff(row));
+    for (const tile of panel.querySelectorAll("g.tile")) tile.classList.toggle("ringed", tile.dataset.row === area.value);
     for (const words of panel.querySelectorAll(".chosen")) words.hidden = words.dataset.row !== area.value;
     const drawing = panel.querySelector("svg.chart[data-axis]");
     if (!drawing) return;
@@ -18,6 +19,7 @@
     const rows = drawing.querySelectorAll("g.row:not(.off)");
     rows.forEach((row, place) => row.setAttribute("transform", `translate(0 ${first + place * step})`));
     drawing.setAttribute("height", axis + rows.length * step);
+    drawing.classList.toggle("long", rows.length > Number(drawing.dataset.most));
   };
 
   const showPanels = (panels) => {

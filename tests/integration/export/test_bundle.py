@@ -24,11 +24,11 @@ from frictionless import Package
 
 from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, contents, write_bundle
 from ndl_export.check.content_checks import table_layouts
-from ndl_export.site import SITE_FILES
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT, place
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_privacy_record
+from tests.support.site.pages import SITE_FILES
 
 
 def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:

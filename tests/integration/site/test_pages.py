@@ -23,14 +23,13 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db import DATABASE_FILE, build_database
+from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.make import contents, write_bundle
 from ndl_export.facts.official import official_figures
-from ndl_export.site import SITE_FILES, site_files
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
-from sources.reference.places import PILOT
+from sources.reference.places import PILOT, resolve
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.expected import (
@@ -43,9 +42,8 @@ from tests.support.site.expected import (
     Published,
     places,
 )
-from tests.support.site.pages import LATER, Made
+from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, PAGES, SITE_FILES, Made
 
-PAGES = ("index", "groups", "goals", "pathway", "joined-dots", "parents", "about")
 VALIDATOR = shutil.which("html-validate")
 TOGETHER = "Pilot councils"
 Panel = tuple[str, str, str, Element]
@@ -54,7 +52,7 @@ Panel = tuple[str, str, str, Element]
 
 def panels(made: Made) -> list[Panel]:
     found = []
-    for page in PAGES:
+    for page in CHART_PAGES:
         for section in parse(made.page(page)).iter("section"):
             for panel in section.iter("div"):
                 if has_class(panel, "panel"):
@@ -88,7 +86,7 @@ def test_bytes_depend_on_facts_and_figures_alone(whole: Made) -> None:
     rng = np.random.default_rng(3)
     shuffled = {name: data.take(pa.array(rng.permutation(data.num_rows))) for name, data in whole.tables.items()}
     facts = fake_facts(councils=tuple(reversed(whole.facts.councils)))
-    assert site_files(facts, shuffled) == contents(whole.site)
+    assert whole.made_of(facts, shuffled) == contents(whole.site)
 
 
 def test_every_figure_is_that_of_the_tables(made: Made) -> None:
@@ -166,7 +164,6 @@ TARGET = re.compile(
 
 
 def test_every_area_is_told_how_far_it_is_from_the_target_as_the_macro_answers(whole: Made) -> None:
-    build_database(whole.site.parent.parent)
     names = {area.code: area.name for area in geographies(PILOT)[1:]} | {"": "Pilot councils"}
     with duckdb.connect(str(whole.site.parent.parent / DATABASE_FILE), read_only=True) as con:
         found = con.sql("FROM gld_to_target('Total')").to_arrow_table().to_pylist()
@@ -228,6 +225,11 @@ def test_sentences_say_which_figure_is_which(whole: Made) -> None:
                 share, number = figures("Neither")
                 assert sentences == [f"Children whom neither had seen: {share}; their number: {number}."]
             case "concern":
+                (visitor, _), (nursery, _) = figures("Health visitor only"), figures("Nursery only")
+                assert sentences == [
+                    f"The health visitor alone had a concern: {visitor}; the nursery alone: {nursery}."
+                ]
+            case "concern-gld":
                 _, visitor = figures("Both saw, health visitor concerned")
                 _, nursery = figures("Both saw, nursery concerned")
                 assert sentences == [
@@ -248,7 +250,7 @@ COMPARING = re.compile(r"\b(ahead of|behind|ahead|rose|fell|widened|narrowed|wou
 def test_what_compares_answers_for_children_like_these(made: Made, two_cohorts: Made) -> None:
     """Nothing else on a page says ahead, behind, rose or fell."""
     told = 0
-    for page in (page for each in (made, two_cohorts) for page in map(each.page, PAGES[:-1])):
+    for page in (page for each in (made, two_cohorts) for page in map(each.page, CHART_PAGES)):
         root = parse(page)
         assert "Would it be so for children like these?" in words(root)
         for paragraph in root.iter("p"):
@@ -262,7 +264,6 @@ def test_what_compares_answers_for_children_like_these(made: Made, two_cohorts: 
 
 def test_what_is_concluded_is_what_the_macros_answer(whole: Made) -> None:
     """Of councils, of the gap and of outcomes of the review."""
-    build_database(whole.site.parent.parent)
     best, worst = "All five domains at or above the cut-off", "Two or more domains below the cut-off"
     councils = {council.code: council.name for council in geographies(PILOT)[1:]}
     compared = 0
@@ -332,9 +333,80 @@ def test_official_figures_stand_beside_their_groups(whole: Made) -> None:
     text = whole.page("groups")
     assert "DfE, Early years foundation stage profile results, 2024/25" in text
     assert "made up and the official statistics are not" not in text
-    made_up = site_files(replace(whole.facts, notice="Made up."), whole.tables)["groups.html"].decode()
+    made_up = whole.made_of(replace(whole.facts, notice="Made up."))["groups.html"].decode()
     assert "made up and the official statistics are not" in made_up
     assert ("ahead of England’s official figure" in text, "ahead of England’s" in made_up) == (True, False)
+
+
+def test_england_stands_beside_the_councils_with_its_source(whole: Made) -> None:
+    """As a line at its figure in the drawing, in the key and below the table; nothing follows for made-up figures."""
+    official = {(f.breakdown, f.sex): f.percent for f in official_figures(COHORT) if f.area_name == "England"}
+    eligible, others = (round(official[group, "Total"], 1) for group in (ELIGIBLE, NOT_ELIGIBLE))
+    gap = f"{others - eligible:.1f} points"
+    expected = {
+        "gld-by-area": [f"{official['Total', 'Total']:.1f}%", "–", "–"],
+        "gap-by-area": [f"{eligible:.1f}%", f"{others:.1f}%", gap],
+    }
+    for chart, _, _, panel in panels(whole):
+        if chart not in expected:
+            assert not list(panel.iter("tfoot"))
+            continue
+        [foot] = panel.iter("tfoot")
+        assert [words(cell) for cell in foot.iter("td")] == expected[chart]
+        drawn = [float(line.get("x1", "").rstrip("%")) for line in panel.iter("line") if line.get("y2") == "100%"]
+        scale = [number(words(tick)) for tick in panel.iter("text") if has_class(tick, "tick")]
+        lines = [scale[0] + (scale[-1] - scale[0]) * place / 100 for place in drawn[len(scale) :]]
+        assert lines == pytest.approx([float(cell.rstrip("%")) for cell in expected[chart] if "%" in cell], abs=0.02)
+        key = " ".join(words(each) for each in panel.iter("li"))
+        assert all(f": {cell}" in key for cell in expected[chart] if "%" in cell)
+        assert "DfE, Early years foundation stage profile results, 2024/25" in words(panel)
+        assert "made up" not in words(panel)
+    made_up = whole.made_of(replace(whole.facts, notice="Made up."))["index.html"].decode()
+    assert made_up.count("nothing follows from how they compare") == 2
+
+
+def test_a_chart_draws_what_its_heading_promises(whole: Made, two_cohorts: Made) -> None:
+    """Every chart draws percentages, and the gap is drawn as a gap: between its groups, and over time by itself."""
+    spans = 0
+    for _, _, _, panel in [*panels(whole), *panels(two_cohorts)]:
+        for drawing in (each for each in panel.iter("svg") if has_class(each, "chart")):
+            told = [words(mark.find("title")) for mark in drawing.iter("g") if mark.find("title") is not None]
+            gap = "gap in the good level" in words(drawing.find("title"))
+            assert all(re.search(r"points|withheld" if gap else r"%", each) for each in told)
+    for chart, _, _, panel in panels(whole):
+        for row in panel.iter("g"):
+            for line in (each for each in row.findall("line") if has_class(each, "span")):
+                ends = {each.get("x") for each in row.iter("use")}
+                assert chart == "gap-by-area"
+                assert {line.get("x1"), line.get("x2")} == ends
+                spans += 1
+    assert spans > 5
+
+
+def test_many_councils_are_on_a_map_and_few_are_not(many: Made, whole: Made) -> None:
+    assert '<figure class="map">' not in whole.page("index")
+    root = parse(many.page("index"))
+    [drawing] = (each for figure in root.iter("figure") if has_class(figure, "map") for each in figure.findall("svg"))
+    published = Published(many.tables)
+    tiles = {tile.get("data-row", ""): tile for tile in drawing.iter("g")}
+    named = {resolve(council).new_la_code: resolve(council).la_name for council in many.facts.councils}
+    assert set(tiles) == set(named)
+    assert len(list(drawing.iter("use"))) == 153
+    classes = dict(re.findall(r'class="sample tile (c\d)".*?</svg> (\d+% to (?:under )?\d+%)', many.page("index")))
+    for code, name in named.items():
+        cell = published.cell(places("gld-by-area", "")[0], COHORT, name)
+        assert words(tiles[code].find("title")) == f"{name}: {told(cell)}"
+        kind = tiles[code].get("class", "").removeprefix("tile ")
+        text = words(tiles[code].find("text"))
+        if cell.startswith("[withheld]"):
+            assert (kind, text) == ("empty", "")
+            continue
+        figure = float(cell.partition("%")[0])
+        low, high = (int(end) for end in re.findall(r"\d+", classes[kind]))
+        assert low <= figure < high or figure == high == 100
+        assert abs(int(text) - figure) <= 0.55
+        assert ("scale" in tiles[code].find("use").get("transform", "")) == ("[u]" in cell)
+    assert "Open Innovations (MIT licence)" in words(root)
 
 
 def test_the_review_tells_official_figures_with_their_definition(whole: Made) -> None:
@@ -439,8 +511,11 @@ def test_symbols_are_explained_where_they_stand(made: Made) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_asks_nothing_of_the_network(made: Made, page: str) -> None:
     text = made.page(page)
-    assert not re.search(r"https?:|url\(|@import|//[a-z]", text.replace("// ", ""))
     root = parse(text)
+    assert not re.search(r"url\(|@import", text)
+    if page not in DOCUMENT_PAGES:
+        assert not re.search(r"https?:|//[a-z]", text.replace("// ", ""))
+    assert {each.tag for each in root.iter() if not each.get("href", "#").startswith("#")} <= {"a", "link"}
     assert not {each.tag for each in root.iter()} & {"iframe", "object", "embed", "base", "img"}
     assert all(each.get("href", "").startswith("#") for each in root.iter("use"))
     assert not [
@@ -466,8 +541,9 @@ def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: st
     for each in root.iter():
         for name in ("aria-labelledby", "for"):
             assert set(each.get(name, "").split()) <= set(ids)
+    assert all(each.get("aria-label") for each in root.iter("section") if each.find("table") is not None)
     for table in root.iter("table"):
-        assert words(table.find("caption"))
+        assert page in DOCUMENT_PAGES or words(table.find("caption"))
         assert all(head.get("scope") in ("col", "row") for head in table.iter("th"))
         assert len({len(row) for row in table.iter("tr")}) == 1
     for drawing in root.iter("svg"):
@@ -479,20 +555,40 @@ def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: st
     assert {"header", "nav", "main", "footer"} <= {each.tag for each in root.iter()}
 
 
-@pytest.mark.parametrize("place", ["2026.11.0/site", "site"])
-def test_links_lead_to_files_and_places_that_are_there(made: Made, place: str) -> None:
-    folder = made.site.parent.parent / place
-    pages = {path.name: parse(path.read_text(encoding="utf-8")) for path in folder.glob("*.html")}
-    anchors = {name: {each.get("id") for each in root.iter()} for name, root in pages.items()}
-    checked = 0
-    for name, root in pages.items():
-        for link in root.iter("a"):
+@pytest.mark.parametrize("place", ["2026.11.0/site", "site", "unpacked/2026.11.0/site"])
+def test_links_lead_to_files_and_places_that_are_there(made: Made, place: str, tmp_path: Path) -> None:
+    """In the release directory, and where nothing is but the archive, unpacked."""
+    release_dir = made.site.parent.parent
+    if place.startswith("unpacked"):
+        shutil.unpack_archive(release_dir / "2026.11.0.zip", tmp_path / "unpacked")
+        release_dir = tmp_path
+    folder = release_dir / place
+    pages = {path.resolve(): parse(path.read_text(encoding="utf-8")) for path in release_dir.rglob("site/*.html")}
+    anchors = {path: {each.get("id") for each in root.iter()} for path, root in pages.items()}
+    checked = set()
+    for path, root in pages.items():
+        for link in root.iter("a") if path.parent == folder.resolve() else ():
             file, _, anchor = unquote(link.get("href", "")).partition("#")
-            if not file.startswith("mailto:"):
-                assert (folder / (file or name)).is_file(), file
-                assert not anchor or anchor in anchors[Path(file or name).name]
-                checked += 1
-    assert checked > 100
+            if not re.match("mailto:|https:", file):
+                target = (folder / file).resolve() if file else path
+                assert target.is_file(), (path.name, file)
+                assert not anchor or anchor in anchors[target], (path.name, file, anchor)
+                checked.add(target.name)
+    assert len(checked) > 80
+    beside = {"readiness.duckdb", "2026.11.0.zip", "2026.11.0.tar"}
+    assert checked & beside == (beside if place == "site" else set())
+
+
+def test_every_file_of_the_bundle_is_linked_and_described(made: Made) -> None:
+    page = next(each for each in parse(made.page("downloads")).iter("main"))
+    linked = {link.get("href", "") for link in page.iter("a")}
+    expected = {f"../{path.name}" for path in made.site.parent.iterdir() if path.is_file()}
+    assert expected <= linked
+    assert {f"{name}.html" for name in DOCUMENT_PAGES} <= linked
+    for section in page.iter("section"):
+        for entry in (each for part in section.iter("ul") for each in part.iter("li")):
+            names = " ".join(words(link) for link in entry.iter("a"))
+            assert len(words(entry)) > len(names) + 8, words(entry)
 
 
 def test_the_release_directory_has_the_page_of_the_newest_release(whole: Made, tmp_path: Path) -> None:
@@ -503,16 +599,17 @@ def test_the_release_directory_has_the_page_of_the_newest_release(whole: Made, t
     finally:
         os.umask(before)
     assert "Release 2026.11.10" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert {path.name for path in (tmp_path / "site").iterdir()} == set(SITE_FILES)
+    assert {path.name for path in (tmp_path / "site").iterdir()} == SITE_FILES
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "site").rglob("*")}
     assert (modes, stat.S_IMODE((tmp_path / "site").stat().st_mode)) == ({0o644}, 0o755)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-    about = (tmp_path / "site" / "about.html").read_text(encoding="utf-8")
-    assert 'href="../2026.11.10/gld_headline.csv"' in about
+    downloads = (tmp_path / "site" / "downloads.html").read_text(encoding="utf-8")
+    assert 'href="../2026.11.10/gld_headline.csv"' in downloads
+    assert 'href="../2026.11.10.zip"' in downloads
 
 
 def test_what_is_missing_is_said_on_every_page(without: Made, whole: Made) -> None:
-    for page in PAGES[:-1]:
+    for page in CHART_PAGES:
         assert "Not complete. Some councils have not sent all records: Halton: no EYFS Profile;" in words(
             parse(without.page(page))
         )
@@ -526,7 +623,7 @@ def test_what_is_missing_is_said_on_every_page(without: Made, whole: Made) -> No
 
 def test_hostile_words_stay_words(whole: Made) -> None:
     facts = replace(whole.facts, publisher="<script>alert(1)</script>", contact='"><b>x</b>')
-    for name, content in site_files(facts, whole.tables).items():
+    for name, content in whole.made_of(facts).items():
         if name.endswith(".html"):
             root = parse(content.decode())
             assert len(list(root.iter("script"))) == 1

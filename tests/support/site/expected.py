@@ -31,6 +31,12 @@ CONCERN = {
     "Neither saw": ("Neither", "None"),
     "Record cannot be looked for": ("Record cannot be looked for", "None"),
 }
+WORRIED = {
+    "Health visitor and nursery": "Both",
+    "Health visitor only": "Health visitor only",
+    "Nursery only": "Setting only",
+    "No concern recorded": "None",
+}
 GROUPS = {
     "All children": (TOTAL, TOTAL, TOTAL),
     "Girls": (TOTAL, TOTAL, "Female"),
@@ -55,7 +61,7 @@ GROUPS = {
 ROWS = {
     **dict.fromkeys(("gld-by-area", "gap-by-area")),
     "gld-by-group": len(GROUPS),
-    **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 10},
+    **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 4, "concern-gld": 10},
     **{f"parents-{name.replace('_', '-')}": len(question.answers) + 1 for name, question in QUESTIONS.items()},
 }
 """Charts, and how many rows each has; None where its rows are areas."""
@@ -94,6 +100,9 @@ def places(chart: str, row: str) -> list[Place]:
             measures = ("children_percent", "children_count")
             return [("joined_dots", measure, (SEEN[row], TOTAL)) for measure in measures]
         case "concern":
+            measures = ("children_percent", "children_count")
+            return [("joined_dots", measure, (TOTAL, WORRIED[row])) for measure in measures]
+        case "concern-gld":
             return [("joined_dots", m, CONCERN[row]) for m in ("gld_children_percent", "children_count")]
     question = QUESTIONS[chart.removeprefix("parents-").replace("-", "_")].label
     return [("parent_experience", m, (question, row, TOTAL, TOTAL)) for m in ("response_percent", "response_count")]

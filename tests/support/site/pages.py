@@ -10,14 +10,21 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.make import write_bundle
+from ndl_export.analyst_db import build_database
+from ndl_export.bundle.make import BUNDLE_FILES, contents, write_bundle
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import site_files
-from sources.reference.places import PILOT
+from sources.reference.places import PILOT, places
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 
 LATER = "202526"
+SITE_FILES = frozenset(name.removeprefix("site/") for name in BUNDLE_FILES if name.startswith("site/"))
+CHART_PAGES = ("index", "groups", "goals", "pathway", "joined-dots", "parents")
+DOCUMENTS = frozenset(name for name in BUNDLE_FILES if name.endswith(".md") or name == "reconciliation.csv")
+"""Files of a bundle that have a page each."""
+DOCUMENT_PAGES = tuple(sorted(name.partition(".")[0].lower().replace("_", "-") for name in DOCUMENTS))
+PAGES = (*CHART_PAGES, "downloads", "about", *DOCUMENT_PAGES)
 MISSING = {
     "eyfsp": ("halton",),
     "hv_reviews": ("sefton",),
@@ -43,6 +50,17 @@ class Made:
     def page(self, name: str) -> str:
         return (self.site / f"{name}.html").read_text(encoding="utf-8")
 
+    @property
+    def others(self) -> dict[str, bytes]:
+        """Content by name of what is in the bundle beside the page, but checksums and signature."""
+        files = contents(self.site.parent)
+        return {n: c for n, c in files.items() if not n.startswith(("site/", "SHA256SUMS"))}
+
+    def made_of(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
+        """The page of this bundle with other facts or tables."""
+        names = [name for name in BUNDLE_FILES if not name.startswith("site/")]
+        return site_files(facts, tables or self.tables, self.others, names)
+
 
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
@@ -54,6 +72,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
             facts, tables = fake_facts(councils=councils, missing=missing), fake_tables(councils, missing=missing)
             key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
             bundle = write_bundle(tmp_path_factory.mktemp(kind), facts, tables, key)
+            build_database(bundle.parent)
             made[kind] = Made(facts, tables, bundle / "site")
         return made[kind]
 
@@ -76,6 +95,14 @@ def without(make: Callable[[str], Made]) -> Made:
 
 
 @pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The page of a release of more councils than a chart is easily read with, in a folder without a bundle."""
+    councils = tuple(places())[:24]
+    facts, tables = fake_facts(councils=councils), fake_tables(councils)
+    return Made(facts, tables, _written(tmp_path_factory.mktemp("many"), facts, tables))
+
+
+@pytest.fixture(scope="session")
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The page of a release of two cohorts, in a folder without a bundle; of the later one, Halton sent no Profile."""
     missing = {"eyfsp": ("halton",)}
@@ -87,10 +114,13 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
         position = rows.column_names.index("series_break")
         tables[name] = rows.set_column(position, rows.schema.field(position), both[name].breaks)
     facts = replace(fake_facts(), cohorts=(COHORT, LATER), missing={LATER: missing})
-    folder = tmp_path_factory.mktemp("cohorts")
-    for name, content in site_files(facts, tables).items():
+    return Made(facts, tables, _written(tmp_path_factory.mktemp("cohorts"), facts, tables))
+
+
+def _written(folder: Path, facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Path:
+    for name, content in site_files(facts, tables, {}, ()).items():
         (folder / name).write_bytes(content)
-    return Made(facts, tables, folder)
+    return folder
 
 
 def _in(cohort: str, data: pa.Table) -> pa.Table:

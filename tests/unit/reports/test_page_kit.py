@@ -49,7 +49,9 @@ def test_markdown_is_left_as_it_is(tmp_path: Path) -> None:
     assert kit.render(tmp_path, "page.md", text="a < b & 'c'") == "a < b & 'c'\n"
 
 
-def test_nothing_but_the_release_pages_own_script_goes_into_a_page_as_it_is() -> None:
+def test_nothing_but_the_release_pages_own_script_and_documents_go_into_a_page_as_they_are() -> None:
+    """A document is what `site.documents` made of Markdown, whose markup it escapes
+    (`tests/integration/site/test_documents.py`)."""
     found = {
         f"{path.name}: {line.strip()}"
         for package in ("assets", "ndl_export")
@@ -57,4 +59,7 @@ def test_nothing_but_the_release_pages_own_script_goes_into_a_page_as_it_is() ->
         for line in path.read_text(encoding="utf-8").splitlines()
         if re.search(r"\bsafe\b.*}}|\bautoescape\b|\bMarkup\b", line)
     }
-    assert found == {"base.html.j2: <script>{{ script | safe }}</script>"}
+    assert found == {
+        "base.html.j2: <script>{{ script | safe }}</script>",
+        "document.html.j2: {{ document.body | safe }}",
+    }

@@ -1,0 +1,97 @@
+"""The documents of a bundle as pages: all that they say, nothing that a browser would run or fetch."""
+
+from __future__ import annotations
+
+import csv
+import re
+
+from ndl_export.site.documents import documents
+from ndl_export.site.downloads import shelves
+from tests.support.site.dom import has_class, parse, words
+from tests.support.site.pages import DOCUMENTS, Made
+
+HOSTILE = """**Made up.**
+
+# A title with <b>markup</b> & `code`
+
+<script>alert(1)</script> [one](javascript:alert(1)) ![two](https://example.org/x.png) <img src=x onerror=alert(1)>
+
+## The same
+## The same
+## Main
+
+| | share | of |
+| --- | --- | --- |
+| Leeds | 12.5% | `notes.md`, `other.md` |
+| Wirral | [withheld] | [there](notes.md#the-same) |
+"""
+
+
+def page(text: str, notice: str = "Made up.") -> str:
+    [document] = documents({"hostile.md": text.encode()}, {"hostile.md", "notes.md", "a.csv"}, notice)
+    return document.body
+
+
+def test_markup_in_a_document_stays_words() -> None:
+    [document] = documents({"hostile.md": HOSTILE.encode()}, {"hostile.md", "notes.md"}, "Made up.")
+    assert document.title == "A title with <b>markup</b> & `code`"
+    root = parse(f"<!DOCTYPE html>\n<html>{document.body}</html>")
+    assert not {each.tag for each in root.iter()} & {"script", "img", "b"}
+    assert "<script>alert(1)</script>" in words(root)
+    assert "Made up." not in words(root)
+    assert {link.get("href") for link in root.iter("a")} == {
+        "https://example.org/x.png",
+        "notes.html",
+        "notes.html#the-same",
+    }
+    assert [each.get("id") for each in root.iter("h2")] == ["the-same", "the-same-2", "main-2"]
+
+
+def test_tables_have_heads_and_numbers_to_the_right() -> None:
+    root = parse(f"<!DOCTYPE html>\n<html>{page(HOSTILE)}</html>")
+    [frame] = (each for each in root.iter("section") if has_class(each, "frame"))
+    assert (frame.get("aria-label"), frame.get("tabindex")) == ("Table 1: Main", "0")
+    head, first, second = frame.iter("tr")
+    assert [(cell.tag, cell.get("scope")) for cell in head] == [("td", None), ("th", "col"), ("th", "col")]
+    for row in (first, second):
+        assert [(cell.tag, cell.get("scope")) for cell in row] == [("th", "row"), ("td", None), ("td", None)]
+    assert not list(root.iter("td"))[1].get("class")
+    numbers = page("| a | b |\n| --- | --- |\n| x | 1,200 |\n| y | 3.0 to 4.5% |\n| z | |\n")
+    assert numbers.count('class="number"') == 4
+
+
+def test_every_document_says_on_its_page_what_it_says(whole: Made) -> None:
+    for name in DOCUMENTS - {"reconciliation.csv"}:
+        text = (whole.site.parent / name).read_text(encoding="utf-8")
+        shown = words(next(parse(whole.page(name.partition(".")[0].lower().replace("_", "-"))).iter("main")))
+        prose = re.sub(r"```\w*|^#+ |^- |^\d+\. |[|`*\\]|\(https?:[^)]*\)|[\[\]<>]|---", " ", text, flags=re.MULTILINE)
+        missing = [word for word in prose.split() if word not in shown]
+        assert not missing, (name, missing[:5])
+
+
+def test_the_reconciliation_has_a_row_for_each_official_figure(whole: Made) -> None:
+    lines = list(csv.DictReader((whole.site.parent / "reconciliation.csv").open(encoding="utf-8", newline="")))
+    rows = [[words(cell) for cell in row] for row in parse(whole.page("reconciliation")).iter("tr")]
+    body = [row for row in rows if row[0] != "children"]
+    assert len(body) == len(lines) > 40
+    for row, line in zip(body, lines, strict=True):
+        assert row[1:3] == [line["official_percent"], line["percent"]]
+        assert row[5] == line["within_interval"]
+    assert all(line["source"] in words(parse(whole.page("reconciliation"))) for line in lines)
+
+
+def test_a_file_that_comes_new_shows_up_with_its_words() -> None:
+    """Whatever the README says of it, and else the title that it has in the data package."""
+    readme = b"| file | what it is |\n| --- | --- |\n| `<table>.all.csv` | every row |\n| `figures.ods` | a book |\n"
+    package = b'{"resources": [{"path": "notes.md", "title": "Notes"}]}'
+    files = {"README.md": readme, "datapackage.json": package, "figures.ods": b"x" * 1234, "notes.md": b"# Notes"}
+    names = [*files, "gld_headline.all.csv", "gld_headline_odd.csv"]
+    found = shelves(files, names, ())
+    assert [(kind.about, [file.name for file in kind.files]) for kind in found.tables] == [
+        ("every row", ["gld_headline.all.csv"])
+    ]
+    assert [file.name for file in found.of_table["gld_headline"]] == ["gld_headline.all.csv"]
+    records = {file.name: (kind.about, file.size) for kind in found.records for file in kind.files}
+    assert records["figures.ods"] == ("a book", "1.2 kB")
+    assert {"gld_headline_odd.csv", "datapackage.json"} <= set(records)
+    assert ("Notes", "notes.html") in [(kind.about, kind.files[0].address) for kind in found.documents]

@@ -1,0 +1,80 @@
+"""The map of tiles: each council in a place of its own, each figure in its class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from ndl_export.pages.charts import TILE_ROW, TILE_WIDTH, tile_map
+from sources.reference.places import places, tiles
+
+
+@dataclass(frozen=True)
+class Shown:
+    value: float | None
+    unreliable: bool = False
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def words(self) -> str:
+        return f"about {self.value}"
+
+
+def kinds(*values: float | None) -> tuple[list[str], list[str]]:
+    """The classes of figures with these values, and those of the legend in words."""
+    codes = dict(zip(tiles(), values, strict=False))
+    found = tile_map(tiles(), {code: (code, Shown(value)) for code, value in codes.items()})
+    return [tile.kind for tile in found.tiles], [words for _, words in found.classes]
+
+
+def test_every_authority_has_a_tile_and_no_two_overlap() -> None:
+    assert tiles().keys() == {each.new_la_code for each in places().values()}
+    assert len(set(tiles().values())) == len(tiles())
+    assert len({(column + row) % 2 for column, row in tiles().values()}) == 1
+    drawn = tile_map(tiles(), {code: ("", Shown(50.0)) for code in tiles()})
+    assert all(TILE_WIDTH / 2 <= tile.x <= drawn.width - TILE_WIDTH / 2 for tile in drawn.tiles)
+    assert all(22 <= tile.y <= drawn.height - 22 for tile in drawn.tiles)
+    assert TILE_ROW < TILE_WIDTH
+
+
+def test_neighbours_are_near_each_other() -> None:
+    """Halves of an old county, the boroughs of Merseyside, and London in one piece."""
+    at = {each.council: tiles()[each.new_la_code] for each in places().values()}
+
+    def apart(one: str, other: str) -> float:
+        (x, y), (u, v) = at[one], at[other]
+        return max(abs(y - v), (abs(x - u) + abs(y - v)) / 2)
+
+    assert apart("cumberland", "westmorland-and-furness") == 1
+    assert apart("north-northamptonshire", "west-northamptonshire") == 1
+    assert all(apart("liverpool", each) <= 2 for each in ("wirral", "sefton", "knowsley", "st-helens"))
+    london = [each.council for each in places().values() if each.region_name == "London"]
+    assert all(min(apart(one, other) for other in london if other != one) == 1 for one in london)
+
+
+@pytest.mark.parametrize(
+    ("values", "found", "legend"),
+    [
+        ((60.0, 64.9, 65.0), ["c0", "c0", "c1"], ["60% to under 65%", "65% to under 70%"]),
+        ((55.0, 84.9), ["c0", "c5"], ["55% to under 60%", "80% to under 85%"]),
+        ((41.0, 88.0), ["c0", "c4"], ["40% to under 50%", "80% to under 90%"]),
+        ((0.0, 100.0, None), ["c0", "c4", "empty"], ["0% to under 20%", "80% to 100%"]),
+        ((97.0, 100.0), ["c0", "c0"], ["95% to 100%", "95% to 100%"]),
+        ((None,), ["empty"], ["0% to under 5%", "0% to under 5%"]),
+    ],
+)
+def test_classes_begin_at_round_numbers(values: tuple[float, ...], found: list[str], legend: list[str]) -> None:
+    given, told = kinds(*values)
+    assert given == found
+    assert [told[0], told[-1]] == legend
+    assert len(told) <= 6
+
+
+def test_what_is_unreliable_is_small_and_what_is_not_there_is_blank() -> None:
+    first, second, *others = tiles()
+    drawn = tile_map(tiles(), {first: ("A", Shown(50.0, unreliable=True)), second: ("B", Shown(50.0))})
+    assert [tile.small for tile in drawn.tiles] == [True, False]
+    assert drawn.tiles[0].words == "A: about 50.0"
+    assert len(drawn.blank) == len(others)
