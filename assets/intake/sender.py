@@ -27,7 +27,7 @@ from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, T
 from sources.councils.council_file import CouncilFile
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state, without_endings
-from sources.extract.open import open_extract
+from sources.extract.recognise import open_recognised
 from sources.extract.table import SheetTaken
 
 
@@ -92,7 +92,7 @@ def pseudonymise(
         row_keys_ = row_keys.of_sent_file(keys, *landed.key, sha256)
         with _tools(keys, postcode_directory) as tools, _beside(folder) as work:
             with RowsToSend(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
-                extract = open_extract(landed, contract, council_file.dialect(landed.source))
+                extract = open_recognised(landed, contract, council_file.dialect(landed.source))
                 staged = one_alone(tools, extract, contract, out)
                 manifest = Manifest(
                     software=software(),

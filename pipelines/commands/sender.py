@@ -12,7 +12,7 @@ from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, SOU
 from pipelines.commands.console import keys as keys_option
 
 if TYPE_CHECKING:
-    from assets.intake.one_pass import RuleCount
+    from assets.intake.findings import RuleCount
     from assets.intake.sender import Pseudonymised
     from sources.councils.council_file import CouncilFile
     from sources.extract.landed import Landed

@@ -142,7 +142,7 @@ def test_what_is_not_known_is_said(sender: Sender, more: list[str], message: str
     [
         ("", "the file is empty"),
         ("a,b\n1,2\n", "missing column"),
-        (eyfsp(*[{"la_code": "340"}] * 6, {}), "6 of 7 rows break another-council"),
+        (eyfsp(*[{"la_code": "340"}] * 6, {}), "6 of 7 rows: The local authority code"),
         (eyfsp(*[{"com_e01": "9"}] * 3), "no usable row"),
         (eyfsp(*[{"com_e01": "9"}] * 30, *[{}] * 50), "More than 20% of the rows were rejected"),
     ],
