@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from assets.home.software import software
+from assets.intake.elsewhere import Elsewhere
 from assets.intake.one_pass import Staged, Tools, one_alone, stop_if_wrong, tools_for
 from assets.intake.rows_apart import RowsToSend
 from assets.intake.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
@@ -58,12 +59,14 @@ class Outputs:
 @dataclass(frozen=True)
 class Pseudonymised:
     """What came of one extract; `stopped` says why no tokens were written, where they were not. `sheet` is the one that
-    it was read from, of a workbook: the quarantine has its row numbers."""
+    it was read from, of a workbook: the quarantine has its row numbers. `elsewhere` says which other year or council
+    the rows look to be of."""
 
     outputs: Outputs
     manifest: Manifest
     stopped: str | None
     sheet: SheetTaken | None
+    elsewhere: tuple[Elsewhere, ...]
 
 
 def pseudonymise(
@@ -119,7 +122,7 @@ def pseudonymise(
         raise
     except Exception as error:
         raise unexpected(landed.name, error) from None
-    return Pseudonymised(outputs, manifest, stopped, staged.sheet)
+    return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.elsewhere)
 
 
 def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
