@@ -7,6 +7,7 @@ RUN := $(UV) run --frozen --no-sync
 PYTEST := OPENBLAS_NUM_THREADS=1 $(RUN) pytest
 DEMO ?= demo
 COHORT ?= 202425
+COUNCIL_PYTHON ?= 3.12
 BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
@@ -15,7 +16,7 @@ KINDS := test-unit test-integration test-e2e test-faults test-privacy test-brows
 
 .DEFAULT_GOAL := help
 .PHONY: help setup spark demo test test-all $(KINDS) audit lint format docs \
-	site-docs pictures bench bench-linkage ui validators council-wheel clean-demo
+	site-docs pictures bench bench-linkage ui validators council-wheel council-zip clean-demo
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
@@ -108,6 +109,10 @@ validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest note
 
 ui: setup  ## the Dagster UI over the demo's home folder
 	$(RUN) readiness ui --home $(DEMO)/home --landing $(DEMO)/landing
+
+council-zip: council-wheel  ## the same with all that it needs, to install on Windows without a network
+	$(RUN) python packaging/council/wheelhouse.py $$(ls -t dist/readiness_council-*.whl | head -1) \
+	  --pip .uv/bin/python --python $(COUNCIL_PYTHON) --out dist
 
 council-wheel: setup  ## the tool for councils, as a wheel in dist/
 	$(UV) build --quiet --wheel --out-dir dist packaging/council

@@ -16,6 +16,7 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.rule_families import ALL_COUNCILS, FAMILIES, QUALITY, Outcome, outcomes, waiting_anywhere
 from assets.intake.take_in import Intake
+from assets.intake.telling import told
 from privacy.doors.counts import magnitude, rows
 from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract
@@ -156,7 +157,8 @@ def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, 
     stopped: list[str] = []
     intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE))
     landed: list[Landed] = []
-    for cohort in {parts(partition)[1] for partition in context.partition_keys}:
+    cohorts = {parts(partition)[1] for partition in context.partition_keys}
+    for cohort in cohorts:
         check_may_be_held(Cohort(cohort), dt.date.today())
     for source, partition in product(sources, context.partition_keys):
         council, cohort = parts(partition)
@@ -167,12 +169,16 @@ def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, 
             stopped.append(_say_stopped(context, source, partition, stop))
         else:
             landed += [found] if found else []
+    taken: list[ExtractQuality] = []
     for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
         partition = council_cohort(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
             stopped.append(_say_stopped(context, extract.source, partition, outcome))
         elif outcome:
             _say_taken(context, installation, partition, outcome)
+            taken.append(outcome)
+    for line in told(installation.home_folder, cohorts, taken, bool(stopped)):
+        context.log.info(line)
     for sentence in intake.not_read:
         context.log.error(sentence)
     return stopped

@@ -19,7 +19,9 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.one_pass import RuleCount, Staged
+from assets.intake.elsewhere import Elsewhere
+from assets.intake.findings import RuleCount
+from assets.intake.one_pass import Staged
 from assets.intake.profile import Profile
 from assets.intake.quality import CRITICAL, HOLD, Finding
 from privacy import pseudonyms, row_keys
@@ -28,6 +30,7 @@ from privacy.doors.files import promote_all, write, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
+from sources.errors import HeadingsMissing
 from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
 
@@ -92,7 +95,7 @@ class ExtractQuality:
     `rows_last` how many were kept of the last delivery that no release had to wait for. Of an extract in parts,
     `rows_read` are the rows in force and those set aside, and `file_mac` is of the parts together. `sender_mac` is of
     the file that the sender holds, also where it handed over tokens in its place. `sheet` is the one that a whole
-    extract was read from, of a workbook.
+    extract was read from, of a workbook. `elsewhere` says which other year or council its rows look to be of.
     """
 
     council: str
@@ -116,6 +119,7 @@ class ExtractQuality:
     unchanged: bool = field(default=False)
     parts: FromParts | None = None
     sheet: SheetTaken | None = None
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -155,6 +159,7 @@ class StoppedExtract:
     stopped_at: str
     sentence: str
     for_sender: str = ""
+    headings: HeadingsMissing | None = None
 
 
 def file_mac(keys: KeyRing, sha256: str) -> str:

@@ -17,7 +17,8 @@ import pyarrow.parquet
 from assets.home.paths import Home
 from assets.intake.composing import NUMBER, Composed
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartRows
-from assets.intake.one_pass import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
+from assets.intake.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
+from assets.intake.one_pass import Staged
 from assets.intake.parts import Key, Part, keep_moved, kept
 from assets.intake.rows_apart import KeyedWriter, RowState
 from privacy import row_keys

@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,20 +20,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.intake.deprivation import HASH_SQL, Quintiles
+from assets.intake.elsewhere import COLUMNS, Elsewhere, elsewhere_sql
+from assets.intake.findings import FEW_ROWS, QUARANTINE, ROW_HASH, Findings, RuleCount
 from assets.intake.rows_apart import CHUNK_ROWS, WHOLE, Out, RowState, Scope
-from assets.intake.shared_numbers import HASHES, SharedNumbers, hashes_sql
+from assets.intake.shared_numbers import HASHES, hashes_sql
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory, rows_of
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
-from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
+from sources.contracts import CONTRACTS, Role, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
-from sources.contracts.people import UPN_OF_TWO
+from sources.contracts.eyfsp import ANOTHER_COUNCIL, ANOTHER_YEAR
+from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
-from sources.extract.project import BITS, DELETED, OF_PLACE, Projection, of_place, project_extract
+from sources.extract.project import DELETED, OF_PLACE, Projection, of_place, project_extract
 from sources.extract.rules import FILE_RULES, MOVED_COLUMNS, stopped
 from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW, SheetTaken
@@ -54,37 +56,14 @@ _TERM_SQL = (
 )
 """September to December, January to March, April to August (DfE); the date itself is not kept."""
 
-MAX_EXAMPLE_ROWS = 100
-_MOST_OF_THE_ROWS = 0.5
-_FEW_ROWS = 5
-"""Rows that break a rule without showing that the whole file is wrong."""
 CHUNK_BYTES = 32 << 20
 """Bytes of text in work at once, which rows of a usual length keep. Normalising takes some twenty times as much."""
-_ROW_HASH, _PART, _POSTCODE, _PERSON = "row_hash", "part", "postcode_hash", "person_hash"
-QUARANTINE = pa.schema(
-    {
-        SOURCE_ROW: pa.int64(),
-        "rule": pa.string(),
-        "columns": pa.string(),
-        "severity": pa.string(),
-        "row_kept": pa.bool_(),
-    }
-)
-"""One line for each row and rule broken, whether the row was rejected or kept; as the pass has it, by row number."""
-
-
-@dataclass(frozen=True)
-class RuleCount:
-    """How often a rule was broken, with the first rows by number."""
-
-    rule: str
-    severity: str
-    sentence: str
-    columns: tuple[str, ...]
-    rows: int
-    first_rows: tuple[int, ...]
-
-
+_PART, _POSTCODE, _PERSON = "part", "postcode_hash", "person_hash"
+_BROKEN_BY_OTHERS = {
+    True: (BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id, ANOTHER_YEAR.id),
+    False: (ANOTHER_COUNCIL.id,),
+}
+"""Rules that rows of another year, and of another council, break."""
 _SENTENCES = {
     rule.sentence
     for rule in (*FILE_RULES, *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
@@ -108,6 +87,8 @@ class Staged:
     suspicions: tuple[Suspicion, ...] = ()
     rows_forgotten: int = 0
     sheet: SheetTaken | None = None
+    elsewhere: tuple[Elsewhere, ...] = ()
+    """The other year and council that the rows look to be of."""
 
     def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
         """Each file and its place, tokens last."""
@@ -146,15 +127,20 @@ class Staged:
         public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
         return (
             f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
-            f"{count.rows} of {self.rows_read} rows break {count.rule}: {count.sentence}",
+            f"{count.rows:,} of {self.rows_read:,} rows: {count.sentence.removesuffix('.')} ({count.rule}).",
         )
+
+    def other_that_breaks(self, count: RuleCount) -> Elsewhere | None:
+        """The other year or council that most rows are of, where that is why they break the rule."""
+        said = (other for other in self.elsewhere if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year])
+        return next(said, None)
 
     @property
     def too_often(self) -> RuleCount | None:
         """The rule, if any, that is broken in more rows than an extract may have."""
         for count in self.rules:
             share = self.stop_shares.get(count.rule)
-            if share is not None and count.rows > max(share * self.rows_read, _FEW_ROWS):
+            if share is not None and count.rows > max(share * self.rows_read, FEW_ROWS):
                 return count
         return None
 
@@ -220,7 +206,7 @@ def one_pass(
     where the file breaks off.
     """
     projection, chunks = _projection(extract, contract), _chunks(extract)
-    findings = _Findings(projection, contract)
+    findings = Findings(projection, contract)
     out.note(QUARANTINE.empty_table())
     first, second = next(chunks), next(chunks, None)
     if second is None:
@@ -250,6 +236,7 @@ def one_pass(
         findings.stop_shares,
         hints,
         sheet=extract.table.sheet,
+        elsewhere=findings.elsewhere(extract.landed),
     )
 
 
@@ -293,7 +280,7 @@ def _untokenised(
     """Rows with their council and cohort. The SQL is the same for all extracts of a cohort that are written alike."""
     for name, value in of_place(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
-    terms = f"{_row_hash(contract)} AS {_ROW_HASH}{hashes_sql(contract)}"
+    terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{elsewhere_sql(contract)}"
     if "date_of_birth" in contract:
         identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
         terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
@@ -301,7 +288,7 @@ def _untokenised(
     return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, of)
 
 
-def _write(chunk: pa.Table, findings: _Findings, out: Out) -> None:
+def _write(chunk: pa.Table, findings: Findings, out: Out) -> None:
     """Count what is wrong in rows that have been given tokens, and write what is kept."""
     findings.see(chunk)
     if DELETED in chunk.column_names:
@@ -309,7 +296,7 @@ def _write(chunk: pa.Table, findings: _Findings, out: Out) -> None:
         out.mark(chunk.filter(deletions), RowState.DELETED)
         chunk = chunk.filter(pc.invert(deletions)).drop_columns([DELETED])
     good = findings.add(chunk, out)
-    looked_at = {_ROW_HASH, *HASHES, *findings.issue_columns}
+    looked_at = {ROW_HASH, *HASHES, *COLUMNS, *findings.issue_columns}
     chunk = chunk.drop_columns([name for name in chunk.column_names if name in looked_at])
     if pc.all(good, min_count=0).as_py():
         return out.write(chunk)
@@ -345,7 +332,7 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
 def _kept(typed: Sequence[str], contract: SourceContract) -> list[str]:
     """Of the columns of `typed` rows those that are passed on."""
     payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
-    found = [name for name in typed if name.startswith("issues_") or name in (_ROW_HASH, *HASHES, DELETED)]
+    found = [name for name in typed if name.startswith("issues_") or name in (ROW_HASH, *HASHES, *COLUMNS, DELETED)]
     return ["council", SOURCE_ROW, *payload, *found, *(DERIVED if "date_of_birth" in contract else ())]
 
 
@@ -407,6 +394,11 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
     if count := staged.too_often:
         plain, own = staged.how_often(count)
+        if other := staged.other_that_breaks(count):
+            raise ExtractStopped(
+                f"{landed.name}: {other.looks_like}: {plain}",
+                f"{landed.name}: {other.for_sender} Send the file of {other.should_be}.",
+            )
         row = count.first_rows[0]
         first = f"Is it the right file? First row: {staged.sheet.row(row) if staged.sheet else row}"
         of_sheet = f" of sheet {staged.sheet.called!r}" if staged.sheet else ""
@@ -452,100 +444,3 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
             yield item
-
-
-class _Findings:
-    """Counts of broken rules and their first rows, added up over the chunks of one file."""
-
-    def __init__(self, projection: Projection, contract: SourceContract) -> None:
-        self._checks, self._repeated = projection.checks, contract.repeated
-        self.issue_columns = projection.issue_columns
-        rules = [*(check.rule for check in projection.checks), contract.repeated]
-        self._rules = {rule.id: rule for rule in rules}
-        self._totals: dict[str, int] = {}
-        self._first: dict[str, list[int]] = {}
-        self._seen = np.empty(0, np.uint64)
-        self._shared = SharedNumbers()
-        self.rows_read = 0
-        self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
-
-    def add(self, chunk: pa.Table, out: Out) -> pa.ChunkedArray:
-        """Count what is wrong in `chunk`, note it; True for each row that is kept."""
-        self.rows_read += chunk.num_rows
-        rows = chunk[SOURCE_ROW].to_numpy()
-        masks = [chunk[name].to_numpy() for name in self.issue_columns]
-        present = [int(np.bitwise_or.reduce(mask)) for mask in masks]
-        broken = {}
-        for check in self._checks:
-            mask, bit = check.position // BITS, 1 << check.position % BITS
-            if present[mask] & bit:
-                broken[check.rule] = masks[mask] & bit != 0
-        rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
-        rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
-        if (repeats := self._repeats(chunk[_ROW_HASH]) & ~rejected).any():
-            broken[self._repeated] = repeats
-            rejected |= repeats & (self._repeated.severity is Severity.REJECT)
-        for rule, found in broken.items():
-            self._note(rule, rows[found], ~rejected[found], out)
-        return pa.chunked_array([pa.array(~rejected)])
-
-    def see(self, chunk: pa.Table) -> None:
-        """Look at rows, whatever becomes of them, for numbers that two children share."""
-        self._shared.see(chunk)
-
-    def note_shared_numbers(self, out: Out) -> None:
-        """Tell of rows whose number stands for two children; they are kept."""
-        if len(rows := self._shared.rows):
-            self._note(UPN_OF_TWO, rows, np.ones(len(rows), bool), out)
-
-    def set_aside(self, rows: Mapping[Rule, list[int]], out: Out) -> None:
-        """Add the rows that the reader could not give."""
-        for rule, numbers in rows.items():
-            self.rows_read += len(numbers)
-            self._rules[rule.id] = rule
-            self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)
-
-    def counts(self) -> tuple[RuleCount, ...]:
-        """Rules that were broken, in the order of the contract."""
-        return tuple(
-            RuleCount(
-                rule.id, rule.severity, rule.sentence, rule.columns, self._totals[rule.id], tuple(self._first[rule.id])
-            )
-            for rule in self._rules.values()
-            if self._totals.get(rule.id)
-        )
-
-    def mostly_wrong(self, contract: SourceContract) -> tuple[str, ...]:
-        """Contract columns that are wrong in most of the rows where they are filled.
-
-        That is by the rule of their own values, or by one about them alone of which few may be broken.
-        """
-        return tuple(column.name for column in contract.columns if self._is_mostly_wrong(column.name))
-
-    def _is_mostly_wrong(self, column: str) -> bool:
-        filled = self.rows_read - self._totals.get(f"{column}-blank", 0)
-        return self._wrong(column) > max(_MOST_OF_THE_ROWS * filled, _FEW_ROWS)
-
-    def _wrong(self, column: str) -> int:
-        own = {f"{column}-invalid", f"{column}-malformed"}
-        own |= {rule.id for rule in self._rules.values() if rule.columns == (column,) and rule.stop_share is not None}
-        return max(self._totals.get(rule, 0) for rule in own)
-
-    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, out: Out) -> None:
-        self._totals[rule.id] = self._totals.get(rule.id, 0) + len(rows)
-        first = self._first.setdefault(rule.id, [])
-        first += rows[: MAX_EXAMPLE_ROWS - len(first)].tolist()
-        same = [pa.repeat(text, len(rows)) for text in (rule.id, ", ".join(rule.columns), rule.severity.value)]
-        out.note(pa.table([pa.array(rows), *same, pa.array(kept)], schema=QUARANTINE))
-
-    def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
-        """True for rows whose hash was seen in an earlier row; two different rows share one with chance 2**-64."""
-        known, values = hashes.is_valid().to_numpy(), hashes.fill_null(0).to_numpy()
-        seen, self._seen = self._seen, np.concatenate([self._seen, np.sort(values[known])])
-        self._seen.sort(kind="stable")  # merges the two sorted parts
-        if not (self._seen[1:] == self._seen[:-1]).any():
-            return np.zeros(len(values), bool)
-        self._seen = np.unique(self._seen)
-        first = np.zeros(len(values), bool)
-        first[np.unique(values, return_index=True)[1]] = True
-        return known & ~(first & ~np.isin(values, seen))

@@ -19,7 +19,8 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, from_parts, judging, parts, several
 from assets.intake.deliveries import TOKENS_KEY, tokens_made_under
-from assets.intake.one_pass import RuleCount, Staged, Tools, Untokenised, marked, one_pass, stop_if_wrong
+from assets.intake.findings import RuleCount
+from assets.intake.one_pass import Staged, Tools, Untokenised, marked, one_pass, stop_if_wrong
 from assets.intake.rows_apart import PartsApart, RowsApart, RowState
 from assets.intake.side_by_side import Answers, Way, side_by_side
 from assets.intake.suppressions import HeldBack, left_out
@@ -297,10 +298,11 @@ class PartsReader:
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.delivery.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
+                own = replace(own, elsewhere=())  # which is of all these parts together
                 stop_if_wrong(landed, own, moved=state(landed.path) != before)
                 if own.rejected_share is not None and own.rejected_share > MAX_REJECTED_SHARE:
-                    why = own.why_rejected
-                    raise ExtractStopped(*(f"{landed.name}: {TOO_MANY_REJECTED.sentence}{each}" for each in why))
+                    said, (plain, for_sender) = f"{landed.name}: {TOO_MANY_REJECTED.sentence}", own.why_rejected
+                    raise ExtractStopped(said + plain, said + for_sender)
         except Exception as error:
             return error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
         for each in found:

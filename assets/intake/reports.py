@@ -18,13 +18,20 @@ ALL_EXTRACTS = "council"
 """Name of the page about all extracts of a council."""
 
 
-def report_extract(home: Home, outcome: ExtractQuality | StoppedExtract, last: ExtractQuality | None) -> None:
+def report_extract(
+    home: Home, outcome: ExtractQuality | StoppedExtract, last: ExtractQuality | None, sent_again: str = ""
+) -> None:
     """Write the report of a delivery; `report_council` gathers those of its council.
 
-    `last` is the delivery before it, or the one that stays in place of a stopped one.
+    `last` is the delivery before it, or the one that stays in place of a stopped one. `sent_again` is when the same
+    file came once more.
     """
     folder = home.reports(outcome.cohort, outcome.council)
-    report = stopped_report(outcome, last) if isinstance(outcome, StoppedExtract) else extract_report(outcome, last)
+    report = (
+        stopped_report(outcome, last)
+        if isinstance(outcome, StoppedExtract)
+        else extract_report(outcome, last, sent_again)
+    )
     of_expectations = (
         {folder / f"{outcome.source}.expectations.json": files.as_json(_expectations(outcome))}
         if isinstance(outcome, ExtractQuality)

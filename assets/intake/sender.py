@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from assets.home.software import software
+from assets.intake.elsewhere import Elsewhere
 from assets.intake.one_pass import Staged, Tools, one_alone, stop_if_wrong, tools_for
 from assets.intake.rows_apart import RowsToSend
 from assets.intake.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
@@ -27,7 +28,7 @@ from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, T
 from sources.councils.council_file import CouncilFile
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state, without_endings
-from sources.extract.open import open_extract
+from sources.extract.recognise import open_recognised
 from sources.extract.table import SheetTaken
 
 
@@ -58,12 +59,14 @@ class Outputs:
 @dataclass(frozen=True)
 class Pseudonymised:
     """What came of one extract; `stopped` says why no tokens were written, where they were not. `sheet` is the one that
-    it was read from, of a workbook: the quarantine has its row numbers."""
+    it was read from, of a workbook: the quarantine has its row numbers. `elsewhere` says which other year or council
+    the rows look to be of."""
 
     outputs: Outputs
     manifest: Manifest
     stopped: str | None
     sheet: SheetTaken | None
+    elsewhere: tuple[Elsewhere, ...]
 
 
 def pseudonymise(
@@ -92,7 +95,7 @@ def pseudonymise(
         row_keys_ = row_keys.of_sent_file(keys, *landed.key, sha256)
         with _tools(keys, postcode_directory) as tools, _beside(folder) as work:
             with RowsToSend(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
-                extract = open_extract(landed, contract, council_file.dialect(landed.source))
+                extract = open_recognised(landed, contract, council_file.dialect(landed.source))
                 staged = one_alone(tools, extract, contract, out)
                 manifest = Manifest(
                     software=software(),
@@ -119,7 +122,7 @@ def pseudonymise(
         raise
     except Exception as error:
         raise unexpected(landed.name, error) from None
-    return Pseudonymised(outputs, manifest, stopped, staged.sheet)
+    return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.elsewhere)
 
 
 def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:

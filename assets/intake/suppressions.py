@@ -22,7 +22,8 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.one_pass import RuleCount, Staged
+from assets.intake.findings import RuleCount
+from assets.intake.one_pass import Staged
 from assets.intake.quality import Finding
 from assets.intake.rows_apart import TableWriter
 from privacy import marks, pseudonyms

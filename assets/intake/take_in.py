@@ -53,8 +53,9 @@ from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, state
-from sources.extract.open import OpenExtract, open_extract
+from sources.extract.open import OpenExtract
 from sources.extract.part_names import marked
+from sources.extract.recognise import open_recognised
 from sources.reference import expected_rows
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
@@ -214,7 +215,7 @@ class Intake:
 
     def opened(self, delivery: Delivery) -> OpenExtract:
         landed = delivery.landed
-        extract = open_extract(landed, delivery.contract, _dialect(landed))
+        extract = open_recognised(landed, delivery.contract, _dialect(landed))
         if landed.part and (mark := extract.dialect.deleted) and mark.heading not in extract.inputs:
             raise ExtractStopped(
                 f"{landed.name}: the column that the council file names under 'deleted' is missing; add it",
@@ -344,9 +345,10 @@ class Intake:
         landed, earlier = delivery.landed, self._earlier(delivery)
         if earlier is None:
             return None
-        if not has_report(self.home, earlier):
-            report_extract(self.home, earlier, deliveries.last(self.home, *landed.key, delivery.mac))
-        if self._came_since(landed):
+        again = now() if self._came_since(landed) else ""
+        if again or not has_report(self.home, earlier):
+            report_extract(self.home, earlier, deliveries.last(self.home, *landed.key, delivery.mac), again)
+        if again:
             self.home.quality(*landed.key).touch()  # it was looked at
         return replace(earlier, unchanged=True)
 
@@ -400,7 +402,13 @@ class Intake:
         """Keep why a delivery was stopped, and report it."""
         file = landed.path.name if landed.path.name in landed.name else ""
         note = StoppedExtract(
-            *(landed.council, landed.source, landed.cohort), file, mac, now(), str(stopped), stopped.for_sender
+            *(landed.council, landed.source, landed.cohort),
+            file,
+            mac,
+            now(),
+            str(stopped),
+            stopped.for_sender,
+            stopped.headings,
         )
         deliveries.note_stopped(self.home, note)
         report_extract(self.home, note, deliveries.current(self.home, *landed.key))
@@ -468,6 +476,8 @@ def _stopped_by(failures: Iterable[Finding], landed: Landed, staged: Staged) -> 
     sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
     of_rows = {finding.rule for finding in failures} & _RULES_OF_REJECTED_ROWS
     plain, own = staged.why_rejected if of_rows else ("", "")
+    if not staged.rows_read:
+        own = " There is no row below the headings."
     return ExtractStopped(f"{landed.name}: {sentences}{plain}", f"{landed.name}: {sentences}{own}")
 
 
@@ -496,6 +506,7 @@ def _quality(
         counted.rows_last,
         parts=told,
         sheet=staged.sheet,
+        elsewhere=staged.elsewhere,
     )
 
 

@@ -20,15 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.intake.one_pass import (
-    DERIVED,
-    IMD_QUINTILE,
-    MAX_EXAMPLE_ROWS,
-    QUARANTINE,
-    TERM_OF_BIRTH,
-    RuleCount,
-    Staged,
-)
+from assets.intake.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
+from assets.intake.one_pass import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH, Staged
 from assets.intake.rows_apart import CHUNK_ROWS, Out
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed

@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -61,6 +62,9 @@ class PlainGroup(click.Group):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As a program, which has the process to itself: it looks for garbage less often, and not when it ends, where
         what is left goes anyway."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")  # Windows pipes in cp1252, which lacks letters that headings have
         gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
         atexit.register(gc.freeze)
         return super().__call__(*args, **kwargs)

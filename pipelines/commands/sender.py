@@ -12,7 +12,7 @@ from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, SOU
 from pipelines.commands.console import keys as keys_option
 
 if TYPE_CHECKING:
-    from assets.intake.one_pass import RuleCount
+    from assets.intake.findings import RuleCount
     from assets.intake.sender import Pseudonymised
     from sources.councils.council_file import CouncilFile
     from sources.extract.landed import Landed
@@ -63,8 +63,10 @@ def pseudonymise(
     if ring.holds("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
     for landed in files:
-        with stopping_at(ExtractStopped):
+        try:
             done = run(landed, council_file, path, postcode_directory, ring, out)
+        except ExtractStopped as stopped:
+            stop(stopped.for_sender)
         click.echo(_summary(landed, done))
         if done.stopped:
             stop(f"{done.stopped}; no tokens were written")
@@ -136,6 +138,7 @@ def _summary(landed: Landed, done: Pseudonymised) -> str:
         f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
         f" {manifest.rows_rejected:,} set aside"
     ]
+    lines += [other.for_sender for other in done.elsewhere]
     if sheet := done.sheet:
         others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
         lines.append(f"Read from the sheet {sheet.called!r}, whose row numbers are given{others}")

@@ -1,6 +1,7 @@
 """The console logger: one plain line for each message of an asset, and none for the engine's.
 
-An asset says it in a message, or as the description of what it materialized.
+An asset says it in a message, or as the description of what it materialized. What the intake materialized it says
+together, in messages.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 import dagster as dg
 
 from assets.catalogue.runs import STOPPED
+from assets.intake.assets import EXTRACTS
 
 _OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
 
@@ -28,8 +30,12 @@ def _of_an_asset(record: logging.LogRecord) -> bool:
     """Whether a record is an asset's. Why a step stopped is left out: the command ends by saying that."""
     event = getattr(record, "dagster_meta", {}).get("dagster_event")
     if event is not None:
-        return event.is_step_materialization and bool(event.step_materialization_data.materialization.description)
+        return event.is_step_materialization and _is_told(event.step_materialization_data.materialization)
     return record.levelno >= logging.INFO and not _message(record).startswith((STOPPED, *_OF_THE_ENGINE))
+
+
+def _is_told(materialization: dg.AssetMaterialization) -> bool:
+    return bool(materialization.description) and materialization.asset_key not in EXTRACTS.values()
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -18,6 +18,21 @@ DUE = Due(
 """Of the second calendar year. GOV.UK, Early years foundation stage profile return guide, updated 13 March 2024:
 deadline for submitting 12 July 2024, final date to correct errors 31 July 2024."""
 
+ANOTHER_YEAR = reject(
+    "another-academic-year",
+    "The academic year in the row is not the cohort of the file.",
+    ("academic_year",),
+    f"academic_year <> $cohort AND left({_PLAIN_YEAR}, 4) || right({_PLAIN_YEAR}, 2) <> $cohort",
+    stop_share=0.5,
+)
+ANOTHER_COUNCIL = reject(
+    "another-council",
+    "The local authority code in the row is not the sending council's.",
+    ("la_code",),
+    r"la_code NOT IN $la_codes AND regexp_replace(la_code, '\.0+$', '') NOT IN $la_codes",
+    stop_share=0.5,
+)
+
 CONTRACT = SourceContract(
     name="eyfsp",
     title="EYFS Profile return",
@@ -46,20 +61,8 @@ CONTRACT = SourceContract(
             tuple(GOALS),
             f"({_ANY_A}) AND NOT ({_ALL_A})",
         ),
-        reject(
-            "another-academic-year",
-            "The academic year in the row is not the cohort of the file.",
-            ("academic_year",),
-            f"academic_year <> $cohort AND left({_PLAIN_YEAR}, 4) || right({_PLAIN_YEAR}, 2) <> $cohort",
-            stop_share=0.5,
-        ),
-        reject(
-            "another-council",
-            "The local authority code in the row is not the sending council's.",
-            ("la_code",),
-            r"la_code NOT IN $la_codes AND regexp_replace(la_code, '\.0+$', '') NOT IN $la_codes",
-            stop_share=0.5,
-        ),
+        ANOTHER_YEAR,
+        ANOTHER_COUNCIL,
     ),
     refused_columns={
         f"{prefix}{number:02d}": (

@@ -29,6 +29,15 @@ _LOOK_ALIKES, _DIGITS = "OoIl|ZzSsGB", "00111225568"
 _CLOCK = {"hh:mm:ss": "%H:%M:%S", "hh:mm": "%H:%M"}
 
 
+def in_words(form: str) -> str:
+    """A format as people write it: `DD/MM/YYYY` for `%d/%m/%Y`, `DD-MMM-YYYY` for `02-Sep-2019`."""
+    if form == EXCEL:
+        return "as an Excel day"
+    for placeholder, meaning in (*_PLACEHOLDERS[:-2], ("hh", "%H"), ("mm", "%M"), ("ss", "%S")):
+        form = form.replace(meaning, placeholder.upper() if meaning in "%Y%B%b%m%d%y" else placeholder)
+    return form
+
+
 def date_sql(text: str, formats: Iterable[str]) -> str:
     """SQL (DATE) of the SQL expression `text`, read by the first of `formats` that fits, then as ISO; else NULL.
 

@@ -7,9 +7,10 @@ import difflib
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from sources.contracts import SourceContract
+from sources.contracts import Column, SourceContract
 from sources.councils.dialect import Dialect
-from sources.errors import ExtractStopped
+from sources.councils.known_headings import heading_score
+from sources.errors import ExtractStopped, HeadingsMissing
 from sources.extract.table import columns, stop_at_values
 
 MAX_SKIPPED = 20
@@ -63,16 +64,19 @@ def match(
     if missing:
         stop_at_values(name, header)
         used = {*found.values(), *inputs.values()}
-        likely = _likely(missing, [column for column in header if column not in used])
+        spare = [column for column in header if column not in used]
+        likely = _likely(contract, missing, spare)
         by_number = {local: f"column {header.index(heading) + 1}" for local, heading in likely.items()}
         by_name = {local: repr(heading) for local, heading in likely.items()}
         parts = [_missing(repr(column), by_number.get(local)) for local, column in missing.items()]
         own = [_missing(_both(local, column), by_name.get(local)) for local, column in missing.items()]
         raise ExtractStopped(
-            *(
-                f"{name}: missing column {'; '.join(said)}. Add it or map it in the council file"
-                for said in (parts, own)
-            )
+            f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file",
+            f"{name}: missing column {'; '.join(own)}. Use the headings that we look for, or tell us what yours are",
+            HeadingsMissing(
+                tuple((_both(local, column), likely.get(local, "")) for local, column in missing.items()),
+                tuple(heading for heading in spare if heading not in likely.values()),
+            ),
         )
     return dialect, found, inputs
 
@@ -122,11 +126,11 @@ def missing_columns(contract: SourceContract, dialect: Dialect, header: list[str
     return missing
 
 
-def _likely(missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
+def _likely(contract: SourceContract, missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
     """For each local name of `missing` the heading it was perhaps renamed to: most alike first, each heading once."""
     found: dict[str, str] = {}
     pairs = [
-        (-max(_likeness(heading, local), _likeness(heading, column)), order, local, heading)
+        (-_likeness(contract[column], local, heading), order, local, heading)
         for local, column in missing.items()
         for order, heading in enumerate(spare)
     ]
@@ -136,8 +140,10 @@ def _likely(missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _likeness(heading: str, name: str) -> float:
-    return difflib.SequenceMatcher(None, key(heading), key(name)).ratio()
+def _likeness(column: Column, local: str, heading: str) -> float:
+    """How like a heading is to the names of a column, 0 to 1: by its letters, or as one that is known for it."""
+    letters = (difflib.SequenceMatcher(None, key(heading), key(name)).ratio() for name in (local, column.name))
+    return max(*letters, heading_score(column, heading))
 
 
 def _both(local: str, column: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from privacy.doors.sql import quoted
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
-from sources.councils.date_formats import EXCEL, date_sql, mended_date_sql, plausible
+from sources.councils.date_formats import date_sql, in_words, mended_date_sql, plausible
 from sources.councils.dialect import Dialect
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
@@ -122,7 +122,7 @@ def _expectation(column: Column, dialect: Dialect) -> str:
         case Kind.DATE:
             forms = dialect.formats_of(column.name)
             note = f"; {column.note}" if column.note else ""
-            return f"must be a date written {' or '.join('as an Excel day' if f == EXCEL else f for f in forms)}{note}"
+            return f"must be a date written {' or '.join(map(in_words, forms))}{note}"
         case Kind.INTEGER | Kind.DECIMAL:
             limits = (("at least", column.minimum), ("at most", column.maximum))
             bounds = [f"{words} {bound:g}" for words, bound in limits if bound is not None]

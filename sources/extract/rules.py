@@ -12,6 +12,11 @@ MALFORMED = reject("malformed-row", "The row does not have as many fields as the
 UNBALANCED_QUOTE = reject(
     "unbalanced-quote", "A quotation mark opens a field of this line and is not closed; this line alone is left out."
 )
+GARBLED_ROW = reject(
+    "garbled-row",
+    "Most of what says who the child is, and more, is blank or wrong in this row: its values stand under the wrong"
+    " headings, or it is a total or a note.",
+)
 REPEATED_HEADER = reject("repeated-header", "The row repeats the header line, as where files were put together.")
 
 EMPTY = stop("empty-file", "The file is empty; it needs at least its header line.")
@@ -102,7 +107,6 @@ def stopped(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> Ex
     """The error that stops an extract; `name` is how messages call it, `detail` what to look for, by number, and
     `for_sender` the same by the sender's own headings. Neither holds a value."""
     sentence = rule.sentence if rule.sentence[:2].isupper() else rule.sentence[0].lower() + rule.sentence[1:]
-    said = [
-        f"{name}: {sentence.removesuffix('.')}{f': {what}' if what else ''}" for what in (detail, for_sender or detail)
-    ]
-    return ExtractStopped(*said)
+    plain, own = (f": {what}" if what else "" for what in (detail, for_sender or detail))
+    said = f"{name}: {sentence.removesuffix('.')}"
+    return ExtractStopped(said + plain, said + own)

@@ -13,12 +13,12 @@ import pyarrow as pa
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.councils.dialect import Dialect
+from sources.councils.known_headings import resembled
 from sources.extract.landed import Landed
 from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
 from sources.extract.open import OpenExtract, Origin, open_extract
 from sources.extract.project import Projection, project_extract
 from sources.extract.table import SOURCE_ROW, first_rows
-from sources.onboarding.known import resembled
 from sources.onboarding.sample import (
     MAX_ROWS,
     MIN_ROWS,

@@ -15,7 +15,7 @@ import duckdb
 from sources.contracts import Column, Kind, SourceContract
 from sources.councils.date_formats import EXCEL, USUAL_FORMATS, date_sql, likeliest, plausible
 from sources.councils.dialect import Derived, Filled, Join, Pattern
-from sources.onboarding.known import LIKE_SCORE, SURE_SCORE, code_of, heading_score, part_score
+from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, code_of, heading_score, part_score
 from sources.onboarding.sample import Sample
 from sources.reference.goals import GOALS
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import Dialect
+from sources.councils.known_headings import heading_score, of_identifier
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.delimited import DELIMITERS
 from sources.extract.table import VALUE, SheetTaken, TextTable, first_rows, trimmed
-from sources.onboarding.known import heading_score, of_identifier
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000

@@ -12,10 +12,10 @@ import yaml
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import Characters, Derived, Filled, FirstOf, Join, Pattern
+from sources.councils.known_headings import code_of
 from sources.extract.landed import Landed
 from sources.extract.match import in_contract_form
 from sources.onboarding.guess import DateForm, Guess, Guesser
-from sources.onboarding.known import code_of
 from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, shown_values
 
 _MAX_CODES = 40

@@ -12,7 +12,8 @@ from itertools import groupby
 from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows, StoppedExtract
-from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH, RuleCount
+from assets.intake.findings import RuleCount
+from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH
 from assets.intake.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
@@ -20,7 +21,8 @@ from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from privacy.row_keys import part_and_row
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, ROW_COUNT_RULES, ROWS_ONCE
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, MANY_ROWS, ROW_COUNT_RULES, ROWS_ONCE
+from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.councils.dialect import Parts
 from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
@@ -31,6 +33,11 @@ from sources.reference.places import place
 TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
 FALL = 0.05
 """A column filled in so many fewer of the rows than in the last delivery is worth a look."""
+
+MUCH = 0.1
+"""Share of rows that repeat an earlier one, or have a date of birth in another form, from which on the file, not its
+rows, is told to be wrong: systems and hands that err do so in one or two of a hundred rows."""
+_MISDATED = "date_of_birth-invalid"
 
 _SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
 _WHAT_HAPPENS = {
@@ -64,6 +71,7 @@ _CHECKS = {
 _ACROSS_COLUMNS = "Values of several columns agree with each other"
 _LINE = (
     "held",
+    "whole_file",
     "source",
     "source_title",
     "row_per",
@@ -80,8 +88,9 @@ _LINE = (
 """What a council's report repeats of an extract's."""
 
 
-def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str, Any]:
-    """Everything a sender is told about an extract that was taken; `last` is the delivery before it."""
+def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again: str = "") -> dict[str, Any]:
+    """Everything a sender is told about an extract that was taken; `last` is the delivery before it. `sent_again` is
+    when the same file was found to have come once more, if it did."""
     contract = CONTRACTS[now.source]
     cohort, area = Cohort(now.cohort), place(now.council)
     findings = [_finding(rule, now) for rule in _by_importance(now.rules)]
@@ -101,7 +110,9 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
         "last": _last(last),
         "parts": _parts(now.parts),
         "sheet": asdict(now.sheet) if now.sheet else None,
+        "sent_again": sent_again,
         "held": list(_held(now)),
+        "whole_file": list(_of_the_whole(now, last)),
         "findings": findings,
         "failed_checks": [_failed(finding, now.headings) for finding in now.findings if _is_of_the_file(finding, now)],
         "passed_checks": _passed(now.findings),
@@ -124,13 +135,49 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None) -> dict[str
 def _held(now: ExtractQuality) -> Iterator[str]:
     """`1,954 of about 3,209 children`, for every number of rows that a release waits for."""
     kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
-    known = {FAR_FROM_EXPECTED.id: (now.rows_expected, unit), FAR_FROM_LAST.id: (now.rows_last, "rows last time")}
+    known = {
+        FAR_FROM_EXPECTED.id: (now.rows_expected, f"{unit} expected", f"of about {{:,}} {unit}"),
+        FAR_FROM_LAST.id: (now.rows_last, "last time", "of about {:,} rows last time"),
+    }
     for finding in sorted(now.holds, key=lambda finding: list(known).index(finding.rule)):
-        reference, of = known[finding.rule]
+        reference, against, of = known[finding.rule]
         if reference and kept < reference:
-            yield f"{kept:,} of about {reference:,} {of}"
+            yield f"{kept:,} {of.format(reference)}"
         elif reference:
-            yield f"{kept:,} rows, and about {reference:,} {of} are expected"
+            yield f"{kept:,} rows, against about {reference:,} {against}"
+
+
+def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:
+    """What shows the file, not its rows, to be the wrong one: the first thing to know, and told with its numbers."""
+    yield from (other.for_sender for other in now.elsewhere)
+    for rule in _too_many(now):
+        named = f"{rule.rows:,} of {now.rows_read:,} rows"
+        if rule.rule == _MISDATED:
+            yield f"{named}: {rule.sentence} Where a file mixes forms of dates, others may be read as the wrong day."
+        else:
+            yield f"{named} repeat an earlier row: was the file put together twice?"
+    if last and last.file_mac == now.file_mac:
+        yield f"This is the file that you sent for {Cohort(last.cohort).label}, unchanged."
+    elif last and last.cohort == now.cohort and _counted(last) == _counted(now):
+        yield "Every count in it is as in your last delivery: is it the newer file?"
+
+
+def _too_many(now: ExtractQuality) -> list[RuleCount]:
+    """Rules that are broken in so many rows that the file is at fault, of those that do not stop it."""
+    least = max(MUCH * now.rows_read, MANY_ROWS)
+    return [
+        rule for rule in now.rules if rule.rule in (CONTRACTS[now.source].repeated.id, _MISDATED) and rule.rows > least
+    ]
+
+
+def _counted(quality: ExtractQuality) -> tuple[Any, ...]:
+    return quality.rows_read, quality.rows_kept, quality.profile, quality.rules
+
+
+def _told_of_the_whole(now: ExtractQuality) -> set[str]:
+    """Rules that what is told of the whole file says already."""
+    of_years = {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.elsewhere) else set()
+    return of_years | {rule.rule for rule in _too_many(now)} | {finding.rule for finding in now.holds}
 
 
 def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
@@ -140,9 +187,19 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
         "outcome": STOPPED,
         **_about(stopped.council, stopped.source, stopped.cohort, stopped.file),
         "taken_at": stopped.stopped_at,
-        "sentence": stopped.for_sender or stopped.sentence,
+        "sentence": _of_the_file(stopped),
+        "headings": asdict(stopped.headings) if stopped.headings else None,
         "last": _last(last),
     }
+
+
+def _of_the_file(stopped: StoppedExtract) -> str:
+    """Why it was stopped, without the folders that it lies in: the page says which file it is about."""
+    said = stopped.for_sender or stopped.sentence
+    file, _, why = said.partition(": ")
+    return (why[:1].upper() + why[1:] if file.startswith(f"{stopped.council}/") and why else said).removesuffix(
+        "."
+    ) + "."
 
 
 def council_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -210,6 +267,7 @@ def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
         "share": rule.rows / max(now.rows_read, 1),
         "row_numbers": _row_places(rule.first_rows, _sheets(now)),
         "more_rows": rule.rows - len(rule.first_rows),
+        "told_of_the_whole": rule.rule in _told_of_the_whole(now),
     }
 
 
@@ -251,8 +309,8 @@ def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_of_the_file(finding: Finding, now: ExtractQuality) -> bool:
-    """Whether a check failed that no rule about rows has told already."""
-    return not finding.passed and finding.rule not in {rule.rule for rule in now.rules}
+    """Whether a check failed that nothing else has told already."""
+    return not finding.passed and finding.rule not in {rule.rule for rule in now.rules} | _told_of_the_whole(now)
 
 
 def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
@@ -432,7 +490,12 @@ def _line_of(report: dict[str, Any]) -> dict[str, Any]:
     line = {key: report[key] for key in _LINE if key in report}
     filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
     thinnest = min(filled, key=lambda entry: entry["share"], default=None)
-    return line | {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
+    needs_you = report["outcome"] == STOPPED or bool(report["held"] or report["whole_file"])
+    return (
+        line
+        | {"needs_you": needs_you}
+        | {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
+    )
 
 
 def _findings_by_share(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -45,13 +45,14 @@ def render(report: Facts) -> str:
 def render_council(report: Facts) -> str:
     """The page of a council's report."""
     extracts = report["extracts"]
+    stopped = [line for line in extracts if line["outcome"] == STOPPED]
     return kit.render(
         _TEMPLATES,
         "council.html.j2",
         report=report,
-        stopped=[line for line in extracts if line["outcome"] == STOPPED],
+        stopped=stopped,
+        first=[*stopped, *(line for line in extracts if line["needs_you"] and line not in stopped)],
         taken=[line for line in extracts if line["outcome"] != STOPPED],
-        held=[line for line in extracts if line.get("held")],
         whole=all(line["outcome"] == TAKEN for line in extracts),
         fix=_to_fix(report),
         look=[f"{entry['source_title']}: {entry['sentence']}" for entry in report["worth_a_look"]],
@@ -60,11 +61,12 @@ def render_council(report: Facts) -> str:
 
 def _to_fix(report: Facts) -> Facts:
     """Rules to name first, each with where its rows are; checks that failed; how many rules are not named."""
-    first = [_with_rows(finding) for finding in report["findings"][:FIRST_TO_FIX]]
+    left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
+    first = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]]
     return {
         "rules": [rule | {"where": _shortened(rule["numbers"])} for rule in first],
         "checks": [check | {"sentence": _check_sentence(check)} for check in report["failed_checks"]],
-        "left": len(report["findings"]) - len(first),
+        "left": len(left) - len(first),
     }
 
 

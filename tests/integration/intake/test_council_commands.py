@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from pipelines.cli import main
 from sources.contracts import CONTRACTS
+from sources.councils import known_headings as known
 from sources.councils.council_file import council_file, load
 from sources.councils.dialect import Dialect
-from sources.onboarding import known
 from sources.onboarding.write import scalar
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT

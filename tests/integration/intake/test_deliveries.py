@@ -138,7 +138,7 @@ def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, e
     assert note is not None
     assert note.sentence == str(stopped.value)
     report = desk.home.reports(COHORT, "leeds") / "eyfsp.html"
-    assert "missing column" in report.read_text(encoding="utf-8")
+    assert "Missing column" in report.read_text(encoding="utf-8")
     desk.land(children(eyfsp, 3))
     desk.take()
     assert deliveries.stopped(desk.home, *landed.key) is None

@@ -227,7 +227,7 @@ def test_a_council_sees_all_its_extracts(deliver: Deliver, profiles: Text) -> No
     ]
     page = render_council(report)
     for words in (
-        "1 of 5 extracts are taken.",
+        "1 of 5 extracts is taken.",
         "The date column is missing.",
         "Spring school census",
         "com_e01 must be",

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from assets.intake.tokens_file import MANIFEST_KEY
 from pipelines import cli, council_cli
 from privacy.keys import SENDER_KEYS, KeyRing
+from tests.support.extracts import upn
 from tests.support.intake.desk import COHORT, EYFSP_HEADER
 from tests.support.intake.files import children
 from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, unsealed
@@ -142,7 +143,7 @@ def test_what_is_not_known_is_said(sender: Sender, more: list[str], message: str
     [
         ("", "the file is empty"),
         ("a,b\n1,2\n", "missing column"),
-        (eyfsp(*[{"la_code": "340"}] * 6, {}), "6 of 7 rows break another-council"),
+        (eyfsp(*[{"la_code": "340"}] * 6, {}), "6 of 7 rows: The local authority code"),
         (eyfsp(*[{"com_e01": "9"}] * 3), "no usable row"),
         (eyfsp(*[{"com_e01": "9"}] * 30, *[{}] * 50), "More than 20% of the rows were rejected"),
     ],
@@ -234,3 +235,22 @@ def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
     assert sorted(path.stem for path in (tmp_path / "keys").iterdir()) == sorted((*SENDER_KEYS, "epoch"))
     shown = CliRunner().invoke(council_cli.main, ["keys", "show", str(tmp_path / "keys")])
     assert shown.output == done.output
+
+
+def test_a_file_that_looks_like_another_councils_is_told(sender: Sender) -> None:
+    theirs = eyfsp(*[{"upn": upn(344_200_024_000 + number)} for number in range(20)])
+    done = sender.run(sender.write(theirs))
+    assert done.exit_code == 0
+    assert "This looks like Wirral’s: 20 of 20 pupil numbers (UPN) were given out there" in done.stdout
+
+
+def test_a_file_of_another_year_gives_no_tokens(sender: Sender) -> None:
+    done = sender.run(sender.write(eyfsp(*[{"date_of_birth": "2019-03-07"}] * 20)))
+    assert done.exit_code == 1
+    assert "This looks like 2023/24: 20 of 20 dates of birth" in done.stderr
+
+
+def test_a_file_of_another_source_is_recognised(sender: Sender) -> None:
+    done = sender.run(sender.write(eyfsp(), "school_census"))
+    assert done.exit_code == 1
+    assert "this looks like your EYFS Profile return" in done.stderr

@@ -10,7 +10,7 @@ import pytest
 from assets.home.errors import in_plain_words
 from assets.intake.assets import _metadata, _sentence
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.one_pass import RuleCount
+from assets.intake.findings import RuleCount
 from assets.intake.profile import Profile
 from assets.intake.rule_families import outcomes
 from assets.linkage.report import coarse

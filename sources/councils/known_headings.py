@@ -24,7 +24,7 @@ _TELLING_LENGTH = 5
 _NOISE_WORDS = frozenset(
     "pupil student child childs patient person learner the of legal current code flag yn s".split()
 )
-_HEADINGS_FILE = Path(__file__).parent.parent / "councils" / "headings.yaml"
+_HEADINGS_FILE = Path(__file__).with_name("headings.yaml")
 
 
 def squash(text: str) -> str:

@@ -1,0 +1,128 @@
+"""Whose children the rows of an extract are, by what is public in each: the school year that a date of birth falls in,
+the authority that a local authority code or a pupil number (UPN) names. Counted in the pass, in memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sources.contracts import SourceContract
+from sources.contracts.extract_rules import MANY_ROWS
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place, places
+
+MOSTLY = 0.5
+"""Share of the rows that tell, from which on a file looks like another year's or council's. More than half is what
+stops a file by its dates or its council (`stop_share`). Of pupil numbers a council's own children have hardly so many
+from another authority: a number is given out by the first school, which for these children was a year ago or is theirs.
+"""
+IN_PART = 0.1
+"""Share of dates of birth in one other school year from which on part of a file looks like that year's. Children who
+start late or stay down are one or two in a hundred."""
+BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_said", "upn_area"
+COLUMNS = (BORN, LA_CODE, UPN_AREA)
+_BORN_SQL = (
+    "CASE WHEN birth_date(date_of_birth) IS NOT NULL"
+    " THEN year(date_of_birth) - (month(date_of_birth) < 9)::INTEGER + 5 END"
+)
+"""First year of the cohort that the child is of, as in `Cohort`."""
+_LA_CODE_SQL = r"regexp_replace(la_code, '\.0+$', '')"
+_UPN_AREA_SQL = "nullif(regexp_extract(upn, '^[A-Za-z] *([0-9]{3})', 1), '')"
+"""The second to fourth character of a UPN are the code of the authority whose school gave it out (Department for
+Education, Unique pupil numbers: guidance)."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """`rows` of the `of` rows that tell it `by` something are of another year or council, called `name`; `own` are of
+    the extract's own, called `should_be`."""
+
+    by: str
+    name: str
+    should_be: str
+    rows: int
+    of: int
+    own: int
+
+    @property
+    def is_year(self) -> bool:
+        return self.by == BORN
+
+    @property
+    def mostly(self) -> bool:
+        return self.rows > MOSTLY * self.of
+
+    @property
+    def looks_like(self) -> str:
+        """`this looks like 2023/24, not 2024/25`, without a number."""
+        whole = "this" if self.mostly else "part of this"
+        return f"{whole} looks like {self.name}{'' if self.is_year else '’s'}, not {self.should_be}"
+
+    @property
+    def for_sender(self) -> str:
+        """The same with the numbers."""
+        whole = "This" if self.mostly else "Part of this"
+        share = f"{self.rows:,} of {self.of:,}"
+        match self.by:
+            case "born_cohort":
+                said = f"{share} dates of birth are of children who finish Reception in {self.name}"
+                return f"{whole} looks like {self.name}: {said}, {self.own:,} of {self.should_be}."
+            case "la_code_said":
+                said = f"{share} rows have its local authority code"
+            case _:
+                said = f"{share} pupil numbers (UPN) were given out there"
+        return f"{whole} looks like {self.name}’s: {said}, {self.own:,} of {self.should_be}’s own."
+
+
+def elsewhere_sql(contract: SourceContract) -> str:
+    """SQL of the columns that `Whose` looks at, over typed rows, beginning with a comma."""
+    terms = {"date_of_birth": (_BORN_SQL, BORN), "la_code": (_LA_CODE_SQL, LA_CODE), "upn": (_UPN_AREA_SQL, UPN_AREA)}
+    return "".join(f", {sql} AS {name}" for column, (sql, name) in terms.items() if column in contract)
+
+
+class Whose:
+    """Sees the typed rows of an extract, a chunk at a time, and holds how many say which year and authority."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, Counter[object]] = {}
+
+    def see(self, chunk: pa.Table) -> None:
+        for name in set(COLUMNS) & set(chunk.column_names):
+            found = pc.value_counts(chunk[name].drop_null()).to_pylist()
+            counted = self._said.setdefault(name, Counter())
+            counted.update({entry["values"]: entry["counts"] for entry in found})
+
+    def elsewhere(self, council: str, cohort: str) -> tuple[Elsewhere, ...]:
+        """The other year and the other council that the rows look to be of, if any; the council by its code rather
+        than by pupil numbers, where both say so."""
+        year = self._other(BORN, _labels(cohort), Cohort(cohort).label, IN_PART)
+        own = place(council).la_name
+        of_council = (self._other(by, _authorities(), own, MOSTLY) for by in (LA_CODE, UPN_AREA))
+        other = next((found for found in of_council if found), None)
+        return tuple(found for found in (year, other) if found)
+
+    def _other(self, by: str, names: dict[object, str], own: str, share: float) -> Elsewhere | None:
+        """The commonest name but the extract's own, where more than a share of the rows say it."""
+        said: Counter[str] = Counter()
+        for value, rows in self._said.get(by, Counter()).items():
+            said[names.get(value, "")] += rows
+        of = said.total()
+        others = [(rows, name) for name, rows in said.items() if name not in ("", own)]
+        rows, name = max(others, default=(0, ""))
+        if of < MANY_ROWS or rows <= share * of:
+            return None
+        return Elsewhere(by, name, own, rows, of, said[own])
+
+
+def _labels(cohort: str) -> dict[object, str]:
+    """School years around a cohort, by the year they begin in."""
+    first = Cohort(cohort).first_year
+    return {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
+
+
+def _authorities() -> dict[object, str]:
+    return {code: entry.la_name for entry in places().values() for code in (entry.old_la_code, entry.new_la_code)}

@@ -1,0 +1,23 @@
+@echo off
+rem Installs the tool from this folder alone: nothing is asked of a network. Usage: install.cmd [FOLDER]
+setlocal
+set "PYTHONUTF8=1"
+set "FOLDER=%~1"
+if "%FOLDER%"=="" set "FOLDER=%LOCALAPPDATA%\readiness"
+
+py -@PYTHON@ --version >nul 2>&1
+if errorlevel 1 (
+  echo Python @PYTHON@ for Windows, 64-bit, is not installed. Ask for it, and run this again.
+  exit /b 1
+)
+py -@PYTHON@ -m venv "%FOLDER%"
+if errorlevel 1 (
+  echo The folder "%FOLDER%" cannot be used. Name another: install.cmd "D:\tools\readiness"
+  exit /b 1
+)
+"%FOLDER%\Scripts\python.exe" -m pip install --quiet --disable-pip-version-check --no-index --find-links "%~dp0wheels" --require-hashes --requirement "%~dp0requirements.txt"
+if errorlevel 1 (
+  echo A file of this folder is missing or not as it was sent. Unpack the archive again, or ask for another.
+  exit /b 1
+)
+echo Installed. Run it as: "%FOLDER%\Scripts\readiness.exe" --help

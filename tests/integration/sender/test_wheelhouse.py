@@ -1,0 +1,167 @@
+"""The archive for councils on Windows: what it is made of, and that it installs and works without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import parse_wheel_filename
+
+from tests.support import PROJECT
+from tests.support.extracts import row
+from tests.support.intake.files import as_xlsx
+from tests.support.intake.sender import Sender
+
+FOLDER = PROJECT / "packaging" / "council"
+PYTHONS = ("3.11", "3.12", "3.13")
+UV_PYTHON = Path(sys.prefix).parent / ".uv" / "bin" / "python"
+
+
+def _script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("wheelhouse", FOLDER / "wheelhouse.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+wheelhouse = _script()
+LOCK = tomllib.loads((PROJECT / "uv.lock").read_text(encoding="utf-8"))
+
+
+def pinned(python: str) -> dict[str, str]:
+    """Versions by distribution, on Windows."""
+    lines = wheelhouse.requirements(LOCK, wheelhouse.wanted(), wheelhouse.WINDOWS, python)
+    return dict(line.split(" ", 1)[0].split("==") for line in lines)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_has_a_wheel_for_windows_of_all_that_is_needed(python: str) -> None:
+    versions, supported = pinned(python), _supported(python)
+    assert set(versions) >= wheelhouse.wanted() | {"cffi", "markupsafe", "polars-runtime-32"}
+    for package in LOCK["package"]:
+        if versions.get(package["name"]) == package["version"]:
+            files = [wheel["url"].rpartition("/")[2] for wheel in package["wheels"]]
+            assert any(parse_wheel_filename(file)[3] & supported for file in files), package["name"]
+
+
+def _supported(python: str) -> set[Tag]:
+    """Tags of wheels that a Python for Windows takes."""
+    version = tuple(map(int, python.split(".")))
+    return {*cpython_tags(version, platforms=["win_amd64"]), *compatible_tags(version, platforms=["win_amd64"])}
+
+
+def test_the_lock_is_the_only_list_of_versions() -> None:
+    lines = list(wheelhouse.requirements(LOCK, wheelhouse.wanted(), wheelhouse.WINDOWS, "3.12"))
+    hashes = {wheel["hash"] for package in LOCK["package"] for wheel in package.get("wheels", ())}
+    assert all(set(re.findall("--hash=(\\S+)", line)) <= hashes for line in lines)
+    with pytest.raises(KeyError, match="lacks not-there"):
+        list(wheelhouse.requirements(LOCK, {"not-there"}, wheelhouse.WINDOWS, "3.12"))
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As it is for Windows, around wheels without content."""
+
+    def fetch(_pip: Path, pinned: Path, wheels: Path, *_: object) -> None:
+        wheels.mkdir()
+        for line in pinned.read_text("utf-8").splitlines():
+            name, version = line.split(" ")[0].split("==")
+            (wheels / f"{name.replace('-', '_')}-{version}-py3-none-any.whl").write_bytes(name.encode())
+
+    monkeypatch.setattr(wheelhouse, "_fetch", fetch)
+    own = tmp_path / "readiness_council-9.8.7-py3-none-any.whl"
+    own.write_bytes(b"own")
+    made = [wheelhouse.build(own, tmp_path / name, Path("pip"), "3.12", wheelhouse.WINDOWS) for name in ("a", "b")]
+    assert made[0].read_bytes() == made[1].read_bytes()
+    return made[0]
+
+
+def test_every_file_is_pinned_by_its_hash(archive: Path) -> None:
+    packed = zipfile.ZipFile(archive)
+    contents = {name.partition("/")[2]: packed.read(name) for name in packed.namelist()}
+    sums = dict(line.split(" *")[::-1] for line in contents["SHA256SUMS"].decode().splitlines())
+    assert sums == {name: hashlib.sha256(of).hexdigest() for name, of in contents.items() if name != "SHA256SUMS"}
+    required = contents["requirements.txt"].decode()
+    wheels = [name for name in contents if name.startswith("wheels/")]
+    assert len(wheels) == len(required.splitlines()) == len(pinned("3.12")) + 1
+    assert all(f"--hash=sha256:{sums[name]}" in required for name in wheels)
+
+
+def test_what_is_read_on_windows_is_written_for_it(archive: Path) -> None:
+    packed = zipfile.ZipFile(archive)
+    for name in ("install.cmd", "README.txt", "requirements.txt"):
+        content = packed.read(f"{archive.stem}/{name}")
+        assert content.isascii()
+        assert content.count(b"\r\n") == content.count(b"\n") > 0
+        assert not re.search(rb"@[A-Z]+@", content)
+    readme = packed.read(f"{archive.stem}/README.txt").decode()
+    assert f"certutil -hashfile {archive.name} SHA256" in readme
+    assert "py -3.12 -m venv" in packed.read(f"{archive.stem}/install.cmd").decode()
+
+
+def test_the_script_quotes_every_path() -> None:
+    script = (FOLDER / "windows" / "install.cmd").read_text("ascii")
+    for name in ("%FOLDER%", "%~dp0", "%LOCALAPPDATA%"):
+        for line in script.splitlines():
+            before = line.partition(name)[0]
+            assert name not in line or before.count('"') % 2 == 1, line
+
+
+@pytest.mark.slow
+def test_it_installs_and_works_without_a_network(sender: Sender, tmp_path: Path) -> None:
+    """On Linux, by the line of pip in `install.cmd`, in folders with blanks, with a console in cp1252."""
+    if not UV_PYTHON.is_file() or subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
+        pytest.skip("pip, or a way to take the network away, is not here")
+    uv = UV_PYTHON.with_name("uv")
+    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, FOLDER], check=True)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        archive = wheelhouse.build(
+            next(tmp_path.glob("*.whl")), tmp_path, UV_PYTHON, python, wheelhouse.TARGETS["linux"]
+        )
+    except subprocess.CalledProcessError:
+        pytest.skip("wheels cannot be fetched")
+    place = tmp_path / "sent to us"
+    zipfile.ZipFile(archive).extractall(place)
+    _install(place / archive.stem, tmp_path / "a tool")
+    told = _run(tmp_path / "a tool", sender, tmp_path / "to send")
+    assert told.returncode == 0, told.stderr
+    assert "Read from the sheet '?lobek – 1'" in told.stdout.decode("cp1252")
+    assert (tmp_path / "to send" / "202425.tokens.parquet").exists()
+
+
+def _offline(*command: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["unshare", "-rn", *map(str, command)], capture_output=True, check=False, **options)  # type: ignore[call-overload]
+
+
+def _install(unpacked: Path, folder: Path) -> None:
+    made = _offline(sys.executable, "-m", "venv", folder)
+    assert made.returncode == 0, made.stderr
+    script = (FOLDER / "windows" / "install.cmd").read_text("ascii")
+    (line,) = (line for line in script.splitlines() if "-m pip install" in line)
+    words = [word.strip('"').replace("%~dp0", f"{unpacked}/") for word in re.findall(r'"[^"]*"|\S+', line)]
+    done = _offline(folder / "bin" / "python", *words[1:])
+    assert done.returncode == 0, done.stderr
+
+
+def _run(folder: Path, sender: Sender, out: Path) -> subprocess.CompletedProcess[bytes]:
+    extract = sender.root / "leeds" / "eyfsp" / "202425.xlsx"
+    extract.parent.mkdir(parents=True, exist_ok=True)
+    rows = [list(row("eyfsp")), *(list(row("eyfsp").values()) for _ in range(3))]
+    extract.write_bytes(as_xlsx(rows, lambda book: setattr(book.active, "title", "Żlobek – 1")))
+    environment = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "cp1252"}
+    given = ("--keys", sender.keys, "--out", out, "--postcode-directory", sender.directory)
+    return _offline(folder / "bin" / "readiness", "pseudonymise", extract, *given, env=environment)

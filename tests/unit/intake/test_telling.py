@@ -1,0 +1,50 @@
+"""What an intake tells on the console."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.elsewhere import BORN, Elsewhere
+from assets.intake.profile import Profile
+from assets.intake.quality import HOLD, Finding
+from assets.intake.telling import told
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED
+from tests.support.intake.corpus import COHORT
+
+SOUND = ExtractQuality(
+    "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"}, "2025-07-10T00:00:00+00:00",
+    {}, 9056, 9056, 0, 12, (), (), Profile(9056, (), ()), 8985, None,
+)  # fmt: skip
+HOME = Home(Path("/h"))
+WHERE = f"Reports to send back: {HOME.reports(COHORT, '<council>')}/council.html"
+
+
+def lines(*taken: ExtractQuality, any_stopped: bool = False) -> list[str]:
+    return list(told(HOME, {COHORT}, taken, any_stopped))
+
+
+def test_extracts_with_nothing_wrong_are_told_together() -> None:
+    others = [replace(SOUND, council=council) for council in ("leeds", "halton")]
+    assert lines(SOUND, *others) == ["3 extracts of 2 councils read, every row kept", WHERE]
+
+
+def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
+    few = Finding(FAR_FROM_EXPECTED.id, "", None, HOLD, False, None, "")
+    half = replace(SOUND, rows_read=4527, rows_kept=4497, rows_rejected=30, findings=(few,))
+    year = Elsewhere(BORN, "2023/24", "2024/25", 9046, 9052, 6)
+    other = replace(SOUND, council="halton", elsewhere=(year,))
+    held = "held: about 50% of expected; under a hundred rows set aside"
+    assert lines(half, other)[:2] == [
+        f"leeds/eyfsp/202425.csv: 2 to 5 thousand rows read; {held}",
+        "halton/eyfsp/202425.csv: 5 to 10 thousand rows read; this looks like 2023/24, not 2024/25",
+    ]
+
+
+def test_what_was_read_before_is_not_told_again() -> None:
+    before = replace(SOUND, unchanged=True, rows_rejected=3)
+    assert lines(before) == ["1 extract unchanged since it was read"]
+    assert lines(before, any_stopped=True)[1:] == [WHERE]
+    assert lines() == []
