@@ -91,6 +91,7 @@ def names() -> frozenset[str]:
     return frozenset(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
 
 
+@cache
 def module_imports() -> dict[str, set[str]]:
     """For each module, those of the product's modules that it imports; a parent package is not counted."""
     return {
@@ -99,6 +100,7 @@ def module_imports() -> dict[str, set[str]]:
     }
 
 
+@cache
 def room_imports() -> dict[str, set[str]]:
     """For each room, the rooms that its modules import."""
     rooms = {module.name: module.room for module in modules()}

@@ -106,7 +106,9 @@ def test_a_published_version_is_never_replaced(
     assert write_bundle(tmp_path, fake_facts(), tables, signing_key) == bundle
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}.items() <= before.items()
     changed = replace(fake_facts(), contact="other@example.org")
-    with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: CITATION\.cff, README\.md, .*new version"):
+    with pytest.raises(
+        BundleRefused, match=r"never replaced; this one differs in: CITATION\.cff, README\.md, .*new version"
+    ):
         write_bundle(tmp_path, changed, tables, signing_key)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
