@@ -490,7 +490,8 @@ def _line_of(report: dict[str, Any]) -> dict[str, Any]:
     line = {key: report[key] for key in _LINE if key in report}
     filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
     thinnest = min(filled, key=lambda entry: entry["share"], default=None)
-    needs_you = report["outcome"] == STOPPED or bool(report["held"] or report["whole_file"])
+    line |= {"held": report.get("held", []), "whole_file": report.get("whole_file", [])}  # older reports lack them
+    needs_you = report["outcome"] == STOPPED or bool(line["held"] or line["whole_file"])
     return (
         line
         | {"needs_you": needs_you}

@@ -1,10 +1,14 @@
 @echo off
 rem Installs the tool from this folder alone: nothing is asked of a network. Usage: install.cmd [FOLDER]
 setlocal
-set "PYTHONUTF8=1"
+call :install "%~1"
+set "STATUS=%ERRORLEVEL%"
+if "%~1"=="" pause
+exit /b %STATUS%
+
+:install
 set "FOLDER=%~1"
 if "%FOLDER%"=="" set "FOLDER=%LOCALAPPDATA%\readiness"
-
 py -@PYTHON@ --version >nul 2>&1
 if errorlevel 1 (
   echo Python @PYTHON@ for Windows, 64-bit, is not installed. Ask for it, and run this again.
@@ -20,4 +24,5 @@ if errorlevel 1 (
   echo A file of this folder is missing or not as it was sent. Unpack the archive again, or ask for another.
   exit /b 1
 )
-echo Installed. Run it as: "%FOLDER%\Scripts\readiness.exe" --help
+echo Installed. Run it in a command prompt: "%FOLDER%\Scripts\readiness.exe" --help
+exit /b 0
