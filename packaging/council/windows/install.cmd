@@ -1,6 +1,7 @@
 @echo off
 rem Installs the tool from this folder alone: nothing is asked of a network. Usage: install.cmd [FOLDER]
 setlocal
+set "HERE=%~dp0"
 call :install "%~1"
 set "STATUS=%ERRORLEVEL%"
 if "%~1"=="" pause
@@ -19,7 +20,7 @@ if errorlevel 1 (
   echo The folder "%FOLDER%" cannot be used. Name another: install.cmd "D:\tools\readiness"
   exit /b 1
 )
-"%FOLDER%\Scripts\python.exe" -m pip install --quiet --disable-pip-version-check --no-index --find-links "%~dp0wheels" --require-hashes --requirement "%~dp0requirements.txt"
+"%FOLDER%\Scripts\python.exe" -m pip install --quiet --disable-pip-version-check --no-index --find-links "%HERE%wheels" --require-hashes --requirement "%HERE%requirements.txt"
 if errorlevel 1 (
   echo A file of this folder is missing or not as it was sent. Unpack the archive again, or ask for another.
   exit /b 1

@@ -114,7 +114,7 @@ def test_what_is_read_on_windows_is_written_for_it(archive: Path) -> None:
 
 def test_the_script_quotes_every_path() -> None:
     script = (FOLDER / "windows" / "install.cmd").read_text("ascii")
-    for name in ("%FOLDER%", "%~dp0", "%LOCALAPPDATA%"):
+    for name in ("%FOLDER%", "%HERE%", "%~dp0", "%LOCALAPPDATA%"):
         for line in script.splitlines():
             before = line.partition(name)[0]
             assert name not in line or before.count('"') % 2 == 1, line
@@ -152,7 +152,7 @@ def _install(unpacked: Path, folder: Path) -> None:
     assert made.returncode == 0, made.stderr
     script = (FOLDER / "windows" / "install.cmd").read_text("ascii")
     (line,) = (line for line in script.splitlines() if "-m pip install" in line)
-    words = [word.strip('"').replace("%~dp0", f"{unpacked}/") for word in re.findall(r'"[^"]*"|\S+', line)]
+    words = [word.strip('"').replace("%HERE%", f"{unpacked}/") for word in re.findall(r'"[^"]*"|\S+', line)]
     done = _offline(folder / "bin" / "python", *words[1:])
     assert done.returncode == 0, done.stderr
 
