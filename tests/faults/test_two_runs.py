@@ -30,8 +30,9 @@ from tests.support.installation.rig import (
     kept,
 )
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_two_runs_of_a_cohort_at_once(site: Site) -> None:
     """Both complete, with the same release, drawn once."""
     site.send_again()
@@ -117,7 +118,6 @@ def _two_months_ago() -> None:
     _earlier(60)
 
 
-@pytest.mark.slow
 def test_a_clock_that_was_turned_back(site: Site) -> None:
     """The ledger goes on in its own order; a repeated run repeats; a correction replaces what came before it."""
     whole = kept(site)
@@ -140,7 +140,6 @@ def test_a_clock_that_was_turned_back(site: Site) -> None:
 # --- Keys
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("key", chosen(["linker.key", "signing.pem", "input-mac.key"], "input-mac.key"))
 def test_a_key_that_is_gone_between_two_runs(site: Site, key: str) -> None:
     whole, path = kept(site), site.root / "keys" / key
@@ -155,7 +154,6 @@ def test_a_key_that_is_gone_between_two_runs(site: Site, key: str) -> None:
     check_books(site, 1)
 
 
-@pytest.mark.slow
 def test_keys_of_another_set_between_two_runs(site: Site) -> None:
     """Every extract is taken in anew; a release that another key signed is not made again, and nothing is charged."""
     whole = kept(site)

@@ -22,6 +22,7 @@ def filled(root: Path, lines: int = 4) -> Home:
     return home
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_line_for_everything(released: Place) -> None:
     found = verify(released.home)
     taken = {(e.council, e.source) for e in found if e.what == Processing.INTAKE}
@@ -31,6 +32,7 @@ def test_a_run_leaves_a_line_for_everything(released: Place) -> None:
     assert {e.release for e in found if e.what == Processing.MEASUREMENT} == {"2026.11.0"}
 
 
+@pytest.mark.slow
 def test_an_explanation_is_an_access(place: Place) -> None:
     rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
     explain_link(place.home, COHORT, *rows, place.keys)
@@ -84,6 +86,7 @@ def test_a_death_between_line_and_head_is_mended(tmp_path: Path) -> None:
     assert len(verify(home)) == 6
 
 
+@pytest.mark.slow
 def test_many_writers_at_once_keep_one_chain(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         pool.starmap(filled, [(tmp_path, 10)] * 3)

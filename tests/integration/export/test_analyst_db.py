@@ -186,6 +186,7 @@ def _left_behind(directory: Path) -> list[Path]:
     return [path for path in directory.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_rebuild_replaces_the_file_under_open_readers(
     tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_rebuild_replaces_the_file_under_open_readers(
     assert _left_behind(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_changes_nothing_and_is_cleaned_up_after(two_releases: Path, tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", *two_releases.glob("20*.0"), tmp_path], check=True)
     before = build_database(tmp_path).read_bytes()

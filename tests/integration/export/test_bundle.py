@@ -75,6 +75,7 @@ print(time.tzname)
 """
 
 
+@pytest.mark.slow
 def test_time_zone_locale_and_umask_change_no_byte(release_dir: Path, tmp_path: Path) -> None:
     """In a process of its own, in Nepal, whose text is ASCII, whose files are private, and whose sets are shuffled."""
     there = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
