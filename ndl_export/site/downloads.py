@@ -12,6 +12,7 @@ from ndl_export.site.documents import address, is_document
 from ndl_export.tables import TABLES
 
 README_FILE = "README.md"
+_ABOUT_README = "what this release is, its files, and how to check them"
 _PACKAGE_FILE = "datapackage.json"
 _LISTED = re.compile(r"^\| (`[^|]+`) \| ([^|]+) \|$", re.MULTILINE)
 """A row of the README's list of files: names between backticks, and what they are."""
@@ -97,6 +98,7 @@ def _kinds(files: Mapping[str, bytes], names: Collection[str]) -> Iterator[Kind]
         if found:
             yield Kind(written, about, tuple(_file(name, files) for name in found))
     titles = {each["path"]: each["title"] for each in json.loads(package)["resources"]} if package else {}
+    titles[README_FILE] = _ABOUT_README
     for name in left:
         yield Kind((name,), titles.get(name, ""), (_file(name, files),))
 
