@@ -3,7 +3,7 @@
 First the scale that they share, then dot charts, charts over time and the map of tiles for the release page, then bars
 for the rows of a table and column charts for reports. In the release page's charts places across are percentages of the
 width and places down are pixels, so that a chart fills any window with text of one size, and each row has its words
-above its marks, so that no label is cut off on a telephone. Bars fill a box 100 wide.
+above its marks, so that no label is cut off on a telephone. Tiles and bars fill a box of their own.
 """
 
 from __future__ import annotations

@@ -6,15 +6,22 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from ndl_export.site.documents import address, is_document
 from ndl_export.tables import TABLES
 
 README_FILE = "README.md"
+_ABOUT_README = "what this release is, its files, and how to check them"
 _PACKAGE_FILE = "datapackage.json"
 _LISTED = re.compile(r"^\| (`[^|]+`) \| ([^|]+) \|$", re.MULTILINE)
 """A row of the README's list of files: names between backticks, and what they are."""
+_OF_MANY_TABLES = (".ods", ".zip")
+"""Suffixes of files that hold many tables."""
 _THOUSAND = 1000
+
+
+Shelf = Literal["tables", "together", "documents", "checks", "records"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Shelves:
-    """The files of a bundle by what they are for, and those of each table by its name."""
+    """The files of a bundle by what they are for, those of many tables in one `together`, and those of each table by
+    its name."""
 
     tables: tuple[Kind, ...]
+    together: tuple[Kind, ...]
     documents: tuple[Kind, ...]
     checks: tuple[Kind, ...]
     records: tuple[Kind, ...]
@@ -55,18 +64,26 @@ def shelves(files: Mapping[str, bytes], names: Collection[str], checks: Collecti
     names of checksums, signature and key. A file that the README does not name has the title of `datapackage.json`."""
     kinds = tuple(_kinds(files, names))
 
-    def only(wanted: str) -> tuple[Kind, ...]:
-        return tuple(kind for kind in kinds if _shelf(kind, checks) == wanted)
+    def on(shelf: Shelf) -> tuple[Kind, ...]:
+        return tuple(kind for kind in kinds if _shelf(kind, checks) == shelf)
 
-    of_table = {table: tuple(_of_table(table, only("tables"))) for table in TABLES}
-    return Shelves(only("tables"), only("documents"), only("checks"), only("records"), of_table)
+    return Shelves(
+        tables=on("tables"),
+        together=on("together"),
+        documents=on("documents"),
+        checks=on("checks"),
+        records=on("records"),
+        of_table={table: tuple(_of_table(table, on("tables"))) for table in TABLES},
+    )
 
 
-def _shelf(kind: Kind, checks: Collection[str]) -> str:
+def _shelf(kind: Kind, checks: Collection[str]) -> Shelf:
     if any(file.name in checks for file in kind.files):
         return "checks"
     if any("<table>" in name for name in kind.names):
         return "tables"
+    if all(file.name.endswith(_OF_MANY_TABLES) for file in kind.files):
+        return "together"
     return "documents" if any(file.is_page for file in kind.files) else "records"
 
 
@@ -81,6 +98,7 @@ def _kinds(files: Mapping[str, bytes], names: Collection[str]) -> Iterator[Kind]
         if found:
             yield Kind(written, about, tuple(_file(name, files) for name in found))
     titles = {each["path"]: each["title"] for each in json.loads(package)["resources"]} if package else {}
+    titles[README_FILE] = _ABOUT_README
     for name in left:
         yield Kind((name,), titles.get(name, ""), (_file(name, files),))
 

@@ -85,6 +85,10 @@ def test_the_map_is_made_for_everyone(browser: Browser, many: Made, scheme: Lite
             box = figure.locator("> svg").bounding_box()
             assert box
             assert box["x"] + box["width"] <= width
+            choice = page.get_by_label("Show", exact=True).bounding_box()
+            assert choice
+            assert choice["x"] + choice["width"] <= width
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert figure.locator("g.ringed").get_attribute("data-row") == "E09000002"
             assert (figure.locator("g.tile text:visible").count() > 0) == (width == DESK)
             found = Axe().run(page, context={"include": [["figure.map"]]}, options=RULES).response

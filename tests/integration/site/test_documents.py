@@ -91,7 +91,7 @@ def test_a_file_that_comes_new_shows_up_with_its_words() -> None:
         ("every row", ["gld_headline.all.csv"])
     ]
     assert [file.name for file in found.of_table["gld_headline"]] == ["gld_headline.all.csv"]
-    records = {file.name: (kind.about, file.size) for kind in found.records for file in kind.files}
-    assert records["figures.ods"] == ("a book", "1.2 kB")
-    assert {"gld_headline_odd.csv", "datapackage.json"} <= set(records)
+    [together] = found.together
+    assert (together.about, together.files[0].name, together.files[0].size) == ("a book", "figures.ods", "1.2 kB")
+    assert {"gld_headline_odd.csv", "datapackage.json"} <= {file.name for kind in found.records for file in kind.files}
     assert ("Notes", "notes.html") in [(kind.about, kind.files[0].address) for kind in found.documents]

@@ -595,6 +595,8 @@ def test_the_release_directory_has_the_page_of_the_newest_release(whole: Made, t
     key, before = Ed25519PrivateKey.generate(), os.umask(0o077)
     try:
         for version in ("2026.11.10", "2026.11.9"):
+            (tmp_path / "site").mkdir(exist_ok=True)
+            (tmp_path / "site" / "gone.html").write_text("A page that another release had")
             write_bundle(tmp_path, fake_facts(version), fake_tables(), key)
     finally:
         os.umask(before)
