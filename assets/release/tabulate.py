@@ -26,6 +26,7 @@ from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
 from ndl_export.tables import FAMILIES, TABLES, Block, Measure, Table
+from ndl_export.tables.earlier_schema import with_own_area
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout
@@ -96,7 +97,8 @@ def recomputed(bundle: Path) -> dict[str, pa.Table]:
 def differing(bundle: Path) -> list[str]:
     """Names of the tables of the bundle that its noisy counts do not give, to the last bit; none where all is well."""
     again = recomputed(bundle)
-    published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in TABLES}
+    read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in TABLES}
+    published = {name: with_own_area(table) for name, table in read.items()}
     return [name for name, table in published.items() if not table.equals(again[name])]
 
 

@@ -122,12 +122,22 @@ BUNDLE_FILES = bundle_files([""])
 """Names of all files of a bundle of one cohort, whichever it is."""
 
 
+_LATER_FILES = frozenset(
+    (CITATION_FILE, EES_UPLOAD_FILE, WORKBOOK_FILE, "ai_readiness.md", *(n + ALL_ROWS for n in TABLES))
+)
+"""Files that bundles had none of before they had all of them."""
+
+
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Names that a bundle has by what its `datapackage.json` states; those of one cohort where that cannot be read."""
+    """Names that a bundle has by what its `datapackage.json` states, those of one cohort where that cannot be read; of
+    later files none where its sums list none."""
     try:
-        return bundle_files([str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]])
+        names = bundle_files([str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]])
     except (KeyError, TypeError, ValueError):
-        return BUNDLE_FILES
+        names = BUNDLE_FILES
+    listed = files.get(SUMS_FILE)
+    is_older = listed is not None and not any(f"  {name}\n".encode() in listed for name in _LATER_FILES)
+    return names - _LATER_FILES if is_older else names
 
 
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644

@@ -47,7 +47,7 @@ RELIABILITY: dict[str | None, str] = {
 }
 """What stands in a column of reliability, by flag."""
 _BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
-_NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.0, 6.0, 9.0
+_NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0
 _OF_A_LETTER = 0.25
 _NOTES = (
     "Noise was added to every count to protect each child (differential privacy). The 95% limits say what a figure was"
@@ -98,9 +98,9 @@ def _rows_shown(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
             totals = pc.and_(totals, pc.equal(data[entry.name], ALL.label))
     choices = {
         "": pc.or_(above, pc.invert(above)),
-        "Of councils it has the rows about all children alone.": pc.or_(above, totals),
+        "Of councils it has only the rows that are not broken down.": pc.or_(above, totals),
         "It has no rows of councils.": above,
-        "It has no rows of councils, and of other areas those about all children alone.": pc.and_(above, totals),
+        "It has no rows of councils, and of other areas only those that are not broken down.": pc.and_(above, totals),
     }
     fitting = (words for words, kept in choices.items() if pc.sum(kept).as_py() <= MOST_ROWS)
     left_out = next(fitting, list(choices)[-1])
