@@ -33,7 +33,7 @@ spark: setup  ## install Spark as well (450 MB), for the linkage on Spark and it
 	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --python $(PYTHON)
 
 demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/
-	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT)
+	$(RUN) readiness synth --landing $(DEMO)/landing --cohort $(COHORT) --yes
 	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home \
 	  --cohort $(COHORT) --create-keys
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import click
 
-from pipelines.commands import linked, releases, runs
+from pipelines.commands import keeping, linked, releases, runs
 from pipelines.commands.accept import accept
 from pipelines.commands.approve import approve
 from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
-from pipelines.commands.keeping import COMMANDS as KEEPING
 from pipelines.commands.keys import keys
 from pipelines.commands.returns import returns
 from pipelines.commands.sender import pseudonymise
@@ -23,12 +22,17 @@ def main() -> None:
         check_environment()
 
 
-for command in (
-    *(runs.synth, runs.run, runs.status, runs.doctor, ui),
-    *(releases.plan, accept, approve, releases.budget, releases.verify, releases.recompute),
-    *(releases.publish, releases.withdraw, releases.diff),
-    *(council, pseudonymise, keys, linked.link, returns, *KEEPING),
-):
-    main.add_command(command)
+main.add(
+    {
+        "Data engineer": (runs.run, runs.status, runs.doctor, ui, council, keys, runs.synth),
+        "Data protection": keeping.COMMANDS,
+        "Council or health data officer": (pseudonymise, returns),
+        "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link),
+        "Publisher, and whoever checks a release": (
+            *(releases.publish, releases.withdraw),
+            *(releases.verify, releases.recompute, releases.diff),
+        ),
+    }
+)
 for command in (linked.make, linked.release_delivery, linked.log):
     returns.add_command(command)

@@ -20,5 +20,4 @@ def main() -> None:
     check_environment()
 
 
-for command in (council, pseudonymise, keys, returns):
-    main.add_command(command)
+main.add({"Commands": (pseudonymise, returns, council, keys)})

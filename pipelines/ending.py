@@ -1,29 +1,15 @@
-"""How a run ends before its release is complete: why, in a sentence, and with which exit status."""
+"""How a command ends: with which exit status, and after which errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import IntEnum
-
-from assets.home.errors import Damaged, StepFailed, plainly
-from assets.home.retention_policy import CohortExpired, InvalidRetention
-from assets.release import anchors
-from assets.release.begin import SeriesRefused
-from assets.release.expected_accuracy import NotAccurateEnough
-from ndl_export.facts.release_facts import InvalidVersion
-from privacy.linkage import backends
-from privacy.release.ledger import BudgetExceeded, BudgetNotApproved, LedgerCorrupt, ReleaseConflict
-from privacy.release.ledger_storage import LedgerUnavailable
-from privacy.release.policy import PolicyError
-from privacy.release.store import StoreError as MeasurementLost
-from sources.reference.cohorts import InvalidCohort
 
 
 class Ending(IntEnum):
-    """Why a run ended before its release was complete, as the command's exit status (2 is that of a wrong option)."""
+    """Why a command ended before its work was done, as its exit status; 0 is that it was done."""
 
     INPUT = 1
+    USAGE = 2
     BUDGET = 3
     HOLD = 4
     FAULT = 5
@@ -37,42 +23,34 @@ class RunStopped(Exception):
         self.ending = ending
 
 
-_ENDINGS = {
-    Ending.BUDGET: (BudgetExceeded, BudgetNotApproved, NotAccurateEnough),
-    Ending.FAULT: (
-        *(StepFailed, Damaged, LedgerCorrupt, LedgerUnavailable, MeasurementLost),
-        *(anchors.SignedByAnother, anchors.UnreadableAnchor),
+ENDINGS = {
+    Ending.BUDGET: ("BudgetExceeded", "BudgetNotApproved", "NotAccurateEnough"),
+    Ending.HOLD: (
+        *("WaitsForApproval", "WaitsForAcceptance", "NotPublished"),
+        *("Busy", "InUse", "RemovalUnfinished", "PlaceInUse"),
     ),
+    Ending.FAULT: (
+        *("StepFailed", "Damaged", "LogBroken", "StoreError", "UnreadableWithdrawals"),
+        *("LedgerError", "LedgerCorrupt", "LedgerUnavailable", "SignedByAnother", "UnreadableAnchor"),
+    ),
+    Ending.INPUT: ("ReleaseConflict", "ChargeLost"),
 }
-"""Errors by how a run ends with them; every other is about what was sent or asked."""
+"""Errors by how a command ends with them, by name, so that no command loads what it does not use. Any other of the
+project's own is about what was sent or asked; any other at all is a fault."""
 
 
-def ending_of(error: str) -> Ending:
-    """How a run ends that was stopped by an error of the class of this name."""
-    found = (ending for ending, kinds in _ENDINGS.items() if error in {kind.__name__ for kind in kinds})
-    return next(found, Ending.INPUT)
+def ending_named(error: str) -> Ending:
+    """How a run ends that was stopped by an error of the project's own, of the class of this name."""
+    return next((ending for ending, names in ENDINGS.items() if error in names), Ending.INPUT)
 
 
-_REFUSALS = (
-    SeriesRefused,
-    ReleaseConflict,
-    InvalidVersion,
-    InvalidCohort,
-    PolicyError,
-    *anchors.REFUSALS,
-    CohortExpired,
-    InvalidRetention,
-    backends.BackendUnavailable,
-    StepFailed,
-)
-"""Errors whose message is all that a person must know."""
+def ending_of(error: Exception) -> Ending:
+    """How a command ends with this error: as the nearest of its classes that has an ending."""
+    from assets.home.errors import is_own
 
-
-@contextmanager
-def stopping_plainly() -> Iterator[None]:
-    """Raise `RunStopped` if a run cannot begin, or if the system stops it between steps."""
-    try:
-        with plainly():
-            yield
-    except _REFUSALS as error:
-        raise RunStopped(str(error), ending_of(type(error).__name__)) from None
+    if isinstance(error, RunStopped):
+        return error.ending
+    if not is_own(error):
+        return Ending.FAULT
+    named = {name: ending for ending, names in ENDINGS.items() for name in names}
+    return next((named[each.__name__] for each in type(error).__mro__ if each.__name__ in named), Ending.INPUT)

@@ -25,7 +25,7 @@ from ndl_export.analyst_db import database_stands
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
 from pipelines.dagster.arriving import still_arriving
-from pipelines.ending import RunStopped, stopping_plainly
+from pipelines.ending import RunStopped
 from privacy.keys import INTAKE
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.linkage import backends
@@ -50,7 +50,6 @@ class _Step:
     make: Callable[[Jobs], None]
 
 
-@stopping_plainly()
 def run_cohort(
     folders: Folders,
     cohort: Cohort,
@@ -65,7 +64,8 @@ def run_cohort(
     """Landing to bundle and database, or `until` the step of that name; returns the bundle's folder. A step is run
     where what it makes does not stand; where all of it does, nothing is written, and Dagster is not even loaded.
 
-    Raises `RunStopped`, also where the release is held, or waits for people to sign it.
+    Raises `RunStopped`, also where the release is held, or waits for people to sign it, and the project's own errors;
+    `pipelines.ending` says how a run ends with each.
 
     `share` is what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series:
     from what an earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is

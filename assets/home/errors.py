@@ -63,10 +63,11 @@ def in_plain_words(error: Exception) -> str:
 
 def sentence_of(error: Exception) -> str:
     """The message of an error of the project's own; of another one, what it comes to in plain words."""
-    return str(error) if _is_own(error) else in_plain_words(error)
+    return str(error) if is_own(error) else in_plain_words(error)
 
 
-def _is_own(error: Exception) -> bool:
+def is_own(error: Exception) -> bool:
+    """Whether the error is of one of the project's own classes, whose message says what it means."""
     return type(error).__module__.partition(".")[0] in PACKAGES
 
 
@@ -77,7 +78,7 @@ def plainly() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_own(error) or type(error).__module__.partition(".")[0] == "dagster":
+        if is_own(error) or type(error).__module__.partition(".")[0] == "dagster":
             raise
         raise StepFailed(in_plain_words(error)).with_traceback(error.__traceback__) from None
 

@@ -47,6 +47,16 @@ class Withdrawn:
         return isinstance(self.outcome, ExtractQuality)
 
 
+def to_withdraw(home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str) -> list[tuple[parts.Key, int]]:
+    """The part that would be taken back, with what the same file gave other cohorts: extracts, and the number in each.
+
+    Raises `CannotWithdraw`.
+    """
+    _check_reason(reason)
+    found = _of_same_file(home, keys, key, _part(home, key, number))
+    return [(place, part.number) for place, part in found]
+
+
 def withdraw(
     landing: Path, home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str
 ) -> tuple[list[Withdrawn], list[str]]:
@@ -55,8 +65,7 @@ def withdraw(
 
     Raises `CannotWithdraw`, `InUse` where a run is at work, `KeyProblem`, `TokensUnusable` and `InvalidExpectedRows`.
     """
-    if not is_reason(reason):
-        raise CannotWithdraw(f"{A_REASON}: nothing was withdrawn")
+    _check_reason(reason)
     with alone(home):
         finish(home, keys)
         part = _part(home, key, number)
@@ -68,6 +77,11 @@ def withdraw(
         intake = Intake(landing, home, keys)
         done = [Withdrawn(place, own.number, _put_together(landing, home, intake, place)) for place, own in entries]
         return done, [sentence for each in done for sentence in _link_again(home, keys, each)]
+
+
+def _check_reason(reason: str) -> None:
+    if not is_reason(reason):
+        raise CannotWithdraw(f"{A_REASON}: nothing was withdrawn")
 
 
 def _part(home: Home, key: parts.Key, number: int) -> parts.Part:

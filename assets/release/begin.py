@@ -353,8 +353,14 @@ def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
 @dataclass(frozen=True)
 class Room:
     """What a new release of a cohort would charge to the account of each unit, and what is left there, in rho; the
-    largest share that fits in all of them."""
+    largest share that fits in all of them.
 
+    `releases` are those that were measured and paid for, the newest last: each made again charges nothing. Unless a
+    `share_was_asked`, it is that of the newest of them, or the whole where there is none.
+    """
+
+    releases: Sequence[str]
+    share_was_asked: bool
     share: float
     asked_rho: Mapping[str, float]
     left_rho: Mapping[str, float]
@@ -362,21 +368,44 @@ class Room:
     largest_share: float
 
 
-def room_for(home: Home, cohort: str, share: float) -> Room:
-    """Whether a release that spends this share of the split would fit. Spends nothing, and approves nothing.
+def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
+    """Whether a new release that spends this share of the split would fit. Spends nothing, and approves nothing.
 
     Raises `PolicyError` for what is no share, and `LedgerError`.
     """
+    releases = _measured(home, cohort)
+    as_before = _share_of(home, cohort, releases[-1]) if releases else WHOLE
+    share = as_before if asked_share is None else asked_share
     whole, wanted = load_policy().accounts, _policy_at(share).accounts
     left = {unit: _left(home, cohort, unit, account) for unit, account in whole.items()}
     asked = {unit: _nano(account) for unit, account in wanted.items()}
     return Room(
+        releases,
+        asked_share is not None,
         share,
         {unit: amount / NANO for unit, amount in asked.items()},
         left,
         all(amount <= round(left[unit] * NANO) for unit, amount in asked.items()),
         min(_largest_share(account, left[unit]) for unit, account in whole.items()),
     )
+
+
+def _measured(home: Home, cohort: str) -> list[str]:
+    """The releases of which every family is measured and paid for the cohort, in order."""
+    if _has_no_ledger(home):
+        return []
+    ledger = Ledger(home.ledger)
+    charged = sorted(ledger.releases_charged(cohort), key=Version.parse)
+    return [version for version in charged if ledger.is_measured(cohort, version, FAMILIES)]
+
+
+def _share_of(home: Home, cohort: str, version: str) -> float:
+    record = read_record(home, version)
+    return record[cohort].share if cohort in record else WHOLE
+
+
+def _has_no_ledger(home: Home) -> bool:
+    return isinstance(home.ledger, Path) and not home.ledger.exists()
 
 
 def _largest_share(account: Account, left: float) -> float:
@@ -390,7 +419,7 @@ def _nano(account: Account) -> int:
 
 def _left(home: Home, cohort: str, unit: str, account: Account) -> float:
     """What is left of a unit's budget, rho; the policy's cap, where none was approved yet."""
-    if isinstance(home.ledger, Path) and not home.ledger.exists():
+    if _has_no_ledger(home):
         return account.cap_rho
     ledger = Ledger(home.ledger)
     return ledger.remaining(cohort, unit) if ledger.cap(cohort, unit) else account.cap_rho

@@ -207,7 +207,7 @@ def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header:
     if rows != header.extract_rows:
         raise ReturnProblem(
             f"{landed.path.name}: has {rows:,} rows as it is read here and had {header.extract_rows:,} at the pipeline;"
-            " give the council file under which it was sent, with --council"
+            " give the council file under which it was sent, with --council-file"
         )
 
 

@@ -46,6 +46,10 @@ class PublishRefused(Exception):
     """Nothing was sent; the message says why."""
 
 
+class PlaceInUse(PublishRefused):
+    """Another publisher is at work at the place."""
+
+
 @dataclass(frozen=True)
 class Published:
     """The outcome: names of files that were sent, or would be, in order; of those that were there; of those taken away.
@@ -100,7 +104,7 @@ def publish(
                 store.remove(name)
             store.clear()
     except PlaceBusy as busy:
-        raise PublishRefused(str(busy)) from None
+        raise PlaceInUse(str(busy)) from None
     return plan.outcome
 
 

@@ -16,11 +16,37 @@ class WithdrawalRefused(Exception):
     """Nothing was withdrawn; the message says why."""
 
 
+def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | None:
+    """The version that would be current if the release were withdrawn, None where none would be left.
+
+    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` where the file of earlier ones cannot be read.
+    """
+    _told(release_dir, version, reason)
+    known = withdrawals(release_dir)
+    if version in known:
+        raise _again(known[version])
+    return max((each for each in versions(release_dir) if str(each) not in {*known, version}), default=None)
+
+
 def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Version | None:
     """Withdraw the release as of `day`; returns the version that is current then, None where none is left.
 
     Raises `WithdrawalRefused`, and `UnreadableWithdrawals` where the file of earlier ones cannot be read.
     """
+    said = _told(release_dir, version, reason)
+    with alone(release_dir):
+        known = withdrawals(release_dir)
+        if version not in known:
+            record(release_dir, known, Withdrawal(version, day.isoformat(), said))
+        refresh(release_dir)  # whoever repeats the command after it was cut off gets the rest of it done
+    build_database(release_dir)
+    if version in known:
+        raise _again(known[version])
+    return current(release_dir)
+
+
+def _told(release_dir: Path, version: str, reason: str) -> str:
+    """The reason as readers are told it, of a release that there is."""
     found = [str(each) for each in versions(release_dir)]
     if version not in found:
         raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
@@ -29,12 +55,8 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
         raise WithdrawalRefused(
             "a release is withdrawn for a reason that its readers are told: one line of printable text"
         )
-    with alone(release_dir):
-        known = withdrawals(release_dir)
-        if version not in known:
-            record(release_dir, known, Withdrawal(version, day.isoformat(), said))
-        refresh(release_dir)  # whoever repeats the command after it was cut off gets the rest of it done
-    build_database(release_dir)
-    if version in known:
-        raise WithdrawalRefused(f"release {version} is withdrawn already, since {known[version].date}")
-    return current(release_dir)
+    return said
+
+
+def _again(earlier: Withdrawal) -> WithdrawalRefused:
+    return WithdrawalRefused(f"release {earlier.version} is withdrawn already, since {earlier.date}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import stop, stopping_at
+from pipelines.commands.console import answer, stop
+from pipelines.ending import Ending
 
 if TYPE_CHECKING:
     from assets.release.holds import State
@@ -16,35 +17,38 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@console.home("restricted/, release/, ledger.sqlite")
-@console.cohort
+@console.home()
+@console.cohort()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
-@click.option("--reason", help="Why it is right as it is; the decision sheet repeats it. No name of a child.")
-@click.option("--key", "key_file", type=console.FILE, help="Your own private key, as for readiness approve.")
+@console.reason("; the decision sheet repeats it. Name no child", required=False)
+@console.own_key(", as for readiness approve")
 @click.option("--for-dagster", is_flag=True, help="Record nothing: print the lines for the configuration of a run.")
+@console.as_json
 def accept(
-    home: Path, cohort: Cohort, names: tuple[str, ...], reason: str | None, key_file: Path | None, for_dagster: bool
+    home: Path,
+    cohort: Cohort,
+    names: tuple[str, ...],
+    reason: str | None,
+    key_file: Path | None,
+    for_dagster: bool,
+    as_json: bool,
 ) -> None:
-    """List what a release of the cohort is held for, or accept it with your own key.
+    """List what a release waits for, or accept it with your own key.
 
-    An acceptance is of the files that are in: when another one comes, it does not count for that.
+    An acceptance is of the files that are in: when another one comes, it does not count for that. Without --hold it
+    lists, and records nothing.
     """
     from assets.home.paths import Home
-    from assets.linkage.inputs import NotLinked
     from assets.release import holds
-    from privacy.keys import KeyProblem, load_own_key
+    from privacy.keys import load_own_key
     from privacy.release import acceptance
-    from privacy.release.approval import MayNotSign
-    from privacy.release.ledger import Ledger, LedgerError
-    from privacy.release.policy import PolicyError, load_policy
+    from privacy.release.ledger import Ledger
+    from privacy.release.policy import load_policy
 
     folder = Home(home.resolve())
-    with stopping_at(NotLinked, holds.NoSuchHold, KeyProblem, MayNotSign, LedgerError, PolicyError):
-        if not names:
-            click.echo(_listed(holds.state(folder, [cohort.code]), cohort.code))
-            return
+    if names:
         if reason is None or key_file is None:
-            stop("an acceptance needs a reason and a key: --reason TEXT --key FILE")
+            stop("an acceptance needs a reason and a key: --reason TEXT --key FILE", Ending.USAGE)
         found = [holds.named(folder, cohort.code, name).held for name in names]
         key = load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
         ledger, sign_off = Ledger(folder.ledger), load_policy().sign_off
@@ -53,9 +57,22 @@ def accept(
                 click.echo(_as_configuration(each.held["name"], reason, each.code), nl=False)
             else:
                 acceptance.accept(ledger, sign_off, each)
-                click.echo(f"Accepted: {each.held['name']}, as {each.role}.")
-    if not for_dagster:
-        click.echo(_listed(holds.state(folder, [cohort.code]), cohort.code))
+                click.echo(f"Accepted: {each.held['name']}, as {each.role}.", err=as_json)
+    if not (names and for_dagster):
+        state = holds.state(folder, [cohort.code])
+        answer(_facts(state, cohort.code), lambda: _listed(state, cohort.code), as_json=as_json)
+
+
+def _facts(state: State, cohort: str) -> dict[str, Any]:
+    """JSON-ready; people by their roles."""
+    return {
+        "cohort": cohort,
+        "open": [{"name": hold.name, "sentence": hold.sentence} for hold in state.open],
+        "accepted": [
+            {"name": hold.name, "sentence": hold.sentence, "role": accepted.role, "day": accepted.day}
+            for hold, accepted in state.closed
+        ],
+    }
 
 
 def _listed(state: State, cohort: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import stopping_at
+from pipelines.commands.console import at_work
 from pipelines.commands.keys import keys
 from pipelines.commands.release_option import release
 
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@console.home("restricted/, release/, ledger.sqlite")
-@console.cohort
-@click.option(
-    "--key", "key_file", type=console.FILE, help="Your own private key; without it the sheet alone is written."
-)
+@console.home()
+@console.cohort()
+@console.own_key("; without it the sheet alone is written")
 @release
 @console.share
 @console.with_cohorts
@@ -40,27 +38,21 @@ def approve(
     allow_missing: bool,
     publish: bool,
 ) -> None:
-    """Write the decision sheet of a release, and sign it off with your own key.
+    """Write a release's decision sheet, and sign it with your key.
 
+    Without --key nothing is signed, and without the signatures that the policy asks for no budget is spent.
     Before anything is measured you sign plan, cohorts, version, share, inputs and policy; with --publish, the bundle
     that was made. What moves after that needs a new signature.
     """
-    from assets.home.at_work import Busy
     from assets.home.paths import Home
-    from assets.linkage.inputs import NotLinked
-    from assets.release import anchors, begin, sign_off
-    from ndl_export.bundle.make import BundleRefused
+    from assets.release import begin, sign_off
     from pipelines.run import release_of
-    from privacy.keys import KeyProblem, load_own_key
-    from privacy.release.approval import MayNotSign
-    from privacy.release.ledger import LedgerError
-    from privacy.release.policy import PolicyError
+    from privacy.keys import load_own_key
 
     folder = Home(home.resolve())
     asked = begin.Asked(allow_missing, share, [each.code for each in with_cohorts], reuse)
-    refusals = (*begin.REFUSALS, *anchors.REFUSALS, Busy, NotLinked, sign_off.NothingToSign, BundleRefused)
-    with stopping_at(*refusals):
-        release = version or release_of(folder, cohort)
+    release = version or release_of(folder, cohort)
+    with at_work("Decision sheet"):
         request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
         sheet = folder.decision_sheet(release, request["stage"])
         sheet_sha256 = sign_off.write_sheet(folder, request)
@@ -68,9 +60,8 @@ def approve(
     if key_file is None:
         click.echo("Nothing was signed: run the same command with --key FILE.")
         return
-    with stopping_at(KeyProblem, MayNotSign, LedgerError, PolicyError, sign_off.WaitsForAcceptance):
-        key = load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
-        found = sign_off.sign_request(folder, cohort.code, request, sheet_sha256, key)
+    key = load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
+    found = sign_off.sign_request(folder, cohort.code, request, sheet_sha256, key)
     click.echo(_said(found, release, publish, folder.root))
 
 
@@ -91,7 +82,7 @@ def _said(found: Any, release: str, publish: bool, home: Path) -> str:
 @keys.command()
 @click.option("--name", required=True, help="Whose key it is.")
 @click.option("--role", default="privacy lead", show_default=True, help="As what they sign.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Where to write it.")
+@click.option("--out", type=console.OUT, required=True, help="Where to write; nothing is replaced.")
 @click.option("--password", is_flag=True, help="Ask for a password, and encrypt the key with it.")
 def approver(name: str, role: str, out: Path, password: bool) -> None:
     """Make the key of a person who signs releases off, and print the lines for the policy file.

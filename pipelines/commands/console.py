@@ -1,18 +1,24 @@
-"""What the commands share: kinds of argument, common options, and how a command that cannot continue ends."""
+"""What the commands share: kinds of argument, one meaning for each option, what is answered in which form, and how a
+command that cannot continue ends."""
 
 from __future__ import annotations
 
 import atexit
+import datetime as dt
 import gc
+import json
 import sys
-from collections.abc import Callable, Iterator, Sized
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
+from pipelines.ending import Ending, ending_of
 from privacy.doors import environment
 
 if TYPE_CHECKING:
@@ -36,10 +42,10 @@ OUT = click.Path(path_type=Path, dir_okay=False)
 FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
-def stop(message: str, status: int = 1) -> NoReturn:
-    """End the command with one sentence and an exit status that is not 0."""
+def stop(message: str, ending: Ending = Ending.INPUT) -> NoReturn:
+    """End the command with one sentence on standard error, and the exit status of how it ended."""
     click.echo(f"readiness: {message}", err=True)
-    sys.exit(status)
+    sys.exit(int(ending))
 
 
 @contextmanager
@@ -48,7 +54,7 @@ def stopping_at(*problems: type[Exception]) -> Iterator[None]:
     try:
         yield
     except problems as problem:
-        stop(str(problem))
+        stop(str(problem), ending_of(problem))
 
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
@@ -56,8 +62,25 @@ _OBJECTS_BETWEEN_SEARCHES = 50_000
 
 
 class PlainGroup(click.Group):
-    """Commands that end with one sentence whatever happens: an error that none of them foresaw may quote a row, and so
-    may its stack trace."""
+    """Commands that end with one sentence and an exit status that says why, whatever happens: an error that none of
+    them foresaw may quote a row, and so may its stack trace. `add` lists them by who uses them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.used_by: dict[str, Sequence[click.Command]] = {}
+        self.params.append(_version_option())
+
+    def add(self, used_by: Mapping[str, Sequence[click.Command]]) -> None:
+        """Add commands under the names of those who use them."""
+        self.used_by |= used_by
+        for command in (each for own in used_by.values() for each in own):
+            self.add_command(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        wide = max(len(name) for name in self.commands)
+        for title, own in self.used_by.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{each.name:<{wide}}", each.get_short_help_str(formatter.width)) for each in own])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As a program, which has the process to itself: it looks for garbage less often, and not when it ends, where
@@ -77,7 +100,69 @@ class PlainGroup(click.Group):
         except Exception as error:
             from assets.home.errors import sentence_of
 
-            stop(sentence_of(error))
+            stop(sentence_of(error), ending_of(error))
+
+
+def _version_option() -> click.Option:
+    return click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_tell_version,
+        help="Show the version and exit.",
+    )
+
+
+def _tell_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from assets.home.software import software
+
+        click.echo(f"readiness {software()}")
+        ctx.exit()
+
+
+def answer(facts: Any, text: Callable[[], str], *, as_json: bool) -> None:
+    """Print what a command found: as one JSON document, or as text."""
+    click.echo(json.dumps(facts, indent=1) if as_json else text())
+
+
+def wait_for_yes() -> NoReturn:
+    """End a command that has told what it would do."""
+    stop("nothing was done yet: the same command with --yes does it", Ending.HOLD)
+
+
+def end(ending: Ending) -> NoReturn:
+    """End a command whose answer is printed already."""
+    sys.exit(int(ending))
+
+
+_SILENCE = 2.0
+_BETWEEN_SIGNS = 10.0
+"""Seconds after which a command says what it is at, and then says so again."""
+
+
+@contextmanager
+def at_work(on: str) -> Iterator[None]:
+    """Say on standard error, from two seconds on, what the command is at: on a terminal in one line that counts the
+    seconds, elsewhere in a line now and then."""
+    done, lines = threading.Event(), not sys.stderr.isatty()
+
+    def tell() -> None:
+        seconds = _SILENCE
+        while not done.wait(_SILENCE if seconds == _SILENCE else _BETWEEN_SIGNS if lines else 1.0):
+            click.echo(f"{on}: {seconds:.0f} s" if lines else f"\r{on}: {seconds:.0f} s", err=True, nl=lines)
+            seconds += _BETWEEN_SIGNS if lines else 1.0
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+        if not lines:
+            click.echo("\r\033[K", err=True, nl=False)
 
 
 def things_to_change(problems: Sized) -> str:
@@ -94,18 +179,22 @@ def check_environment() -> None:
 
 
 class Checked(click.ParamType):
-    """A value that `read` makes from a text; if it raises ValueError, the command stops with that message."""
+    """A value that `read` makes from a text; if it raises ValueError, the command stops with that message. A shell
+    completes it from `known`."""
 
-    name = "text"
-
-    def __init__(self, read: Callable[[str], Any]) -> None:
-        self.read = read
+    def __init__(self, name: str, read: Callable[[str], Any], known: Callable[[], Iterable[str]] = tuple) -> None:
+        self.name, self.read, self.known = name, read, known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
-        with stopping_at(ValueError):
+        try:
             return self.read(value)
+        except ValueError as problem:
+            stop(str(problem), Ending.USAGE)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(each) for each in self.known() if each.startswith(incomplete)]
 
 
 def _cohort(code: str) -> Cohort:
@@ -136,13 +225,31 @@ def _row(text: str) -> int:
     return number
 
 
-ROW = Checked(_row)
+def _cohorts() -> Iterable[str]:
+    from sources.reference.cohorts import cohort_codes
+
+    return cohort_codes(dt.date.today().year)
+
+
+def _councils() -> Iterable[str]:
+    from sources.reference.places import places
+
+    return places()
+
+
+def _sources() -> Iterable[str]:
+    from sources.contracts import CONTRACTS
+
+    return CONTRACTS
+
+
+ROW = Checked("row", _row)
 """The number of a row in its extract, by its number in the file or in a part."""
-COHORT = Checked(_cohort)
+COHORT = Checked("cohort", _cohort, _cohorts)
 """A `Cohort`, by its code."""
-COUNCIL = Checked(_council)
+COUNCIL = Checked("council", _council, _councils)
 """The name of a council's folders, given that name, the full name, or the DfE or ONS code."""
-SOURCE = Checked(_source)
+SOURCE = Checked("source", _source, _sources)
 """The name of a source."""
 
 
@@ -150,41 +257,81 @@ allow_missing = click.option(
     "--allow-missing", is_flag=True, help="Release without the councils that have sent no EYFS Profile."
 )
 share = click.option(
-    "--share", type=float, help="Spend this share of the policy's split, as 0.2 for a revision; 1 by default."
+    "--share", type=float, metavar="SHARE", help="Share of the policy's split to spend, as 0.2 for a revision; else 1."
 )
 with_cohorts = click.option(
     "--with-cohort",
     "with_cohorts",
     type=COHORT,
     multiple=True,
-    metavar="COHORT",
     help="Publish this cohort beside it, as a time series; may be repeated. What an earlier release measured is used"
     " again and costs nothing; a cohort that was never measured is taken in and measured too.",
 )
 reuse = click.option(
     "--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before."
 )
-cohort = click.option("--cohort", type=COHORT, required=True, help="Academic year of the assessment, as 202425.")
-as_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
+everything = click.option("--all", "everything", is_flag=True, help="Everything, not only what is shown first.")
+yes = click.option("--yes", is_flag=True, help="Do it. Without, what would be done is told, and nothing is done.")
 
 
-def home(holds: str, **further: Any) -> Callable[..., Any]:
-    """The home folder; `holds` says what of it the command uses."""
-    given: dict[str, Any] = {"envvar": environment.HOME, "required": True, "help": f"Holds {holds}."} | further
-    return click.option("--home", type=HOME_FOLDER, **given)
+def cohort(further: str = "", **given: Any) -> Callable[..., Any]:
+    """The cohort; an option that must be given, unless it is said when it need not be."""
+    words = "Academic year of the assessment, as 202425"
+    return _option("--cohort", COHORT, {"required": not further, "help": f"{words}{further}."} | given)
 
 
-def landing(**further: Any) -> Callable[..., Any]:
+def council(further: str = "", **given: Any) -> Callable[..., Any]:
+    """A council by its name or code."""
+    return _option("--council", COUNCIL, {"help": f"Name or code of a council, as leeds{further}."} | given)
+
+
+def source(further: str = "", **given: Any) -> Callable[..., Any]:
+    """A source by its name."""
+    return _option("--source", SOURCE, {"help": f"Name of a source, as hv_reviews{further}."} | given)
+
+
+def reason(told: str, **given: Any) -> Callable[..., Any]:
+    """Why a person does it; `told` says who reads it."""
+    return _option(
+        "--reason", click.STRING, {"metavar": "TEXT", "help": f"Why, in a sentence{told}.", "required": True} | given
+    )
+
+
+def home(**given: Any) -> Callable[..., Any]:
+    """The home folder."""
+    words = f"Home folder of the installation; {environment.HOME} by default."
+    return _option("--home", HOME_FOLDER, {"envvar": environment.HOME, "required": True, "help": words} | given)
+
+
+def landing(**given: Any) -> Callable[..., Any]:
     """The folder of extracts as they were sent."""
-    given: dict[str, Any] = {"envvar": environment.LANDING, "help": "Where extracts lie."} | further
-    return click.option("--landing", type=FOLDER, **given)
+    words = f"Folder of the extracts as they were sent; {environment.LANDING} by default."
+    return _option("--landing", FOLDER, {"envvar": environment.LANDING, "help": words} | given)
 
 
-def keys(meaning: str = "Directory of keys; the project's keys/ by default.", **further: Any) -> Callable[..., Any]:
+def keys(**given: Any) -> Callable[..., Any]:
     """The folder of a key set."""
-    return click.option("--keys", type=FOLDER, **({"envvar": environment.KEYS, "help": meaning} | further))
+    words = f"Folder of the key set; {environment.KEYS} by default."
+    return _option("--keys", FOLDER, {"envvar": environment.KEYS, "help": words} | given)
 
 
-def public_key(purpose: str = "") -> Callable[..., Any]:
-    """The key that a bundle's signature is checked with."""
-    return click.option("--key", type=FILE_OR_FOLDER, help=f"The publisher's public key (PEM){purpose}.")
+def own_key(further: str = "", **given: Any) -> Callable[..., Any]:
+    """A person's or a recipient's own private key."""
+    words = f"File of your own private key{further}."
+    return click.option("--key", "key_file", type=FILE, help=words, **given)
+
+
+def signer(further: str = "", **given: Any) -> Callable[..., Any]:
+    """The public key of those who sign, by which a signature is checked."""
+    words = f"Public key (PEM) of who must have signed, got by another way{further}."
+    return _option("--signer", FILE, {"help": words} | given)
+
+
+def council_file(further: str = "") -> Callable[..., Any]:
+    """A council file of one's own, beside those that are shipped."""
+    return _option("--council-file", FILE, {"help": f"Council file (YAML) of your own{further}."})
+
+
+def _option(name: str, kind: click.ParamType, given: dict[str, Any]) -> Callable[..., Any]:
+    return click.option(name, type=kind, **given)

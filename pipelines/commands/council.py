@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.commands.console import COHORT, COUNCIL, FILE, SOURCE, stop, stopping_at, things_to_change
+from pipelines.commands import console
+from pipelines.commands.console import COUNCIL, FILE, OUT, SOURCE, stop, stopping_at, things_to_change
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,7 +27,7 @@ _SAMPLES = click.option(
     metavar="[SOURCE=]EXTRACT",
     help="An extract or its first rows; once for each source.",
 )
-_SOURCE = click.option("--source", type=SOURCE, help="Source of a --sample that does not say its own.")
+_SOURCE = console.source("; of a --sample that does not say its own")
 
 
 @click.group()
@@ -38,12 +39,13 @@ def council() -> None:
 @click.argument("file", type=FILE)
 @_SAMPLES
 @_SOURCE
-@click.option(
-    "--cohort", type=COHORT, help="Academic year of the samples; by default that of the file's name or birth dates."
-)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@console.cohort("; by default that of the samples' names or birth dates")
+@console.as_json
 def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None, as_json: bool) -> None:
-    """Check council file FILE, and show how samples would be read under it. Exits with 1 if something must change."""
+    """Check council file FILE, and show how samples would be read.
+
+    Exit status 1 if something must change.
+    """
     from sources.councils.council_file import InvalidCouncilFile, load
     from sources.errors import ExtractStopped
 
@@ -85,9 +87,12 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
 @click.argument("name", type=COUNCIL, metavar="COUNCIL")
 @_SAMPLES
 @_SOURCE
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write here instead of to the terminal.")
+@click.option("--out", type=OUT, help="Where to write, if not to the terminal; nothing is replaced.")
 def new(name: str, samples: Sequence[str], source: str | None, out: Path | None) -> None:
-    """Draft the council file of COUNCIL (name, or DfE or ONS code) from samples. Nothing is overwritten."""
+    """Draft the council file of COUNCIL from samples.
+
+    COUNCIL is a name, or a DfE or ONS code. Nothing is overwritten.
+    """
     from sources.errors import ExtractStopped
 
     if not samples:

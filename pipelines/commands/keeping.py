@@ -1,8 +1,10 @@
-"""What keeps and removes personal data: `readiness forget`, `retention`, `shred`, `parts` and `log`."""
+"""What keeps and removes personal data: `readiness forget`, `retention`, `shred`, `parts` and `log`.
+
+What removes does so with `--yes` alone: without, it tells what would go, and ends as one that waits.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COHORT, stop, stopping_at
+from pipelines.commands.console import answer, at_work, stop, wait_for_yes
+from pipelines.commands.showing import as_html, show
+from pipelines.ending import Ending
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
 
     from assets.home.paths import Home
@@ -22,26 +27,19 @@ if TYPE_CHECKING:
     from privacy.keys import KeyRing
     from sources.reference.cohorts import Cohort
 
-HOME = console.home("restricted/, release/")
-LANDING = console.landing()
-KEYS = console.keys("Directory of keys.")
-DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-
 
 @click.command()
-@HOME
-@LANDING
-@KEYS
-@click.option(
-    "--cohort", type=COHORT, help="Academic year of the assessment, as 202425; may be left out with --pseudonym."
-)
-@click.option("--council", help="Whose extract, as leeds.")
-@click.option("--source", help="Which extract, as hv_reviews.")
+@console.home()
+@console.landing()
+@console.keys()
+@console.cohort("; may be left out with --pseudonym")
+@console.council("; whose extract")
+@console.source("; which extract")
 @click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row of it, 1 for the first; 3:17 of part 3.")
 @click.option("--pseudonym", help="A child_id, or a token of a row, in place of council, source and row; - reads it.")
 @click.option("--this-row-only", is_flag=True, help="Not the rows that are linked to it.")
 @click.option("--objection", is_flag=True, help="Leave the child out of later deliveries as well.")
-@DRY_RUN
+@console.yes
 @console.as_json
 def forget(
     home: Path,
@@ -54,40 +52,35 @@ def forget(
     pseudonym: str | None,
     this_row_only: bool,
     objection: bool,
-    dry_run: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove a child's rows from the restricted zone, and make anew what depends on them.
+    """Remove a child's rows, and make anew what depends on them.
 
     The child's rows are those named and every row linked to them, in every service and council. Ledger, stored
     measurements and releases stay as they are.
     """
-    from assets.home.at_work import Busy, InUse
-    from assets.home.errors import Damaged
-    from assets.keeping.forgetting import CannotForget, rows_named, rows_of_pseudonym
     from assets.keeping.forgetting import forget as remove_rows
-    from assets.linkage.tokens import TokensUnusable
-    from privacy.keys import KeyProblem
+    from assets.keeping.forgetting import rows_named, rows_of_pseudonym
 
     place = _home(home)
     code = cohort.code if cohort else None
     by_row = bool(code and council and source and rows)
     if by_row == bool(pseudonym) or (pseudonym and (council or source or rows or this_row_only)):
-        stop("name --cohort, --council, --source and --row, or --pseudonym alone or with --cohort")
-    with stopping_at(CannotForget, InUse, Busy, Damaged, KeyProblem, TokensUnusable):
-        ring = _keys(keys)
-        if pseudonym:
-            given = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
-            found = rows_of_pseudonym(place, given, code, ring)
-        else:
-            _check_extract(str(council), str(source))
-            found = rows_named(place, str(code), str(council), str(source), rows, ring, linked=not this_row_only)
-        if not dry_run:
-            found = remove_rows(place, found, ring, objection=objection)
-    if as_json:
-        click.echo(json.dumps(_as_named(found) | {"removed": not dry_run, "objection": objection}, indent=1))
+        stop("name --cohort, --council, --source and --row, or --pseudonym alone or with --cohort", Ending.USAGE)
+    ring = _keys(keys)
+    if pseudonym:
+        given = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
+        found = rows_of_pseudonym(place, given, code, ring)
     else:
-        click.echo(_forgotten(found, dry_run, objection, place, landing))
+        found = rows_named(place, str(code), str(council), str(source), rows, ring, linked=not this_row_only)
+    if yes:
+        with at_work("Removing rows, and making anew what depends on them"):
+            found = remove_rows(place, found, ring, objection=objection)
+    facts = _as_named(found) | {"done": yes, "objection": objection}
+    answer(facts, lambda: _forgotten(found, yes, objection, place, landing), as_json=as_json)
+    if not yes:
+        wait_for_yes()
 
 
 def _as_named(found: Forgotten) -> dict[str, Any]:
@@ -100,10 +93,10 @@ def _as_named(found: Forgotten) -> dict[str, Any]:
     return facts
 
 
-def _forgotten(found: Forgotten, dry_run: bool, objection: bool, home: Home, landing: Path | None) -> str:
+def _forgotten(found: Forgotten, done: bool, objection: bool, home: Home, landing: Path | None) -> str:
     from privacy.row_keys import written
 
-    lines = ["Would be removed, with what depends on them:" if dry_run else "Removed, with what depended on them:"]
+    lines = ["Removed, with what depended on them:" if done else "Would be removed, with what depends on them:"]
     for extract in found.extracts:
         numbers = ", ".join(map(written, extract.rows))
         lines.append(f"  {extract.cohort}  {extract.council}/{extract.source}: row {numbers}")
@@ -132,64 +125,54 @@ def _in_landing(found: Forgotten, landing: Path | None) -> list[Path]:
 
 @click.command()
 @console.landing(required=True)
-@HOME
-@KEYS
-@click.option("--cohort", type=COHORT, help="Only of this cohort.")
-@DRY_RUN
+@console.home()
+@console.keys()
+@console.cohort("; only files of this one")
+@console.yes
 @console.as_json
-def shred(landing: Path, home: Path, keys: Path | None, cohort: Cohort | None, dry_run: bool, as_json: bool) -> None:
-    """Overwrite and remove files of landing whose rows are in, as they lie there. Others stay.
+def shred(landing: Path, home: Path, keys: Path | None, cohort: Cohort | None, yes: bool, as_json: bool) -> None:
+    """Destroy files in landing whose rows are in, as they lie there.
 
-    On flash storage overwriting proves nothing: what protects a removed file is encryption of the disk.
+    Others stay. Files are overwritten and removed; on flash storage overwriting proves nothing: what protects a removed
+    file is encryption of the disk.
     """
-    from assets.home.at_work import InUse
     from assets.keeping.retention import shred_taken, shreddable
-    from privacy.keys import KeyProblem
 
     place, code = _home(home), cohort.code if cohort else None
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
-    with stopping_at(InUse, KeyProblem):
-        ring = _keys(keys)
-        found = (shreddable if dry_run else shred_taken)(landing, place, ring, code)
+    with at_work("Shredding" if yes else "Looking through landing"):
+        found = (shred_taken if yes else shreddable)(landing, place, _keys(keys), code)
     names = [file.landed.name for file in found.ready]
-    if as_json:
-        click.echo(json.dumps({"shredded": [] if dry_run else names, "ready": names, "kept": found.kept}, indent=1))
-        return
-    for name in names:
-        click.echo(f"{'would be shredded' if dry_run else 'shredded'}: {name}")
-    for sentence in found.kept:
-        click.echo(f"kept: {sentence}")
-    if not names:
-        click.echo("Nothing in landing was taken in as it lies there.")
+    lines = [f"{'shredded' if yes else 'would be shredded'}: {name}" for name in names]
+    lines += [f"kept: {sentence}" for sentence in found.kept]
+    lines += [] if names else ["Nothing in landing was taken in as it lies there."]
+    answer({"done": yes, "files": names, "kept": found.kept}, lambda: "\n".join(lines), as_json=as_json)
+    if names and not yes:
+        wait_for_yes()
 
 
 @click.command("retention")
-@HOME
-@LANDING
-@KEYS
-@DRY_RUN
+@console.home()
+@console.landing()
+@console.keys()
+@console.yes
 @console.as_json
-def retention_command(home: Path, landing: Path | None, keys: Path | None, dry_run: bool, as_json: bool) -> None:
-    """Remove what has been kept as long as it may be: see privacy/retention.yaml.
+def retention_command(home: Path, landing: Path | None, keys: Path | None, yes: bool, as_json: bool) -> None:
+    """Remove what has been kept as long as it may be.
 
-    Files of landing are looked at where --landing is given. Ledger, measurements and releases stay.
+    See privacy/retention.yaml. Files of landing are looked at where --landing is given. Ledger, measurements and
+    releases stay.
     """
-    from assets.home.at_work import InUse
-    from assets.home.retention_policy import InvalidRetention
     from pipelines.dagster.instance import expire_all
-    from privacy.keys import KeyProblem
 
-    place = _home(home)
-    with stopping_at(InUse, InvalidRetention, KeyProblem):
-        found = expire_all(place, landing, _keys(keys) if landing else None, dry_run=dry_run)
-    if as_json:
-        click.echo(json.dumps({"removed": not dry_run, "due": found}, indent=1))
-        return
-    for sentence in found:
-        click.echo(f"{'would be removed' if dry_run else 'removed'}: {sentence}")
-    if not found:
-        click.echo("Nothing has been kept longer than it may be.")
+    with at_work("Removing what is past its time" if yes else "Looking for what is past its time"):
+        found = expire_all(_home(home), landing, _keys(keys) if landing else None, dry_run=not yes)
+    lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
+    lines = lines or ["Nothing has been kept longer than it may be."]
+    answer({"done": yes, "due": found}, lambda: "\n".join(lines), as_json=as_json)
+    if found and not yes:
+        wait_for_yes()
 
 
 def _keys(given: Path | None) -> KeyRing:
@@ -206,33 +189,24 @@ def _home(path: Path) -> Home:
     return Home(path.resolve())
 
 
-def _check_extract(council: str, source: str) -> None:
-    from sources.extract.landed import check_extract_name
-
-    with stopping_at(ValueError):
-        check_extract_name(f"{council}/{source}")
-
-
 @click.group("parts")
 def parts_command() -> None:
-    """The parts of an extract that came in parts, and the withdrawal of one that should not have been sent."""
-
-
-_EXTRACT = (
-    console.cohort,
-    click.option("--council", type=console.COUNCIL, required=True, help="Whose extract, as leeds."),
-    click.option("--source", type=console.SOURCE, required=True, help="Which extract, as hv_reviews."),
-)
+    """Extracts that came in parts: list them, or take one back."""
 
 
 def _of_extract(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_EXTRACT):
+    options = (
+        console.cohort(),
+        console.council("; whose extract", required=True),
+        console.source("; which extract", required=True),
+    )
+    for option in reversed(options):
         command = option(command)
     return command
 
 
 @parts_command.command("list")
-@HOME
+@console.home()
 @_of_extract
 @console.as_json
 def list_parts(home: Path, cohort: Cohort, council: str, source: str, as_json: bool) -> None:
@@ -241,76 +215,84 @@ def list_parts(home: Path, cohort: Cohort, council: str, source: str, as_json: b
 
     noted = [part for part in parts.noted(_home(home), (source, cohort.code, council)) if not part.moved]
     facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
-    if as_json:
-        click.echo(json.dumps(facts, indent=1))
-        return
-    for part in noted:
-        click.echo(f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}")
-    if not noted:
-        click.echo(f"{council}/{source}/{cohort.code} does not come in parts")
+    lines = [f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}" for part in noted]
+    lines = lines or [f"{council}/{source}/{cohort.code} does not come in parts"]
+    answer(facts, lambda: "\n".join(lines), as_json=as_json)
 
 
 @parts_command.command("withdraw")
-@HOME
+@console.home()
 @console.landing(required=True)
-@KEYS
+@console.keys()
 @_of_extract
 @click.option("--part", "number", type=int, required=True, help="Its number, as the report and `list` give it.")
-@click.option("--reason", required=True, help="Why; the sender's report repeats it. Name no child.")
+@console.reason("; the sender's report repeats it. Name no child")
+@console.yes
+@console.as_json
 def withdraw_part(
-    home: Path, landing: Path, keys: Path | None, cohort: Cohort, council: str, source: str, number: int, reason: str
+    home: Path,
+    landing: Path,
+    keys: Path | None,
+    cohort: Cohort,
+    council: str,
+    source: str,
+    number: int,
+    reason: str,
+    yes: bool,
+    as_json: bool,
 ) -> None:
-    """Take back a part that should never have been sent: its rows go, those that they replaced come back into force.
+    """Take back a part that should never have been sent.
 
-    Of a file of several cohorts, from all of them. Links and tables are made anew. Ledger and releases stay.
+    Its rows go, those that they replaced come back into force; of a file of several cohorts, in all of them. Links and
+    tables are made anew. Ledger and releases stay.
     """
-    from assets.home.at_work import InUse
-    from assets.home.errors import Damaged
-    from assets.keeping.withdrawing import CannotWithdraw, withdraw
-    from assets.linkage.tokens import TokensUnusable
-    from privacy.keys import KeyProblem
-    from sources.reference.expected_rows import InvalidExpectedRows
+    from assets.keeping.withdrawing import to_withdraw, withdraw
 
     place, key = _home(home), (source, cohort.code, council)
-    with stopping_at(CannotWithdraw, InUse, Damaged, KeyProblem, TokensUnusable, InvalidExpectedRows):
-        done, not_linked = withdraw(landing.resolve(), place, _keys(keys), key, number, reason)
-    for each in done:
-        of = f"{each.key[2]}/{each.key[0]}/{each.key[1]}"
-        click.echo(
-            f"Withdrawn: part {each.number} of {of}; {'the rest is in' if each.is_in else 'nothing of it is in'}"
+    if not yes:
+        parts = to_withdraw(place, _keys(keys), key, number, reason)
+        named = [f"part {each} of {of[2]}/{of[0]}/{of[1]}" for of, each in parts]
+        answer(
+            {"done": False, "parts": named},
+            lambda: "\n".join(f"Would be withdrawn: {each}" for each in named),
+            as_json=as_json,
         )
-    for sentence in not_linked:
-        click.echo(f"! {sentence}")
-    click.echo("Its file is not read again. Where it still lies in landing, `readiness shred` removes it.")
+        wait_for_yes()
+    with at_work("Taking the part back, and making anew what depends on it"):
+        done, not_linked = withdraw(landing.resolve(), place, _keys(keys), key, number, reason)
+    parts_done = {f"part {each.number} of {each.key[2]}/{each.key[0]}/{each.key[1]}": each.is_in for each in done}
+    lines = [
+        f"Withdrawn: {part}; {'the rest is in' if is_in else 'nothing of it is in'}"
+        for part, is_in in parts_done.items()
+    ]
+    lines += [f"! {sentence}" for sentence in not_linked]
+    lines += ["Its file is not read again. Where it still lies in landing, `readiness shred` removes it."]
+    facts = {"done": True, "parts": list(parts_done), "not_linked": not_linked}
+    answer(facts, lambda: "\n".join(lines), as_json=as_json)
 
 
 @click.command("log")
-@HOME
-@click.option("--verify", "check", is_flag=True, help="Check that no line was changed or removed; exit status 1 if so.")
+@console.home()
+@click.option("--verify", "check", is_flag=True, help="Check first that no line was changed or removed.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Only from this day on, as 2026-11-01.")
+@console.everything
+@as_html
 @console.as_json
-def log_command(home: Path, check: bool, as_json: bool) -> None:
-    """What was done with personal data: on what, when, by whom."""
+def log_command(
+    home: Path, check: bool, since: dt.datetime | None, everything: bool, html: Path | None, as_json: bool
+) -> None:
+    """What was done with personal data: on what, when, by whom.
+
+    Summed up, and with --all line by line; --json has every line.
+    """
     from assets.home.processing_log import entries, verify
-    from privacy.chained_log import LogBroken
+    from pipelines.reports.log import report
 
     place = _home(home)
-    with stopping_at(LogBroken):
-        found = verify(place) if check else entries(place)
-    if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in found], indent=1))
-        return
-    for entry in found:
-        click.echo(_line(asdict(entry)))
-    if check:
-        click.echo(f"{place.processing_log}: {len(found)} lines, none changed or removed")
+    found = verify(place) if check else entries(place)
+    if since:
+        found = [entry for entry in found if entry.time >= since.date().isoformat()]
+    show(report(found, checked=check, everything=everything), as_json=as_json, html=html)
 
 
-def _line(entry: dict[str, Any]) -> str:
-    about = [entry["cohort"], "/".join(filter(None, (entry["council"], entry["source"])))]
-    about += [f"release {entry['release']}" if entry["release"] else "", entry["note"]]
-    about += [f"file {entry['file_mac'][:16]}" if entry["file_mac"] else ""]
-    by = entry["who"] + (f", run {entry['run_id'][:8]}" if entry["run_id"] else "")
-    return f"{entry['time']}  {entry['what']}: {', '.join(filter(None, about))}  ({by}; {entry['software']})"
-
-
-COMMANDS = (forget, shred, retention_command, parts_command, log_command)
+COMMANDS = (log_command, forget, parts_command, retention_command, shred)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import FOLDER, stopping_at
+from pipelines.commands.console import FOLDER, answer, as_json
 
 if TYPE_CHECKING:
     from privacy.keys import KeyRing
@@ -23,11 +23,9 @@ def keys() -> None:
 @click.option("--at-sender", is_flag=True, help="Only the keys that a sender needs.")
 def create(directory: Path, at_sender: bool) -> None:
     """Make a key set in DIRECTORY. Existing keys are never replaced."""
-    from privacy.keys import KeyProblem, KeyRing
+    from privacy.keys import KeyRing
 
-    with stopping_at(KeyProblem):
-        ring = KeyRing.create(directory, at_sender=at_sender)
-    _show(ring)
+    _show(KeyRing.create(directory, at_sender=at_sender))
 
 
 @keys.command()
@@ -37,11 +35,9 @@ def complete(directory: Path) -> None:
 
     Those that are there stay as they are. Senders are then given intake.pub.pem.
     """
-    from privacy.keys import KeyProblem, KeyRing
+    from privacy.keys import KeyRing
 
-    with stopping_at(KeyProblem):
-        ring = KeyRing.complete(directory)
-    _show(ring)
+    _show(KeyRing.complete(directory))
 
 
 @keys.command()
@@ -49,25 +45,22 @@ def complete(directory: Path) -> None:
 @click.argument("new", type=FOLDER)
 def rotate(old: Path, new: Path) -> None:
     """Make the key set of the next epoch in NEW; the one in OLD stays as it is."""
-    from privacy.keys import KeyProblem, KeyRing
+    from privacy.keys import KeyRing
 
-    with stopping_at(KeyProblem):
-        ring = KeyRing.load(old).rotate(new)
-    _show(ring)
+    _show(KeyRing.load(old).rotate(new))
 
 
 @keys.command()
 @click.argument("directory", type=FOLDER)
-def show(directory: Path) -> None:
+@as_json
+def show(directory: Path, as_json: bool) -> None:
     """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
-    from privacy.keys import SENDER_KEYS, Holder, KeyProblem, KeyRing
+    from privacy.keys import SENDER_KEYS, Holder, KeyRing
 
-    with stopping_at(KeyProblem):
-        ring = KeyRing.load(directory, Holder(SENDER_KEYS))
-    _show(ring)
+    _show(KeyRing.load(directory, Holder(SENDER_KEYS)), as_json=as_json)
 
 
-def _show(ring: KeyRing) -> None:
-    click.echo(f"epoch: {ring.epoch}")
-    for name, fingerprint in ring.fingerprints.items():
-        click.echo(f"{name}: {fingerprint}")
+def _show(ring: KeyRing, *, as_json: bool = False) -> None:
+    facts = {"epoch": ring.epoch, "fingerprints": dict(ring.fingerprints)}
+    lines = [f"epoch: {ring.epoch}", *(f"{name}: {print_}" for name, print_ in ring.fingerprints.items())]
+    answer(facts, lambda: "\n".join(lines), as_json=as_json)

@@ -3,14 +3,14 @@ pipeline)."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FOLDER, OUT, stop, stopping_at, things_to_change
+from pipelines.commands.console import FOLDER, OUT, answer, at_work, stop, things_to_change
+from pipelines.ending import Ending
 from privacy.doors import environment
 from privacy.returns.disclosures import ReturnState
 from privacy.services import SERVICES
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def link() -> None:
-    """Ask the linkage of a cohort."""
+    """Ask how the records of a cohort were linked."""
 
 
 @link.command()
-@console.home("restricted/")
-@console.cohort
+@console.home()
+@console.cohort()
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
 @console.keys()
@@ -37,50 +37,48 @@ def explain(home: Path, cohort: Cohort, first: str, second: str, keys: Path | No
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
     children's records: it stays with those who may read the restricted zone.
     """
-    from assets.home.at_work import InUse
-    from assets.home.errors import Damaged
     from assets.home.paths import Home
-    from assets.linkage.explanation import CannotExplain, explain_link, parse_row
-    from assets.linkage.tokens import TokensUnusable
+    from assets.linkage.explanation import explain_link, parse_row
     from pipelines.opening import opened
     from pipelines.reports.link import render
-    from privacy.keys import EXPLANATION, KeyProblem, KeyRing
+    from privacy.keys import EXPLANATION, KeyRing
 
-    with stopping_at(CannotExplain, Damaged, InUse, TokensUnusable, KeyProblem):
-        rows = parse_row(first), parse_row(second)
-        ring = KeyRing.load(keys or environment.settings().keys, EXPLANATION)
+    rows = parse_row(first), parse_row(second)
+    ring = KeyRing.load(keys or environment.settings().keys, EXPLANATION)
+    with at_work("Linking again"):
         found = explain_link(opened(Home(home), keys), cohort.code, *rows, ring)
-    click.echo(json.dumps(found, indent=1) if as_json else render(found))
+    answer(found, lambda: render(found), as_json=as_json)
 
 
 @link.command()
-@console.home("restricted/")
-@console.cohort
+@console.home()
+@console.cohort()
 @click.option("--out", type=OUT, required=True, help="Where to write: CSV where the name ends so, else Parquet.")
 @console.keys()
-def rows(home: Path, cohort: Cohort, out: Path, keys: Path | None) -> None:
-    """Every linked row of a cohort by its number, for an audit: source, council, source_row, child_id, match_rule,
-    match_probability.
+@console.as_json
+def rows(home: Path, cohort: Cohort, out: Path, keys: Path | None, as_json: bool) -> None:
+    """Every linked row of a cohort by its number, for an audit.
 
-    The file is for its owner only and stays with those who may read the restricted zone. Recorded in the processing
-    log.
+    Columns: source, council, source_row, child_id, match_rule, match_probability. The file is for its owner only and
+    stays with those who may read the restricted zone. Recorded in the processing log.
     """
-    from assets.home.at_work import Busy, InUse
-    from assets.home.errors import Damaged
     from assets.home.paths import Home
-    from assets.linkage.row_numbers import NotLinkedAsIs, write_linked_rows
+    from assets.linkage.row_numbers import write_linked_rows
     from pipelines.opening import opened
-    from privacy.keys import ROWS, KeyProblem, KeyRing
+    from privacy.keys import ROWS, KeyRing
 
-    with stopping_at(NotLinkedAsIs, Damaged, InUse, Busy, KeyProblem):
-        ring = KeyRing.load(keys or environment.settings().keys, ROWS)
+    if out.exists():
+        stop(f"{out} is there already; it is not replaced")
+    ring = KeyRing.load(keys or environment.settings().keys, ROWS)
+    with at_work("Numbering rows"):
         count = write_linked_rows(opened(Home(home), keys), cohort.code, out, ring)
-    click.echo(f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done")
+    said = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
+    answer({"file": str(out), "rows": count}, lambda: said, as_json=as_json)
 
 
 @click.command()
-@console.home("restricted/")
-@console.cohort
+@console.home()
+@console.cohort()
 @click.option(
     "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
 )
@@ -89,7 +87,6 @@ def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> Non
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
     from assets.home.installation import Folders
     from assets.returns.agreements import InvalidAgreement, load_all
-    from pipelines.ending import RunStopped
     from pipelines.run import run_returns
 
     if not agreements.is_dir():
@@ -100,49 +97,41 @@ def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> Non
         load_all(agreements)
     except InvalidAgreement as invalid:
         stop(f"{agreements}: {things_to_change(invalid.problems)} before any return is made or withdrawn\n{invalid}")
-    with stopping_at(RunStopped):
-        run_returns(Folders.at(home=home, keys=keys, agreements=agreements), cohort)
+    run_returns(Folders.at(home=home, keys=keys, agreements=agreements), cohort)
 
 
 @click.command()
-@console.home("restricted/")
+@console.home()
 @console.as_json
 def log(home: Path, as_json: bool) -> None:
     """The disclosure log: every return made or withdrawn, for whom, what kinds of facts, how many rows.
 
-    Numbers of rows are true counts: they stay with those who may read the restricted zone. Exits with 1 where a line
+    Numbers of rows are true counts: they stay with those who may read the restricted zone. Exit status 5 where a line
     was changed or removed.
     """
     from assets.home.paths import Home
-    from privacy.chained_log import LogBroken, entries
+    from privacy.chained_log import entries
 
-    with stopping_at(LogBroken):
-        found = entries(Home(home).disclosures)
-    if as_json:
-        click.echo(json.dumps(found, indent=1))
-        return
-    if not found:
-        click.echo("No return has been made in this home folder.")
-    for entry in found:
-        click.echo(_disclosure(entry))
+    found = entries(Home(home).disclosures)
+    lines = [_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
+    answer(found, lambda: "\n".join(lines), as_json=as_json)
 
 
 @click.command("release")
-@console.home("restricted/")
-@console.cohort
-@click.option("--council", type=console.COUNCIL, required=True, help="Whose delivery it is.")
-@click.option("--source", type=click.Choice(list(SERVICES)), required=True, help="Of what source.")
-@click.option("--reason", required=True, help="Why the delivery is as it should be, in a sentence; it is logged.")
+@console.home()
+@console.cohort()
+@console.council("; whose delivery it is", required=True)
+@console.source("; of one about named children", required=True)
+@console.reason("; it is logged")
 def release_delivery(home: Path, cohort: Cohort, council: str, source: str, reason: str) -> None:
     """Let returns be made of an unusual delivery, after somebody has looked at it. Logged with the account that did."""
-    from assets.home.at_work import InUse
     from assets.home.paths import Home
-    from assets.returns.make import NothingToReturn, release
+    from assets.returns.make import release
     from pipelines.opening import opened
-    from privacy.chained_log import LogBroken
 
-    with stopping_at(NothingToReturn, LogBroken, InUse):
-        release(opened(Home(home)), cohort.code, council, source, reason)
+    if source not in SERVICES:
+        stop(f"no return is made of {source}: only of {', '.join(SERVICES)}", Ending.USAGE)
+    release(opened(Home(home)), cohort.code, council, source, reason)
     click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
 
 

@@ -17,6 +17,6 @@ def _version(text: str) -> str:
 release = click.option(
     "--release",
     "version",
-    type=Checked(_version),
+    type=Checked("version", _version),
     help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
 )

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,24 +12,23 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import stop, stopping_at
+from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes
+from pipelines.commands.showing import as_html, show
+from pipelines.ending import Ending
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
 
 
 @click.command()
-@console.home("restricted/, release/, ledger.sqlite")
-@console.cohort
+@console.home()
+@console.cohort()
 @console.landing()
-@click.option(
-    "--share",
-    type=float,
-    help="Of the policy's split, as 0.2 for a revision; exit status 1 where the cohort's budget has no room for it.",
-)
-@click.option("--council", metavar="NAME", help="Every table of this council alone.")
-@click.option("--all", "everything", is_flag=True, help="Every table in every area, and every warning.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@console.share
+@console.council("; its tables alone")
+@console.everything
+@as_html
+@console.as_json
 def plan(
     home: Path,
     cohort: Cohort,
@@ -39,166 +36,186 @@ def plan(
     share: float | None,
     council: str | None,
     everything: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
-    """Expected accuracy of every table under the policy, from public figures. Reads no extract, spends nothing."""
+    """How accurate a release will be, before anything is spent.
+
+    From the policy and public figures: reads no extract. Exit status 3 where the cohort's budget has no room for the
+    --share that is asked for.
+    """
     from assets.home.paths import Home
-    from assets.release.begin import WHOLE, room_for
+    from assets.release.begin import room_for
     from assets.release.expected_accuracy import expected_accuracy
-    from pipelines.reports.plan import render
-    from privacy.release.ledger import LedgerError
-    from privacy.release.policy import PolicyError
+    from pipelines.reports.plan import report
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
 
     councils = taking_part(landing) if landing else sorted(PILOT)
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
-    asked = WHOLE if share is None else share
-    with stopping_at(PolicyError, LedgerError):
-        room = room_for(Home(home), cohort.code, asked)
-        found = expected_accuracy(councils, asked) | {"budget": asdict(room)}
-    click.echo(json.dumps(found, indent=1) if as_json else render(found, council=council, everything=everything))
-    sys.exit(0 if room.fits or share is None else 1)
+    with at_work("Planning"):
+        room = room_for(Home(home), cohort.code, share)
+        found = {"cohort": cohort.code, **expected_accuracy(councils, room.share), "budget": asdict(room)}
+    show(report(found, council=council, everything=everything), as_json=as_json, html=html)
+    if room.share_was_asked and not room.fits:
+        end(Ending.BUDGET)
 
 
 @click.command()
-@console.home("restricted/, release/, ledger.sqlite")
+@console.home()
+@as_html
 @console.as_json
-def budget(home: Path, as_json: bool) -> None:
-    """What was spent of each cohort's privacy budget, on what, and what is left."""
+def budget(home: Path, html: Path | None, as_json: bool) -> None:
+    """What was spent of the privacy budget, and what is left."""
     from assets.home.paths import Home
-    from pipelines.reports.budget import render, statement
-    from privacy.release.ledger import LedgerError
+    from pipelines.reports.budget import report, statement
 
     location = Home(home).ledger
     if isinstance(location, Path) and not location.exists():
         stop(f"{location} does not exist: no release has been made in this home folder")
-    with stopping_at(LedgerError):
-        found = statement(location)
-    click.echo(json.dumps(found, indent=1) if as_json else render(found))
+    show(report(statement(location)), as_json=as_json, html=html)
 
 
 @click.command()
 @click.argument("bundle")
-@console.public_key()
-def verify(bundle: str, key: Path | None) -> None:
-    """Check a bundle (folder or archive, by path or URL): signature, checksums, schema, consistency."""
+@console.signer()
+@console.as_json
+def verify(bundle: str, signer: Path | None, as_json: bool) -> None:
+    """Check a bundle: signature, checksums, schema, consistency.
+
+    BUNDLE is a folder or an archive, by path or URL. Exit status 1 where it is not sound.
+    """
     from ndl_export.bundle.verify import verify as check
-    from ndl_export.files.signing import UnusableKey
-    from ndl_export.files.stores import StoreError, is_url
+    from ndl_export.files.stores import is_url
 
     if not is_url(bundle) and not Path(bundle).exists():
         stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
-    try:
-        with stopping_at(StoreError, UnusableKey):
-            report = check(bundle, key)
-    except OSError as error:
-        stop(f"{error.filename}: {error.strerror}")
-    click.echo(str(report))
-    sys.exit(0 if report.ok else 1)
+    with at_work(f"Checking {bundle}"):
+        report = check(bundle, signer)
+    answer(asdict(report) | {"ok": report.ok}, lambda: str(report), as_json=as_json)
+    if not report.ok:
+        end(Ending.INPUT)
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def recompute(bundle: Path) -> None:
-    """Make every table of a bundle's folder again from its published noisy counts, and compare."""
+@console.as_json
+def recompute(bundle: Path, as_json: bool) -> None:
+    """Make a bundle's tables again from its noisy counts.
+
+    Exit status 1 where they are not those that were published.
+    """
     from assets.release.tabulate import differing
     from ndl_export.tables import TABLES
 
-    if wrong := differing(bundle):
+    with at_work(f"Computing {bundle} again"):
+        wrong = differing(bundle)
+    same = f"{bundle}: {len(TABLES)} tables are what the noisy counts give, to the last bit"
+    facts = {"bundle": str(bundle), "tables": len(TABLES), "differing": list(wrong), "ok": not wrong}
+    if as_json or not wrong:
+        answer(facts, lambda: same, as_json=as_json)
+    if wrong:
         stop(f"{bundle}: the noisy counts do not give {', '.join(wrong)} as published")
-    click.echo(f"{bundle}: {len(TABLES)} tables are what the noisy counts give, to the last bit")
 
 
 @click.command()
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
-@console.home("release/")
-@console.public_key(", to check the bundle against")
-@click.option("--dry-run", is_flag=True, help="List what would be sent, and send nothing.")
-def publish(version: str, url: str, home: Path, key: Path | None, dry_run: bool) -> None:
-    """Put a release where readers get it: content first, what leads to it last.
+@console.home()
+@console.signer("; the bundle is checked against it")
+@console.yes
+@console.as_json
+def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, as_json: bool) -> None:
+    """Put a release where readers get it.
 
-    Run it again after it was cut off, or after a withdrawal: it sends what is missing, and no more. Credentials come
-    from the environment, as the library of the store asks.
+    Content first, what leads to it last. Without --yes it lists what would be sent. Run it again after it was cut off,
+    or after a withdrawal: it sends what is missing, and no more. Credentials come from the environment, as the library
+    of the store asks.
     """
-    from assets.home.errors import StepFailed, plainly
+    from assets.home.errors import plainly
     from assets.home.paths import Home
-    from assets.release.anchors import SignedByAnother, check_known
+    from assets.release.anchors import check_known
     from assets.release.sign_off import check_publication
-    from ndl_export.facts.announced import InvalidCalendar
-    from ndl_export.files.signing import UnusableKey
-    from ndl_export.files.stores import StoreError
     from ndl_export.publish import upload
-    from pipelines.ending import Ending
-    from pipelines.release_calendar import NotPublished, check_may_be_published, tell_readers
-    from pipelines.reports.releases import published
-    from privacy.release.approval import WaitsForApproval
-    from privacy.release.ledger import LedgerError
+    from pipelines.release_calendar import check_may_be_published, tell_readers
+    from pipelines.reports.releases import published, published_facts
 
-    refusals = (NotPublished, InvalidCalendar, upload.PublishRefused, SignedByAnother, LedgerError)
-    with stopping_at(*refusals, StoreError, UnusableKey, StepFailed), plainly():
-        if not dry_run:
-            check_may_be_published(version, dt.datetime.now(dt.UTC))
-            try:
-                check_publication(Home(home), version)
-            except WaitsForApproval as waiting:
-                stop(str(waiting), int(Ending.HOLD))
+    with at_work(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), plainly():
+        check_may_be_published(version, dt.datetime.now(dt.UTC))
+        check_publication(Home(home), version)
+        if yes:
             tell_readers(Home(home).release)
         found = upload.publish(
             Home(home).release,
             version,
             url,
             known=partial(check_known, Home(home)),
-            trusted_key=key,
-            dry_run=dry_run,
-            tell=click.echo,
+            trusted_key=signer,
+            dry_run=not yes,
+            tell=partial(click.echo, err=True),
         )
-    click.echo(published(found, version, dry_run=dry_run))
+    facts = published_facts(found, version) | {"done": yes}
+    answer(facts, lambda: published(found, version, done=yes), as_json=as_json)
+    if not yes and (found.sent or found.removed):
+        wait_for_yes()
 
 
 @click.command()
 @click.argument("version")
-@click.option("--reason", required=True, help="What its readers are told, in one line.")
-@console.home("release/")
-def withdraw(version: str, reason: str, home: Path) -> None:
-    """Mark a release as withdrawn. Its bundle stays as it was signed; `latest` leads to the one that stands."""
-    from assets.home.errors import StepFailed, plainly
+@console.reason("; its readers are told")
+@console.home()
+@console.yes
+@console.as_json
+def withdraw(version: str, reason: str, home: Path, yes: bool, as_json: bool) -> None:
+    """Mark a release as withdrawn.
+
+    Its bundle stays as it was signed; `latest` leads to the one that stands.
+    """
+    from assets.home.errors import plainly
     from assets.home.paths import Home
-    from ndl_export.facts.release_facts import InvalidVersion
-    from ndl_export.facts.withdrawals import UnreadableWithdrawals
-    from ndl_export.publish.withdraw import WithdrawalRefused
+    from ndl_export.publish.withdraw import check_withdrawal
     from ndl_export.publish.withdraw import withdraw as take_back
 
     release_dir = Home(home).release
-    with stopping_at(WithdrawalRefused, UnreadableWithdrawals, InvalidVersion, StepFailed), plainly():
-        newest = take_back(release_dir, version, reason, dt.date.today())
-    click.echo(
-        f"Release {version} is withdrawn; catalogue, feed and {release_dir / 'withdrawn.json'} give the reason.\n"
-        + (f"The current release is {newest}.\n" if newest else "No release stands: latest and site are gone.\n")
-        + "Its privacy budget stays spent: what was published cannot be taken back."
-    )
+    with plainly(), at_work(f"Withdrawing {version}"):
+        newest = (
+            take_back(release_dir, version, reason, dt.date.today())
+            if yes
+            else check_withdrawal(release_dir, version, reason)
+        )
+    said = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
+    lines = [
+        f"Release {version} is withdrawn; {said}." if yes else f"Release {version} would be withdrawn: {said}.",
+        f"The current release {'is' if yes else 'would be'} {newest}."
+        if newest
+        else f"No release {'stands' if yes else 'would stand'}: latest and site {'are gone' if yes else 'would go'}.",
+        "Its privacy budget stays spent: what was published cannot be taken back.",
+    ]
+    facts = {"done": yes, "version": version, "current": str(newest) if newest else None}
+    answer(facts, lambda: "\n".join(lines), as_json=as_json)
+    if not yes:
+        wait_for_yes()
 
 
 @click.command()
 @click.argument("before")
 @click.argument("now")
-@console.home("release/", required=False, help="Where versions are looked up: holds release/.")
-@click.option("--all", "everything", is_flag=True, help="Every figure that moved.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@console.home(required=False)
+@console.everything
+@console.as_json
 def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bool) -> None:
-    """What changed from one release to another: schema, and figures that moved beyond their noise.
+    """What changed from one release to another.
 
-    BEFORE and NOW are folders of bundles, or versions in the home folder. Signatures are not checked: that is `verify`.
+    The schema, and figures that moved beyond their noise. BEFORE and NOW are folders of bundles, or versions in the
+    home folder. Signatures are not checked: that is `verify`.
     """
-    from ndl_export.publish.release_diff import NotABundle
     from ndl_export.publish.release_diff import diff as compared
     from pipelines.reports.releases import differences
 
-    with stopping_at(NotABundle):
+    with at_work("Comparing"):
         found = compared(_bundle(before, home), _bundle(now, home))
-    click.echo(json.dumps(found.as_json(), indent=1) if as_json else differences(found, everything=everything))
+    answer(found.as_json(), lambda: differences(found, everything=everything), as_json=as_json)
 
 
 def _bundle(named: str, home: Path | None) -> Path:

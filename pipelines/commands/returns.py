@@ -3,53 +3,100 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import COUNCIL, FILE, FILE_OR_FOLDER, FOLDER, stop, stopping_at, things_to_change
+from pipelines.commands import console
+from pipelines.commands.console import (
+    COUNCIL,
+    FILE,
+    FILE_OR_FOLDER,
+    FOLDER,
+    OUT,
+    answer,
+    end,
+    stop,
+    things_to_change,
+)
+from pipelines.ending import Ending
+
+if TYPE_CHECKING:
+    from privacy.returns.agreement import Agreement
 
 
 @click.group()
 def returns() -> None:
-    """Joined-up returns: what other services know of the children in rows that a service sent. Off by default."""
+    """Joined-up returns to services, under sharing agreements.
+
+    What other services know of the children in rows that a service sent. Off by default.
+    """
 
 
 @returns.command()
 @click.argument("file", type=FILE)
-def check(file: Path) -> None:
-    """Check sharing agreement FILE, and say what follows from it today. Exits with 1 if something must change."""
+@console.as_json
+def check(file: Path, as_json: bool) -> None:
+    """Check sharing agreement FILE, and say what follows from it today.
+
+    Exit status 1 if something must change.
+    """
     from assets.returns.agreements import InvalidAgreement, load
-    from privacy.returns.agreement import First
-    from privacy.returns.seal import ReturnProblem
 
     try:
-        with stopping_at(ReturnProblem):
-            agreement = load(file)
+        agreement = load(file)
     except InvalidAgreement as invalid:
+        if as_json:
+            answer({"problems": [str(each) for each in invalid.problems]}, str, as_json=True)
+            end(Ending.INPUT)
         stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
+    follows, warnings = list(_what_follows(agreement)), list(_warnings(agreement))
+    why_not = agreement.why_not(dt.date.today())
+    stands = f"In force until {agreement.expires}. Version {agreement.version}."
+    answer(
+        {
+            "problems": [],
+            "council": agreement.council,
+            "version": agreement.version,
+            "expires": agreement.expires.isoformat(),
+            "follows": follows,
+            "warnings": warnings,
+            "in_force": why_not is None,
+            "why_not": why_not,
+        },
+        lambda: "\n".join([*follows, f"Nothing is returned today: {why_not}." if why_not else stands]),
+        as_json=as_json,
+    )
+    for sentence in () if as_json else warnings:
+        click.echo(f"warning: {sentence}", err=True)
+
+
+def _what_follows(agreement: Agreement) -> Iterator[str]:
     for service, recipient in agreement.recipients.items():
-        click.echo(f"{service} of {agreement.council} receives: {recipient.name}, {recipient.key}")
+        yield f"{service} of {agreement.council} receives: {recipient.name}, {recipient.key}"
     for telling in agreement.tells:
         facts = ", ".join(sorted(telling.facts))
-        click.echo(f"{telling.teller} tells {telling.receiver} of {telling.to_council}: {facts}")
+        yield f"{telling.teller} tells {telling.receiver} of {telling.to_council}: {facts}"
     for council in sorted(agreement.accepts_from):
-        click.echo(f"services of {council} may tell, if its own agreement says so")
+        yield f"services of {council} may tell, if its own agreement says so"
     rule = agreement.new_children
-    click.echo(
+    yield (
         f"new children: told of after {rule.after_days} days in {rule.after_deliveries} deliveries;"
         f" first delivery {rule.first_delivery.value}; until then {_facts(rule.until_then)};"
         f" without a number {_facts(rule.without_number)}"
     )
+
+
+def _warnings(agreement: Agreement) -> Iterator[str]:
+    from privacy.returns.agreement import First
+
+    rule = agreement.new_children
     if rule.until_then or not rule.after_days or rule.first_delivery is First.AT_ONCE:
-        click.echo("warning: under this rule a child that is put in to find out about it is told of at once", err=True)
+        yield "under this rule a child that is put in to find out about it is told of at once"
     if mute := sorted({telling.teller for telling in agreement.tells} - set(agreement.recipients)):
-        click.echo(f"warning: no recipient for {', '.join(mute)}: it is not told who was told about its rows", err=True)
-    if why := agreement.why_not(dt.date.today()):
-        click.echo(f"Nothing is returned today: {why}.")
-    else:
-        click.echo(f"In force until {agreement.expires}. Version {agreement.version}.")
+        yield f"no recipient for {', '.join(mute)}: it is not told who was told about its rows"
 
 
 def _facts(facts: Collection[str]) -> str:
@@ -58,7 +105,7 @@ def _facts(facts: Collection[str]) -> str:
 
 @returns.command()
 @click.argument("council", type=COUNCIL)
-@click.option("--out", type=FOLDER, required=True, help="Folder of agreements; the file is <council>.yaml in it.")
+@click.option("--out", type=FOLDER, required=True, help="Where to write: a folder of agreements, <council>.yaml in it.")
 def new(council: str, out: Path) -> None:
     """Write a starting file for the sharing agreement of COUNCIL, with a word on each line."""
     from assets.returns.agreements import draft
@@ -74,13 +121,12 @@ def new(council: str, out: Path) -> None:
 
 
 @returns.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the private key; stays with you.")
+@click.option("--out", type=OUT, required=True, help="Where to write; the private key stays with you.")
 def keygen(out: Path) -> None:
     """Make the key of a recipient: the private key into a file, the public one (age1...) for the agreement."""
-    from privacy.returns.seal import ReturnProblem, create_identity
+    from privacy.returns.seal import create_identity
 
-    with stopping_at(ReturnProblem):
-        public = create_identity(out)
+    public = create_identity(out)
     click.echo(f"Private key: {out}  (give it to nobody; without it no return can be opened)")
     click.echo(f"Public key:  {public}  (for the agreement)")
 
@@ -88,18 +134,15 @@ def keygen(out: Path) -> None:
 @returns.command("open")
 @click.argument("file", type=FILE)
 @click.option("--extract", type=FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it.")
-@click.option("--key", type=click.Path(path_type=Path), required=True, help="Your private key.")
-@click.option("--signer", type=FILE, required=True, help="The pipeline's public key (PEM), got by another way.")
-@click.option("--council", "council_file", type=FILE, help="Your own council file, if the extract needs one.")
+@console.own_key(required=True)
+@console.signer("; the pipeline", required=True)
+@console.council_file("; if the extract needs one")
 @click.option("--out", type=FOLDER, required=True, help="Where to write; what is written names children.")
-def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path) -> None:
+def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     from assets.returns.open import open_return as run
-    from privacy.returns.seal import ReturnProblem
-    from sources.errors import ExtractStopped
 
-    with stopping_at(ReturnProblem, ExtractStopped):
-        written = run(file, extract, key, signer, council_file, out, dt.date.today())
+    written = run(file, extract, key_file, signer, council_file, out, dt.date.today())
     for sentence in written.warnings:
         click.echo(f"warning: {sentence}", err=True)
     click.echo(f"Page:   {written.page}  (open it in a browser, or print it)")
@@ -109,15 +152,13 @@ def open_return(file: Path, extract: Path, key: Path, signer: Path, council_file
 
 @returns.command("told")
 @click.argument("file", type=FILE)
-@click.option("--key", type=click.Path(path_type=Path), required=True, help="Your private key.")
-@click.option("--signer", type=FILE, required=True, help="The pipeline's public key (PEM), got by another way.")
+@console.own_key(required=True)
+@console.signer("; the pipeline", required=True)
 @click.option("--out", type=FOLDER, required=True, help="Where to write.")
-def open_told(file: Path, key: Path, signer: Path, out: Path) -> None:
+def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open what a service is told of who was told about its rows, and write it as two tables (CSV)."""
     from assets.returns.open_told import open_told as run
-    from privacy.returns.seal import ReturnProblem
 
-    with stopping_at(ReturnProblem):
-        receivers, rows = run(file, key, signer, out)
+    receivers, rows = run(file, key_file, signer, out)
     click.echo(f"Who was told, and about how many children:  {receivers}")
     click.echo(f"Row by row:                                  {rows}")

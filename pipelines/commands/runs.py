@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import shlex
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +12,10 @@ import click
 
 from assets.home.loading import loading
 from pipelines.commands import console
-from pipelines.commands.console import FOLDER, stop, stopping_at
+from pipelines.commands.console import at_work, end, stop, wait_for_yes
 from pipelines.commands.release_option import release
+from pipelines.commands.showing import as_html, show
+from pipelines.ending import Ending
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
@@ -23,31 +23,42 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--landing", type=FOLDER, required=True, help="Where to write the extracts.")
-@console.cohort
+@console.landing(required=True, envvar=None)
+@console.cohort()
 @click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
 @click.option("--seed", type=int, help="The same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
 @click.option("--contract-names", is_flag=True, help="Contract column names instead of each council's dialect.")
-def synth(landing: Path, cohort: Cohort, scale: float, seed: int | None, england: bool, contract_names: bool) -> None:
-    """Write synthetic extracts, with the truth beside the landing folder."""
+@console.yes
+def synth(
+    landing: Path, cohort: Cohort, scale: float, seed: int | None, england: bool, contract_names: bool, yes: bool
+) -> None:
+    """Write synthetic extracts into landing, to try things out.
+
+    The truth is written beside the landing folder. Extracts that lie there already are replaced with --yes alone.
+    """
+    from sources.extract.landed import anything_arrived
     from sources.synthetic import DEFAULT_SEED, generate
 
-    generate(
-        landing,
-        cohort.code,
-        scale=scale,
-        seed=DEFAULT_SEED if seed is None else seed,
-        councils="england" if england else "pilot",
-        contract_names=contract_names,
-    )
+    if not yes and landing.is_dir() and anything_arrived(landing, cohort.code):
+        click.echo(f"{landing} holds extracts of cohort {cohort.code}; synthetic ones would take their place.")
+        wait_for_yes()
+    with at_work("Writing synthetic extracts"):
+        generate(
+            landing,
+            cohort.code,
+            scale=scale,
+            seed=DEFAULT_SEED if seed is None else seed,
+            councils="england" if england else "pilot",
+            contract_names=contract_names,
+        )
     click.echo(f"Extracts are in {landing}; the truth is beside it, in {landing.resolve().parent}/truth*.parquet")
 
 
 @click.command()
 @console.landing(required=True)
-@console.home("restricted/, release/, ledger.sqlite")
-@console.cohort
+@console.home()
+@console.cohort()
 @console.keys()
 @release
 @console.allow_missing
@@ -75,20 +86,26 @@ def run(
     until: str | None,
     create_keys: bool,
 ) -> None:
-    """Intake, linkage, release: from landing to a signed bundle and the analyst database.
+    """From extracts to a signed release, step by step.
 
-    Exit status: 0 when the release is complete, 1 where an input is missing or wrong, 3 where the budget does not allow
-    it, 4 where it is held or waits for people (readiness accept, readiness approve), 5 after a fault of the machine.
+    Intake, linkage, release: from landing to a signed bundle and the analyst database.
+
+    \b
+    Exit status:
+      0  the release is complete
+      1  an input is missing or wrong
+      3  the budget does not allow it
+      4  it is held or waits for people (readiness accept, readiness approve)
+      5  a fault of the machine
     """
     if reuse and version is None:
-        stop("--reuse makes a release of its own: name its version with --release")
-    from privacy.keys import KeyProblem, KeyRing
+        stop("--reuse makes a release of its own: name its version with --release", Ending.USAGE)
+    from privacy.keys import KeyRing
 
     directory = (keys or settings().keys).resolve()
-    with stopping_at(KeyProblem):
-        if create_keys and not directory.exists():
-            KeyRing.create(directory, demonstration=True)
-        KeyRing.load(directory)
+    if create_keys and not directory.exists():
+        KeyRing.create(directory, demonstration=True)
+    KeyRing.load(directory)
     with loading():
         from assets.home.paths import Home
         from assets.intake import judging
@@ -96,29 +113,19 @@ def run(
         if not Home(home).any_taken(cohort.code):
             judging.begin()  # and let it load while the rest does
         from assets.home.installation import Folders
-        from pipelines.ending import Ending, RunStopped
         from pipelines.run import run_cohort
-        from privacy.release.ledger import LedgerError
-        from privacy.release.policy import PolicyError
 
-    try:
-        bundle = run_cohort(
-            Folders.at(landing, home, directory),
-            cohort,
-            version,
-            allow_missing,
-            click.echo,
-            share,
-            with_cohorts,
-            reuse,
-            until,
-        )
-    except RunStopped as stopped:
-        stop(str(stopped), int(stopped.ending))
-    except PolicyError as problem:
-        stop(str(problem))
-    except LedgerError as problem:
-        stop(str(problem), int(Ending.FAULT))
+    bundle = run_cohort(
+        Folders.at(landing, home, directory),
+        cohort,
+        version,
+        allow_missing,
+        click.echo,
+        share,
+        with_cohorts,
+        reuse,
+        until,
+    )
     if until is None:
         from assets.release.standing import bundle_stands
         from sources.extract.landed import taking_part
@@ -165,33 +172,38 @@ def _short(path: Path) -> str:
 
 @click.command()
 @console.landing(required=True)
-@console.home("restricted/, release/, ledger.sqlite")
-@console.cohort
+@console.home()
+@console.cohort()
+@as_html
 @console.as_json
-def status(landing: Path, home: Path, cohort: Cohort, as_json: bool) -> None:
-    """Who has sent what of a cohort, since when, what that means for its release, and what holds it."""
+def status(landing: Path, home: Path, cohort: Cohort, html: Path | None, as_json: bool) -> None:
+    """Who has sent what of a cohort, and what a release waits for."""
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
-    from pipelines.reports import status as report
+    from pipelines.reports.status import held, report, status
     from sources.extract.landed import not_read
 
-    found = report.status(landing, home, cohort, dt.date.today())
-    said = found, cohort, not_read(landing), report.held(home, cohort)
-    click.echo(json.dumps(report.as_json(*said), indent=1) if as_json else report.render(*said))
+    with at_work("Looking through landing"):
+        found = status(landing, home, cohort, dt.date.today())
+        made = report(found, cohort, not_read(landing), held(home, cohort))
+    show(made, as_json=as_json, html=html)
 
 
 @click.command()
-@console.home("restricted/, release/; READINESS_HOME by default", required=False, envvar=None)
-@console.landing(help="Where extracts lie; READINESS_LANDING by default.", envvar=None)
-@console.keys("Directory of keys; READINESS_KEYS by default.", envvar=None)
+@console.home(required=False, envvar=None)
+@console.landing(envvar=None)
+@console.keys(envvar=None)
+@as_html
 @console.as_json
-def doctor(home: Path | None, landing: Path | None, keys: Path | None, as_json: bool) -> None:
-    """What this installation has, and what a run would miss; exit status 1 where it would miss something.
+def doctor(home: Path | None, landing: Path | None, keys: Path | None, html: Path | None, as_json: bool) -> None:
+    """What this installation has, and what a run would miss.
 
-    Changes nothing but the ledger's own housekeeping.
+    Exit status 1 where a run would miss something. Changes nothing but the ledger's own housekeeping.
     """
-    from pipelines.reports.doctor import State, examine, render
+    from pipelines.reports.doctor import State, examine, report
 
-    found = examine(home, landing, keys)
-    click.echo(json.dumps([asdict(entry) for entry in found], indent=1) if as_json else render(found))
-    sys.exit(1 if any(entry.state is State.MISSING for entry in found) else 0)
+    with at_work("Examining"):
+        found = examine(home, landing, keys)
+    show(report(found), as_json=as_json, html=html)
+    if any(entry.state is State.MISSING for entry in found):
+        end(Ending.INPUT)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, SOURCE, stop, stopping_at
-from pipelines.commands.console import keys as keys_option
+from pipelines.commands import console
+from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, stop, stopping_at
+from pipelines.ending import Ending
 
 if TYPE_CHECKING:
     from assets.intake.findings import RuleCount
@@ -26,45 +27,45 @@ _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 
 @click.command()
 @click.argument("extract", type=FILE_OR_FOLDER)
-@click.option("--council", help="The council's file (YAML), or its name. By default the extract's folder.")
-@click.option("--source", type=SOURCE, help="Such as eyfsp or hv_reviews. By default the extract's folder.")
-@click.option(
-    "--cohort", type=COHORT, help="Academic year of the assessment, as 202425. By default the extract's name."
-)
+@console.council("; by default the extract's folder")
+@console.council_file("; in place of the one that is shipped")
+@console.source("; by default the extract's folder")
+@console.cohort("; by default the extract's name")
 @click.option(
     "--postcode-directory",
     type=FILE,
     help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
 )
-@keys_option("Directory of the senders' keys.", required=True)
+@console.keys(required=True)
 @click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
 def pseudonymise(
     extract: Path,
     council: str | None,
+    council_file: Path | None,
     source: str | None,
     cohort: Cohort | None,
     postcode_directory: Path | None,
     keys: Path,
     out: Path,
 ) -> None:
-    """Replace the identifiers of EXTRACT by tokens, here, so that they need not be sent.
+    """Replace identifiers by tokens, before anything is sent.
 
-    Writes <cohort>.tokens.parquet, the one file to send, and beside it what it says of itself and the rows set aside.
-    The files of a part of an extract are called as it is; of a folder of parts, each part is taken.
+    Writes, of EXTRACT, <cohort>.tokens.parquet, the one file to send, and beside it what it says of itself and the
+    rows set aside. The files of a part of an extract are called as it is; of a folder of parts, each part is taken.
     """
     from assets.intake.sender import pseudonymise as run
     from privacy.keys import SENDER, KeyProblem, KeyRing
     from sources.errors import ExtractStopped
 
-    council_file, path = _council(council or _folder(extract, 2) or _ask("council"))
-    files = _landed(extract, council_file.council, source, cohort)
+    read = _council_file(extract, council, council_file)
+    files = _landed(extract, read.council, source, cohort)
     with stopping_at(KeyProblem):
         ring = KeyRing.load(keys, SENDER)
     if ring.holds("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
     for landed in files:
         try:
-            done = run(landed, council_file, path, postcode_directory, ring, out)
+            done = run(landed, read, council_file, postcode_directory, ring, out)
         except ExtractStopped as stopped:
             stop(stopped.for_sender)
         click.echo(_summary(landed, done))
@@ -72,20 +73,19 @@ def pseudonymise(
             stop(f"{done.stopped}; no tokens were written")
 
 
-def _council(named: str) -> tuple[CouncilFile, Path | None]:
-    """The council file that `named` leads to, and its path if it is the sender's own file."""
+def _council_file(extract: Path, council: str | None, own: Path | None) -> CouncilFile:
+    """The sender's own council file, or the one that is shipped for the council."""
     from sources.councils.council_file import InvalidCouncilFile, council_file, load
     from sources.reference.places import UnknownCouncil, place
 
-    path = Path(named)
     with stopping_at(InvalidCouncilFile, UnknownCouncil):
-        if path.suffix.lower() not in (".yaml", ".yml"):
-            return council_file(named), None
-        if not path.is_file():
-            stop(f"{named} does not exist")
-        read = load(path)
+        if own is None:
+            return council_file(council or _folder(extract, 2) or _ask("council"))
+        read = load(own)
+        if council and council != read.council:
+            stop(f"{own} is the council file of {read.council}, not of {council}", Ending.USAGE)
         place(read.council)
-    return read, path
+    return read
 
 
 def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> list[Landed]:
@@ -125,7 +125,7 @@ def _year(extract: Path) -> str | None:
 
 
 def _ask(option: str) -> str:
-    stop(f"say --{option}: only a file that lies as {_DOCUMENT} tells it by itself")
+    stop(f"say --{option}: only a file that lies as {_DOCUMENT} tells it by itself", Ending.USAGE)
 
 
 def _summary(landed: Landed, done: Pseudonymised) -> str:

@@ -14,14 +14,15 @@ from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, of_a_child, 
 
 
 @click.command()
-@console.home("restricted/, release/, ledger.sqlite; made where it does not exist", required=False)
+@console.home(required=False)
 @console.landing()
 @console.keys()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
 def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, port: int) -> None:
-    """The assets, jobs, schedules and sensors in Dagster, for scheduled use; ends with Ctrl-C.
+    """Dagster over a home folder, for scheduled use.
 
+    The assets, jobs, schedules and sensors, until Ctrl-C. A home folder that does not exist is made.
     Whoever can reach the address can start runs: keep to this machine, or put something that asks for a password
     before it.
     """

@@ -17,7 +17,7 @@ from assets.release.begin import Asked
 from pipelines.dagster.instance import OF_LOCATION, place_in_history, working_instance
 from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
-from pipelines.ending import Ending, RunStopped, ending_of
+from pipelines.ending import Ending, RunStopped, ending_named
 
 
 class Jobs:
@@ -88,6 +88,6 @@ def _stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            ending = ending_of((error.cls_name or "").rpartition(".")[2])
+            ending = ending_named((error.cls_name or "").rpartition(".")[2])
             return RunStopped(f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}", ending)
     return RunStopped("the run failed; its events are in the Dagster instance of the home folder", Ending.FAULT)

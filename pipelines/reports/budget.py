@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.reports.document import Grid, Report, Section, to_minute
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import NANO, Ledger, charges_of
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
@@ -40,9 +41,16 @@ def statement(location: Path | str) -> list[Account]:
     ]
 
 
-def render(found: Sequence[Account]) -> str:
-    """A block for each account: its charges, sums by release, what is left, and what the states mean."""
-    return "\n\n".join("\n".join(_block(account)) for account in found)
+def report(found: Sequence[Account]) -> Report:
+    """Of each account what it may spend, has spent and has left; its charges by release; what was signed."""
+    return Report(
+        kind="privacy budget",
+        title="Privacy budget: what was spent, on what, and what is left",
+        outcome=[_outcome(account) for account in found] or ["No cohort has a budget yet."],
+        sections=[_section(account) for account in found],
+        facts=list(found),
+        good=all(not account["cap_rho"] or account["remaining_rho"] for account in found),
+    )
 
 
 def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> Account:
@@ -119,48 +127,65 @@ def _epsilon(nano_rho: int, delta: float) -> float:
     return epsilon(nano_rho / NANO, delta) if nano_rho else 0.0
 
 
-def _block(account: Account) -> list[str]:
-    charges, states = account["charges"], {charge["state"] for charge in account["charges"]}
+def _outcome(account: Account) -> str:
     if not account["cap_rho"]:
-        return [f"Cohort {account['cohort']}: no budget approved yet", *_signatures(account["approvals"])]
-    lines = [
-        f"Cohort {account['cohort']}, one {account['unit']}: cap rho {account['cap_rho']:.9f}; epsilon at delta"
-        f" {account['delta']:g}",
-        f"  {'release':<12}{'family':<10}{'rho':>12}{'epsilon':>9}  {'state':<12} recorded",
-    ]
-    for release in account["releases"]:
-        lines += [_row(charge) for charge in charges if charge["release"] == release["release"]]
-        lines.append(
-            f"  {'':<12}{'together':<10}{release['rho']:>12.9f}{release['epsilon']:>9.2f}"
-            f"  of the cohort so far: rho {release['to_date_rho']:.9f}, epsilon {release['to_date_epsilon']:.2f}"
-        )
-    left = f"rho {account['remaining_rho']:.9f}, epsilon {account['remaining_epsilon']:.2f} if spent at once"
-    lines.append(f"  left: {left if account['remaining_rho'] else 'nothing; no more can be released of it'}")
+        return f"Cohort {account['cohort']}: no budget is approved yet."
+    spent, left = account["spent"], account["remaining_rho"]
+    rest = f"rho {left:.4f} is left, epsilon {account['remaining_epsilon']:.2f} if spent at once"
+    return (
+        f"Cohort {account['cohort']}, one {account['unit']}: of rho {account['cap_rho']:.4f}, {spent['rho']:.4f} is"
+        f" spent (epsilon {spent['epsilon']:.2f}); {rest if left else 'nothing is left, and no more can be released'}."
+    )
+
+
+def _section(account: Account) -> Section:
+    states = {charge["state"] for charge in account["charges"]}
+    sentences = [f"{state.capitalize()}: {meaning}" for state, meaning in _LEGEND.items() if state in states]
     if account["given_back"]:
-        lines.append(
-            f"  given back: {account['given_back']} times a run stopped between charge and commit; what it had drawn,"
-            " if anything, was removed unseen, and cost nothing"
+        sentences.append(
+            f"Given back: {account['given_back']} times a run stopped between charge and commit; what it had drawn, if"
+            " anything, was removed unseen, and cost nothing."
         )
-    lines += [f"  {state}: {meaning}" for state, meaning in _LEGEND.items() if state in states]
-    return [*lines, *(_signatures(account["approvals"]) if account["unit"] == CHILD else [])]
+    grids = [_charges(account)] if account["charges"] else []
+    if account["approvals"] and account["unit"] == CHILD:
+        grids.append(_signatures(account["approvals"]))
+    return Section(f"Cohort {account['cohort']}, one {account['unit']}", sentences, grids)
 
 
-def _signatures(approvals: Sequence[dict[str, Any]]) -> list[str]:
+def _charges(account: Account) -> Grid:
+    """A line for each charge, and for each release what it came to and what had been spent up to it."""
+    lines = []
+    for release in account["releases"]:
+        own = [charge for charge in account["charges"] if charge["release"] == release["release"]]
+        lines += [
+            (each["release"], each["family"], each["state"], to_minute(each["recorded_at"]), *_both(each))
+            for each in own
+        ]
+        lines.append((release["release"], "together", "", "", *_both(release)))
+        if release["to_date_rho"] > release["rho"]:
+            so_far = {"rho": release["to_date_rho"], "epsilon": release["to_date_epsilon"]}
+            lines.append((release["release"], "so far, in all", "", "", *_both(so_far)))
+    header = ("release", "charged for", "state", "recorded (UTC)", "rho", "epsilon")
+    return Grid(f"Charges; epsilon at delta {account['delta']:g}", header, lines, numbers=2)
+
+
+def _both(amount: dict[str, float]) -> tuple[str, str]:
+    return f"{amount['rho']:.4f}", f"{amount['epsilon']:.2f}"
+
+
+def _signatures(approvals: Sequence[dict[str, Any]]) -> Grid:
     lines = [
-        f"  {each['release']:<12}{each['stage']:<13} {_by_whom(each):<34} {each['signed_at']}"
-        f"{'' if each['counted'] else '  (has not counted)'}"
+        (
+            each["release"],
+            each["stage"],
+            _by_whom(each),
+            to_minute(each["signed_at"]),
+            "yes" if each["counted"] else "no",
+        )
         for each in approvals
     ]
-    return ["  approvals:", *lines] if lines else []
+    return Grid("Signatures", ("release", "of the", "by", "signed (UTC)", "counts"), lines)
 
 
 def _by_whom(approval: dict[str, Any]) -> str:
-    return "approved with a demonstration key" if approval["is_demonstration"] else f"signed by {approval['role']}"
-
-
-def _row(charge: dict[str, Any]) -> str:
-    note = f"  {charge['note']}" if charge["state"] == "written off" else ""
-    return (
-        f"  {charge['release']:<12}{charge['family']:<10}{charge['rho']:>12.9f}{charge['epsilon']:>9.2f}"
-        f"  {charge['state']:<12} {charge['recorded_at']}{note}"
-    )
+    return "a demonstration key" if approval["is_demonstration"] else str(approval["role"])

@@ -9,8 +9,8 @@ import shutil
 import sys
 import tomllib
 import zoneinfo
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
@@ -22,12 +22,14 @@ from packaging.requirements import Requirement
 from assets.home.paths import Home
 from assets.home.processing_log import entries, verify
 from assets.home.retention_policy import InvalidRetention, retention
+from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from assets.release.anchors import stated_charges
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
 from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
 from ndl_export.facts.publisher import InvalidPublisher, publisher
+from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
@@ -110,17 +112,23 @@ def _answers(check: Callable[[], Answers]) -> Answers:
         yield State.MISSING, f"cannot be looked at: {error.strerror or error}"
 
 
-def render(found: list[Diagnosis]) -> str:
-    """A table, and a sentence that sums it up."""
-    wide = max(len(entry.what) for entry in found)
-    lines = [f"{entry.what:<{wide}}  {entry.state:<8}  {entry.said}" for entry in found]
-    missing = sum(entry.state is State.MISSING for entry in found)
-    look = sum(entry.state is State.LOOK for entry in found)
-    lines.append("")
-    lines.append(f"A run would miss {missing} of these." if missing else "Nothing that a run needs is missing.")
-    if look:
-        lines[-1] += f" {look} of these a person should look at."
-    return "\n".join(lines)
+def report(found: Sequence[Diagnosis]) -> Report:
+    """What is missing, and what a person should look at, before all that was examined."""
+    missing, look = ([each for each in found if each.state is state] for state in (State.MISSING, State.LOOK))
+    outcome = [f"A run would miss {len(missing)} of these." if missing else "Nothing that a run needs is missing."]
+    outcome += [f"{len(look)} of these a person should look at."] if look else []
+    return Report(
+        kind="installation",
+        title=f"Installation of readiness {software()}",
+        outcome=outcome,
+        sections=[
+            Section(title, grids=[Grid("", ("what", "state", "found"), [(e.what, e.state, e.said) for e in own])])
+            for title, own in (("Missing", missing), ("To look at", look), ("All that was examined", found))
+            if own
+        ],
+        facts=[asdict(each) for each in found],
+        good=not missing,
+    )
 
 
 def _python() -> Answers:

@@ -1,149 +1,188 @@
-"""`readiness plan` as text: in brief, for one council, or in full."""
+"""`readiness plan`: what a release would cost and be worth; in brief, for one council, or in full."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from statistics import median
 from typing import Any
 
 from assets.release.begin import WHOLE
-from ndl_export.tables.geography import ALL_TOGETHER
-from privacy.release.policy import MinimumAccuracy, load_policy
+from ndl_export.tables import TABLES
+from pipelines.reports.document import Grid, Report, Section
+from privacy.release.policy import load_policy
 
 ROWS_PER_WARNING = 3
-"""How many rows of a table a warning names, unless all are asked for."""
+"""How many rows of a table are warned of, unless all are asked for."""
 
 Row = dict[str, Any]
 
 
-def render(found: dict[str, Any], *, council: str | None = None, everything: bool = False) -> str:
-    """Budget by family, minimum accuracy, then expected half-widths: of each table over the councils; of one `council`;
-    or, with `everything`, of each table in each area and all warnings."""
-    parts = [_budget(found), _minima(found)]
+def report(found: Row, *, council: str | None = None, everything: bool = False) -> Report:
+    """What the release would charge and whether it fits, whether it is worth its budget, then how accurate its tables
+    will be: each over the councils; in one `council`; or, with `everything`, in each area, with all warnings."""
+    minima = [entry for entry in found["minimum_accuracy"] if not entry["met"]]
+    most = None if everything else ROWS_PER_WARNING
     if council is not None:
-        parts.append(_areas([row for row in found["tables"] if row["council"] == council]))
+        accuracy = [_areas([row for row in found["tables"] if row["council"] == council])]
     elif everything:
-        parts += [_areas(found["tables"]), _warnings(found["warnings"], None)]
+        accuracy = [_areas(found["tables"]), _warnings(found["warnings"], most)]
     else:
-        parts += [_in_brief(found["tables"]), _warnings(found["warnings"], ROWS_PER_WARNING)]
-    return "\n\n".join("\n".join(lines) for lines in parts if lines)
-
-
-def _budget(found: dict[str, Any]) -> list[str]:
-    room = found["budget"]
-    verdict = "it fits" if room["fits"] else f"IT DOES NOT FIT; {_largest(room['largest_share'])}"
-    return [
-        f"Policy: of a cohort at most {_amounts(found['cap_rho'])}; delta {found['delta']:g}",
-        "",
-        f"{'family':<10}{'rho':>8}{'epsilon':>9}  plan",
-        *(
-            f"{family['family']:<10}{family['rho']:>8.3f}{family['epsilon']:>9.2f}  {family['plan_sha256'][:16]}"
-            for family in found["families"]
-        ),
-        "",
-        f"A share of {room['share']:g} of the policy's split would charge {_amounts(room['asked_rho'])}, and the cohort"
-        f" has {_amounts(room['left_rho'])} left: {verdict}",
-    ]
-
-
-def _amounts(by_unit: Mapping[str, float]) -> str:
-    return " and ".join(f"rho {rho:g} for a {unit}" for unit, rho in by_unit.items())
-
-
-def _largest(share: float) -> str:
-    return f"the largest share that would is {share:g}" if share else "no share would"
-
-
-def _minima(found: dict[str, Any]) -> list[str]:
-    policy = load_policy()
-    return [
-        "Minimum accuracy:",
-        *(
-            _minimum(entry, policy.minimum_accuracy[entry["family"]], whole=found["budget"]["share"] == WHOLE)
-            for entry in found["minimum_accuracy"]
-        ),
-    ]
-
-
-def _minimum(entry: Row, wanted: MinimumAccuracy, *, whole: bool) -> str:
-    """The accuracy expected of a family's published rates, beside what the policy requires of a whole release."""
-    refused = "this family would not be measured" if whole else "a share of the split is measured all the same"
-    outcome = "met" if entry["met"] else f"NOT MET: {refused}"
-    return (
-        f"{entry['family']:<10}{entry['share_accurate']:>7.1%} of all {entry['rates']:,} rates that are published are"
-        f" within {wanted.half_width_points:g} points (at least {wanted.share_of_rates:.0%}): {outcome}"
+        accuracy = [_in_brief(found["tables"]), _warnings(found["warnings"], most)]
+    return Report(
+        kind="plan",
+        title=f"Plan of a release of cohort {found['cohort']}",
+        outcome=[*_verdict(found["budget"]), _worth(found, minima)],
+        sections=[_charges(found), _minima(found), *(each for each in accuracy if each.grids)],
+        facts=found,
+        good=(found["budget"]["fits"] or bool(found["budget"]["releases"])) and not minima,
     )
 
 
-def _in_brief(rows: Sequence[Row]) -> list[str]:
-    """A line for each table: least, median and greatest council, what is published at which detail, and how much of
-    that is unusable."""
-    councils = {row["council"] for row in rows} - {None}
-    lines = [
-        f"Expected half-width of 95% intervals of what is published in {len(councils)} councils, from public sizes",
-        "(of a council the median over the rows of a table); how many rates are published of all together, of areas of",
-        "several councils and of councils, and how many of these will be unreliable (u) and withheld:",
-        f"{'':<22}{'rate +- points':^24}{'count +-':^24}",
-        f"{'table':<22}" + 2 * f"{'least':>8}{'median':>8}{'most':>8}" + f"{'all':>6}{'areas':>7}{'councils':>10}"
-        f"{'u':>8}{'withheld':>10}",
+def _verdict(room: Row) -> Iterator[str]:
+    """Whether it fits; of a cohort that was measured already first what that cost, and what the same costs again."""
+    released = room["releases"]
+    if released:
+        yield (
+            f"Already measured and paid for: release {', '.join(released)}. The same release again charges nothing:"
+            " the same plan is never charged twice."
+        )
+        yield f"Left of the cohort's budget: {_amounts(room['left_rho'])}."
+    if released and not room["share_was_asked"]:
+        yield (
+            f"Another release could spend a share of at most {room['largest_share']:g} of the policy's split;"
+            f" --share {room['largest_share']:g} shows what it could say."
+            if room["largest_share"]
+            else "Nothing that could be used is left for another release."
+        )
+        return
+    what = f"Another release, with a share of {room['share']:g}," if released else _first(room["share"])
+    left = "" if released else f"; the cohort has {_amounts(room['left_rho'])}"
+    yield f"{what} would charge {_amounts(room['asked_rho'])}{left}: {_fits(room)}."
+
+
+def _first(share: float) -> str:
+    return "It" if share == WHOLE else f"It, with a share of {share:g} of the policy's split,"
+
+
+def _fits(room: Row) -> str:
+    if room["fits"]:
+        return "it fits"
+    largest = room["largest_share"]
+    return f"it does not fit; {f'the largest share that would is {largest:g}' if largest else 'no share would'}"
+
+
+def _amounts(by_unit: Mapping[str, float]) -> str:
+    return " and ".join(f"rho {rho:.4f} for a {unit}" for unit, rho in by_unit.items())
+
+
+def _worth(found: Row, wanting: Sequence[Row]) -> str:
+    if not wanting:
+        return "Every family of tables is as accurate as the policy asks for."
+    families = ", ".join(entry["family"] for entry in wanting)
+    refused = "it would not be measured" if found["budget"]["share"] == WHOLE else "a share is measured all the same"
+    return f"Less accurate than the policy asks for: {families}; {refused}."
+
+
+def _charges(found: Row) -> Section:
+    rows = [
+        (family["family"], family["plan_sha256"][:16], f"{family['rho']:.4f}", f"{family['epsilon']:.2f}")
+        for family in found["families"]
     ]
+    limit = f"The policy allows a cohort at most {_amounts(found['cap_rho'])}, at delta {found['delta']:g}."
+    return Section(
+        "What is charged, by family", [limit], [Grid("", ("family", "plan", "rho", "epsilon"), rows, numbers=2)]
+    )
+
+
+def _minima(found: Row) -> Section:
+    wanted = load_policy().minimum_accuracy
+    rows = [
+        (
+            entry["family"],
+            "met" if entry["met"] else "NOT MET",
+            f"{entry['share_accurate']:.1%} of {entry['rates']:,} rates within"
+            f" {wanted[entry['family']].half_width_points:g} points;"
+            f" at least {wanted[entry['family']].share_of_rates:.0%} are asked for",
+        )
+        for entry in found["minimum_accuracy"]
+    ]
+    return Section("Whether it is worth that", grids=[Grid("", ("family", "minimum", "expected accuracy"), rows)])
+
+
+def _in_brief(rows: Sequence[Row]) -> Section:
+    """A line for each table: least, median and greatest council, and how much of what is published is unusable."""
+    councils = {row["council"] for row in rows} - {None}
+    lines = []
     for table, found in groupby(rows, key=itemgetter("table")):
         areas = list(found)
-        own = [row for row in areas if row["council"] is not None]
         rates = sum(row["rates"] for row in areas)
-        together = sum(row["rates"] for row in areas if row["level"] == ALL_TOGETHER)
-        of_councils = sum(row["rates"] for row in own)
-        lines.append(
-            f"{table:<22}"
-            + "".join(_spread([row[f"median_{what}_half_width"] for row in own]) for what in ("rate", "count"))
-            + f"{together:>6,}{rates - together - of_councils:>7,}{of_councils:>10,}"
-            + f"{_share(areas, 'flagged_unreliable', rates):>8}{_share(areas, 'withheld', rates):>10}"
-        )
-    return [*lines, "Of one council: --council NAME; of every area: --all; as data: --json."]
+        widths = _spread([row["median_rate_half_width"] for row in areas if row["council"] is not None])
+        unusable = (_share(areas, what, rates) for what in ("flagged_unreliable", "withheld"))
+        lines.append((TABLES[table].title, *widths, f"{rates:,}", *unusable))
+    return Section(
+        "What it can say",
+        [
+            f"Expected half-width of 95% intervals of rates, in points, in {len(councils)} councils, from public sizes"
+            " (of a council the median over the rows of a table); how many rates are published, and how many of these"
+            " will be unreliable (u) and withheld. Of one council: --council; of every area: --all."
+        ],
+        [Grid("", ("table", "least", "median", "most", "rates", "u", "withheld"), lines, numbers=6)],
+    )
 
 
-def _spread(widths: Sequence[float | None]) -> str:
+def _spread(widths: Sequence[float | None]) -> list[str]:
     known = [width for width in widths if width is not None]
-    shown = [f"{width:.1f}" for width in (min(known), median(known), max(known))] if known else ["-"] * 3
-    return "".join(f"{width:>8}" for width in shown)
+    return [f"{width:.1f}" for width in (min(known), median(known), max(known))] if known else ["-"] * 3
 
 
 def _share(rows: Sequence[Row], what: str, of: int) -> str:
     return f"{sum(row[what] for row in rows) / of:.0%}" if of else "-"
 
 
-def _areas(rows: Sequence[Row]) -> list[str]:
+def _areas(rows: Sequence[Row]) -> Section:
     limits = load_policy().reliability
-    return [
-        "Expected half-width of 95% intervals, from public cohort sizes (median over the rows of a table):",
-        f"{'table':<22}{'area':<26}{'rows':>6}{'count +-':>10}{'rate +- points':>16}"
-        f"{f'over {limits.unreliable_half_width:g}':>9}{f'over {limits.withheld_half_width:g}':>9}",
-        *(_area(row) for row in rows),
-    ]
-
-
-def _area(row: Row) -> str:
-    count, rate = row["median_count_half_width"], row["median_rate_half_width"]
-    return (
-        f"{row['table']:<22}{row['area']:<26}{row['figures']:>6}{'-' if count is None else f'{count:.1f}':>10}"
-        f"{'-' if rate is None else f'{rate:.2f}':>16}{row['flagged_unreliable']:>9}{row['withheld']:>9}"
+    header = (
+        *("area", "rows", "count ±", "rate ± points"),
+        *(f"over {width:g}" for width in (limits.unreliable_half_width, limits.withheld_half_width)),
+    )
+    return Section(
+        "What it can say, by area",
+        ["Expected half-width of 95% intervals, from public sizes (median over the rows of a table)."],
+        [
+            Grid(TABLES[table].title, header, [_area(row) for row in areas], numbers=5)
+            for table, areas in groupby(rows, key=itemgetter("table"))
+        ],
     )
 
 
-def _warnings(warnings: Sequence[Row], most: int | None) -> list[str]:
+def _area(row: Row) -> tuple[str, ...]:
+    count, rate = row["median_count_half_width"], row["median_rate_half_width"]
+    return (
+        row["area"],
+        f"{row['figures']:,}",
+        "-" if count is None else f"{count:.1f}",
+        "-" if rate is None else f"{rate:.2f}",
+        f"{row['flagged_unreliable']:,}",
+        f"{row['withheld']:,}",
+    )
+
+
+def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
     """The rows that will be unusable, the largest groups of each table first."""
-    lines = []
+    grids = []
     for table, rows in groupby(warnings, key=itemgetter("table")):
         largest = sorted(rows, key=lambda row: -(row["denominator"] or 0))
-        lines += [f"{table:<22}{_warned(row)}" for row in largest[:most]]
-        if most is not None and len(largest) > most:
-            lines.append(f"{table:<22}and {len(largest) - most} smaller: see --all")
-    heading = "Warning: these rows will be unreliable (u) or withheld in at least half of the councils:"
-    return [heading, *lines] if lines else []
+        shown = [_warned(row) for row in largest[:most]]
+        more = f" (and {len(largest) - len(shown)} smaller ones: --all)" if len(largest) > len(shown) else ""
+        grids.append(Grid(f"{TABLES[table].title}{more}", _WARNED, shown, numbers=4))
+    return Section("Rows to be warned of: in at least half of the councils unreliable (u) or withheld", grids=grids)
 
 
-def _warned(row: Row) -> str:
-    of = "" if row["denominator"] is None else f" (of {row['denominator']:,.0f} in the median council)"
-    return f"{row['rows']}{of}: u in {row['flagged_unreliable']}, withheld in {row['withheld']} of {row['councils']}"
+_WARNED = ("row", "children", "u", "withheld", "of councils")
+
+
+def _warned(row: Row) -> tuple[str, ...]:
+    size = "-" if row["denominator"] is None else f"{row['denominator']:,.0f}"
+    return row["rows"], size, *(f"{row[what]}" for what in ("flagged_unreliable", "withheld", "councils"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import Any
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
@@ -17,27 +18,40 @@ _FIGURES_SHOWN = 20
 _COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "current", "change")
 
 
-def published(found: Published, version: str, *, dry_run: bool) -> str:
-    """What was sent, or with `dry_run` would be, and what is where."""
-    lines = [f"{each}  ({found.sizes[each]:,} bytes)" for each in found.sent] if dry_run else []
-    lines += [f"{each}  (taken away)" for each in found.removed] if dry_run else []
-    lines.append(_summary(found, version, dry_run))
+def published_facts(found: Published, version: str) -> dict[str, Any]:
+    """What was sent, or would be, JSON-ready."""
+    return {
+        "version": version,
+        "url": found.store.url,
+        "sent": {each: found.sizes[each] for each in found.sent},
+        "removed": list(found.removed),
+        "there": len(found.there),
+        "current": str(found.current) if found.current else None,
+        "withdrawn": found.withdrawn.sentence if found.withdrawn else None,
+    }
+
+
+def published(found: Published, version: str, *, done: bool) -> str:
+    """What was sent, or would be unless it is `done`, and what is where."""
+    lines = [] if done else [f"{each}  ({found.sizes[each]:,} bytes)" for each in found.sent]
+    lines += [] if done else [f"{each}  (taken away)" for each in found.removed]
+    lines.append(_summary(found, version, done))
     if found.withdrawn:
         lines.append(f"{found.withdrawn.sentence} Catalogue, feed and database say so.")
-    if not dry_run:
+    if done:
         lines += ["", *_places(found, version)]
     return "\n".join(lines)
 
 
-def _summary(found: Published, version: str, dry_run: bool) -> str:
+def _summary(found: Published, version: str, done: bool) -> str:
     if not found.sent and not found.removed:
         return f"Release {version} is at {found.store.url} already, every file as it should be: nothing to send."
     size = sum(found.sizes[each] for each in found.sent)
     count = f"{len(found.sent)} files ({size:,} bytes)"
     kept = f"{len(found.there)} files were there already"
-    if dry_run:
-        return f"Nothing was sent: {count} would be, to {found.store.url}; {kept}."
-    return f"Release {version} is published at {found.store.url}: {count} sent and read back; {kept}."
+    if done:
+        return f"Release {version} is published at {found.store.url}: {count} sent and read back; {kept}."
+    return f"Nothing was sent: {count} would be, to {found.store.url}; {kept}."
 
 
 def _places(found: Published, version: str) -> list[str]:

@@ -6,18 +6,17 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from assets.home.paths import Home
-from assets.linkage.arrivals import Arrival, arrivals, meaning
+from assets.linkage.arrivals import Arrival, State, arrivals, meaning
 from assets.linkage.inputs import NotLinked
 from assets.release.holds import state
+from ndl_export.facts.missing import SOURCES
+from pipelines.reports.document import Grid, Report, Section
 from sources.contracts import CONTRACTS
 from sources.extract.landed import taking_part
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
-
-_SPACES_BETWEEN = 2
 
 
 def status(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Arrival]:
@@ -33,36 +32,53 @@ def held(home: Path, cohort: Cohort) -> list[str]:
         return []
 
 
-def as_json(
-    found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held: Sequence[str] = ()
-) -> dict[str, Any]:
-    """JSON-ready; `unread` as `not_read` gives it."""
-    listed = [
-        asdict(entry)
-        | {"since": entry.since.isoformat(), "in_since": entry.in_since.isoformat() if entry.in_since else None}
-        for entry in found
-    ]
-    return {
+def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held: Sequence[str] = ()) -> Report:
+    """What the arrivals mean for a release, what holds it, why deliveries were stopped, what is not read (`unread`, as
+    `not_read` gives it), and a line for each council with a column for each source."""
+    meant = meaning(found, cohort).splitlines()
+    facts = {
         "cohort": cohort.code,
-        "arrivals": listed,
+        "arrivals": [
+            asdict(entry)
+            | {"since": entry.since.isoformat(), "in_since": entry.in_since.isoformat() if entry.in_since else None}
+            for entry in found
+        ],
         "not_read": list(unread),
         "held": list(held),
-        "meaning": meaning(found, cohort).splitlines(),
+        "meaning": meant,
     }
+    stopped = [f"{entry.council}/{entry.source}: {entry.why}" for entry in found if entry.why]
+    listed = (("A release is held for", held), ("Stopped, with the reason", stopped), ("Not read", unread))
+    return Report(
+        kind="deliveries",
+        title=f"Deliveries of cohort {cohort.label}",
+        outcome=[f"{sentence[0].upper()}{sentence[1:]}." for sentence in meant],
+        sections=[
+            *(Section(title, sentences) for title, sentences in listed if sentences),
+            Section("By council", [_LEGEND], [_by_council(found)]),
+        ],
+        facts=facts,
+        good=not held and all(entry.state in (State.TAKEN, State.NOT_DUE) for entry in found),
+    )
 
 
-def render(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held: Sequence[str] = ()) -> str:
-    """A line for each council with a column for each source; then why deliveries were stopped, what is not read, what
-    holds the release, and what it all means for it."""
-    rows = [["council", *CONTRACTS]]
-    for council in dict.fromkeys(entry.council for entry in found):
-        rows.append([place(council).la_name, *(_cell(entry) for entry in found if entry.council == council)])
-    widths = [max(map(len, column)) + _SPACES_BETWEEN for column in zip(*rows, strict=True)]
-    lines = ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    said = [*(f"stopped: {entry.why}" for entry in found if entry.why), *unread, *(f"held: {each}" for each in held)]
-    return "\n".join([*lines, "", *said, *([""] if said else []), meaning(found, cohort)])
+_LEGEND = (
+    "A date alone: taken in on that day. Otherwise where the newest delivery stands since when, and in brackets the"
+    " day of the one that is in."
+)
+
+
+def _by_council(found: Sequence[Arrival]) -> Grid:
+    header = ("council", *(f"{SOURCES[source].title[0].upper()}{SOURCES[source].title[1:]}" for source in CONTRACTS))
+    rows = [
+        (place(council).la_name, *(_cell(entry) for entry in found if entry.council == council))
+        for council in dict.fromkeys(entry.council for entry in found)
+    ]
+    return Grid("", header, rows)
 
 
 def _cell(entry: Arrival) -> str:
-    older = entry.in_since if entry.in_since and entry.in_since != entry.since else None
-    return f"{entry.state} {entry.since.isoformat()}{f' (in: {older.isoformat()})' if older else ''}"
+    if entry.state is State.TAKEN:
+        return entry.since.isoformat()
+    older = f" (in: {entry.in_since.isoformat()})" if entry.in_since else ""
+    return f"{entry.state} {entry.since.isoformat()}{older}"

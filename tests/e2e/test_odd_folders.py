@@ -36,9 +36,16 @@ class Place:
 
     def says(self, *arguments: str | Path) -> str:
         """What a command prints, which must succeed."""
+        return self._ends(0, *arguments)
+
+    def waits(self, *arguments: str | Path) -> str:
+        """What a command prints that waits for `--yes`."""
+        return self._ends(4, *arguments)
+
+    def _ends(self, status: int, *arguments: str | Path) -> str:
         environment = {"READINESS_KEYS": str(self.keys), "READINESS_HOME": str(self.home)}
         done = CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment)
-        assert done.exit_code == 0, (arguments, done.output, done.exception)
+        assert done.exit_code == status, (arguments, done.output, done.exception)
         return done.output
 
     def run(self, version: str, *more: str) -> None:
@@ -101,8 +108,8 @@ def _returns_are_made_and_opened(place: Place) -> None:
 
 def _a_child_is_forgotten(place: Place) -> None:
     row = ["--cohort", COHORT, "--council", "leeds", "--source", "eyfsp", "--row", "1"]
-    assert "Would be removed" in place.says("forget", *row, "--landing", place.landing, "--dry-run")
-    removed = place.says("forget", *row, "--landing", place.landing, "--objection")
+    assert "Would be removed" in place.waits("forget", *row, "--landing", place.landing)
+    removed = place.says("forget", *row, "--landing", place.landing, "--objection", "--yes")
     assert "Removed" in removed
     assert str(place.file("leeds", "eyfsp")) in removed
 
@@ -111,15 +118,15 @@ def _releases_are_published_and_withdrawn(place: Place) -> None:
     to = place.root / "published"
     to.mkdir()
     for version in (VERSION, NEXT):
-        place.says("publish", version, "--to", to)
+        place.says("publish", version, "--to", to, "--yes")
     assert (to / VERSION / "SHA256SUMS").read_bytes() == (place.home / "release" / VERSION / "SHA256SUMS").read_bytes()
-    place.says("withdraw", VERSION, "--reason", "A council corrected its file.")
-    place.says("publish", NEXT, "--to", to)
+    place.says("withdraw", VERSION, "--reason", "A council corrected its file.", "--yes")
+    place.says("publish", NEXT, "--to", to, "--yes")
 
 
 def _files_are_shredded(place: Place) -> None:
     assert "Nothing has been kept longer" in place.says("retention", "--landing", place.landing)
-    assert "leeds/hv_reviews" in place.says("shred", "--landing", place.landing)
+    assert "leeds/hv_reviews" in place.says("shred", "--landing", place.landing, "--yes")
     assert not place.file("leeds", "hv_reviews").exists()
 
 
@@ -137,5 +144,5 @@ def test_a_council_drafts_its_file_and_pseudonymises_an_extract_there(tmp_path: 
     assert (place.root / "draft" / "leeds.yaml").exists()
     place.says("keys", "create", place.keys)
     directory, out = place.landing / "reference" / "postcode_directory.csv", place.root / "out"
-    place.says("pseudonymise", landed.path, "--council", file, "--postcode-directory", directory, "--out", out)
+    place.says("pseudonymise", landed.path, "--council-file", file, "--postcode-directory", directory, "--out", out)
     assert (out / f"{COHORT}.tokens.parquet").exists()

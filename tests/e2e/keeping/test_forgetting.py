@@ -277,14 +277,15 @@ def test_the_command_says_what_it_would_do_and_does_it(place: Place) -> None:
         str(place.landing),
     )
     before = hashes(place.home.root)
-    dry = command(*named, "--dry-run")
+    dry = command(*named)
+    assert dry.returncode == 4
     assert hashes(place.home.root) == before
     assert f"leeds/eyfsp: row {row}" in dry.stdout
     assert "halton/early_years_census" in dry.stdout
     assert "Would be removed" in dry.stdout
     neither = command("--cohort", COHORT)
-    assert (neither.returncode, neither.stderr.count("\n")) == (1, 1)
-    done = command(*named, "--json")
+    assert (neither.returncode, neither.stderr.count("\n")) == (2, 1)
+    done = command(*named, "--json", "--yes")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["removed"] is True
+    assert json.loads(done.stdout)["done"] is True
     assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")

@@ -15,7 +15,6 @@ from assets.intake import deliveries
 from assets.keeping.retention import due, expire, shred, shred_taken, shreddable
 from pipelines.dagster.instance import expire_all
 from pipelines.definitions import build_definitions
-from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from sources.extract.landed import Landed
 from sources.reference.cohorts import Cohort
@@ -94,7 +93,7 @@ def test_a_run_of_an_expired_cohort_says_so_and_makes_nothing(
     policy.write_text(lines)
     monkeypatch.setenv("READINESS_RETENTION", str(policy))
     before = hashes(place.home.restricted)
-    with pytest.raises(RunStopped, match="may not be held since 1 October 2025"):
+    with pytest.raises(CohortExpired, match="may not be held since 1 October 2025"):
         run_cohort(place.installation.folders, Cohort(COHORT), None, False, lambda _: None)
     result = (
         build_definitions(place.installation)

@@ -159,7 +159,12 @@ def test_the_command_lists_and_withdraws_by_number(place: tuple[Path, Home, KeyR
     take(landing, home, keys)
     extract = ["--home", str(home.root), "--cohort", COHORT, "--council", "leeds", "--source", "eyfsp"]
     with_keys = ["--keys", str(home.root.with_name("keys")), "--landing", str(landing)]
-    done = CliRunner().invoke(main, ["parts", "withdraw", *extract, *with_keys, "--part", "2", "--reason", REASON])
+    command = ["parts", "withdraw", *extract, *with_keys, "--part", "2", "--reason", REASON]
+    asked = CliRunner().invoke(main, command)
+    assert asked.exit_code == 4
+    assert asked.output.startswith(f"Would be withdrawn: part 2 of leeds/eyfsp/{COHORT}\n")
+    assert "withdrawn" not in CliRunner().invoke(main, ["parts", "list", *extract]).output
+    done = CliRunner().invoke(main, [*command, "--yes"])
     assert done.exit_code == 0, done.output
     assert done.output.startswith(f"Withdrawn: part 2 of leeds/eyfsp/{COHORT}; the rest is in\n")
     listed = CliRunner().invoke(main, ["parts", "list", *extract])

@@ -180,7 +180,7 @@ def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("READINESS_CALENDAR", str(written(tmp_path, text)))
     version = f"{later.year}.{later.month:02d}.0"
     done = CliRunner().invoke(main, ["publish", version, "--home", str(tmp_path), "--to", str(tmp_path / "out")])
-    assert done.exit_code == 1
+    assert done.exit_code == 4
     assert f"release {version} is announced for" in done.output
     assert not (tmp_path / "out").exists()
 

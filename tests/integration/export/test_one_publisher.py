@@ -65,11 +65,11 @@ def publishing(two: Path, version: str, url: str, folder: Path, beat: float = 0.
 
 
 def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp_path: Path) -> None:
-    options = ["publish", FIRST, "--to", url, "--home", str(two.parent)]
+    options = ["publish", FIRST, "--to", url, "--home", str(two.parent), "--yes"]
     with publishing(two, SECOND, url, tmp_path) as first:
         refused = CliRunner().invoke(main, options)
     assert first.returncode == 0
-    assert refused.exit_code == 1
+    assert refused.exit_code == 4
     assert f"another publisher is at work at {url}: wait until it has ended, and run the same command" in refused.output
     assert look(url, tmp_path).catalogue == {SECOND}
     assert CliRunner().invoke(main, options).exit_code == 0
@@ -79,7 +79,7 @@ def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp
 
 def test_many_at_once_lose_nothing(two: Path, url: str, tmp_path: Path) -> None:
     """Each is done or refused; whoever was refused runs again; at the end both releases are led to."""
-    command = [str(Path(sys.executable).with_name("readiness")), "publish"]
+    command = [str(Path(sys.executable).with_name("readiness")), "publish", "--yes"]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     waiting = [FIRST, SECOND]
     for _ in range(6):
@@ -133,7 +133,8 @@ def test_one_that_was_taken_for_dead_does_not_go_on(two: Path, monkeypatch: pyte
 def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None:
     """Both the list of withdrawals and the database know of both."""
     own = Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
-    command = [str(Path(sys.executable).with_name("readiness")), "withdraw", "--home", str(own.parent), "--reason", "x"]
+    command = [str(Path(sys.executable).with_name("readiness")), "withdraw", "--home", str(own.parent), "--yes"]
+    command += ["--reason", "x"]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     running = [subprocess.Popen([*command, version], env=environment) for version in (FIRST, SECOND)]
     assert [process.wait(200) for process in running] == [0, 0]

@@ -204,8 +204,14 @@ def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> 
     assert not [name for name in open_store(place).sizes() or {} if name.startswith("site/")]
 
 
+NOT_YET = ("",)
+
+
 def asked(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *more])
+    """`readiness publish`; without `--yes` where the options are `NOT_YET`."""
+    yes = () if more == NOT_YET else ("--yes",)
+    named = [option for option in more if option]
+    ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *named, *yes])
     return ran.exit_code, ran.output
 
 
@@ -213,7 +219,7 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
     withdraw(own, SECOND, REASON, DAY)
     other = tmp_path / "other.pem"
     other.write_bytes(signing.public_pem(Ed25519PrivateKey.generate()))
-    said = [asked(own, SECOND, place), asked(own, "2026.10.0", place), asked(own, FIRST, place, "--key", str(other))]
+    said = [asked(own, SECOND, place), asked(own, "2026.10.0", place), asked(own, FIRST, place, "--signer", str(other))]
     (own / f"{FIRST}.tar").write_bytes(b"")
     said.append(asked(own, FIRST, place))
     with (own / FIRST / "README.md").open("a") as file:
@@ -236,9 +242,10 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
     assert open_store(place).sizes() == {}
 
 
-def test_a_dry_run_lists_and_sends_nothing(place: str, two: Path) -> None:
-    code, said = asked(two, FIRST, place, "--dry-run")
-    assert code == 0
+def test_without_yes_it_lists_and_sends_nothing(place: str, two: Path) -> None:
+    code, said = asked(two, FIRST, place, *NOT_YET)
+    assert code == 4
+    assert "nothing was done yet: the same command with --yes does it" in said
     assert f"{FIRST}/gld_headline.parquet  (" in said
     assert "Nothing was sent: " in said
     assert open_store(place).sizes() == {}
@@ -350,7 +357,7 @@ def test_nothing_is_published_beside_what_the_ledger_does_not_know(own: Path, pl
     ledger.rename(own.parent / "kept")
     said = [asked(own, SECOND, place)]
     charged(ledger, SECOND)
-    said.append(asked(own, SECOND, place, "--dry-run"))
+    said.append(asked(own, SECOND, place, *NOT_YET))
     (own.parent / "kept").rename(ledger)
     fsspec.filesystem("memory").rm_file(f"{place}/{FIRST}/privacy_statement.json")
     said.append(asked(own, SECOND, place))

@@ -304,17 +304,24 @@ def test_a_later_release_is_current_and_the_withdrawn_one_stays_so(own: Path, si
     assert contents(own / SECOND).keys() == contents(own / FIRST).keys()
 
 
-def asked(own: Path, version: str, reason: str = REASON) -> tuple[int, str]:
-    ran = CliRunner().invoke(main, ["withdraw", version, "--reason", reason, "--home", str(own.parent)])
+def asked(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:
+    ran = CliRunner().invoke(main, ["withdraw", version, "--reason", reason, "--home", str(own.parent), *more])
     return ran.exit_code, ran.output
 
 
-def test_the_command_says_what_it_did_and_that_the_budget_stays_spent(own: Path) -> None:
+def test_the_command_says_what_it_would_do_and_does_it_with_yes(own: Path) -> None:
+    before = contents(own)
     code, said = asked(own, SECOND)
+    assert code == 4
+    assert f"Release {SECOND} would be withdrawn" in said
+    assert f"The current release would be {FIRST}." in said
+    assert contents(own) == before
+    code, said = asked(own, SECOND, REASON, "--yes")
     assert code == 0
     assert f"The current release is {FIRST}." in said
     assert "budget stays spent" in said
-    assert asked(own, SECOND)[1].startswith(f"readiness: release {SECOND} is withdrawn already, since ")
+    for again in (asked(own, SECOND), asked(own, SECOND, REASON, "--yes")):
+        assert again[1].startswith(f"readiness: release {SECOND} is withdrawn already, since ")
 
 
 @pytest.mark.parametrize(
@@ -328,7 +335,8 @@ def test_the_command_says_what_it_did_and_that_the_budget_stays_spent(own: Path)
 )
 def test_what_cannot_be_withdrawn_is_said_in_one_sentence(own: Path, version: str, reason: str, said: str) -> None:
     before = {path.name for path in own.iterdir()}
-    assert asked(own, version, reason) == (1, f"readiness: {said}\n".replace("DIR", str(own)))
+    for more in ((), ("--yes",)):
+        assert asked(own, version, reason, *more) == (1, f"readiness: {said}\n".replace("DIR", str(own)))
     assert {path.name for path in own.iterdir()} == before
 
 

@@ -196,7 +196,7 @@ def test_a_server_that_fails_is_no_fault_of_the_bundle(name: str, said: str) -> 
 def test_a_key_that_is_no_key_is_said_in_one_sentence(bundle: Path, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     key.write_text("no key")
-    code, said = asked(str(bundle), "--key", str(key))
+    code, said = asked(str(bundle), "--signer", str(key))
     assert (code, said.count("\n")) == (1, 1)
 
 

@@ -18,7 +18,7 @@ from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.one_pass import Staged
 from assets.intake.profile import Profile
 from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
-from pipelines.reports.status import as_json, render
+from pipelines.reports.status import report
 from sources.contracts import CONTRACTS
 from sources.extract.landed import Landed, not_read
 from sources.reference.cohorts import Cohort
@@ -206,15 +206,19 @@ def corrected(at: Place) -> list[Arrival]:
 
 
 def test_the_report_for_people(corrected: list[Arrival]) -> None:
-    header, halton, blank, why, *_ = render(corrected, COHORT, []).splitlines()
-    assert header.split() == ["council", *CONTRACTS]
-    assert halton.startswith("Halton   stopped 2099-08-01 (in: 2025-07-10)  missing 2025-02-17 ")
-    assert (blank, why) == ("", "stopped: missing column upn")
-    assert "halton/eyfs is not read" in render(corrected, COHORT, ["halton/eyfs is not read"]).splitlines()
+    made = report(corrected, COHORT, ["halton/eyfs is not read"], ["Half of it is missing (leeds/eyfsp/rows)"])
+    ((halton, *_),) = [grid.rows for section in made.sections for grid in section.grids]
+    assert halton[:3] == ("Halton", "stopped 2099-08-01 (in: 2025-07-10)", "missing 2025-02-17")
+    assert len(halton) == 1 + len(CONTRACTS)
+    told = {section.title: list(section.sentences) for section in made.sections}
+    assert told["Stopped, with the reason"] == ["halton/eyfsp: missing column upn"]
+    assert told["Not read"] == ["halton/eyfs is not read"]
+    assert told["A release is held for"] == ["Half of it is missing (leeds/eyfsp/rows)"]
+    assert not made.good
 
 
 def test_the_report_for_machines(corrected: list[Arrival]) -> None:
-    content = json.loads(json.dumps(as_json(corrected, COHORT, [])))
+    content = json.loads(json.dumps(report(corrected, COHORT, []).facts))
     assert content["cohort"] == "202425"
     assert content["arrivals"][0] == {
         "council": "halton",

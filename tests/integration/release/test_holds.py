@@ -105,7 +105,7 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     assert not [number for number in ("1,954", "1954", "3,209") if number in str(held.value)]
     assert HOLD in str(held.value)
     signed = command(home, "--release", VERSION, what="approve")
-    assert signed.exit_code == 1
+    assert signed.exit_code == 4
     assert "is held, and nothing was charged" in signed.output
     assert FEWER in home.decision_sheet(VERSION, "measurement").read_text()
     assert f"({HOLD})" in status(home)

@@ -219,7 +219,7 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(ho
     for path in home.held.iterdir():
         path.replace(home.release / path.name)
     target = home.root.parent / "target"
-    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(home.root), "--to", str(target)])
+    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(home.root), "--to", str(target), "--yes"])
     assert sent.exit_code == 4
     assert "waits for the approval of its publication" in sent.output
     assert not target.exists()

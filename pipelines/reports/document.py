@@ -1,0 +1,118 @@
+"""What a command reports: facts for programs, and the same facts as words and tables, which become text of 80 columns
+or a page. A report is made from its facts alone, so that the three cannot differ."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from assets.home.software import software
+from ndl_export.pages import kit
+
+WIDTH = 80
+"""Columns of a terminal that no line exceeds."""
+_GAP = 2
+_NARROWEST = 10
+_TEMPLATES = Path(__file__).parent / "templates"
+
+Row = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: what it shows, the heads of its columns, and its rows. The last `numbers` columns are numbers."""
+
+    caption: str
+    header: Row
+    rows: Sequence[Row]
+    numbers: int = 0
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report: its title, sentences, and tables."""
+
+    title: str
+    sentences: Sequence[str] = ()
+    grids: Sequence[Grid] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """`kind` says what it is, `title` of what; `outcome` is what a person must know first, and `good` whether all is as
+    it should be. `facts` are JSON-ready."""
+
+    kind: str
+    title: str
+    outcome: Sequence[str]
+    sections: Sequence[Section]
+    facts: Any
+    good: bool = True
+
+    def text(self) -> str:
+        """The report as lines of at most `WIDTH` columns."""
+        return "\n".join(self._lines()).rstrip()
+
+    def page(self) -> str:
+        """The report as a page for the restricted zone, to be read, printed and signed."""
+        made_by = f"Made by readiness {software()} on {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC."
+        return kit.render(_TEMPLATES, "report.html.j2", report=self, made_by=made_by)
+
+    def _lines(self) -> Iterator[str]:
+        yield from wrapped(self.title)
+        yield ""
+        for sentence in self.outcome:
+            yield from wrapped(sentence)
+        for section in self.sections:
+            yield ""
+            yield from wrapped(section.title)
+            for sentence in section.sentences:
+                yield from wrapped(sentence, indent=2)
+            for grid in section.grids:
+                yield from wrapped(f"{grid.caption}:", indent=2) if grid.caption else ()
+                yield from _of_grid(grid)
+
+
+def to_minute(moment: str) -> str:
+    """`2026-11-27 10:57` of an ISO time in UTC."""
+    return f"{dt.datetime.fromisoformat(moment).astimezone(dt.UTC):%Y-%m-%d %H:%M}"
+
+
+def wrapped(text: str, indent: int = 0) -> list[str]:
+    """Lines of at most `WIDTH` columns; what does not fit into one is broken where it must be."""
+    space = " " * indent
+    return wrap(text, WIDTH, initial_indent=space, subsequent_indent=space, break_on_hyphens=False) or [""]
+
+
+def _of_grid(grid: Grid) -> Iterator[str]:
+    widths = _widths(grid)
+    first_number = len(widths) - grid.numbers
+    for row in (grid.header, *grid.rows):
+        is_head = row is grid.header
+        cells = [wrap(cell, width, break_on_hyphens=is_head) for cell, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*cells, fillvalue=""):
+            padded = (
+                part.ljust(width) if number < first_number else part.rjust(width)
+                for number, (part, width) in enumerate(zip(parts, widths, strict=True))
+            )
+            yield f"{' ' * _GAP}{(' ' * _GAP).join(padded)}".rstrip()
+
+
+def _widths(grid: Grid) -> list[int]:
+    """Of each column as much as it needs; where that is too much together, the widest columns of words get less."""
+    widths = [max(len(cell) for cell in column) for column in zip(grid.header, *grid.rows, strict=True)]
+    words = range(len(widths) - grid.numbers)
+    for number in range(len(words), len(widths)):  # heads of numbers may take several lines
+        of_rows = max((len(row[number]) for row in grid.rows), default=0)
+        widths[number] = max(of_rows, *(len(word) for word in grid.header[number].split()))
+    while sum(widths) + _GAP * len(widths) > WIDTH:
+        widest = max(words, key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths

@@ -1,0 +1,62 @@
+"""`readiness log`: what was done with personal data, summed up, and line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+
+from assets.home.processing_log import LogEntry
+from pipelines.reports.document import Grid, Report, Section, to_minute
+
+
+def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Report:
+    """What was done to which cohort, by whom, from when to when; with `everything` each line too. `checked` says that
+    every line was found in its place and unchanged."""
+    outcome = [_outcome(found) if found else "Nothing was recorded."]
+    outcome += ["None was changed or removed."] if checked else []
+    sections = [Section("What was done", grids=[Grid("", _SUMMARY, list(_summed_up(found)), numbers=1)])]
+    if everything:
+        rows = [(to_minute(e.time), e.what, ", ".join(_about(e)), _by(e)) for e in found]
+        sections.append(Section("Line by line", grids=[Grid("", ("when (UTC)", "what", "of what", "by"), rows)]))
+    return Report(
+        kind="processing log",
+        title="What was done with personal data",
+        outcome=outcome,
+        sections=sections if found else [],
+        facts=[asdict(entry) for entry in found],
+    )
+
+
+def _outcome(found: Sequence[LogEntry]) -> str:
+    people = ", ".join(sorted({entry.who for entry in found}))
+    return f"{len(found):,} lines, from {to_minute(found[0].time)} to {to_minute(found[-1].time)} UTC, by {people}."
+
+
+_SUMMARY = ("what was done", "of", "by", "first", "last", "lines")
+
+
+def _summed_up(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:
+    """A row for each kind of thing done to a cohort, or for a release of it, in the order in which it first was."""
+    kinds = list(dict.fromkeys((entry.what, _whole(entry)) for entry in found))
+    ordered = sorted(found, key=lambda entry: kinds.index((entry.what, _whole(entry))))
+    for (what, of), own in groupby(ordered, key=lambda entry: (entry.what, _whole(entry))):
+        lines = list(own)
+        by = ", ".join(sorted({entry.who for entry in lines}))
+        yield what, of, by, lines[0].time[:10], lines[-1].time[:10], f"{len(lines):,}"
+
+
+def _whole(entry: LogEntry) -> str:
+    return ", ".join(filter(None, (entry.cohort, f"release {entry.release}" if entry.release else "")))
+
+
+def _about(entry: LogEntry) -> Iterator[str]:
+    extract = "/".join(filter(None, (entry.council, entry.source)))
+    yield from filter(None, (_whole(entry), extract, entry.note))
+    if entry.file_mac:
+        yield f"file {entry.file_mac[:8]}"
+
+
+def _by(entry: LogEntry) -> str:
+    run = f", run {entry.run_id[:8]}" if entry.run_id else ""
+    return f"{entry.who}{run} ({entry.software})"

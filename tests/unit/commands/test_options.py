@@ -1,0 +1,116 @@
+"""One meaning for each option over all commands, words that fit a terminal, and completion by the shell."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.shell_completion import BashComplete
+from click.testing import CliRunner
+
+from assets.home.software import software
+from pipelines.cli import main
+from pipelines.council_cli import main as council_main
+from sources.contracts import CONTRACTS
+from sources.reference.places import PILOT
+
+ASKS_FOR_YES = {"forget", "shred", "retention", "parts withdraw", "publish", "withdraw", "synth"}
+"""Commands that remove, replace or put out what cannot be taken back."""
+REPORTS = {
+    *("plan", "budget", "log", "status", "doctor", "verify", "recompute", "diff", "accept", "retention", "shred"),
+    *("link explain", "link rows", "parts list", "returns log", "returns check", "keys show", "council check"),
+}
+PAGES = {"plan", "budget", "log", "status", "doctor"}
+
+
+def commands(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command by its words, groups too."""
+    for name, command in group.commands.items():
+        yield f"{before}{name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{name} ")
+
+
+def options(command: click.Command) -> Iterator[click.Option]:
+    return (each for each in command.params if isinstance(each, click.Option))
+
+
+def those_with(option: str) -> set[str]:
+    return {words for words, command in commands() if any(option in each.opts for each in options(command))}
+
+
+def meaning(option: click.Option) -> tuple[object, ...]:
+    """What it is and what it is of, up to where the help says what that means for one command."""
+    kind = "place" if "--out" in option.opts else option.type.name
+    return re.split(r"[;:.,] ?", option.help or "")[0], kind, option.multiple, option.is_flag
+
+
+def test_an_option_means_the_same_wherever_it_is() -> None:
+    meanings = defaultdict(set)
+    for group in (main, council_main):
+        for _, command in commands(group):
+            for option in options(command):
+                meanings[option.opts[0]].add(meaning(option))
+    assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
+    assert all(words for ((words, *_),) in meanings.values())
+
+
+@pytest.mark.parametrize(("option", "wanted"), [("--json", REPORTS), ("--html", PAGES), ("--yes", ASKS_FOR_YES)])
+def test_who_reports_and_who_asks(option: str, wanted: set[str]) -> None:
+    assert wanted <= those_with(option)
+    if option != "--json":
+        assert wanted == those_with(option)
+
+
+@pytest.mark.parametrize("group", [main, council_main])
+def test_summaries_are_whole_and_help_fits_a_terminal(group: click.Group) -> None:
+    for words in ("", *(words for words, _ in commands(group))):
+        shown = CliRunner().invoke(group, [*words.split(), "--help"], terminal_width=80).output
+        assert max(map(len, shown.splitlines())) <= 80, words
+        listed = shown.partition("\nOptions:")[2] if not words else ""
+        assert "..." not in listed, listed
+        names = [line for line in listed.splitlines() if re.match(r"  [a-z]", line)]
+        assert all(re.search(r"[.!]$", line) for line in names), names
+
+
+def test_every_command_is_listed_under_who_uses_it() -> None:
+    listed = [command for own in main.used_by.values() for command in own]
+    assert sorted(each.name or "" for each in listed) == sorted(main.commands)
+
+
+@pytest.mark.parametrize("group", [main, council_main])
+def test_the_version_is_shown(group: click.Group) -> None:
+    shown = CliRunner().invoke(group, ["--version"])
+    assert (shown.exit_code, shown.output) == (0, f"readiness {software()}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "begun", "wanted"),
+    [
+        ("readiness", "bu", {"budget"}),
+        ("readiness parts", "", {"list", "withdraw"}),
+        ("readiness budget", "--j", {"--json"}),
+        ("readiness plan --cohort", "2024", {"202425"}),
+        ("readiness plan --council", "le", {"leeds", "leicester", "leicestershire", "lewisham"}),
+        ("readiness parts list --source", "", set(CONTRACTS)),
+    ],
+)
+def test_a_shell_completes_commands_options_cohorts_councils_and_sources(
+    line: str, begun: str, wanted: set[str]
+) -> None:
+    found = BashComplete(main, {}, "readiness", "_READINESS_COMPLETE").get_completions(line.split()[1:], begun)
+    assert {each.value for each in found} == wanted
+
+
+def test_completion_knows_the_pilot_councils() -> None:
+    asked = BashComplete(main, {}, "readiness", "_READINESS_COMPLETE").get_completions(["forget", "--council"], "")
+    assert set(PILOT) < {each.value for each in asked}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(shell: str) -> None:
+    shown = CliRunner().invoke(main, prog_name="readiness", env={"_READINESS_COMPLETE": f"{shell}_source"})
+    assert "_READINESS_COMPLETE" in shown.output
