@@ -23,7 +23,7 @@ from scipy.special import ndtri
 
 from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
-from ndl_export.pages.words import capital
+from ndl_export.pages.words import capital, percent, points
 from ndl_export.tables import Attribute, dimensions, pupil
 from privacy.doors.counts import EXACT_BELOW, magnitude
 from privacy.doors.database import in_memory
@@ -254,6 +254,7 @@ def _significant(value: float) -> float:
 
 PATTERNS_DRAWN, PATTERNS_LISTED = 4, 30
 """Patterns of the review band with a waterfall, and in the table; the JSON has all."""
+_COUNCILS = "Council"
 _LINKED_TO_WORDS = {"review": "a two-year review", "setting": "a setting"}
 _RULES = {
     "upn": "the same UPN within education",
@@ -274,6 +275,7 @@ def render(report: Facts) -> str:
         _TEMPLATES,
         "linkage.html.j2",
         report=report,
+        in_short=[*_linked_in_short(report), *_wrong_in_short(report)],
         cohort=Cohort(report["cohort"]).label,
         titles={source: contract.title for source, contract in CONTRACTS.items()},
         linked_to=_LINKED_TO_WORDS,
@@ -286,6 +288,45 @@ def render(report: Facts) -> str:
         patterns_drawn=_waterfalls(patterns[:PATTERNS_DRAWN]),
         weights_scale=_around_nothing([line["weight"] for line in report["weights"]]),
         examples=_waterfalls(report["examples"]),
+    )
+
+
+def _linked_in_short(report: Facts) -> Iterator[str]:
+    """Of a review and of a setting: the share of children that are linked, and the councils with the least and most."""
+    everyone = report["groups"][0]
+    councils = [line for line in report["groups"] if line["topic"] == _COUNCILS]
+    for name, words in _LINKED_TO_WORDS.items():
+        rate, own = everyone[name], [line for line in councils if line[name]["share"] is not None]
+        if rate["share"] is None or not own:
+            continue
+        least, most = (ends(own, key=lambda line: line[name]["share"]) for ends in (min, max))
+        yield (
+            f"{percent(rate['share'])} of the children with an EYFS Profile are linked to {words}: by council from"
+            f" {percent(least[name]['share'])} ({least['group']}) to {percent(most[name]['share'])} ({most['group']})."
+        )
+
+
+def _wrong_in_short(report: Facts) -> Iterator[str]:
+    """What is known of links that are false or missed."""
+    control = report["negative_control"]
+    assigned = {line["step"] for line in report["thresholds"]}
+    for line in control["steps"]:
+        if line["step"] in assigned and line["share_of_links_at_most"] < 1:
+            yield (
+                f"{capital(line['step'])}: at most {percent(line['share_of_links_at_most'])} of the links are false"
+                f" ({control['confidence']:.0%} sure)."
+            )
+    moves = [abs(share - line["unweighted"]) for line in report["weighted"] for share in line["weighted"].values()]
+    if moves:
+        yield (
+            "If the children who are not linked are like the linked of their group, no rate of the linked tables would"
+            f" be off by more than {points(max(moves))} points."
+        )
+    lacking = max((line["share"] for line in report["unlinkable"]), default=0.0)
+    yield (
+        f"Of no source do more than {percent(lacking)} of the rows lack the same and can so not be compared."
+        if lacking
+        else "Every row says enough to be compared with others."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.reports.document import Grid, Report, Section, to_minute
+from pipelines.reports.words import units_of_budget
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import NANO, Ledger, charges_of
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
@@ -44,10 +45,10 @@ def statement(location: Path | str) -> list[Account]:
 def report(found: Sequence[Account]) -> Report:
     """Of each account what it may spend, has spent and has left; its charges by release; what was signed."""
     return Report(
-        kind="privacy budget",
-        title="Privacy budget: what was spent, on what, and what is left",
+        kind="ledger",
+        title="What was spent of the privacy budget",
         outcome=[_outcome(account) for account in found] or ["No cohort has a budget yet."],
-        sections=[_section(account) for account in found],
+        sections=[*map(_section, found), *(units_of_budget(account["delta"]) for account in found[:1])],
         facts=list(found),
         good=all(not account["cap_rho"] or account["remaining_rho"] for account in found),
     )
@@ -166,7 +167,7 @@ def _charges(account: Account) -> Grid:
             so_far = {"rho": release["to_date_rho"], "epsilon": release["to_date_epsilon"]}
             lines.append((release["release"], "so far, in all", "", "", *_both(so_far)))
     header = ("release", "charged for", "state", "recorded (UTC)", "rho", "epsilon")
-    return Grid(f"Charges; epsilon at delta {account['delta']:g}", header, lines, numbers=2)
+    return Grid(f"Charges to one {account['unit']} of {account['cohort']}", header, lines, numbers=2)
 
 
 def _both(amount: dict[str, float]) -> tuple[str, str]:
@@ -184,7 +185,7 @@ def _signatures(approvals: Sequence[dict[str, Any]]) -> Grid:
         )
         for each in approvals
     ]
-    return Grid("Signatures", ("release", "of the", "by", "signed (UTC)", "counts"), lines)
+    return Grid("Signatures under releases", ("release", "of the", "by", "signed (UTC)", "counts"), lines)
 
 
 def _by_whom(approval: dict[str, Any]) -> str:

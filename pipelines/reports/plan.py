@@ -11,6 +11,7 @@ from typing import Any
 from assets.release.begin import WHOLE
 from ndl_export.tables import TABLES
 from pipelines.reports.document import Grid, Report, Section
+from pipelines.reports.words import units_of_budget
 from privacy.release.policy import load_policy
 
 ROWS_PER_WARNING = 3
@@ -34,7 +35,12 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
         kind="plan",
         title=f"Plan of a release of cohort {found['cohort']}",
         outcome=[*_verdict(found["budget"]), _worth(found, minima)],
-        sections=[_charges(found), _minima(found), *(each for each in accuracy if each.grids)],
+        sections=[
+            _charges(found),
+            _minima(found),
+            *(each for each in accuracy if each.grids),
+            units_of_budget(found["delta"]),
+        ],
         facts=found,
         good=(found["budget"]["fits"] or bool(found["budget"]["releases"])) and not minima,
     )
@@ -90,7 +96,7 @@ def _charges(found: Row) -> Section:
         (family["family"], family["plan_sha256"][:16], f"{family['rho']:.4f}", f"{family['epsilon']:.2f}")
         for family in found["families"]
     ]
-    limit = f"The policy allows a cohort at most {_amounts(found['cap_rho'])}, at delta {found['delta']:g}."
+    limit = f"The policy allows a cohort at most {_amounts(found['cap_rho'])}."
     return Section(
         "What is charged, by family", [limit], [Grid("", ("family", "plan", "rho", "epsilon"), rows, numbers=2)]
     )
@@ -176,11 +182,18 @@ def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
         largest = sorted(rows, key=lambda row: -(row["denominator"] or 0))
         shown = [_warned(row) for row in largest[:most]]
         more = f" (and {len(largest) - len(shown)} smaller ones: --all)" if len(largest) > len(shown) else ""
-        grids.append(Grid(f"{TABLES[table].title}{more}", _WARNED, shown, numbers=4))
-    return Section("Rows to be warned of: in at least half of the councils unreliable (u) or withheld", grids=grids)
+        grids.append(Grid(f"Rows of: {TABLES[table].title}{more}", _WARNED, shown, numbers=4))
+    return Section(
+        "Rows to be warned of",
+        [
+            "In at least half of the councils that have them, these will be unreliable (u) or withheld. Children are"
+            " those of the median council, by public sizes."
+        ],
+        grids,
+    )
 
 
-_WARNED = ("row", "children", "u", "withheld", "of councils")
+_WARNED = ("row", "children", "u in", "withheld in", "of councils")
 
 
 def _warned(row: Row) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from assets.linkage.report import coarse, render
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.integration.quality_report import test_pages
+from tests.support.browser import started
 from tests.support.linkage.linked_home import COHORT
 
 
@@ -39,7 +40,30 @@ def test_fits_a_telephone_and_a_desk(page: str, tmp_path: Path) -> None:
 def test_is_what_the_facts_give(page: str, facts: dict[str, Any]) -> None:
     assert render(coarse(facts)) == page
     for anchor in ("steps", "false", "thresholds", "groups", "weighted", "unlinkable", "review", "weights", "examples"):
-        assert f'href="#{anchor}"' in page
+        assert f'<summary><h2 id="{anchor}">' in page
+
+
+def test_the_few_facts_that_are_signed_come_first(page: str, facts: dict[str, Any]) -> None:
+    first = page.partition("<details>")[0]
+    everyone = coarse(facts)["groups"][0]
+    for name, words in (("review", "a two-year review"), ("setting", "a setting")):
+        assert (
+            f"{100 * everyone[name]['share']:.1f}% of the children with an EYFS Profile are linked to {words}" in first
+        )
+    assert "of the links are false (95% sure)" in first
+    assert "<table" not in first
+
+
+@test_pages.IN_A_BROWSER
+def test_all_of_it_is_printed(page: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    with started() as browser:
+        shown = browser.new_page()
+        shown.goto(path.as_uri())
+        assert not shown.locator("table").first.is_visible()
+        shown.emulate_media(media="print")
+        assert all(table.is_visible() for table in shown.locator("table").all())
 
 
 def test_every_level_is_in_the_weight_table(page: str) -> None:

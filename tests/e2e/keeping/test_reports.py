@@ -1,0 +1,131 @@
+"""What the commands report of an installation with a release: 80 columns, one JSON document, a page, the same facts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import main
+from tests.support.installation.released import COHORT, Place
+
+pytestmark = pytest.mark.slow
+
+VALIDATOR = shutil.which("html-validate")
+WIDTH = 80
+VERSION = "2026.11.0"
+Command = tuple[str, ...]
+PAGES: tuple[Command, ...] = (
+    ("plan", "--cohort", COHORT),
+    ("plan", "--cohort", COHORT, "--all"),
+    ("plan", "--cohort", COHORT, "--share", "0.2"),
+    ("plan", "--cohort", COHORT, "--council", "leeds"),
+    ("budget",),
+    ("log",),
+    ("log", "--all", "--verify"),
+    ("status", "--cohort", COHORT, "--landing", "LANDING"),
+    ("doctor", "--landing", "LANDING", "--keys", "KEYS"),
+)
+REPORTS: tuple[Command, ...] = (
+    *PAGES,
+    ("accept", "--cohort", COHORT),
+    ("verify", f"HOME/release/{VERSION}"),
+    ("recompute", f"HOME/release/{VERSION}"),
+    ("diff", VERSION, VERSION),
+    ("retention", "--landing", "LANDING", "--keys", "KEYS"),
+    ("shred", "--landing", "LANDING", "--keys", "KEYS"),
+    ("forget", "--cohort", COHORT, "--council", "leeds", "--source", "eyfsp", "--row", "1", "--keys", "KEYS"),
+    ("parts", "list", "--cohort", COHORT, "--council", "leeds", "--source", "eyfsp"),
+    ("publish", VERSION, "--to", "HOME/elsewhere"),
+    ("withdraw", VERSION, "--reason", "A council sent another year."),
+    ("returns", "log"),
+    ("keys", "show", "KEYS"),
+)
+WITHOUT_HOME = ("verify", "recompute", "keys")
+WAIT = ("shred", "forget", "publish", "withdraw")
+
+
+@pytest.fixture(scope="module")
+def ask(released: Place) -> Callable[..., Result]:
+    """Runs a command at the installation, in a folder from which its paths are short."""
+    names = {"LANDING": released.landing, "KEYS": released.root / "keys", "HOME": released.home.root}
+
+    def run(command: Command, *more: str) -> Result:
+        words = [_with(each, names) for each in command]
+        home = () if command[0] in WITHOUT_HOME else ("--home", str(released.home.root))
+        done = CliRunner().invoke(main, [*words, *home, *more])
+        assert done.exit_code == (4 if command[0] in WAIT else 0), done.output
+        return done
+
+    return run
+
+
+def _with(word: str, names: dict[str, Path]) -> str:
+    for name, path in names.items():
+        word = word.replace(name, str(path)) if word.startswith(name) else word
+    return word
+
+
+@pytest.mark.parametrize("command", PAGES, ids=" ".join)
+def test_it_fits_a_terminal(ask: Callable[..., Result], command: Command) -> None:
+    shown = ask(command).output
+    assert shown.strip()
+    assert [line for line in shown.splitlines() if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize("command", REPORTS, ids=" ".join)
+def test_json_is_one_document_and_nothing_else(ask: Callable[..., Result], command: Command) -> None:
+    found = json.loads(ask(command, "--json").stdout)
+    if command[0] in WAIT:
+        assert found["done"] is False
+
+
+def test_what_waits_for_yes_has_done_nothing(ask: Callable[..., Result], released: Place) -> None:
+    def state() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in released.root.rglob("*") if path.is_file()}
+
+    before = state()
+    for command in REPORTS:
+        if command[0] in WAIT:
+            assert "nothing was done yet: the same command with --yes does it" in ask(command).stderr
+    assert state() == before
+    assert not (released.home.root / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("command", PAGES, ids=" ".join)
+def test_the_page_says_what_the_text_says(ask: Callable[..., Result], command: Command, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert ask(command, "--html", str(page)).stdout == f"Page: {page}\n"
+    assert page.stat().st_mode & 0o077 == 0
+    markup = page.read_text(encoding="utf-8")
+    first = ask(command).output.splitlines()[0]
+    assert f"<h1>{first}</h1>" in markup
+    assert "http://" not in markup
+    assert "https://" not in markup
+
+
+@pytest.mark.skipif(VALIDATOR is None, reason="html-validate (npm) is not on PATH")
+def test_a_validator_finds_nothing_in_the_pages(ask: Callable[..., Result], tmp_path: Path) -> None:
+    """But that elements are closed as in XML, and that a frame which scrolls is a region, as in all reports."""
+    pages = [tmp_path / f"{number}.html" for number, _ in enumerate(PAGES)]
+    for page, command in zip(pages, PAGES, strict=True):
+        ask(command, "--html", str(page))
+    rules = [word for rule in ("void-style:off", "prefer-native-element:off") for word in ("--rule", rule)]
+    command = [str(VALIDATOR), "--preset", "recommended", *rules, *map(str, pages)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_log_sums_up_and_unfolds(ask: Callable[..., Result]) -> None:
+    brief, whole = (" ".join(ask(("log", *more)).output.split()) for more in ((), ("--all",)))
+    assert "Line by line" not in brief
+    assert whole.count("extract taken in") == 41
+    entries = json.loads(ask(("log",), "--json").stdout)
+    assert f"{len(entries)} lines" in brief
+    assert json.loads(ask(("log", "--since", "2099-01-01"), "--json").stdout) == []
+    assert json.loads(ask(("log", "--since", entries[-1]["time"][:10]), "--json").stdout)
