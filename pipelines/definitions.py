@@ -14,6 +14,7 @@ import dagster as dg
 
 from assets.catalogue.runs import Installation
 from assets.home.paths import Home
+from assets.home.software import software
 from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements
@@ -76,6 +77,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
         ],
         resources={"installation": OpenedInstallation(**(installation or Installation.at()).model_dump())},
         loggers={"console": progress_logger},
+        metadata={"readiness": software()},
         executor=dg.in_process_executor,
     )
 

@@ -9,6 +9,7 @@ import gc
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -137,22 +138,22 @@ def end(ending: Ending) -> NoReturn:
     sys.exit(int(ending))
 
 
-_SILENCE = 2.0
-_BETWEEN_SIGNS = 10.0
-"""Seconds after which a command says what it is at, and then says so again."""
+SILENCE_SECONDS, _BETWEEN_SIGNS = 2.0, 10.0
+"""After how long a command says what it is at, and then says so again where it cannot count on a terminal."""
 
 
 @contextmanager
 def at_work(on: str) -> Iterator[None]:
     """Say on standard error, from two seconds on, what the command is at: on a terminal in one line that counts the
     seconds, elsewhere in a line now and then."""
-    done, lines = threading.Event(), not sys.stderr.isatty()
+    done, lines, began = threading.Event(), not sys.stderr.isatty(), time.monotonic()
 
     def tell() -> None:
-        seconds = _SILENCE
-        while not done.wait(_SILENCE if seconds == _SILENCE else _BETWEEN_SIGNS if lines else 1.0):
-            click.echo(f"{on}: {seconds:.0f} s" if lines else f"\r{on}: {seconds:.0f} s", err=True, nl=lines)
-            seconds += _BETWEEN_SIGNS if lines else 1.0
+        pause = SILENCE_SECONDS
+        while not done.wait(pause):
+            said = f"{on}: {time.monotonic() - began:.0f} s"
+            click.echo(said if lines else f"\r{said}", err=True, nl=lines)
+            pause = _BETWEEN_SIGNS if lines else 1.0
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
@@ -161,7 +162,7 @@ def at_work(on: str) -> Iterator[None]:
     finally:
         done.set()
         teller.join()
-        if not lines:
+        if not lines and time.monotonic() - began > SILENCE_SECONDS:
             click.echo("\r\033[K", err=True, nl=False)
 
 

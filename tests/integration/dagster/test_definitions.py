@@ -13,10 +13,11 @@ import dagster as dg
 import pytest
 
 from assets.catalogue.runs import Installation
+from assets.home.software import software
 from assets.linkage import assets as linkage_assets
 from pipelines.dagster.schedules import last_assessed
 from pipelines.dagster.sensors import landing_sensor
-from pipelines.definitions import build_definitions
+from pipelines.definitions import build_definitions, defs
 from privacy.doors import files
 from privacy.keys import KeyRing
 from tests.support import PROJECT
@@ -112,6 +113,10 @@ def test_last_assessed_cohort(month: tuple[int, int], cohort: str) -> None:
     from datetime import date
 
     assert last_assessed(date(*month, 2)) == cohort
+
+
+def test_the_version_is_shown_as_everywhere() -> None:
+    assert defs.metadata["readiness"].value == software()
 
 
 def test_telemetry_and_copies_of_console_output_are_off() -> None:
