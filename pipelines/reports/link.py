@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pipelines.reports.document import WIDTH, wrapped
 from privacy.linkage.explain import Why
 from privacy.linkage.link import FURTHER_THRESHOLD
 
@@ -51,7 +52,12 @@ _REASONS = {
 
 def render(found: dict[str, Any]) -> str:
     """The text of an explanation; `found` as `privacy.linkage.explain` gives it."""
-    return "\n".join(_lines(found))
+    return "\n".join(part for line in _lines(found) for part in _fitted(line))
+
+
+def _fitted(line: str) -> list[str]:
+    """The line, or as many as its sentence needs; rows of the waterfall fit as they are."""
+    return wrapped(line.strip(), indent=len(line) - len(line.lstrip())) if len(line) > WIDTH else [line]
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
