@@ -135,7 +135,7 @@ def keygen(out: Path) -> None:
 @click.argument("file", type=FILE)
 @click.option("--extract", type=FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it.")
 @console.own_key(required=True)
-@console.signer("; the pipeline", required=True)
+@console.signer("; here the pipeline's", required=True)
 @console.council_file("; if the extract needs one")
 @click.option("--out", type=FOLDER, required=True, help="Where to write; what is written names children.")
 def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
@@ -153,7 +153,7 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
 @returns.command("told")
 @click.argument("file", type=FILE)
 @console.own_key(required=True)
-@console.signer("; the pipeline", required=True)
+@console.signer("; here the pipeline's", required=True)
 @click.option("--out", type=FOLDER, required=True, help="Where to write.")
 def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open what a service is told of who was told about its rows, and write it as two tables (CSV)."""
