@@ -18,20 +18,25 @@ CREATE MACRO plain_name(words) AS (
 
 -- What a name stands for: the code of an area, the year of a cohort, a characteristic or the key of a group.
 --
--- A name that is not in dimension.name is an error that names the nearest three.
+-- A name that is not in dimension.name is an error that names the nearest three. Of two kinds ('characteristic or
+-- group') the first that has the name counts.
 --
 --     SELECT meaning_of('area', 'st helens')
 CREATE MACRO meaning_of(sort_of, asked) AS (
     SELECT coalesce(
-        max(n.meaning) FILTER (plain_name(n.called) = plain_name(asked)),
-        error(concat('No ', sort_of, ' is called ''', asked, '''. Did you mean ''',
+        min_by(n.meaning, list_position(string_split(sort_of, ' or '), n.kind))
+            FILTER (plain_name(n.called) = plain_name(asked)),
+        error(concat(CASE WHEN sort_of = 'area' AND plain_name(asked) IN ('england', 'e92000001')
+                          THEN 'No release here is of all England; its official figures: FROM official.gld. ' END,
+                     'No ', sort_of, ' is called ''', asked, '''. Did you mean ''',
                      (SELECT string_agg(h.shown, ''', or ''' ORDER BY h.likeness DESC, h.shown)
                       FROM (SELECT o.shown, max(jaro_winkler_similarity(plain_name(o.called), plain_name(asked)))
                                    AS likeness
-                            FROM dimension.name AS o WHERE o.kind = sort_of
+                            FROM dimension.name AS o WHERE o.kind IN (SELECT unnest(string_split(sort_of, ' or ')))
                             GROUP BY o.shown ORDER BY likeness DESC, o.shown LIMIT 3) AS h),
-                     '''? All names: FROM dimension.name WHERE kind = ''', sort_of, '''')))
-    FROM dimension.name AS n WHERE n.kind = sort_of);
+                     '''? All names: FROM dimension.name WHERE kind = ''',
+                     replace(sort_of, ' or ', ''' OR kind = '''), '''')))
+    FROM dimension.name AS n WHERE n.kind IN (SELECT unnest(string_split(sort_of, ' or '))));
 
 -- The cohort asked for as the tables write it, or the newest where it is NULL.
 --
@@ -62,6 +67,31 @@ CREATE MACRO area_in(asked, of_cohort) AS (
              THEN meaning_of('area', asked)
              ELSE error('There are no figures of ' || asked || ' for the cohort ' || of_cohort
                         || ': FROM dimension.area_member says which areas each release has') END);
+
+-- What a category is called in a narrow column.
+--
+-- The label of its filter or the name of its characteristic, and the category. Where there is nothing shorter it is the
+-- category itself.
+--
+--     SELECT in_short('Sex', 'Female')
+CREATE MACRO in_short(filter_of, category_of) AS (
+    coalesce((SELECT max(s.short_name) FROM dimension.short_name AS s
+              WHERE s.filter_label = filter_of::VARCHAR AND s.category = category_of::VARCHAR),
+             category_of::VARCHAR));
+
+-- Lower end of an interval as it is shown, to one decimal.
+--
+-- Never above the figure that it is shown beside, whichever way both are rounded.
+--
+--     SELECT lower_shown(45.25, 45.2)
+CREATE MACRO lower_shown(lower_end, figure) AS (least(round(lower_end, 1), coalesce(figure, round(lower_end, 1))));
+
+-- Upper end of an interval as it is shown, to one decimal.
+--
+-- Never below the figure that it is shown beside, whichever way both are rounded.
+--
+--     SELECT upper_shown(46.43, 45.2)
+CREATE MACRO upper_shown(upper_end, figure) AS (greatest(round(upper_end, 1), coalesce(figure, round(upper_end, 1))));
 
 -- Standard error of the noise in a figure, from the wider side of its 95% interval.
 --
@@ -112,29 +142,31 @@ CREATE MACRO normal_cdf(z) AS (
             + 1.781477937 / (1 - 0.2316419 * z) ^ 3 - 1.821255978 / (1 - 0.2316419 * z) ^ 4
             + 1.330274429 / (1 - 0.2316419 * z) ^ 5) END);
 
--- Share of children at a good level of development in an area, by the groups of a characteristic, with its interval.
+-- Share of children at a good level of development in an area, by the groups of a characteristic or of one group, with
+-- its interval.
 --
 -- The published figure and its 95% interval: what it was for these children. It covers the noise added for privacy and,
 -- for groups that come from linked records, missed links; not chance. To compare groups ask gld_difference.
 --
---     FROM gld_rate('Leeds', 'FSM eligibility')
+--     FROM gld_rate('Leeds', 'FSM')
 CREATE MACRO gld_rate(area, characteristic, cohort := NULL) AS TABLE
 WITH wanted AS (
-    SELECT cohort_or_newest(cohort) AS time_period, meaning_of('characteristic', characteristic) AS characteristic),
+    SELECT cohort_or_newest(cohort) AS time_period, meaning_of('characteristic or group', characteristic) AS asked),
 placed AS (SELECT w.*, area_in(area, w.time_period) AS area_code FROM wanted AS w)
 SELECT f.time_period, f.area_name, f.characteristic, f.child_group,
-       f.gld_children_percent AS gld_percent, round(f.gld_children_percent_lower_ci, 1) AS lower_ci,
-       round(f.gld_children_percent_upper_ci, 1) AS upper_ci, f.gld_children_percent_flag AS flag,
+       f.gld_children_percent AS gld_percent,
+       lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent) AS lower_ci,
+       upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci,
+       f.gld_children_percent_flag AS flag,
        concat(f.area_name, ', ', f.child_group, ', ', y.label, ': ',
               CASE WHEN f.gld_children_percent IS NOT NULL THEN concat(f.gld_children_percent, '%') ELSE m.meaning END,
               CASE WHEN f.gld_children_percent_lower_ci IS NOT NULL
-                   THEN concat(' (95% interval ', round(f.gld_children_percent_lower_ci, 1), ' to ',
-                               round(f.gld_children_percent_upper_ci, 1), ')') END) AS in_words
+                   THEN concat(' (95% interval ', lower_ci, ' to ', upper_ci, ')') END) AS in_words
 FROM placed AS p, releases.gld_by_group AS f
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.cohort AS y ON y.time_period = f.time_period
     LEFT JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag
-WHERE f.time_period = p.time_period AND f.area_code = p.area_code AND f.characteristic = p.characteristic
+WHERE f.time_period = p.time_period AND f.area_code = p.area_code AND p.asked IN (f.characteristic, f.group_key)
 ORDER BY f.position;
 
 -- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
@@ -305,8 +337,8 @@ certain AS (
                combined_arm(o.p - o.gld_children_percent_lower_ci, e.gld_children_percent_upper_ci - e.p, o.correlation),
                e.chance + o.chance)) AS behind
     FROM councils AS o, councils AS e GROUP BY o.area_code)
-SELECT c.area_name, c.p AS gld_percent, round(c.gld_children_percent_lower_ci, 1) AS lower_ci,
-       round(c.gld_children_percent_upper_ci, 1) AS upper_ci, c.gld_children_percent_flag AS flag,
+SELECT c.area_name, c.p AS gld_percent, lower_shown(c.gld_children_percent_lower_ci, c.p) AS lower_ci,
+       upper_shown(c.gld_children_percent_upper_ci, c.p) AS upper_ci, c.gld_children_percent_flag AS flag,
        rank() OVER (ORDER BY c.p DESC) AS rank, s.ahead + 1 AS best_rank, s.councils - s.behind AS worst_rank,
        round(h.highest, 3) AS chance_highest, round(h.lowest, 3) AS chance_lowest
 FROM councils AS c JOIN chances AS h USING (area_code) JOIN certain AS s USING (area_code)
@@ -343,8 +375,9 @@ changes AS (
                                     chance) AS change_high
     FROM series AS s LEFT JOIN before AS b ON s.is_current AND b.time_period = s.time_period)
 SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_group,
-       s.gld_children_percent AS gld_percent, round(s.gld_children_percent_lower_ci, 1) AS lower_ci,
-       round(s.gld_children_percent_upper_ci, 1) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
+       s.gld_children_percent AS gld_percent,
+       lower_shown(s.gld_children_percent_lower_ci, s.gld_children_percent) AS lower_ci,
+       upper_shown(s.gld_children_percent_upper_ci, s.gld_children_percent) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
        round(s.change, 1) AS change_points, round(s.change_low, 2) AS change_lower_ci,
        round(s.change_high, 2) AS change_upper_ci,
        CASE WHEN s.series_break IS DISTINCT FROM 'b' THEN s.change_low > 0 OR s.change_high < 0 END AS is_certain
@@ -353,24 +386,28 @@ ORDER BY s.time_period, s.release_position;
 
 -- How far each area is from a target for its children, what that is in children, and how sure it is.
 --
--- Targets are those of dimension.target: the national ambition of 75% by 2028 for every area, and local ones for their
--- own. What was it for these children: points_to_go and children_to_go are what the cohort's own children lack
--- (negative where the target is passed), with the interval of the noise; children count as many as are in the cohort.
--- chance_met is the chance that these children meet it, given the noise; the verdict says so where it is above 97.5% or
--- below 2.5%. points_a_year is the rise that it takes each year until then.
+-- Of all areas, or of the one that is named. Targets are those of dimension.target: the national ambition of 75% by
+-- 2028 for every area, and local ones for their own. What was it for these children: points_to_go and children_to_go
+-- are what the cohort's own children lack (negative where the target is passed), with the interval of the noise;
+-- children count as many as are in the cohort. chance_met is the chance that these children meet it, given the noise;
+-- the verdict says so where it is above 97.5% or below 2.5%. points_a_year is the rise that it takes each year until
+-- then.
 --
---     FROM gld_to_target('Total')
-CREATE MACRO gld_to_target(child_group, cohort := NULL) AS TABLE
-WITH asked AS (SELECT meaning_of('group', child_group) AS group_key, cohort_or_newest(cohort) AS time_period),
+--     FROM gld_to_target('Girls', area := 'Leeds')
+CREATE MACRO gld_to_target(child_group, area := NULL, cohort := NULL) AS TABLE
+WITH asked AS (
+    SELECT meaning_of('group', child_group) AS group_key, cohort_or_newest(cohort) AS time_period,
+           CASE WHEN area IS NOT NULL THEN meaning_of('area', area) END AS area_code),
 figures AS (
     SELECT f.*, t.target, t.target_percent, t.target_year, f.gld_children_percent AS p,
-           f.gld_children_percent_lower_ci AS l, f.gld_children_percent_upper_ci AS u,
+           least(f.gld_children_percent_lower_ci, p) AS l, greatest(f.gld_children_percent_upper_ci, p) AS u,
            t.target_year - 2000 - right(f.time_period, 2)::INTEGER AS years,
            greatest(standard_error(p, l, u), 0.001) AS noise
     FROM asked AS a, releases.gld_by_group AS f
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.target AS t ON t.area_code IN ('', f.area_code)
-    WHERE f.group_key = a.group_key AND f.time_period = a.time_period)
+    WHERE f.group_key = a.group_key AND f.time_period = a.time_period
+      AND f.area_code = coalesce(a.area_code, f.area_code))
 SELECT f.area_name, f.child_group, f.time_period, target, target_percent, target_year, p AS gld_percent,
        round(target_percent - p, 1) AS points_to_go, round(target_percent - u, 1) AS points_lower_ci,
        round(target_percent - l, 1) AS points_upper_ci,

@@ -153,6 +153,8 @@ CREATE TABLE dimension.flag (
     flag dimension.flag_type,
     -- What it means
     meaning VARCHAR NOT NULL,
+    -- The same in a word or two
+    in_short VARCHAR NOT NULL,
     -- Columns that it stands in: those that end in _flag, or series_break
     stands_in VARCHAR NOT NULL,
     -- Whether the figure is given
@@ -305,6 +307,18 @@ CREATE TABLE dimension.comparison (
     -- Group that it is compared with; empty: the same group in all councils together
     second_group VARCHAR,
     PRIMARY KEY (comparison)
+);
+
+-- What categories are called in the short views, where it is not what the tables say. What child_group has there, the
+-- macros take as well
+CREATE TABLE dimension.short_name (
+    -- Label of the filter, or name of the characteristic
+    filter_label VARCHAR,
+    -- The category
+    category VARCHAR,
+    -- What it is called where there is little room
+    short_name VARCHAR NOT NULL,
+    PRIMARY KEY (filter_label, category)
 );
 
 -- What the macros understand: every name of an area, cohort, characteristic or group of children
