@@ -27,6 +27,7 @@ from assets.release.begin import (
     stands,
 )
 from assets.release.imprint import announce, day_of, publisher_of
+from assets.release.noise_covariance import noise_covariance
 from assets.release.planning import plan_family
 from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.standing import bundle_stands
@@ -178,6 +179,7 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
         missing=missing,
         notice=published_by.notice,
         doi=published_by.doi,
+        noise_covariance=noise_covariance(measured, missing),
     )
     return write_bundle(home.release, facts, tables, keys.signing_key, held_in=home.held)
 

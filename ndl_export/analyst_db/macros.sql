@@ -93,6 +93,13 @@ CREATE MACRO lower_shown(lower_end, figure) AS (least(round(lower_end, 1), coale
 --     SELECT upper_shown(46.43, 45.2)
 CREATE MACRO upper_shown(upper_end, figure) AS (greatest(round(upper_end, 1), coalesce(figure, round(upper_end, 1))));
 
+-- A count as it is shown: whole, and not below 0.
+--
+-- NULL stays NULL. To be added up are estimates, never counts as shown.
+--
+--     SELECT not_below_0(-3.2)
+CREATE MACRO not_below_0(counted) AS (CASE WHEN counted IS NOT NULL THEN round(greatest(counted, 0)) END);
+
 -- Standard error of the noise in a figure, from the wider side of its 95% interval.
 --
 -- The other side may be cut off at 0 or 100.
@@ -168,6 +175,112 @@ FROM placed AS p, releases.gld_by_group AS f
     LEFT JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag
 WHERE f.time_period = p.time_period AND f.area_code = p.area_code AND p.asked IN (f.characteristic, f.group_key)
 ORDER BY f.position;
+
+-- Children and their rate over any areas and groups that you add up, with intervals that count what their noise shares.
+--
+-- Areas and groups are names with + between; an area of several councils stands for them, and no council counts twice.
+-- Groups are of one characteristic, and none may lie within another; `sex` chooses girls or boys of them. What was it for
+-- these children: the noise alone, as in the tables. Sums of estimates, with the exact covariances of the noise
+-- (releases.noise_covariance); the rate by Fieller's theorem, as every published one. To add up the squares of published
+-- intervals would be wrong: parts of a whole share noise. For the characteristics of gld_headline, where each council has
+-- a row of its own; groups that come from linked records have corrections of their own, and no covariances are held.
+--
+--     FROM gld_sum('Leeds + Wirral', 'FSM')
+CREATE MACRO gld_sum(areas, child_groups, sex := 'Total', cohort := NULL) AS TABLE
+WITH asked AS (
+    SELECT cohort_or_newest(cohort) AS time_period,
+           CASE replace(meaning_of('group', sex), 'Sex: ', '') WHEN 'Female' THEN 'Female' WHEN 'Male' THEN 'Male'
+                WHEN 'Total' THEN 'Total' ELSE error('sex is girls, boys or Total') END AS sex),
+standing AS (
+    SELECT a.*, c.release_version FROM asked AS a JOIN releases.current AS c ON c.time_period = a.time_period),
+places AS (
+    SELECT DISTINCT area_in(p.called, p.time_period) AS area_code
+    FROM (SELECT trim(unnest(string_split(areas, '+'))) AS called, s.time_period FROM standing AS s) AS p),
+councils AS (
+    SELECT DISTINCT m.council_code, a.area_name, a.region_code
+    FROM standing AS s JOIN dimension.area_member AS m ON m.release_version = s.release_version
+         AND m.time_period = s.time_period AND m.family = 'pupil'
+    JOIN places AS p ON p.area_code = m.area_code JOIN dimension.area AS a ON a.area_code = m.council_code),
+chosen AS (
+    SELECT DISTINCT meaning_of('group', g.called) AS group_key
+    FROM (SELECT trim(unnest(string_split(child_groups, '+'))) AS called) AS g),
+groups AS (
+    SELECT g.characteristic, g.child_group, g.position,
+           CASE WHEN k.table_name <> 'gld_headline'
+                THEN error(concat('Sums are of groups in gld_headline, not of ', g.group_key,
+                                  ', whose figures are corrected for missed links'))
+                WHEN g.characteristic = 'Sex' THEN 'Total' ELSE g.characteristic END AS breakdown_topic,
+           CASE WHEN g.characteristic = 'Sex' THEN 'Total' ELSE g.child_group END AS breakdown,
+           CASE WHEN g.characteristic <> 'Sex' THEN s.sex WHEN s.sex IN ('Total', g.child_group) THEN g.child_group
+                ELSE error(concat(g.child_group, ' and ', s.sex, ': choose one')) END AS sex
+    FROM chosen AS c JOIN dimension.child_group AS g ON g.group_key = c.group_key
+    JOIN dimension.characteristic AS k ON k.characteristic = g.characteristic, standing AS s),
+sound AS (
+    SELECT CASE WHEN count(DISTINCT g.characteristic) > 1
+                THEN error(concat('Groups of ', string_agg(DISTINCT g.characteristic, ' and of ' ORDER BY g.characteristic),
+                                  ' are not added up: a child can be in both'))
+                WHEN (SELECT count(*) FROM groups AS o JOIN dimension.breakdown AS d
+                             ON d.breakdown_topic::VARCHAR = o.breakdown_topic AND d.breakdown::VARCHAR = o.breakdown
+                      JOIN groups AS e ON e.child_group <> o.child_group
+                      JOIN dimension.breakdown AS f
+                             ON f.breakdown_topic::VARCHAR = e.breakdown_topic AND f.breakdown::VARCHAR = e.breakdown
+                      WHERE list_has_any(d.adds_up, f.adds_up)) > 0
+                THEN error(concat('One of these groups lies within another: ', string_agg(g.child_group, ' and ' ORDER BY g.position)))
+                ELSE count(*) END AS number_of_groups
+    FROM groups AS g),
+cells AS (
+    SELECT c.council_code, c.area_name, c.region_code, g.breakdown, g.sex, h.children_count_estimate AS y,
+           h.gld_children_count_estimate AS x
+    FROM standing AS s CROSS JOIN councils AS c CROSS JOIN groups AS g
+    LEFT JOIN releases.gld_headline AS h ON h.release_version = s.release_version AND h.time_period = s.time_period
+         AND h.area_code = c.council_code AND h.breakdown_topic::VARCHAR = g.breakdown_topic
+         AND h.breakdown::VARCHAR = g.breakdown AND h.sex::VARCHAR = g.sex),
+totals AS (
+    SELECT count(*) FILTER (y IS NULL) AS lacking, CASE WHEN lacking = 0 THEN sum(y) END AS y,
+           CASE WHEN lacking = 0 THEN sum(x) END AS x,
+           string_agg(DISTINCT area_name, ', ' ORDER BY area_name) FILTER (y IS NULL) AS lacking_in
+    FROM cells),
+pairs AS (
+    SELECT k.*, n.councils FROM standing AS s JOIN releases.noise_covariance AS k
+           ON k.release_version = s.release_version AND k.time_period = s.time_period
+    JOIN (SELECT region_code, count(*) AS councils FROM councils GROUP BY region_code
+          UNION ALL SELECT '', count(*) FROM councils) AS n ON n.region_code = k.region_code
+    JOIN groups AS one ON one.breakdown_topic = k.breakdown_topic::VARCHAR AND one.breakdown = k.breakdown::VARCHAR
+         AND one.sex = k.sex::VARCHAR
+    JOIN groups AS other ON other.breakdown = k.other_breakdown::VARCHAR AND other.sex = k.other_sex::VARCHAR),
+variances AS (
+    SELECT sum(councils * (same_children + (councils - 1) * apart_children)) AS yy,
+           sum(councils * (same_gld_children + (councils - 1) * apart_gld_children)) AS xy,
+           sum(councils * (same_gld + (councils - 1) * apart_gld)) AS xx
+    FROM pairs),
+moments AS (
+    SELECT s.time_period, n.number_of_groups, t.*, v.*,
+           1.959964 * sqrt(v.xx) AS x_arm, 1.959964 * sqrt(v.yy) AS y_arm,
+           t.y ^ 2 - 1.959964 ^ 2 * v.yy AS square, x * y - 1.959964 ^ 2 * v.xy AS middle,
+           x ^ 2 - 1.959964 ^ 2 * v.xx AS constant, sqrt(greatest(middle ^ 2 - square * constant, 0)) AS root,
+           y > 0 AND square > 0 AS is_bounded
+    FROM standing AS s, totals AS t, variances AS v, sound AS n),
+rates AS (
+    SELECT m.*, CASE WHEN is_bounded THEN round(100 * least(greatest(x / y, 0), 1), 1) END AS percent,
+           CASE WHEN is_bounded THEN 100 * greatest((middle - root) / square, 0) END AS low,
+           CASE WHEN is_bounded THEN 100 * least((middle + root) / square, 1) END AS high
+    FROM moments AS m WHERE m.number_of_groups > 0)
+SELECT (SELECT string_agg(a.area_name, ' + ' ORDER BY a.area_name)
+        FROM places AS p JOIN dimension.area AS a ON a.area_code = p.area_code) AS area_name,
+       (SELECT concat(string_agg(g.child_group, ' + ' ORDER BY g.position),
+                      CASE WHEN any_value(g.sex) <> 'Total' AND any_value(g.characteristic) <> 'Sex'
+                           THEN concat(', ', any_value(g.sex)) END)
+        FROM groups AS g) AS child_group,
+       r.time_period, r.percent AS gld_percent, lower_shown(r.low, r.percent) AS lower_ci,
+       upper_shown(r.high, r.percent) AS upper_ci, not_below_0(r.y) AS children,
+       not_below_0(r.y - r.y_arm) AS children_lower_ci, not_below_0(r.y + r.y_arm) AS children_upper_ci,
+       not_below_0(r.x) AS gld_children, not_below_0(r.x - r.x_arm) AS gld_children_lower_ci,
+       not_below_0(r.x + r.x_arm) AS gld_children_upper_ci,
+       CASE WHEN r.lacking > 0 THEN concat('no figure: no row of this group in ', r.lacking_in)
+            WHEN r.yy IS NULL THEN 'no interval: the release holds no covariances'
+            WHEN NOT r.is_bounded THEN 'no rate: too few children beside the noise'
+            ELSE 'exact: covariances of the noise' END AS basis
+FROM rates AS r;
 
 -- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
 --

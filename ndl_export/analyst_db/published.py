@@ -17,6 +17,7 @@ from ndl_export.analyst_db.categories import filter_categories
 from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import MissingByCohort, read_missing
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.tables import TABLES, Table
@@ -76,6 +77,11 @@ class Release:
         there = pq.read_schema(path).names
         data = pq.read_table(path, columns=[name for name in wanted if name in there])
         return in_todays_symbols(with_own_area(data))
+
+    def noise_covariance(self) -> pa.Table | None:
+        """What the noise has in common; None where the release has no such file."""
+        path = self.folder / NOISE_COVARIANCE_FILE
+        return pq.read_table(path) if path.is_file() else None
 
 
 def releases(release_dir: Path) -> list[Release]:

@@ -17,6 +17,7 @@ from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.analyst_db.ddl import create_view, described_columns, statements
 from ndl_export.tables import TABLES, Filter, Measure
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.schema import Flag
 from privacy.doors.sql import quoted
 
 _VIEW = re.compile(r"CREATE VIEW (\S+) AS\n")
@@ -95,7 +96,7 @@ def _add_view_of(connection: duckdb.DuckDBPyConnection, name: str, short: _Short
         f"SELECT {', '.join(f'{sql} AS {column}' for column, sql in columns.items())} FROM latest.{name} AS t"
         f" JOIN dimension.cohort AS c ON c.time_period = t.time_period"
         f" LEFT JOIN dimension.flag AS f ON f.flag = t.{figure.name}_flag"
-        f" WHERE t.{figure.name}_flag IS DISTINCT FROM 'z'{at_total}"
+        f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quoted(Flag.NOT_APPLICABLE)}{at_total}"
         f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {order}"
     )
     create_view(
@@ -113,7 +114,7 @@ def _add_view_of(connection: duckdb.DuckDBPyConnection, name: str, short: _Short
 
 def _words(filters: list[Filter], column: str) -> str:
     """The categories that are not the total, in short words."""
-    nothing = "'All children'" if column == "child_group" else "'All'"
+    nothing = quoted("All children" if column == "child_group" else "All")
     parts = ", ".join(
         f"CASE WHEN t.{each.name} <> {quoted(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
         for each in filters

@@ -28,7 +28,7 @@ FROM gld_difference('Leeds', 'Total', 'Wirral', 'Total');
 -- The wide tables behind, with codes, counts and models: in the schema latest those of the newest release, in releases
 -- all of them, by release_version; official.gld and official.asq3 have official statistics, each with its source. A row
 -- is a total unless a filter says otherwise: set every filter, or totals and their parts come together. Never add up
--- counts as shown: add up the columns that end in _estimate.
+-- counts as shown, nor intervals: gld_sum('Leeds + Wirral', 'FSM') adds up any areas and groups, with the interval.
 SELECT table_name, title, filters, population FROM dimension.published_table;
 
 -- Every table, view, column and macro has a comment that says what it holds. Codes, labels and order of every category

@@ -36,6 +36,15 @@ SELECT area_name, target, target_percent, gld_percent, points_to_go, children_to
        children_upper_ci, verdict, points_a_year
 FROM gld_to_target('Total');
 
+-- # Own sums
+--
+-- What share of children eligible for free school meals reached a good level of development in several councils together?
+--
+-- Children and rate of the areas and groups named, added up, with intervals that count what their noise has in common:
+-- what it was for these children. Never work an interval of a sum out from those of its parts. Groups must be of one
+-- characteristic: a child can be eligible for free school meals and a girl.
+FROM gld_sum('Leeds + Wirral + Liverpool', 'FSM');
+
 -- # Free school meal gap
 --
 -- How far are children eligible for free school meals behind the others, by council?

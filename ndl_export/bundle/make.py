@@ -38,6 +38,7 @@ from ndl_export.documents.reconciliation import reconciliation_csv
 from ndl_export.documents.workbook import workbook_file
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE, describe
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, write_noise_covariance
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
 from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -87,6 +88,7 @@ DOCUMENTS = (
     EES_UPLOAD_FILE,
     "five_safes.md",
     "methodology.md",
+    NOISE_COVARIANCE_FILE,
     NOISY_COUNTS_FILE,
     PRIVACY_PAGE_FILE,
     "quality.md",
@@ -273,6 +275,7 @@ def _fill(
     (folder / EES_UPLOAD_FILE).write_bytes(ees_upload(_read(folder)))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     (folder / WORKBOOK_FILE).write_bytes(workbook_file(facts, tables))
+    write_noise_covariance(folder, facts.noise_covariance, facts.version)
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
     told = {"notice": facts.notice} if facts.notice else {}

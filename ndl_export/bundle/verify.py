@@ -25,6 +25,7 @@ from ndl_export.check.content_checks import privacy_faults, table_faults, table_
 from ndl_export.documents.workbook import table_sheet
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, covariance_faults
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import UnreadableWithdrawals
@@ -157,9 +158,11 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         if WORKBOOK_FILE not in files:  # then it is of before tables had these columns
             tables = {name: with_own_area(data) for name, data in tables.items()}
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
+        covariance = pq.read_table(io.BytesIO(files[NOISE_COVARIANCE_FILE]))
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
     faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
+    faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
     unsound = [
         (f"{name}.parquet" if name in TABLES else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)
