@@ -32,10 +32,11 @@ from assets.release.planning import plan_family
 from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.standing import bundle_stands
 from assets.release.tabulate import tabulate
-from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
 from ndl_export.facts.noisy_counts import NoisyCounts, plan_files
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from assets.release.linkage_error import corrected
 from assets.release.noise_covariance import noise_covariance
 from assets.release.noise_workload import BlockFigures, block_figures
-from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, TABLES, Block, Measure, Table
 from ndl_export.tables.earlier_schema import with_own_area
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography

@@ -10,6 +10,8 @@ Schemas of the file, and the module that fills each:
 - `main`: short views, which `SHOW TABLES` lists (`short_views`, `questions.sql`), and the macros (`macros.sql`);
 - `help`: where to start, the macros and the worked queries (`help`, `start.sql`, `worked_queries.sql`).
 
+A bundle has the same for its own release, as a script (`script`).
+
 Tables that do not follow from the table definitions are written out in `tables.sql`. `build` puts all together, by
 means of `ddl`; `document` writes docs/analyst-database.md from the same.
 """

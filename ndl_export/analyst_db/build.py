@@ -18,8 +18,8 @@ from ndl_export.analyst_db.help import add_help, add_macros
 from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.published import Release, releases
 from ndl_export.analyst_db.short_views import add_short_views
-from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
