@@ -1,1 +1,1 @@
-../../ndl_export/analyst_db/templates/notebook.py
+../../ndl_export/analyst_db/templates/questions.py

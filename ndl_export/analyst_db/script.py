@@ -1,4 +1,4 @@
-"""What a bundle has for analysts: `database.sql` and `notebook.py`.
+"""What a bundle has for analysts: `database.sql` and `questions.py`.
 
 `database.sql` makes the analyst database of one release from the Parquet files beside it: what the database of the
 release directory has, a bundle alone has by `duckdb -init database.sql` in its folder. The statements are those that
@@ -28,7 +28,7 @@ from ndl_export.tables import Table
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
 
-SCRIPT_FILE, NOTEBOOK_FILE = "database.sql", "notebook.py"
+SCRIPT_FILE, NOTEBOOK_FILE = "database.sql", "questions.py"
 _HOW = (
     "The analyst database of this release, from the Parquet files beside this one. In this folder, with DuckDB 1.2 or"
     " newer: duckdb -init database.sql. Then: FROM help.start;"

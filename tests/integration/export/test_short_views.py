@@ -13,7 +13,7 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.short_views import SHORT
 from ndl_export.tables import TABLES
 
-QUESTIONS = {"councils_compared", "distance_to_target", "free_school_meal_gap"}
+QUESTIONS = ("councils_compared", "distance_to_target", "free_school_meal_gap")
 TERMINAL = 120
 
 

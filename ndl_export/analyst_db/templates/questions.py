@@ -8,7 +8,7 @@
 # ///
 """Five questions put to a release, each answered with a chart from its files alone.
 
-    uvx marimo run --sandbox notebook.py
+    uvx marimo run --sandbox questions.py
 
 in the folder of a release, or with `-- --database readiness.duckdb` on an analyst database of several releases;
 `marimo edit` to change it. Titles, numbers in the text and charts are worked out from the files.
@@ -57,7 +57,7 @@ def _(Path, duckdb, mo, os):
         mo.callout(
             mo.md(
                 f"There is no database at {asked or ', '.join(map(str, usual))}. Give its path: "
-                "`marimo run notebook.py -- --database PATH`, or set `READINESS_DATABASE`."
+                "`marimo run questions.py -- --database PATH`, or set `READINESS_DATABASE`."
             ),
             kind="danger",
         ),
