@@ -153,37 +153,51 @@ CREATE MACRO normal_cdf(z) AS (
 -- its interval.
 --
 -- The published figure and its 95% interval: what it was for these children. It covers the noise added for privacy and,
--- for groups that come from linked records, missed links; not chance. To compare groups ask gld_difference.
+-- for groups that come from linked records, missed links; not chance. Where no figure of a group is published, a row
+-- says so. To compare groups ask gld_difference.
 --
 --     FROM gld_rate('Leeds', 'FSM')
 CREATE MACRO gld_rate(area, characteristic, cohort := NULL) AS TABLE
 WITH wanted AS (
     SELECT cohort_or_newest(cohort) AS time_period, meaning_of('characteristic or group', characteristic) AS asked),
-placed AS (SELECT w.*, area_in(area, w.time_period) AS area_code FROM wanted AS w)
-SELECT f.time_period, f.area_name, f.characteristic, f.child_group,
-       f.gld_children_percent AS gld_percent,
-       lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent) AS lower_ci,
-       upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci,
-       f.gld_children_percent_flag AS flag,
-       concat(f.area_name, ', ', f.child_group, ', ', y.label, ': ',
-              CASE WHEN f.gld_children_percent IS NOT NULL THEN concat(f.gld_children_percent, '%') ELSE m.meaning END,
-              CASE WHEN f.gld_children_percent_lower_ci IS NOT NULL
-                   THEN concat(' (95% interval ', lower_ci, ' to ', upper_ci, ')') END) AS in_words
-FROM placed AS p, releases.gld_by_group AS f
+placed AS (SELECT w.*, area_in(area, w.time_period) AS area_code FROM wanted AS w),
+figures AS (
+    SELECT f.*, y.label, m.meaning FROM placed AS p JOIN releases.gld_by_group AS f
+           ON f.time_period = p.time_period AND f.area_code = p.area_code
+          AND (f.characteristic = p.asked OR f.group_key = p.asked)
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.cohort AS y ON y.time_period = f.time_period
-    LEFT JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag
-WHERE f.time_period = p.time_period AND f.area_code = p.area_code AND p.asked IN (f.characteristic, f.group_key)
-ORDER BY f.position;
+    LEFT JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag),
+answers AS (
+    SELECT f.time_period, f.area_name, f.characteristic, f.child_group, f.gld_children_percent AS gld_percent,
+           lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent) AS lower_ci,
+           upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci,
+           f.gld_children_percent_flag AS flag,
+           concat(f.area_name, ', ', f.child_group, ', ', f.label, ': ',
+                  CASE WHEN f.gld_children_percent IS NOT NULL
+                       THEN concat(f.gld_children_percent, '%') ELSE f.meaning END,
+                  CASE WHEN f.gld_children_percent_lower_ci IS NOT NULL
+                       THEN concat(' (95% interval ', lower_ci, ' to ', upper_ci, ')') END) AS in_words, f.position
+    FROM figures AS f
+    UNION ALL
+    SELECT p.time_period, a.area_name, g.characteristic, g.child_group, NULL, NULL, NULL, NULL,
+           concat(a.area_name, ', ', g.child_group, ', ', y.label,
+                  ': no figure of this group is published here: it would be too uncertain'), g.position
+    FROM placed AS p JOIN dimension.area AS a ON a.area_code = p.area_code
+    JOIN dimension.child_group AS g ON g.characteristic = p.asked OR g.group_key = p.asked
+    JOIN dimension.cohort AS y ON y.time_period = p.time_period
+    WHERE (SELECT count(*) FROM figures) = 0)
+SELECT * EXCLUDE (position) FROM answers ORDER BY position;
 
 -- Children and their rate over any areas and groups that you add up, with intervals that count what their noise shares.
 --
 -- Areas and groups are names with + between; an area of several councils stands for them, and no council counts twice.
--- Groups are of one characteristic, and none may lie within another; `sex` chooses girls or boys of them. What was it for
--- these children: the noise alone, as in the tables. Sums of estimates, with the exact covariances of the noise
--- (releases.noise_covariance); the rate by Fieller's theorem, as every published one. To add up the squares of published
--- intervals would be wrong: parts of a whole share noise. For the characteristics of gld_headline, where each council has
--- a row of its own; groups that come from linked records have corrections of their own, and no covariances are held.
+-- Groups are of one characteristic, and none may lie within another; `sex` chooses girls or boys of them. What was it
+-- for these children: the noise alone, as in the tables. Sums of estimates, with the exact covariances of the noise
+-- (releases.noise_covariance); the rate by Fieller's theorem, as every published one. To add up the squares of
+-- published intervals would be wrong: parts of a whole share noise. For the characteristics of gld_headline, where each
+-- council has a row of its own; groups that come from linked records have corrections of their own, and no covariances
+-- are held.
 --
 --     FROM gld_sum('Leeds + Wirral', 'FSM')
 CREATE MACRO gld_sum(areas, child_groups, sex := 'Total', cohort := NULL) AS TABLE
@@ -217,7 +231,8 @@ groups AS (
     JOIN dimension.characteristic AS k ON k.characteristic = g.characteristic, standing AS s),
 sound AS (
     SELECT CASE WHEN count(DISTINCT g.characteristic) > 1
-                THEN error(concat('Groups of ', string_agg(DISTINCT g.characteristic, ' and of ' ORDER BY g.characteristic),
+                THEN error(concat('Groups of ',
+                                  string_agg(DISTINCT g.characteristic, ' and of ' ORDER BY g.characteristic),
                                   ' are not added up: a child can be in both'))
                 WHEN (SELECT count(*) FROM groups AS o JOIN dimension.breakdown AS d
                              ON d.breakdown_topic::VARCHAR = o.breakdown_topic AND d.breakdown::VARCHAR = o.breakdown
@@ -225,7 +240,8 @@ sound AS (
                       JOIN dimension.breakdown AS f
                              ON f.breakdown_topic::VARCHAR = e.breakdown_topic AND f.breakdown::VARCHAR = e.breakdown
                       WHERE list_has_any(d.adds_up, f.adds_up)) > 0
-                THEN error(concat('One of these groups lies within another: ', string_agg(g.child_group, ' and ' ORDER BY g.position)))
+                THEN error(concat('One of these groups lies within another: ',
+                                  string_agg(g.child_group, ' and ' ORDER BY g.position)))
                 ELSE count(*) END AS number_of_groups
     FROM groups AS g),
 cells AS (
@@ -276,6 +292,10 @@ SELECT (SELECT string_agg(a.area_name, ' + ' ORDER BY a.area_name)
        not_below_0(r.y - r.y_arm) AS children_lower_ci, not_below_0(r.y + r.y_arm) AS children_upper_ci,
        not_below_0(r.x) AS gld_children, not_below_0(r.x - r.x_arm) AS gld_children_lower_ci,
        not_below_0(r.x + r.x_arm) AS gld_children_upper_ci,
+       CASE WHEN percent IS NOT NULL
+            THEN concat(percent, '% (95% interval ', lower_ci, ' to ', upper_ci, ') of ', children::BIGINT,
+                        ' children (', children_lower_ci::BIGINT, ' to ', children_upper_ci::BIGINT, ')') END
+           AS in_words,
        CASE WHEN r.lacking > 0 THEN concat('no figure: no row of this group in ', r.lacking_in)
             WHEN r.yy IS NULL THEN 'no interval: the release holds no covariances'
             WHEN NOT r.is_bounded THEN 'no rate: too few children beside the noise'

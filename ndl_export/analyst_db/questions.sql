@@ -6,7 +6,7 @@
 CREATE VIEW main.councils_compared AS
 SELECT
     -- Name of the council
-    r.area_name AS area,
+    r.area_name COLLATE NOCASE AS area,
     -- Academic year in which the children ended Reception
     y.label AS cohort,
     -- Percentage of children with a good level of development
@@ -51,7 +51,7 @@ ORDER BY d.cohort DESC, d.points DESC NULLS LAST, d.area;
 CREATE VIEW main.distance_to_target AS
 SELECT
     -- Name of the area
-    t.area_name AS area,
+    t.area_name COLLATE NOCASE AS area,
     -- Academic year in which the children ended Reception
     y.label AS cohort,
     -- The target, and the year by which it is to be reached

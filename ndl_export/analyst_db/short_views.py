@@ -82,7 +82,7 @@ def _add_view_of(connection: duckdb.DuckDBPyConnection, name: str, short: _Short
     shown = "percent" if figure.unit == "%" else "points"
     count = {short.count.partition("_")[0]: f"t.{short.count}"} if short.count else {}
     columns = {
-        "area": "t.area_name",
+        "area": "t.area_name COLLATE NOCASE",
         "cohort": "c.label",
         **words,
         **count,
@@ -119,7 +119,7 @@ def _words(filters: list[Filter], column: str) -> str:
         f"CASE WHEN t.{each.name} <> {quoted(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
         for each in filters
     )
-    return f"coalesce(nullif(concat_ws(', ', {parts}), ''), {nothing})"
+    return f"coalesce(nullif(concat_ws(', ', {parts}), ''), {nothing}) COLLATE NOCASE"
 
 
 def _label(entry: Filter) -> str:

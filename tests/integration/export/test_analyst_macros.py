@@ -155,6 +155,16 @@ def test_characteristics_come_from_every_table(reader: duckdb.DuckDBPyConnection
         assert {row["child_group"]: row["gld_percent"] for row in found} == expected
 
 
+def test_a_known_group_without_a_figure_is_a_row_that_says_so(two_cohorts: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.duckdb"
+    copy.write_bytes((two_cohorts / DATABASE_FILE).read_bytes())
+    with duckdb.connect(str(copy)) as connection:
+        connection.execute("DELETE FROM releases.gld_headline WHERE la_name = 'Wirral' AND breakdown = 'White'")
+        [row] = answer(connection, "FROM gld_rate('wirral', 'White')")
+    said = "Wirral, White, 2024/25: no figure of this group is published here: it would be too uncertain"
+    assert (row["gld_percent"], row["in_words"]) == (None, said)
+
+
 def test_the_cohort_can_be_chosen(reader: duckdb.DuckDBPyConnection) -> None:
     newest = answer(reader, "FROM gld_rate('Wirral', 'Total')")
     assert newest == answer(reader, "FROM gld_rate('Wirral', 'Total', cohort := '2024/25')")

@@ -95,6 +95,9 @@ def test_a_sum_has_the_interval_of_its_covariances(
     assert found["lower_ci"] == pytest.approx(100 * max(centre - half, 0), abs=0.051)
     assert found["upper_ci"] == pytest.approx(100 * min(centre + half, 1), abs=0.051)
     assert found["lower_ci"] <= found["gld_percent"] <= found["upper_ci"]
+    assert found["in_words"].startswith(
+        f"{found['gld_percent']}% (95% interval {found['lower_ci']} to {found['upper_ci']}) of "
+    )
     for name, value, variance in (("children", y, yy), ("gld_children", x, xx)):
         arm = Z95 * np.sqrt(variance)
         assert found[name] == pytest.approx(max(value, 0), abs=0.51)
