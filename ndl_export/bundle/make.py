@@ -128,7 +128,11 @@ BUNDLE_FILES = bundle_files([""])
 
 
 _LATER_FILES = frozenset(
-    (CITATION_FILE, EES_UPLOAD_FILE, WORKBOOK_FILE, "ai_readiness.md", *(n + ALL_ROWS for n in TABLES))
+    (
+        *(CITATION_FILE, EES_UPLOAD_FILE, NOISE_COVARIANCE_FILE, NOTEBOOK_FILE, SCRIPT_FILE, WORKBOOK_FILE),
+        "ai_readiness.md",
+        *(n + ALL_ROWS for n in TABLES),
+    )
 )
 """Files that bundles had none of before they had all of them."""
 

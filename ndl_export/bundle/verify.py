@@ -25,7 +25,7 @@ from ndl_export.check.content_checks import privacy_faults, table_faults, table_
 from ndl_export.documents.workbook import table_sheet
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, covariance_faults
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, SCHEMA, covariance_faults
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
@@ -159,7 +159,8 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         if WORKBOOK_FILE not in files:  # then it is of before tables had these columns
             tables = {name: with_own_area(data) for name, data in tables.items()}
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
-        covariance = pq.read_table(io.BytesIO(files[NOISE_COVARIANCE_FILE]))
+        held = files.get(NOISE_COVARIANCE_FILE)  # a bundle of before has none
+        covariance = pq.read_table(io.BytesIO(held)) if held is not None else SCHEMA.empty_table()
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
     faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
