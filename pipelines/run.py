@@ -22,8 +22,8 @@ from assets.release.anchors import published_charges
 from assets.release.begin import Asked, measured_now, series_for
 from assets.release.standing import release_stands
 from ndl_export.analyst_db import database_stands
-from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import versions
 from pipelines.dagster.arriving import still_arriving
 from pipelines.ending import RunStopped
 from privacy.keys import INTAKE

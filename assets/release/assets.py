@@ -28,10 +28,10 @@ from assets.release.plan_check import PlanCheck, check_of_plan
 from assets.release.sign_off import WaitsForAcceptance, bundle_of
 from assets.release.standing import note_sound
 from ndl_export.analyst_db import build_database, made_from, releases_held
-from ndl_export.bundle.make import DATAPACKAGE_FILE, sums_of
-from ndl_export.bundle.release_directory import versions
+from ndl_export.bundle.make import sums_of
 from ndl_export.bundle.verify import Verification, verify
 from ndl_export.facts.missing import read_missing, short
+from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.release.approval import SignOffs, WaitsForApproval

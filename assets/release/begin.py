@@ -32,12 +32,11 @@ from assets.linkage.inputs import (
 )
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
 from assets.release.planning import plan_family
-from ndl_export.bundle.make import PRIVACY_RECORD_FILE
-from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.publisher import InvalidPublisher, publisher
 from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.released import PRIVACY_RECORD_FILE, versions
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import files

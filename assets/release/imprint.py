@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 
 from assets.home.paths import Home
 from assets.release.begin import read_record
-from ndl_export.bundle.make import DATAPACKAGE_FILE
-from ndl_export.bundle.release_directory import announce_upcoming, versions
+from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.announced import Announced, calendar
 from ndl_export.facts.publisher import Publisher, publisher
 from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from privacy.doors import files
 from privacy.doors.environment import settings
 from privacy.keys import KeyRing

@@ -27,14 +27,16 @@ from assets.release.begin import (
     stands,
 )
 from assets.release.imprint import announce, day_of, publisher_of
+from assets.release.noise_covariance import noise_covariance
 from assets.release.planning import plan_family
 from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.standing import bundle_stands
 from assets.release.tabulate import tabulate
-from ndl_export.bundle.make import DATAPACKAGE_FILE, write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
 from ndl_export.facts.noisy_counts import NoisyCounts, plan_files
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
@@ -178,6 +180,7 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
         missing=missing,
         notice=published_by.notice,
         doi=published_by.doi,
+        noise_covariance=noise_covariance(measured, missing),
     )
     return write_bundle(home.release, facts, tables, keys.signing_key, held_in=home.held)
 

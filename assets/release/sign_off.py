@@ -22,8 +22,9 @@ from assets.release.begin import Asked, CohortRecord, begin_release, fixed_recor
 from assets.release.decision_sheet import write_sheet
 from assets.release.holds import State, state, state_of_release
 from assets.release.planning import plan_family
-from ndl_export.bundle.make import PRIVACY_RECORD_FILE, BundleRefused, publish_held, sums_of
+from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
+from ndl_export.facts.released import PRIVACY_RECORD_FILE
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.release.linkage_error import corrected
+from assets.release.noise_covariance import noise_covariance
 from assets.release.noise_workload import BlockFigures, block_figures
-from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, TABLES, Block, Measure, Table
 from ndl_export.tables.earlier_schema import with_own_area
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
@@ -87,19 +89,35 @@ def recomputed(bundle: Path) -> dict[str, pa.Table]:
 
     Reads the bundle alone: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
     """
-    package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
-    cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
-    names = plan_files(package["cohorts"])
-    measured = [_measured(bundle, cells, entry, record["families"], names) for entry in record["cohorts"]]
-    return tabulate(measured, package["councils"], Reliability(**record["reliability"]), package["missing"])
+    package, record = _facts(bundle)
+    reliability = Reliability(**record["reliability"])
+    return tabulate(_all_measured(bundle), package["councils"], reliability, package["missing"])
 
 
 def differing(bundle: Path) -> list[str]:
-    """Names of the tables of the bundle that its noisy counts do not give, to the last bit; none where all is well."""
+    """Names of the tables of the bundle that its noisy counts do not give, to the last bit, and of the covariances of
+    their noise where its plans do not give those; none where all is well."""
     again = recomputed(bundle)
+    package, _ = _facts(bundle)
     read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in TABLES}
     published = {name: with_own_area(table) for name, table in read.items()}
+    if (bundle / NOISE_COVARIANCE_FILE).is_file():  # older bundles have none
+        held = PurePath(NOISE_COVARIANCE_FILE).stem
+        again[held] = noise_covariance(_all_measured(bundle), package["missing"])
+        published[held] = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
     return [name for name, table in published.items() if not table.equals(again[name])]
+
+
+def _facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
+    return package, record
+
+
+def _all_measured(bundle: Path) -> list[MeasuredCohort]:
+    package, record = _facts(bundle)
+    cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
+    names = plan_files(package["cohorts"])
+    return [_measured(bundle, cells, entry, record["families"], names) for entry in record["cohorts"]]
 
 
 def _measured(

@@ -6,9 +6,11 @@ Schemas of the file, and the module that fills each:
 - `latest`: views of the same names with the newest version that is not withdrawn (both: `facts`, `child_groups`);
 - `official`: what the Department for Education has published of the same cohorts (`facts`);
 - `dimension`: areas, cohorts, categories, questions, flags, with codes, labels and order (`dimensions`, `categories`),
-  and the names that the macros understand (`child_groups`);
-- `main`: the macros (`macros.sql`);
+  and the names that the macros understand (`names`);
+- `main`: short views, which `SHOW TABLES` lists (`short_views`, `questions.sql`), and the macros (`macros.sql`);
 - `help`: where to start, the macros and the worked queries (`help`, `start.sql`, `worked_queries.sql`).
+
+A bundle has the same for its own release, as a script (`script`).
 
 Tables that do not follow from the table definitions are written out in `tables.sql`. `build` puts all together, by
 means of `ddl`; `document` writes docs/analyst-database.md from the same.

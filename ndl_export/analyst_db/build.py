@@ -11,14 +11,15 @@ from pathlib import Path
 
 import duckdb
 
-from ndl_export.analyst_db.child_groups import add_names
 from ndl_export.analyst_db.ddl import create_written_tables
 from ndl_export.analyst_db.dimensions import add_dimensions, add_types
 from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help, add_macros
+from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.published import Release, releases
-from ndl_export.bundle.release_directory import versions
+from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
@@ -103,4 +104,5 @@ def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None
     add_names(connection)
     add_facts(connection, found)
     add_macros(connection)
+    add_short_views(connection)
     add_help(connection, dict.fromkeys(release.notice for release in found if release.notice))

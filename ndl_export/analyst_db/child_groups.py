@@ -1,43 +1,23 @@
-"""Groups of children, and what they, areas and cohorts may be called when macros are asked for them.
+"""Groups of children, in one place whichever table they come from.
 
 `gld_by_group` stands over tables of different filters, so that macros and analysts ask for a group in one way. A
-characteristic that several tables break down by comes from the first. `dimension.name` has every name: letter case,
-punctuation and `&` do not matter, and a name that is not there is an error that names the nearest.
+characteristic that several tables break down by comes from the first. What groups are called is in `names`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import duckdb
-
 from ndl_export.analyst_db.categories import table_categories
-from ndl_export.analyst_db.ddl import fill_table
 from ndl_export.tables import TABLES, Block, Selection, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
-from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import DifferenceBlock
 from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
 from privacy.doors.sql import quoted
-from sources.reference.deprivation import EDITION
 
 EVERYONE = "Total"
-
-ALSO_CALLED = {
-    EVERYONE: ("All", "All children", "Everyone"),
-    "fsm": ("FSM", "FSM eligibility", "Free school meals"),
-    "ethnic_group": ("Ethnicity",),
-    "sen_provision": ("SEN", "SEND", "Special educational needs"),
-    "first_language": ("Language", "EAL"),
-    "term_of_birth": ("Term", "Season of birth"),
-    "imd_quintile": ("IMD", f"IMD {EDITION}", "Deprivation"),
-    "asq3": ("ASQ", "ASQ-3", "Two-year review"),
-    "entitlement": ("Funded entitlement",),
-}
-"""What people call a characteristic besides its published name, by its attribute in the table definitions."""
 
 
 @dataclass(frozen=True)
@@ -166,36 +146,3 @@ def _selections(block: Block, attribute: str) -> Iterator[Selection]:
     for axis in block.axes:
         if axis.attribute == attribute:
             yield from axis.selections
-
-
-def add_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """`dimension.area` and `dimension.cohort` must be filled."""
-    connection.execute(
-        f"""INSERT INTO dimension.name
-        SELECT DISTINCT 'area', called, area_code, area_name FROM dimension.area,
-               LATERAL (SELECT unnest([area_name, area_code, old_la_code, council]) AS called) WHERE called IS NOT NULL
-        UNION ALL (SELECT 'area', 'All councils', area_code, area_name FROM dimension.area
-                   WHERE is_all_together ORDER BY area_code = {quoted(ALL_TOGETHER)} DESC LIMIT 1)
-        UNION ALL SELECT 'cohort', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
-    )
-    fill_table(connection, "dimension.name", [*_names_of_characteristics(), *_names_of_groups()])
-
-
-def _names_of_characteristics() -> Iterator[tuple[str, str, str, str]]:
-    for each in characteristics():
-        for called in dict.fromkeys((each.name, each.attribute, *ALSO_CALLED.get(each.attribute, ()))):
-            yield "characteristic", called, each.name, each.name
-
-
-def _names_of_groups() -> Iterator[tuple[str, str, str, str]]:
-    """The group's own name where no other has it, and in any case its name with that of its characteristic."""
-    pairs = [(each, group) for each in characteristics() for group in each.groups]
-    used = Counter(group for _, group in pairs)
-    for each, group in pairs:
-        if used[group] == 1:
-            yield "group", group, each.key(group), each.key(group)
-        if each.name != EVERYONE:
-            for called in (each.name, *ALSO_CALLED.get(each.attribute, ())):
-                yield "group", f"{called}: {group}", each.key(group), each.key(group)
-    for called in ALSO_CALLED[EVERYONE]:
-        yield "group", called, EVERYONE, EVERYONE

@@ -19,7 +19,7 @@ from privacy.doors.sql import quoted
 _STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
 _TABLE = re.compile(r"CREATE TABLE (\S+) ")
 _ROWS_AT_ONCE = 100
-_COLUMN = re.compile(r"((?:^    --.*\n)+)    (\w+) ", re.MULTILINE)
+_COLUMN = re.compile(r"((?:^    --.*\n)+)    (.* AS \w+|\w+ )", re.MULTILINE)
 
 
 def statements(file: str) -> Iterator[tuple[list[str], str]]:
@@ -35,8 +35,12 @@ def create_written_tables(connection: duckdb.DuckDBPyConnection) -> None:
         found = _TABLE.match(sql)
         assert found is not None, sql
         connection.execute(sql)
-        columns = {name: _joined(said) for said, name in _COLUMN.findall(sql)}
-        _describe(connection, "TABLE", found[1], description, columns)
+        _describe(connection, "TABLE", found[1], description, described_columns(sql))
+
+
+def described_columns(sql: str) -> dict[str, str]:
+    """Columns of a statement that creates a table or a view, with what is said above each."""
+    return {column.split()[-1]: _joined(said) for said, column in _COLUMN.findall(sql)}
 
 
 def create_table(

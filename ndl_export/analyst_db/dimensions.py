@@ -15,6 +15,7 @@ from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import characteristics, comparisons
 from ndl_export.analyst_db.ddl import create_enum, create_table, fill_table
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
+from ndl_export.analyst_db.names import short_names
 from ndl_export.analyst_db.published import Release, all_categories
 from ndl_export.facts.missing import SOURCES, not_sent
 from ndl_export.tables import FAMILIES, TABLES, Filter
@@ -43,6 +44,13 @@ from sources.reference.targets import targets
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.UNRELIABLE, BREAK)
 """Symbols that take no figure away."""
+_IN_SHORT = {
+    Flag.UNRELIABLE: "unreliable",
+    Flag.WITHHELD: "withheld",
+    Flag.NOT_APPLICABLE: "not applicable",
+    Flag.NOT_AVAILABLE: "not sent",
+    BREAK: "break",
+}
 
 
 def add_types(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> dict[str, tuple[str, ...]]:
@@ -80,6 +88,7 @@ def add_dimensions(
         "target": ((t.name, t.area_code or "", t.percent, t.year, t.source) for t in targets()),
         "characteristic": _characteristic_rows(),
         "child_group": _child_group_rows(),
+        "short_name": short_names(),
         "comparison": ((c.comparison, c.topic, c.first, c.second) for c in comparisons()),
     }
     for name, values in rows.items():
@@ -151,7 +160,7 @@ def _members(found: list[Release]) -> Iterator[tuple[str, ...]]:
 
 def _symbol_rows() -> Iterator[tuple[object, ...]]:
     for symbol, meaning in SYMBOLS.items():
-        yield symbol, meaning, BREAK_COLUMN.name if symbol == BREAK else "_flag", symbol in _SHOWN
+        yield symbol, meaning, _IN_SHORT[symbol], BREAK_COLUMN.name if symbol == BREAK else "_flag", symbol in _SHOWN
 
 
 def _break_rows() -> Iterator[tuple[object, ...]]:

@@ -70,6 +70,7 @@ def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> No
         described = _described(table)
         del described["release_version"]
         _add_latest(connection, table.name, str(newest), f"{_about(table)}. {shown}", described)
+    _add_noise_covariance(connection, found)
     _add_current(connection)
     _add_by_group(connection, str(newest), shown)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
@@ -152,6 +153,17 @@ def _add_latest(
 ) -> None:
     query = f"SELECT * EXCLUDE (release_version) FROM releases.{name} WHERE release_version = {quoted(newest)}"
     create_view(connection, f"latest.{name}", query, about, described)
+
+
+def _add_noise_covariance(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
+    for release in found:
+        rows = release.noise_covariance()
+        if rows is not None:
+            connection.register("incoming", rows)
+            connection.execute(
+                f"INSERT INTO releases.noise_covariance SELECT {quoted(str(release.version))}, * FROM incoming"
+            )
+            connection.unregister("incoming")
 
 
 def _add_current(connection: duckdb.DuckDBPyConnection) -> None:

@@ -18,20 +18,25 @@ CREATE MACRO plain_name(words) AS (
 
 -- What a name stands for: the code of an area, the year of a cohort, a characteristic or the key of a group.
 --
--- A name that is not in dimension.name is an error that names the nearest three.
+-- A name that is not in dimension.name is an error that names the nearest three. Of two kinds ('characteristic or
+-- group') the first that has the name counts.
 --
 --     SELECT meaning_of('area', 'st helens')
 CREATE MACRO meaning_of(sort_of, asked) AS (
     SELECT coalesce(
-        max(n.meaning) FILTER (plain_name(n.called) = plain_name(asked)),
-        error(concat('No ', sort_of, ' is called ''', asked, '''. Did you mean ''',
+        min_by(n.meaning, list_position(string_split(sort_of, ' or '), n.kind))
+            FILTER (plain_name(n.called) = plain_name(asked)),
+        error(concat(CASE WHEN sort_of = 'area' AND plain_name(asked) IN ('england', 'e92000001')
+                          THEN 'No release here is of all England; its official figures: FROM official.gld. ' END,
+                     'No ', sort_of, ' is called ''', asked, '''. Did you mean ''',
                      (SELECT string_agg(h.shown, ''', or ''' ORDER BY h.likeness DESC, h.shown)
                       FROM (SELECT o.shown, max(jaro_winkler_similarity(plain_name(o.called), plain_name(asked)))
                                    AS likeness
-                            FROM dimension.name AS o WHERE o.kind = sort_of
+                            FROM dimension.name AS o WHERE o.kind IN (SELECT unnest(string_split(sort_of, ' or ')))
                             GROUP BY o.shown ORDER BY likeness DESC, o.shown LIMIT 3) AS h),
-                     '''? All names: FROM dimension.name WHERE kind = ''', sort_of, '''')))
-    FROM dimension.name AS n WHERE n.kind = sort_of);
+                     '''? All names: FROM dimension.name WHERE kind = ''',
+                     replace(sort_of, ' or ', ''' OR kind = '''), '''')))
+    FROM dimension.name AS n WHERE n.kind IN (SELECT unnest(string_split(sort_of, ' or '))));
 
 -- The cohort asked for as the tables write it, or the newest where it is NULL.
 --
@@ -62,6 +67,38 @@ CREATE MACRO area_in(asked, of_cohort) AS (
              THEN meaning_of('area', asked)
              ELSE error('There are no figures of ' || asked || ' for the cohort ' || of_cohort
                         || ': FROM dimension.area_member says which areas each release has') END);
+
+-- What a category is called in a narrow column.
+--
+-- The label of its filter or the name of its characteristic, and the category. Where there is nothing shorter it is the
+-- category itself.
+--
+--     SELECT in_short('Sex', 'Female')
+CREATE MACRO in_short(filter_of, category_of) AS (
+    coalesce((SELECT max(s.short_name) FROM dimension.short_name AS s
+              WHERE s.filter_label = filter_of::VARCHAR AND s.category = category_of::VARCHAR),
+             category_of::VARCHAR));
+
+-- Lower end of an interval as it is shown, to one decimal.
+--
+-- Never above the figure that it is shown beside, whichever way both are rounded.
+--
+--     SELECT lower_shown(45.25, 45.2)
+CREATE MACRO lower_shown(lower_end, figure) AS (least(round(lower_end, 1), coalesce(figure, round(lower_end, 1))));
+
+-- Upper end of an interval as it is shown, to one decimal.
+--
+-- Never below the figure that it is shown beside, whichever way both are rounded.
+--
+--     SELECT upper_shown(46.43, 45.2)
+CREATE MACRO upper_shown(upper_end, figure) AS (greatest(round(upper_end, 1), coalesce(figure, round(upper_end, 1))));
+
+-- A count as it is shown: whole, and not below 0.
+--
+-- NULL stays NULL. To be added up are estimates, never counts as shown.
+--
+--     SELECT not_below_0(-3.2)
+CREATE MACRO not_below_0(counted) AS (CASE WHEN counted IS NOT NULL THEN round(greatest(counted, 0)) END);
 
 -- Standard error of the noise in a figure, from the wider side of its 95% interval.
 --
@@ -112,30 +149,158 @@ CREATE MACRO normal_cdf(z) AS (
             + 1.781477937 / (1 - 0.2316419 * z) ^ 3 - 1.821255978 / (1 - 0.2316419 * z) ^ 4
             + 1.330274429 / (1 - 0.2316419 * z) ^ 5) END);
 
--- Share of children at a good level of development in an area, by the groups of a characteristic, with its interval.
+-- Share of children at a good level of development in an area, by the groups of a characteristic or of one group, with
+-- its interval.
 --
 -- The published figure and its 95% interval: what it was for these children. It covers the noise added for privacy and,
--- for groups that come from linked records, missed links; not chance. To compare groups ask gld_difference.
+-- for groups that come from linked records, missed links; not chance. Where no figure of a group is published, a row
+-- says so. To compare groups ask gld_difference.
 --
---     FROM gld_rate('Leeds', 'FSM eligibility')
+--     FROM gld_rate('Leeds', 'FSM')
 CREATE MACRO gld_rate(area, characteristic, cohort := NULL) AS TABLE
 WITH wanted AS (
-    SELECT cohort_or_newest(cohort) AS time_period, meaning_of('characteristic', characteristic) AS characteristic),
-placed AS (SELECT w.*, area_in(area, w.time_period) AS area_code FROM wanted AS w)
-SELECT f.time_period, f.area_name, f.characteristic, f.child_group,
-       f.gld_children_percent AS gld_percent, round(f.gld_children_percent_lower_ci, 1) AS lower_ci,
-       round(f.gld_children_percent_upper_ci, 1) AS upper_ci, f.gld_children_percent_flag AS flag,
-       concat(f.area_name, ', ', f.child_group, ', ', y.label, ': ',
-              CASE WHEN f.gld_children_percent IS NOT NULL THEN concat(f.gld_children_percent, '%') ELSE m.meaning END,
-              CASE WHEN f.gld_children_percent_lower_ci IS NOT NULL
-                   THEN concat(' (95% interval ', round(f.gld_children_percent_lower_ci, 1), ' to ',
-                               round(f.gld_children_percent_upper_ci, 1), ')') END) AS in_words
-FROM placed AS p, releases.gld_by_group AS f
+    SELECT cohort_or_newest(cohort) AS time_period, meaning_of('characteristic or group', characteristic) AS asked),
+placed AS (SELECT w.*, area_in(area, w.time_period) AS area_code FROM wanted AS w),
+figures AS (
+    SELECT f.*, y.label, m.meaning FROM placed AS p JOIN releases.gld_by_group AS f
+           ON f.time_period = p.time_period AND f.area_code = p.area_code
+          AND (f.characteristic = p.asked OR f.group_key = p.asked)
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.cohort AS y ON y.time_period = f.time_period
-    LEFT JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag
-WHERE f.time_period = p.time_period AND f.area_code = p.area_code AND f.characteristic = p.characteristic
-ORDER BY f.position;
+    LEFT JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag),
+answers AS (
+    SELECT f.time_period, f.area_name, f.characteristic, f.child_group, f.gld_children_percent AS gld_percent,
+           lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent) AS lower_ci,
+           upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci,
+           f.gld_children_percent_flag AS flag,
+           concat(f.area_name, ', ', f.child_group, ', ', f.label, ': ',
+                  CASE WHEN f.gld_children_percent IS NOT NULL
+                       THEN concat(f.gld_children_percent, '%') ELSE f.meaning END,
+                  CASE WHEN f.gld_children_percent_lower_ci IS NOT NULL
+                       THEN concat(' (95% interval ', lower_ci, ' to ', upper_ci, ')') END) AS in_words, f.position
+    FROM figures AS f
+    UNION ALL
+    SELECT p.time_period, a.area_name, g.characteristic, g.child_group, NULL, NULL, NULL, NULL,
+           concat(a.area_name, ', ', g.child_group, ', ', y.label,
+                  ': no figure of this group is published here: it would be too uncertain'), g.position
+    FROM placed AS p JOIN dimension.area AS a ON a.area_code = p.area_code
+    JOIN dimension.child_group AS g ON g.characteristic = p.asked OR g.group_key = p.asked
+    JOIN dimension.cohort AS y ON y.time_period = p.time_period
+    WHERE (SELECT count(*) FROM figures) = 0)
+SELECT * EXCLUDE (position) FROM answers ORDER BY position;
+
+-- Children and their rate over any areas and groups that you add up, with intervals that count what their noise shares.
+--
+-- Areas and groups are names with + between; an area of several councils stands for them, and no council counts twice.
+-- Groups are of one characteristic, and none may lie within another; `sex` chooses girls or boys of them. What was it
+-- for these children: the noise alone, as in the tables. Sums of estimates, with the exact covariances of the noise
+-- (releases.noise_covariance); the rate by Fieller's theorem, as every published one. To add up the squares of
+-- published intervals would be wrong: parts of a whole share noise. For the characteristics of gld_headline, where each
+-- council has a row of its own; groups that come from linked records have corrections of their own, and no covariances
+-- are held.
+--
+--     FROM gld_sum('Leeds + Wirral', 'FSM')
+CREATE MACRO gld_sum(areas, child_groups, sex := 'Total', cohort := NULL) AS TABLE
+WITH asked AS (
+    SELECT cohort_or_newest(cohort) AS time_period,
+           CASE replace(meaning_of('group', sex), 'Sex: ', '') WHEN 'Female' THEN 'Female' WHEN 'Male' THEN 'Male'
+                WHEN 'Total' THEN 'Total' ELSE error('sex is girls, boys or Total') END AS sex),
+standing AS (
+    SELECT a.*, c.release_version FROM asked AS a JOIN releases.current AS c ON c.time_period = a.time_period),
+places AS (
+    SELECT DISTINCT area_in(p.called, p.time_period) AS area_code
+    FROM (SELECT trim(unnest(string_split(areas, '+'))) AS called, s.time_period FROM standing AS s) AS p),
+councils AS (
+    SELECT DISTINCT m.council_code, a.area_name, a.region_code
+    FROM standing AS s JOIN dimension.area_member AS m ON m.release_version = s.release_version
+         AND m.time_period = s.time_period AND m.family = 'pupil'
+    JOIN places AS p ON p.area_code = m.area_code JOIN dimension.area AS a ON a.area_code = m.council_code),
+chosen AS (
+    SELECT DISTINCT meaning_of('group', g.called) AS group_key
+    FROM (SELECT trim(unnest(string_split(child_groups, '+'))) AS called) AS g),
+groups AS (
+    SELECT g.characteristic, g.child_group, g.position,
+           CASE WHEN k.table_name <> 'gld_headline'
+                THEN error(concat('Sums are of groups in gld_headline, not of ', g.group_key,
+                                  ', whose figures are corrected for missed links'))
+                WHEN g.characteristic = 'Sex' THEN 'Total' ELSE g.characteristic END AS breakdown_topic,
+           CASE WHEN g.characteristic = 'Sex' THEN 'Total' ELSE g.child_group END AS breakdown,
+           CASE WHEN g.characteristic <> 'Sex' THEN s.sex WHEN s.sex IN ('Total', g.child_group) THEN g.child_group
+                ELSE error(concat(g.child_group, ' and ', s.sex, ': choose one')) END AS sex
+    FROM chosen AS c JOIN dimension.child_group AS g ON g.group_key = c.group_key
+    JOIN dimension.characteristic AS k ON k.characteristic = g.characteristic, standing AS s),
+sound AS (
+    SELECT CASE WHEN count(DISTINCT g.characteristic) > 1
+                THEN error(concat('Groups of ',
+                                  string_agg(DISTINCT g.characteristic, ' and of ' ORDER BY g.characteristic),
+                                  ' are not added up: a child can be in both'))
+                WHEN (SELECT count(*) FROM groups AS o JOIN dimension.breakdown AS d
+                             ON d.breakdown_topic::VARCHAR = o.breakdown_topic AND d.breakdown::VARCHAR = o.breakdown
+                      JOIN groups AS e ON e.child_group <> o.child_group
+                      JOIN dimension.breakdown AS f
+                             ON f.breakdown_topic::VARCHAR = e.breakdown_topic AND f.breakdown::VARCHAR = e.breakdown
+                      WHERE list_has_any(d.adds_up, f.adds_up)) > 0
+                THEN error(concat('One of these groups lies within another: ',
+                                  string_agg(g.child_group, ' and ' ORDER BY g.position)))
+                ELSE count(*) END AS number_of_groups
+    FROM groups AS g),
+cells AS (
+    SELECT c.council_code, c.area_name, c.region_code, g.breakdown, g.sex, h.children_count_estimate AS y,
+           h.gld_children_count_estimate AS x
+    FROM standing AS s CROSS JOIN councils AS c CROSS JOIN groups AS g
+    LEFT JOIN releases.gld_headline AS h ON h.release_version = s.release_version AND h.time_period = s.time_period
+         AND h.area_code = c.council_code AND h.breakdown_topic::VARCHAR = g.breakdown_topic
+         AND h.breakdown::VARCHAR = g.breakdown AND h.sex::VARCHAR = g.sex),
+totals AS (
+    SELECT count(*) FILTER (y IS NULL) AS lacking, CASE WHEN lacking = 0 THEN sum(y) END AS y,
+           CASE WHEN lacking = 0 THEN sum(x) END AS x,
+           string_agg(DISTINCT area_name, ', ' ORDER BY area_name) FILTER (y IS NULL) AS lacking_in
+    FROM cells),
+pairs AS (
+    SELECT k.*, n.councils FROM standing AS s JOIN releases.noise_covariance AS k
+           ON k.release_version = s.release_version AND k.time_period = s.time_period
+    JOIN (SELECT region_code, count(*) AS councils FROM councils GROUP BY region_code
+          UNION ALL SELECT '', count(*) FROM councils) AS n ON n.region_code = k.region_code
+    JOIN groups AS one ON one.breakdown_topic = k.breakdown_topic::VARCHAR AND one.breakdown = k.breakdown::VARCHAR
+         AND one.sex = k.sex::VARCHAR
+    JOIN groups AS other ON other.breakdown = k.other_breakdown::VARCHAR AND other.sex = k.other_sex::VARCHAR),
+variances AS (
+    SELECT sum(councils * (same_children + (councils - 1) * apart_children)) AS yy,
+           sum(councils * (same_gld_children + (councils - 1) * apart_gld_children)) AS xy,
+           sum(councils * (same_gld + (councils - 1) * apart_gld)) AS xx
+    FROM pairs),
+moments AS (
+    SELECT s.time_period, n.number_of_groups, t.*, v.*,
+           1.959964 * sqrt(v.xx) AS x_arm, 1.959964 * sqrt(v.yy) AS y_arm,
+           t.y ^ 2 - 1.959964 ^ 2 * v.yy AS square, x * y - 1.959964 ^ 2 * v.xy AS middle,
+           x ^ 2 - 1.959964 ^ 2 * v.xx AS constant, sqrt(greatest(middle ^ 2 - square * constant, 0)) AS root,
+           y > 0 AND square > 0 AS is_bounded
+    FROM standing AS s, totals AS t, variances AS v, sound AS n),
+rates AS (
+    SELECT m.*, CASE WHEN is_bounded THEN round(100 * least(greatest(x / y, 0), 1), 1) END AS percent,
+           CASE WHEN is_bounded THEN 100 * greatest((middle - root) / square, 0) END AS low,
+           CASE WHEN is_bounded THEN 100 * least((middle + root) / square, 1) END AS high
+    FROM moments AS m WHERE m.number_of_groups > 0)
+SELECT (SELECT string_agg(a.area_name, ' + ' ORDER BY a.area_name)
+        FROM places AS p JOIN dimension.area AS a ON a.area_code = p.area_code) AS area_name,
+       (SELECT concat(string_agg(g.child_group, ' + ' ORDER BY g.position),
+                      CASE WHEN any_value(g.sex) <> 'Total' AND any_value(g.characteristic) <> 'Sex'
+                           THEN concat(', ', any_value(g.sex)) END)
+        FROM groups AS g) AS child_group,
+       r.time_period, r.percent AS gld_percent, lower_shown(r.low, r.percent) AS lower_ci,
+       upper_shown(r.high, r.percent) AS upper_ci, not_below_0(r.y) AS children,
+       not_below_0(r.y - r.y_arm) AS children_lower_ci, not_below_0(r.y + r.y_arm) AS children_upper_ci,
+       not_below_0(r.x) AS gld_children, not_below_0(r.x - r.x_arm) AS gld_children_lower_ci,
+       not_below_0(r.x + r.x_arm) AS gld_children_upper_ci,
+       CASE WHEN percent IS NOT NULL
+            THEN concat(percent, '% (95% interval ', lower_ci, ' to ', upper_ci, ') of ', children::BIGINT,
+                        ' children (', children_lower_ci::BIGINT, ' to ', children_upper_ci::BIGINT, ')') END
+           AS in_words,
+       CASE WHEN r.lacking > 0 THEN concat('no figure: no row of this group in ', r.lacking_in)
+            WHEN r.yy IS NULL THEN 'no interval: the release holds no covariances'
+            WHEN NOT r.is_bounded THEN 'no rate: too few children beside the noise'
+            ELSE 'exact: covariances of the noise' END AS basis
+FROM rates AS r;
 
 -- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
 --
@@ -305,8 +470,8 @@ certain AS (
                combined_arm(o.p - o.gld_children_percent_lower_ci, e.gld_children_percent_upper_ci - e.p, o.correlation),
                e.chance + o.chance)) AS behind
     FROM councils AS o, councils AS e GROUP BY o.area_code)
-SELECT c.area_name, c.p AS gld_percent, round(c.gld_children_percent_lower_ci, 1) AS lower_ci,
-       round(c.gld_children_percent_upper_ci, 1) AS upper_ci, c.gld_children_percent_flag AS flag,
+SELECT c.area_name, c.p AS gld_percent, lower_shown(c.gld_children_percent_lower_ci, c.p) AS lower_ci,
+       upper_shown(c.gld_children_percent_upper_ci, c.p) AS upper_ci, c.gld_children_percent_flag AS flag,
        rank() OVER (ORDER BY c.p DESC) AS rank, s.ahead + 1 AS best_rank, s.councils - s.behind AS worst_rank,
        round(h.highest, 3) AS chance_highest, round(h.lowest, 3) AS chance_lowest
 FROM councils AS c JOIN chances AS h USING (area_code) JOIN certain AS s USING (area_code)
@@ -343,8 +508,9 @@ changes AS (
                                     chance) AS change_high
     FROM series AS s LEFT JOIN before AS b ON s.is_current AND b.time_period = s.time_period)
 SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_group,
-       s.gld_children_percent AS gld_percent, round(s.gld_children_percent_lower_ci, 1) AS lower_ci,
-       round(s.gld_children_percent_upper_ci, 1) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
+       s.gld_children_percent AS gld_percent,
+       lower_shown(s.gld_children_percent_lower_ci, s.gld_children_percent) AS lower_ci,
+       upper_shown(s.gld_children_percent_upper_ci, s.gld_children_percent) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
        round(s.change, 1) AS change_points, round(s.change_low, 2) AS change_lower_ci,
        round(s.change_high, 2) AS change_upper_ci,
        CASE WHEN s.series_break IS DISTINCT FROM 'b' THEN s.change_low > 0 OR s.change_high < 0 END AS is_certain
@@ -353,24 +519,28 @@ ORDER BY s.time_period, s.release_position;
 
 -- How far each area is from a target for its children, what that is in children, and how sure it is.
 --
--- Targets are those of dimension.target: the national ambition of 75% by 2028 for every area, and local ones for their
--- own. What was it for these children: points_to_go and children_to_go are what the cohort's own children lack
--- (negative where the target is passed), with the interval of the noise; children count as many as are in the cohort.
--- chance_met is the chance that these children meet it, given the noise; the verdict says so where it is above 97.5% or
--- below 2.5%. points_a_year is the rise that it takes each year until then.
+-- Of all areas, or of the one that is named. Targets are those of dimension.target: the national ambition of 75% by
+-- 2028 for every area, and local ones for their own. What was it for these children: points_to_go and children_to_go
+-- are what the cohort's own children lack (negative where the target is passed), with the interval of the noise;
+-- children count as many as are in the cohort. chance_met is the chance that these children meet it, given the noise;
+-- the verdict says so where it is above 97.5% or below 2.5%. points_a_year is the rise that it takes each year until
+-- then.
 --
---     FROM gld_to_target('Total')
-CREATE MACRO gld_to_target(child_group, cohort := NULL) AS TABLE
-WITH asked AS (SELECT meaning_of('group', child_group) AS group_key, cohort_or_newest(cohort) AS time_period),
+--     FROM gld_to_target('Girls', area := 'Leeds')
+CREATE MACRO gld_to_target(child_group, area := NULL, cohort := NULL) AS TABLE
+WITH asked AS (
+    SELECT meaning_of('group', child_group) AS group_key, cohort_or_newest(cohort) AS time_period,
+           CASE WHEN area IS NOT NULL THEN meaning_of('area', area) END AS area_code),
 figures AS (
     SELECT f.*, t.target, t.target_percent, t.target_year, f.gld_children_percent AS p,
-           f.gld_children_percent_lower_ci AS l, f.gld_children_percent_upper_ci AS u,
+           least(f.gld_children_percent_lower_ci, p) AS l, greatest(f.gld_children_percent_upper_ci, p) AS u,
            t.target_year - 2000 - right(f.time_period, 2)::INTEGER AS years,
            greatest(standard_error(p, l, u), 0.001) AS noise
     FROM asked AS a, releases.gld_by_group AS f
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.target AS t ON t.area_code IN ('', f.area_code)
-    WHERE f.group_key = a.group_key AND f.time_period = a.time_period)
+    WHERE f.group_key = a.group_key AND f.time_period = a.time_period
+      AND f.area_code = coalesce(a.area_code, f.area_code))
 SELECT f.area_name, f.child_group, f.time_period, target, target_percent, target_year, p AS gld_percent,
        round(target_percent - p, 1) AS points_to_go, round(target_percent - u, 1) AS points_lower_ci,
        round(target_percent - l, 1) AS points_upper_ci,

@@ -3,29 +3,62 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndl_export.analyst_db.categories import filter_categories
-from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.bundle.release_directory import versions
 from ndl_export.facts.missing import MissingByCohort, read_missing
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
 from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.earlier_schema import in_todays_symbols, with_own_area
 from ndl_export.tables.schema import columns
 
 
+class Release(Protocol):
+    """What the database is made from: a bundle that is published, or one that is being made."""
+
+    @property
+    def version(self) -> Version: ...
+    @property
+    def withdrawal(self) -> Withdrawal | None:
+        """Why it was withdrawn, if it was."""
+
+    @property
+    def cohorts(self) -> tuple[str, ...]: ...
+    @property
+    def councils(self) -> tuple[str, ...]: ...
+    @property
+    def published_on(self) -> str: ...
+    @property
+    def notice(self) -> str:
+        """What stands above everything, where there is something."""
+
+    @property
+    def missing(self) -> MissingByCohort: ...
+    @property
+    def privacy_parameters(self) -> Mapping[str, float]: ...
+    def rows(self, table: Table, names: Iterable[str] | None = None) -> pa.Table | None:
+        """The columns `names` of a table, or all of today's definition, as of today's schema.
+
+        None where the release has no such table.
+        """
+
+    def noise_covariance(self) -> pa.Table | None:
+        """What the noise has in common; None where the release has no such file."""
+
+
 @dataclass(frozen=True)
-class Release:
+class Bundle:
     """A bundle's folder, and why it was withdrawn, if it was."""
 
     folder: Path
@@ -51,7 +84,6 @@ class Release:
 
     @property
     def notice(self) -> str:
-        """What stands above everything, where there is something."""
         found: str = self.package.get("notice", "")
         return found
 
@@ -65,10 +97,6 @@ class Release:
         return parameters
 
     def rows(self, table: Table, names: Iterable[str] | None = None) -> pa.Table | None:
-        """The columns `names` of a table, or all of today's definition, as of today's schema.
-
-        None where the release has no such table.
-        """
         path = self.folder / f"{table.name}.parquet"
         if not path.is_file():
             return None
@@ -77,12 +105,16 @@ class Release:
         data = pq.read_table(path, columns=[name for name in wanted if name in there])
         return in_todays_symbols(with_own_area(data))
 
+    def noise_covariance(self) -> pa.Table | None:
+        path = self.folder / NOISE_COVARIANCE_FILE
+        return pq.read_table(path) if path.is_file() else None
+
 
 def releases(release_dir: Path) -> list[Release]:
     """Every release, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return [
-        Release(release_dir / str(version), version, withdrawn.get(str(version))) for version in versions(release_dir)
+        Bundle(release_dir / str(version), version, withdrawn.get(str(version))) for version in versions(release_dir)
     ]
 
 

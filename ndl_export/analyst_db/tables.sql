@@ -33,6 +33,41 @@ CREATE TABLE releases.release (
     PRIMARY KEY (release_version)
 );
 
+-- What the noise in the two counts of gld_headline has in common, between rows of one breakdown topic: what an interval of
+-- a sum needs, and what gld_sum reckons with. The same for every council of a region. Rows of councils in different
+-- regions share no noise. Releases made before there were such files have none
+CREATE TABLE releases.noise_covariance (
+    -- Version of the release; see releases.release
+    release_version VARCHAR,
+    -- The cohort; see dimension.cohort
+    time_period VARCHAR,
+    -- Region whose councils it is about; an empty text where all councils are measured as one group
+    region_code VARCHAR,
+    -- The characteristic that both rows break down by
+    breakdown_topic dimension.breakdown_topic_type,
+    -- The level of the breakdown topic
+    breakdown dimension.breakdown_type,
+    -- Sex
+    sex dimension.sex_type,
+    -- The level of the other row
+    other_breakdown dimension.breakdown_type,
+    -- Sex of the other row
+    other_sex dimension.sex_type,
+    -- Covariance of children_count_estimate with that of the other row, of one council
+    same_children DOUBLE NOT NULL,
+    -- Covariance of gld_children_count_estimate with children_count_estimate of the other row, of one council
+    same_gld_children DOUBLE NOT NULL,
+    -- Covariance of gld_children_count_estimate with that of the other row, of one council
+    same_gld DOUBLE NOT NULL,
+    -- As same_children, where the other row is of another council of the region
+    apart_children DOUBLE NOT NULL,
+    -- As same_gld_children, where the other row is of another council of the region
+    apart_gld_children DOUBLE NOT NULL,
+    -- As same_gld, where the other row is of another council of the region
+    apart_gld DOUBLE NOT NULL,
+    PRIMARY KEY (release_version, time_period, region_code, breakdown_topic, breakdown, sex, other_breakdown, other_sex)
+);
+
 -- Every area that a release has rows for. Joins to area_code of every table
 CREATE TABLE dimension.area (
     -- Official code (ONS, nine characters); 'Pilot councils' where it has none
@@ -153,6 +188,8 @@ CREATE TABLE dimension.flag (
     flag dimension.flag_type,
     -- What it means
     meaning VARCHAR NOT NULL,
+    -- The same in a word or two
+    in_short VARCHAR NOT NULL,
     -- Columns that it stands in: those that end in _flag, or series_break
     stands_in VARCHAR NOT NULL,
     -- Whether the figure is given
@@ -305,6 +342,18 @@ CREATE TABLE dimension.comparison (
     -- Group that it is compared with; empty: the same group in all councils together
     second_group VARCHAR,
     PRIMARY KEY (comparison)
+);
+
+-- What categories are called in the short views, where it is not what the tables say. What child_group has there, the
+-- macros take as well
+CREATE TABLE dimension.short_name (
+    -- Label of the filter, or name of the characteristic
+    filter_label VARCHAR,
+    -- The category
+    category VARCHAR,
+    -- What it is called where there is little room
+    short_name VARCHAR NOT NULL,
+    PRIMARY KEY (filter_label, category)
 );
 
 -- What the macros understand: every name of an area, cohort, characteristic or group of children

@@ -1,6 +1,16 @@
 -- Queries that ship with the analyst database: questions people ask of these tables, and SQL that answers them well.
 -- Above each: its title, the question, and how to read the answer and what not to make of it. `help.py` reads them.
 
+-- # One council at a glance
+--
+-- What share of each group of children reached a good level of development in one council?
+--
+-- The short view of the published table: lower and upper say what it was for these children, give or take the noise; an
+-- empty flag means that the figure can be used. To say that one group is ahead of another, ask gld_difference.
+SELECT child_group, children, percent, lower, upper, flag
+FROM gld_headline
+WHERE area = 'Leeds' AND cohort = (SELECT max(cohort) FROM gld_headline);
+
 -- # Compare councils
 --
 -- What share of children reached a good level of development in each council, and how sure is it?
@@ -25,6 +35,15 @@ ORDER BY gld_children_percent DESC;
 SELECT area_name, target, target_percent, gld_percent, points_to_go, children_to_go, children_lower_ci,
        children_upper_ci, verdict, points_a_year
 FROM gld_to_target('Total');
+
+-- # Own sums
+--
+-- What share of children eligible for free school meals reached a good level of development in several councils together?
+--
+-- Children and rate of the areas and groups named, added up, with intervals that count what their noise has in common:
+-- what it was for these children. Never work an interval of a sum out from those of its parts. Groups must be of one
+-- characteristic: a child can be eligible for free school meals and a girl.
+FROM gld_sum('Leeds + Wirral + Liverpool', 'FSM');
 
 -- # Free school meal gap
 --

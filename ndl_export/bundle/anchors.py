@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ndl_export.bundle.make import PRIVACY_RECORD_FILE
 from ndl_export.bundle.read import LARGEST, read_all
 from ndl_export.bundle.release_directory import CATALOGUE_FILE
 from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.released import PRIVACY_RECORD_FILE
 from ndl_export.files.archive import ARCHIVES, unpack
 from ndl_export.files.signing import (
     PUBLIC_KEY_FILE,

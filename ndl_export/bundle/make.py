@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.release_directory import refresh, versions
+from ndl_export.analyst_db.script import NOTEBOOK_FILE, SCRIPT_FILE, analyst_files
+from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.changes import changelog_page, changes_csv, compare, of_cohort
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
@@ -38,9 +39,11 @@ from ndl_export.documents.reconciliation import reconciliation_csv
 from ndl_export.documents.workbook import workbook_file
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE, describe
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, write_noise_covariance
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
 from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
@@ -61,8 +64,7 @@ from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 
-DATAPACKAGE_FILE = "datapackage.json"
-PRIVACY_RECORD_FILE, PRIVACY_PAGE_FILE = "privacy_statement.json", "privacy_statement.md"
+PRIVACY_PAGE_FILE = "privacy_statement.md"
 CATALOGUE_FILES = (
     "ckan_package.json",
     "croissant.json",
@@ -75,6 +77,7 @@ DOCUMENTS = (
     DATAPACKAGE_FILE,
     *CATALOGUE_FILES,
     CITATION_FILE,
+    SCRIPT_FILE,
     PRIVACY_RECORD_FILE,
     "LICENCE.md",
     "README.md",
@@ -87,6 +90,8 @@ DOCUMENTS = (
     EES_UPLOAD_FILE,
     "five_safes.md",
     "methodology.md",
+    NOISE_COVARIANCE_FILE,
+    NOTEBOOK_FILE,
     NOISY_COUNTS_FILE,
     PRIVACY_PAGE_FILE,
     "quality.md",
@@ -123,7 +128,11 @@ BUNDLE_FILES = bundle_files([""])
 
 
 _LATER_FILES = frozenset(
-    (CITATION_FILE, EES_UPLOAD_FILE, WORKBOOK_FILE, "ai_readiness.md", *(n + ALL_ROWS for n in TABLES))
+    (
+        *(CITATION_FILE, EES_UPLOAD_FILE, NOISE_COVARIANCE_FILE, NOTEBOOK_FILE, SCRIPT_FILE, WORKBOOK_FILE),
+        "ai_readiness.md",
+        *(n + ALL_ROWS for n in TABLES),
+    )
 )
 """Files that bundles had none of before they had all of them."""
 
@@ -273,6 +282,9 @@ def _fill(
     (folder / EES_UPLOAD_FILE).write_bytes(ees_upload(_read(folder)))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     (folder / WORKBOOK_FILE).write_bytes(workbook_file(facts, tables))
+    write_noise_covariance(folder, facts.noise_covariance, facts.version)
+    for name, content in analyst_files(facts, tables).items():
+        (folder / name).write_bytes(content)
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
     told = {"notice": facts.notice} if facts.notice else {}

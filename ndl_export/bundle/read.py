@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ndl_export.bundle.make import DATAPACKAGE_FILE, expected_files
+from ndl_export.bundle.make import expected_files
 from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
 from ndl_export.files.archive import ARCHIVES, unpack
 from ndl_export.files.signing import SUMS_FILE

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ndl_export.facts.announced import Announced, announce, upcoming
-from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone, indented_json, point, write_whole
@@ -27,20 +28,7 @@ LATEST = "latest"
 LATEST_FILE = "latest.json"
 CATALOGUE_FILE = "catalogue.jsonld"
 FEED_FILE = "feed.xml"
-_RECORD, _PACKAGE = "dcat.jsonld", "datapackage.json"
-
-
-def versions(release_dir: Path) -> list[Version]:
-    """Versions that have a bundle in `release_dir`, oldest first."""
-    found = []
-    for path in release_dir.iterdir() if release_dir.is_dir() else ():
-        if not path.is_dir():
-            continue
-        try:
-            found.append(Version.parse(path.name))
-        except InvalidVersion:
-            continue
-    return sorted(found)
+_RECORD = "dcat.jsonld"
 
 
 def current(release_dir: Path) -> Version | None:
@@ -97,5 +85,5 @@ def published(release_dir: Path) -> list[Published]:
 
 
 def _published(bundle: Path, withdrawal: Withdrawal | None) -> Published:
-    record, package = (json.loads((bundle / name).read_text(encoding="utf-8")) for name in (_RECORD, _PACKAGE))
+    record, package = (json.loads((bundle / name).read_text(encoding="utf-8")) for name in (_RECORD, DATAPACKAGE_FILE))
     return Published(bundle.name, record, withdrawal, package.get("notice", ""))

@@ -19,14 +19,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle.make import DATAPACKAGE_FILE, PRIVACY_PAGE_FILE, PRIVACY_RECORD_FILE, expected_files
+from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files
 from ndl_export.bundle.read import BundlePlace
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.workbook import table_sheet
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, SCHEMA, covariance_faults
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
 from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.facts.withdrawals import UnreadableWithdrawals
 from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
@@ -157,9 +159,12 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         if WORKBOOK_FILE not in files:  # then it is of before tables had these columns
             tables = {name: with_own_area(data) for name, data in tables.items()}
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
+        held = files.get(NOISE_COVARIANCE_FILE)  # a bundle of before has none
+        covariance = pq.read_table(io.BytesIO(held)) if held is not None else SCHEMA.empty_table()
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
     faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
+    faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
     unsound = [
         (f"{name}.parquet" if name in TABLES else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)

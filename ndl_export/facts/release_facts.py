@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
+from ndl_export.facts import noise_covariance
 from ndl_export.facts.noisy_counts import NoisyByCohort
 from ndl_export.pages.words import day
 from ndl_export.tables.geography import Geography, geographies
@@ -74,10 +77,11 @@ class ReleaseFacts:
     `published_on` is the day that was announced for it, or else on which it was made, as '2026-11-26', and
     `was_announced` says which of the two; `cohorts` as '202425'; `councils` by their folder names; `privacy_record`
     JSON-ready, with the keys that `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by
-    cohort and family, what every figure was made from; `publisher`, `contact`, `address`, `organisation`, `status`,
-    `notice` and `doi` as in `publisher.Publisher`; `missing`, by cohort and source, the councils that take part and had
-    sent nothing of it when the cohort was measured. Nothing here is read from the clock or the machine: the bytes of a
-    bundle depend on these facts and its tables. Raises `InvalidVersion`.
+    cohort and family, what every figure was made from, and `noise_covariance` what their noise has in common;
+    `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi` as in `publisher.Publisher`;
+    `missing`, by cohort and source, the councils that take part and had sent nothing of it when the cohort was
+    measured. Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its
+    tables. Raises `InvalidVersion`.
     """
 
     version: str
@@ -97,6 +101,7 @@ class ReleaseFacts:
     notice: str = ""
     doi: str = ""
     was_announced: bool = False
+    noise_covariance: pa.Table = field(default_factory=noise_covariance.SCHEMA.empty_table)
 
     def __post_init__(self) -> None:
         Version.parse(self.version)

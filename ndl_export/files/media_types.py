@@ -13,6 +13,8 @@ MEDIA_TYPES = {
     "ods": "application/vnd.oasis.opendocument.spreadsheet",
     "parquet": "application/vnd.apache.parquet",
     "pem": "application/x-pem-file",
+    "py": "text/x-python",
+    "sql": "application/sql",
     "tar": "application/x-tar",
     "zip": "application/zip",
 }

@@ -17,10 +17,10 @@ from pathlib import Path
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.anchors import ANCHOR_FILES, Anchor, UnreadableAnchor, anchors_at, anchors_in, catalogued
 from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
-from ndl_export.bundle.release_directory import versions
 from ndl_export.bundle.verify import integrity_faults, verify
 from ndl_export.facts.announced import UPCOMING_FILE
 from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import (
     WITHDRAWN_FILE,
     UnreadableWithdrawals,

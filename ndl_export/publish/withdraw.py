@@ -6,8 +6,9 @@ import datetime as dt
 from pathlib import Path
 
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle.release_directory import current, refresh, versions
+from ndl_export.bundle.release_directory import current, refresh
 from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import Withdrawal, is_reason, record, withdrawals
 from ndl_export.files.whole_files import alone
 

@@ -28,8 +28,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "documents",
         "metadata",
         "site",
-        "bundle",
         "analyst_db",
+        "bundle",
         "publish",
     ),
     "assets": ("home", "catalogue", "intake", "linkage", "release", "returns", "keeping"),
@@ -72,12 +72,17 @@ class Module:
                 )
 
 
+def python_files(package: str) -> Iterator[Path]:
+    """The modules of a package: not what it hands on to others as it stands, such as a notebook."""
+    return (path for path in (PROJECT / package).rglob("*.py") if path.parent.name != "templates")
+
+
 @cache
 def modules() -> tuple[Module, ...]:
     """Every module of the product."""
     found = []
     for package in PACKAGES:
-        for path in sorted((PROJECT / package).rglob("*.py")):
+        for path in sorted(python_files(package)):
             name = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
             text = path.read_text(encoding="utf-8")
             found.append(Module(name, path.relative_to(PROJECT), text, ast.parse(text)))
@@ -87,7 +92,7 @@ def modules() -> tuple[Module, ...]:
 @cache
 def names() -> frozenset[str]:
     """Dotted names of the product's modules and packages."""
-    paths = (path.relative_to(PROJECT) for package in PACKAGES for path in (PROJECT / package).rglob("*.py"))
+    paths = (path.relative_to(PROJECT) for package in PACKAGES for path in python_files(package))
     return frozenset(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
 
 

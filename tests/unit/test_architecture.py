@@ -22,6 +22,7 @@ from tests.support.architecture import (
     modules,
     names,
     picture,
+    python_files,
     room_imports,
 )
 
@@ -213,6 +214,6 @@ def test_a_way_round_a_door_is_seen(thing: str, code: str) -> None:
 
 def test_a_module_of_one_line_is_a_module() -> None:
     """The checks above look at every module of the product, however small."""
-    on_disk = {path for package in PACKAGES for path in (PROJECT / package).rglob("*.py")}
+    on_disk = {path for package in PACKAGES for path in python_files(package)}
     assert {PROJECT / module.path for module in modules()} == on_disk
     assert all(isinstance(module, Module) for module in modules())

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
+from ndl_export.analyst_db.script import NOTEBOOK_FILE
 from tests.support import PROJECT
 
 pytestmark = pytest.mark.slow
 
 CLIENT = PROJECT / "tests" / "support" / "export" / "standard_validators" / "duckdb_client.py"
-NOTEBOOK = PROJECT / "docs" / "notebook" / "questions.py"
+NOTEBOOK = PROJECT / "ndl_export" / "analyst_db" / "templates" / NOTEBOOK_FILE
 
 
 def program(environment: str, name: str) -> Path:
@@ -70,6 +72,20 @@ def test_the_notebook_answers_from_the_file_alone(
     # The page holds the notebook's source as well: what is looked for must not stand there.
     assert f"widest in {widest}" in text or re.search(r"\d councils may have the widest gap", text)
     assert step is None or f"{step} points ahead of those below two or more" in text
+
+
+def test_the_notebook_of_an_unpacked_archive_answers_from_the_files_beside_it(
+    release_dir: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(release_dir / "2026.11.0.zip") as archive:
+        archive.extractall(tmp_path)
+    folder, page = tmp_path / "2026.11.0", tmp_path / "questions.html"
+    (tmp_path / "elsewhere").mkdir()
+    command = [program("notebook", "marimo"), "export", "html", folder / NOTEBOOK_FILE, "-o", page]
+    surroundings = {name: value for name, value in os.environ.items() if name != "READINESS_DATABASE"}
+    ran = subprocess.run(command, env=surroundings, cwd=tmp_path / "elsewhere", capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert page.read_text(encoding="utf-8").count("data:image/png") == 5
 
 
 def test_the_notebook_says_what_to_do_without_a_database(tmp_path: Path) -> None:

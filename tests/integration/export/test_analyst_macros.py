@@ -17,6 +17,7 @@ from scipy.stats import norm
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
 from ndl_export.analyst_db.help import MACROS, Macro
+from ndl_export.analyst_db.names import ALSO_CALLED
 from sources.reference.places import PILOT, places
 from tests.support.release.accuracy import largest_correlation
 
@@ -88,6 +89,59 @@ def test_a_rate_is_the_published_one(
         assert row["in_words"].startswith(f"Leeds, {row['child_group']}, 2024/25: {shown}")
 
 
+@pytest.mark.parametrize(
+    ("area", "group", "shown"),
+    [
+        ("h&f", "girls", "Hammersmith and Fulham, Female"),
+        ("hammersmith & fulham", "BOYS", "Hammersmith and Fulham, Male"),
+        ("St Helens", "eligible", "St. Helens, Eligible for free school meals"),
+        ("lcr", "EAL", "Liverpool City Region, Other than English"),
+        ("everywhere", "everyone", "Pilot councils, Total"),
+        ("341", "ehcp", "Liverpool, Education, health and care plan"),
+        ("wirral", "summer", "Wirral, Summer-born"),
+        ("leeds", "q1", "Leeds, Quintile 1 (most deprived)"),
+    ],
+)
+def test_names_that_people_use_are_understood(
+    area: str, group: str, shown: str, reader: duckdb.DuckDBPyConnection
+) -> None:
+    [row] = answer(reader, f"FROM gld_rate('{area}', '{group}')")
+    assert row["in_words"].startswith(f"{shown}, 2024/25: ")
+
+
+@pytest.mark.parametrize("called", ["FSM", "send", "EAL"])
+def test_a_name_of_both_is_a_characteristic_where_groups_are_listed_and_a_group_where_one_is_asked_for(
+    called: str, reader: duckdb.DuckDBPyConnection
+) -> None:
+    by_group = "SELECT DISTINCT child_group FROM gld_over_time('Leeds', '{}')"
+    assert len(reader.execute(by_group.format(called)).fetchall()) == 1
+    assert (len(answer(reader, f"FROM gld_rate('Leeds', '{called}')")) > 1) == (called != "EAL")
+
+
+def test_no_name_stands_for_two_things(reader: duckdb.DuckDBPyConnection) -> None:
+    ambiguous = "SELECT kind, plain_name(called) FROM dimension.name GROUP BY ALL HAVING count(DISTINCT meaning) > 1"
+    assert reader.execute(ambiguous).fetchall() == []
+
+
+def test_names_besides_the_published_ones_are_of_what_there_is(reader: duckdb.DuckDBPyConnection) -> None:
+    """A key that is misspelt in the file of names would be heard of nowhere else."""
+    groups = {key for (key,) in reader.execute("SELECT group_key FROM dimension.child_group").fetchall()}
+    attributes = {name for (name,) in reader.execute("SELECT attribute FROM dimension.characteristic").fetchall()}
+    codes = {entry.english_devolved_area_code for entry in places().values()}
+    assert ALSO_CALLED["groups"].keys() == groups
+    assert ALSO_CALLED["characteristics"].keys() == attributes
+    assert ALSO_CALLED["areas"].keys() <= {*places(), *codes}
+
+
+def test_an_end_of_an_interval_is_never_shown_beyond_the_figure(reader: duckdb.DuckDBPyConnection) -> None:
+    """45.25 is shown as 45.2 by one program and as 45.3 by another."""
+    for figure, end in ((45.2, 45.25), (45.3, 45.25), (45.2, 44.0)):
+        both = "SELECT lower_shown($end, $figure), upper_shown($end, $figure)"
+        [(low, high)] = reader.execute(both, {"end": end, "figure": figure}).fetchall()
+        assert low <= figure <= high
+    assert reader.execute("SELECT lower_shown(45.26::DOUBLE, NULL)").fetchall() == [(45.3,)]
+
+
 def test_characteristics_come_from_every_table(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
     for called, table, column, fixed in (
         ("sex", "gld_headline", "sex", {"breakdown": "Total"}),
@@ -99,6 +153,16 @@ def test_characteristics_come_from_every_table(reader: duckdb.DuckDBPyConnection
         rows = published(tables, table, la_name="St. Helens", **fixed)
         expected = {row[column]: row["gld_children_percent"] for row in rows if row[column] != "Total"}
         assert {row["child_group"]: row["gld_percent"] for row in found} == expected
+
+
+def test_a_known_group_without_a_figure_is_a_row_that_says_so(two_cohorts: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.duckdb"
+    copy.write_bytes((two_cohorts / DATABASE_FILE).read_bytes())
+    with duckdb.connect(str(copy)) as connection:
+        connection.execute("DELETE FROM releases.gld_headline WHERE la_name = 'Wirral' AND breakdown = 'White'")
+        [row] = answer(connection, "FROM gld_rate('wirral', 'White')")
+    said = "Wirral, White, 2024/25: no figure of this group is published here: it would be too uncertain"
+    assert (row["gld_percent"], row["in_words"]) == (None, said)
 
 
 def test_the_cohort_can_be_chosen(reader: duckdb.DuckDBPyConnection) -> None:
@@ -114,13 +178,15 @@ def test_the_cohort_can_be_chosen(reader: duckdb.DuckDBPyConnection) -> None:
     [
         ("gld_rate('Leads', 'Total')", "No area is called 'Leads'. Did you mean 'Leeds'"),
         (
-            "gld_rate('Leeds', 'ethnic groups')",
-            "No characteristic is called 'ethnic groups'. Did you mean 'Ethnic group'",
+            "gld_rate('Leeds', 'ethnic grps')",
+            "No characteristic or group is called 'ethnic grps'. Did you mean 'Ethnic group'",
         ),
         ("gld_rate('Leeds', 'Total', cohort := '2019/20')", "No cohort is called '2019/20'. Did you mean '202"),
         ("gld_difference('Leeds', 'Both', 'Leeds', 'Total')", "No group is called 'Both'"),
         ("gld_funnel('Eligible for school meals')", f"'{FSM}: {ELIGIBLE}'"),
         ("gld_over_time('Birmingham', 'Total')", "No area is called 'Birmingham'"),
+        ("gld_rate('England', 'FSM')", "No release here is of all England; its official figures: FROM official.gld."),
+        ("gld_rate('Leeds', 'gurls')", "Did you mean 'Sex: Female'"),
     ],
 )
 def test_an_unknown_name_is_an_error_that_names_the_nearest(
@@ -346,6 +412,12 @@ def test_the_distance_from_a_target(reader: duckdb.DuckDBPyConnection, tables: d
         assert sure[told["verdict"]]
         error = max(high - p, p - low) / norm.ppf(0.975)
         assert told["chance_met"] == pytest.approx(norm.cdf((p - 75) / error), abs=0.002)
+
+
+def test_the_target_of_one_area_by_its_name(reader: duckdb.DuckDBPyConnection) -> None:
+    [one] = answer(reader, "FROM gld_to_target('girls', area := 'st helens')")
+    among = answer(reader, "FROM gld_to_target('Sex: Female')")
+    assert one == next(row for row in among if row["area_name"] == "St. Helens")
 
 
 def test_a_local_target_stands_beside_the_national_one(two_cohorts: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.make import BundleRefused, write_bundle
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, covariance_faults
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, noisy_faults, plan_files
 from ndl_export.tables import FAMILIES
 from sources.reference.places import PILOT
@@ -71,3 +72,10 @@ def test_another_plan_than_the_statement_names_is_refused(tmp_path: Path, tables
     own |= {family: NoisyCounts(entry.plan + b" ", entry.counts) for family, entry in own.items()}
     with pytest.raises(BundleRefused, match=r"noise_plan_pupil\.json is not the plan that the privacy statement names"):
         write_bundle(tmp_path, facts, tables, signing_key)
+
+
+def test_the_covariances_are_of_the_release(bundle: Path) -> None:
+    held = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
+    assert list(covariance_faults(held, [COHORT])) == []
+    assert "other cohorts than the release: 202425" in "; ".join(covariance_faults(held, ["202324"]))
+    assert "its columns" in "; ".join(covariance_faults(held.drop_columns(["same_gld"]), [COHORT]))

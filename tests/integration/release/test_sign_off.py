@@ -21,8 +21,8 @@ from assets.release.planning import plan_family
 from assets.release.sign_off import check_publication, measurement_request, publish_approved, signed_and_waiting
 from ndl_export.bundle import make
 from ndl_export.bundle.make import contents
-from ndl_export.bundle.release_directory import versions
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.released import versions
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release import session

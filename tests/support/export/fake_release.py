@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -18,11 +19,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ndl_export.check.content_checks import table_layouts
+from ndl_export.facts import noise_covariance
 from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
-from ndl_export.tables import FAMILIES, Family, Measure
-from ndl_export.tables.rows import Children, Layout
+from ndl_export.tables import FAMILIES, TABLES, Family, Measure
+from ndl_export.tables.rows import Children, Layout, rows
 from ndl_export.tables.schema import BREAK_COLUMN, MODEL_WITH_INTERVAL, ColumnRole, Flag, arrow_schema, column_name
 from privacy.release.inference import inference
 from sources.reference.goals import GOALS
@@ -66,6 +68,7 @@ def fake_facts(
         status="These are made up.",
         thresholds=Thresholds(5.0, 15.0, 3.0),
         missing={cohort: {source: tuple(absent) for source, absent in missing.items()} for cohort in cohorts},
+        noise_covariance=fake_noise_covariance(cohorts),
     )
 
 
@@ -77,6 +80,25 @@ def published_on(version: str) -> str:
 def fake_noisy_counts(councils: tuple[str, ...]) -> dict[str, NoisyCounts]:
     counts = {("council",): np.arange(len(councils), dtype=np.int64) - 1}
     return {family: NoisyCounts(_plan(family, councils), counts) for family in FAMILIES}
+
+
+def fake_noise_covariance(cohorts: Sequence[str]) -> pa.Table:
+    """Between all rows of each topic: different numbers everywhere, and positive variances of every sum."""
+    table = TABLES["gld_headline"]
+    topic, *of_row = (entry.name for entry in table.filters)
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for row in rows(table, all_together=True):
+        level = dict(zip((topic, *of_row), row.levels, strict=True))
+        groups.setdefault(level[topic], []).append(tuple(level[name] for name in of_row))
+    found = []
+    for cohort, (named, levels) in product(cohorts, groups.items()):
+        for (i, one), (j, other) in product(enumerate(levels), repeat=2):
+            same = (200.0 + i if i == j else 2.0) + 1 / (2 + i + j)
+            apart = -0.3 - 0.1 / (1 + i + j)
+            gld = (same * 0.4 + 0.01 * i, same * 0.5, apart * 0.4 + 0.001 * j, apart * 0.5)
+            found.append((cohort, "", named, *one, *other, same, *gld[:2], apart, *gld[2:]))
+    columns = map(list, zip(*found, strict=True))
+    return pa.table(dict(zip(noise_covariance.SCHEMA.names, columns, strict=True)), schema=noise_covariance.SCHEMA)
 
 
 def _plan(family: str, councils: tuple[str, ...]) -> bytes:

@@ -1,4 +1,4 @@
-"""Servers of object stores, started for the tests: rclone's S3 server, and Azurite, Microsoft's stand-in for Azure."""
+"""Servers started for the tests: rclone's, of S3 and of a web site, and Azurite, Microsoft's stand-in for Azure."""
 
 from __future__ import annotations
 
@@ -34,14 +34,27 @@ def s3_environment(port: int) -> dict[str, str]:
 @contextmanager
 def s3_server(folder: Path) -> Iterator[dict[str, str]]:
     """A server whose buckets are the folders in `folder`; gives the environment of its clients."""
-    program = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if program is None:
-        pytest.skip("rclone is not installed, whose S3 server this needs")
+    program = _rclone()
     (folder / BUCKET).mkdir(parents=True)
     port = _free_port()
     command = [program, "serve", "s3", "--auth-key", f"{S3_KEY},{S3_SECRET}", "--addr", f"127.0.0.1:{port}", folder]
     with _running(command, port):
         yield s3_environment(port)
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """An ordinary web server of a folder, which answers requests for parts of files; gives its address."""
+    program, port = _rclone(), _free_port()
+    with _running([program, "serve", "http", "--addr", f"127.0.0.1:{port}", "--copy-links", str(folder)], port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def _rclone() -> str:
+    program = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("rclone is not installed, whose servers this needs")
+    return program
 
 
 @contextmanager

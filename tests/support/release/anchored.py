@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.anchors import check_known, stated_charges
 from ndl_export.bundle.anchors import anchors_at, anchors_in
-from ndl_export.bundle.make import PRIVACY_RECORD_FILE
+from ndl_export.facts.released import PRIVACY_RECORD_FILE
 from ndl_export.files import signing
 from ndl_export.files.stores import open_store
 from privacy.release.ledger import NANO, Ledger, StatedCharge

@@ -1,0 +1,144 @@
+"""Schema `main`: what `SHOW TABLES` lists. A narrow view of each published table, and the questions people come with.
+
+A row of a view fits a terminal of 120 columns: area, cohort, group of children, figure, interval and flag, in words and
+rounded. Each shows the newest release that is not withdrawn. Everything else that a table has is in `latest`, under the
+same name. The questions stand in `questions.sql`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import duckdb
+
+from ndl_export.analyst_db.child_groups import EVERYONE
+from ndl_export.analyst_db.ddl import create_view, described_columns, statements
+from ndl_export.tables import TABLES, Filter, Measure
+from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.schema import Flag
+from privacy.doors.sql import quoted
+
+_VIEW = re.compile(r"CREATE VIEW (\S+) AS\n")
+_COMMON = {"area": "Name of the area", "cohort": "Academic year in which the children ended Reception"}
+_INTERVAL = {
+    "lower": "Lower end of the 95% interval: what it was for these children, give or take the noise",
+    "upper": "Upper end of the 95% interval",
+    "flag": "NULL where the figure can be used; unreliable: its interval is wide; withheld: too uncertain to show;"
+    " not sent: the council had not sent its records",
+}
+
+
+@dataclass(frozen=True)
+class _Short:
+    """The view of a published table: `said` are columns of words, each made of these filters; `figure` and `count` are
+    measures. `at_total` are filters whose parts are left to the wide table."""
+
+    said: Mapping[str, tuple[str, ...]]
+    figure: str
+    count: str | None = None
+    at_total: tuple[str, ...] = field(default=())
+
+
+_GROUP = {"child_group": (BREAKDOWN_FILTER.name,)}
+SHORT: dict[str, _Short] = {
+    "gld_headline": _Short({"child_group": ("sex", BREAKDOWN_FILTER.name)}, "gld_children_percent", "children_count"),
+    "gld_differences": _Short({"comparison": ("comparison",)}, "gld_difference_points"),
+    "early_learning_goals": _Short({"goal": ("early_learning_goal",), **_GROUP}, "expected_children_percent"),
+    "readiness_pathway": _Short(
+        {"child_group": ("fsm_eligibility", "asq3_outcome")}, "gld_children_percent", "children_count"
+    ),
+    "joined_dots": _Short(
+        {"seen_by": ("seen_by",), "concern_by": ("concern_by",)}, "children_percent", "children_count"
+    ),
+    "funded_entitlement": _Short(
+        {"child_group": ("fsm_eligibility", "two_year_old_entitlement")}, "gld_children_percent", "children_count"
+    ),
+    "asq3_outcomes": _Short({"domain": ("asq3_domain",), **_GROUP}, "at_or_above_children_percent"),
+    "linkage_quality": _Short(_GROUP, "linked_children_percent", "children_count", at_total=("linked_to_review",)),
+    "parent_experience": _Short(
+        {"question": ("question",), "answer": ("answer",)}, "response_percent", at_total=(BREAKDOWN_FILTER.name,)
+    ),
+}
+
+
+def add_short_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """The views `latest` and the macros must be there."""
+    for name, short in SHORT.items():
+        _add_view_of(connection, name, short)
+    for (description,), sql in statements("questions.sql"):
+        found = _VIEW.match(sql)
+        assert found is not None, sql
+        create_view(connection, found[1], sql[found.end() :], description, described_columns(sql))
+
+
+def _add_view_of(connection: duckdb.DuckDBPyConnection, name: str, short: _Short) -> None:
+    table = TABLES[name]
+    filters = {entry.name: entry for entry in table.filters}
+    words = {column: _words([filters[each] for each in of], column) for column, of in short.said.items()}
+    order = ", ".join(f"t.{each}" for entry in words for each in short.said[entry])
+    figure = table.measure(short.figure)
+    shown = "percent" if figure.unit == "%" else "points"
+    count = {short.count.partition("_")[0]: f"t.{short.count}"} if short.count else {}
+    columns = {
+        "area": "t.area_name COLLATE NOCASE",
+        "cohort": "c.label",
+        **words,
+        **count,
+        shown: f"t.{figure.name}",
+        "lower": f"lower_shown(t.{figure.name}_lower_ci, t.{figure.name})",
+        "upper": f"upper_shown(t.{figure.name}_upper_ci, t.{figure.name})",
+        "flag": "f.in_short",
+    }
+    at_total = "".join(f" AND t.{each} = {quoted(EVERYONE)}" for each in short.at_total)
+    query = (
+        f"SELECT {', '.join(f'{sql} AS {column}' for column, sql in columns.items())} FROM latest.{name} AS t"
+        f" JOIN dimension.cohort AS c ON c.time_period = t.time_period"
+        f" LEFT JOIN dimension.flag AS f ON f.flag = t.{figure.name}_flag"
+        f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quoted(Flag.NOT_APPLICABLE)}{at_total}"
+        f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {order}"
+    )
+    create_view(
+        connection,
+        f"main.{name}",
+        query,
+        f"{table.title}, in short: the newest release, {figure.label.lower()}. Everything else: latest.{name}",
+        _COMMON
+        | {column: _said(column) for column in words}
+        | _counted(table.measures, short)
+        | {shown: figure.label}
+        | _INTERVAL,
+    )
+
+
+def _words(filters: list[Filter], column: str) -> str:
+    """The categories that are not the total, in short words."""
+    nothing = quoted("All children" if column == "child_group" else "All")
+    parts = ", ".join(
+        f"CASE WHEN t.{each.name} <> {quoted(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
+        for each in filters
+    )
+    return f"coalesce(nullif(concat_ws(', ', {parts}), ''), {nothing}) COLLATE NOCASE"
+
+
+def _label(entry: Filter) -> str:
+    """What `dimension.short_name` knows the filter by: a breakdown is of the topic of its row."""
+    return f"t.{TOPIC_FILTER.name}" if entry.name == BREAKDOWN_FILTER.name else quoted(entry.label)
+
+
+def _said(column: str) -> str:
+    return {
+        "child_group": "The group of children, in short; short names are in dimension.short_name",
+        "comparison": "What is compared, in short: the first group less the second",
+        "goal": "The early learning goal",
+        "seen_by": "Services that had seen the child before school",
+        "concern_by": "Services that had raised a concern",
+        "domain": "Domain of ASQ-3, or all five",
+        "question": "Question of the survey, in short: dimension.question has it as it was asked",
+        "answer": "The answer",
+    }[column]
+
+
+def _counted(measures: tuple[Measure, ...], short: _Short) -> dict[str, str]:
+    return {m.name.partition("_")[0]: m.label for m in measures if m.name == short.count}

@@ -1,0 +1,23 @@
+"""Which releases a release directory holds, and the files of a bundle in which it says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ndl_export.facts.release_facts import InvalidVersion, Version
+
+DATAPACKAGE_FILE = "datapackage.json"
+PRIVACY_RECORD_FILE = "privacy_statement.json"
+
+
+def versions(release_dir: Path) -> list[Version]:
+    """Versions that have a bundle in `release_dir`, oldest first."""
+    found = []
+    for path in release_dir.iterdir() if release_dir.is_dir() else ():
+        if not path.is_dir():
+            continue
+        try:
+            found.append(Version.parse(path.name))
+        except InvalidVersion:
+            continue
+    return sorted(found)

@@ -1,0 +1,104 @@
+"""The covariances that a release publishes, against the variance that the plan itself gives every sum."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from assets.release.noise_covariance import noise_covariance
+from assets.release.planning import plan_family
+from ndl_export.facts.noise_covariance import SCHEMA
+from privacy.release.covariance import Covariances
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan
+from privacy.release.policy import load_policy
+from privacy.release.statement import MeasuredCohort
+from privacy.release.workload import Cube, Selector
+from sources.reference.places import PILOT, place, places
+
+ASIAN, BLACK = "Asian / Asian British", "Black / African / Caribbean / Black British"
+ENGLAND = [name for name, entry in places().items() if entry.region_name in ("London", "North East")]
+
+
+def measured(plan: Plan) -> MeasuredCohort:
+    noisy = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
+    drawn = Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
+    return MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": drawn})
+
+
+@pytest.fixture(scope="module")
+def pilot() -> Plan:
+    return plan_family("pupil", sorted(PILOT), load_policy())
+
+
+def of_sum(
+    table: pd.DataFrame, councils: list[str], rows: list[tuple[str, str]], topic: str, kind: str, *, nested: bool
+) -> float:
+    """What a reader of the file works out, cell by cell: the (co)variance of a sum."""
+    found = table[table.breakdown_topic == topic].set_index(
+        ["region_code", "breakdown", "sex", "other_breakdown", "other_sex"]
+    )
+    total = 0.0
+    for (one, row), (other, with_row) in product(product(councils, rows), repeat=2):
+        regions = [place(council).region_code if nested else "" for council in (one, other)]
+        if regions[0] == regions[1]:
+            which = "same" if one == other else "apart"
+            total += float(found.loc[(regions[0], *row, *with_row), f"{which}_{kind}"])
+    return total
+
+
+def planned(plan: Plan, councils: list[str], groups: dict[str, tuple[str, ...]], kind: str) -> float:
+    """The same from the plan, as one functional."""
+    attribute = plan.family.attribute
+    where = {"council": Selector.only(attribute("council"), *councils)}
+    where |= {name: Selector.only(attribute(name), *chosen) for name, chosen in groups.items()}
+    whole, part = Cube({}, where), Cube({}, where | {"gld": Selector.only(attribute("gld"), "Yes")})
+    pair = {"children": (whole, whole), "gld_children": (part, whole), "gld": (part, part)}[kind]
+    return float(Covariances(plan).covariance(*pair))
+
+
+@pytest.mark.parametrize("kind", ["children", "gld_children", "gld"])
+def test_a_sum_has_the_variance_that_the_plan_gives_it(kind: str, pilot: Plan) -> None:
+    table = noise_covariance([measured(pilot)], {}).to_pandas()
+    for councils, topic, attribute, breakdowns, sexes in (
+        (["leeds", "wirral"], "Ethnic group", "ethnic_group", (ASIAN, BLACK), ()),
+        (["leeds"], "Free school meal eligibility", "fsm", ("Eligible for free school meals",), ("Female", "Male")),
+        (sorted(PILOT), "SEN provision", "sen_provision", ("No SEN provision",), ("Female",)),
+        (["halton", "sefton", "wirral"], "IMD quintile", "imd_quintile", ("Quintile 2", "Quintile 4"), ()),
+    ):
+        rows = list(product(breakdowns, sexes or ("Total",)))
+        groups = {attribute: breakdowns} | ({"sex": sexes} if sexes else {})
+        expected = planned(pilot, councils, groups, kind)
+        assert of_sum(table, councils, rows, topic, kind, nested=False) == pytest.approx(expected, abs=1e-4)
+
+
+def test_parts_of_a_whole_share_noise(pilot: Plan) -> None:
+    """Were it not so, nobody would need the file: the quintiles of a council add up to less noise than apart."""
+    table = noise_covariance([measured(pilot)], {}).to_pandas()
+    own = table[(table.breakdown_topic == "IMD quintile") & (table.sex == "Total") & (table.other_sex == "Total")]
+    of_each = own[own.breakdown == own.other_breakdown].same_children.sum()
+    assert own.same_children.sum() < 0.8 * of_each
+
+
+def test_it_is_of_the_councils_that_have_sent(pilot: Plan) -> None:
+    absent = {"202425": {"eyfsp": ("halton",)}}
+    table = noise_covariance([measured(pilot)], absent)
+    assert table.schema.equals(SCHEMA)
+    assert table != noise_covariance([measured(pilot)], {})
+    nobody = {"202425": {"eyfsp": tuple(sorted(PILOT))}}
+    assert noise_covariance([measured(pilot)], nobody).num_rows == 0
+
+
+def test_regions_have_their_own_and_share_none() -> None:
+    plan = plan_family("pupil", sorted(ENGLAND), load_policy())
+    assert plan.family.nesting is not None
+    table = noise_covariance([measured(plan)], {}).to_pandas()
+    assert table.region_code.nunique() == 2
+    councils, topic = ["camden", "hackney", "gateshead", "sunderland"], "Free school meal eligibility"
+    rows = [("Eligible for free school meals", "Total")]
+    for kind in ("children", "gld_children", "gld"):
+        expected = planned(plan, councils, {"fsm": ("Eligible for free school meals",)}, kind)
+        assert of_sum(table, councils, rows, topic, kind, nested=True) == pytest.approx(expected, abs=1e-4)
