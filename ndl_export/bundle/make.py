@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
@@ -137,16 +138,23 @@ _LATER_FILES = frozenset(
 """Files that bundles had none of before they had all of them."""
 
 
+def is_older(files: Mapping[str, bytes]) -> bool:
+    """Whether a bundle was made before there were the later files: its sums list none of them."""
+    listed = files.get(SUMS_FILE)
+    return listed is not None and not any(f"  {name}\n".encode() in listed for name in _LATER_FILES)
+
+
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Names that a bundle has by what its `datapackage.json` states, those of one cohort where that cannot be read; of
-    later files none where its sums list none."""
+    """Names that a bundle has by what its `datapackage.json` states, those of one cohort where that cannot be read. An
+    older one has none of the later files, and of the page those that its sums list."""
     try:
         names = bundle_files([str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]])
     except (KeyError, TypeError, ValueError):
         names = BUNDLE_FILES
-    listed = files.get(SUMS_FILE)
-    is_older = listed is not None and not any(f"  {name}\n".encode() in listed for name in _LATER_FILES)
-    return names - _LATER_FILES if is_older else names
+    if not is_older(files):
+        return names
+    others = frozenset(name for name in names if not name.startswith(f"{SITE_FOLDER}/")) - _LATER_FILES
+    return others.union(re.findall(rf"  ({SITE_FOLDER}/[^/\n]+)\n", files[SUMS_FILE].decode(errors="replace")))
 
 
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644

@@ -119,9 +119,9 @@ def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
 
 
 def _expected(store: Store, below: str) -> frozenset[str]:
-    """The names that a bundle has by what it states of its cohorts."""
-    package = store.read(f"{below}{DATAPACKAGE_FILE}", LARGEST)
-    return expected_files({} if package is None else {DATAPACKAGE_FILE: package})
+    """The names that a bundle has by what it states of its cohorts, and by its sums."""
+    found = {name: store.read(f"{below}{name}", LARGEST) for name in (DATAPACKAGE_FILE, SUMS_FILE)}
+    return expected_files({name: content for name, content in found.items() if content is not None})
 
 
 def _bounded(sizes: dict[str, int]) -> None:

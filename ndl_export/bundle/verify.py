@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files
+from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files, is_older
 from ndl_export.bundle.read import BundlePlace
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.documents.workbook import table_sheet
@@ -184,6 +184,9 @@ def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
 
 
 def _site_faults(files: Files, expected: Files) -> Faults:
+    """The figures of the page's charts must be what the tables give again; an older bundle had other charts."""
+    if is_older(files):
+        return []
     names = ((f"{SITE_FOLDER}/{name}", content) for name, content in expected.items())
     return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
 

@@ -172,9 +172,12 @@ def test_a_bundle_of_before_there_were_later_files_is_whole_without_them(
     later = {"CITATION.cff", "ai_readiness.md", "ees_bulk_upload.zip", "school_readiness_tables.ods"}
     later |= {"database.sql", "noise_covariance.parquet", "questions.py"}
     later |= {f"{name}_all_rows.csv" for name in TABLES}
-    files = contents(bundle)
+    files = contents(bundle) | {"site/chart-of-before.csv": b"a chart of before\n"}
+    later |= {"site/downloads.html", "site/concern-gld.csv"}
     for without in (later, {"CITATION.cff"}):
         kept = {name: content for name, content in files.items() if name not in without}
+        if without != later:
+            del kept["site/chart-of-before.csv"]
         kept["SHA256SUMS"] = signing.sums(kept)
         kept["SHA256SUMS.sig"] = signing.sign(signing_key, kept["SHA256SUMS"])
         missing = {name for name, what in integrity_faults(kept, None) if what == "missing"}
