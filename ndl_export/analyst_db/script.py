@@ -31,7 +31,7 @@ from privacy.doors.sql import quoted
 SCRIPT_FILE, NOTEBOOK_FILE = "database.sql", "questions.py"
 _HOW = (
     "The analyst database of this release, from the Parquet files beside this one. In this folder, with DuckDB 1.2 or"
-    " newer: duckdb -init database.sql. Then: FROM help.start;"
+    " newer: duckdb -init database.sql. Then: SHOW TABLES;"
 )
 
 

@@ -157,7 +157,7 @@ def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> N
         f"\nBundle, verified:   {bundle}\n"
         f"Archive:            {release / (bundle.name + '.zip')}\n"
         f"Release page:       {release / 'site' / 'index.html'}\n"
-        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with FROM help.start)\n"
+        f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with SHOW TABLES)\n"
         "\nNext:\n"
         f"  {_short(tools / 'readiness')} verify {_short(bundle)}\n"
         f"  {_short(tools / 'readiness')} budget --home {_short(home)}\n"
