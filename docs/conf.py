@@ -29,6 +29,7 @@ myst_enable_extensions = ["attrs_block", "colon_fence"]
 myst_heading_anchors = 4
 default_role = "code"
 highlight_language = "text"
+smartquotes = False
 autodoc_default_options = {"no-value": True}
 autodoc_member_order = "bysource"
 toc_object_entries = False

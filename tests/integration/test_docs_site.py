@@ -36,6 +36,7 @@ def test_the_reference_is_that_of_the_code(site: Path) -> None:
     commands = (site / "reference/commands.html").read_text(encoding="utf-8")
     assert "readiness approve" in commands
     assert "--publish" in commands
+    assert "option::" not in commands
     ledger = (site / "reference/code/privacy/privacy.release.html").read_text(encoding="utf-8")
     assert "The one path that draws noise" in ledger
 
