@@ -118,7 +118,7 @@ def wait_for(address: str, seconds: int = 120) -> None:
 
 def main(demo: Path) -> None:
     with started() as browser:
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page = browser.new_page(viewport={"width": 900, "height": 1_800})
         release_page(page, demo / "home")
         quality_report(page, demo)
         asset_graph(browser.new_page(viewport={"width": 1500, "height": 900}, device_scale_factor=1.5), demo)
