@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.facts.withdrawals import UnreadableWithdrawals
 from ndl_export.files import signing
+from ndl_export.files.ods import differing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
@@ -213,20 +213,15 @@ def _csv_faults(files: Files, ordered: Mapping[str, pa.Table]) -> Faults:
 
 
 def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table]) -> Faults:
-    """The rows of every sheet must be what the Parquet files give again; a bundle of before has no workbook."""
+    """The table of every sheet must be what the Parquet files give again; a bundle of before has no workbook."""
     if WORKBOOK_FILE not in files:
         return []
+    sheets = [table_sheet(TABLES[name], data) for name, data in ordered.items()]
     try:
-        with zipfile.ZipFile(io.BytesIO(files[WORKBOOK_FILE])) as archive:
-            content = archive.read("content.xml")
-    except (zipfile.BadZipFile, KeyError) as error:
+        names = differing(files[WORKBOOK_FILE], sheets)
+    except ValueError as error:
         return [(WORKBOOK_FILE, f"cannot be read: {error}")]
-    sheets = {name: table_sheet(TABLES[name], data) for name, data in ordered.items()}
-    return [
-        (WORKBOOK_FILE, f"does not hold the same figures as {name}.parquet")
-        for name, sheet in sheets.items()
-        if sheet.rows_xml.encode() not in content
-    ]
+    return [(WORKBOOK_FILE, f"does not hold the same figures as {name}.parquet") for name in names]
 
 
 Faults = list[tuple[str, str]]

@@ -4,44 +4,31 @@ A sheet has its title in A1, then lines of text, then at most one table: no cell
 of headings is marked as such, and its range has a name. Nothing is hidden, filtered, frozen, coloured or drawn. The
 same content gives the same bytes: fixed times, nothing compressed (as in `archive`).
 
-Parts and elements: OASIS, Open Document Format for Office Applications 1.3, part 3.
+odfdo writes it, from `workbook.fods`, which has styles, page and language in the format of one flat file. Rows are
+given to it as XML: 500 rows of 30 cells take 0.08 s of processor time so, 1.15 s with an object for each cell.
+
+Elements: OASIS, Open Document Format for Office Applications 1.3, part 3.
 """
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import date
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from ndl_export.files.archive import flat_zip_bytes
-from ndl_export.files.media_types import MEDIA_TYPES
+import odfdo
+from odfdo.utils import digit_to_alpha
 
-_MEDIA_TYPE = MEDIA_TYPES["ods"]
-_STYLES = (Path(__file__).parent / "ods_styles.xml").read_text(encoding="utf-8")
-_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
-_NAMESPACES = " ".join(
-    f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-    for prefix, name in {
-        "office": "office",
-        "style": "style",
-        "table": "table",
-        "text": "text",
-        "meta": "meta",
-        "number": "datastyle",
-        "fo": "xsl-fo-compatible",
-    }.items()
-)
-_OTHERS = 'xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:dc="http://purl.org/dc/elements/1.1/" office:version="1.3"'
-_MANIFEST = f"""{_HEAD}<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0" \
-manifest:version="1.3">
-<manifest:file-entry manifest:full-path="/" manifest:version="1.3" manifest:media-type="{_MEDIA_TYPE}"/>
-<manifest:file-entry manifest:full-path="content.xml" manifest:media-type="text/xml"/>
-<manifest:file-entry manifest:full-path="styles.xml" manifest:media-type="text/xml"/>
-<manifest:file-entry manifest:full-path="meta.xml" manifest:media-type="text/xml"/>
-</manifest:manifest>
-"""
+from ndl_export.files.archive import flat_zip_bytes
+
+_EMPTY = Path(__file__).parent / "workbook.fods"
+_VERSION = "1.3"
+"""Of the format: odfdo says 1.4, of which no element is used."""
 _WIDE = 28.0
 """Centimetres of the one column of a sheet without a table."""
 
@@ -84,95 +71,94 @@ class Sheet:
     columns: Sequence[Column] = ()
     headings: frozenset[str] = frozenset()
 
-    @cached_property
-    def rows_xml(self) -> str:
-        """The rows of the table as they stand in `content.xml`."""
-        cells = ([_cell(cell, column.decimals) for cell in column.cells] for column in self.columns)
-        return "".join(_row(*row) for row in zip(*cells, strict=True))
-
 
 def workbook(title: str, day: str, sheets: Sequence[Sheet]) -> bytes:
     """The file; `title` and the `day` it was made on, as 2026-11-26, stand in its properties."""
-    parts = {
-        "mimetype": _MEDIA_TYPE,
-        "content.xml": _content(sheets),
-        "styles.xml": _STYLES,
-        "meta.xml": _meta(title, day),
-        "META-INF/manifest.xml": _MANIFEST,
-    }
-    return flat_zip_bytes({name: part.encode() for name, part in parts.items()})
+    book = _book(sheets)
+    book.meta.title = title
+    book.meta.creation_date = book.meta.date = date.fromisoformat(day)
+    parts = (book.meta, book.content, book.styles, book.manifest)
+    for part in parts:
+        part.root.set_attribute("manifest:version" if part is book.manifest else "office:version", _VERSION)
+    return flat_zip_bytes({"mimetype": book.mimetype.encode(), **{part.part_name: part.serialize() for part in parts}})
 
 
-def _meta(title: str, day: str) -> str:
-    return (
-        f"{_HEAD}<office:document-meta {_NAMESPACES} {_OTHERS}><office:meta><dc:title>{escape(title)}</dc:title>"
-        f"<dc:language>en-GB</dc:language><meta:creation-date>{day}T00:00:00</meta:creation-date>"
-        f"<dc:date>{day}T00:00:00</dc:date></office:meta></office:document-meta>\n"
-    )
+def differing(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
+    """Names of those of the `sheets` whose table, headings and all rows, is not the one that the workbook `content` has
+    under this name. Raises ValueError where `content` is no workbook."""
+    book = odfdo.Document(_EMPTY)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            book.set_part("content", archive.read("content.xml"))
+        found = _tables(book)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, SyntaxError) as error:
+        raise ValueError(str(error)) from None
+    made = _tables(_book(sheets))
+    return [sheet.name for sheet in sheets if found.get(sheet.name) != made[sheet.name]]
 
 
-def _content(sheets: Sequence[Sheet]) -> str:
-    ranges = "".join(_range(sheet) for sheet in sheets if sheet.columns)
-    return (
-        f"{_HEAD}<office:document-content {_NAMESPACES} {_OTHERS}>"
-        f"<office:automatic-styles>{''.join(_styles(sheets))}</office:automatic-styles>"
-        f"<office:body><office:spreadsheet>{''.join(map(_table, sheets))}"
-        f"<table:database-ranges>{ranges}</table:database-ranges></office:spreadsheet></office:body>"
-        "</office:document-content>\n"
-    )
+def _tables(book: odfdo.Document) -> dict[str | None, list[str]]:
+    """By name of a sheet the tables of all that have it, as XML from the headings on."""
+    found: dict[str | None, list[str]] = {}
+    for sheet in book.content.get_elements("//table:table"):
+        _, headings, rows = sheet.serialize(with_ns=True).partition("<table:table-header-rows>")
+        found.setdefault(sheet.get_attribute_string("table:name"), []).append(headings + rows)
+    return found
 
 
-def _styles(sheets: Sequence[Sheet]) -> Iterator[str]:
-    """Styles of sheets, of columns by their widths and of numbers by their decimals."""
+def _book(sheets: Sequence[Sheet]) -> odfdo.Document:
+    book = odfdo.Document(_EMPTY)
+    for style in _styles(sheets):
+        book.insert_style(style, automatic=True)
+    for sheet in sheets:
+        table = odfdo.Table(sheet.name, style="sheet")
+        book.body.append(table)  # before its rows: a table is slow to move, the slower the more rows it has
+        table.extend(map(odfdo.Element.from_tag, _elements(sheet)))
+    ranges = odfdo.Element.from_tag("table:database-ranges")
+    ranges.extend(odfdo.Element.from_tag(_range(sheet)) for sheet in sheets if sheet.columns)
+    book.body.append(ranges)
+    return book
+
+
+def _styles(sheets: Sequence[Sheet]) -> Iterator[odfdo.Style | str]:
+    """Styles of columns by their widths and of numbers by their decimals."""
     columns = [column for sheet in sheets for column in sheet.columns]
-    yield (
-        '<style:style style:name="sheet" style:family="table" style:master-page-name="Default">'
-        '<style:table-properties table:display="true" style:writing-mode="lr-tb"/></style:style>'
-        '<style:style style:name="row" style:family="table-row">'
-        '<style:table-row-properties style:use-optimal-row-height="true"/></style:style>'
-    )
     for width in sorted({_WIDE, *(column.width for column in columns)}):
-        yield (
-            f'<style:style style:name="{_width(width)}" style:family="table-column">'
-            f'<style:table-column-properties style:column-width="{width:g}cm"/></style:style>'
-        )
+        yield odfdo.Style("table-column", name=_width(width), width=f"{width:g}cm")
     for decimals in sorted({column.decimals for column in columns if column.decimals is not None}):
         yield (
             f'<number:number-style style:name="N{decimals}"><number:number number:decimal-places="{decimals}"'
             f' number:min-decimal-places="{decimals}" number:min-integer-digits="1" number:grouping="true"/>'
-            f'</number:number-style><style:style style:name="n{decimals}" style:family="table-cell"'
-            f' style:parent-style-name="Number" style:data-style-name="N{decimals}"/>'
+            "</number:number-style>"
+        )
+        yield (
+            f'<style:style style:name="n{decimals}" style:family="table-cell" style:parent-style-name="Number"'
+            f' style:data-style-name="N{decimals}"/>'
         )
 
 
-def _table(sheet: Sheet) -> str:
-    columns = [(_width(column.width), column.style) for column in sheet.columns] or [(_width(_WIDE), "Words")]
+def _elements(sheet: Sheet) -> Iterator[str]:
+    """What a sheet consists of: columns, title, lines, headings and rows."""
+    for width, style in [(column.width, column.style) for column in sheet.columns] or [(_WIDE, "Words")]:
+        yield f'<table:table-column table:style-name="{_width(width)}" table:default-cell-style-name="{style}"/>'
+    yield _row(_words(sheet.title, "Heading_20_1"))
     plain = "Default" if sheet.columns else "Words"
-    lines = (_row(_words(line, "Heading_20_2" if line in sheet.headings else plain)) for line in sheet.lines)
-    headings = _row(*(_words(column.heading, "Table_20_heading") for column in sheet.columns))
-    return "".join(
-        (
-            f'<table:table table:name={quoteattr(sheet.name)} table:style-name="sheet">',
-            *(
-                f'<table:table-column table:style-name="{width}" table:default-cell-style-name="{style}"/>'
-                for width, style in columns
-            ),
-            _row(_words(sheet.title, "Heading_20_1")),
-            *lines,
-            f"<table:table-header-rows>{headings}</table:table-header-rows>" if sheet.columns else "",
-            sheet.rows_xml,
-            "</table:table>",
-        )
-    )
+    for line in sheet.lines:
+        yield _row(_words(line, "Heading_20_2" if line in sheet.headings else plain))
+    if sheet.columns:
+        headings = _row(*(_words(column.heading, "Table_20_heading") for column in sheet.columns))
+        yield f"<table:table-header-rows>{headings}</table:table-header-rows>"
+    cells = ([_cell(cell, column.decimals) for cell in column.cells] for column in sheet.columns)
+    yield from (_row(*row) for row in zip(*cells, strict=True))
 
 
 def _range(sheet: Sheet) -> str:
     """The range of a sheet's table, headings included, under the sheet's name."""
     first = len(sheet.lines) + 2
     last = first + len(sheet.columns[0].cells)
-    place = f"${sheet.name}.$A${first}:.${_letters(len(sheet.columns))}${last}"
+    place = f"${sheet.name}.$A${first}:.${digit_to_alpha(len(sheet.columns) - 1)}${last}"
     return (
-        f"<table:database-range table:name={quoteattr(sheet.name)} table:target-range-address={quoteattr(place)}"
+        f'<table:database-range table:name="{sheet.name}" table:target-range-address="{place}"'
         ' table:contains-header="true" table:display-filter-buttons="false"/>'
     )
 
@@ -201,9 +187,3 @@ def _words(words: Words, style: str = "") -> str:
 
 def _width(centimetres: float) -> str:
     return f"w{centimetres * 10:.0f}"
-
-
-def _letters(number: int) -> str:
-    """The name of a column, from 1: A, Z, AA."""
-    before, last = divmod(number - 1, 26)
-    return (_letters(before) if before else "") + chr(ord("A") + last)

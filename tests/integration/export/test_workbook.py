@@ -17,6 +17,7 @@ import pytest
 
 from ndl_export.documents.workbook import MOST_ROWS, table_sheet, workbook_file
 from ndl_export.files.archive import flat_zip_bytes
+from ndl_export.files.ods import Column, Sheet, differing, workbook
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, Flag
 from sources.reference.places import places
@@ -225,6 +226,38 @@ def test_of_many_rows_those_of_councils_are_left_out_and_it_says_so() -> None:
         whole = tables[name].filter(pc.not_equal(tables[name]["geographic_level"], "Local authority")).num_rows
         assert name == "parent_experience" or sum(level != "Local authority" for level in levels) == whole
         assert name == "parent_experience" or levels.count("Local authority") >= len(places())
+
+
+SMALL = [
+    Sheet(name, "Title", ("Line",), (Column("Area", 3.0, ["Leeds", "Halton"]), Column("Number", 3.0, [1.0, "[x]"], 1)))
+    for name in ("first", "second")
+]
+ROW = "<table:table-row><table:table-cell/></table:table-row>"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<text:p>Leeds<", "<text:p>Leads<"),
+        ("<text:p>Leeds<", '<text:p>Leeds xmlns:a="b"<'),
+        ('office:value="1.0"', 'office:value="1.5"'),
+        ("<text:p>Number<", "<text:p>Percentage<"),
+        ("</table:table-header-rows>", f"</table:table-header-rows>{ROW}"),
+        ("</table:table>", f"{ROW}</table:table>"),
+        ("</table:table>", '</table:table><table:table table:name="first"/>'),
+        ('table table:name="first"', 'table table:name="third"'),
+    ],
+)
+def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: str) -> None:
+    parts = Workbook(workbook("Title", "2026-11-26", SMALL)).parts
+    assert differing(flat_zip_bytes(parts), SMALL) == []
+    assert differing(flat_zip_bytes(swap("content.xml", old, new)(parts)), SMALL) == ["first"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", flat_zip_bytes({}), flat_zip_bytes({"content.xml": b"<a"})])
+def test_what_is_no_workbook_is_told_in_one_way(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        differing(content, SMALL)
 
 
 @pytest.mark.slow
