@@ -49,7 +49,9 @@ def _right(plan: Plan, cells: int) -> float:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("cells", [1, 2], ids=["whether counted", "which category"])
+@pytest.mark.parametrize(
+    "cells", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["whether counted", "which category"]
+)
 def test_an_analyst_who_knows_all_but_one_child_guesses_as_often_as_is_told(family: str, cells: int) -> None:
     plan = plan_family(family, sorted(PILOT), load_policy())
     told, chance = guessed_in_100(cells * plan.rho) / 100, 3.5 * 0.5 / RELEASES**0.5

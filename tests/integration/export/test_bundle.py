@@ -116,6 +116,7 @@ def test_a_published_version_is_never_replaced(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_lost_archive_or_pointer_is_made_again(
     tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_lost_archive_or_pointer_is_made_again(
     assert (tmp_path / "latest" / "README.md").is_file()
 
 
+@pytest.mark.slow
 def test_latest_is_the_newest_version_not_the_last_written(
     tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
 ) -> None:

@@ -208,6 +208,7 @@ def test_an_older_release_is_read_in_todays_symbols(older: Path, bundle: Path) -
         assert data.equals(now[name])
 
 
+@pytest.mark.slow
 def test_the_changelog_of_the_next_release_says_so_and_no_later_one(
     older: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_mark_holds_all_that_a_pattern_says(tokenise: Callable[[dict[str, pd.D
     assert columns - hashed - follow == {"crowded", "surname_band", "forename_band"}
 
 
+@pytest.mark.slow
 def test_after_two_changes(tokenise: Callable[[dict[str, pd.DataFrame]], Tables]) -> None:
     after_changes(tokenise(stress.extracts(150, seed=8)), np.random.default_rng(8), 2)
 
