@@ -83,7 +83,7 @@ def test_the_whole_path_in_a_folder_with_an_odd_name(place: Place) -> None:
     _releases_are_published_and_withdrawn(place)
     _files_are_shredded(place)
     place.says("doctor", "--landing", place.landing)
-    assert "none changed or removed" in place.says("log", "--verify")
+    assert "None was changed or removed" in place.says("log", "--verify")
 
 
 def _rows_are_explained(place: Place) -> None:
