@@ -43,6 +43,10 @@ class StoreError(Exception):
     """A store that cannot be used; the message says which and why."""
 
 
+class UnusableAddress(StoreError):
+    """A URL that is none of a store that can be used here."""
+
+
 class TooLarge(StoreError):
     """A file that is larger than it may be."""
 
@@ -166,18 +170,19 @@ def open_store(url: str, *, to_write: bool = False) -> Store:
         except ValueError:
             if protocol in fsspec.available_protocols():
                 raise StoreError(f"{url}: {_WHAT['NoCredentialsError']}, or its address is not complete") from None
-            raise StoreError(f"no kind of store is called {protocol}:// — use file, s3 or abfs") from None
+            raise UnusableAddress(f"no kind of store is called {protocol}:// — use file, s3 or abfs") from None
     return Store(plain.rstrip("/"), protocol, system, root.rstrip("/") or root, query)
 
 
 def _check(url: str, protocol: str, to_write: bool) -> None:
     before, at, _ = url.partition("://")[2].partition("@")
     if (at and ":" in before) or ("?" in url and (to_write or protocol not in _WEB)):
-        raise StoreError("a URL must not hold credentials: give them in the environment, as the store's library asks")
+        what = "a URL must not hold credentials: give them in the environment, as the store's library asks"
+        raise UnusableAddress(what)
     if "::" in url:
-        raise StoreError("a URL of several protocols joined by :: is not supported: give that of the store itself")
+        raise UnusableAddress("a URL of several protocols joined by :: is not supported: give that of the store itself")
     if to_write and protocol in _WEB:
-        raise StoreError(f"{url} is a web address, which can only be read: give that of the store behind it")
+        raise UnusableAddress(f"{url} is a web address, which can only be read: give that of the store behind it")
 
 
 def _not_installed(protocol: str, error: ImportError) -> str:

@@ -423,7 +423,7 @@ def test_the_harvester_of_ckan_makes_a_package_of_every_release(taken_back: Path
         package = packages[f"{ADDRESS}/{version}"]
         assert package["version"] == version
         assert package["title"].endswith(f"release {version}")
-        assert len(package["resources"]) == 2 * len(TABLES) + 2
+        assert len(package["resources"]) == 3 * len(TABLES) + 4
         code = "WITHDRAWN" if version == SECOND else "COMPLETED"
         assert {resource["status"].rpartition("/")[2] for resource in package["resources"]} == {code}
         assert (REASON in package["notes"]) == (version == SECOND)

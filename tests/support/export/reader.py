@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -67,11 +68,11 @@ def look(url: str, scratch: Path) -> Seen:
 
 
 def _led_to(name, read, sizes) -> set[str]:  # type: ignore[no-untyped-def]
-    """The one version that a page of `site/` leads to; each of its links leads to a file of it."""
+    """The one version that a page of `site/` leads to; each of its links leads to a file that is there."""
     links = re.findall(r'href="(?!#|mailto:|data:|https?:)([^"#?]+)', read(name).decode())
-    assert links
-    assert all(link.startswith("../") and link.removeprefix("../") in sizes for link in links)
-    versions = {link.split("/")[1] for link in links}
+    paths = {posixpath.normpath(posixpath.join("site", link)) for link in links}
+    assert paths <= sizes.keys(), paths - sizes.keys()
+    versions = {path.partition("/")[0] for path in paths if "/" in path} - {"site"}
     assert len(versions) == 1
     return versions
 
