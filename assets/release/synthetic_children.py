@@ -8,9 +8,8 @@ linked; published figures that a missed or false link moves are corrected for it
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,72 +17,27 @@ from numpy.typing import NDArray
 
 from assets.release.tabulate import all_measured, bundle_facts, recomputed, tabulate
 from ndl_export.facts.missing import MissingByCohort, not_sent
-from ndl_export.tables import FAMILIES, TABLES, MeasureKind
+from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, SyntheticChildren
+from ndl_export.tables import TABLES, MeasureKind
 from ndl_export.tables.model import COUNCIL
-from ndl_export.tables.pupil import EXPECTED, GLD
+from ndl_export.tables.pupil import EXPECTED, FAMILY, GLD
 from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.intervals import Reliability
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, Selector
-from privacy.synthetic.model import draw
+from privacy.synthetic.model import draw, libraries
 from privacy.synthetic.problem import AllOf, Codes, Names, Problem, contradictions, problems, widest
 from sources.reference.goals import GLD_GOALS
 
-FAMILY: Final = FAMILIES["pupil"]
 GOOD_LEVEL = AllOf(GLD.name, GLD.categories[0], GLD_GOALS, EXPECTED)
-SMALLEST_GROUP = 200
-"""Children of a group from which on the rates of synthetic children are compared with published ones."""
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of what is drawn from a normal distribution lies within so many standard deviations."""
 
 
 class NoSuchCohort(ValueError):
     """The bundle does not hold the cohort that is asked for; the message names those that it does."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How the percentages of a table, of groups of `SMALLEST_GROUP` or more, compare; in points, but for the numbers
-    of figures compared and of those within the published interval."""
-
-    table: str
-    measure: str
-    compared: int
-    within: int
-    median: float
-    ninetieth: float
-    half_width: float
-    """Median half-width of the published intervals."""
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """How the rates of a good level of development compare, in points, of children drawn without the marginal that
-    tells them: with the release's estimates, beside the median error of these by their own noise."""
-
-    attributes: Names
-    compared: int
-    median: float
-    ninetieth: float
-    noise: float
-
-
-@dataclass(frozen=True, eq=False)
-class SyntheticChildren:
-    """One row a synthetic child, and what was measured of them."""
-
-    version: str
-    cohort: str
-    seed: int
-    rows: pa.Table
-    """Columns of text: the attributes, in order of the family."""
-    left_out: Names
-    not_fitted: tuple[Names, ...]
-    contradictions: int
-    agreements: tuple[Agreement, ...]
-    held_out: tuple[HeldOut, ...]
 
 
 def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
@@ -107,10 +61,12 @@ def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synthetic
     as_cohort = MeasuredCohort(own.cohort, own.release, {FAMILY.name: kept}, {FAMILY.name: counted})
     tables = tabulate([as_cohort], package["councils"], Reliability(**record["reliability"]), missing)
     return SyntheticChildren(
-        package["version"],
+        package,
         own.cohort,
         seed,
         _table(plan, rows),
+        {name: plan.family.attribute(name).categories for name in rows},
+        libraries(),
         tuple(name for name in plan.family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
         sum(contradictions(problem, each.rows, GOOD_LEVEL) for problem, each in zip(asked, drawn, strict=True)),
@@ -178,10 +134,11 @@ def _agreements(published: dict[str, pa.Table], synthetic: dict[str, pa.Table]) 
             if measure.kind is not MeasureKind.PERCENT:
                 continue
             figure, bounds = measure.name, [f"{measure.name}_lower_ci", f"{measure.name}_upper_ci"]
-            count = "children_count" if "children_count" in own.column_names else "expected_children_count"
+            counts_all = "children_count" in own.column_names
+            count = "children_count" if counts_all else "expected_children_count"
             left = published[name].select([*keys, count, figure, *bounds]).to_pandas()
             both = left.merge(own.select([*keys, figure]).to_pandas(), on=keys, suffixes=("", "_synthetic")).dropna()
-            size = both[count] if count == "children_count" else 100 * both[count] / both[figure]
+            size = both[count] if counts_all else 100 * both[count] / both[figure]
             both = both[size >= SMALLEST_GROUP]
             if both.empty:
                 continue

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
@@ -68,6 +69,11 @@ def draw(problem: Problem, seed: int) -> Drawn:
         drawn: Any = model.synthetic_data(rows=problem.rows).to_dict()
     rows = {name: np.asarray(drawn[number], dtype=np.int64) for name, number in place.items() if name != FIRST}
     return Drawn(rows, tuple(each.attributes for each in problem.marginals if each not in fitted))
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the libraries that what is drawn depends on, by name."""
+    return {name: version(name) for name in ("mbi", "jax", "numpy")}
 
 
 def _library() -> ModuleType:
