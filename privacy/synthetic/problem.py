@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.release.estimates import Estimates, estimates_of
 from privacy.release.mechanism import Counts, Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Attribute, Family, Identity
+from privacy.release.workload import Array, Attribute, Cube, Family, Identity, Selector
 
 FIRST = "first that does not hold"
 _NONE = "every one holds"
@@ -69,11 +70,13 @@ class Problem:
 def problems(plan: Plan, measurement: Measurement, left_out: Collection[str], all_of: AllOf) -> Iterator[Problem]:
     """The problems of a measurement, one for each group of a nesting, else one.
 
-    Marginals with an attribute that is `left_out` say how many rows there are and nothing else.
+    Marginals with an attribute that is `left_out` are not among their marginals. There are as many rows as the release
+    estimates.
     """
-    nesting = plan.family.nesting
+    estimates, nesting = estimates_of(plan, measurement), plan.family.nesting
     if nesting is None:
-        yield _problem(plan.family, plan.sigmas, measurement.noisy, left_out, all_of)
+        rows = _number(estimates, Cube({}))
+        yield _problem(plan.family, rows, plan.sigmas, measurement.noisy, left_out, all_of)
         return
     inner, outer = plan.family.attribute(nesting.inner), plan.family.attribute(nesting.outer)
     for group, part in plan.parts.items():
@@ -87,11 +90,17 @@ def problems(plan: Plan, measurement: Measurement, left_out: Collection[str], al
                 counts = counts.take(taken[name], axis) if name in taken else counts
             seen = tuple(name for name in names if name != outer.name)
             noisy[seen] = counts.reshape(part.family.shape(seen))
-        yield _problem(part.family, part.sigmas, noisy, left_out, all_of)
+        rows = _number(estimates, Cube({}, where={inner.name: Selector.only(inner, *nesting.members[group])}))
+        yield _problem(part.family, rows, part.sigmas, noisy, left_out, all_of)
+
+
+def _number(estimates: Estimates, rows: Cube) -> int:
+    """What the release estimates, as a number of rows."""
+    return max(0, round(float(estimates.values(rows).item())))
 
 
 def _problem(
-    family: Family, sigmas: Mapping[Names, float], noisy: Counts, left_out: Collection[str], all_of: AllOf
+    family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Counts, left_out: Collection[str], all_of: AllOf
 ) -> Problem:
     marginals = tuple(
         Noisy(names, noisy[names].astype(np.float64), sigma)
@@ -107,15 +116,7 @@ def _problem(
     if {all_of.whole, *all_of.parts} <= measured:
         attributes.append(Attribute(FIRST, (_NONE, *all_of.parts)))
         impossible |= _all_of(family, all_of)
-    return Problem(_number(sigmas, noisy), tuple(attributes), marginals, impossible)
-
-
-def _number(sigmas: Mapping[Names, float], noisy: Counts) -> int:
-    """Number of rows: what the marginals add up to, weighted by inverse variance. This is the estimate of the total in
-    `privacy.release.estimates`, rounded."""
-    weights = np.array([1 / (sigma**2 * noisy[names].size) for names, sigma in sigmas.items()])
-    totals = np.array([float(noisy[names].sum()) for names in sigmas])
-    return max(0, round(float((weights * totals).sum() / weights.sum())))
+    return Problem(rows, tuple(attributes), marginals, impossible)
 
 
 def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
