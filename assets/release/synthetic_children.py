@@ -21,12 +21,12 @@ from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Synth
 from ndl_export.tables import TABLES, MeasureKind
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import EXPECTED, FAMILY, GLD
-from privacy.release.estimates import estimates_of, without_categories
+from privacy.release.estimates import Estimates, estimates_of, without_categories
 from privacy.release.intervals import Reliability
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.statement import MeasuredCohort
-from privacy.release.workload import Cube, Selector
+from privacy.release.workload import Array, Cube, Selector
 from privacy.synthetic.model import draw, libraries
 from privacy.synthetic.problem import AllOf, Codes, Names, Problem, contradictions, problems, widest
 from sources.reference.goals import GLD_GOALS
@@ -162,34 +162,35 @@ def _held_out(plan: Plan, measurement: Measurement, asked: list[Problem], seed: 
     rows = _together(plan, asked, [draw(each.without(held), seed).rows for each in asked])
     estimates = estimates_of(plan, measurement)
     whole = plan.family.attribute(GOOD_LEVEL.whole)
+    is_good = rows[whole.name] == whole.categories.index(GOOD_LEVEL.yes)
     for names in held:
         groups = tuple(name for name in names if name != whole.name)
         every = Cube({name: Selector.each(plan.family.attribute(name)) for name in groups})
         good = replace(every, where={whole.name: Selector.only(whole, GOOD_LEVEL.yes)})
-        counted = _counts(plan, rows, groups)
-        of_good = _counts(plan, {name: rows[name][rows[whole.name] == _yes(plan)] for name in groups}, groups)
-        size = estimates.values(every)
-        large = (size >= SMALLEST_GROUP) & (counted > 0)
-        rate = estimates.values(good)[large] / size[large]
-        variance = (
-            estimates.variance(good)[large]
-            - 2 * rate * estimates.covariance(good, every)[large]
-            + rate**2 * estimates.variance(every)[large]
+        rate, deviation = _rates(estimates, good, every)
+        drawn = _counts(plan, rows, groups)
+        drawn_good = _counts(plan, {name: rows[name][is_good] for name in groups}, groups)
+        large = (estimates.values(every) >= SMALLEST_GROUP) & (drawn > 0)
+        if not large.any():
+            continue
+        apart = 100 * np.abs(drawn_good[large] / drawn[large] - rate[large])
+        yield HeldOut(
+            names,
+            int(large.sum()),
+            float(np.median(apart)),
+            float(np.quantile(apart, 0.9)),
+            float(100 * _MEDIAN_OF_NORMAL * np.median(deviation[large])),
         )
-        apart = 100 * np.abs(of_good[large] / counted[large] - rate)
-        noise = 100 * _MEDIAN_OF_NORMAL * np.sqrt(np.maximum(variance, 0.0)) / size[large]
-        if large.any():
-            yield HeldOut(
-                names,
-                int(large.sum()),
-                float(np.median(apart)),
-                float(np.quantile(apart, 0.9)),
-                float(np.median(noise)),
-            )
 
 
-def _yes(plan: Plan) -> int:
-    return plan.family.attribute(GOOD_LEVEL.whole).categories.index(GOOD_LEVEL.yes)
+def _rates(estimates: Estimates, part: Cube, whole: Cube) -> tuple[Array, Array]:
+    """Estimated rates and the deviation of their noise, by the delta method; no number where there is nobody."""
+    size = np.where((found := estimates.values(whole)) > 0, found, np.nan)
+    rate = estimates.values(part) / size
+    variance = (
+        estimates.variance(part) - 2 * rate * estimates.covariance(part, whole) + rate**2 * estimates.variance(whole)
+    )
+    return rate, np.sqrt(np.maximum(variance, 0.0)) / size
 
 
 def _counts(plan: Plan, rows: Codes, names: Names) -> NDArray[np.int64]:
