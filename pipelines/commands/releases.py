@@ -157,8 +157,8 @@ def synthesise(bundle: Path, out: Path, cohort: Cohort | None, seed: int, as_jso
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_whole(out / name, content)
-    compared, within = (sum(counts) for counts in zip(*((a.compared, a.within) for a in made.agreements), strict=True))
-    children = made.rows.num_rows
+    children, compared = made.rows.num_rows, sum(each.compared for each in made.agreements)
+    within = sum(each.within for each in made.agreements)
     facts = {
         "folder": str(out),
         "cohort": made.cohort,

@@ -45,6 +45,9 @@ def draw(problem: Problem, seed: int) -> Drawn:
     Raises MissingLibrary where `mbi` is not installed.
     """
     mbi = _library()
+    if not problem.rows:
+        nobody = np.zeros(0, dtype=np.int64)
+        return Drawn({each.name: nobody for each in problem.attributes if each.name != FIRST}, ())
     place = {each.name: number for number, each in enumerate(problem.attributes)}
     domain = mbi.Domain(list(place.values()), [each.size for each in problem.attributes])
     constraints = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -164,3 +165,11 @@ def test_the_largest_marginals_are_dropped_until_the_model_is_small_enough(monke
     largest = max(each.counts.size for each in found.marginals)
     assert {each.attributes for each in found.marginals if each.counts.size == largest} <= set(drawn.not_fitted)
     assert set(drawn.rows) == {each.name for each in found.attributes}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("library")
+def test_of_nobody_nobody_is_drawn() -> None:
+    (found,) = problems(*small(), (), NOTHING)
+    rows = model.draw(replace(found, rows=0), 1).rows
+    assert {name: len(codes) for name, codes in rows.items()} == {each.name: 0 for each in found.attributes}
