@@ -30,7 +30,7 @@ main.add(
         "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link),
         "Publisher, and whoever checks a release": (
             *(releases.publish, releases.withdraw),
-            *(releases.verify, releases.recompute, releases.diff),
+            *(releases.verify, releases.recompute, releases.synthesise, releases.diff),
         ),
     }
 )

@@ -89,32 +89,32 @@ def recomputed(bundle: Path) -> dict[str, pa.Table]:
 
     Reads the bundle alone: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
     """
-    package, record = _facts(bundle)
+    package, record = bundle_facts(bundle)
     reliability = Reliability(**record["reliability"])
-    return tabulate(_all_measured(bundle), package["councils"], reliability, package["missing"])
+    return tabulate(all_measured(bundle), package["councils"], reliability, package["missing"])
 
 
 def differing(bundle: Path) -> list[str]:
     """Names of the tables of the bundle that its noisy counts do not give, to the last bit, and of the covariances of
     their noise where its plans do not give those; none where all is well."""
     again = recomputed(bundle)
-    package, _ = _facts(bundle)
+    package, _ = bundle_facts(bundle)
     read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in TABLES}
     published = {name: with_own_area(table) for name, table in read.items()}
     if (bundle / NOISE_COVARIANCE_FILE).is_file():  # older bundles have none
         held = PurePath(NOISE_COVARIANCE_FILE).stem
-        again[held] = noise_covariance(_all_measured(bundle), package["missing"])
+        again[held] = noise_covariance(all_measured(bundle), package["missing"])
         published[held] = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
     return [name for name, table in published.items() if not table.equals(again[name])]
 
 
-def _facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
     return package, record
 
 
-def _all_measured(bundle: Path) -> list[MeasuredCohort]:
-    package, record = _facts(bundle)
+def all_measured(bundle: Path) -> list[MeasuredCohort]:
+    package, record = bundle_facts(bundle)
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
     names = plan_files(package["cohorts"])
     return [_measured(bundle, cells, entry, record["families"], names) for entry in record["cohorts"]]

@@ -1,5 +1,5 @@
-"""A release before and after it is made: `readiness plan` and `budget`, `verify`, `recompute` and `diff`, `publish` and
-`withdraw`."""
+"""A release before and after it is made: `readiness plan` and `budget`, `verify`, `recompute`, `synthesise` and `diff`,
+`publish` and `withdraw`."""
 
 from __future__ import annotations
 
@@ -117,6 +117,63 @@ def recompute(bundle: Path, as_json: bool) -> None:
         answer(facts, lambda: same, as_json=as_json)
     if wrong:
         stop(f"{bundle}: the noisy counts do not give {', '.join(wrong)} as published")
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=console.FOLDER, required=True, help="Where to write: a folder that is new or empty.")
+@console.cohort("; the newest of the bundle by default")
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Where drawing begins; the same seed gives the same children.",
+)
+@console.as_json
+def synthesise(bundle: Path, out: Path, cohort: Cohort | None, seed: int, as_json: bool) -> None:
+    """Make synthetic children from a bundle's noisy counts.
+
+    One row a child who does not exist, as Parquet and CSV, with a statement of what the rows keep of the published
+    figures and what they do not. It reads the bundle alone and costs nothing of the privacy budget. Signatures are not
+    checked: that is `verify`.
+    """
+    from assets.release.synthetic_children import NoSuchCohort, synthetic_children
+    from ndl_export.documents.synthetic_children import synthetic_files
+    from ndl_export.facts.synthetic import SMALLEST_GROUP
+    from ndl_export.files.whole_files import write_whole
+    from privacy.synthetic.model import MissingLibrary
+
+    if out.is_dir() and any(out.iterdir()):
+        stop(f"{out} is not empty: give a folder that is new or empty")
+    if not 0 <= seed < 2**32:
+        stop(f"the seed {seed} is not between 0 and {2**32 - 1}", Ending.USAGE)
+    try:
+        with at_work("Drawing synthetic children"), console.stopping_at(MissingLibrary):
+            made = synthetic_children(bundle, cohort.code if cohort else None, seed)
+            files = synthetic_files(made)
+    except NoSuchCohort as problem:
+        stop(str(problem), Ending.USAGE)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_whole(out / name, content)
+    children, compared = made.rows.num_rows, sum(each.compared for each in made.agreements)
+    within = sum(each.within for each in made.agreements)
+    facts = {
+        "folder": str(out),
+        "cohort": made.cohort,
+        "seed": seed,
+        "children": children,
+        "compared": compared,
+        "within": within,
+        "agreements": [asdict(each) for each in made.agreements],
+        "held_out": [asdict(each) for each in made.held_out],
+    }
+    said = (
+        f"{children:,} synthetic children are in {out}. Of {compared:,} published percentages of groups of"
+        f" {SMALLEST_GROUP} or more, {within:,} hold theirs within the interval; synthetic_children.md says more."
+    )
+    answer(facts, lambda: said, as_json=as_json)
 
 
 @click.command()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @console.landing(required=True, envvar=None)
 @console.cohort()
 @click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
-@click.option("--seed", type=int, help="The same seed gives the same extracts.")
+@click.option("--seed", type=int, help="Where drawing begins; the same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
 @click.option("--contract-names", is_flag=True, help="Contract column names instead of each council's dialect.")
 @console.yes

@@ -50,6 +50,7 @@ _OPTIONAL_MODULES = {
     "dagster_postgres": "Dagster's storage in PostgreSQL (extra postgres)",
     "dagster_webserver": "the Dagster UI (extra ui)",
     "pyspark": "linkage on Spark (extra spark)",
+    "mbi": "synthetic children of a release (extra synthetic)",
 }
 
 

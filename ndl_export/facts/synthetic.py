@@ -1,0 +1,62 @@
+"""Synthetic children of a release: their rows, and what was measured of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+SMALLEST_GROUP = 200
+"""Children of a group from which on the rates of synthetic children are compared with published ones."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the percentages of a table, of groups of `SMALLEST_GROUP` or more, compare with the published ones; in
+    points, but for the numbers of figures compared and of those within the published interval."""
+
+    table: str
+    measure: str
+    compared: int
+    within: int
+    median: float
+    ninetieth: float
+    half_width: float
+    """Median half-width of the published intervals."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How rates of a good level of development compare, in points, of children drawn without the marginal that tells
+    them: with the release's estimates, beside the median error of these by their own noise."""
+
+    attributes: tuple[str, ...]
+    compared: int
+    median: float
+    ninetieth: float
+    noise: float
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticChildren:
+    """One row a synthetic child, and what was measured of them."""
+
+    release: Mapping[str, Any]
+    """The descriptor of the release that they are of, its `datapackage.json`."""
+    cohort: str
+    seed: int
+    rows: pa.Table
+    """Columns of text: the attributes, in order of the family."""
+    categories: Mapping[str, tuple[str, ...]]
+    """Domains of the attributes."""
+    libraries: Mapping[str, str]
+    """Versions of the libraries that drew them, by name."""
+    left_out: tuple[str, ...]
+    not_fitted: tuple[tuple[str, ...], ...]
+    """Marginals that were too large for the model."""
+    contradictions: int
+    """Children with categories that cannot stand together."""
+    agreements: tuple[Agreement, ...]
+    held_out: tuple[HeldOut, ...]

@@ -1,0 +1,105 @@
+"""A graphical model of the noisy marginals, and rows drawn from it.
+
+Of all distributions the model has the greatest entropy among those with the marginals that fit best: attributes that
+were not measured together are independent given those that were (McKenna, Sheldon and Miklau 2019, "Graphical-model
+based estimation and inference for differential privacy"). The library is `mbi`, of the same authors, which is an extra.
+
+Attributes are numbered: the library orders sets of them, and the order of texts in a set changes from run to run.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from privacy.synthetic.problem import FIRST, Codes, Names, Noisy, Problem
+
+STEPS = 1000
+"""Of mirror descent; the loss of the pilot's model no longer changes visibly."""
+LARGEST_MIB = 128.0
+"""Of the model's tables. With more, the marginals of most cells are not fitted."""
+
+
+class MissingLibrary(Exception):
+    """The extra with the library is not installed; the message says how it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Rows, and the marginals that were too large to be fitted."""
+
+    rows: Codes
+    not_fitted: tuple[Names, ...]
+
+
+def draw(problem: Problem, seed: int) -> Drawn:
+    """As many rows as the problem has, the same ones for the same seed and versions of the libraries.
+
+    Raises MissingLibrary where `mbi` is not installed.
+    """
+    mbi = _library()
+    if not problem.rows:
+        nobody = np.zeros(0, dtype=np.int64)
+        return Drawn({each.name: nobody for each in problem.attributes if each.name != FIRST}, ())
+    place = {each.name: number for number, each in enumerate(problem.attributes)}
+    domain = mbi.Domain(list(place.values()), [each.size for each in problem.attributes])
+    constraints = [
+        mbi.Constraint(domain.project((place[one], place[other])), invalid=np.argwhere(impossible))
+        for (one, other), impossible in problem.impossible.items()
+    ]
+    pairs = [(place[one], place[other]) for one, other in problem.impossible]
+
+    def clique(marginal: Noisy) -> tuple[int, ...]:
+        return tuple(place[name] for name in marginal.attributes)
+
+    fitted = list(problem.marginals)
+    while mbi.junction_tree.hypothetical_model_size(domain, [*map(clique, fitted), *pairs]) > LARGEST_MIB:
+        fitted.remove(max(fitted, key=lambda each: each.counts.size))
+    measured = [mbi.LinearMeasurement(each.counts.ravel(), clique(each), each.sigma) for each in fitted]
+    model = mbi.estimation.MirrorDescent().estimate(
+        domain, measured, known_total=float(problem.rows), iters=STEPS, constraints=constraints
+    )
+    # The library draws along the model's own cliques, which do not hold the pairs of the constraints.
+    model = replace(model, potentials=model.potentials.expand([*model.cliques, *pairs]))
+    with _seeded(seed):
+        drawn: Any = model.synthetic_data(rows=problem.rows).to_dict()
+    rows = {name: np.asarray(drawn[number], dtype=np.int64) for name, number in place.items() if name != FIRST}
+    return Drawn(rows, tuple(each.attributes for each in problem.marginals if each not in fitted))
+
+
+def libraries() -> dict[str, str]:
+    """Versions of the libraries that what is drawn depends on, by name."""
+    return {name: version(name) for name in ("mbi", "jax", "numpy")}
+
+
+def _library() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # on precision, which is set below, and on a cache
+        try:
+            import jax
+            import mbi
+        except ImportError:
+            raise MissingLibrary(
+                "the library for synthetic children is not installed: uv sync --inexact --extra synthetic"
+            ) from None
+    jax.config.update("jax_enable_x64", True)
+    library: ModuleType = mbi
+    return library
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The library draws from numpy's common generator, which is as before after the block."""
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)

@@ -1,0 +1,63 @@
+"""`readiness synthesise`: from a bundle that stands alone, the same files each time, and rows that agree with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from frictionless import Package
+
+from ndl_export.tables import FAMILIES
+from ndl_export.tables.model import COUNCIL
+from pipelines.cli import main
+from sources.reference.goals import GLD_GOALS
+from tests.support.installation.released import Place
+
+pytestmark = pytest.mark.slow
+VERSION = "2026.11.0"
+
+
+@pytest.fixture(scope="module")
+def bundle(released: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the bundle, far from the home folder that made it."""
+    return Path(shutil.copytree(released.home.release / VERSION, tmp_path_factory.mktemp("alone") / VERSION))
+
+
+def synthesise(bundle: Path, out: Path, *more: str) -> Result:
+    without = {"READINESS_HOME": None, "READINESS_KEYS": None, "READINESS_LANDING": None}
+    return CliRunner().invoke(main, ["synthesise", str(bundle), "--out", str(out), *more], env=without)
+
+
+def test_a_bundle_alone_gives_synthetic_children(bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mbi", reason="mbi (extra synthetic) is not installed")
+    done = synthesise(bundle, tmp_path / "one", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    rows = pq.read_table(tmp_path / "one" / "synthetic_children.parquet").to_pandas()
+    assert len(rows) == found["children"]
+    said = f"Of {found['compared']} published percentages of groups of 200 or more children, {found['within']} have"
+    assert said in (tmp_path / "one" / "synthetic_children.md").read_text(encoding="utf-8")
+    every = (rows[list(GLD_GOALS)] == "Expected").all(axis=1)
+    assert (every == (rows["gld"] == "Yes")).all()
+    technical = {name for names, _ in FAMILIES["pupil"].measured_apart for name in names} - {COUNCIL}
+    wanted = {each.name for each in FAMILIES["pupil"].attributes} - technical
+    assert wanted <= set(rows.columns)
+    assert not technical & set(rows.columns)
+    assert Package(str(tmp_path / "one" / "datapackage.json")).validate().valid
+    assert synthesise(bundle, tmp_path / "two").exit_code == 0
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+
+
+def test_nothing_is_written_over_and_the_cohort_must_be_there(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("as it was")
+    done = synthesise(bundle, tmp_path)
+    assert (done.exit_code, "is not empty" in done.stderr) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    done = synthesise(bundle, tmp_path / "out", "--cohort", "202122")
+    assert (done.exit_code, "it holds 202425" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
