@@ -25,11 +25,11 @@ setup: .venv/.synced  ## install everything, from the lock file
 
 .venv/.synced: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
-	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --no-extra spark --python $(PYTHON)
+	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --no-extra spark --no-extra synthetic --python $(PYTHON)
 	@.venv/bin/python -m compileall -q assets ndl_export pipelines privacy sources
 	@touch $@
 
-spark: setup  ## install Spark as well (450 MB), for the linkage on Spark and its test; it needs Java 17
+spark: setup  ## install every extra: Spark (450 MB; it needs Java 17), and what draws synthetic children (85 MB)
 	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --python $(PYTHON)
 
 demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/
