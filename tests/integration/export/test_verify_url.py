@@ -161,7 +161,7 @@ def test_what_is_not_there_is_said_in_one_sentence(web: str, tmp_path: Path) -> 
     )
     code, said = asked("http://127.0.0.1:1/x.zip")
     assert (code, said) == (
-        1,
+        5,
         "readiness: http://127.0.0.1:1/x.zip: it cannot be reached, or the connection broke off\n",
     )
 
@@ -189,7 +189,7 @@ def test_a_server_that_fails_is_no_fault_of_the_bundle(name: str, said: str) -> 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/{name}"
-    assert asked(url) == (1, f"readiness: {url}: {said}\n")
+    assert asked(url) == (5, f"readiness: {url}: {said}\n")
     server.shutdown()
 
 
