@@ -179,7 +179,9 @@ def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.
     text = f"releases:\n  - {{version: {later.year}.{later.month:02d}.0, date: {later}}}\n"
     monkeypatch.setenv("READINESS_CALENDAR", str(written(tmp_path, text)))
     version = f"{later.year}.{later.month:02d}.0"
-    done = CliRunner().invoke(main, ["publish", version, "--home", str(tmp_path), "--to", str(tmp_path / "out")])
+    done = CliRunner().invoke(
+        main, ["publish", version, "--home", str(tmp_path), "--to", str(tmp_path / "out"), "--yes"]
+    )
     assert done.exit_code == 4
     assert f"release {version} is announced for" in done.output
     assert not (tmp_path / "out").exists()
