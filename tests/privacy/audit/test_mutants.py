@@ -12,7 +12,7 @@ from tests.support.daily import first
 
 CAUGHT_BY = {
     "halved noise": ("residuals", "variance"),
-    "noise reused across tables": ("residuals", "related"),
+    "noise reused across tables": ("residuals", "related|variance"),
     "float noise": ("residuals", "not of whole numbers"),
     "seeded noise": ("residuals", "two releases have the same noise|variance"),
     "one child counted twice": ("sensitivity", "pupil .* moves by"),
