@@ -33,6 +33,7 @@ ENDINGS = {
         *("StepFailed", "Damaged", "LogBroken", "StoreError", "UnreadableWithdrawals"),
         *("LedgerError", "LedgerCorrupt", "LedgerUnavailable", "SignedByAnother", "UnreadableAnchor"),
     ),
+    Ending.USAGE: ("NoSuchCohort",),
     Ending.INPUT: ("ReleaseConflict", "ChargeLost", "UnusableAddress"),
 }
 """Errors by how a command ends with them, by name, so that no command loads what it does not use. Any other of the

@@ -32,12 +32,10 @@ def noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohor
     """
     rows: list[tuple[str | float, ...]] = []
     for own in measured:
-        plan = own.plans[_FAMILY]
-        absent = set(not_sent(missing.get(own.cohort, {}), _FAMILY)) & set(plan.family.attribute(COUNCIL).categories)
-        if absent == set(plan.family.attribute(COUNCIL).categories):
+        whole, absent = own.plans[_FAMILY], not_sent(missing.get(own.cohort, {}), _FAMILY)
+        if set(whole.family.attribute(COUNCIL).categories) <= set(absent):
             continue
-        if absent:
-            plan, _ = without_categories(plan, own.measurements[_FAMILY], COUNCIL, absent)
+        plan, _ = without_categories(whole, own.measurements[_FAMILY], COUNCIL, absent)
         rows += [(own.cohort, *row) for row in _of_plan(plan)]
     columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA.names)
     return pa.table(dict(zip(SCHEMA.names, map(list, columns), strict=True)), schema=SCHEMA)

@@ -51,7 +51,8 @@ def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synthetic
     if own is None:
         raise NoSuchCohort(f"the bundle has no cohort {cohort}: it holds {', '.join(sorted(by_cohort))}")
     missing: MissingByCohort = package["missing"]
-    plan, measurement = _measured(own, set(not_sent(missing.get(own.cohort, {}), FAMILY.name)))
+    absent = not_sent(missing.get(own.cohort, {}), FAMILY.name)
+    plan, measurement = without_categories(own.plans[FAMILY.name], own.measurements[FAMILY.name], COUNCIL, absent)
     left_out = {name for names, _ in FAMILY.measured_apart for name in names} - {COUNCIL}
     asked = list(problems(plan, measurement, left_out, GOOD_LEVEL))
     drawn = [draw(each, seed) for each in asked]
@@ -73,13 +74,6 @@ def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synthetic
         tuple(_agreements(recomputed(bundle), tables)),
         tuple(_held_out(plan, measurement, asked, seed)),
     )
-
-
-def _measured(own: MeasuredCohort, absent: set[str]) -> tuple[Plan, Measurement]:
-    """Plan and measurement over the councils that have sent what is counted."""
-    plan, measurement = own.plans[FAMILY.name], own.measurements[FAMILY.name]
-    known = absent & set(plan.family.attribute(COUNCIL).categories)
-    return without_categories(plan, measurement, COUNCIL, known) if known else (plan, measurement)
 
 
 def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:

@@ -89,21 +89,25 @@ def recomputed(bundle: Path) -> dict[str, pa.Table]:
 
     Reads the bundle alone: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
     """
-    package, record = bundle_facts(bundle)
-    reliability = Reliability(**record["reliability"])
-    return tabulate(all_measured(bundle), package["councils"], reliability, package["missing"])
+    return _again(all_measured(bundle), *bundle_facts(bundle))
+
+
+def _again(
+    measured: Sequence[MeasuredCohort], package: Mapping[str, Any], record: Mapping[str, Any]
+) -> dict[str, pa.Table]:
+    return tabulate(measured, package["councils"], Reliability(**record["reliability"]), package["missing"])
 
 
 def differing(bundle: Path) -> list[str]:
     """Names of the tables of the bundle that its noisy counts do not give, to the last bit, and of the covariances of
     their noise where its plans do not give those; none where all is well."""
-    again = recomputed(bundle)
-    package, _ = bundle_facts(bundle)
+    measured, (package, record) = all_measured(bundle), bundle_facts(bundle)
+    again = _again(measured, package, record)
     read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in TABLES}
     published = {name: with_own_area(table) for name, table in read.items()}
     if (bundle / NOISE_COVARIANCE_FILE).is_file():  # older bundles have none
         held = PurePath(NOISE_COVARIANCE_FILE).stem
-        again[held] = noise_covariance(all_measured(bundle), package["missing"])
+        again[held] = noise_covariance(measured, package["missing"])
         published[held] = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
     return [name for name, table in published.items() if not table.equals(again[name])]
 
@@ -181,8 +185,7 @@ class _Estimated:
 
 
 def _estimated(plan: Plan, measurement: Measurement, absent: Collection[str]) -> _Estimated:
-    known = set(absent) & set(plan.family.attribute(COUNCIL).categories)
-    plan, measurement = without_categories(plan, measurement, COUNCIL, known) if known else (plan, measurement)
+    plan, measurement = without_categories(plan, measurement, COUNCIL, absent)
     estimates = estimates_of(plan, measurement)
     return _Estimated(plan.family, estimates, corrected(plan.family, estimates))
 

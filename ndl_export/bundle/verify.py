@@ -156,7 +156,7 @@ def _content(files: Files) -> tuple[str | None, Faults]:
         faults.append((PRIVACY_PAGE_FILE, "it is empty"))
     try:
         tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in TABLES}
-        if WORKBOOK_FILE not in files:  # then it is of before tables had these columns
+        if is_older(files):  # its tables had no such columns
             tables = {name: with_own_area(data) for name, data in tables.items()}
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
         held = files.get(NOISE_COVARIANCE_FILE)  # a bundle of before has none

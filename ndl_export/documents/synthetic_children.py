@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ndl_export.documents.markdown import grid
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, SyntheticChildren
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.files.whole_files import indented_json
@@ -50,7 +51,7 @@ def synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
         f"{NAME}.md": statement(made).encode(),
         f"{NAME}.parquet": parquet.getvalue(),
     }
-    return files | {"datapackage.json": indented_json(_descriptor(made, files))}
+    return files | {DATAPACKAGE_FILE: indented_json(_descriptor(made, files))}
 
 
 def statement(made: SyntheticChildren) -> str:
@@ -73,7 +74,6 @@ def statement(made: SyntheticChildren) -> str:
         )
         for each in made.held_out
     )
-    compared = sum(each.compared for each in made.agreements)
     return kit.render(
         _TEMPLATES,
         f"{NAME}.md",
@@ -83,8 +83,8 @@ def statement(made: SyntheticChildren) -> str:
         children=number(made.rows.num_rows),
         first_column=FIRST_COLUMN,
         smallest=SMALLEST_GROUP,
-        compared=number(compared),
-        within=number(sum(each.within for each in made.agreements)),
+        compared=number(made.compared),
+        within=number(made.within),
         agreements=grid(
             ("table", "figure", "compared", "within the interval", "median", "90th percentile", "half-width"),
             agreements,

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ndl_export.facts.missing import MissingByCohort, read_missing
 from ndl_export.facts.release_facts import ReleaseFacts, Version
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import TABLES
 from ndl_export.tables.earlier_schema import in_todays_symbols, with_own_area
 
@@ -52,7 +53,7 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
     replaced: str | None = None
     newest: dict[str, Path] = {}
     for path in sorted(older, key=lambda path: Version.parse(path.name)):
-        cohorts = _json(path / "datapackage.json")["cohorts"]
+        cohorts = _json(path / DATAPACKAGE_FILE)["cohorts"]
         if set(cohorts) <= set(facts.cohorts):
             replaced = path.name
         newest |= dict.fromkeys(set(cohorts) & set(facts.cohorts), path)
@@ -62,7 +63,7 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 
 def read_release(bundle: Path) -> Previous:
     """The release in the folder of a bundle; raises what reading its files raises."""
-    package, stated = _json(bundle / "datapackage.json"), cohort_statements(_json(bundle / "privacy_statement.json"))
+    package, stated = _json(bundle / DATAPACKAGE_FILE), cohort_statements(_json(bundle / PRIVACY_RECORD_FILE))
     found = {name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()}
     published = {name: with_own_area(data) for name, data in found.items()}
     tables = {name: in_todays_symbols(data) for name, data in published.items()}

@@ -60,3 +60,13 @@ class SyntheticChildren:
     """Children with categories that cannot stand together."""
     agreements: tuple[Agreement, ...]
     held_out: tuple[HeldOut, ...]
+
+    @property
+    def compared(self) -> int:
+        """Published percentages that the rows were compared with."""
+        return sum(each.compared for each in self.agreements)
+
+    @property
+    def within(self) -> int:
+        """Those of them within whose interval the rows' own lies."""
+        return sum(each.within for each in self.agreements)

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from ndl_export.documents.changes import HEADER, Compared, compare
 from ndl_export.facts.previous import Previous, read_release
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables.earlier_schema import CHANGED as SYMBOLS_CHANGED
 from ndl_export.tables.schema import KEY_ROLES, OWN_AREA, ColumnRole
 
@@ -217,7 +218,7 @@ def diff(before: Path, now: Path) -> ReleaseDiff:
 
 def _side(folder: Path) -> Side:
     try:
-        package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
+        package = json.loads((folder / DATAPACKAGE_FILE).read_text(encoding="utf-8"))
         dictionary = read_dictionary((folder / "data_dictionary.csv").read_text(encoding="utf-8"))
         return Side(read_release(folder), dictionary, package.get("schemaVersion"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.site.documents import address, is_document
 from ndl_export.tables import TABLES
 
 README_FILE = "README.md"
 _ABOUT_README = "what this release is, its files, and how to check them"
-_PACKAGE_FILE = "datapackage.json"
 _LISTED = re.compile(r"^\| (`[^|]+`) \| ([^|]+) \|$", re.MULTILINE)
 """A row of the README's list of files: names between backticks, and what they are."""
 _OF_MANY_TABLES = (".ods", ".zip")
@@ -89,7 +89,7 @@ def _shelf(kind: Kind, checks: Collection[str]) -> Shelf:
 
 def _kinds(files: Mapping[str, bytes], names: Collection[str]) -> Iterator[Kind]:
     left = sorted(names)
-    readme, package = (files.get(name, b"").decode() for name in (README_FILE, _PACKAGE_FILE))
+    readme, package = (files.get(name, b"").decode() for name in (README_FILE, DATAPACKAGE_FILE))
     listed = [(tuple(re.findall("`([^`]+)`", first)), about) for first, about in _LISTED.findall(readme)]
     exact = {name for written, _ in listed for name in written}
     for written, about in listed:

@@ -14,7 +14,6 @@ import re
 import subprocess
 import tempfile
 import tomllib
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,10 @@ from typing import Any
 
 from packaging.markers import Marker
 
+from ndl_export.files.archive import zip_bytes
+
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every file of the archive: the first that a zip can hold."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,7 @@ def build(wheel: Path, out: Path, pip: Path, python: str, target: Target) -> Pat
     sums = (f"{hashlib.sha256(content).hexdigest()} *{name}" for name, content in sorted(contents.items()))
     contents["SHA256SUMS"] = ("\n".join(sums) + "\n").encode()
     out.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
-        for name, content in sorted(contents.items()):
-            packed.writestr(zipfile.ZipInfo(f"{archive.stem}/{name}", _EPOCH), content)
+    archive.write_bytes(zip_bytes(contents, archive.stem))
     return archive
 
 

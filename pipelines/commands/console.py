@@ -33,8 +33,7 @@ class _HomeFolder(click.Path):
     """A home folder, whose path must be one that all its databases can open."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        with stopping_at(environment.InvalidSettings):
-            return environment.check_home(Path(str(super().convert(value, param, ctx))))
+        return environment.check_home(Path(str(super().convert(value, param, ctx))))
 
 
 HOME_FOLDER = _HomeFolder(path_type=Path, file_okay=False)
@@ -47,15 +46,6 @@ def stop(message: str, ending: Ending = Ending.INPUT) -> NoReturn:
     """End the command with one sentence on standard error, and the exit status of how it ended."""
     click.echo(f"readiness: {message}", err=True)
     sys.exit(int(ending))
-
-
-@contextmanager
-def stopping_at(*problems: type[Exception]) -> Iterator[None]:
-    """Stop with the message of an error of these kinds."""
-    try:
-        yield
-    except problems as problem:
-        stop(str(problem), ending_of(problem))
 
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
@@ -173,8 +163,7 @@ def things_to_change(problems: Sized) -> str:
 
 def check_environment() -> None:
     """Stop where a variable of the environment cannot be used; say which ones nothing reads."""
-    with stopping_at(environment.InvalidSettings):
-        environment.settings()
+    environment.settings()
     for sentence in environment.unknown():
         click.echo(f"readiness: {sentence}", err=True)
 

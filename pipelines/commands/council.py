@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COUNCIL, FILE, OUT, SOURCE, stop, stopping_at, things_to_change
+from pipelines.commands.console import COUNCIL, FILE, OUT, SOURCE, answer, end, stop, things_to_change
+from pipelines.ending import Ending
 
 if TYPE_CHECKING:
     import duckdb
 
+    from sources.councils.council_file import CouncilFile
     from sources.extract.landed import Landed
+    from sources.onboarding.check import SampleCheck
     from sources.reference.cohorts import Cohort
 
 _SAMPLES = click.option(
@@ -47,40 +48,39 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     Exit status 1 if something must change.
     """
     from sources.councils.council_file import InvalidCouncilFile, load
-    from sources.errors import ExtractStopped
 
     try:
         found = load(file)
     except InvalidCouncilFile as invalid:
-        if as_json:
-            click.echo(json.dumps({"problems": [vars(problem) for problem in invalid.problems]}, indent=1))
-            sys.exit(1)
-        stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
+        if not as_json:
+            stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
+        answer({"problems": [vars(problem) for problem in invalid.problems]}, str, as_json=True)
+        end(Ending.INPUT)
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
-    checks = []
+    checked = list(_checked(found, samples, source, cohort))
+    facts = {"problems": [], "todo": todo, "samples": [asdict(each) for each in checked]}
+    answer(facts, lambda: _said(f"{file}: a sound council file of {found.council}", todo, checked), as_json=as_json)
+    if any(each.stops for each in checked):
+        end(Ending.INPUT)
+
+
+def _checked(
+    found: CouncilFile, samples: Sequence[str], source: str | None, cohort: Cohort | None
+) -> Iterator[SampleCheck]:
     if samples:
         from privacy.normalise import VALID
         from sources.onboarding.check import check_sample
 
         con = _connection()
-        with stopping_at(ExtractStopped):
-            for landed in _landed(found.council, samples, source, cohort):
-                dialect = found.dialect(landed.source)
-                checks.append(check_sample(con, landed, dialect, VALID))
-    if as_json:
-        click.echo(json.dumps({"problems": [], "todo": todo, "samples": [asdict(each) for each in checks]}, indent=1))
-    else:
-        from sources.onboarding.check import LEGEND, render
+        for landed in _landed(found.council, samples, source, cohort):
+            yield check_sample(con, landed, found.dialect(landed.source), VALID)
 
-        click.echo(
-            f"{file}: a sound council file of {found.council}"
-            + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")
-        )
-        for checked in checks:
-            click.echo("\n" + render(checked))
-        if checks:
-            click.echo(LEGEND)
-    sys.exit(1 if any(checked.stops for checked in checks) else 0)
+
+def _said(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
+    from sources.onboarding.check import LEGEND, render
+
+    first = sound + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")
+    return "\n".join([first, *("\n" + render(each) for each in checked), *([LEGEND] if checked else [])])
 
 
 @council.command()
@@ -93,8 +93,6 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
 
     COUNCIL is a name, or a DfE or ONS code. Nothing is overwritten.
     """
-    from sources.errors import ExtractStopped
-
     if not samples:
         stop("give a sample: --sample eyfsp=EXTRACT, once for each source that the council sends")
     if out and out.name != f"{name}.yaml":
@@ -107,8 +105,7 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
     from sources.onboarding.write import council_file_text, draft_source
 
     con = _connection()
-    with stopping_at(ExtractStopped):
-        drafts = [draft_source(con, landed, VALID) for landed in _landed(name, samples, source, None)]
+    drafts = [draft_source(con, landed, VALID) for landed in _landed(name, samples, source, None)]
     for draft in drafts:
         if not draft.needed:
             click.echo(f"{draft.source}: the sample is in contract form; no council file is needed for it", err=True)

@@ -138,40 +138,35 @@ def synthesise(bundle: Path, out: Path, cohort: Cohort | None, seed: int, as_jso
     figures and what they do not. It reads the bundle alone and costs nothing of the privacy budget. Signatures are not
     checked: that is `verify`.
     """
-    from assets.release.synthetic_children import NoSuchCohort, synthetic_children
+    from assets.release.synthetic_children import synthetic_children
     from ndl_export.documents.synthetic_children import synthetic_files
     from ndl_export.facts.synthetic import SMALLEST_GROUP
     from ndl_export.files.whole_files import write_whole
-    from privacy.synthetic.model import MissingLibrary
 
     if out.is_dir() and any(out.iterdir()):
         stop(f"{out} is not empty: give a folder that is new or empty")
     if not 0 <= seed < 2**32:
         stop(f"the seed {seed} is not between 0 and {2**32 - 1}", Ending.USAGE)
-    try:
-        with at_work("Drawing synthetic children"), console.stopping_at(MissingLibrary):
-            made = synthetic_children(bundle, cohort.code if cohort else None, seed)
-            files = synthetic_files(made)
-    except NoSuchCohort as problem:
-        stop(str(problem), Ending.USAGE)
+    with at_work("Drawing synthetic children"):
+        made = synthetic_children(bundle, cohort.code if cohort else None, seed)
+        files = synthetic_files(made)
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_whole(out / name, content)
-    children, compared = made.rows.num_rows, sum(each.compared for each in made.agreements)
-    within = sum(each.within for each in made.agreements)
+    children = made.rows.num_rows
     facts = {
         "folder": str(out),
         "cohort": made.cohort,
         "seed": seed,
         "children": children,
-        "compared": compared,
-        "within": within,
+        "compared": made.compared,
+        "within": made.within,
         "agreements": [asdict(each) for each in made.agreements],
         "held_out": [asdict(each) for each in made.held_out],
     }
     said = (
-        f"{children:,} synthetic children are in {out}. Of {compared:,} published percentages of groups of"
-        f" {SMALLEST_GROUP} or more, {within:,} hold theirs within the interval; synthetic_children.md says more."
+        f"{children:,} synthetic children are in {out}. Of {made.compared:,} published percentages of groups of"
+        f" {SMALLEST_GROUP} or more, {made.within:,} hold theirs within the interval; synthetic_children.md says more."
     )
     answer(facts, lambda: said, as_json=as_json)
 

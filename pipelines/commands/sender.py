@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, stop, stopping_at
+from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, stop
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -54,13 +54,12 @@ def pseudonymise(
     rows set aside. The files of a part of an extract are called as it is; of a folder of parts, each part is taken.
     """
     from assets.intake.sender import pseudonymise as run
-    from privacy.keys import SENDER, KeyProblem, KeyRing
+    from privacy.keys import SENDER, KeyRing
     from sources.errors import ExtractStopped
 
     read = _council_file(extract, council, council_file)
     files = _landed(extract, read.council, source, cohort)
-    with stopping_at(KeyProblem):
-        ring = KeyRing.load(keys, SENDER)
+    ring = KeyRing.load(keys, SENDER)
     if ring.holds("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
     for landed in files:
@@ -75,16 +74,15 @@ def pseudonymise(
 
 def _council_file(extract: Path, council: str | None, own: Path | None) -> CouncilFile:
     """The sender's own council file, or the one that is shipped for the council."""
-    from sources.councils.council_file import InvalidCouncilFile, council_file, load
-    from sources.reference.places import UnknownCouncil, place
+    from sources.councils.council_file import council_file, load
+    from sources.reference.places import place
 
-    with stopping_at(InvalidCouncilFile, UnknownCouncil):
-        if own is None:
-            return council_file(council or _folder(extract, 2) or _ask("council"))
-        read = load(own)
-        if council and council != read.council:
-            stop(f"{own} is the council file of {read.council}, not of {council}", Ending.USAGE)
-        place(read.council)
+    if own is None:
+        return council_file(council or _folder(extract, 2) or _ask("council"))
+    read = load(own)
+    if council and council != read.council:
+        stop(f"{own} is the council file of {read.council}, not of {council}", Ending.USAGE)
+    place(read.council)
     return read
 
 

@@ -322,7 +322,8 @@ def _first(values: NDArray[Any], ndim: int) -> NDArray[Any]:
 def without_categories(
     plan: Plan, measurement: Measurement, attribute: str, empty: Collection[str]
 ) -> tuple[Plan, Measurement]:
-    """Plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row.
+    """Plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row; those that
+    the domain does not have are passed over.
 
     A group of the nesting that is left without a category goes with it. Raises ValueError where the measurement is of
     another plan, WorkloadError where no category would be left.
@@ -330,6 +331,8 @@ def without_categories(
     if measurement.plan_sha256 != plan.sha256:
         raise ValueError("this measurement was made under another plan")
     family, nesting = plan.family, plan.family.nesting
+    if not set(empty) & set(family.attribute(attribute).categories):
+        return plan, measurement
     gone = {attribute: set(empty)}
     if nesting is not None and nesting.inner == attribute:
         left = {group: tuple(c for c in inside if c not in empty) for group, inside in nesting.members.items()}
