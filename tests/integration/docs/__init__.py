@@ -1,0 +1,1 @@
+"""The documentation, made as a site."""
