@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 
 from sources.contracts import CONTRACTS, SourceContract
 from sources.councils.council_file import InvalidCouncilFile, council_file
-from sources.councils.dialect import Dialect
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.match import dialect_of, known_keys, missing_columns
@@ -20,39 +21,54 @@ def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) 
     try:
         return open_extract(landed, contract, dialect)
     except ExtractStopped:
-        if _has_all(landed, landed.council, contract, dialect):
+        if _has_all(_header(landed, contract, [dialect]), contract, dialect):
             raise
-        other = next((other for other in _others(landed) if _has_all(landed, *other)), None)
+        other = _other(landed)
         if other is None:
             raise
-        raise _instead_of(landed, contract, *other[:2]) from None
+        raise _instead_of(landed, contract, *other) from None
 
 
-def _others(landed: Landed) -> Iterator[tuple[str, SourceContract, Dialect]]:
-    """The other sources of the council, then the source as other councils write it: council, contract, dialect."""
+def _other(landed: Landed) -> tuple[str, SourceContract] | None:
+    """Whose extract of which source the file is: another source of the council, else the same of another council."""
     for contract in CONTRACTS.values():
         if contract.name != landed.source:
-            yield from _written_by(landed.council, contract)
-    for council in places():
-        if council != landed.council:
-            found = list(_written_by(council, CONTRACTS[landed.source]))
-            yield from (other for other in found if other[2].columns)
+            of_council = _dialects([landed.council], contract)
+            if any(_has_all(_header(landed, contract, [own]), contract, own) for own in of_council.values()):
+                return landed.council, contract
+    contract = CONTRACTS[landed.source]
+    written = _dialects((council for council in places() if council != landed.council), contract)
+    others = {council: dialect for council, dialect in written.items() if dialect.columns}
+    header = _header(landed, contract, others.values())
+    found = (council for council, dialect in others.items() if _has_all(header, contract, dialect))
+    return next(((council, contract) for council in found), None)
 
 
-def _written_by(council: str, contract: SourceContract) -> Iterator[tuple[str, SourceContract, Dialect]]:
+def _dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Dialect]:
+    """How each council whose file can be read writes a source."""
+    found: dict[str, Dialect] = {}
+    for council in councils:
+        with suppress(InvalidCouncilFile):
+            found[council] = council_file(council).dialect(contract.name)
+    return found
+
+
+def _header(landed: Landed, contract: SourceContract, dialects: Collection[Dialect]) -> list[str]:
+    """The file's own headings, found by those of a source as any of `dialects` has them; none where it has no such.
+
+    The file is read once for all of them: to find out what a large one is may take no longer than to read it.
+    """
+    known = set[str]().union(*(known_keys(contract, dialect) for dialect in dialects))
+    as_written = next(iter(dialects)) if len(dialects) == 1 else CONTRACT_DIALECT
     try:
-        yield council, contract, council_file(council).dialect(contract.name)
-    except InvalidCouncilFile:
-        return
-
-
-def _has_all(landed: Landed, council: str, contract: SourceContract, dialect: Dialect) -> bool:
-    """Whether the file has every column that the contract requires, as the council calls it."""
-    try:
-        header = open_table(landed, contract, dialect, known_keys(contract, dialect)).header
+        return open_table(landed, contract, as_written, known).header
     except ExtractStopped:
-        return False
-    return not missing_columns(contract, dialect_of(contract, header, dialect), header)
+        return []
+
+
+def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> bool:
+    """Whether `header` has every column that the contract requires, as the council calls it."""
+    return bool(header) and not missing_columns(contract, dialect_of(contract, header, dialect), header)
 
 
 def _instead_of(landed: Landed, wanted: SourceContract, council: str, contract: SourceContract) -> ExtractStopped:

@@ -55,7 +55,7 @@ class OpenDocument(Book):
     @cached_property
     def _tables(self) -> dict[int, tuple[str, list[SheetRow]]]:
         """What each visible table is called, and its first rows, by the table's number in the file."""
-        reader, tops = _Reader(self.name), dict[int, list[SheetRow]]()
+        reader, tops = _Reader(self.name, MAX_SKIPPED + 1), dict[int, list[SheetRow]]()
         for table, row, times in self._read(reader):
             top = tops.setdefault(table, [])
             top += _repeated(row, min(times, MAX_SKIPPED + 2 - row.number))
@@ -74,7 +74,7 @@ class OpenDocument(Book):
             yield rows
 
     def _of(self, wanted: int) -> Iterator[SheetRow]:
-        for table, row, times in self._read(_Reader(self.name)):
+        for table, row, times in self._read(_Reader(self.name, MAX_ROWS)):
             if table == wanted:
                 yield from _repeated(row, times)
 
@@ -91,9 +91,10 @@ def _repeated(row: SheetRow, times: int) -> Iterator[SheetRow]:
 
 
 class _Reader:
-    """Call-backs that build the rows of visible tables; types as text as a text file would have them."""
+    """Call-backs that build the first `rows` of each visible table; types as text as a text file would have them."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rows: int) -> None:
+        self._wanted = rows
         self.rows: list[tuple[int, SheetRow, int]] = []
         self.visible: dict[int, str] = {}
         self._name = name
@@ -181,7 +182,7 @@ class _Reader:
             raise ValueError
         text = "" if covered else _as_text(self._cell, "".join(self._pieces))
         columns = range(first, max(min(self._column, MAX_COLUMNS + 1), first + 1))
-        if text:
+        if text and self._row.number <= self._wanted:
             self._row.cells.update(dict.fromkeys(columns, text))
         if "formula" in self._cell:
             self._row.formulas.update(columns)

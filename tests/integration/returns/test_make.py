@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from assets.returns.make import NothingToReturn
 from assets.returns.standing import forget_rows
 from pipelines.cli import main
+from pipelines.ending import Ending
 from privacy.chained_log import LogBroken, entries
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
@@ -236,7 +237,7 @@ def test_a_log_that_was_tampered_with_is_seen_and_not_written_to(
     with pytest.raises(LogBroken, match=said):
         pipeline.make()
     shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
-    assert shown.exit_code == 1
+    assert shown.exit_code == Ending.FAULT
     assert said in shown.output
 
 
