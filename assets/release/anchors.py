@@ -73,7 +73,7 @@ def _charges(anchor: Anchor) -> Iterator[StatedCharge]:
             cohort = family["cohort"] if "cohort" in family else anchor.statement["cohort"]
             yield StatedCharge(
                 anchor.place,
-                *(cohort, cohorts[cohort]["measured_in"], family["family"]),
+                *(cohort, family.get("measured_in", cohorts[cohort]["measured_in"]), family["family"]),
                 *(family["plan_sha256"], family["ledger_entry"]),
             )
     except (KeyError, TypeError):

@@ -26,8 +26,9 @@ from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.tables import FAMILIES, TABLES, Block, Measure, Table
+from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables.earlier_schema import with_own_area
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
@@ -55,7 +56,7 @@ from privacy.release.intervals import (
 )
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.statement import MeasuredCohort
+from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 from privacy.release.workload import Family, Figures, WorkloadError
 
 Array = NDArray[np.float64]
@@ -66,18 +67,24 @@ _Figures = Mapping[ColumnRole, NDArray[Any]]
 
 
 def tabulate(
-    measured: Sequence[MeasuredCohort], councils: Sequence[str], reliability: Reliability, missing: MissingByCohort
+    measured: Sequence[MeasuredCohort],
+    councils: Sequence[str],
+    reliability: Reliability,
+    missing: MissingByCohort,
+    requested: Sequence[RequestedTable] = (),
 ) -> dict[str, pa.Table]:
     """Every table of the families that were measured, by name, with the columns of `ndl_export.tables.schema`.
+
+    Those that were `requested` come after them, each with the rows of its own cohorts.
 
     `councils` are those that take part in any of the cohorts. A council that is `missing` the source whose rows a
     family counts has no row there: its figures are not available, and figures of several councils are of the others.
     Raises `NotGiven` where a cohort was measured under definitions that do not give a table of today.
     """
-    parts = [_tables(own, councils, reliability, missing.get(own.cohort, {})) for own in measured]
+    parts = [_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured]
     plans = {key: plan for own in measured for key, plan in _documents(own).items()}
-    layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans)
-    return {name: _whole(layouts[name], [part[name] for part in parts]) for name in parts[0]}
+    layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
+    return {name: _whole(rows, [part[name] for part in parts if name in part]) for name, rows in layouts.items()}
 
 
 class NotGiven(Exception):
@@ -89,21 +96,21 @@ def recomputed(bundle: Path) -> dict[str, pa.Table]:
 
     Reads the bundle alone: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
     """
-    return _again(all_measured(bundle), *bundle_facts(bundle))
+    return _again(bundle, all_measured(bundle))
 
 
-def _again(
-    measured: Sequence[MeasuredCohort], package: Mapping[str, Any], record: Mapping[str, Any]
-) -> dict[str, pa.Table]:
-    return tabulate(measured, package["councils"], Reliability(**record["reliability"]), package["missing"])
+def _again(bundle: Path, measured: Sequence[MeasuredCohort]) -> dict[str, pa.Table]:
+    package, record = bundle_facts(bundle)
+    reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
+    return tabulate(measured, package["councils"], reliability, package["missing"], requested)
 
 
 def differing(bundle: Path) -> list[str]:
     """Names of the tables of the bundle that its noisy counts do not give, to the last bit, and of the covariances of
     their noise where its plans do not give those; none where all is well."""
-    measured, (package, record) = all_measured(bundle), bundle_facts(bundle)
-    again = _again(measured, package, record)
-    read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in TABLES}
+    measured, (package, _) = all_measured(bundle), bundle_facts(bundle)
+    again = _again(bundle, measured)
+    read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
     published = {name: with_own_area(table) for name, table in read.items()}
     if (bundle / NOISE_COVARIANCE_FILE).is_file():  # older bundles have none
         held = PurePath(NOISE_COVARIANCE_FILE).stem
@@ -120,8 +127,8 @@ def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def all_measured(bundle: Path) -> list[MeasuredCohort]:
     package, record = bundle_facts(bundle)
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
-    names = plan_files(package["cohorts"])
-    return [_measured(bundle, cells, entry, record["families"], names) for entry in record["cohorts"]]
+    names, further = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
+    return [_measured(bundle, cells, entry, record["families"], names, further) for entry in record["cohorts"]]
 
 
 def _measured(
@@ -130,18 +137,26 @@ def _measured(
     entry: dict[str, str],
     families: list[dict[str, str]],
     names: dict[tuple[str, str], str],
+    further: Mapping[Further, NoisyCounts],
 ) -> MeasuredCohort:
     """A cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
-    plans, measurements = {}, {}
+    plans, measurements, on_request = {}, {}, []
     for stated in (family for family in families if family["cohort"] == entry["cohort"]):
         family = stated["family"]
-        document = (bundle / names[entry["cohort"], family]).read_bytes()
-        plans[family] = plan = Plan.from_json(document)
-        noisy = NoisyCounts.read(document, cells, entry["cohort"], family)
-        measurements[family] = Measurement(
-            plan.sha256, stated["noise_source"], stated["opendp_version"], float(stated["rho"]), noisy.counts
-        )
-    return MeasuredCohort(entry["cohort"], entry["measured_in"], plans, measurements)
+        if release := stated.get("measured_in"):
+            drawn = further[Further(entry["cohort"], family, release)]
+            on_request.append(MeasuredOnRequest(release, *_as_stated(stated, drawn), tuple(stated["tables"])))
+        else:
+            document = (bundle / names[entry["cohort"], family]).read_bytes()
+            drawn = NoisyCounts.read(document, cells, entry["cohort"], family)
+            plans[family], measurements[family] = _as_stated(stated, drawn)
+    return MeasuredCohort(entry["cohort"], entry["measured_in"], plans, measurements, tuple(on_request))
+
+
+def _as_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, Measurement]:
+    plan = Plan.from_json(drawn.plan)
+    made_by = stated["noise_source"], stated["opendp_version"]
+    return plan, Measurement(plan.sha256, *made_by, float(stated["rho"]), drawn.counts)
 
 
 def _whole(rows: Layout, parts: list[pa.Table]) -> pa.Table:
@@ -151,15 +166,22 @@ def _whole(rows: Layout, parts: list[pa.Table]) -> pa.Table:
 
 
 def _tables(
-    own: MeasuredCohort, councils: Sequence[str], reliability: Reliability, missing: Missing
+    own: MeasuredCohort,
+    councils: Sequence[str],
+    reliability: Reliability,
+    missing: Missing,
+    requested: Sequence[RequestedTable],
 ) -> dict[str, pa.Table]:
     """The rows of one cohort, without the column of breaks."""
-    tables, layouts = {}, table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own))
-    for family, plan in own.plans.items():
+    asked = [each for each in requested if own.cohort in each.cohorts]
+    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own), asked)
+    tables = {}
+    for family in own.plans:
         absent = not_sent(missing, family)
         try:
-            estimated = _estimated(plan, own.measurements[family], absent) if set(councils) - set(absent) else None
-            for table in FAMILIES[family].tables:
+            estimated = _estimated(*own.together(family), absent) if set(councils) - set(absent) else None
+            on_request = [each.table for each in asked if each.family == family]
+            for table in (*FAMILIES[family].tables, *on_request):
                 tables[table.name] = _table(layouts[table.name], estimated, councils, absent, reliability)
         except (KeyError, WorkloadError) as error:
             raise NotGiven(

@@ -34,8 +34,9 @@ Splits = dict[tuple[Children, str], list[frozenset[str]]]
 def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
     """(table or family, what disagrees), for ordered tables of one release and their layouts, both by table name."""
     for family in FAMILIES.values():
-        present = [table.name for table in family.tables if table.name in tables]
-        for period in layouts[present[0]].cohorts if present else ():
+        of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
+        for period in layouts[of_family[0]].cohorts if of_family else ():
+            present = [name for name in of_family if period in layouts[name].cohorts]
             own = {name: layouts[name].of(period) for name in present}
             data = {name: tables[name].filter(pc.equal(tables[name]["time_period"], period)) for name in present}
             for as_linked in (False, True):

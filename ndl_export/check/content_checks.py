@@ -6,7 +6,7 @@ Used on both sides: before a bundle is written, and by whoever verifies one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ndl_export.check.consistency import disagreements
 from ndl_export.facts.missing import MissingByCohort, not_sent
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.detail import Detail, detail_of
 from ndl_export.tables.geography import Geography, geographies
@@ -43,11 +44,21 @@ def table_layouts(
     cohorts: tuple[str, ...],
     missing: MissingByCohort = MappingProxyType({}),
     plans: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
+    requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
     """The rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort, and the
-    documents of the `plans`, which state the detail of each, by cohort and family."""
+    documents of the `plans`, which state the detail of each, by cohort and family. A table that was `requested` has
+    every row of its definition in every area of its cohorts."""
     stated = tuple((each, family, not_sent(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts)
-    return _layouts(councils, stated, tuple(sorted(plans.items())))
+    found = dict(_layouts(councils, stated, tuple(sorted(plans.items()))))
+    for each in requested:
+        areas = {
+            cohort: geographies(councils, absent)
+            for cohort, family, absent in stated
+            if family == each.family and cohort in each.cohorts
+        }
+        found[each.name] = layout(each.table, areas)
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -73,10 +84,10 @@ def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) 
     Names and types of columns, exactly the rows of the definition, legal flags, figures against their intervals, and
     agreement of every number with every other.
     """
-    faults = [(name, "the table is missing") for name in TABLES if name not in tables]
-    faults += [(name, "there is no such table") for name in tables if name not in TABLES]
+    faults = [(name, "the table is missing") for name in layouts if name not in tables]
+    faults += [(name, "there is no such table") for name in tables if name not in layouts]
     ordered: dict[str, pa.Table] = {}
-    for name in TABLES.keys() & tables.keys():
+    for name in layouts.keys() & tables.keys():
         try:
             ordered[name] = _in_order(tables[name], layouts[name])
         except ValueError as error:
@@ -84,9 +95,8 @@ def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) 
     for name, data in ordered.items():
         if not data[BREAK_COLUMN.name].combine_chunks().equals(layouts[name].breaks):
             faults.append((name, f"{BREAK_COLUMN.name} is not what the definitions say of breaks in the time series"))
-        faults += [
-            (name, fault) for measure in TABLES[name].measures for fault in _measure(data, layouts[name], measure)
-        ]
+        measures = layouts[name].table.measures
+        faults += [(name, fault) for measure in measures for fault in _measure(data, layouts[name], measure)]
     if not faults:
         faults += disagreements(ordered, layouts)
     return sorted(faults)
@@ -212,18 +222,19 @@ def _privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str,
     yield from _parameter_faults("the release", record["privacy_parameters"])
     for cohort, entry in about.items():
         families = [family for family in record["families"] if family["cohort"] == cohort]
-        yield from _cohort_faults(f"cohort {cohort}", entry, {family["family"]: family for family in families})
+        yield from _cohort_faults(f"cohort {cohort}", entry, {_measurement(family): family for family in families})
     largest = max(about.values(), key=lambda entry: float(entry["privacy_parameters"]["rho"]))["privacy_parameters"]
     if largest != record["privacy_parameters"]:
         yield "the parameters of the release are not the largest of its cohorts"
 
 
 def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[str]:
-    """Faults of what is said of one cohort, with its families by name."""
+    """Faults of what is said of one cohort, with what was measured of it by name."""
     if not entry["measured_in"]:
         yield f"{what}: measured_in is empty"
-    if stated.keys() != FAMILIES.keys():
-        yield f"{what}: it speaks of the families {', '.join(sorted(stated))}, not {', '.join(sorted(FAMILIES))}"
+    families = {name for name, family in stated.items() if "measured_in" not in family}
+    if families != FAMILIES.keys():
+        yield f"{what}: it speaks of the families {', '.join(sorted(families))}, not {', '.join(sorted(FAMILIES))}"
     yield from _parameter_faults(what, entry["privacy_parameters"])
     if "accounts" in entry:
         yield from _parameter_faults(f"{what}, jointly", entry["joint_parameters"])
@@ -249,6 +260,11 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
                 yield f"{what}, family {name}: {text} is empty"
         if not str(family["noise_source"]).lower().startswith("opendp"):
             yield f"{what}, family {name}: its noise came from {family['noise_source']!r}, not from OpenDP"
+
+
+def _measurement(family: Mapping[str, Any]) -> str:
+    """What a family's entry is called: what was measured later, on request, has an entry of its own."""
+    return f"{family['family']} in {family['measured_in']}" if "measured_in" in family else str(family["family"])
 
 
 def _parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[str]:

@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from ndl_export.facts import noise_covariance
 from ndl_export.facts.noisy_counts import NoisyByCohort
+from ndl_export.facts.on_request import OnRequest, all_tables
 from ndl_export.pages.words import day
+from ndl_export.tables import Table
 from ndl_export.tables.geography import Geography, geographies
 
 TITLE = "School readiness: linked early-years statistics"
@@ -80,8 +82,8 @@ class ReleaseFacts:
     cohort and family, what every figure was made from, and `noise_covariance` what their noise has in common;
     `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi` as in `publisher.Publisher`;
     `missing`, by cohort and source, the councils that take part and had sent nothing of it when the cohort was
-    measured. Nothing here is read from the clock or the machine: the bytes of a bundle depend on these facts and its
-    tables. Raises `InvalidVersion`.
+    measured; `on_request` the tables that were asked for besides. Nothing here is read from the clock or the machine:
+    the bytes of a bundle depend on these facts and its tables. Raises `InvalidVersion`.
     """
 
     version: str
@@ -102,10 +104,16 @@ class ReleaseFacts:
     doi: str = ""
     was_announced: bool = False
     noise_covariance: pa.Table = field(default_factory=noise_covariance.SCHEMA.empty_table)
+    on_request: OnRequest = field(default_factory=OnRequest)
 
     def __post_init__(self) -> None:
         Version.parse(self.version)
         object.__setattr__(self, "missing", {cohort: self.missing.get(cohort, {}) for cohort in sorted(self.cohorts)})
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Every table that the release has, those on request after the others, by name."""
+        return all_tables(self.on_request.tables)
 
     @property
     def published(self) -> str:

@@ -71,4 +71,9 @@ FAMILY = Family(
     rows_per_child=REVIEWED_SHARE,
     attributes=(SEX, IMD, *(Attribute(name, label, _OUTCOMES) for name, label in DOMAINS.items())),
     tables=(ASQ3_OUTCOMES,),
+    counted="reviewed_children_count",
+    figures={
+        (domain, (AT_OR_ABOVE,)): ("at_or_above_children_count", "at_or_above_children_percent") for domain in DOMAINS
+    },
+    weight="health",
 )

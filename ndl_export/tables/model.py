@@ -316,7 +316,7 @@ class SharedTotal:
     within: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """Tables over one population, measured together; `unit` is what one row of it stands for.
 
@@ -341,6 +341,16 @@ class Family:
     is_linked: bool = True
     """Whether a row is about a linked child; else it stands for itself."""
     shared_totals: tuple[SharedTotal, ...] = ()
+    counted: str
+    """The measure that counts its rows."""
+    counted_as_linked: str = ""
+    """The same before it is corrected for linkage error, where it is."""
+    found_by_linkage: frozenset[str] = frozenset()
+    """Attributes that only a link tells: figures that tell rows apart by one of them are corrected."""
+    figures: Mapping[Group, tuple[str, str]] = field(default_factory=dict, hash=False)
+    """Groups that have measures of their own, of how many there are and which share that is."""
+    weight: str
+    """Kind of cell of a table that is asked for, in the weights of the privacy policy."""
     measured_apart: tuple[tuple[tuple[str, ...], str], ...] = ()
     """Marginals that are measured though no table shows them, each with its kind of cell in the weights of the privacy
     policy; over all councils together where the council is not among its attributes."""

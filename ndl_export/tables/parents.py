@@ -83,4 +83,6 @@ FAMILY = Family(
     rows_per_child=RESPONSE_SHARE,
     attributes=(AGE_BAND, FUNDED, *QUESTIONS),
     tables=(PARENT_EXPERIENCE,),
+    counted="response_count",
+    weight="parents_by_group",
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+import yaml
+
+from ndl_export.tables.definition import as_table, read_definition
 from ndl_export.tables.dimensions import (
     BREAKDOWN_FILTER,
     FSM,
-    FSM_FILTER,
     IMD,
     MEASURES,
     SEX,
@@ -217,28 +221,6 @@ EARLY_LEARNING_GOALS = Table(
     ),
 )
 
-READINESS_PATHWAY = Table(
-    name="readiness_pathway",
-    title="From the two-year review to a good level of development",
-    family="pupil",
-    population=POPULATION,
-    description=(
-        "Children with a good level of development by the outcome of the linked health-visitor review at 2 to 2.5"
-        " years (ASQ-3) and free school meal eligibility"
-    ),
-    filters=(
-        Filter("asq3_outcome", "ASQ-3 at 2 to 2.5 years", "Domains below the cut-off at the linked review"),
-        FSM_FILTER,
-    ),
-    measures=(CHILDREN, AS_LINKED, MEASURES["gld_children_count"], GLD_PERCENT),
-    blocks=(
-        _gld_and_count(
-            as_linked=AS_LINKED.name,
-            axes=(Axis("asq3_outcome", "asq3", total_and_each(ASQ3)), _FSM_AXIS),
-        ),
-    ),
-)
-
 
 def _seen_by(*services: str) -> tuple[str, ...]:
     """Categories of the children seen by any of these, whoever raised a concern."""
@@ -291,32 +273,6 @@ JOINED_DOTS = Table(
                 ),
             )
             for seen, concerns in CONCERN_GIVEN_SEEN.items()
-        ),
-    ),
-)
-
-FUNDED_ENTITLEMENT = Table(
-    name="funded_entitlement",
-    title="Two-year-old entitlement and a good level of development",
-    family="pupil",
-    population=POPULATION,
-    description=(
-        "Children with a good level of development by whether the entitlement for disadvantaged two-year-olds was taken"
-        " (linked early years census) and free school meal eligibility"
-    ),
-    filters=(
-        Filter(
-            "two_year_old_entitlement",
-            "Two-year-old entitlement",
-            "Entitlement taken, from the linked census row",
-        ),
-        FSM_FILTER,
-    ),
-    measures=(CHILDREN, AS_LINKED, GLD_PERCENT),
-    blocks=(
-        _gld(
-            as_linked=AS_LINKED.name,
-            axes=(Axis("two_year_old_entitlement", "entitlement", total_and_each(ENTITLEMENT)), _FSM_AXIS),
         ),
     ),
 )
@@ -431,7 +387,7 @@ LINKAGE_QUALITY = Table(
     ),
 )
 
-FAMILY = Family(
+_CHILDREN = Family(
     name="pupil",
     unit="child",
     source="eyfsp",
@@ -458,15 +414,15 @@ FAMILY = Family(
         DIFFERENCES,
         *GOAL_ATTRIBUTES.values(),
     ),
-    tables=(
-        GLD_HEADLINE,
-        GLD_DIFFERENCES,
-        EARLY_LEARNING_GOALS,
-        READINESS_PATHWAY,
-        JOINED_DOTS,
-        FUNDED_ENTITLEMENT,
-        LINKAGE_QUALITY,
-    ),
+    tables=(),
+    counted=CHILDREN.name,
+    counted_as_linked=AS_LINKED.name,
+    found_by_linkage=frozenset((ASQ3.name, ENTITLEMENT.name, DOTS.name)),
+    figures={
+        _GLD_YES: ("gld_children_count", "gld_children_percent"),
+        **{(goal, (EXPECTED,)): ("expected_children_count", "expected_children_percent") for goal in GOALS},
+    },
+    weight="linked",
     measured_apart=(
         ((AGREEMENT.name,), "linkage_error"),
         ((COUNCIL, DIFFERENCES.name), "linkage_error_by_council"),
@@ -493,5 +449,25 @@ FAMILY = Family(
             )
             for attribute in (ASQ3, ENTITLEMENT)
         ),
+    ),
+)
+
+_DEFINED = {
+    table.name: table
+    for document in yaml.safe_load((Path(__file__).parent / "pupil_tables.yaml").read_text(encoding="utf-8"))
+    for table in [as_table(read_definition(document), _CHILDREN)]
+}
+READINESS_PATHWAY, FUNDED_ENTITLEMENT = _DEFINED["readiness_pathway"], _DEFINED["funded_entitlement"]
+
+FAMILY = replace(
+    _CHILDREN,
+    tables=(
+        GLD_HEADLINE,
+        GLD_DIFFERENCES,
+        EARLY_LEARNING_GOALS,
+        READINESS_PATHWAY,
+        JOINED_DOTS,
+        FUNDED_ENTITLEMENT,
+        LINKAGE_QUALITY,
     ),
 )

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from ndl_export.tables import Measure, Table
+from ndl_export.tables.model import Measure, Table
 
 SCHEMA_VERSION = "2.0.0"
 """Semantic version of the published tables; `publish.release_diff` says which change asks for which step."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,13 +98,16 @@ class OpenDPNoise:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """The noisy integers of every measured marginal, and where they came from. Safe to keep; made once."""
+    """The noisy integers of every measured marginal, and where they came from. Safe to keep; made once.
+
+    Of several measurements taken together (`combined`) they are averages of integers.
+    """
 
     plan_sha256: str
     noise_source: str
     opendp_version: str
     rho: float
-    noisy: Counts
+    noisy: Mapping[tuple[str, ...], NDArray[Any]]
 
 
 def charge(plan: Plan) -> float:

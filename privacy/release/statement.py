@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ import yaml
 
 from privacy.release.approval import Signed
 from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.combined import combined
 from privacy.release.inference import inference
 from privacy.release.ledger import NANO, charges_of
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
@@ -38,12 +39,30 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCohort:
-    """A cohort of a release: for which release it was measured, and its plans and measurements by family."""
+    """A cohort of a release: for which release it was measured, its plans and measurements by family, and what was
+    measured of it later, on request."""
 
     cohort: str
     release: str
     plans: Mapping[str, Plan]
     measurements: Mapping[str, Measurement]
+    further: tuple[MeasuredOnRequest, ...] = ()
+
+    def together(self, family: str) -> tuple[Plan, Measurement]:
+        """All that was measured of a family, as one."""
+        more = [(each.plan, each.measurement) for each in self.further if each.plan.family.name == family]
+        return combined(self.plans[family], self.measurements[family], more)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredOnRequest:
+    """What was measured of a family for the tables that a release was asked for."""
+
+    release: str
+    plan: Plan
+    measurement: Measurement
+    tables: tuple[str, ...]
+    """Names of those that it was measured for."""
 
 
 _REPLACED = (2, "one cell of a table loses 1 and one gains 1: squared L2 distance 2")
@@ -82,11 +101,13 @@ def privacy_record(
     """
     ledger = list(entries)
     charges = {
-        (own.cohort, family): _charge(plan, ledger, own) for own in measured for family, plan in own.plans.items()
+        (own.cohort, release, plan.family.name): _charge(plan, ledger, own.cohort, release)
+        for own in measured
+        for release, plan, *_ in _all_of(own)
     }
     cohorts = [
         _cohort(own, charges, ledger, policy, release)
-        | {"approvals": [_approval(signed) for signed in approvals.get(own.release, ())]}
+        | {"approvals": [_approval(signed) for each in _releases(own) for signed in approvals.get(each, ())]}
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
@@ -100,9 +121,10 @@ def privacy_record(
         "inference": inference(float(largest["privacy_parameters"]["rho"])),
         "cohorts": cohorts,
         "families": [
-            _family(own.cohort, plan, charges[own.cohort, family], own.measurements[family], policy)
+            _family(own.cohort, plan, charges[own.cohort, release, plan.family.name], measurement, policy)
+            | ({"measured_in": release, "tables": list(on_request.tables)} if on_request else {})
             for own in measured
-            for family, plan in own.plans.items()
+            for release, plan, measurement, on_request in _all_of(own)
         ],
         "reliability": asdict(policy.reliability),
     }
@@ -136,15 +158,33 @@ def _said(file: str) -> Record:
     return said
 
 
+def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
+    """What was measured of a cohort: the release that it was measured for, plan, measurement, and what it is on
+    request."""
+    for family, plan in own.plans.items():
+        yield own.release, plan, own.measurements[family], None
+    for each in own.further:
+        yield each.release, each.plan, each.measurement, each
+
+
+def _releases(own: MeasuredCohort) -> list[str]:
+    """The releases that a cohort was measured for."""
+    return list(dict.fromkeys(release for release, *_ in _all_of(own)))
+
+
 def _cohort(
-    own: MeasuredCohort, charges: Mapping[tuple[str, str], Entry], ledger: list[Entry], policy: Policy, release: str
+    own: MeasuredCohort,
+    charges: Mapping[tuple[str, str, str], Entry],
+    ledger: list[Entry],
+    policy: Policy,
+    release: str,
 ) -> Record:
     """What holds for whoever is counted in one cohort, up to the last charge of what is published.
 
     A charge before that one which did not end was given back before it was made: `session.settle`.
     """
     last = max(entry.seq for entry in charges.values())
-    charged = [charges[own.cohort, family] for family in own.plans]
+    charged = [charges[own.cohort, each, plan.family.name] for each, plan, *_ in _all_of(own)]
     units = sorted({entry.account for entry in charged})
     accounts = [
         _account(unit, own, [entry for entry in charged if entry.account == unit], ledger[:last], policy, release)
@@ -164,6 +204,7 @@ def _account(
 ) -> Record:
     """What holds for a row of one unit, by what was `charged` for it and the lines of the ledger so far."""
     spent = sum(entry.nano_rho for entry in charged) / NANO
+    by_this_release = sum(entry.nano_rho for entry in charged if entry.release == release) / NANO
     mine = [entry for entry in ledger if (entry.cohort, entry.account) == (own.cohort, unit)]
     cap = next(entry.nano_rho for entry in mine if entry.kind == EntryKind.APPROVE) / NANO
     to_date = sum(charge.entry.nano_rho for charge in charges_of(mine).values()) / NANO
@@ -176,7 +217,7 @@ def _account(
         ],
         "budget": {
             "cap_rho": cap,
-            "charged_by_this_release_rho": round(spent, 9) if own.release == release else 0.0,
+            "charged_by_this_release_rho": round(by_this_release, 9),
             "charged_to_date_rho": round(to_date, 9),
             "remaining_rho": round(cap - to_date, 9),
         },
@@ -208,11 +249,11 @@ def _approval(signed: Signed) -> Record:
     }
 
 
-def _charge(plan: Plan, ledger: list[Entry], own: MeasuredCohort) -> Entry:
+def _charge(plan: Plan, ledger: list[Entry], cohort: str, release: str) -> Entry:
     family = plan.family.name
-    found = charges_of(ledger).get((own.cohort, own.release, family))
+    found = charges_of(ledger).get((cohort, release, family))
     if found is None or not found.is_committed or found.entry.plan_sha256 != plan.sha256:
-        raise ValueError(f"the ledger has no committed charge of {family}, release {own.release}, under this plan")
+        raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
     return found.entry
 
 

@@ -1,0 +1,193 @@
+"""Tables that somebody asked for and that a release publishes beside its own, with what was measured for them.
+
+`on_request.json` states each table as data, and who asked for it and why; a release without such a table has no such
+file. What was measured for them later than the cohort itself has a plan of its own for each cohort, family and release,
+`noise_plan_<family>_<cohort>_<release>.json`, and its cells in `noisy_counts_on_request.parquet`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
+from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.files.whole_files import indented_json
+from ndl_export.tables import FAMILIES, TABLES, Table
+from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, read_definition
+
+ON_REQUEST_FILE = "on_request.json"
+FURTHER_COUNTS_FILE = "noisy_counts_on_request.parquet"
+FURTHER_SCHEMA = pa.schema(
+    [
+        pa.field(
+            "release", pa.string(), nullable=False, metadata={"description": "Release that the cells were drawn for"}
+        ),
+        *COUNTS,
+    ]
+)
+
+
+class Further(NamedTuple):
+    """What was measured on request: a family of a cohort, for a release."""
+
+    cohort: str
+    family: str
+    release: str
+
+    @property
+    def plan_file(self) -> str:
+        return f"noise_plan_{self.family}_{self.cohort}_{self.release}.json"
+
+
+@dataclass(frozen=True)
+class RequestedTable:
+    """A table, the cohorts that it has rows of, and the first release that published it; who asked for it on which day
+    ('2026-11-27'), and what for."""
+
+    definition: Definition
+    family: str
+    cohorts: tuple[str, ...]
+    release: str
+    asked_by: str
+    asked_on: str
+    purpose: str
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @cached_property
+    def table(self) -> Table:
+        return as_table(self.definition, FAMILIES[self.family])
+
+    def document(self) -> dict[str, Any]:
+        """JSON-ready."""
+        own = {key: value for key, value in vars(self).items() if key not in ("definition", "table")}
+        return own | {"cohorts": list(self.cohorts), "definition": self.definition.model_dump(mode="json")}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> RequestedTable:
+        """Raises KeyError, TypeError and `InvalidDefinition` (a ValueError) for what is none."""
+        facts = dict(document)
+        definition = read_definition(facts.pop("definition"))
+        found = cls(definition, **facts | {"cohorts": tuple(facts["cohorts"])})
+        if found.name in TABLES:
+            raise InvalidDefinition(f"{found.name} is a table of every release")
+        _ = found.table
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class OnRequest:
+    """The requested tables of a release, in the order in which they were published; none by default."""
+
+    tables: tuple[RequestedTable, ...] = ()
+    noisy_counts: Mapping[Further, NoisyCounts] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.tables)
+
+    @cached_property
+    def definitions(self) -> dict[str, Table]:
+        """By name."""
+        return {each.name: each.table for each in self.tables}
+
+    @cached_property
+    def cohorts(self) -> dict[str, tuple[str, ...]]:
+        """Of each table, by its name."""
+        return {each.name: each.cohorts for each in self.tables}
+
+    @property
+    def plan_files(self) -> dict[Further, str]:
+        return {each: each.plan_file for each in sorted(self.noisy_counts)}
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Names of the files that they add to a bundle besides their own tables'."""
+        counts = (FURTHER_COUNTS_FILE, *self.plan_files.values()) if self.noisy_counts else ()
+        return frozenset((ON_REQUEST_FILE, *counts) if self else ())
+
+    def write(self, folder: Path, version: str) -> None:
+        """Write the `files` into `folder`."""
+        if not self:
+            return
+        (folder / ON_REQUEST_FILE).write_bytes(self.to_json())
+        for each, counts in self.noisy_counts.items():
+            (folder / each.plan_file).write_bytes(counts.plan)
+        if self.noisy_counts:
+            cells = pa.concat_tables(_cells(each, self.noisy_counts[each]) for each in sorted(self.noisy_counts))
+            pq.write_table(
+                cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
+                folder / FURTHER_COUNTS_FILE,
+                version="2.6",
+                compression="zstd",
+                compression_level=9,
+                write_statistics=False,
+            )
+
+    def to_json(self) -> bytes:
+        return indented_json(
+            {
+                "tables": [each.document() for each in self.tables],
+                "measured": [each._asdict() for each in sorted(self.noisy_counts)],
+            }
+        )
+
+    @classmethod
+    def read(cls, files: Mapping[str, bytes]) -> OnRequest:
+        """From the files of a bundle, by name; none where it has no such file. Raises ValueError, KeyError, TypeError
+        and `pa.ArrowException` where they are not what they should be."""
+        if ON_REQUEST_FILE not in files:
+            return cls()
+        document = json.loads(files[ON_REQUEST_FILE])
+        tables = tuple(RequestedTable.of(each) for each in document["tables"])
+        measured = [Further(**each) for each in document["measured"]]
+        cells = pq.read_table(pa.BufferReader(files[FURTHER_COUNTS_FILE])) if measured else FURTHER_SCHEMA.empty_table()
+        drawn = {each: _counts(files[each.plan_file], cells, each) for each in measured}
+        if sum(len(own) for own in map(_cells, drawn, drawn.values())) != len(cells):
+            raise ValueError(f"{FURTHER_COUNTS_FILE} holds cells that no plan names")
+        return cls(tables, drawn)
+
+    @classmethod
+    def of_bundle(cls, bundle: Path) -> OnRequest:
+        """The same, from a bundle's folder."""
+        if not (bundle / ON_REQUEST_FILE).is_file():
+            return cls()
+        own = {ON_REQUEST_FILE: (bundle / ON_REQUEST_FILE).read_bytes()}
+        return cls.read(own | {name: (bundle / name).read_bytes() for name in cls.named(own)})
+
+    @classmethod
+    def named(cls, files: Mapping[str, bytes]) -> frozenset[str]:
+        """Names of every file that a bundle has by what its `on_request.json` states, the tables' own left out; none
+        where that cannot be read."""
+        try:
+            measured = [Further(**each) for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
+        except (KeyError, TypeError, ValueError):
+            return frozenset((ON_REQUEST_FILE,)) & files.keys()
+        return frozenset(
+            (ON_REQUEST_FILE, *([FURTHER_COUNTS_FILE] if measured else []), *(m.plan_file for m in measured))
+        )
+
+
+def all_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
+    """Those of every release and those on request, by name."""
+    return TABLES | {each.name: each.table for each in requested}
+
+
+def _cells(of: Further, counts: NoisyCounts) -> pa.Table:
+    cells = counts.table(of.cohort, of.family)
+    return cells.add_column(0, FURTHER_SCHEMA.field("release"), pa.repeat(of.release, len(cells)))
+
+
+def _counts(plan: bytes, cells: pa.Table, of: Further) -> NoisyCounts:
+    own = cells.filter(pc.equal(cells["release"], of.release)).drop_columns(["release"])
+    return NoisyCounts.read(plan, own, of.cohort, of.family)

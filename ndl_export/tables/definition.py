@@ -1,0 +1,285 @@
+"""A table as data: the language in which tables of one shape are defined, this project's own and those on request.
+
+Such a table counts the rows of a family by some of its attributes, each level by level and at its total as well, and
+may say of each row how many are in a group, as a number and as a percentage. `as_table` makes of that what the noise
+plan, the schema, the documents and the database derive from. A definition names nothing but attributes and categories
+of the family: it can ask for nothing outside the public domain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from ndl_export.tables.dimensions import MEASURES
+from ndl_export.tables.model import (
+    ALL,
+    Attribute,
+    Axis,
+    Block,
+    Family,
+    Filter,
+    Measure,
+    MeasureKind,
+    RateBlock,
+    Selection,
+    Table,
+    each,
+)
+from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS
+
+MOST_COLUMNS = 4
+MOST_ROWS = 2_000
+"""Rows of one area."""
+TOTAL = ALL.label
+_NAME = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", min_length=3, max_length=48)]
+_MARKUP = r"<>|`*\\\[\]{}\x00-\x1f\x7f"
+_WORDS = Annotated[str, StringConstraints(pattern=rf"^[^\s{_MARKUP}]([^{_MARKUP}]*[^\s{_MARKUP}])?$")]
+"""One line of plain text: it goes into tables of Markdown, pages and metadata as it stands."""
+Words = Annotated[_WORDS, StringConstraints(max_length=200)]
+Label = Annotated[_WORDS, StringConstraints(max_length=80)]
+
+
+class InvalidDefinition(ValueError):
+    """A definition that cannot be used; the message names the place in it and the rule, a line each."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Column(_Part):
+    """A filter column: an attribute at its `levels`, by default every category but the unknown, and at its total."""
+
+    attribute: str
+    levels: dict[Label, tuple[str, ...]] | None = None
+    total: bool = True
+    name: _NAME | None = None
+    label: Label | None = None
+    description: Words | None = None
+
+
+class Figure(_Part):
+    """The share of a row's children, or responses, in a group: those whose attribute has one of the categories."""
+
+    attribute: str
+    categories: tuple[str, ...]
+    name: _NAME | None = None
+    """What its measures' names begin with; given where they have none of their own."""
+    label: Label | None = None
+    """The group in words, to follow "Percentage of children"."""
+    with_count: bool = True
+
+
+class Definition(_Part):
+    """A table of a family."""
+
+    name: _NAME
+    title: Words
+    description: Words
+    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=MOST_COLUMNS)]
+    figure: Figure | None = None
+    geography: Literal["councils", "all_councils_together"] = "councils"
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _names_alone(cls, columns: object) -> object:
+        """A column may be an attribute's name alone."""
+        if not isinstance(columns, tuple):
+            return columns
+        return tuple({"attribute": each} if isinstance(each, str) else each for each in columns)
+
+
+def read_definition(document: object) -> Definition:
+    """Raises `InvalidDefinition` for what is none, whatever family it is of."""
+    return read_as(Definition, document)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_as(model: type[_Model], document: object) -> _Model:
+    """A document as JSON or YAML gives it. Raises `InvalidDefinition`, with the place and rule of everything wrong."""
+    try:
+        return model.model_validate(_with_tuples(document))
+    except ValidationError as error:
+        lines = (f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {_rule(each)}" for each in error.errors())
+        raise InvalidDefinition("\n".join(dict.fromkeys(lines))) from None
+
+
+def _with_tuples(document: object) -> object:
+    if isinstance(document, Mapping):
+        return {key: _with_tuples(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return tuple(map(_with_tuples, document))
+    return document
+
+
+def _rule(error: Any) -> str:
+    match error["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "there is no such key"
+        case "string_pattern_mismatch" if "a-z" in error["ctx"]["pattern"]:
+            return "is written in small letters, digits and single underscores, beginning with a letter"
+        case "string_pattern_mismatch":
+            return "is one line of text without < > | ` * \\ [ ] { }"
+    message: str = error["msg"]
+    return message[0].lower() + message[1:]
+
+
+def as_table(definition: Definition, family: Family) -> Table:
+    """Raises `InvalidDefinition` for an attribute or category that the family does not publish."""
+    if problems := list(_problems(definition, family)):
+        raise InvalidDefinition("\n".join(problems))
+    filters = tuple(_filter(column, family) for column in definition.columns)
+    axes = tuple(
+        Axis(entry.name, column.attribute, _selections(column, family.attribute(column.attribute)))
+        for entry, column in zip(filters, definition.columns, strict=True)
+    )
+    measures = [MEASURES[family.counted]]
+    linked = any(column.attribute in family.found_by_linkage for column in definition.columns)
+    if linked and family.counted_as_linked:
+        measures.append(MEASURES[family.counted_as_linked])
+    of_figure = measures_of(definition.figure, family) if definition.figure else {}
+    return Table(
+        name=definition.name,
+        title=definition.title,
+        family=family.name,
+        population=family.population,
+        description=definition.description,
+        filters=filters,
+        measures=(*measures, *of_figure.values()),
+        blocks=(_block(definition, family, axes, linked, {kind: each.name for kind, each in of_figure.items()}),),
+    )
+
+
+def _block(
+    definition: Definition, family: Family, axes: tuple[Axis, ...], linked: bool, of_figure: Mapping[str, str]
+) -> Block:
+    shape: dict[str, Any] = {
+        "axes": axes,
+        "base": family.counted,
+        "as_linked": family.counted_as_linked if linked else None,
+        "councils": definition.geography == "councils",
+        "weight": family.weight,
+    }
+    if definition.figure is None:
+        return Block(**shape)
+    numerator = (definition.figure.attribute, definition.figure.categories)
+    return RateBlock(**shape, numerator=numerator, rate=of_figure["rate"], part=of_figure.get("count"))
+
+
+def publishable(family: Family) -> tuple[Attribute, ...]:
+    """The attributes that a definition may name: those that are measured for no purpose of the noise alone."""
+    apart = {name for names, _ in family.measured_apart for name in names}
+    return tuple(attribute for attribute in family.attributes if attribute.name not in apart)
+
+
+def _problems(definition: Definition, family: Family) -> Iterator[str]:
+    known = {attribute.name: attribute for attribute in publishable(family)}
+    named = [*((f"columns.{i}", c.attribute) for i, c in enumerate(definition.columns))]
+    if definition.figure:
+        named.append(("figure", definition.figure.attribute))
+    unknown = [(place, name) for place, name in named if name not in known]
+    yield from (f"{place}.attribute: {name!r} is none of {family.name}: {', '.join(known)}" for place, name in unknown)
+    names = [name for _, name in named]
+    yield from (f"{name} is named twice" for name in dict.fromkeys(names) if names.count(name) > 1)
+    found_by_linkage = sorted({*names} & {*family.found_by_linkage})
+    if len(found_by_linkage) > 1:
+        yield (
+            f"{' and '.join(found_by_linkage)} are both found by linkage: a table can have one such attribute, for its"
+            " figures are corrected for missed links by that one"
+        )
+    if unknown:
+        return
+    for i, column in enumerate(definition.columns):
+        attribute = known[column.attribute]
+        for label, categories in (column.levels or {}).items():
+            yield from _of_group(f"columns.{i}.levels.{label}", attribute, categories)
+            if label == TOTAL:
+                yield f"columns.{i}.levels: {TOTAL!r} is the word for all categories; call the level otherwise"
+    filters = [_filter(column, family).name for column in definition.columns]
+    yield from (f"two columns are called {name}" for name in dict.fromkeys(filters) if filters.count(name) > 1)
+    yield from (f"a column cannot be called {name}" for name in filters if name in _RESERVED or name in MEASURES)
+    if definition.figure:
+        yield from _of_group("figure.categories", known[definition.figure.attribute], definition.figure.categories)
+        yield from _of_figure(definition.figure, family)
+    number = math.prod(len(_selections(column, known[column.attribute])) for column in definition.columns)
+    if number > MOST_ROWS:
+        yield f"it would have {number:,} rows an area, and {MOST_ROWS:,} are the most: leave out a column"
+
+
+_RESERVED = frozenset(
+    (
+        *(column.name for column in (*TIME_COLUMNS, *PLACE_COLUMNS, BREAK_COLUMN)),
+        "council",
+        "cohort",
+        "region",
+        "release",
+    )
+)
+
+
+def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> Iterator[str]:
+    if not categories:
+        yield f"{place}: it is empty"
+    for category in dict.fromkeys(categories):
+        if category not in attribute.categories:
+            yield f"{place}: {attribute.name} has no category {category!r}: {'; '.join(attribute.categories)}"
+        if categories.count(category) > 1:
+            yield f"{place}: {category!r} stands twice"
+    if set(categories) >= set(attribute.categories):
+        yield f"{place}: these are all categories, which is no group"
+
+
+def _of_figure(figure: Figure, family: Family) -> Iterator[str]:
+    if (figure.attribute, figure.categories) in family.figures:
+        if figure.name or figure.label:
+            yield "figure: its measures have names and words of their own: leave out name and label"
+    elif not (figure.name and figure.label):
+        yield "figure: give it a name, as sen_support, and a label, as 'with SEN support'"
+    elif any(name in MEASURES for name in _names(figure.name)):
+        yield f"figure.name: {figure.name} is that of another figure"
+
+
+def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
+    """The measures of a figure: its `rate`, and its `count` where it has one."""
+    counted = family.figures.get((figure.attribute, figure.categories))
+    if counted:
+        found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}
+    else:
+        of, (count, percent) = MEASURES[family.counted].of, _names(str(figure.name))
+        said = f"{of} {figure.label}"
+        words = said[0].upper() + said[1:]
+        found = {
+            "count": Measure(count, f"Number of {said}", MeasureKind.COUNT, f"{words} in the row", 0, of),
+            "rate": Measure(
+                percent,
+                f"Percentage of {said}",
+                MeasureKind.PERCENT,
+                f"{words} as a percentage of the {of} in the row",
+                1,
+                of,
+            ),
+        }
+    return {kind: measure for kind, measure in found.items() if kind == "rate" or figure.with_count}
+
+
+def _names(figure: str) -> tuple[str, str]:
+    return f"{figure}_count", f"{figure}_percent"
+
+
+def _filter(column: Column, family: Family) -> Filter:
+    attribute = family.attribute(column.attribute)
+    label = column.label or attribute.label
+    return Filter(column.name or column.attribute, label, column.description or label)
+
+
+def _selections(column: Column, attribute: Attribute) -> tuple[Selection, ...]:
+    own = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or each(attribute)
+    return (ALL, *own) if column.total else tuple(own)
