@@ -25,6 +25,7 @@ that follows from others, is a zero eigenvalue of A S A' and drops out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -99,6 +100,17 @@ class Lattice:
     def information(self) -> Array:
         """(K x K): precision that one unit of 1/sigma_A^2 spent on marginal A gives to component C, [C, A]."""
         return np.where(self.within, self.cells[:, None] / self.cells[None, :], 0.0)
+
+    def told(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
+        """(K,): precision that measured marginals of the same table, with their noise scales, give to each component,
+        those outside the closure included: sum over A containing C of 1/(sigma_A^2 prod(n_i, i in A\\C))."""
+        precisions = np.zeros(len(self.subsets))
+        for names, sigma in measured:
+            outside = [[n for n in names if n not in subset] for subset in self.subsets]
+            holds = np.array([set(subset) <= set(names) for subset in self.subsets])
+            cells = np.array([math.prod(self.family.shape(each)) for each in outside])
+            precisions += np.where(holds, sigma**-2.0 / cells, 0.0)
+        return precisions
 
     def component_weights(self) -> Array:
         """(K,): weight w_C of 1/tau_C in the workload's objective, the weighted sum of all its cell variances.

@@ -3,8 +3,9 @@
 `make_plan` chooses the noise; a `Plan` is a public document with a canonical JSON form and a hash, which is charged to
 the ledger and quoted by everything made from it. Nothing here sees a count.
 
-The allocation. Write s_A = 1/sigma_A^2 for the marginals A of the closure and tau = Q s for the precisions of the
-residual components (see `components`). The plan minimises the weighted sum of all cell variances
+The allocation. Write s_A = 1/sigma_A^2 for the marginals A of the closure and tau = t + Q s for the precisions of the
+residual components (see `components`), t being what earlier plans of the same table tell of them; 0 without any. The
+plan minimises the weighted sum of all cell variances
 
     f(s) = sum over C of w_C / tau_C(s)      subject to      s >= 0,  sum s_A = B = 2 rho,
 
@@ -16,15 +17,20 @@ lowers f at every step (the cocktail of Yu 2011, for A-optimal designs):
               as lowers f most; this is what drops a marginal altogether;
     scale:    s_A  <-  s_A sqrt(g_A), rescaled to sum B (Yu 2010).
 
-By Cauchy-Schwarz the optimum f* obeys f(s)^2 <= f* (sum of g_A s*_A) <= f* B max(g), so 1 - f(s) / (B max g) bounds
-the relative distance to f*. All sums are elementwise in a fixed order: the same family gives the same plan.
+The second one does so whatever t is. 1/x is convex, so with the shares t_C / tau_C and Q_CA s_A / tau_C of tau_C as
+weights, f(s') <= sum of w_C t_C / tau_C^2 + sum of g_A s_A^2 / s'_A, equal at s' = s; this is least for s' as scaled.
+
+The certificate is the gap 1 - (g's) / (B max g). f is convex, so f(s) - f* <= g's* - g's <= B max g - g's, and
+f(0) - f(s) >= g's: the gap bounds which share of what the budget can gain, f(0) - f*, the plan forgoes. Without t
+that gain is infinite; but then g's = f, by Cauchy-Schwarz f(s)^2 <= f* (g's*) <= f* B max g, and the gap bounds the
+relative distance to f*. All sums are elementwise in a fixed order: the same family gives the same plan.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -51,6 +57,10 @@ GAP = 1e-6
 NEGLIGIBLE = 1e-6
 """Share of the budget under which a marginal is not measured at all, unless nothing else would tell its component."""
 
+LEAST = 1e-4
+"""Share of the budget that a marginal gets which no other of the plan's would tell and earlier plans told enough: the
+measurement of a plan determines its tables by itself."""
+
 MAX_STEPS = 10_000
 BISECTIONS = 60
 
@@ -61,8 +71,8 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """Precisions s_A of the marginals that may be measured, with the objective they reach and the relative duality gap
-    that certifies it."""
+    """Precisions s_A of the marginals that may be measured, with the objective they reach and the gap that certifies
+    it."""
 
     precisions: Array
     objective: float
@@ -163,15 +173,20 @@ class Plan:
         return sha256_hex(self.to_json())
 
 
-def make_plan(family: Family, rho: float, *, delta: float) -> Plan:
-    """The plan that spends at most `rho` (zCDP) on `family` with the smallest weighted sum of cell variances.
+def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan] = ()) -> Plan:
+    """The plan that spends at most `rho` (zCDP) on `family` with the smallest weighted sum of cell variances, given all
+    that is measured under the plans `known`, of the same table.
 
     `delta` is recorded for the conversion to (epsilon, delta). With a nesting, the marginals of each of its two levels
-    are planned on their own, under that level's share of rho. Raises PlanError where the allocation fails.
+    are planned on their own, under that level's share of rho, given what is known at that level. Raises PlanError where
+    the allocation fails, or a plan that is known has other attributes.
     """
+    if any((each.family.attributes, each.family.nesting) != (family.attributes, family.nesting) for each in known):
+        raise PlanError(f"what is known is not of the table of {family.name!r}")
+    measured = [entry for each in known for entry in each.sigmas.items()]
     sigmas: dict[tuple[str, ...], float] = {}
     for level, place, share in _levels(family):
-        sigmas |= _noise_scales(level, place, 2 * rho * share * CALIBRATION)
+        sigmas |= _noise_scales(level, place, 2 * rho * share * CALIBRATION, measured)
     order = Lattice.of(family).subsets
     return Plan(family, rho, delta, {attributes: sigmas[attributes] for attributes in order if attributes in sigmas})
 
@@ -198,16 +213,21 @@ def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
     ]
 
 
-def _noise_scales(family: Family, place: str | None, budget: float) -> dict[tuple[str, ...], float]:
-    """Scale of the noise of each measured marginal, all of them with attribute `place` where one is given.
+def _noise_scales(
+    family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
+) -> dict[tuple[str, ...], float]:
+    """Scale of the noise of each marginal that will be measured, all of them with attribute `place` where one is given,
+    given the marginals that were `measured` and their scales.
 
     The sum of 1/sigma^2 is `budget` or, by rounding, less.
     """
     lattice = Lattice.of(family)
+    told = lattice.told((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
-    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget)
+    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget, told)
     allocated = np.zeros(len(lattice.subsets))
     allocated[candidates] = allocation.precisions
+    allocated = np.where(lattice.is_maximal & (told > 0), np.maximum(allocated, LEAST * budget), allocated)
     kept = lattice.is_maximal | (allocated > NEGLIGIBLE * budget)
     precisions = np.where(kept, allocated, 0.0)
     precisions *= budget / precisions.sum()
@@ -217,36 +237,32 @@ def _noise_scales(family: Family, place: str | None, budget: float) -> dict[tupl
     }
 
 
-def allocate(information: Array, weights: Array, budget: float) -> Allocation:
-    """Minimise sum(weights / (information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
+def allocate(information: Array, weights: Array, budget: float, told: Array | None = None) -> Allocation:
+    """Minimise sum(weights / (told + information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
 
-    `information` is (K x candidates to be measured), `weights` (K,), positive; returns (candidates,) precisions. Raises
-    PlanError where the gap does not close.
+    `information` is (K x candidates to be measured), `weights` (K,), positive, `told` (K,), not negative, zero where it
+    is not given; returns (candidates,) precisions. Raises PlanError where the gap does not close.
     """
     candidates = information.shape[1]
+    offset = np.zeros(len(weights)) if told is None else told
     precisions = np.full(candidates, budget / candidates)
     for _ in range(MAX_STEPS):
-        known = _precisions(information, precisions)
+        known = offset + _precisions(information, precisions)
         objective = float((weights / known).sum())
         gain = _gain(information, weights, known)
-        gap = 1 - objective / (budget * float(gain.max()))
+        gap = 1 - float((gain * precisions).sum()) / (budget * float(gain.max()))
         if gap < GAP:
             return Allocation(precisions, objective, gap)
-        precisions = _exchanged(information, weights, precisions, gain)
-        precisions = precisions * np.sqrt(_gain(information, weights, _precisions(information, precisions)))
+        precisions = _exchanged(information, weights, precisions, known, gain)
+        known = offset + _precisions(information, precisions)
+        precisions = precisions * np.sqrt(_gain(information, weights, known))
         precisions *= budget / precisions.sum()
     raise PlanError(f"the allocation did not converge: relative gap {gap:.1e} after {MAX_STEPS} steps")
 
 
-def _exchanged(
-    information: Array,
-    weights: Array,
-    precisions: Array,
-    gain: Array,
-) -> Array:
+def _exchanged(information: Array, weights: Array, precisions: Array, known: Array, gain: Array) -> Array:
     """The precisions after the best exchange from the measured marginal of least gain to the one of greatest."""
     receiver, giver = int(gain.argmax()), int(np.where(precisions > 0, gain, np.inf).argmin())
-    known = _precisions(information, precisions)
     direction = information[:, receiver] - information[:, giver]
 
     def still_falls(moved: float) -> bool:

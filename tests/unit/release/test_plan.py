@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from privacy.release.canonical import canonical_json
+from privacy.release.combined import combined_plan
 from privacy.release.components import Lattice
-from privacy.release.plan import GAP, Plan, PlanError, allocate, make_plan
+from privacy.release.plan import GAP, LEAST, Plan, PlanError, allocate, make_plan
 from privacy.release.workload import Family, Marginal
 from tests.support.daily import examples
 from tests.support.release.examples import attribute, pilot_family, small_family, small_plan
@@ -104,6 +105,78 @@ def test_a_real_plan_is_quick_spends_its_budget_and_stays_optimal_when_rounded(c
     lattice = plan.lattice
     best = allocate(lattice.information, lattice.component_weights(), 2 * 0.185)
     assert float((lattice.component_weights() / plan.component_precisions).sum()) < best.objective * (1 + 1e-4)
+
+
+def test_a_further_plan_is_the_best_by_dense_least_squares():
+    """Of what it may measure, for the tables that it is for, with what is known as rows of the same regression."""
+    attributes = (attribute("a", 3), attribute("b", 4), attribute("c", 2))
+    base = make_plan(Family("f", "u", attributes, (Marginal(("a", "b")), Marginal(("b", "c")))), 0.1, delta=1e-6)
+    family = Family("f", "u", attributes, (Marginal(("a", "c"), 2.0), Marginal(("a", "b"), 0.3), Marginal(("b",), 9.0)))
+    further = make_plan(family, 0.05, delta=1e-6, known=[base])
+    names = further.lattice.subsets
+    known = [_summing(family, subset) / sigma for subset, sigma in base.sigmas.items()]
+    rows = {subset: _summing(family, subset) for subset in names}
+
+    def variance(precisions: np.ndarray) -> float:
+        design = np.vstack([*known, *(rows[n] * math.sqrt(p) for n, p in zip(names, precisions, strict=True))])
+        covariance = np.linalg.pinv(design.T @ design, hermitian=True, rcond=1e-12)
+        return sum(m.weight * np.trace(rows[m.attributes] @ covariance @ rows[m.attributes].T) for m in _ordered(family))
+
+    def softmax(x: np.ndarray) -> np.ndarray:
+        return 0.1 * np.exp(x - x.max()) / np.exp(x - x.max()).sum()
+
+    planned = variance(np.array([further.sigmas.get(name, math.inf) ** -2.0 for name in names]))
+    for start in (np.zeros(len(names)), np.linspace(-4, 4, len(names))):
+        other = minimize(lambda x: variance(softmax(x)), start, method="L-BFGS-B", options={"maxiter": 200})
+        assert planned <= other.fun * (1 + 1e-3)
+
+
+def test_what_is_known_of_sets_outside_the_tables_asked_for_counts():
+    """All that it says of the subsets that are asked for: precision falls by the cells that are added up."""
+    lattice = Lattice.of(Family("f", "u", (attribute("a", 3), attribute("b", 4)), (Marginal(("a",)),)))
+    assert lattice.subsets == ((), ("a",))
+    assert lattice.told([(("a", "b"), 2.0), (("b",), 1.0)]) == pytest.approx([0.25 / 12 + 1 / 4, 0.25 / 4])
+
+
+def test_a_further_plan_determines_its_tables_by_itself():
+    """Even where what is known leaves nothing to gain by some of them."""
+    family = Family("f", "u", (attribute("a", 3), attribute("b", 4)), (Marginal(("a", "b")), Marginal((), 1e6)))
+    known = Plan(family, 10.0, 1e-6, {("a", "b"): 0.3})
+    further = make_plan(family, 0.001, delta=1e-6, known=[known])
+    assert set(further.sigmas) == {(), ("a", "b")}
+    assert further.sigmas["a", "b"] ** -2 == pytest.approx(LEAST * 0.002, rel=1e-3)
+
+
+def test_what_is_known_is_of_the_same_table():
+    with pytest.raises(PlanError, match="not of the table of 'pupil'"):
+        make_plan(pilot_family(8), 0.1, delta=1e-6, known=[small_plan()])
+
+
+@examples(60)
+@given(st.data())
+def test_knowing_what_was_measured_is_never_worse_than_ignoring_it(data):
+    """The certificate closes for any workloads and budgets; no figure of any table gets worse by a further plan."""
+    names = ["a", "b", "c", "d"]
+    attributes = tuple(attribute(name, data.draw(st.integers(2, 5))) for name in names)
+    tables = st.lists(st.sets(st.sampled_from(names), max_size=3).map(sorted).map(tuple), min_size=1, unique=True)
+    weights, budgets = st.sampled_from([0.01, 1.0, 1.0, 30.0]), st.sampled_from([1e-5, 0.01, 0.2])
+    base, asked = (
+        Family("f", "u", attributes, tuple(Marginal(table, data.draw(weights)) for table in data.draw(tables)))
+        for _ in range(2)
+    )
+    known = make_plan(base, data.draw(budgets), delta=1e-6)
+    rho = data.draw(budgets)
+    aware, ignorant = make_plan(asked, rho, delta=1e-6, known=[known]), make_plan(asked, rho, delta=1e-6)
+    lattice = Lattice.of(asked)
+    told = lattice.told(known.sigmas.items())
+
+    def left(plan: Plan) -> float:
+        return float((lattice.component_weights() / (told + plan.component_precisions)).sum())
+
+    assert left(aware) <= left(ignorant) * (1 + 1e-3)
+    before, after = known.component_precisions, combined_plan(known, [aware])
+    for names_of, precision in zip(known.lattice.subsets, before, strict=True):
+        assert after.component_precisions[after.lattice.index(names_of)] >= precision * (1 - 1e-12)
 
 
 def test_a_plan_is_its_document():
