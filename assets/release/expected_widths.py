@@ -7,7 +7,7 @@ Rates are the published ones, or a half, which is the widest. Nothing confidenti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import product
@@ -58,11 +58,13 @@ def expected_widths(plan: Plan, councils: Sequence[str]) -> list[Widths]:
 
 @lru_cache(maxsize=32)
 def _expected_widths(plan: Plan, councils: tuple[str, ...]) -> list[Widths]:
+    return widths_of(blocks_of(FAMILIES[plan.family.name]), plan, councils)
+
+
+def widths_of(blocks: Iterable[tuple[Table, Block]], plan: Plan, councils: Sequence[str]) -> list[Widths]:
+    """The half-widths of blocks, each with its table, that have a figure in some area."""
     covariances = Covariances(plan)
-    found = (
-        (table, block, block_figures(block, plan.family, councils))
-        for table, block in blocks_of(FAMILIES[plan.family.name])
-    )
+    found = ((table, block, block_figures(block, plan.family, councils)) for table, block in blocks)
     return [_widths(table, block, figures, covariances) for table, block, figures in found if figures is not None]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import combinations
 
@@ -46,28 +46,50 @@ def noise_family(
         **({REGION: noise.Attribute(REGION, tuple(nesting.members))} if nesting else {}),
         **{entry.name: noise.Attribute(entry.name, entry.categories) for entry in family.attributes},
     }
-    weights: dict[frozenset[str], float] = defaultdict(float)
-    measured = ((number, block) for number, (_, block) in enumerate(blocks_of(family)) if number not in left_out)
-    for number, block in measured:
-        for marginal, kind in _marginals(block, by_council=block.councils and number not in together).items():
-            for level in _levels(marginal, nesting):
-                weights[level] = max(weights[level], policy.weight(kind))
+    measured = [(number, block) for number, (_, block) in enumerate(blocks_of(family)) if number not in left_out]
+    weights = _weights(
+        ((block, block.councils and number not in together) for number, block in measured), nesting, policy
+    )
     for names, kind in family.measured_apart:
         for level in _levels(frozenset(names), nesting):
             weights[level] = policy.weight(kind)
-    order = list(attributes)
-    marginals = tuple(
-        noise.Marginal(tuple(sorted(marginal, key=order.index)), weight)
-        for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
-    )
     identities = (_identity(shared, list(weights)) for shared in family.shared_totals)
     return noise.Family(
         family.name,
         family.unit,
         tuple(attributes.values()),
-        marginals,
+        _in_order(weights, list(attributes)),
         tuple(identity for identity in identities if identity is not None),
         nesting,
+    )
+
+
+def requested_family(base: noise.Family, tables: Iterable[tuple[Table, float]], policy: Policy) -> noise.Family:
+    """What requested tables, each with what its weights are multiplied by, ask of the child table of a family that was
+    planned before: the marginals of their own blocks, and no identities, which `base` imposes on all together."""
+    weights: dict[frozenset[str], float] = {}
+    for table, factor in tables:
+        for names, weight in _weights(((b, b.councils) for b in table.blocks), base.nesting, policy).items():
+            weights[names] = max(weights.get(names, 0.0), factor * weight)
+    return replace(base, marginals=_in_order(weights, [each.name for each in base.attributes]), identities=())
+
+
+def _weights(
+    blocks: Iterable[tuple[Block, bool]], nesting: noise.Nesting | None, policy: Policy
+) -> dict[frozenset[str], float]:
+    """The marginals of blocks, each with whether it is told apart by council, at every level of place."""
+    weights: dict[frozenset[str], float] = defaultdict(float)
+    for block, by_council in blocks:
+        for marginal, kind in _marginals(block, by_council=by_council).items():
+            for level in _levels(marginal, nesting):
+                weights[level] = max(weights[level], policy.weight(kind))
+    return weights
+
+
+def _in_order(weights: Mapping[frozenset[str], float], order: Sequence[str]) -> tuple[noise.Marginal, ...]:
+    return tuple(
+        noise.Marginal(tuple(sorted(marginal, key=order.index)), weight)
+        for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
     )
 
 

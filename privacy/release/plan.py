@@ -191,25 +191,30 @@ def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan]
     return Plan(family, rho, delta, {attributes: sigmas[attributes] for attributes in order if attributes in sigmas})
 
 
+def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> float:
+    """What one more unit of 1/sigma^2, spent where it helps most, would take off the weighted sum of cell variances of
+    the plan's family, with all that is `known` beside it: max(g) of the module's derivation."""
+    lattice = plan.lattice
+    told = lattice.told(entry for each in (plan, *known) for entry in each.sigmas.items())
+    return float(_gain(lattice.information, lattice.component_weights(), told).max())
+
+
 def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
     """The family with the marginals of each level of its nesting, with the attribute that all of these hold and the
-    level's share; the whole family without a nesting."""
+    level's share, the whole where the other has none; the whole family without a nesting."""
     nesting = family.nesting
     if nesting is None:
         return [(family, None, 1.0)]
-    levels = ((nesting.inner, 1 - nesting.share), (nesting.outer, nesting.share))
+    shares = {nesting.inner: 1 - nesting.share, nesting.outer: nesting.share}
+    marginals = {name: tuple(m for m in family.marginals if name in m.attributes) for name in shares}
     return [
         (
-            replace(
-                family,
-                marginals=tuple(m for m in family.marginals if name in m.attributes),
-                identities=(),
-                nesting=None,
-            ),
+            replace(family, marginals=own, identities=(), nesting=None),
             name,
-            share,
+            shares[name] if all(marginals.values()) else 1.0,
         )
-        for name, share in levels
+        for name, own in marginals.items()
+        if own
     ]
 
 

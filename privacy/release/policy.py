@@ -179,6 +179,11 @@ class Policy:
         except KeyError:
             raise PolicyError(f"the privacy policy gives family {family!r} no budget") from None
 
+    def unit_of(self, family: str) -> str:
+        """The unit whose account a family is charged to. Raises PolicyError where the policy gives it no budget."""
+        self.rho(family)
+        return next(unit for unit, account in self.accounts.items() if family in account.split)
+
     def weight(self, kind: str) -> float:
         """Weight of a kind of cell in the plan. Raises PolicyError where the policy gives it none."""
         try:

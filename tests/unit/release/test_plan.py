@@ -120,7 +120,9 @@ def test_a_further_plan_is_the_best_by_dense_least_squares():
     def variance(precisions: np.ndarray) -> float:
         design = np.vstack([*known, *(rows[n] * math.sqrt(p) for n, p in zip(names, precisions, strict=True))])
         covariance = np.linalg.pinv(design.T @ design, hermitian=True, rcond=1e-12)
-        return sum(m.weight * np.trace(rows[m.attributes] @ covariance @ rows[m.attributes].T) for m in _ordered(family))
+        return sum(
+            m.weight * np.trace(rows[m.attributes] @ covariance @ rows[m.attributes].T) for m in _ordered(family)
+        )
 
     def softmax(x: np.ndarray) -> np.ndarray:
         return 0.1 * np.exp(x - x.max()) / np.exp(x - x.max()).sum()

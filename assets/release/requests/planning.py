@@ -1,0 +1,173 @@
+"""The plan of what is measured for requests: the least budget at which each has the accuracy that it asks for.
+
+What a release measured before counts: a table that its counts give at that accuracy costs nothing. For all others of a
+family one measurement is planned (`make_plan` with what is known), at the least rho, in steps of `STEP`, at which every
+one of them is as exact as was asked, by public sizes alone (`widths_of`). It is a function of the requests, earlier
+plans and the policy, whatever the order of the requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.release.expected_widths import Widths, widths_of
+from assets.release.noise_workload import requested_family
+from assets.release.requests.request import Request
+from ndl_export.tables import FAMILIES, Table
+from ndl_export.tables.definition import TOTAL
+from ndl_export.tables.geography import geographies
+from ndl_export.tables.model import COUNCIL
+from privacy.release.canonical import canonical_json
+from privacy.release.combined import combined_plan
+from privacy.release.ledger import NANO
+from privacy.release.plan import Plan, make_plan, most_useful
+from privacy.release.policy import Policy
+
+Array = NDArray[np.float64]
+
+STEP = 10_000
+"""Nano-rho to which a measurement's budget is rounded up."""
+_ROUNDED = 6
+"""Decimals to which half-widths are compared, so that platforms decide alike."""
+
+
+class AccuracyOutOfReach(Exception):
+    """A request that the whole budget of an account would not answer at the accuracy asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """The half-widths that are expected of a requested table, in points: of each percentage of every area, or of each
+    count as a percentage of the row with its last column at the total.
+
+    It is judged by its rows at full detail, with no column at its total: those that it is asked for.
+    """
+
+    widths: Widths
+
+    @property
+    def points(self) -> Array:
+        """(percentages at full detail,)."""
+        detailed = [TOTAL not in levels for levels in self.widths.levels]
+        judged = self.widths.judged[:, detailed].ravel()
+        return np.asarray(judged[~np.isnan(judged)])
+
+    def share_within(self, points: float) -> float:
+        """Share of the percentages that have at most this half-width."""
+        return float((np.round(self.points, _ROUNDED) <= points).mean())
+
+    def meets(self, request: Request) -> bool:
+        return self.share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates
+
+
+def plan_requests(
+    requests: Iterable[Request], cohort: str, base: Mapping[str, Plan], further: Sequence[Plan], policy: Policy
+) -> dict[str, Plan | None]:
+    """What is measured of a cohort for those of the requests that ask for it, by family; None where all that they ask
+    for is known well enough.
+
+    `base` are the plans of a release by family, `further` those of what was measured on request since. A plan's detail
+    names the requests that it is for: each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
+    request that no budget up to the cap of its account answers.
+    """
+    asked = sorted((each for each in requests if cohort in each.cohorts), key=_order)
+    return {
+        family: _planned(
+            [each for each in asked if each.family == family],
+            base[family],
+            [plan for plan in further if plan.family.name == family],
+            policy,
+        )
+        for family in FAMILIES
+        if any(each.family == family for each in asked)
+    }
+
+
+def expected(request: Request, plan: Plan) -> Expected | None:
+    """How exact the request's table is under a plan of everything measured; None where that does not give it."""
+    return _expected(request.table, plan)
+
+
+def _planned(requests: Sequence[Request], base: Plan, further: Sequence[Plan], policy: Policy) -> Plan | None:
+    known = [base, *further]
+    search = _Search(
+        base, further, policy, round(policy.accounts[policy.unit_of(base.family.name)].cap_rho * NANO) // STEP
+    )
+    unknown = [each for each in requests if not search.is_met([each], None)]
+    if not unknown:
+        return None
+    alone = [search.least([(each, 1.0)]) for each in unknown]
+    weighed = [(each, 1 / most_useful(plan, known)) for each, plan in zip(unknown, alone, strict=True)]
+    plan = search.least(weighed) if len(unknown) > 1 else alone[0]
+    named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
+    return replace(plan, detail={"requests": named})
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """For the least plan that answers requests, given what is known; `most` is the cap in steps."""
+
+    base: Plan
+    further: Sequence[Plan]
+    policy: Policy
+    most: int
+
+    def least(self, weighed: Sequence[tuple[Request, float]]) -> Plan:
+        """The plan of the least rho, found by bisection, under which each request is met; requests have weights."""
+        requests = [each for each, _ in weighed]
+        family = requested_family(self.base.family, [(each.table, weight) for each, weight in weighed], self.policy)
+
+        def plan(steps: int) -> Plan:
+            rho = steps * STEP / NANO
+            return make_plan(family, rho, delta=self.policy.delta, known=[self.base, *self.further])
+
+        fails, meets = 0, self.most
+        found = plan(meets)
+        if not self.is_met(requests, found):
+            raise AccuracyOutOfReach("\n".join(self._out_of_reach(requests, found)))
+        while meets - fails > 1:
+            middle = (fails + meets) // 2
+            tried = plan(middle)
+            if self.is_met(requests, tried):
+                meets, found = middle, tried
+            else:
+                fails = middle
+        return found
+
+    def is_met(self, requests: Iterable[Request], plan: Plan | None) -> bool:
+        """Whether each request is answered by what is known and by the plan, where there is one."""
+        return all(found is not None and found.meets(each) for each, found in self._expected(requests, plan))
+
+    def _expected(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
+        whole = combined_plan(self.base, [*self.further, *([plan] if plan else [])])
+        return [(each, expected(each, whole)) for each in requests]
+
+    def _out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterable[str]:
+        for each, found in self._expected(requests, plan):
+            if found is not None and not found.meets(each):
+                wanted = each.accuracy
+                yield (
+                    f"{each.name}: even the whole budget of a cohort, rho {plan.rho:g}, would bring"
+                    f" {found.share_within(wanted.half_width_points):.0%} of its {found.points.size:,} percentages"
+                    f" within {wanted.half_width_points:g} points, not {wanted.share_of_rates:.0%}"
+                )
+
+
+def _expected(table: Table, plan: Plan) -> Expected | None:
+    """A requested table has one block, and a row of each area."""
+    (block,) = table.blocks
+    councils = plan.family.attribute(COUNCIL).categories
+    found = widths_of([(table, block)], plan, councils)
+    wanted = len(geographies(councils)) if block.councils else 1
+    if not found or len(found[0].areas) < wanted:
+        return None
+    judged = found[0].judged[:wanted]
+    return Expected(replace(found[0], areas=found[0].areas[:wanted], judged=judged))
+
+
+def _order(request: Request) -> tuple[str, bytes]:
+    return request.name, canonical_json(request.document())

@@ -1,0 +1,148 @@
+"""What somebody asks for, as a file `request.yaml`: a table in the language of definitions, of which family and
+cohorts, how exact, what for, and on whose behalf.
+
+A request says nothing but words and names of the public domain, so that whether it is one, what it would cost and how
+it is decided hang on nothing confidential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic_core import PydanticCustomError
+
+from assets.release.requests.plain_yaml import UnreadableYaml, read_plain_yaml
+from ndl_export.tables import FAMILIES, TABLES, Table
+from ndl_export.tables.definition import Definition, InvalidDefinition, Words, as_table, read_as, read_definition
+from privacy.release.canonical import canonical_json, sha256_hex
+from sources.reference.cohorts import Cohort, InvalidCohort
+
+TEMPLATE = Path(__file__).with_name("request_template.yaml")
+"""A request to begin with, each key with a comment."""
+WIDEST_POINTS = 15.0
+
+
+class InvalidRequest(Exception):
+    """A file that is no request: the message has everything that is wrong, a line each, with its key and rule."""
+
+
+class Accuracy(BaseModel):
+    """Of all percentages of rows at full detail, with no column at its total, `share_of_rates` are to have a 95%
+    interval of at most `half_width_points` percentage points either way."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    half_width_points: Annotated[float, Field(ge=0.1, le=WIDEST_POINTS)]
+    share_of_rates: Annotated[float, Field(gt=0, le=1)]
+
+
+class Request(Definition):
+    """A table, and all that is to be known of it before it is decided."""
+
+    family: str
+    cohorts: Annotated[tuple[Annotated[str, StringConstraints(max_length=6)], ...], Field(min_length=1)]
+    accuracy: Accuracy
+    purpose: Words
+    asked_by: Words
+    """An organisation."""
+
+    @field_validator("cohorts", mode="before")
+    @classmethod
+    def _as_text(cls, cohorts: object) -> object:
+        """A cohort may be written without quotes, and is text all the same."""
+        return tuple(str(c) if type(c) is int else c for c in cohorts) if isinstance(cohorts, tuple) else cohorts
+
+    @field_validator("asked_by")
+    @classmethod
+    def _no_address(cls, organisation: str) -> str:
+        if "@" in organisation:
+            raise PydanticCustomError("address", "is the name of an organisation, and no address")
+        return organisation
+
+    @cached_property
+    def definition(self) -> Definition:
+        return Definition(**{name: getattr(self, name) for name in Definition.model_fields})
+
+    @cached_property
+    def table(self) -> Table:
+        return as_table(self.definition, FAMILIES[self.family])
+
+    def document(self) -> dict[str, Any]:
+        """JSON-ready: every key, with what it is by default."""
+        return self.model_dump(mode="json")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the canonical JSON; the request's identity."""
+        return sha256_hex(canonical_json(self.document()))
+
+
+def read_request(path: Path) -> Request:
+    """Raises `InvalidRequest` with everything that is wrong with the file."""
+    try:
+        return request_of(read_plain_yaml(path))
+    except (UnreadableYaml, InvalidDefinition) as error:
+        raise InvalidRequest("\n".join(f"{path.name}: {line}" for line in str(error).splitlines())) from None
+
+
+def read_requests(paths: Iterable[Path]) -> list[Request]:
+    """Several at once; raises `InvalidRequest` with everything that is wrong with any, and for a name of two."""
+    found, problems = list[Request](), list[str]()
+    for path in paths:
+        try:
+            found.append(read_request(path))
+        except InvalidRequest as error:
+            problems.append(str(error))
+    names = [each.name for each in found]
+    problems += [f"two requests are called {name}" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if problems:
+        raise InvalidRequest("\n".join(problems))
+    return found
+
+
+def request_of(document: object) -> Request:
+    """A document as JSON or YAML gives it. Raises `InvalidDefinition` with everything that is wrong."""
+    problems: list[str] = []
+    request = None
+    try:
+        request = read_as(Request, document)
+    except InvalidDefinition as error:
+        problems += str(error).splitlines()
+    if isinstance(document, Mapping):
+        problems += _of_table(document)
+    problems += _of_cohorts(request.cohorts) if request else []
+    if problems or request is None:
+        raise InvalidDefinition("\n".join(dict.fromkeys(problems)))
+    return request
+
+
+def _of_table(document: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the table, as far as it can be read whatever is wrong beside it."""
+    name, family = (value if isinstance(value := document.get(key), str) else "" for key in ("name", "family"))
+    problems = [] if family in FAMILIES or "family" not in document else [f"family: it is one of {', '.join(FAMILIES)}"]
+    if name in TABLES:
+        problems.append(f"name: {name} is a table of every release; give it a name of its own")
+    try:
+        definition = read_definition({name: document[name] for name in Definition.model_fields if name in document})
+    except InvalidDefinition:
+        return problems
+    try:
+        if family in FAMILIES:
+            as_table(definition, FAMILIES[family])
+    except InvalidDefinition as error:
+        problems += str(error).splitlines()
+    return problems
+
+
+def _of_cohorts(cohorts: Iterable[str]) -> list[str]:
+    problems, known = list[str](), list(cohorts)
+    for place, code in enumerate(known):
+        try:
+            Cohort(code)
+        except InvalidCohort as error:
+            problems.append(f"cohorts.{place}: {error}")
+    return problems + [f"cohorts: {code} stands twice" for code in dict.fromkeys(known) if known.count(code) > 1]

@@ -1,0 +1,147 @@
+"""A request is what its file says, or everything that is wrong with it is said at once; no file does any harm."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from assets.release.requests.plain_yaml import LARGEST
+from assets.release.requests.request import TEMPLATE, InvalidRequest, Request, read_request, read_requests
+from tests.support import PROJECT
+
+EXAMPLES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
+
+
+def document() -> dict[str, Any]:
+    return read_request(TEMPLATE).document()
+
+
+def written(folder: Path, content: Any) -> Path:
+    path = folder / "request.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return path
+
+
+def refusal(folder: Path, content: Any) -> str:
+    with pytest.raises(InvalidRequest) as refused:
+        read_request(written(folder, content))
+    return str(refused.value)
+
+
+def test_the_template_and_every_example_of_the_documents_are_requests() -> None:
+    assert len(EXAMPLES) == 5
+    assert {each.family for each in read_requests(EXAMPLES)} == {"pupil", "parents"}
+    for path in (TEMPLATE, *EXAMPLES):
+        request = read_request(path)
+        assert request.table.name == request.name == path.stem or path == TEMPLATE
+
+
+def test_a_request_is_its_document(tmp_path: Path) -> None:
+    """What is left out is said as it is by default; order of keys, quotes and comments are not part of it."""
+    request = read_request(TEMPLATE)
+    same = dict(reversed([*document().items()]))
+    assert read_request(written(tmp_path, same)) == request
+    assert read_request(written(tmp_path, same)).sha256 == request.sha256
+    assert Request.model_validate(request.model_dump()).sha256 == request.sha256
+    assert read_request(written(tmp_path, same | {"purpose": "Another"})).sha256 != request.sha256
+    assert request.definition.model_dump().keys() < document().keys()
+
+
+def test_yes_and_a_cohort_need_no_quotes(tmp_path: Path) -> None:
+    text = TEMPLATE.read_text("utf-8").replace('["Yes"]', "[Yes]").replace("[202425]", '["202425"]')
+    assert read_request(written(tmp_path, text)).sha256 == read_request(TEMPLATE).sha256
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    """What the file lacks, what it has too much, what the family does not have."""
+    wrong = document() | {
+        "columns": ["fms", {"attribute": "ethnic_group", "levels": {"White": ["white"]}}],
+        "accuracy": {"half_width_points": 0, "share_of_rates": 2},
+        "asked_by": "somebody@example.org",
+        "cohort": "202425",
+    }
+    del wrong["purpose"]
+    said = refusal(tmp_path, wrong)
+    for place, rule in {
+        "columns.0.attribute": "'fms' is none of pupil: sex, fsm, ",
+        "accuracy.half_width_points": "greater than or equal to 0.1",
+        "accuracy.share_of_rates": "less than or equal to 1",
+        "asked_by": "is the name of an organisation, and no address",
+        "cohort": "there is no such key",
+        "purpose": "is missing",
+    }.items():
+        assert any(f"request.yaml: {place}: " in line and rule in line for line in said.splitlines()), (place, said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"family": "teachers"}, "family: it is one of pupil, health, parents"),
+        ({"family": ["pupil"]}, "family: it is one of pupil, health, parents"),
+        ({"name": "gld_headline"}, "name: gld_headline is a table of every release"),
+        ({"name": "Robert'); DROP TABLE"}, "name: is written in small letters"),
+        ({"cohorts": ["202426"]}, "cohorts.0: '202426' is not a cohort"),
+        ({"cohorts": ["202425", "202425"]}, "cohorts: 202425 stands twice"),
+        ({"cohorts": []}, "cohorts: "),
+        ({"columns": ["linkage_agreement"]}, "'linkage_agreement' is none of pupil"),
+        ({"purpose": "<script>"}, "purpose: is one line of text"),
+        ({"purpose": "two\nlines"}, "purpose: is one line of text"),
+        ({"asked_by": "[a](b)"}, "asked_by: is one line of text"),
+        ({"title": "x" * 201}, "title: "),
+        ({"columns": ["ethnic_group", "asq3", "dots"], "figure": None}, "both found by linkage"),
+    ],
+)
+def test_what_is_no_request_is_refused_by_its_key(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    assert said in refusal(tmp_path, document() | change)
+
+
+WHOLE = TEMPLATE.read_text("utf-8")
+HOSTILE = {
+    "aliases that unfold": ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "names with & and * are not read"),
+    "an alias of nothing": ("a: *b\n", "names with & and * are not read"),
+    "a merge": ("<<: {name: x}\nname: y\n", "<<: there is no such key"),
+    "a tag of Python": ("name: !!python/object/apply:os.system [true]\n", "tags with ! are not read"),
+    "a tag on the whole": ("!!set {a, b}\n", "tags with ! are not read"),
+    "a key twice": ("name: one\ntitle: x\nname: two\n", "line 3: 'name' stands twice, first on line 1"),
+    "a key that is a list": ("? [a, b]\n: c\n", "a key is one text"),
+    "a deep nest": ("a: " + "[" * 500 + "]" * 500, "nested too deep"),
+    "a deeper nest": ("a: " + "[" * 15_000, "nested too deep"),
+    "an enormous number": (WHOLE.replace("[202425]", f"[{'9' * 20_000}]"), "cohorts.0: string should have at most 6"),
+    "no mapping": ("- name\n", "the whole: "),
+    "nothing": ("", "the whole: "),
+    "two documents": ("name: a\n---\nname: b\n", "expected a single document"),
+    "no YAML": ("name: [a\n", "line "),
+    "a control character": ("name: \x07\n", "not readable as YAML"),
+    "a tab": ("columns:\n\t- fsm\n", "line 2"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_is_refused(case: str, tmp_path: Path) -> None:
+    content, said = HOSTILE[case]
+    assert said in refusal(tmp_path, content)
+
+
+def test_what_is_no_file_of_that_kind_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large.yaml").write_bytes(b"#" * (LARGEST + 1))
+    (tmp_path / "latin.yaml").write_bytes("name: Zoë".encode("latin-1"))
+    for name, said in {
+        "pipe": "no such file",
+        "none.yaml": "no such file",
+        ".": "no such file",
+        "large.yaml": "larger than 32 KB",
+        "latin.yaml": "not UTF-8",
+    }.items():
+        with pytest.raises(InvalidRequest, match=said):
+            read_request(tmp_path / name)
+
+
+def test_of_several_files_every_problem_is_said_and_a_name_is_used_once(tmp_path: Path) -> None:
+    broken = written(tmp_path, document() | {"family": "teachers"})
+    with pytest.raises(InvalidRequest, match=r"(?s)it is one of.*two requests are called gld_by"):
+        read_requests([TEMPLATE, broken, EXAMPLES[1]])

@@ -1,0 +1,140 @@
+"""What is measured for requests: the least that answers them all, by public facts alone."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from assets.release.planning import plan_family
+from assets.release.requests import planning
+from assets.release.requests.planning import STEP, AccuracyOutOfReach, expected, plan_requests
+from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
+from ndl_export.tables import FAMILIES
+from privacy.release.combined import combined_plan
+from privacy.release.ledger import NANO
+from privacy.release.plan import Plan
+from privacy.release.policy import load_policy
+from sources.reference.places import PILOT, places
+from tests.support import PROJECT
+
+COHORT = "202425"
+REQUESTS = read_requests(sorted((PROJECT / "docs" / "requests").glob("*.yaml")))
+
+PUPIL = [each for each in REQUESTS if each.family == "pupil"]
+
+
+def request(**changes: Any) -> Request:
+    return request_of(read_request(TEMPLATE).document() | changes)
+
+
+@cache
+def base(councils: tuple[str, ...] = PILOT) -> dict[str, Plan]:
+    return {family: plan_family(family, tuple(sorted(councils)), load_policy()) for family in FAMILIES}
+
+
+def planned(*requests: Request, further: tuple[Plan, ...] = (), councils: tuple[str, ...] = PILOT) -> Plan | None:
+    (plan,) = plan_requests(requests, COHORT, base(councils), further, load_policy()).values()
+    return plan
+
+
+def met(request: Request, plan: Plan) -> bool:
+    found = expected(request, plan)
+    return found is not None and found.meets(request)
+
+
+def rho(*requests: Request) -> float:
+    plan = planned(*requests)
+    return plan.rho if plan else 0.0
+
+
+def test_every_request_is_met_and_a_step_less_meets_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is known; in steps of a hundred-thousandth."""
+    found = plan_requests(REQUESTS, COHORT, base(), [], load_policy())
+    assert set(found) == {"pupil", "parents"}
+    tried: list[tuple[float, bool]] = []
+    make = planning.make_plan
+
+    def recorded(family: Any, rho: float, **more: Any) -> Plan:
+        plan = make(family, rho, **more)
+        whole = combined_plan(base()["pupil"], [plan])
+        tried.append((rho, all(met(each, whole) for each in PUPIL)))
+        return plan
+
+    for family, plan in found.items():
+        assert plan is not None
+        assert round(plan.rho * NANO) % STEP == 0
+        whole = combined_plan(base()[family], [plan])
+        for each in (each for each in REQUESTS if each.family == family):
+            assert met(each, whole)
+    monkeypatch.setattr(planning, "make_plan", recorded)
+    again = plan_requests(PUPIL, COHORT, base(), [], load_policy())["pupil"]
+    assert again is not None
+    below = round(again.rho - STEP / NANO, 9)
+    assert (below, False) in {(round(rho, 9), met) for rho, met in tried}
+
+
+def test_the_order_of_requests_says_nothing() -> None:
+    assert planned(*PUPIL[:2]) == planned(*PUPIL[1::-1])
+
+
+def test_the_plan_names_the_requests_that_it_is_for_and_is_a_document() -> None:
+    asked = request()
+    plan = planned(asked)
+    assert plan is not None
+    stated = {"family": "pupil", "definition": asked.definition.model_dump(mode="json")}
+    assert plan.detail == {"requests": [stated]}
+    assert Plan.from_json(plan.to_json()).sha256 == plan.sha256
+    assert {name for names in plan.sigmas for name in names} <= {"council", "fsm", "ethnic_group", "gld"}
+    assert not plan.family.identities
+    assert (plan.family.attributes, plan.family.nesting) == (base()["pupil"].family.attributes, None)
+
+
+def test_what_is_known_costs_nothing() -> None:
+    """A table of the release's own marginals; and what one request measured serves the next one."""
+    of_release = request(columns=["fsm"], name="gld_by_fsm")
+    assert planned(of_release) is None
+    first = planned(request())
+    assert first is not None
+    coarser = request(name="again", accuracy={"half_width_points": 6.0, "share_of_rates": 0.8})
+    assert planned(coarser, further=(first,)) is None
+    assert planned(of_release, request()) == first
+
+
+def test_more_accuracy_costs_more_and_together_costs_no_more_than_apart() -> None:
+    """And where one table is a part of the other, no more than the greater of the two."""
+    accuracies = [{"half_width_points": points, "share_of_rates": 0.8} for points in (8.0, 5.0, 3.0)]
+    costs = [rho(request(accuracy=accuracy)) for accuracy in accuracies]
+    assert 0 < costs[0] < costs[1] < costs[2]
+    apart = sum(rho(each) for each in PUPIL)
+    assert rho(*PUPIL) <= apart * 1.01
+    columns = (["fsm", "ethnic_group"], ["fsm", "ethnic_group", "sex"])
+    coarse, fine = (request(name=f"by_{len(c)}", columns=c, geography="all_councils_together") for c in columns)
+    assert rho(coarse, fine) == rho(fine) > rho(coarse) > 0
+
+
+def test_an_accuracy_that_no_budget_reaches_is_refused_by_name() -> None:
+    out_of_reach = request(accuracy={"half_width_points": 0.1, "share_of_rates": 1.0})
+    with pytest.raises(
+        AccuracyOutOfReach, match=r"gld_by_ethnic_group_and_fsm: even the whole budget .* rho 0.3, would"
+    ):
+        planned(out_of_reach, REQUESTS[0])
+
+
+def test_only_requests_for_the_cohort_count() -> None:
+    assert plan_requests([request(cohorts=["202324"])], COHORT, base(), [], load_policy()) == {}
+
+
+def test_a_country_with_regions_is_planned_at_both_levels_of_place() -> None:
+    """By council and region; for all councils together by region alone, with the whole budget."""
+    england = tuple(places())
+    by_council = planned(request(), councils=england)
+    together = planned(REQUESTS[1], councils=england)
+    assert by_council is not None
+    assert together is not None
+    assert {name for names in by_council.sigmas for name in names} >= {"council", "region"}
+    assert not any("council" in names for names in together.sigmas)
+    spent = sum(0.5 / sigma**2 for sigma in together.sigmas.values())
+    assert spent == pytest.approx(together.rho, rel=1e-3)
+    assert by_council.family.nesting == base(england)["pupil"].family.nesting
