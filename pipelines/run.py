@@ -20,6 +20,7 @@ from assets.linkage.arrivals import note_landing
 from assets.linkage.standing import links_stand, tables_stand
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, measured_now, series_for
+from assets.release.record import read_record, requested_tables
 from assets.release.standing import release_stands
 from ndl_export.analyst_db import database_stands
 from ndl_export.facts.release_facts import Version
@@ -60,6 +61,7 @@ def run_cohort(
     with_cohorts: Sequence[Cohort] = (),
     reuse: bool = False,
     until: str | None = None,
+    requests: Sequence[str] = (),
 ) -> Path:
     """Landing to bundle and database, or `until` the step of that name; returns the bundle's folder. A step is run
     where what it makes does not stand; where all of it does, nothing is written, and Dagster is not even loaded.
@@ -69,14 +71,14 @@ def run_cohort(
 
     `share` is what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series:
     from what an earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is
-    measured.
+    measured but what is asked for by the `requests` of these names.
     """
     home, others = folders.home, [each.code for each in with_cohorts]
     home.prepare()
     backends.backend(folders.linkage_backend)  # refused here, before the intake takes its time
     note_people(Ledger(home.ledger), load_policy().sign_off)
     release = version or release_of(home, cohort)
-    asked = Asked(allow_missing, share, others, reuse)
+    asked = Asked(allow_missing, share, others, reuse, requests)
     series = series_for(home, cohort.code, release, asked)
     measured = [Cohort(code) for code in measured_now(series, release)]
     _check_ledger(folders, cohort, release, measured)
@@ -88,10 +90,11 @@ def run_cohort(
         say(f"! {sentence}")
     for code, origin in series.items():
         if origin != release:
-            say(f"Cohort {code}: the noisy counts of release {origin}, used again; nothing is spent")
+            spent = "what is asked for is measured besides" if requests else "nothing is spent"
+            say(f"Cohort {code}: the noisy counts of release {origin}, used again; {spent}")
     steps = [
         *(step for each in measured for step in _made_ready(folders, each, len(measured) > 1)),
-        _of_release(folders, cohort, release, asked, spends=bool(measured)),
+        _of_release(folders, cohort, release, asked, spends=bool(measured or requests)),
     ]
     if until is not None:
         steps = steps[: max(number for number, step in enumerate(steps, 1) if step.name == until)]
@@ -199,6 +202,22 @@ def release_of(home: Home, cohort: Cohort) -> str:
     published = {str(version) for version in versions(home.release)}
     number = 0
     while (version := f"{today.year}.{today.month:02d}.{number}") in published or ledger.cohorts_charged(version):
+        number += 1
+    return version
+
+
+def release_answering(home: Home, base: str, names: Sequence[str]) -> str:
+    """The version that answers these requests when none is named: the one that was begun for them and is not published,
+    or else the first free one of this month, after the release `base`."""
+    begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
+    for version in sorted(begun, key=Version.parse, reverse=True):
+        own = {table.name for table in requested_tables(read_record(home, version)) if table.release == version}
+        if own == set(names) and not (home.release / version).exists():
+            return version
+    today, after = dt.date.today(), Version.parse(base)
+    year, month = max((today.year, today.month), (after.year, after.month))
+    number = after.number + 1 if (year, month) == (after.year, after.month) else 0
+    while (version := f"{year}.{month:02d}.{number}") in begun or (home.release / version).exists():
         number += 1
     return version
 

@@ -200,6 +200,15 @@ class Home:
         """What a release was made from, and what lay there once it was published, by hash."""
         return self.restricted / "releases" / f"made={version}.json"
 
+    def request_plan(self, version: str, cohort: str, family: str) -> Path:
+        """The plan under which a release measures a family for the tables that it was asked for."""
+        return self.restricted / "releases" / f"plan={version}-{cohort}-{family}.json"
+
+    @property
+    def requests(self) -> Path:
+        """The log of every table that was asked for, or refused."""
+        return self.restricted / "requests.jsonl"
+
     @property
     def held(self) -> Path:
         """Bundles that were made and wait to be approved for publication."""

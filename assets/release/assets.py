@@ -73,6 +73,9 @@ class ReleaseConfig(dg.Config):
         [], description="Earlier cohorts that stand beside the partition's, as a time series."
     )
     reuse: bool = Field(False, description="Measure nothing: publish what earlier releases drew.")
+    requests: list[str] = Field(
+        [], description="With reuse: registered requests by name; what they ask for is measured, charged and published."
+    )
     accept: list[AcceptConfig] = Field([], description="What is held, and is right as it is.")
 
 
@@ -202,7 +205,7 @@ def measurements(
             cohort,
             version,
             _councils(installation, cohort),
-            Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse),
+            Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse, config.requests),
         )
     except WaitsForApproval as waiting:
         is_held = isinstance(waiting, WaitsForAcceptance)

@@ -11,13 +11,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from assets.home.at_work import in_turn
-from assets.home.older_homes import convert_release
 from assets.home.paths import Home
 from assets.linkage.inputs import (
     PROFILE,
@@ -32,6 +29,17 @@ from assets.linkage.inputs import (
 )
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
 from assets.release.planning import plan_family
+from assets.release.record import (
+    WHOLE,
+    CohortRecord,
+    NotBegun,
+    ReleaseRecord,
+    read_record,
+    requested_tables,
+    write_record,
+)
+from assets.release.requests.register import NoSuchRequest
+from assets.release.requests.supplement import RecordsMoved, used_again, with_requests
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.publisher import InvalidPublisher, publisher
@@ -39,18 +47,16 @@ from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.released import PRIVACY_RECORD_FILE, versions
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
-from privacy.doors import files
+from privacy.chained_log import LogBroken
 from privacy.release.approval import is_demonstration
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import LedgerError
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
+from privacy.release.store import StoreError
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]
 """By cohort of a release, the release that it was measured for."""
-WHOLE = 1.0
-"""The whole of the policy's split. A cohort's cap leaves less for a revision than a whole release costs: a revision
-spends a share, with wider noise."""
 LEAST_SHARE = 0.001
 """Less is noise alone."""
 
@@ -67,34 +73,12 @@ class SeriesRefused(Exception):
     """A release cannot be of these cohorts; the message says why and what to do."""
 
 
-class NotBegun(Exception):
-    """A release that this home folder holds no record of."""
-
-
 REFUSALS = (
     *(CouncilsMissing, OutOfDate, SeriesRefused, NotBegun, NotLinked),
     *(InvalidVersion, InvalidCohort, NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
+    *(RecordsMoved, NoSuchRequest, StoreError, LogBroken),
 )
 """What `begin_release` raises."""
-
-
-@dataclass(frozen=True)
-class CohortRecord:
-    """What is fixed of one cohort of a release; of one measured for another release, which that was.
-
-    `share` is of the policy's split; `missing` has councils without rows, by source; `measured_from` has the MAC of the
-    delivery of each extract (`council/source`) that the confidential tables were made of.
-    """
-
-    measured_in: str
-    share: float = WHOLE
-    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    measured_from: Mapping[str, str] = field(default_factory=dict)
-
-
-ReleaseRecord = Mapping[str, CohortRecord]
-"""By cohort."""
-_RELEASE_RECORD: TypeAdapter[ReleaseRecord] = TypeAdapter(dict[str, CohortRecord])
 
 
 @dataclass(frozen=True)
@@ -103,13 +87,15 @@ class Asked:
     spend (by default the whole, or what the release was begun with), and other cohorts that stand beside its own; none
     for those that it was begun with.
 
-    With `reuse`, its own is not measured either: all are published from what was drawn before.
+    With `reuse`, its own is not measured either: all are published from what was drawn before, and with it what is
+    measured for the `requests` of these names.
     """
 
     allow_missing: bool = False
     share: float | None = None
     others: Sequence[str] = ()
     reuse: bool = False
+    requests: Sequence[str] = ()
 
 
 @in_turn
@@ -137,7 +123,7 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
             _check_of_what_is_in(home, each, councils, linked.extracts)
         if not asked.allow_missing:
             _check_complete(each, linked.missing(councils))
-    record = {each: CohortRecord(origin) for each, origin in series.items()}
+    record = {each: CohortRecord(version) for each in cohorts}
     for each in cohorts:
         begun = before.get(each, record[each])
         spent = _share(home, each, version, asked.share, begun.share, each in charged)
@@ -149,31 +135,29 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
     for each, linked in tables.items():
         _check_missing(each, version, record[each].missing, linked.missing(councils))
     _check_new(home, version, councils, {each: record[each].share for each in cohorts if each not in charged})
+    others = {each: origin for each, origin in series.items() if each not in cohorts}
+    record |= _used_again(home, version, others, before, asked.requests)
+    record = {each: record[each] for each in series}
     if record != before:
-        files.write_json(home.release_record(version), {each: asdict(entry) for each, entry in record.items()})
+        write_record(home, version, record)
     return cohorts
 
 
-def read_record(home: Home, version: str) -> ReleaseRecord:
-    """What was fixed with a release; empty where it was not begun."""
-    convert_release(home, version)
-    path = home.release_record(version)
-    return _RELEASE_RECORD.validate_json(path.read_bytes()) if path.exists() else {}
-
-
-def fixed_record(home: Home, version: str) -> ReleaseRecord:
-    """The same; raises `NotBegun` where there is none."""
-    if record := read_record(home, version):
-        return record
-    raise NotBegun(
-        f"release {version} was not begun in {home.root}, or its record is lost: restore"
-        f" {home.release_record(version)} from a backup"
-    )
-
-
-def policy_of(record: ReleaseRecord, cohort: str) -> Policy:
-    """The policy with the split that the release spends."""
-    return load_policy().scaled(record[cohort].share if cohort in record else WHOLE)
+def _used_again(
+    home: Home, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
+) -> ReleaseRecord:
+    """The cohorts that earlier releases measured: as they were fixed, or with what is asked for now."""
+    begun = {each: before[each] for each, origin in origins.items() if each in before}
+    named = {table.name for table in requested_tables(begun) if table.release == version}
+    if len(begun) == len(origins) and (not requests or named == set(requests)):
+        return begun
+    if named and (Ledger(home.ledger).cohorts_charged(version) or (home.release / version).exists()):
+        raise ReleaseConflict(
+            f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
+            " give it a version of its own."
+        )
+    record = {each: used_again(home, each, origin, version) for each, origin in origins.items()}
+    return with_requests(home, version, record, requests) if requests else record
 
 
 def stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bool:
@@ -199,6 +183,12 @@ def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
         raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
     wanted, charged = {cohort, *asked.others}, Ledger(home.ledger).cohorts_charged(version)
     fixed = read_record(home, version)
+    answers = [table.name for table in requested_tables(fixed) if table.release == version]
+    if answers and not asked.reuse:
+        raise ReleaseConflict(
+            f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
+            " another release: give it a version of its own."
+        )
     if fixed and (charged or (home.release / version).exists()):
         if (asked.others and fixed.keys() != wanted) or cohort not in fixed:
             raise ReleaseConflict(

@@ -16,23 +16,28 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
-from assets.release.begin import ReleaseRecord, fixed_record, policy_of
 from assets.release.expected_accuracy import expected_accuracy
+from assets.release.expected_widths import widths_of
 from assets.release.holds import state
+from assets.release.measured_plans import further_plan, further_plans, published_plans
+from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, requested_tables
 from ndl_export.facts.missing import SOURCES, short
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import charts, kit
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import ALL_TOGETHER
-from ndl_export.tables.model import Table
+from ndl_export.tables.model import COUNCIL, Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
 from privacy.release.approval import Request
 from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.combined import combined_plan
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import Stage, load_policy
@@ -90,9 +95,10 @@ def render_sheet(home: Home, request: Request) -> str:
         is_publication=is_publication,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
-        usable=(usable := list(_published(bundle) if is_publication else _expected(home, record, measured))),
+        asked=[table for table in requested_tables(record) if table.release == version],
+        usable=(usable := list(_published(bundle) if is_publication else _expected(home, version, record, measured))),
         words=_in_words(usable),
-        costs=[cost for cohort in measured for cost in _costs(home, cohort, version, record)],
+        costs=[cost for cohort in record for cost in _costs(home, cohort, version, record)],
         policy=load_policy(),
         missing=short({cohort: fixed.missing for cohort, fixed in record.items()}),
         set_aside=[line for line in set_aside if line["bands"]],
@@ -104,8 +110,9 @@ def render_sheet(home: Home, request: Request) -> str:
     )
 
 
-def _expected(home: Home, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
-    """By table, from public figures alone; of the first cohort that is measured, since the others have its plan."""
+def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
+    """By table, from public figures alone; of the first cohort that is measured, since the others have its plan, and of
+    every table that the release is asked for."""
     for cohort in measured[:1]:
         councils = list(read_record(home, cohort).taking_part)
         rows = expected_accuracy(councils, record[cohort].share)["tables"]
@@ -117,6 +124,26 @@ def _expected(home: Home, record: ReleaseRecord, measured: Sequence[str]) -> Ite
             if rates:
                 half_width = median(widths) if widths else None
                 yield _usable(TABLES[name].title, rates, unreliable, withheld, half_width, _detail(own))
+
+    for cohort, entry in record.items():
+        for each in requested_tables({cohort: entry}):
+            if each.release == version:
+                yield _expected_of(home, cohort, entry, each)
+
+
+def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedTable) -> Usable:
+    """Of a table on request, from everything that will have been measured of its family."""
+    further = further_plans(home, cohort, entry)
+    own = [plan for (_, family), plan in further.items() if family == asked.family]
+    plan = combined_plan(published_plans(home, cohort, entry.measured_in)[asked.family], own)
+    blocks = [(asked.table, block) for block in asked.table.blocks]
+    found = [each.judged.ravel() for each in widths_of(blocks, plan, plan.family.attribute(COUNCIL).categories)]
+    widths, limits = np.concatenate(found), load_policy().reliability
+    widths = widths[~np.isnan(widths)]
+    withheld = int((widths > limits.withheld_half_width).sum())
+    unreliable = int((widths > limits.unreliable_half_width).sum()) - withheld
+    about = f"cohort {cohort}, for {asked.asked_by}"
+    return _usable(asked.table.title, widths.size, unreliable, withheld, float(np.median(widths)), about)
 
 
 def _published(bundle: Path) -> Iterator[Usable]:
@@ -170,19 +197,29 @@ def _in_words(tables: Sequence[Usable]) -> str:
 def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
     """What each account of a cohort is charged, rho and epsilon: before this release, by it, and what is left after."""
     policy, ledger = policy_of(record, cohort), Ledger(home.ledger)
+    whole = record[cohort].measured_in == version
     for unit, account in policy.accounts.items():
+        split = account.split if whole else _on_request(home, cohort, version, record[cohort], unit)
+        if not split:
+            continue
         cap = ledger.cap(cohort, unit) or account.cap_rho
         before = ledger.charged_besides(cohort, version, unit) / NANO
-        own = sum(account.split.values())
+        own = sum(split.values())
         amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
         yield {
             "cohort": Cohort(cohort).label,
             "unit": unit,
-            "share": record[cohort].share,
+            "what": f"{100 * record[cohort].share:g}% of the policy's split" if whole else "tables on request",
             **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
-            "families": {family: (rho, epsilon(rho, policy.delta)) for family, rho in account.split.items()},
+            "families": {family: (rho, epsilon(rho, policy.delta)) for family, rho in split.items()},
             "bar": charts.stacked((before / cap, own / cap)),
         }
+
+
+def _on_request(home: Home, cohort: str, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
+    """What the release charges an account for tables on request: rho by family."""
+    plans = (further_plan(home, cohort, version, family) for family in entry.measured_by(version))
+    return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
 
 
 def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import landing_seen
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables
 from assets.linkage.replaced import replaced
-from assets.release.begin import fixed_record
+from assets.release.record import fixed_record
 from ndl_export.facts.missing import SOURCES
 from privacy.doors.counts import about, rows, share_of_rows
 from privacy.keys import KeyRing

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from assets.home.paths import Home
-from assets.release.begin import read_record
+from assets.release.record import read_record, releases_of
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.announced import Announced, calendar
 from ndl_export.facts.publisher import Publisher, publisher
@@ -74,6 +74,6 @@ def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
     if keys.demonstration_key and is_demonstration(ledger, load_policy().sign_off):
         return True
     signed = SignOffs(ledger)
-    measured_for = {version, *(entry.measured_in for entry in read_record(home, version).values())}
+    measured_for = releases_of(read_record(home, version), version)
     allowed = (each for release in measured_for for each in signed.allowed(Stage.MEASUREMENT, release))
     return any(each.approval.is_demonstration for each in allowed)

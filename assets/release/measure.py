@@ -6,7 +6,6 @@ The only path from the restricted zone to the release zone: what passes are nois
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,27 +15,21 @@ from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.release.anchors import published_charges
-from assets.release.begin import (
-    Asked,
-    ReleaseRecord,
-    begin_release,
-    check_asked,
-    fixed_record,
-    policy_of,
-    read_record,
-    stands,
-)
+from assets.release.begin import Asked, begin_release, check_asked, stands
 from assets.release.imprint import announce, day_of, publisher_of
+from assets.release.measured_plans import further_plans, plan_of, published_plans
 from assets.release.noise_covariance import noise_covariance
-from assets.release.planning import plan_family
+from assets.release.record import ReleaseRecord, fixed_record, policy_of, read_record, releases_of, requested_tables
+from assets.release.requests.register import publish_register
+from assets.release.requests.supplement import check_same_table
 from assets.release.sign_off import check_again, check_measurement, publish_approved
 from assets.release.standing import bundle_stands
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
-from ndl_export.facts.noisy_counts import NoisyCounts, plan_files
+from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts.on_request import Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
-from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
@@ -47,15 +40,22 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Stage
 from privacy.release.session import measure_once, measured_before, settle
-from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record, registry_entry
-from privacy.release.store import StoreError
+from privacy.release.statement import (
+    MeasuredCohort,
+    MeasuredOnRequest,
+    deployment,
+    privacy_page,
+    privacy_record,
+    registry_entry,
+)
 
 
 @while_in_use
 def measure_release(
     home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: Asked
 ) -> dict[tuple[str, str], Measurement]:
-    """Begin a release and measure, or read back, every family of each cohort that it measures itself.
+    """Begin a release and measure, or read back, every family of each cohort that it measures itself, and what it
+    measures of others for tables on request.
 
     Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. What runs that died have
     begun is ended first. Raises what `begin_release` and `measure_family` do.
@@ -64,11 +64,13 @@ def measure_release(
     with turn(home, {cohort, *asked.others}):
         if not all(stands(home, each, version, councils) for each in {cohort, *asked.others}):
             settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
-        cohorts = begin_release(home, cohort, version, councils, asked)
+        begin_release(home, cohort, version, councils, asked)
+        record = read_record(home, version)
         return {
             (each, family): measure_family(home, each, keys, family, version, councils)
             for family in FAMILIES
-            for each in cohorts
+            for each, entry in record.items()
+            if family in entry.measured_by(version)
         }
 
 
@@ -79,14 +81,15 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` and `published_charges` do, `WaitsForApproval` before the first charge, and `Damaged`
-    where the table was cut short.
+    Raises what `measure_once` and `published_charges` do, `WaitsForApproval` before the first charge, `Damaged` where
+    the table was cut short, and for tables on request `RecordsMoved` where it is not the one that was measured before.
     """
-    policy = policy_of(read_record(home, version), cohort)
-    plan = plan_family(family, councils, policy)
-    if stands(home, cohort, version, councils):
-        return measured_before(Ledger(home.ledger), home.restricted, cohort=cohort, release=version, plan=plan)
-    ledger = Ledger(home.ledger)
+    fixed, ledger = read_record(home, version), Ledger(home.ledger)
+    policy, plan = policy_of(fixed, cohort), plan_of(home, cohort, version, councils, family)
+    on_request = cohort in fixed and fixed[cohort].measured_in != version
+    is_done = ledger.is_measured(cohort, version, [family]) if on_request else stands(home, cohort, version, councils)
+    if is_done:
+        return measured_before(ledger, home.restricted, cohort=cohort, release=version, plan=plan)
     charged = ledger.find(cohort, version, family)
     if charged is None or charged.end is None:
         approved = check_measurement(home, keys, cohort, version, councils)
@@ -98,6 +101,8 @@ def measure_family(
     with ThreadPoolExecutor(1) as beside:
         counted = beside.submit(true_counts, table, plan)
         mac = input_mac(table, keys.subkey("input-mac", family), plan.family.columns)
+    if on_request:
+        check_same_table(ledger, cohort, fixed[cohort].measured_in, family, mac)
     return measure_once(
         ledger,
         home.restricted,
@@ -129,6 +134,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
         made = _make_bundle(home, cohort, keys, version, councils)
         if made.parent != home.release:
             publish_approved(home, keys, cohort, version)
+        publish_register(home)
     return home.release / version
 
 
@@ -137,16 +143,17 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
     fixed = fixed_record(home, version)
     policy = policy_of(fixed, cohort)
     measured = [_measured_cohort(home, each, fixed, version, councils) for each in fixed]
+    requested = requested_tables(fixed)
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
     missing = {
         own.cohort: _with_absent(fixed_record(home, own.release)[own.cohort].missing, everyone, took_part[own.cohort])
         for own in measured
     }
-    tables = tabulate(measured, everyone, policy.reliability, missing)
+    tables = tabulate(measured, everyone, policy.reliability, missing, requested)
     ledger = Ledger(home.ledger)
     signed = SignOffs(ledger)
-    approvals = {own.release: signed.allowed(Stage.MEASUREMENT, own.release) for own in measured}
+    approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in releases_of(fixed, version)}
     record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
     day = day_of(home, version, dt.date.today())
     published_by = publisher_of(home, keys, version)
@@ -181,6 +188,16 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
         notice=published_by.notice,
         doi=published_by.doi,
         noise_covariance=noise_covariance(measured, missing),
+        on_request=OnRequest(
+            requested,
+            {
+                Further(own.cohort, each.plan.family.name, each.release): NoisyCounts(
+                    each.plan.to_json(), each.measurement.noisy
+                )
+                for own in measured
+                for each in own.further
+            },
+        ),
     )
     return write_bundle(home.release, facts, tables, keys.signing_key, held_in=home.held)
 
@@ -195,34 +212,26 @@ def _with_absent(missing: Missing, councils: Collection[str], took_part: Collect
 def _measured_cohort(
     home: Home, cohort: str, fixed: ReleaseRecord, version: str, councils: Sequence[str]
 ) -> MeasuredCohort:
-    """A cohort of the release `version`, as it was measured for it or for an earlier one."""
-    origin = fixed[cohort].measured_in
+    """A cohort of the release `version`, as it was measured for it or for an earlier one, and for tables on request."""
+    entry, ledger = fixed[cohort], Ledger(home.ledger)
+    origin = entry.measured_in
     if origin == version:
-        policy = policy_of(fixed, cohort)
-        plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
+        plans = {family: plan_of(home, cohort, version, councils, family) for family in FAMILIES}
     else:
-        plans = {family: _published_plan(home, cohort, origin, family) for family in FAMILIES}
-    ledger, drawn_for = Ledger(home.ledger), {"cohort": cohort, "release": origin}
-    measurements = {
-        family: measured_before(ledger, home.restricted, **drawn_for, plan=plan) for family, plan in plans.items()
-    }
-    return MeasuredCohort(cohort, origin, plans, measurements)
+        plans = published_plans(home, cohort, origin)
 
+    def drawn(release: str, plan: Plan) -> Measurement:
+        return measured_before(ledger, home.restricted, cohort=cohort, release=release, plan=plan)
 
-def _published_plan(home: Home, cohort: str, origin: str, family: str) -> Plan:
-    """The plan that an earlier release published a cohort under: the very one that the ledger was charged for.
-
-    Raises `StoreError` where the release directory does not hold it any more, or another.
-    """
-    bundle = home.release / origin
-    charged = Ledger(home.ledger).find(cohort, origin, family)
-    try:
-        cohorts = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())["cohorts"]
-        plan = Plan.from_json((bundle / plan_files(cohorts)[cohort, family]).read_bytes())
-    except (OSError, ValueError, KeyError):
-        raise StoreError(
-            f"the plan of {family}, cohort {cohort}, is not in {bundle}: keep earlier releases in the release directory"
-        ) from None
-    if charged is None or charged.entry.plan_sha256 != plan.sha256:
-        raise StoreError(f"the plan of {family}, cohort {cohort}, in {bundle} is not the one that the ledger recorded")
-    return plan
+    measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
+    requested = requested_tables({cohort: entry})
+    further = tuple(
+        MeasuredOnRequest(
+            release,
+            plan,
+            drawn(release, plan),
+            tuple(each.name for each in requested if (each.release, each.family) == (release, family)),
+        )
+        for (release, family), plan in further_plans(home, cohort, entry).items()
+    )
+    return MeasuredCohort(cohort, origin, plans, measurements, further)

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from assets.home.paths import Home
-from assets.release.begin import policy_of, read_record
-from assets.release.planning import plan_family
+from assets.release.measured_plans import plan_of
 from privacy.release.mechanism import Measurement, check_counts
 from privacy.release.plan import Plan
 
@@ -29,7 +28,7 @@ def check_of_plan(
     home: Home, cohort: str, version: str, councils: Sequence[str], family: str, measurement: Measurement
 ) -> PlanCheck:
     """Lay a family's measurement beside the plan that the release spends its share on."""
-    plan = plan_family(family, councils, policy_of(read_record(home, version), cohort))
+    plan = plan_of(home, cohort, version, councils, family)
     answers = sum(noisy.size for noisy in measurement.noisy.values())
     return PlanCheck(answers, measurement.rho, tuple(_problems(plan, measurement)))
 

@@ -18,10 +18,12 @@ from assets.home.at_work import turn
 from assets.home.paths import Home
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables
 from assets.release.anchors import published_charges
-from assets.release.begin import Asked, CohortRecord, begin_release, fixed_record
+from assets.release.begin import Asked, begin_release
 from assets.release.decision_sheet import write_sheet
 from assets.release.holds import State, state, state_of_release
+from assets.release.measured_plans import further_plan
 from assets.release.planning import plan_family
+from assets.release.record import CohortRecord, fixed_record, releases_of, requested_tables
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
@@ -69,9 +71,8 @@ def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish:
     with turn(home, {cohort, *asked.others}):
         councils = read_record(home, cohort).taking_part
         settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
-        measured = begin_release(home, cohort, version, councils, asked)
-        ledger = Ledger(home.ledger)
-        if all(ledger.is_measured(each, version, FAMILIES) for each in measured):
+        begin_release(home, cohort, version, councils, asked)
+        if _is_measured(home, version):
             raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
         return measurement_request(home, version, councils)
 
@@ -168,27 +169,33 @@ def signed_and_waiting(home: Home) -> list[Ready]:
     for newest in {(each.request["stage"], each.request["release"]): each for each in books.approvals}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         same = {each.approval.key for each in books.approvals if each.request == newest.request}
-        if len(same) >= persons[stage] and not _is_done(home, ledger, stage, version):
-            asked = _as_begun(home, version, newest.approval.cohort)
+        if len(same) >= persons[stage] and not _is_done(home, stage, version):
+            asked = as_begun(home, version, newest.approval.cohort)
             found.append(Ready(stage, version, newest.approval.cohort, asked, newest.entry_hash))
     return found
 
 
-def _is_done(home: Home, ledger: Ledger, stage: Stage, version: str) -> bool:
+def _is_done(home: Home, stage: Stage, version: str) -> bool:
     if stage == Stage.PUBLICATION:
         return (home.release / version).exists() or not (home.held / version).is_dir()
-    measured = [each for each, fixed in fixed_record(home, version).items() if fixed.measured_in == version]
-    return all(ledger.is_measured(each, version, FAMILIES) for each in measured)
+    return _is_measured(home, version)
 
 
-def _as_begun(home: Home, version: str, cohort: str) -> Asked:
-    """What was asked of a release when it was begun."""
+def _is_measured(home: Home, version: str) -> bool:
+    """Whether all that a release measures itself is measured and paid for."""
+    ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
+    return all(ledger.is_measured(each, version, entry.measured_by(version)) for each, entry in fixed.items())
+
+
+def as_begun(home: Home, version: str, cohort: str) -> Asked:
+    """What was asked of a release when it was begun; raises `NotBegun`."""
     fixed = fixed_record(home, version)
     return Asked(
         allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
         share=fixed[cohort].share,
         others=[each for each in fixed if each != cohort],
         reuse=fixed[cohort].measured_in != version,
+        requests=[each.name for each in requested_tables(fixed) if each.release == version],
     )
 
 
@@ -210,7 +217,7 @@ def check_again(home: Home, version: str) -> None:
     """The same for a bundle that is about to be made again where it is published. One that was published before there
     were signatures passes."""
     signed, fixed = SignOffs(Ledger(home.ledger)), fixed_record(home, version)
-    if any(signed.allowed(Stage.MEASUREMENT, entry.measured_in) for entry in fixed.values()):
+    if any(signed.allowed(Stage.MEASUREMENT, each) for each in releases_of(fixed, version)):
         check_publication(home, version)
 
 
@@ -255,7 +262,7 @@ def _of_cohort(
     home: Home, ledger: Ledger, cohort: str, version: str, councils: Sequence[str], fixed: CohortRecord
 ) -> dict[str, object]:
     if fixed.measured_in != version:
-        return {"measured_in": fixed.measured_in}
+        return {"measured_in": fixed.measured_in} | _on_request(home, ledger, cohort, version, fixed)
     linked = record_of_tables(home, cohort)
     accepted = {hold.name: acceptance.signature for hold, acceptance in state(home, [cohort]).closed}
     return ({"accepted": accepted} if accepted else {}) | {
@@ -265,6 +272,25 @@ def _of_cohort(
         "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
         "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
+        "charged_besides_nano_rho": {
+            unit: ledger.charged_besides(cohort, version, unit) for unit in load_policy().accounts
+        },
+    }
+
+
+def _on_request(home: Home, ledger: Ledger, cohort: str, version: str, fixed: CohortRecord) -> dict[str, object]:
+    """What a release measures for tables on request of a cohort that it uses again; nothing where it measures none.
+
+    The line of the ledger that paid for the measurement used again stands for its inputs: they must be the same.
+    """
+    families = fixed.measured_by(version)
+    if not families:
+        return {}
+    charged = {family: ledger.find(cohort, fixed.measured_in, family) for family in families}
+    return {
+        "requests": {each["definition"]["name"]: sha256_hex(canonical_json(each)) for each in fixed.requested},
+        "plans": {family: further_plan(home, cohort, version, family).sha256 for family in families},
+        "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
         "charged_besides_nano_rho": {
             unit: ledger.charged_besides(cohort, version, unit) for unit in load_policy().accounts
         },

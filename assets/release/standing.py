@@ -17,8 +17,9 @@ from pydantic import TypeAdapter
 from assets.home.paths import Home
 from assets.linkage.inputs import sha256_of
 from assets.release.anchors import published_charges
-from assets.release.begin import Asked, read_record, stands
+from assets.release.begin import Asked, stands
 from assets.release.imprint import publisher_of
+from assets.release.record import read_record, releases_of, requested_tables
 from ndl_export.facts.announced import calendar
 from ndl_export.files.signing import fingerprint, public_pem
 from ndl_export.tables import FAMILIES
@@ -58,6 +59,8 @@ def release_stands(home: Home, keys: KeyRing, cohort: str, version: str, council
     own = [each for each, entry in record.items() if entry.measured_in == version]
     if cohort not in record or (asked.share is not None and asked.share != record[cohort].share):
         return False
+    if not set(asked.requests) <= {table.name for table in requested_tables(record)}:
+        return False
     if not all(stands(home, each, version, councils) for each in own):
         return False
     return bundle_stands(home, keys, version, councils)
@@ -91,9 +94,8 @@ def _content(path: Path) -> str:
 
 def _made_from(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> str:
     ledger, record = Ledger(home.ledger), read_record(home, version)
-    releases = {version, *(entry.measured_in for entry in record.values())}
     said = {
-        "records": {each: _as_json(home, each) for each in releases},
+        "records": {each: _as_json(home, each) for each in releases_of(record, version)},
         "councils": sorted(councils),
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
         "signed": [line.entry_hash for line in ledger.sign_offs()[-1:]],

@@ -46,12 +46,15 @@ def approve(
     """
     from assets.home.paths import Home
     from assets.release import begin, sign_off
+    from assets.release.record import read_record
     from pipelines.run import release_of
     from privacy.keys import load_own_key
 
     folder = Home(home.resolve())
     asked = begin.Asked(allow_missing, share, [each.code for each in with_cohorts], reuse)
     release = version or release_of(folder, cohort)
+    if asked == begin.Asked(others=[]) and cohort.code in read_record(folder, release):
+        asked = sign_off.as_begun(folder, release, cohort.code)
     with at_work("Decision sheet"):
         request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
         sheet = folder.decision_sheet(release, request["stage"])

@@ -66,6 +66,7 @@ def run_of_release(cohort: str, version: str, asked: Asked) -> dict[str, Any]:
         "share": asked.share,
         "with_cohorts": list(asked.others),
         "reuse": asked.reuse,
+        "requests": list(asked.requests),
     }
     return {
         "partition_key": cohort,

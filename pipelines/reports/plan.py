@@ -8,7 +8,7 @@ from operator import itemgetter
 from statistics import median
 from typing import Any
 
-from assets.release.begin import WHOLE
+from assets.release.record import WHOLE
 from ndl_export.tables import TABLES
 from pipelines.reports.document import Grid, Report, Section
 from pipelines.reports.words import units_of_budget

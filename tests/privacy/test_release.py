@@ -19,10 +19,11 @@ import pytest
 from assets.home.paths import Home
 from assets.linkage.inputs import NotLinked
 from assets.release import begin
-from assets.release.begin import Asked, CohortRecord, CouncilsMissing, begin_release, read_record
+from assets.release.begin import Asked, CouncilsMissing, begin_release
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.planning import plan_family
+from assets.release.record import CohortRecord, read_record
 from assets.release.tabulate import differing
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify

@@ -10,7 +10,7 @@ import pytest
 
 from assets.catalogue.runs import Installation
 from assets.release.assets import VersionUnclear
-from assets.release.begin import NotBegun
+from assets.release.record import NotBegun
 from ndl_export.facts.release_facts import InvalidVersion
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing

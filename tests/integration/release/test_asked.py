@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from assets.release.anchors import published_charges
-from assets.release.begin import LEAST_SHARE, Asked, begin_release, read_record
+from assets.release.begin import LEAST_SHARE, Asked, begin_release
 from assets.release.expected_accuracy import NotAccurateEnough
 from assets.release.measure import measure_family, publish_bundle
+from assets.release.record import read_record
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.tables import FAMILIES

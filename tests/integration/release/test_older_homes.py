@@ -11,9 +11,9 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.inputs import NotLinked, read_record, record_of_tables
-from assets.release import begin
-from assets.release.begin import CohortRecord, NotBegun
+from assets.release import record
 from assets.release.measure import publish_bundle
+from assets.release.record import CohortRecord, NotBegun
 from ndl_export.bundle.make import contents
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
@@ -104,13 +104,13 @@ def test_a_conversion_that_broke_off_is_finished(older: Home, monkeypatch: pytes
             unlink(path, missing_ok=missing_ok)
 
         monkeypatch.setattr(Path, "unlink", killed)
-        for read in (lambda home=home: read_record(home, COHORT), lambda home=home: begin.read_record(home, VERSION)):
+        for read in (lambda home=home: read_record(home, COHORT), lambda home=home: record.read_record(home, VERSION)):
             try:
                 read()
             except Killed:
                 left[0] = steps
         monkeypatch.undo()
-        found = read_record(home, COHORT), begin.read_record(home, VERSION)
+        found = read_record(home, COHORT), record.read_record(home, VERSION)
         expected = expected or found
         assert found == expected
         assert len(_files(home)) == 2
@@ -121,7 +121,7 @@ def test_what_was_never_fixed_before_has_its_default(tmp_path: Path) -> None:
     home = Home(tmp_path)
     _write(home.restricted / "missing" / f"cohort={COHORT}" / f"release={OLDER_RELEASE}.json", {"eyfsp": ["leeds"]})
     expected = CohortRecord(OLDER_RELEASE, 1.0, {"eyfsp": ("leeds",)}, {})
-    assert begin.read_record(home, OLDER_RELEASE) == {COHORT: expected}
+    assert record.read_record(home, OLDER_RELEASE) == {COHORT: expected}
     _write(home.linked(COHORT) / "sent.json", {"eyfsp": ["leeds"], "school_census": ["halton"]})
     assert read_record(home, COHORT).taking_part == COUNCILS
 
@@ -135,7 +135,7 @@ def test_a_linkage_that_broke_off_before_is_still_none(older: Home) -> None:
 
 def test_a_release_whose_record_is_lost_is_not_published(older: Home, keys: KeyRing) -> None:
     """What was missing when it was measured would be stated wrongly."""
-    begin.read_record(older, VERSION)
+    record.read_record(older, VERSION)
     older.release_record(VERSION).unlink()
     with pytest.raises(NotBegun, match=r"restore .*release=2026\.11\.0\.json from a backup"):
         publish_bundle(older, COHORT, keys, VERSION, COUNCILS)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from assets.release import begin, sign_off
+from assets.release import begin, measured_plans, sign_off
 from assets.release import measure as release
 from assets.release.planning import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -175,7 +175,7 @@ class Bundles:
 
         with (
             patch.object(release, "write_bundle", capture),
-            patch.object(release, "plan_family", self._plan),
+            patch.object(measured_plans, "plan_family", self._plan),
             patch.object(begin, "_check_worth", lambda *_: None),
             patch.object(sign_off, "write_sheet", lambda *_: "0" * 64),
         ):

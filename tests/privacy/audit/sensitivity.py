@@ -10,7 +10,7 @@ from pathlib import Path
 from assets.home.paths import Home
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import extracts_of
-from assets.release.measure import plan_family
+from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release.child_table import true_counts
 from privacy.release.mechanism import Measurement, charge, measure

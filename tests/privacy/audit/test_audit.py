@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.release.measure import plan_family
+from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release.mechanism import charge

@@ -1,0 +1,130 @@
+"""Which tables on request a release publishes, and what it measures for them.
+
+A release that answers requests uses the noisy counts of an earlier one and measures what is asked for besides, of the
+same confidential tables: then all of it together tells of the same children, and every figure is made from all of it.
+Later releases that use the same noisy counts publish the tables again. What is measured is decided here, from public
+facts alone, and kept as a plan before anybody signs.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import replace
+
+from assets.home.paths import Home
+from assets.linkage.inputs import delivered, record_of_tables
+from assets.release.measured_plans import further_plans, keep_plan, published_plans
+from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, read_record
+from assets.release.requests.planning import plan_requests
+from assets.release.requests.register import NoSuchRequest, Registered, open_request
+from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import versions
+from ndl_export.facts.withdrawals import withdrawals
+from privacy.release.ledger import Ledger, ReleaseConflict
+from privacy.release.policy import load_policy
+
+
+class RecordsMoved(Exception):
+    """The confidential tables of a cohort are not those that the release measured; the message says what to do."""
+
+
+def used_again(home: Home, cohort: str, origin: str, version: str) -> CohortRecord:
+    """A cohort that the release `origin` measured, as `version` publishes it: with the tables on request of the newest
+    release before it that stands."""
+    withdrawn, before = withdrawals(home.release), Version.parse(version)
+    for earlier in sorted(versions(home.release), reverse=True):
+        if earlier < before and str(earlier) not in withdrawn:
+            found = read_record(home, str(earlier)).get(cohort)
+            if found and found.measured_in == origin:
+                return CohortRecord(origin, requested=found.requested, further=found.further)
+    return CohortRecord(origin)
+
+
+def base_for(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
+    """The newest published release that has every cohort of the requests, and its cohorts, the newest first.
+
+    Raises `NoSuchRequest`, and `ReleaseConflict` where no release that stands has them.
+    """
+    wanted = {cohort for name in names for cohort in open_request(home, name).request.cohorts}
+    withdrawn = withdrawals(home.release)
+    for version in map(str, sorted(versions(home.release), reverse=True)):
+        record = read_record(home, version)
+        if version not in withdrawn and wanted <= record.keys():
+            return version, sorted(record, reverse=True)
+    raise ReleaseConflict(
+        f"no published release has cohort {' and '.join(sorted(wanted))}: a request is answered from the noisy counts"
+        " of a release that stands"
+    )
+
+
+def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequence[str]) -> ReleaseRecord:
+    """The record of a release that answers these requests, with the plan of what is to be measured kept.
+
+    Raises `NoSuchRequest`, `ReleaseConflict` where a cohort of a request is not one that the release uses again,
+    `RecordsMoved`, `BudgetExceeded`, `StoreError`, and what `plan_requests` does.
+    """
+    asked = [_open(home, name, version) for name in dict.fromkeys(names)]
+    wanted = {cohort for each in asked for cohort in each.request.cohorts}
+    for cohort in sorted(wanted):
+        if cohort not in record or record[cohort].measured_in == version:
+            raise ReleaseConflict(
+                f"release {version} does not publish cohort {cohort} from the noisy counts of an earlier release; a"
+                f" request of it is answered by one that does (--with-cohort {cohort})"
+            )
+    found = dict(record)
+    for cohort in sorted(wanted):
+        own = [each for each in asked if cohort in each.request.cohorts]
+        found[cohort] = _with_requests_of(home, version, cohort, record[cohort], own)
+    return found
+
+
+def _open(home: Home, name: str, version: str) -> Registered:
+    found = open_request(home, name)
+    if found.answered_in not in ("", version):
+        raise NoSuchRequest(f"{name} stands in release {found.answered_in} already")
+    return found
+
+
+def _with_requests_of(
+    home: Home, version: str, cohort: str, entry: CohortRecord, asked: Sequence[Registered]
+) -> CohortRecord:
+    base = published_plans(home, cohort, entry.measured_in)
+    known = list(further_plans(home, cohort, entry).values())
+    planned = plan_requests([each.request for each in asked], cohort, base, known, load_policy())
+    plans = {family: plan for family, plan in planned.items() if plan is not None}
+    if plans:
+        check_same_records(home, cohort, entry.measured_in)
+        ledger = Ledger(home.ledger)
+        for unit in {plan.family.unit for plan in plans.values()}:
+            own = {family: plan.rho for family, plan in plans.items() if plan.family.unit == unit}
+            ledger.check_fits(cohort, version, own, unit=unit)
+    for plan in plans.values():
+        keep_plan(home, cohort, version, plan)
+    documents = tuple(each.table(version).document() for each in asked)
+    further = {**entry.further, version: tuple(plans)} if plans else entry.further
+    return replace(entry, requested=(*entry.requested, *documents), further=further)
+
+
+def check_same_records(home: Home, cohort: str, origin: str) -> None:
+    """Raise `RecordsMoved` where the confidential tables are not made of what the release `origin` was measured from.
+
+    Whether they are the same to the row is seen when they are measured, by the MAC that the ledger recorded.
+    """
+    if delivered(record_of_tables(home, cohort).extracts) != fixed_record(home, origin)[cohort].measured_from:
+        raise _records_moved(cohort, origin)
+
+
+def check_same_table(ledger: Ledger, cohort: str, origin: str, family: str, mac: str) -> None:
+    """Raise `RecordsMoved` where a table's MAC is not that of the table which the release `origin` measured."""
+    charged = ledger.find(cohort, origin, family)
+    if charged is None or not hmac.compare_digest(charged.entry.input_mac, mac):
+        raise _records_moved(cohort, origin)
+
+
+def _records_moved(cohort: str, origin: str) -> RecordsMoved:
+    return RecordsMoved(
+        f"the records of cohort {cohort} have changed since release {origin} measured them, and a table on request is"
+        " made from the same ones, so that it agrees with what is published: release a revision of the cohort, then"
+        " answer the request from that"
+    )

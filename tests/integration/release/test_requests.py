@@ -1,0 +1,265 @@
+"""Tables on request: asked, signed, charged once, published beside all others and estimated with them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.release.begin import Asked, begin_release
+from assets.release.measure import measure_release, publish_bundle
+from assets.release.record import read_record, requested_tables
+from assets.release.requests.register import AskedBefore, NoSuchRequest, refuse, register, registered
+from assets.release.requests.request import request_of
+from assets.release.requests.supplement import RecordsMoved
+from assets.release.tabulate import differing
+from ndl_export.bundle.verify import verify
+from ndl_export.publish.withdraw import withdraw
+from ndl_export.tables import TABLES
+from privacy.keys import KeyRing
+from privacy.release.approval import WaitsForApproval
+from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
+from tests.support.release.homes import COHORT, VERSION, home_of, released
+
+COUNCILS = ["leeds", "wirral"]
+SUPPLEMENT, LATER = "2026.11.1", "2026.11.2"
+TODAY = dt.date(2026, 11, 27)
+
+
+def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> Mapping[str, Any]:
+    said = {
+        "name": name,
+        "title": "Good level of development by ethnic group and free school meals",
+        "description": "Children with a good level of development",
+        "family": "pupil",
+        "columns": ["ethnic_group", "fsm"],
+        "figure": {"attribute": "gld", "categories": ["Yes"]},
+        "geography": "all_councils_together",
+        "cohorts": [COHORT],
+        "accuracy": {"half_width_points": 5.0, "share_of_rates": 0.8},
+        "purpose": "To see whether gaps differ",
+        "asked_by": "Example University",
+    }
+    return said | changed
+
+
+def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
+    return [register(home, request_of(each), TODAY).name for each in documents]
+
+
+def answered(home: Home, keys: KeyRing, names: Sequence[str], version: str = SUPPLEMENT) -> Path:
+    """The bundle's folder, made as the assets make it."""
+    measure_release(home, keys, COHORT, version, COUNCILS, Asked(reuse=True, requests=names))
+    return publish_bundle(home, COHORT, keys, version, COUNCILS)
+
+
+def charged(home: Home) -> list[tuple[str, str]]:
+    return [(e.release, e.family) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
+
+
+@pytest.fixture(scope="module")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys") / "set"
+
+
+@pytest.fixture(scope="module")
+def keys(key_folder: Path) -> KeyRing:
+    return KeyRing.create(key_folder, demonstration=True)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
+    """A release, to be read and not written."""
+    home = home_of(tmp_path_factory.mktemp("home"), 3000, COUNCILS)
+    released(home, keys, COUNCILS)
+    return home
+
+
+@pytest.fixture
+def home(made: Home, tmp_path: Path) -> Home:
+    return Home(Path(shutil.copytree(made.root, tmp_path / "home", symlinks=True)))
+
+
+@pytest.fixture(scope="module")
+def supplement(made: Home, keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The release, and one that answers a request; to be read and not written."""
+    home = Home(Path(shutil.copytree(made.root, tmp_path_factory.mktemp("answered") / "home", symlinks=True)))
+    answered(home, keys, ask(home, asking()))
+    return home
+
+
+def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) -> None:
+    bundle = supplement.release / SUPPLEMENT
+    assert verify(bundle).ok, str(verify(bundle))
+    assert differing(bundle) == []
+    table = pq.read_table(bundle / "gld_by_ethnic_group_and_fsm.parquet")
+    assert set(table["ethnic_group"].to_pylist()) >= {"Total", "White"}
+    assert charged(supplement)[-1] == (SUPPLEMENT, "pupil")
+    assert registered(supplement)["gld_by_ethnic_group_and_fsm"].answered_in == SUPPLEMENT
+
+
+def test_it_agrees_with_every_other_table(supplement: Home) -> None:
+    """`verify` compares all; here one number by hand."""
+    bundle = supplement.release / SUPPLEMENT
+    own = pq.read_table(bundle / "gld_by_ethnic_group_and_fsm.parquet").to_pandas()
+    headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
+    mine = own[(own.ethnic_group == "White") & (own.fsm == "Total") & (own.geographic_level == "Pilot councils")]
+    theirs = headline[
+        (headline.breakdown == "White") & (headline.sex == "Total") & (headline.geographic_level == "Pilot councils")
+    ]
+    for column in ("children_count_estimate", "gld_children_count_estimate", "gld_children_percent"):
+        assert mine[column].item() == pytest.approx(theirs[column].item(), abs=1e-6)
+
+
+def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplement: Home) -> None:
+    narrower = 0
+    for name in TABLES:
+        before, after = (
+            pq.read_table(supplement.release / version / f"{name}.parquet").to_pandas()
+            for version in (VERSION, SUPPLEMENT)
+        )
+        if "children_count_estimate" not in before:
+            continue
+        widths = [each["children_count_upper_ci"] - each["children_count_estimate"] for each in (before, after)]
+        assert (widths[1] <= widths[0] + 0.51).all()
+        narrower += int((widths[1] < widths[0] - 0.01).sum())
+    assert narrower > 10
+
+
+def test_the_statement_says_what_it_cost_and_for_whom(supplement: Home) -> None:
+    record = json.loads((supplement.release / SUPPLEMENT / "privacy_statement.json").read_bytes())
+    (further,) = [family for family in record["families"] if "measured_in" in family]
+    assert (further["measured_in"], further["tables"]) == (SUPPLEMENT, ["gld_by_ethnic_group_and_fsm"])
+    (cohort,) = record["cohorts"]
+    own = [family["rho"] for family in record["families"] if family["charged_to"] == "child"]
+    assert cohort["privacy_parameters"]["rho"] == pytest.approx(sum(own), abs=1e-6)
+    child = next(account for account in cohort["accounts"] if account["unit"] == "child")
+    assert child["budget"]["charged_by_this_release_rho"] == pytest.approx(further["rho"], abs=1e-9)
+    assert "on request for release 2026.11.1" in (supplement.release / SUPPLEMENT / "privacy_statement.md").read_text()
+
+
+def test_a_repeat_draws_and_charges_nothing(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
+    home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
+    before, sums = charged(home), (home.release / SUPPLEMENT / "SHA256SUMS").read_bytes()
+    answered(home, keys, ["gld_by_ethnic_group_and_fsm"])
+    answered(home, keys, [])
+    assert charged(home) == before
+    assert (home.release / SUPPLEMENT / "SHA256SUMS").read_bytes() == sums
+
+
+def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
+    home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
+    before = charged(home)
+    with pytest.raises(
+        AskedBefore, match=f"asks what gld_by_ethnic_group_and_fsm asks.*stands in release {SUPPLEMENT}"
+    ):
+        ask(home, asking("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
+    with pytest.raises(NoSuchRequest, match=f"stands in release {SUPPLEMENT} already"):
+        begin_release(home, COHORT, LATER, COUNCILS, Asked(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]))
+    names = ask(home, asking("a_part_of_it", columns=["ethnic_group"]))
+    assert verify(answered(home, keys, names, LATER)).ok
+    assert charged(home) == before
+    assert [table.name for table in _tables(home, LATER)] == ["gld_by_ethnic_group_and_fsm", "a_part_of_it"]
+
+
+def test_requests_are_planned_together(made: Home, keys: KeyRing, tmp_path: Path) -> None:
+    documents = asking(), asking("by_sen_and_fsm", columns=["sen_provision", "fsm"])
+    costs = []
+    for number, own in enumerate((documents[:1], documents[1:], documents)):
+        home = Home(Path(shutil.copytree(made.root, tmp_path / str(number), symlinks=True)))
+        names = ask(home, *own)
+        measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+        costs.append(sum(e.nano_rho for e in Ledger(home.ledger).entries() if e.release == SUPPLEMENT) / 2)
+    assert costs[2] < costs[0] + costs[1]
+    assert verify(publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)).ok
+
+
+def test_later_releases_of_the_same_counts_publish_it_again(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
+    home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
+    bundle = answered(home, keys, [], LATER)
+    assert verify(bundle).ok
+    first, again = (
+        pq.read_table(home.release / version / "gld_by_ethnic_group_and_fsm.parquet") for version in (SUPPLEMENT, LATER)
+    )
+    assert first.equals(again)
+    withdraw(home.release, SUPPLEMENT, "a mistake", TODAY)
+    withdraw(home.release, LATER, "a mistake", TODAY)
+    assert [table.name for table in _tables(home, "2026.11.3", keys)] == []
+
+
+def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
+    """Not the same rows: estimated together with the old ones they would be of nobody."""
+    names = ask(home, asking())
+    path = home.confidential("pupil", COHORT)
+    pq.write_table(pq.read_table(path).slice(1), path)
+    before = charged(home)
+    with pytest.raises(RecordsMoved, match="release a revision of the cohort"):
+        answered(home, keys, names)
+    assert charged(home) == before
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys: KeyRing) -> None:
+    ledger = Ledger(home.ledger)
+    rho = ledger.remaining(COHORT) - 1e-6
+    ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", rho, "p", "m"), "f" * 64)
+    names = ask(home, asking())
+    before = charged(home)
+    with pytest.raises(BudgetExceeded):
+        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+    assert (read_record(home, SUPPLEMENT), charged(home)) == ({}, before)
+
+
+def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_path: Path) -> None:
+    names, before = ask(home, asking()), charged(home)
+    folder = Path(shutil.copytree(key_folder, tmp_path / "keys"))
+    (folder / "demo-approver.pem").unlink()
+    with pytest.raises(WaitsForApproval):
+        measure_release(home, KeyRing.load(folder), COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+    assert charged(home) == before
+    sheet = home.decision_sheet(SUPPLEMENT, "measurement").read_text()
+    assert "Example University" in sheet
+    assert "tables on request" in sheet
+
+
+def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> None:
+    names = ask(home, asking(), asking("by_sen", columns=["sen_provision"]))
+    answered(home, keys, names[:1])
+    with pytest.raises(ReleaseConflict, match="was begun to answer gld_by_ethnic_group_and_fsm"):
+        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+
+
+def test_what_was_refused_is_not_answered(home: Home) -> None:
+    (name,) = ask(home, asking())
+    refuse(home, name, "the same is published by the department", TODAY)
+    with pytest.raises(NoSuchRequest, match="was refused: the same is published"):
+        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=[name]))
+    with pytest.raises(NoSuchRequest, match="no request is called other"):
+        refuse(home, "other", "none", TODAY)
+
+
+def test_another_cohort_is_not_answered_from_this_one(home: Home) -> None:
+    names = ask(home, asking(cohorts=["202324"]))
+    with pytest.raises(ReleaseConflict, match="does not publish cohort 202324"):
+        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+
+
+def test_a_table_of_responses_is_charged_to_their_account(home: Home, keys: KeyRing) -> None:
+    said = asking("waits_by_send", family="parents", columns=["wait_band", "child_send"])
+    del said["figure"]  # type: ignore[attr-defined]
+    names = ask(home, said | {"accuracy": {"half_width_points": 10.0, "share_of_rates": 0.5}})
+    left = Ledger(home.ledger).remaining(COHORT)
+    assert verify(answered(home, keys, names)).ok
+    assert Ledger(home.ledger).remaining(COHORT) == left
+
+
+def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
+    if keys:
+        begin_release(home, COHORT, version, COUNCILS, Asked(reuse=True))
+    return list(requested_tables(read_record(home, version)))

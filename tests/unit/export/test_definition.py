@@ -1,0 +1,165 @@
+"""A table is data: what a definition may say, and that whatever it may say makes a table of the public domain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ndl_export.tables import FAMILIES, TABLES, Family
+from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, publishable, read_definition
+from ndl_export.tables.rows import rows
+from ndl_export.tables.schema import arrow_schema
+from tests.support.daily import examples
+
+GLD = {"attribute": "gld", "categories": ["Yes"]}
+
+
+def document(**changed: Any) -> dict[str, Any]:
+    said = {
+        "name": "gld_by_ethnic_group_and_fsm",
+        "title": "Good level of development by ethnic group and free school meals",
+        "description": "Children with a good level of development",
+        "columns": ["ethnic_group", "fsm"],
+        "figure": GLD,
+    }
+    return {key: value for key, value in (said | changed).items() if value is not None}
+
+
+def refusal(family: str = "pupil", **changed: Any) -> str:
+    with pytest.raises(InvalidDefinition) as refused:
+        as_table(read_definition(document(**changed)), FAMILIES[family])
+    return str(refused.value)
+
+
+def test_the_projects_own_tables_of_one_shape_are_written_in_it() -> None:
+    assert [filter_.name for filter_ in TABLES["readiness_pathway"].filters] == ["asq3_outcome", "fsm_eligibility"]
+    assert [m.name for m in TABLES["funded_entitlement"].measures] == [
+        "children_count",
+        "children_count_as_linked",
+        "gld_children_percent",
+    ]
+
+
+def test_every_level_and_every_total_is_a_row() -> None:
+    table = as_table(read_definition(document()), FAMILIES["pupil"])
+    found = {row.levels for row in rows(table, all_together=True)}
+    assert len(found) == 6 * 3
+    assert ("Total", "Total") in found
+    assert ("White", "Eligible for free school meals") in found
+    assert [measure.name for measure in table.measures] == [
+        "children_count",
+        "gld_children_count",
+        "gld_children_percent",
+    ]
+
+
+def test_a_group_of_ones_own_has_measures_of_its_own() -> None:
+    figure = {
+        "attribute": "sen_provision",
+        "categories": ["Education, health and care plan"],
+        "name": "ehc_plan",
+        "label": "with an EHC plan",
+    }
+    table = as_table(read_definition(document(figure=figure)), FAMILIES["pupil"])
+    assert table.measure("ehc_plan_percent").label == "Percentage of children with an EHC plan"
+    assert table.measure("ehc_plan_count").label == "Number of children with an EHC plan"
+
+
+def test_children_told_apart_by_a_link_are_counted_as_linked_too() -> None:
+    table = as_table(read_definition(document(columns=["asq3", "fsm"])), FAMILIES["pupil"])
+    assert "children_count_as_linked" in [measure.name for measure in table.measures]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": "Gld"}, "name: is written in small letters"),
+        ({"name": "a"}, "name: string should have at least 3"),
+        ({"name": None}, "name: is missing"),
+        ({"title": "<b>GLD</b>"}, "title: is one line of text without"),
+        ({"title": "two\nlines"}, "title: is one line of text without"),
+        ({"title": "a | b"}, "title: is one line of text without"),
+        ({"description": " "}, "description: is one line of text"),
+        ({"sql": "DROP TABLE"}, "sql: there is no such key"),
+        ({"columns": []}, "columns: tuple should have at least 1"),
+        ({"columns": "fsm"}, "columns: input should be a valid tuple"),
+        ({"columns": ["upn"]}, "columns.0.attribute: 'upn' is none of pupil: sex, fsm"),
+        ({"columns": ["council"]}, "columns.0.attribute: 'council' is none of pupil"),
+        ({"columns": ["linkage_agreement"]}, "'linkage_agreement' is none of pupil"),
+        ({"columns": ["fsm", "fsm"]}, "fsm is named twice"),
+        ({"columns": ["fsm", "gld"]}, "gld is named twice"),
+        ({"columns": ["asq3", "dots"]}, "asq3 and dots are both found by linkage"),
+        ({"columns": [{"attribute": "fsm", "name": "time_period"}]}, "a column cannot be called time_period"),
+        ({"columns": [{"attribute": "fsm", "name": "children_count"}]}, "a column cannot be called children_count"),
+        ({"columns": [{"attribute": "fsm", "levels": {"A": ["Yes"]}}]}, "fsm has no category 'Yes'"),
+        ({"columns": [{"attribute": "fsm", "levels": {"A": []}}]}, "columns.0.levels.A: it is empty"),
+        (
+            {"columns": [{"attribute": "fsm", "levels": {"Total": ["Eligible for free school meals"]}}]},
+            "'Total' is the word for all categories",
+        ),
+        ({"columns": [{"attribute": "gld", "levels": {"All": ["Yes", "No"]}}], "figure": None}, "no group"),
+        ({"figure": {"attribute": "gld", "categories": ["Maybe"]}}, "gld has no category 'Maybe'"),
+        ({"figure": {"attribute": "sex", "categories": ["Female"]}}, "figure: give it a name"),
+        ({"figure": GLD | {"name": "mine", "label": "of mine"}}, "have names and words of their own"),
+        (
+            {"figure": {"attribute": "sex", "categories": ["Female"], "name": "gld_children", "label": "girls"}},
+            "gld_children is that of another figure",
+        ),
+        ({"geography": "wards"}, "geography: input should be 'councils' or 'all_councils_together'"),
+        (
+            {"columns": ["ethnic_group", "imd_quintile", "dots", "term_of_birth"]},
+            "rows an area, and 1,000 are the most",
+        ),
+    ],
+)
+def test_what_a_definition_may_not_say(changed: dict[str, Any], said: str) -> None:
+    assert said in refusal(**changed)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    said = refusal(name="A", title="<", columns=[{"attribute": 1}])
+    assert said.count("\n") == 2
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    family = FAMILIES[draw(st.sampled_from(sorted(FAMILIES)))]
+    known = [each for each in publishable(family) if len(each.categories) > 1]
+    chosen = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique_by=lambda each: each.name))
+    columns: list[Any] = []
+    for attribute in chosen:
+        categories = draw(st.sets(st.sampled_from(attribute.categories), min_size=1, max_size=2))
+        levels = {"A group": sorted(categories)} if len(categories) < len(attribute.categories) else None
+        shape = {"attribute": attribute.name, "total": draw(st.booleans())}
+        columns.append(draw(st.sampled_from([attribute.name, shape, shape | ({"levels": levels} if levels else {})])))
+    return family.name, document(columns=columns, figure=None)
+
+
+@given(definitions())
+@examples(60)
+def test_whatever_may_be_asked_is_a_table_of_the_public_domain(drawn: tuple[str, dict[str, Any]]) -> None:
+    name, said = drawn
+    family = FAMILIES[name]
+    definition = read_definition(said)
+    assert read_definition(definition.model_dump(mode="json")) == definition
+    if too_much := _refused(definition, family):
+        assert "found by linkage" in too_much or "rows an area" in too_much
+        return
+    table = as_table(definition, family)
+    published = {row.levels for row in rows(table, all_together=True)}
+    assert len(published) == len(rows(table, all_together=True))
+    for axis in table.blocks[0].axes:
+        domain = set(family.attribute(axis.attribute).categories)
+        assert all(set(level.categories or ()) <= domain for level in axis.selections)
+    assert len(set(arrow_schema(table).names)) == len(arrow_schema(table).names)
+
+
+def _refused(definition: Definition, family: Family) -> str:
+    try:
+        as_table(definition, family)
+    except InvalidDefinition as refused:
+        return str(refused)
+    return ""
