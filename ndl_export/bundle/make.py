@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.analyst_db.script import NOTEBOOK_FILE, SCRIPT_FILE, analyst_files
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.check.request_checks import request_faults
 from ndl_export.documents.changes import changelog_page, changes_csv, compare, of_cohort
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
 from ndl_export.documents.markdown import noticed
@@ -42,6 +43,7 @@ from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE, describe
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, write_noise_covariance
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
+from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
@@ -107,19 +109,28 @@ ROW_ORDER = (
 TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
-def bundle_files(cohorts: Collection[str]) -> frozenset[str]:
-    """Names of all files of a bundle of these cohorts; those of the page are in a folder of their own."""
-    others = _beside_the_page(cohorts)
+def bundle_files(
+    cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
+) -> frozenset[str]:
+    """Names of all files of a bundle of these cohorts; those of the page are in a folder of their own.
+
+    `requested` are the names of tables on request, and `for_them` the files of `on_request` that there are with them.
+    """
+    others = beside_the_page(cohorts, requested, for_them)
     return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, others))
 
 
-def _beside_the_page(cohorts: Collection[str]) -> frozenset[str]:
+def beside_the_page(
+    cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
+) -> frozenset[str]:
+    """The same without those of the page."""
     return frozenset(
         (
             *DOCUMENTS,
             *plan_files(cohorts).values(),
+            *for_them,
             *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
-            *(n + s for n in TABLES for s in TABLE_SUFFIXES),
+            *(n + s for n in (*TABLES, *requested) for s in TABLE_SUFFIXES),
         )
     )
 
@@ -145,12 +156,15 @@ def is_older(files: Mapping[str, bytes]) -> bool:
 
 
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Names that a bundle has by what its `datapackage.json` states, those of one cohort where that cannot be read. An
-    older one has none of the later files, and of the page those that its sums list."""
+    """Names that a bundle has by what its `datapackage.json` states, those of one cohort where that cannot be read, and
+    by its `on_request.json` where there is one. An older one has none of the later files, and of the page those that
+    its sums list."""
+    on_request = OnRequest.tables_named(files), OnRequest.named(files)
     try:
-        names = bundle_files([str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]])
+        cohorts = [str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]]
+        names = bundle_files(cohorts, *on_request)
     except (KeyError, TypeError, ValueError):
-        names = BUNDLE_FILES
+        names = bundle_files([""], *on_request)
     if not is_older(files):
         return names
     others = frozenset(name for name in names if not name.startswith(f"{SITE_FOLDER}/")) - _LATER_FILES
@@ -261,17 +275,27 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables with their rows in the order of the definitions."""
-    layouts = table_layouts(facts.councils, facts.cohorts, facts.missing, plans_of(facts.noisy_counts))
+    plans, record, requested = plans_of(facts.noisy_counts), facts.privacy_record, facts.on_request
     faults = missing.faults(facts.missing, facts.councils, facts.cohorts)
+    unsound = [f"privacy record: {fault}" for fault in privacy_faults(record, facts.version, facts.cohorts)]
+    faults += unsound or [f"{ON_REQUEST_FILE}: {fault}" for fault in _request_faults(facts)]
+    if requested and faults:  # then nobody can tell which rows its tables have
+        raise _refused(facts, faults)
+    layouts = table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
     faults += [f"{name}: {fault}" for name, fault in table_faults(tables, layouts)]
-    faults += [
-        f"privacy record: {fault}" for fault in privacy_faults(facts.privacy_record, facts.version, facts.cohorts)
-    ]
-    plans = plans_of(facts.noisy_counts)
-    faults += [f"noisy counts: {fault}" for fault in noisy_faults(plans, None, facts.privacy_record)]
+    faults += [f"noisy counts: {fault}" for fault in noisy_faults(plans, None, record)]
     if faults:
-        raise BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
-    return {name: layouts[name].ordered(tables[name]) for name in TABLES}
+        raise _refused(facts, faults)
+    return {name: layouts[name].ordered(tables[name]) for name in facts.tables}
+
+
+def _request_faults(facts: ReleaseFacts) -> list[str]:
+    taken = beside_the_page(facts.cohorts, (), facts.on_request.files)
+    return request_faults(facts.on_request, facts.privacy_record, facts.version, facts.cohorts, taken)
+
+
+def _refused(facts: ReleaseFacts, faults: Sequence[str]) -> BundleRefused:
+    return BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
 
 
 def _fill(
@@ -282,13 +306,14 @@ def _fill(
     signing_key: Ed25519PrivateKey,
 ) -> None:
     """Write every file into `folder`."""
-    write_csvs(tables, folder)
+    write_csvs(tables, folder, facts.tables)
     write_plain_csvs(tables, folder)
-    for name, data in tables.items():
-        _write_parquet(data, TABLES[name], facts, folder / f"{name}.parquet")
-        (folder / f"{name}.meta.csv").write_bytes(meta_csv(data, TABLES[name]))
-    (folder / EES_UPLOAD_FILE).write_bytes(ees_upload(_read(folder)))
+    for name, table in facts.tables.items():
+        _write_parquet(tables[name], table, facts, folder / f"{name}.parquet")
+        (folder / f"{name}.meta.csv").write_bytes(meta_csv(tables[name], table))
+    (folder / EES_UPLOAD_FILE).write_bytes(ees_upload(_read(folder), facts.tables))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
+    facts.on_request.write(folder, facts.version)
     (folder / WORKBOOK_FILE).write_bytes(workbook_file(facts, tables))
     write_noise_covariance(folder, facts.noise_covariance, facts.version)
     for name, content in analyst_files(facts, tables).items():
@@ -303,7 +328,8 @@ def _fill(
     (folder / CITATION_FILE).write_bytes(citation(describe(facts, {})).encode())
     (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
-    for name, content in site_files(facts, tables, _read(folder), _beside_the_page(facts.cohorts)).items():
+    names = beside_the_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
+    for name, content in site_files(facts, tables, _read(folder), names).items():
         (folder / SITE_FOLDER / name).write_bytes(content)
     covered = sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)
@@ -357,8 +383,8 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
         "changelog.md": changelog_page(facts, earlier, comparisons),
         "changes.csv": changes_csv(comparisons),
         "code_of_practice.md": code_of_practice_page(facts, earlier.replaced),
-        "data_dictionary.csv": data_dictionary_csv(),
-        "data_dictionary.md": data_dictionary_page(),
+        "data_dictionary.csv": data_dictionary_csv(facts.tables),
+        "data_dictionary.md": data_dictionary_page(facts.on_request.definitions),
         "five_safes.md": five_safes_page(facts),
         "methodology.md": methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ndl_export.bundle.make import expected_files
+from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
@@ -119,8 +120,8 @@ def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
 
 
 def _expected(store: Store, below: str) -> frozenset[str]:
-    """The names that a bundle has by what it states of its cohorts, and by its sums."""
-    found = {name: store.read(f"{below}{name}", LARGEST) for name in (DATAPACKAGE_FILE, SUMS_FILE)}
+    """The names that a bundle has by what it states of its cohorts and tables on request, and by its sums."""
+    found = {name: store.read(f"{below}{name}", LARGEST) for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)}
     return expected_files({name: content for name, content in found.items() if content is not None})
 
 

@@ -18,14 +18,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files, is_older
+from ndl_export.bundle.make import PRIVACY_PAGE_FILE, beside_the_page, expected_files, is_older
 from ndl_export.bundle.read import BundlePlace
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.check.request_checks import request_faults
 from ndl_export.documents.workbook import table_sheet
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, SCHEMA, covariance_faults
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
+from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.facts.withdrawals import UnreadableWithdrawals
@@ -34,7 +36,7 @@ from ndl_export.files.ods import differing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
-from ndl_export.tables import TABLES
+from ndl_export.tables import Table
 from ndl_export.tables.earlier_schema import with_own_area
 from ndl_export.tables.ees import meta_csv, write_csvs
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
@@ -137,50 +139,111 @@ def _fingerprint(files: Files) -> str | None:
         return None
 
 
-def _content(files: Files) -> tuple[str | None, Faults]:
-    """The version, and what is wrong with the content of files whose signature holds."""
+@dataclass(frozen=True)
+class _Stated:
+    """What a bundle says that it is; `package` and `record` as `datapackage.json` and `privacy_statement.json` have
+    them, `missing` as `facts.missing`, `plans` by cohort and family."""
+
+    version: str
+    cohorts: tuple[str, ...]
+    councils: tuple[str, ...]
+    missing: missing.MissingByCohort
+    plans: Mapping[tuple[str, str], bytes]
+    package: Mapping[str, Any]
+    record: Mapping[str, Any]
+    on_request: OnRequest
+
+    @property
+    def faults(self) -> Faults:
+        """What of it cannot be."""
+        if unsound := privacy_faults(self.record, self.version, self.cohorts):
+            return [(PRIVACY_RECORD_FILE, what) for what in unsound]
+        taken = beside_the_page(self.cohorts, (), self.on_request.files)
+        asked = request_faults(self.on_request, self.record, self.version, self.cohorts, taken)
+        return [(ON_REQUEST_FILE, what) for what in asked]
+
+
+def _stated(files: Files) -> _Stated:
+    """Raises `_Unreadable`."""
     try:
         package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
         version = str(Version.parse(package["version"]))
-        cohorts = tuple(package["cohorts"])
-        councils, stated = tuple(package["councils"]), package.get("missing", {})
-        if odd := missing.faults(stated, councils, cohorts):
+        cohorts, councils = tuple(package["cohorts"]), tuple(package["councils"])
+        absent = package.get("missing", {})
+        if odd := missing.faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))
         plans = {key: files[name] for key, name in plan_files(cohorts).items()}
-        layouts = table_layouts(councils, cohorts, stated, plans)
+        table_layouts(councils, cohorts, absent, plans)
     except (ValueError, KeyError, TypeError) as error:
-        return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]
-    faults = _package_faults(files, package)
-    faults += [(PRIVACY_RECORD_FILE, what) for what in privacy_faults(record, version, cohorts)]
+        raise _Unreadable(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}") from None
+    try:
+        on_request = OnRequest.read(files)
+    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise _Unreadable(ON_REQUEST_FILE, f"{_UNREADABLE}: {error}", version) from None
+    return _Stated(version, cohorts, councils, absent, plans, package, record, on_request)
+
+
+class _Unreadable(Exception):
+    """The file that does not say what it should, in which way, and the version where that is known."""
+
+    def __init__(self, file: str, what: str, version: str | None = None) -> None:
+        super().__init__(what)
+        self.version, self.fault = version, (file, what)
+
+
+_UNREADABLE = "it does not say which tables were asked for, or what was measured for them"
+
+
+def _content(files: Files) -> tuple[str | None, Faults]:
+    """The version, and what is wrong with the content of files whose signature holds."""
+    try:
+        stated = _stated(files)
+    except _Unreadable as error:
+        return error.version, [error.fault]
+    faults = _package_faults(files, stated.package) + (odd := stated.faults)
     if not files[PRIVACY_PAGE_FILE].strip():
         faults.append((PRIVACY_PAGE_FILE, "it is empty"))
+    if stated.on_request and odd:  # then nobody can tell which rows its tables have
+        return stated.version, faults
+    return stated.version, faults + _figures(files, stated)
+
+
+def _figures(files: Files, stated: _Stated) -> Faults:
+    """What is wrong with the noisy counts, with the tables, and with whatever is made from these."""
+    cohorts, councils, requested = stated.cohorts, stated.councils, stated.on_request.tables
+    layouts = table_layouts(councils, cohorts, stated.missing, stated.plans, requested)
     try:
-        tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in TABLES}
+        tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in layouts}
         if is_older(files):  # its tables had no such columns
             tables = {name: with_own_area(data) for name, data in tables.items()}
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
         held = files.get(NOISE_COVARIANCE_FILE)  # a bundle of before has none
         covariance = pq.read_table(io.BytesIO(held)) if held is not None else SCHEMA.empty_table()
     except (pa.ArrowException, OSError) as error:
-        return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
-    faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
+        return [("*.parquet", f"cannot be read: {error}")]
+    faults = [(NOISY_COUNTS_FILE, what) for what in noisy_faults(stated.plans, cells, stated.record)]
     faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
     unsound = [
-        (f"{name}.parquet" if name in TABLES else f"tables of {name}", what)
+        (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)
     ]
     if unsound:
-        return version, faults + unsound
-    downloads = site_downloads(tables, councils, cohorts, stated)
+        return faults + unsound
+    downloads = site_downloads(tables, councils, cohorts, stated.missing)
     ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
-    faults += [*_csv_faults(files, ordered), *_workbook_faults(files, ordered), *_site_faults(files, downloads)]
-    return version, faults
+    defined = {name: rows.table for name, rows in layouts.items()}
+    faults += [*_csv_faults(files, ordered, defined), *_workbook_faults(files, ordered, defined)]
+    return faults + _site_faults(files, downloads)
 
 
 def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
     listed = {resource["path"] for resource in package["resources"]}
     expected = {name for name in files if "/" not in name} - {DATAPACKAGE_FILE, *UNCOVERED}
-    return [(DATAPACKAGE_FILE, f"does not describe {name}") for name in sorted(expected - listed)]
+    gone = set() if is_older(files) else listed - expected
+    return [
+        *((DATAPACKAGE_FILE, f"does not describe {name}") for name in sorted(expected - listed)),
+        *((DATAPACKAGE_FILE, f"describes {name}, which is not there") for name in sorted(gone)),
+    ]
 
 
 def _site_faults(files: Files, expected: Files) -> Faults:
@@ -191,15 +254,15 @@ def _site_faults(files: Files, expected: Files) -> Faults:
     return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
 
 
-def _csv_faults(files: Files, ordered: Mapping[str, pa.Table]) -> Faults:
+def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
     """CSV files are made from the Parquet files, so they must be what these give again, byte for byte: those that are
     there, for a bundle of before has fewer."""
     faults = []
     with tempfile.TemporaryDirectory() as scratch:
-        write_csvs(ordered, Path(scratch))
+        write_csvs(ordered, Path(scratch), defined)
         write_plain_csvs(ordered, Path(scratch))
         again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
-    again |= {f"{name}.meta.csv": meta_csv(data, TABLES[name]) for name, data in ordered.items()}
+    again |= {f"{name}.meta.csv": meta_csv(data, defined[name]) for name, data in ordered.items()}
     for name in ordered:
         for file in (
             each for each in (f"{name}.csv", f"{name}{ALL_ROWS}") if again[each] != files.get(each, again[each])
@@ -207,16 +270,16 @@ def _csv_faults(files: Files, ordered: Mapping[str, pa.Table]) -> Faults:
             faults.append((file, f"does not hold the same figures as {name}.parquet"))
         if again[f"{name}.meta.csv"] != files[f"{name}.meta.csv"]:
             faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
-    if EES_UPLOAD_FILE in files and ees_upload(again) != files[EES_UPLOAD_FILE]:
+    if EES_UPLOAD_FILE in files and ees_upload(again, defined) != files[EES_UPLOAD_FILE]:
         faults.append((EES_UPLOAD_FILE, "does not hold the same figures as the tables"))
     return faults
 
 
-def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table]) -> Faults:
+def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
     """The table of every sheet must be what the Parquet files give again; a bundle of before has no workbook."""
     if WORKBOOK_FILE not in files:
         return []
-    sheets = [table_sheet(TABLES[name], data) for name, data in ordered.items()]
+    sheets = [table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
         names = differing(files[WORKBOOK_FILE], sheets)
     except ValueError as error:
@@ -235,6 +298,8 @@ def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Fault
     """
     faults = [(name, "missing") for name in sorted(expected_files(files) - files.keys())]
     faults += [(name, "not part of a bundle") for name in sorted(files.keys() - expected_files(files))]
+    if ON_REQUEST_FILE in files and not OnRequest.tables_named(files):
+        faults.append((ON_REQUEST_FILE, _UNREADABLE))
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():
         faults += _signature_faults(files, trusted)
     if SUMS_FILE in files:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from ndl_export.documents.markdown import grid, page
 from ndl_export.tables import TABLES, Table
@@ -15,12 +17,12 @@ _FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "desc
 _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
 
 
-def data_dictionary_csv() -> str:
-    """One line for each column of each table, in order; levels are separated by ' | '."""
+def data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
+    """One line for each column of each of the tables `defined`, in order; levels are separated by ' | '."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_FIELDS)
-    for table in TABLES.values():
+    for table in defined.values():
         for column in columns(table):
             writer.writerow(
                 (
@@ -38,8 +40,9 @@ def data_dictionary_csv() -> str:
     return stream.getvalue()
 
 
-def data_dictionary_page() -> str:
-    """The same as a page for people; columns of time and place, which all tables share, are given once."""
+def data_dictionary_page(requested: Mapping[str, Table] = MappingProxyType({})) -> str:
+    """The same of every table and of those that were `requested`, as a page for people; columns of time and place,
+    which all tables share, are given once."""
     shared = [
         column for column in columns(next(iter(TABLES.values()))) if column.role in (ColumnRole.TIME, ColumnRole.PLACE)
     ]
@@ -55,6 +58,8 @@ def data_dictionary_page() -> str:
         "## Columns of time and place, in every table",
         _columns_grid(shared),
         *(part for table in TABLES.values() for part in _table_parts(table)),
+        *(["## Tables on request"] if requested else []),
+        *(part for table in requested.values() for part in _table_parts(table, "###")),
     )
 
 
@@ -67,11 +72,11 @@ def column_type(column: PublishedColumn) -> str:
     return _TYPES[str(column.type)]
 
 
-def _table_parts(table: Table) -> tuple[str, ...]:
+def _table_parts(table: Table, level: str = "##") -> tuple[str, ...]:
     own = [column for column in columns(table) if column.role not in (ColumnRole.TIME, ColumnRole.PLACE)]
     filters = ((f"`{entry.name}`", "; ".join(levels(table, entry.name))) for entry in table.filters)
     return (
-        f"## `{table.name}`: {table.title}",
+        f"{level} `{table.name}`: {table.title}",
         f"{table.about}.",
         _columns_grid(own),
         grid(("filter", "levels"), filters),

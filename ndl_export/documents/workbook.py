@@ -18,7 +18,7 @@ from ndl_export.facts.missing import statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.ods import Column, Link, Sheet, Words, workbook
 from ndl_export.pages.words import said
-from ndl_export.tables import ALL, TABLES, Measure, Table
+from ndl_export.tables import ALL, Measure, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.plain_csv import ALL_ROWS
 from ndl_export.tables.rows import levels
@@ -64,7 +64,7 @@ _NOTES = (
 
 def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
     """The workbook of a release; `tables` by name, with their rows in order."""
-    sheets = [table_sheet(TABLES[name], data, facts.notice) for name, data in tables.items()]
+    sheets = [table_sheet(facts.tables[name], data, facts.notice) for name, data in tables.items()]
     front = (_cover(facts), _contents(facts, tables, sheets), _notes(facts), _symbols(facts))
     return workbook(said(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets))
 
@@ -158,7 +158,7 @@ def _cover(facts: ReleaseFacts) -> Sheet:
 
 
 def _contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:
-    listed = [TABLES[sheet.name] for sheet in sheets]
+    listed = [facts.tables[sheet.name] for sheet in sheets]
     return Sheet(
         "Contents",
         said(facts.notice, "Contents"),

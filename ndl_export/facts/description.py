@@ -11,7 +11,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.words import said
-from ndl_export.tables import TABLES, Table
+from ndl_export.tables import Table
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
 from ndl_export.tables.plain_csv import ALL_ROWS
@@ -128,7 +128,7 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         f"School readiness of children who finished Reception in {labels}, by council and characteristic, from linked"
         " early-years records. Differentially private, with an interval on every figure."
     )
-    titles = "; ".join(table.title for table in TABLES.values())
+    titles = "; ".join(table.title for table in facts.tables.values())
     return Description(
         facts=facts,
         title=TITLE,
@@ -150,7 +150,7 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
                 sha256=hashlib.sha256(files[name]).hexdigest(),
                 address=f"{facts.folder_address}/{name}",
             )
-            for name, table, title, about in _data_files()
+            for name, table, title, about in _data_files(facts.tables)
             if name in files
         ),
         archives=tuple(
@@ -160,9 +160,9 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
     )
 
 
-def _data_files() -> Iterator[tuple[str, Table | None, str, str]]:
+def _data_files(defined: Mapping[str, Table]) -> Iterator[tuple[str, Table | None, str, str]]:
     """Name, table, title and description of every file with tables."""
-    for table in TABLES.values():
+    for table in defined.values():
         for suffix, form in FORMS.items():
             yield f"{table.name}{suffix}", table, f"{table.title} ({form})", table.about
     for name, (title, about) in TOGETHER.items():

@@ -123,8 +123,13 @@ def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None
 def noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """What is wrong with plans (by cohort and family) and cells, given the privacy record with the plans' hashes."""
-    stated = {(each["cohort"], each["family"]): each.get("plan_sha256") for each in record.get("families", ())}
+    """What is wrong with plans (by cohort and family) and cells, given the privacy record with the plans' hashes. What
+    was measured later, on request, has plans and cells of its own."""
+    stated = {
+        (each["cohort"], each["family"]): each.get("plan_sha256")
+        for each in record.get("families", ())
+        if "measured_in" not in each
+    }
     names = plan_files({cohort for cohort, _ in stated})
     for key, name in names.items():
         if key not in plans:

@@ -8,6 +8,7 @@ file. What was measured for them later than the cohort itself has a plan of its 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,6 +35,9 @@ FURTHER_SCHEMA = pa.schema(
         *COUNTS,
     ]
 )
+
+_PLAN_FILE = re.compile(r"noise_plan_[a-z]+_[0-9]{6}_[0-9.]+\.json")
+_TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
 
 class Further(NamedTuple):
@@ -106,6 +110,10 @@ class OnRequest:
         """Of each table, by its name."""
         return {each.name: each.cohorts for each in self.tables}
 
+    def of_cohort(self, cohort: str) -> dict[str, Table]:
+        """Every table that has rows of the cohort, those of every release first, by name."""
+        return all_tables(each for each in self.tables if cohort in each.cohorts)
+
     @property
     def plan_files(self) -> dict[Further, str]:
         return {each: each.plan_file for each in sorted(self.noisy_counts)}
@@ -167,15 +175,23 @@ class OnRequest:
 
     @classmethod
     def named(cls, files: Mapping[str, bytes]) -> frozenset[str]:
-        """Names of every file that a bundle has by what its `on_request.json` states, the tables' own left out; none
-        where that cannot be read."""
+        """Names of every file that a bundle has by what its `on_request.json` states, the tables' own left out; that
+        alone where it cannot be read."""
         try:
-            measured = [Further(**each) for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
+            measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
         except (KeyError, TypeError, ValueError):
             return frozenset((ON_REQUEST_FILE,)) & files.keys()
-        return frozenset(
-            (ON_REQUEST_FILE, *([FURTHER_COUNTS_FILE] if measured else []), *(m.plan_file for m in measured))
-        )
+        plans = [name for name in measured if _PLAN_FILE.fullmatch(name)]
+        return frozenset((ON_REQUEST_FILE, *([FURTHER_COUNTS_FILE] if plans else []), *plans))
+
+    @classmethod
+    def tables_named(cls, files: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Names of the tables that a bundle has by what its `on_request.json` states; none where it cannot be read."""
+        try:
+            names = [each["definition"]["name"] for each in json.loads(files[ON_REQUEST_FILE])["tables"]]
+            return tuple(name for name in names if _TABLE_NAME.fullmatch(name))
+        except (KeyError, TypeError, ValueError):
+            return ()
 
 
 def all_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ndl_export.facts.description import FORMS, LANGUAGE, OGL_ADDRESS, Description, file_title
-from ndl_export.tables import TABLES, Table
+from ndl_export.tables import Table
 from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.plain_csv import ALL_ROWS, PlainColumn, plain_columns, row_key, table_of_all_rows
 from ndl_export.tables.schema import ColumnRole
@@ -42,15 +42,15 @@ def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[st
         "dc:issued": facts.published_on,
         "dc:license": {"@id": OGL_ADDRESS},
         "dialect": _DIALECT,
-        "tables": [_file(name, files[name]) for name in sorted(files) if name.endswith(".csv")],
+        "tables": [_file(name, files[name], facts.tables) for name in sorted(files) if name.endswith(".csv")],
     }
 
 
-def _file(name: str, content: bytes) -> dict[str, Any]:
-    if every := table_of_all_rows(name):
+def _file(name: str, content: bytes, defined: Mapping[str, Table]) -> dict[str, Any]:
+    if every := table_of_all_rows(name, defined):
         described = [_plain_column(column) for column in plain_columns(every)]
         return _table(name, every, FORMS[ALL_ROWS], described, row_key(every))
-    if table := TABLES.get(name.removesuffix(".csv")):
+    if table := defined.get(name.removesuffix(".csv")):
         return _table(name, table, FORMS[".csv"], [_column(column) for column in csv_columns(table)], csv_key(table))
     return _plain(name, content)
 

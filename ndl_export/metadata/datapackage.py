@@ -16,10 +16,11 @@ from typing import Any
 
 from ndl_export.facts.description import FORMS, KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, TOGETHER, file_title
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
+from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.words import said
-from ndl_export.tables import TABLES, Table
+from ndl_export.tables import Table
 from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.plain_csv import ALL_ROWS, PlainColumn, plain_columns, row_key, table_of_all_rows
 from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole
@@ -50,18 +51,18 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
             cohort: {source: sorted(councils) for source, councils in sorted(absent.items()) if councils}
             for cohort, absent in facts.missing.items()
         },
-        "resources": [_resource(name, files[name]) for name in sorted(files)],
+        "resources": [_resource(name, files[name], facts.tables) for name in sorted(files)],
     } | ({"notice": facts.notice} if facts.notice else {})
 
 
-def _resource(name: str, content: bytes) -> dict[str, Any]:
+def _resource(name: str, content: bytes, defined: Mapping[str, Table]) -> dict[str, Any]:
     path = PurePath(name)
-    if every := table_of_all_rows(name):
+    if every := table_of_all_rows(name, defined):
         described = _tabular(every, FORMS[ALL_ROWS], _all_rows(every))
-    elif table := TABLES.get(path.stem) if path.suffix == ".csv" else None:
+    elif table := defined.get(path.stem) if path.suffix == ".csv" else None:
         described = _tabular(table, FORMS[".csv"], _official_rows(table))
     else:
-        described = {"title": _title(path), "profile": "data-resource", "type": "file"}
+        described = {"title": _title(path, defined), "profile": "data-resource", "type": "file"}
     return described | {
         "name": name.lower().replace(".", "-").replace("_", "-"),
         "path": name,
@@ -73,12 +74,16 @@ def _resource(name: str, content: bytes) -> dict[str, Any]:
     }
 
 
-def _title(path: PurePath) -> str:
+def _title(path: PurePath, defined: Mapping[str, Table]) -> str:
     if path.name in TOGETHER:
         return TOGETHER[path.name][0]
     if path.name == NOISY_COUNTS_FILE:
         return "Noisy counts behind every figure, as they were drawn"
-    table = TABLES.get(path.name.partition(".")[0])
+    if path.name == FURTHER_COUNTS_FILE:
+        return "Noisy counts that were drawn for tables on request"
+    if path.name == ON_REQUEST_FILE:
+        return "Tables on request: their definitions, who asked and what for"
+    table = defined.get(path.name.partition(".")[0])
     if table is None:
         return file_title(path.name)
     return f"{table.title} ({FORMS.get(path.suffix, 'EES metadata')})"

@@ -103,7 +103,7 @@ class Released:
     """The rows that the page shows, by table, cohort, code of the area and levels of the filters."""
 
     def __init__(self, tables: Mapping[str, pa.Table]) -> None:
-        self._rows = {name: _by_key(name, data) for name, data in tables.items()}
+        self._rows = {name: _by_key(name, tables[name]) for name in TABLES.keys() & tables.keys()}
 
     def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
         """Raises KeyError where the definition has no such row."""

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_serializer, field_validator
 
 from ndl_export.tables.dimensions import MEASURES
 from ndl_export.tables.model import (
@@ -29,7 +29,7 @@ from ndl_export.tables.model import (
     Table,
     each,
 )
-from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS
+from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, columns
 
 MOST_COLUMNS = 4
 MOST_ROWS = 1_000
@@ -61,6 +61,24 @@ class Column(_Part):
     label: Label | None = None
     description: Words | None = None
 
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _listed(cls, levels: object) -> object:
+        """They may be a list too, of labels with their categories: JSON whose keys are sorted keeps no other order."""
+        if not isinstance(levels, tuple) or not all(map(_is_level, levels)):
+            return levels
+        found = {each["label"]: each["categories"] for each in levels}
+        return found if len(found) == len(levels) else levels
+
+    @field_serializer("levels", when_used="json-unless-none")
+    def _as_list(self, levels: dict[str, tuple[str, ...]]) -> list[dict[str, object]]:
+        return [{"label": label, "categories": categories} for label, categories in levels.items()]
+
+
+def _is_level(listed: object) -> bool:
+    keys = {"label", "categories"}
+    return isinstance(listed, dict) and listed.keys() == keys and isinstance(listed["label"], str)
+
 
 class Figure(_Part):
     """The share of a row's children, or responses, in a group: those whose attribute has one of the categories."""
@@ -75,10 +93,11 @@ class Figure(_Part):
 
 
 class Definition(_Part):
-    """A table of a family."""
+    """A table of a family. A worksheet of a workbook is called by its name, and Explore Education Statistics by its
+    title: neither takes a longer one."""
 
-    name: _NAME
-    title: Words
+    name: Annotated[_NAME, StringConstraints(max_length=31)]
+    title: Annotated[_WORDS, StringConstraints(max_length=120)]
     description: Words
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=MOST_COLUMNS)]
     figure: Figure | None = None
@@ -149,7 +168,7 @@ def as_table(definition: Definition, family: Family) -> Table:
     if linked and family.counted_as_linked:
         measures.append(MEASURES[family.counted_as_linked])
     of_figure = measures_of(definition.figure, family) if definition.figure else {}
-    return Table(
+    table = Table(
         name=definition.name,
         title=definition.title,
         family=family.name,
@@ -159,6 +178,10 @@ def as_table(definition: Definition, family: Family) -> Table:
         measures=(*measures, *of_figure.values()),
         blocks=(_block(definition, family, axes, linked, {kind: each.name for kind, each in of_figure.items()}),),
     )
+    names = [column.name for column in columns(table)]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InvalidDefinition(f"two columns are called {', '.join(twice)}: give one of them another name")
+    return table
 
 
 def _block(
@@ -220,12 +243,11 @@ def _problems(definition: Definition, family: Family) -> Iterator[str]:
 _RESERVED = frozenset(
     (
         *(column.name for column in (*TIME_COLUMNS, *PLACE_COLUMNS, BREAK_COLUMN)),
-        "council",
-        "cohort",
-        "region",
-        "release",
+        *("council", "cohort", "region", "release", "release_version", "is_all_together"),
+        *("area", "children", "responses", "percent", "lower", "upper", "flag"),
     )
 )
+"""What columns of every table are called, wherever it is shown."""
 
 
 def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> Iterator[str]:

@@ -140,11 +140,11 @@ def official_rows(data: pa.Table) -> pa.Table:
     return data.filter(pc.not_equal(data["geographic_level"], ALL_TOGETHER))
 
 
-def write_csvs(tables: Mapping[str, pa.Table], folder: Path) -> None:
-    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`."""
+def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[str, Table] = TABLES) -> None:
+    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`; `defined` by name."""
     with in_memory() as connection:
         for name, data in tables.items():
-            cells = ", ".join(f"{_cell(column)} AS {identifier(column.name)}" for column in csv_columns(TABLES[name]))
+            cells = ", ".join(f"{_cell(column)} AS {identifier(column.name)}" for column in csv_columns(defined[name]))
             connection.register("official", official_rows(data))
             connection.execute(
                 f"COPY (SELECT {cells} FROM official) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')",

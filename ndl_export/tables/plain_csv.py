@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ndl_export.tables import TABLES, Table
+from ndl_export.tables import Table
 from ndl_export.tables.rows import levels
 from ndl_export.tables.schema import LEVEL, OWN_AREA, ColumnRole, PublishedColumn, arrow_schema, columns
 from privacy.doors.database import in_memory
@@ -59,9 +59,9 @@ def write_plain_csvs(tables: Mapping[str, pa.Table], folder: Path) -> None:
             connection.execute("COPY (FROM every) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [file])
 
 
-def table_of_all_rows(file: str) -> Table | None:
-    """The table that a file of that name has every row of, if it is one of these files."""
-    return TABLES.get(file.removesuffix(ALL_ROWS)) if file.endswith(ALL_ROWS) else None
+def table_of_all_rows(file: str, defined: Mapping[str, Table]) -> Table | None:
+    """The one of the tables `defined` that a file of that name has every row of, if it is one of these files."""
+    return defined.get(file.removesuffix(ALL_ROWS)) if file.endswith(ALL_ROWS) else None
 
 
 def row_key(table: Table) -> tuple[str, ...]:

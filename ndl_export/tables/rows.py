@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.tables import FAMILIES, TABLES, Block, Selection, Table
+from ndl_export.tables import FAMILIES, Block, Selection, Table
 from ndl_export.tables.detail import Detail
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.model import Group
@@ -80,14 +80,14 @@ def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row,
 
 def levels(table: Table, name: str) -> tuple[str, ...]:
     """Published levels of a filter, in order of the definition."""
-    return _levels(table.name)[name]
+    return _levels(table)[name]
 
 
 @cache
-def _levels(table: str) -> dict[str, tuple[str, ...]]:
+def _levels(table: Table) -> dict[str, tuple[str, ...]]:
     """The levels of every filter of a table, by name."""
-    found = zip(*(row.levels for row in rows(TABLES[table], all_together=True)), strict=True)
-    names = (entry.name for entry in TABLES[table].filters)
+    found = zip(*(row.levels for row in rows(table, all_together=True)), strict=True)
+    names = (entry.name for entry in table.filters)
     return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
 
 
@@ -95,13 +95,15 @@ def _levels(table: str) -> dict[str, tuple[str, ...]]:
 class Layout:
     """All rows of a table: cohort by cohort, area by area, in order of the definition.
 
-    Each cohort has areas of its own: `areas` are those of the first, then those of the second. `cohort_of`, `area_of`
-    and `row_of` (n,) index `cohorts`, `areas` and `rows` for every row of the table.
+    Each cohort has areas of its own: `areas` are those of the first, then those of the second, as `cohort_of_area`
+    says. `cohort_of`, `area_of` and `row_of` (n,) index `cohorts`, `areas` and `rows` for every row of the
+    table.
     """
 
     table: Table
     cohorts: tuple[str, ...]
     areas: tuple[Geography, ...]
+    cohort_of_area: NDArray[np.int64]
     rows: tuple[Row, ...]
     cohort_of: NDArray[np.int64]
     area_of: NDArray[np.int64]
@@ -140,13 +142,16 @@ class Layout:
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
     def of(self, cohort: str) -> Layout:
-        """The rows of one cohort."""
+        """The rows of one cohort, with its areas alone."""
         own = self.cohort_of == self.cohorts.index(cohort)
+        (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))
         return replace(
             self,
             cohorts=(cohort,),
+            areas=tuple(self.areas[area] for area in areas),
+            cohort_of_area=self.cohort_of_area[areas] * 0,
             cohort_of=self.cohort_of[own] * 0,
-            area_of=self.area_of[own],
+            area_of=self.area_of[own] - areas[0],
             row_of=self.row_of[own],
         )
 
@@ -227,6 +232,7 @@ def layout(
         table,
         cohorts,
         tuple(area for cohort in cohorts for area in areas[cohort]),
+        cohort_of_area,
         (*top, *others),
         np.repeat(cohort_of_area, sizes),
         np.repeat(np.arange(len(per_area)), sizes),

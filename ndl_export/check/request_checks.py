@@ -1,0 +1,115 @@
+"""Whether what a release states of its tables on request holds together: tables, plans and the privacy statement.
+
+That the figures follow from what was measured is not looked at here: making them again shows it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.release_facts import Version
+from ndl_export.tables import TABLES
+from ndl_export.tables.definition import InvalidDefinition, read_definition
+from ndl_export.tables.plain_csv import ALL_ROWS
+
+
+def request_faults(
+    on_request: OnRequest, record: Mapping[str, Any], version: str, cohorts: Collection[str], taken: Collection[str]
+) -> list[str]:
+    """What is wrong with the requested tables of a release, given its privacy record, and the names of the bundle's
+    other files, which are `taken`; empty where all is well."""
+    try:
+        return [
+            *_table_faults(on_request.tables, version, cohorts),
+            *_name_faults(on_request.tables, taken),
+            *_plan_faults(on_request, record),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return [f"it does not say what was asked for and measured: {error!r}"]
+
+
+def name_is_taken(name: str, taken: Collection[str]) -> bool:
+    """Whether a requested table cannot have the name, since other files or worksheets of a bundle are called so."""
+    stems = {file.partition(".")[0].lower() for file in taken}
+    return name in TABLES or name in stems or name.endswith(ALL_ROWS.partition(".")[0]) or name in _WORKSHEETS
+
+
+_WORKSHEETS = ("cover", "contents", "notes", "symbols")
+
+
+def _table_faults(tables: Collection[RequestedTable], version: str, cohorts: Collection[str]) -> Iterator[str]:
+    for each in tables:
+        if not each.cohorts:
+            yield f"{each.name} is of no cohort"
+        if odd := sorted(set(each.cohorts) - set(cohorts)):
+            yield f"{each.name} is of cohort {', '.join(odd)}, which the release has not"
+        if Version.parse(each.release) > Version.parse(version):
+            yield f"{each.name} was first published in {each.release}, which is later than this release"
+        dt.date.fromisoformat(each.asked_on)
+        for what, words in (("who asked for it", each.asked_by), ("what for", each.purpose)):
+            if not (words.strip() and words.isprintable()):
+                yield f"{each.name} does not say in a line {what}"
+
+
+def _name_faults(tables: Collection[RequestedTable], taken: Collection[str]) -> Iterator[str]:
+    for each in tables:
+        if name_is_taken(each.name, taken):
+            yield f"a table cannot be called {each.name}: something else of the bundle is"
+    titles = Counter(table.title for table in (*TABLES.values(), *(each.table for each in tables)))
+    for what, counted in (("are called", Counter(each.name for each in tables)), ("have the title", titles)):
+        yield from (f"{number} tables {what} {words}" for words, number in counted.items() if number > 1)
+
+
+def _plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Iterator[str]:
+    stated = {
+        Further(family["cohort"], family["family"], family["measured_in"]): family
+        for family in record["families"]
+        if "measured_in" in family
+    }
+    for each in sorted(stated.keys() - on_request.noisy_counts.keys()):
+        yield f"it leaves out what the privacy statement says was measured of {_named(each)}"
+    for each in sorted(on_request.noisy_counts.keys() - stated.keys()):
+        yield f"the privacy statement does not say that anything was measured of {_named(each)}"
+    for each in sorted(on_request.noisy_counts.keys() & stated.keys()):
+        plan = on_request.noisy_counts[each].plan
+        if hashlib.sha256(plan).hexdigest() != stated[each]["plan_sha256"]:
+            yield f"{each.plan_file} is not the plan that the privacy statement names"
+        else:
+            yield from _made_for(each, plan, on_request, stated[each]["tables"])
+
+
+def _made_for(of: Further, plan: bytes, on_request: OnRequest, stated: Collection[str]) -> Iterator[str]:
+    """The plan states the tables that it was made for, as they were defined then: they must be those that the release
+    states, defined alike."""
+    asked = {each["definition"]["name"]: each for each in json.loads(plan)["detail"]["requests"]}
+    known = {each.name: each for each in on_request.tables}
+    if asked.keys() != set(stated):
+        names = (", ".join(sorted(each)) or "no table" for each in (asked, stated))
+        yield "{} was made for {}, and the privacy statement says for {}".format(of.plan_file, *names)
+    for name, request in asked.items():
+        if name not in known:
+            yield f"it leaves out {name}, which {of.plan_file} was made for"
+        elif not _same(known[name], request):
+            yield f"{name} is defined otherwise than in {of.plan_file}, which it was measured under"
+        elif of.cohort not in known[name].cohorts:
+            yield f"{name} is not of cohort {of.cohort}, for which {of.plan_file} measured it"
+
+
+def _same(table: RequestedTable, request: Mapping[str, Any]) -> bool:
+    """In every word, and with levels in the same order."""
+    try:
+        then = read_definition(request["definition"])
+    except InvalidDefinition:
+        return False
+    now = table.definition
+    return (now.model_dump_json(), table.family) == (then.model_dump_json(), request["family"])
+
+
+def _named(of: Further) -> str:
+    return f"{of.family}, cohort {of.cohort}, for release {of.release}"

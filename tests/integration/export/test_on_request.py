@@ -1,0 +1,326 @@
+"""A bundle with tables on request has the same of them as of its own tables, and no other story can be told of them.
+
+Whoever tells one here has the publisher's key: sums and signature fit, so the content alone gives it away.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.bundle.make import BUNDLE_FILES, TABLE_SUFFIXES, BundleRefused, contents, write_bundle
+from ndl_export.bundle.verify import verify
+from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
+from ndl_export.facts.release_facts import ReleaseFacts
+from ndl_export.files import signing
+from ndl_export.files.signing import UNCOVERED, sums
+from tests.support.export.fake_release import COHORT, COHORTS, fake_facts, fake_tables
+from tests.support.export.supplement import (
+    LINKED,
+    SUPPLEMENT,
+    TOGETHER,
+    WAITS,
+    on_request,
+    requested_tables,
+    supplement_facts,
+)
+
+NAMES = (LINKED, WAITS, TOGETHER)
+PLANS = (f"noise_plan_parents_202425_{SUPPLEMENT}.json", f"noise_plan_pupil_202425_{SUPPLEMENT}.json")
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def facts() -> ReleaseFacts:
+    return supplement_facts(earlier={})
+
+
+@pytest.fixture(scope="module")
+def made(facts: ReleaseFacts) -> dict[str, pa.Table]:
+    return fake_tables(requested=facts.on_request.tables)
+
+
+@pytest.fixture(scope="module")
+def supplement(
+    tmp_path_factory: pytest.TempPathFactory,
+    facts: ReleaseFacts,
+    made: dict[str, pa.Table],
+    signing_key: Ed25519PrivateKey,
+) -> Path:
+    """The folder of a release of one cohort with tables on request; to be read, not written."""
+    return write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, signing_key)
+
+
+def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
+    of_tables = {name + suffix for name in NAMES for suffix in TABLE_SUFFIXES}
+    others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
+    assert contents(supplement).keys() == BUNDLE_FILES | of_tables | others
+    assert verify(supplement).faults == ()
+    for suffix in ("zip", "tar"):
+        assert verify(supplement.parent / f"{SUPPLEMENT}.{suffix}").ok
+
+
+def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> None:
+    for found in (OnRequest.read(contents(supplement)), OnRequest.of_bundle(supplement)):
+        assert found.tables == facts.on_request.tables
+        assert [each.table.name for each in found.tables] == list(NAMES)
+        assert found.noisy_counts.keys() == facts.on_request.noisy_counts.keys()
+        for each, counts in found.noisy_counts.items():
+            assert counts.plan == facts.on_request.noisy_counts[each].plan
+    assert OnRequest.of_bundle(supplement.parent) == OnRequest.read({}) or not OnRequest.of_bundle(supplement.parent)
+
+
+@pytest.mark.slow
+def test_one_of_several_cohorts_is_sound_too(tmp_path: Path, signing_key: Ed25519PrivateKey) -> None:
+    facts = supplement_facts()
+    tables = fake_tables(cohorts=COHORTS, requested=facts.on_request.tables)
+    bundle = write_bundle(tmp_path, facts, tables, signing_key)
+    assert verify(bundle).faults == ()
+    assert set(pq.read_table(bundle / f"{LINKED}.parquet")["time_period"].to_pylist()) == set(COHORTS)
+    assert set(pq.read_table(bundle / f"{WAITS}.parquet")["time_period"].to_pylist()) == {COHORT}
+
+
+def edited(change: Callable[[Any], None], file: str = ON_REQUEST_FILE) -> Callable[[Files], None]:
+    """The JSON of a file, changed."""
+
+    def apply(files: Files) -> None:
+        document = json.loads(files[file])
+        change(document)
+        files[file] = json.dumps(document).encode()
+
+    return apply
+
+
+def table(name: str, change: Callable[[Any], None]) -> Callable[[Files], None]:
+    """What is stated of one requested table, changed."""
+    return edited(lambda document: change(next(t for t in document["tables"] if t["definition"]["name"] == name)))
+
+
+def without(*names: str) -> Callable[[Files], None]:
+    def apply(files: Files) -> None:
+        for name in names:
+            del files[name]
+
+    return apply
+
+
+def swapped(one: str, other: str) -> Callable[[Files], None]:
+    def apply(files: Files) -> None:
+        files[one], files[other] = files[other], files[one]
+
+    return apply
+
+
+def of_cells(change: Callable[[pa.Table], pa.Table]) -> Callable[[Files], None]:
+    """The cells measured on request, changed."""
+
+    def apply(files: Files) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(change(pq.read_table(pa.BufferReader(files[FURTHER_COUNTS_FILE]))), sink)
+        files[FURTHER_COUNTS_FILE] = sink.getvalue().to_pybytes()
+
+    return apply
+
+
+def with_text(file: str, said: str, instead: str) -> Callable[[Files], None]:
+    def apply(files: Files) -> None:
+        assert said.encode() in files[file]
+        files[file] = files[file].replace(said.encode(), instead.encode(), 1)
+
+    return apply
+
+
+def renamed(document: Any) -> None:
+    for each in document["tables"]:
+        if each["definition"]["name"] == WAITS:
+            each["definition"]["name"] = "other_waits"
+
+
+def measured_otherwise(document: Any) -> None:
+    next(f for f in document["families"] if "measured_in" in f)["tables"] = [TOGETHER]
+
+
+def not_measured(document: Any) -> None:
+    document["measured"] = [each for each in document["measured"] if each["family"] != "parents"]
+
+
+ATTACKS = {
+    "the file is gone": (without(ON_REQUEST_FILE), f"{WAITS}.parquet: not part of a bundle"),
+    "the file is gone with all that it names": (
+        without(
+            *(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS),
+            *(name + suffix for name in NAMES for suffix in TABLE_SUFFIXES),
+        ),
+        "on_request.json: it leaves out what the privacy statement says was measured of parents, cohort 202425",
+    ),
+    "a table that was not measured is gone": (
+        lambda files: (
+            edited(lambda d: d["tables"].pop())(files),
+            without(*(TOGETHER + suffix for suffix in TABLE_SUFFIXES))(files),
+        ),
+        f"datapackage.json: describes {TOGETHER}.parquet, which is not there",
+    ),
+    "it is no JSON": (lambda files: files.update({ON_REQUEST_FILE: b"{"}), "on_request.json: it does not say which"),
+    "it is another document": (
+        lambda files: files.update({ON_REQUEST_FILE: b'{"tables": [1], "measured": []}'}),
+        "on_request.json: it does not say which",
+    ),
+    "a file of a table is gone": (without(f"{WAITS}.meta.csv"), f"{WAITS}.meta.csv: missing"),
+    "there is a file that it does not name": (
+        lambda files: files.update({"noise_plan_health_202425_2026.12.0.json": b"{}"}),
+        "noise_plan_health_202425_2026.12.0.json: not part of a bundle",
+    ),
+    "a table is called like one of every release": (
+        lambda files: (
+            table(TOGETHER, lambda t: t["definition"].update(name="joined_dots"))(files),
+            without(*(TOGETHER + suffix for suffix in TABLE_SUFFIXES))(files),
+        ),
+        "joined_dots is a table of every release",
+    ),
+    "a table has another name": (edited(renamed), "other_waits.parquet: missing"),
+    "a plan is not there": (without(PLANS[0]), f"{PLANS[0]}: missing"),
+    "a plan is another one": (swapped(*PLANS), "noisy counts of parents, cohort 202425, are not those of its plan"),
+    "a plan has been edited": (
+        with_text(PLANS[0], '"detail"', ' "detail"'),
+        f"{PLANS[0]} is not the plan that the privacy statement names",
+    ),
+    "measured for another table": (
+        edited(measured_otherwise, "privacy_statement.json"),
+        f"was made for {LINKED}, and the privacy statement says for {TOGETHER}",
+    ),
+    "a measurement is left out": (
+        lambda files: (edited(not_measured)(files), without(PLANS[0])(files)),
+        f"{FURTHER_COUNTS_FILE} holds cells that no plan names",
+    ),
+    "a measurement is left out with its cells": (
+        lambda files: (
+            edited(not_measured)(files),
+            without(PLANS[0])(files),
+            of_cells(lambda cells: cells.filter(pa.compute.equal(cells["family"], "pupil")))(files),
+        ),
+        "it leaves out what the privacy statement says was measured of parents",
+    ),
+    "cells are gone": (of_cells(lambda cells: cells.slice(1)), "are not those of its plan"),
+    "cells are there twice": (of_cells(lambda cells: pa.concat_tables([cells, cells])), "are not those of its plan"),
+    "cells of another release": (
+        of_cells(lambda c: c.set_column(0, c.schema.field(0), pa.repeat("2026.11.0", len(c)))),
+        "are not those of its plan",
+    ),
+    "no cells": (lambda files: files.update({FURTHER_COUNTS_FILE: b"PAR1"}), "on_request.json: it does not say which"),
+    "a group is another one than was measured": (
+        table(LINKED, lambda t: t["definition"]["figure"].update(categories=["No"], name="not_gld", label="without")),
+        f"{LINKED} is defined otherwise than in {PLANS[1]}",
+    ),
+    "levels stand in another order": (
+        table(WAITS, lambda t: t["definition"]["columns"][0]["levels"].reverse()),
+        f"{WAITS} is defined otherwise than in {PLANS[0]}",
+    ),
+    "a table is of another family": (table(TOGETHER, lambda t: t.update(family="pupil")), "main_barrier"),
+    "a table is of a cohort that the release has not": (
+        table(TOGETHER, lambda t: t.update(cohorts=["202324"])),
+        f"{TOGETHER} is of cohort 202324, which the release has not",
+    ),
+    "a table is of no cohort": (table(TOGETHER, lambda t: t.update(cohorts=[])), f"{TOGETHER} is of no cohort"),
+    "a table was published later than the release": (
+        table(TOGETHER, lambda t: t.update(release="2027.01.0")),
+        f"{TOGETHER} was first published in 2027.01.0, which is later",
+    ),
+    "nobody asked": (table(TOGETHER, lambda t: t.update(asked_by=" ")), f"{TOGETHER} does not say in a line who asked"),
+    "a table has other rows than its definition": (
+        table(TOGETHER, lambda t: t["definition"].update(geography="councils")),
+        f"{TOGETHER}.parquet: ",
+    ),
+    "a title is that of another table": (
+        table(TOGETHER, lambda t: t["definition"].update(title="Long waits by need")),
+        "2 tables have the title Long waits by need",
+    ),
+    "figures are those of another table": (swapped(f"{WAITS}.parquet", f"{LINKED}.parquet"), f"{WAITS}.parquet: "),
+    "the CSV file tells another story": (
+        with_text(f"{WAITS}.csv", ",Leeds,", ",Leads,"),
+        f"{WAITS}.csv: does not hold the same figures as {WAITS}.parquet",
+    ),
+    "the plain CSV file tells another story": (
+        with_text(f"{TOGETHER}_all_rows.csv", ",Cost,", ",Money,"),
+        f"{TOGETHER}_all_rows.csv: does not hold the same figures",
+    ),
+    "the metadata tell another story": (
+        with_text(f"{LINKED}.meta.csv", "IMD quintile", "Quintile"),
+        f"{LINKED}.meta.csv: does not describe {LINKED}.csv",
+    ),
+    "the workbook tells another story": (
+        with_text("school_readiness_tables.ods", ">Yes or being assessed<", ">Yes or being reviewed<"),
+        "school_readiness_tables.ods: cannot be read",
+    ),
+    "the upload tells another story": (
+        with_text("ees_bulk_upload.zip", "Long waits by need", "Long waits by NEED"),
+        "ees_bulk_upload.zip: does not hold the same figures",
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_other_story_can_be_told_of_it(
+    supplement: Path, tmp_path: Path, signing_key: Ed25519PrivateKey, attack: str
+) -> None:
+    apply, sentence = ATTACKS[attack]
+    folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))
+    files = contents(folder)
+    before = dict(files)
+    apply(files)
+    for name in before.keys() - files.keys():
+        (folder / name).unlink()
+    for name, content in files.items():
+        if content is not before.get(name):
+            (folder / name).write_bytes(content)
+    covered = sums({name: content for name, content in files.items() if name not in UNCOVERED})
+    (folder / "SHA256SUMS").write_bytes(covered)
+    (folder / "SHA256SUMS.sig").write_bytes(signing.sign(signing_key, covered))
+    assert sentence in str(verify(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"on_request": OnRequest(requested_tables((COHORT,)))}, "leaves out what the privacy statement says"),
+        ({"on_request": OnRequest()}, "leaves out what the privacy statement says"),
+        ({"privacy_record": fake_facts(SUPPLEMENT).privacy_record}, "does not say that anything was measured of pupil"),
+    ],
+)
+def test_a_bundle_that_does_not_hold_together_is_not_written(
+    change: dict[str, Any],
+    sentence: str,
+    facts: ReleaseFacts,
+    made: dict[str, pa.Table],
+    signing_key: Ed25519PrivateKey,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(BundleRefused, match=sentence):
+        write_bundle(tmp_path, replace(facts, **change), made, signing_key)
+
+
+@pytest.mark.parametrize("name", ["joined_dots", "changes", "noisy_counts", "notes", "gld_headline_all_rows"])
+def test_a_table_cannot_be_called_like_something_else_of_a_bundle(
+    name: str, facts: ReleaseFacts, made: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    *others, last = requested_tables((COHORT,))
+    called = replace(last, definition=last.definition.model_copy(update={"name": name}))
+    asked = replace(on_request([*others, called]), noisy_counts=facts.on_request.noisy_counts)
+    with pytest.raises(BundleRefused, match=f"a table cannot be called {name}"):
+        write_bundle(tmp_path, replace(facts, on_request=asked), made, signing_key)
+
+
+def test_names_of_measurements_lead_nowhere_else() -> None:
+    far = [Further("202425", "../../pupil", SUPPLEMENT)._asdict(), Further("x/y", "pupil", SUPPLEMENT)._asdict()]
+    stated = {"tables": [{"definition": {"name": "../up"}}], "measured": far}
+    files = {ON_REQUEST_FILE: json.dumps(stated).encode()}
+    assert OnRequest.named(files) == {ON_REQUEST_FILE}
+    assert OnRequest.tables_named(files) == ()

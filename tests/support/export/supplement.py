@@ -1,0 +1,161 @@
+"""A release of made-up figures with tables on request: some measured for it later, one that needed nothing more."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.release_facts import ReleaseFacts
+from ndl_export.tables import FAMILIES
+from ndl_export.tables.definition import read_definition
+from privacy.release.mechanism import epsilon
+from sources.reference.places import PILOT
+from tests.support.export.fake_release import COHORT, EARLIER, PARAMETERS, fake_facts
+
+BASE = "2026.11.0"
+"""The release whose noisy counts the supplement uses again."""
+SUPPLEMENT = "2026.12.0"
+LINKED, WAITS, TOGETHER = "readiness_by_review", "waits_by_need", "barriers_together"
+_RHO, _DELTA = 0.02, 1e-6
+
+_DEFINITIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "pupil",
+        {
+            "name": LINKED,
+            "title": "Good level of development: by review and deprivation",
+            "description": "Children at a good level of development by the outcome of the review and IMD quintile",
+            "columns": [{"attribute": "asq3", "name": "asq3_outcome"}, "imd_quintile"],
+            "figure": {"attribute": "gld", "categories": ["Yes"]},
+        },
+    ),
+    (
+        "parents",
+        {
+            "name": WAITS,
+            "title": "Long waits by need",
+            "description": "Responses that say how long the wait was, by what the child needs",
+            "columns": [
+                {
+                    "attribute": "child_send",
+                    "levels": {"Yes or being assessed": ["Yes", "Being assessed"], "No": ["No"]},
+                },
+                {
+                    "attribute": "sought_support",
+                    "levels": {"Got it or waits": ["Got it", "Still waiting"]},
+                    "total": False,
+                },
+            ],
+            "figure": {
+                "attribute": "wait_band",
+                "categories": ["Over 18 weeks"],
+                "name": "long_wait",
+                "label": "of a wait of over 18 weeks",
+            },
+        },
+    ),
+    (
+        "parents",
+        {
+            "name": TOGETHER,
+            "title": "Barriers for all councils together",
+            "description": "Responses by the main barrier",
+            "columns": ["main_barrier"],
+            "geography": "all_councils_together",
+        },
+    ),
+)
+
+
+def requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[RequestedTable, ...]:
+    """One of linked children in all `cohorts`, one of responses in the newest, and one of all councils together for
+    which nothing was measured."""
+    asked = ("A university", "2026-11-20", "To see whether reviews tell readiness apart in deprived areas")
+    return tuple(
+        RequestedTable(
+            read_definition(definition), family, tuple(cohorts) if family == "pupil" else (COHORT,), SUPPLEMENT, *asked
+        )
+        for family, definition in _DEFINITIONS
+    )
+
+
+def on_request(tables: Sequence[RequestedTable]) -> OnRequest:
+    """With noisy counts of every cohort of the first two tables."""
+    return OnRequest(
+        tuple(tables),
+        {
+            Further(cohort, each.family, SUPPLEMENT): _drawn(each)
+            for each in tables
+            if each.name != TOGETHER
+            for cohort in each.cohorts
+        },
+    )
+
+
+def supplement_facts(councils: tuple[str, ...] = PILOT, earlier: Mapping[str, str] | None = None) -> ReleaseFacts:
+    """The facts of a release that uses the counts of `BASE` again and adds the requested tables; `earlier` cohorts
+    beside the newest, each with the release that measured it."""
+    earlier = {EARLIER: "2025.11.0"} if earlier is None else earlier
+    facts = fake_facts(SUPPLEMENT, councils, earlier=earlier)
+    tables = on_request(requested_tables((*earlier, COHORT)))
+    return replace(facts, on_request=tables, privacy_record=_record(facts.privacy_record, tables))
+
+
+def _drawn(table: RequestedTable) -> NoisyCounts:
+    """The plan states what it was made for, as plans of requests do."""
+    attribute = FAMILIES[table.family].attribute(table.definition.columns[0].attribute)
+    plan = {
+        "family": {
+            "name": table.family,
+            "attributes": [{"name": attribute.name, "categories": list(attribute.categories)}],
+        },
+        "measured": [{"attributes": [attribute.name], "sigma": 4.0}],
+        "detail": {
+            "requests": [{"definition": table.definition.model_dump(mode="json"), "family": table.family}],
+        },
+    }
+    counts = {(attribute.name,): np.arange(len(attribute.categories), dtype=np.int64) - 1}
+    return NoisyCounts(json.dumps(plan).encode(), counts)
+
+
+def _record(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]:
+    """The privacy record with what was measured on request, each charged as much."""
+    found = copy.deepcopy(dict(record))
+    for each, counts in tables.noisy_counts.items():
+        own = next(f for f in found["families"] if (f["cohort"], f["family"]) == (each.cohort, each.family))
+        names = [request["definition"]["name"] for request in json.loads(counts.plan)["detail"]["requests"]]
+        found["families"].append(
+            own
+            | parameters(_RHO)
+            | {"plan_sha256": hashlib.sha256(counts.plan).hexdigest(), "measured_in": each.release, "tables": names}
+        )
+    for entry in found["cohorts"]:
+        entry["measured_in"] = BASE if entry["cohort"] == COHORT else entry["measured_in"]
+        spent = {
+            account["unit"]: math.fsum(
+                family["rho"]
+                for family in found["families"]
+                if (family["cohort"], family["charged_to"]) == (entry["cohort"], account["unit"])
+            )
+            for account in entry["accounts"]
+        }
+        for account in entry["accounts"]:
+            account["privacy_parameters"] = parameters(spent[account["unit"]])
+        entry["privacy_parameters"] = parameters(spent["child"])
+        entry["joint_parameters"] = parameters(math.fsum(spent.values()))
+    largest = max(found["cohorts"], key=lambda entry: float(entry["privacy_parameters"]["rho"]))
+    return found | {name: largest[name] for name in ("privacy_parameters", "joint_parameters")}
+
+
+def parameters(rho: float) -> dict[str, float]:
+    """As a statement gives them."""
+    return {"rho": rho, "epsilon": math.ceil(epsilon(rho, _DELTA) * 1e4) / 1e4, "delta": PARAMETERS["pupil"]["delta"]}
