@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_serializer, field_validator
 
 from ndl_export.tables.dimensions import MEASURES
 from ndl_export.tables.model import (
@@ -29,7 +29,7 @@ from ndl_export.tables.model import (
     Table,
     each,
 )
-from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS
+from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, columns
 
 MOST_COLUMNS = 4
 MOST_ROWS = 2_000
@@ -60,6 +60,24 @@ class Column(_Part):
     name: _NAME | None = None
     label: Label | None = None
     description: Words | None = None
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _listed(cls, levels: object) -> object:
+        """They may be a list too, of labels with their categories: JSON whose keys are sorted keeps no other order."""
+        if not isinstance(levels, tuple) or not all(map(_is_level, levels)):
+            return levels
+        found = {each["label"]: each["categories"] for each in levels}
+        return found if len(found) == len(levels) else levels
+
+    @field_serializer("levels", when_used="json-unless-none")
+    def _as_list(self, levels: dict[str, tuple[str, ...]]) -> list[dict[str, object]]:
+        return [{"label": label, "categories": categories} for label, categories in levels.items()]
+
+
+def _is_level(listed: object) -> bool:
+    keys = {"label", "categories"}
+    return isinstance(listed, dict) and listed.keys() == keys and isinstance(listed["label"], str)
 
 
 class Figure(_Part):
@@ -146,7 +164,7 @@ def as_table(definition: Definition, family: Family) -> Table:
     if linked and family.counted_as_linked:
         measures.append(MEASURES[family.counted_as_linked])
     of_figure = measures_of(definition.figure, family) if definition.figure else {}
-    return Table(
+    table = Table(
         name=definition.name,
         title=definition.title,
         family=family.name,
@@ -156,6 +174,10 @@ def as_table(definition: Definition, family: Family) -> Table:
         measures=(*measures, *of_figure.values()),
         blocks=(_block(definition, family, axes, linked, {kind: each.name for kind, each in of_figure.items()}),),
     )
+    names = [column.name for column in columns(table)]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InvalidDefinition(f"two columns are called {', '.join(twice)}: give one of them another name")
+    return table
 
 
 def _block(
@@ -217,12 +239,11 @@ def _problems(definition: Definition, family: Family) -> Iterator[str]:
 _RESERVED = frozenset(
     (
         *(column.name for column in (*TIME_COLUMNS, *PLACE_COLUMNS, BREAK_COLUMN)),
-        "council",
-        "cohort",
-        "region",
-        "release",
+        *("council", "cohort", "region", "release", "release_version", "is_all_together"),
+        *("area", "children", "responses", "percent", "lower", "upper", "flag"),
     )
 )
+"""What columns of every table are called, wherever it is shown."""
 
 
 def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> Iterator[str]:

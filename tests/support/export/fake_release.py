@@ -22,6 +22,7 @@ from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts import noise_covariance
 from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure
 from ndl_export.tables.rows import Children, Layout, rows
@@ -163,8 +164,9 @@ def fake_tables(
     seed: int = 1,
     missing: Missing = MappingProxyType({}),
     cohorts: tuple[str, ...] = (COHORT,),
+    requested: Sequence[RequestedTable] = (),
 ) -> dict[str, pa.Table]:
-    layouts = table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing))
+    layouts = table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing), requested=requested)
     rng = np.random.default_rng(seed)
     sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
     shares = {name: _shares(family, rng) for name, family in FAMILIES.items()}
