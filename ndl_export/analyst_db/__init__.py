@@ -8,6 +8,7 @@ Schemas of the file, and the module that fills each:
 - `dimension`: areas, cohorts, categories, questions, flags, with codes, labels and order (`dimensions`, `categories`),
   and the names that the macros understand (`names`);
 - `main`: short views, which `SHOW TABLES` lists (`short_views`, `questions.sql`), and the macros (`macros.sql`);
+- tables on request stand beside the others in all of these (`requested`);
 - `help`: where to start, the macros and the worked queries (`help`, `start.sql`, `worked_queries.sql`).
 
 A bundle has the same for its own release, as a script (`script`).

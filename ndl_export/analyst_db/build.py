@@ -17,6 +17,7 @@ from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help, add_macros
 from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.published import Release, releases
+from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.released import versions
@@ -105,4 +106,5 @@ def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None
     add_facts(connection, found)
     add_macros(connection)
     add_short_views(connection)
+    add_requested(connection, found)
     add_help(connection, dict.fromkeys(release.notice for release in found if release.notice))

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from privacy.doors.sql import quoted
+from privacy.doors.sql import identifier, quoted
 
 _STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
 _TABLE = re.compile(r"CREATE TABLE (\S+) ")
@@ -50,8 +50,8 @@ def create_table(
     columns: Mapping[str, tuple[str, str]],
     constraints: Sequence[str],
 ) -> None:
-    """A table with columns of these types and descriptions."""
-    lines = [*(f"{column} {kind}" for column, (kind, _) in columns.items()), *constraints]
+    """A table with columns of these types and descriptions; `name` and `constraints` as SQL writes them."""
+    lines = [*(f"{identifier(column)} {kind}" for column, (kind, _) in columns.items()), *constraints]
     connection.execute(f"CREATE TABLE {name} ({', '.join(lines)})")
     _describe(connection, "TABLE", name, description, {column: said for column, (_, said) in columns.items()})
 
@@ -68,7 +68,7 @@ def fill_table(connection: duckdb.DuckDBPyConnection, name: str, rows: Iterable[
 def create_view(
     connection: duckdb.DuckDBPyConnection, name: str, query: str, description: str, columns: Mapping[str, str]
 ) -> None:
-    """`columns`: what each column of the view holds."""
+    """`columns`: what each column of the view holds; `name` as SQL writes it."""
     connection.execute(f"CREATE VIEW {name} AS {query}")
     _describe(connection, "VIEW", name, description, columns)
 
@@ -88,7 +88,7 @@ def _describe(
 ) -> None:
     comment_on(connection, kind, name, text)
     for column, meaning in columns.items():
-        comment_on(connection, "COLUMN", f"{name}.{column}", meaning)
+        comment_on(connection, "COLUMN", f"{name}.{identifier(column)}", meaning)
 
 
 def _joined(comment: str) -> str:

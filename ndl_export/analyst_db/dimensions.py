@@ -18,7 +18,7 @@ from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
 from ndl_export.analyst_db.names import short_names
 from ndl_export.analyst_db.published import Release, all_categories
 from ndl_export.facts.missing import SOURCES, not_sent
-from ndl_export.tables import FAMILIES, TABLES, Filter
+from ndl_export.tables import FAMILIES, TABLES, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import (
     ALL_TOGETHER,
@@ -74,8 +74,8 @@ def add_dimensions(
         "area_member": dict.fromkeys(_members(found)),
         "cohort": ((each.code, each.label, each.born_from, each.born_to) for each in _cohorts(found)),
         "series_break": _break_rows(),
-        "published_table": _table_rows(),
-        "measure": _measure_rows(),
+        "published_table": map(table_row, TABLES.values()),
+        "measure": chain.from_iterable(map(measure_rows, TABLES.values())),
         "flag": _symbol_rows(),
         "breakdown": _breakdown_rows(categories),
         **{name: _plain_rows(name, categories[name]) for name in _PLAIN_FILTERS},
@@ -192,17 +192,17 @@ def _cohorts(found: list[Release]) -> list[Cohort]:
     return [Cohort(code) for code in sorted(set(chain.from_iterable(release.cohorts for release in found)))]
 
 
-def _table_rows() -> Iterator[tuple[object, ...]]:
-    for table in TABLES.values():
-        source = SOURCES[FAMILIES[table.family].source].title
-        filters = [f.name for f in table.filters]
-        yield table.name, table.title, table.family, table.population, table.description, source, filters
+def table_row(table: Table) -> tuple[object, ...]:
+    """A published table in `dimension.published_table`."""
+    source = SOURCES[FAMILIES[table.family].source].title
+    filters = [f.name for f in table.filters]
+    return table.name, table.title, table.family, table.population, table.description, source, filters
 
 
-def _measure_rows() -> Iterator[tuple[object, ...]]:
-    for table in TABLES.values():
-        for m in table.measures:
-            yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
+def measure_rows(table: Table) -> Iterator[tuple[object, ...]]:
+    """Its figures in `dimension.measure`."""
+    for m in table.measures:
+        yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
 
 
 def _breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[object, ...]]:

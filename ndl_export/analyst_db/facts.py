@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain
 
@@ -28,7 +28,7 @@ from ndl_export.tables.schema import (
     column_name,
     columns,
 )
-from privacy.doors.sql import quoted
+from privacy.doors.sql import identifier, quoted
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
@@ -63,16 +63,12 @@ def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> No
     fill_table(
         connection, "releases.release", [_facts(number, release) for number, release in enumerate(found, start=1)]
     )
-    newest = max((release.version for release in found if release.withdrawal is None), default=None)
-    shown = _shown(next((release for release in found if release.version == newest), None))
+    newest = newest_of(found)
     for table in TABLES.values():
-        _add_table(connection, table, found)
-        described = _described(table)
-        del described["release_version"]
-        _add_latest(connection, table.name, str(newest), f"{_about(table)}. {shown}", described)
+        add_table(connection, table, found, newest, category_type)
     _add_noise_covariance(connection, found)
     _add_current(connection)
-    _add_by_group(connection, str(newest), shown)
+    _add_by_group(connection, newest)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
     figures = chain.from_iterable(official_figures(cohort) for cohort in cohorts)
     reviews = chain.from_iterable(official_reviews(cohort) for cohort in cohorts)
@@ -81,7 +77,7 @@ def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> No
 
 
 def _facts(number: int, release: Release) -> tuple[object, ...]:
-    parameters, withdrawal = release.privacy_parameters, release.withdrawal
+    parameters, withdrawal = release.privacy_record["privacy_parameters"], release.withdrawal
     return (
         str(release.version),
         number,
@@ -97,24 +93,38 @@ def _facts(number: int, release: Release) -> tuple[object, ...]:
     )
 
 
+def newest_of(found: Sequence[Release]) -> Release | None:
+    """The newest of these that is not withdrawn."""
+    standing = [release for release in found if release.withdrawal is None]
+    return max(standing, key=lambda release: release.version, default=None)
+
+
 def _shown(release: Release | None) -> str:
     """What the views show and what that release lacks, for the comment on them."""
     if release is None:
-        return "Nothing: every release is withdrawn"
+        return "Nothing: every release with it is withdrawn"
     not_sent = "; ".join(missing.short(release.missing))
     return said(release.notice, f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else ""))
 
 
-def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, found: list[Release]) -> None:
-    described, name = _described(table), f"releases.{table.name}"
+def add_table(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    found: Sequence[Release],
+    newest: Release | None,
+    type_of: Callable[[str], str],
+) -> None:
+    """The rows of a table in the releases `found`, and the view of those in `newest`; `type_of` gives the name of the
+    type of a filter's column, which must be there."""
+    described, name = _described(table), f"releases.{identifier(table.name)}"
     key = ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters))
     create_table(
         connection,
         name,
         f"{_about(table)}. All releases",
-        {column: (kind, described[column]) for column, kind in _column_types(table)},
+        {column: (kind, described[column]) for column, kind in _column_types(table, type_of)},
         (
-            f"PRIMARY KEY ({', '.join(key)})",
+            f"PRIMARY KEY ({', '.join(map(identifier, key))})",
             "FOREIGN KEY (release_version) REFERENCES releases.release (release_version)",
         ),
     )
@@ -124,15 +134,17 @@ def _add_table(connection: duckdb.DuckDBPyConnection, table: Table, found: list[
             connection.register("incoming", rows)
             connection.execute(f"INSERT INTO {name} BY NAME {_with_added_columns(str(release.version))}")
             connection.unregister("incoming")
+    del described["release_version"]
+    _add_latest(connection, table.name, newest, _about(table), described)
 
 
-def _column_types(table: Table) -> Iterator[tuple[str, str]]:
+def _column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     types = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE"}
     for name in VERSION_COLUMN | AREA_COLUMNS:
         yield name, "BOOLEAN NOT NULL" if name.startswith("is_") else "VARCHAR NOT NULL"
     for column in (each for each in columns(table) if each.name not in AREA_COLUMNS):
         if column.role is ColumnRole.FILTER:
-            yield column.name, f"{category_type(column.name)} NOT NULL"
+            yield column.name, f"{type_of(column.name)} NOT NULL"
         elif column.symbols:
             yield column.name, FLAG_TYPE
         elif column.name == "geographic_level":
@@ -149,10 +161,11 @@ def _with_added_columns(version: str) -> str:
 
 
 def _add_latest(
-    connection: duckdb.DuckDBPyConnection, name: str, newest: str, about: str, described: dict[str, str]
+    connection: duckdb.DuckDBPyConnection, name: str, newest: Release | None, about: str, described: dict[str, str]
 ) -> None:
-    query = f"SELECT * EXCLUDE (release_version) FROM releases.{name} WHERE release_version = {quoted(newest)}"
-    create_view(connection, f"latest.{name}", query, about, described)
+    version = quoted(str(newest.version) if newest else "")
+    query = f"SELECT * EXCLUDE (release_version) FROM releases.{identifier(name)} WHERE release_version = {version}"
+    create_view(connection, f"latest.{identifier(name)}", query, f"{about}. {_shown(newest)}", described)
 
 
 def _add_noise_covariance(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
@@ -177,7 +190,7 @@ def _add_current(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _add_by_group(connection: duckdb.DuckDBPyConnection, newest: str, shown: str) -> None:
+def _add_by_group(connection: duckdb.DuckDBPyConnection, newest: Release | None) -> None:
     query = (
         f"SELECT figures.*, g.group_key, g.position FROM ({gld_by_group_query()}) AS figures"
         " JOIN dimension.child_group AS g USING (characteristic, child_group)"
@@ -189,7 +202,7 @@ def _add_by_group(connection: duckdb.DuckDBPyConnection, newest: str, shown: str
     described = {name: of_table[name] for name in (*keys, *figures, BREAK_COLUMN.name)} | _GROUP_COLUMNS
     create_view(connection, f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
     del described["release_version"]
-    _add_latest(connection, BY_GROUP, newest, f"{_BY_GROUP_DESCRIPTION}. {shown}", described)
+    _add_latest(connection, BY_GROUP, newest, _BY_GROUP_DESCRIPTION, described)
 
 
 def _described(table: Table) -> dict[str, str]:

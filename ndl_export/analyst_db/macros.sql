@@ -19,7 +19,7 @@ CREATE MACRO plain_name(words) AS (
 -- What a name stands for: the code of an area, the year of a cohort, a characteristic or the key of a group.
 --
 -- A name that is not in dimension.name is an error that names the nearest three. Of two kinds ('characteristic or
--- group') the first that has the name counts.
+-- group') the first that has the name counts. Groups that only tables on request have are not among them.
 --
 --     SELECT meaning_of('area', 'st helens')
 CREATE MACRO meaning_of(sort_of, asked) AS (
@@ -35,7 +35,9 @@ CREATE MACRO meaning_of(sort_of, asked) AS (
                             FROM dimension.name AS o WHERE o.kind IN (SELECT unnest(string_split(sort_of, ' or ')))
                             GROUP BY o.shown ORDER BY likeness DESC, o.shown LIMIT 3) AS h),
                      '''? All names: FROM dimension.name WHERE kind = ''',
-                     replace(sort_of, ' or ', ''' OR kind = '''), '''')))
+                     replace(sort_of, ' or ', ''' OR kind = '''), '''',
+                     CASE WHEN sort_of LIKE '%group' AND EXISTS (FROM releases.requests)
+                          THEN '. Groups of tables on request have views of their own: FROM requests' END)))
     FROM dimension.name AS n WHERE n.kind IN (SELECT unnest(string_split(sort_of, ' or '))));
 
 -- The cohort asked for as the tables write it, or the newest where it is NULL.

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from ndl_export.analyst_db.categories import filter_categories
 from ndl_export.facts.missing import MissingByCohort, read_missing
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
+from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
@@ -46,7 +47,11 @@ class Release(Protocol):
     @property
     def missing(self) -> MissingByCohort: ...
     @property
-    def privacy_parameters(self) -> Mapping[str, float]: ...
+    def privacy_record(self) -> Mapping[str, Any]: ...
+    @property
+    def requested(self) -> tuple[RequestedTable, ...]:
+        """The tables that it has beside those of every release."""
+
     def rows(self, table: Table, names: Iterable[str] | None = None) -> pa.Table | None:
         """The columns `names` of a table, or all of today's definition, as of today's schema.
 
@@ -91,10 +96,13 @@ class Bundle:
     def missing(self) -> MissingByCohort:
         return read_missing(self.package)
 
-    @property
-    def privacy_parameters(self) -> dict[str, float]:
-        parameters: dict[str, float] = _json(self.folder / PRIVACY_RECORD_FILE)["privacy_parameters"]
-        return parameters
+    @cached_property
+    def privacy_record(self) -> dict[str, Any]:
+        return _json(self.folder / PRIVACY_RECORD_FILE)
+
+    @cached_property
+    def requested(self) -> tuple[RequestedTable, ...]:
+        return OnRequest.of_bundle(self.folder).tables
 
     def rows(self, table: Table, names: Iterable[str] | None = None) -> pa.Table | None:
         path = self.folder / f"{table.name}.parquet"

@@ -69,3 +69,32 @@ SELECT
     -- Whether the target is met, as far as the noise lets one tell
     CASE WHEN t.verdict LIKE 'cannot%' THEN 'too close to tell' ELSE t.verdict END AS verdict
 FROM gld_to_target('Total') AS t JOIN dimension.cohort AS y ON y.time_period = t.time_period;
+
+-- Tables that somebody asked for: who, what for and when, the first release that had each, and what was charged for it.
+-- Each has a view of its own here, under its name
+CREATE VIEW main.requests AS
+SELECT
+    -- Name of the table
+    r.table_name AS name,
+    -- Who asked for it
+    r.asked_by AS asked_by,
+    -- The day on which it was asked for
+    r.asked_on AS asked_on,
+    -- The first release that had it
+    r.first_release AS first_release,
+    -- Academic years in which the children that it counts ended Reception
+    array_to_string([concat(left(y, 4), '/', right(y, 2)) FOR y IN list_sort(r.cohorts)], ', ') AS cohorts,
+    -- Privacy loss (rho) charged for it, by cohort and release; for all tables together that were measured with it
+    c.rho AS rho,
+    -- Title of the table
+    r.title AS title,
+    -- What it was asked for
+    r.purpose AS purpose,
+    -- Family of tables that it was added to
+    r.family AS family
+FROM releases.requests AS r LEFT JOIN (
+    SELECT table_name, string_agg(concat(rho, ' (', left(time_period, 4), '/', right(time_period, 2), ' for ',
+                                         release_version, ')'), ', ' ORDER BY time_period, release_version) AS rho
+    FROM (SELECT unnest(tables) AS table_name, * EXCLUDE (tables) FROM releases.request_charges) AS each
+    GROUP BY table_name) AS c ON c.table_name = r.table_name
+ORDER BY r.asked_on, r.table_name;

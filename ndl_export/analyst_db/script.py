@@ -22,6 +22,7 @@ import pyarrow as pa
 from ndl_export.analyst_db.build import add_all
 from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.pages.words import said
 from ndl_export.tables import Table
@@ -87,8 +88,12 @@ class _InMaking:
         return self.facts.missing
 
     @property
-    def privacy_parameters(self) -> Mapping[str, float]:
-        return self.facts.privacy_parameters
+    def privacy_record(self) -> Mapping[str, Any]:
+        return self.facts.privacy_record
+
+    @property
+    def requested(self) -> tuple[RequestedTable, ...]:
+        return self.facts.on_request.tables
 
     def rows(self, table: Table, names: Iterable[str] | None = None) -> pa.Table:
         data = self.tables[table.name]

@@ -8,7 +8,7 @@ same name. The questions stand in `questions.sql`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -18,11 +18,11 @@ from ndl_export.analyst_db.ddl import create_view, described_columns, statements
 from ndl_export.tables import TABLES, Filter, Measure
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.schema import Flag
-from privacy.doors.sql import quoted
+from privacy.doors.sql import identifier, quoted
 
 _VIEW = re.compile(r"CREATE VIEW (\S+) AS\n")
-_COMMON = {"area": "Name of the area", "cohort": "Academic year in which the children ended Reception"}
-_INTERVAL = {
+COMMON = {"area": "Name of the area", "cohort": "Academic year in which the children ended Reception"}
+INTERVAL = {
     "lower": "Lower end of the 95% interval: what it was for these children, give or take the noise",
     "upper": "Upper end of the 95% interval",
     "flag": "NULL where the figure can be used; unreliable: its interval is wide; withheld: too uncertain to show;"
@@ -77,10 +77,41 @@ def _add_view_of(connection: duckdb.DuckDBPyConnection, name: str, short: _Short
     table = TABLES[name]
     filters = {entry.name: entry for entry in table.filters}
     words = {column: _words([filters[each] for each in of], column) for column, of in short.said.items()}
-    order = ", ".join(f"t.{each}" for entry in words for each in short.said[entry])
     figure = table.measure(short.figure)
     shown = "percent" if figure.unit == "%" else "points"
-    count = {short.count.partition("_")[0]: f"t.{short.count}"} if short.count else {}
+    query = short_query(
+        name,
+        words,
+        figure,
+        shown,
+        {short.count.partition("_")[0]: f"t.{short.count}"} if short.count else {},
+        order=[f"t.{each}" for entry in words for each in short.said[entry]],
+        at_total=short.at_total,
+    )
+    create_view(
+        connection,
+        f"main.{name}",
+        query,
+        f"{table.title}, in short: the newest release, {figure.label.lower()}. Everything else: latest.{name}",
+        COMMON
+        | {column: _said(column) for column in words}
+        | _counted(table.measures, short)
+        | {shown: figure.label}
+        | INTERVAL,
+    )
+
+
+def short_query(
+    name: str,
+    words: Mapping[str, str],
+    figure: Measure,
+    shown: str,
+    count: Mapping[str, str],
+    *,
+    order: Sequence[str],
+    at_total: Sequence[str] = (),
+) -> str:
+    """SQL of the short view of a table `t`: `words` and `count` as SQL by column, `shown` the column of the figure."""
     columns = {
         "area": "t.area_name COLLATE NOCASE",
         "cohort": "c.label",
@@ -91,24 +122,14 @@ def _add_view_of(connection: duckdb.DuckDBPyConnection, name: str, short: _Short
         "upper": f"upper_shown(t.{figure.name}_upper_ci, t.{figure.name})",
         "flag": "f.in_short",
     }
-    at_total = "".join(f" AND t.{each} = {quoted(EVERYONE)}" for each in short.at_total)
-    query = (
-        f"SELECT {', '.join(f'{sql} AS {column}' for column, sql in columns.items())} FROM latest.{name} AS t"
+    total = "".join(f" AND t.{each} = {quoted(EVERYONE)}" for each in at_total)
+    return (
+        f"SELECT {', '.join(f'{sql} AS {identifier(column)}' for column, sql in columns.items())}"
+        f" FROM latest.{identifier(name)} AS t"
         f" JOIN dimension.cohort AS c ON c.time_period = t.time_period"
         f" LEFT JOIN dimension.flag AS f ON f.flag = t.{figure.name}_flag"
-        f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quoted(Flag.NOT_APPLICABLE)}{at_total}"
-        f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {order}"
-    )
-    create_view(
-        connection,
-        f"main.{name}",
-        query,
-        f"{table.title}, in short: the newest release, {figure.label.lower()}. Everything else: latest.{name}",
-        _COMMON
-        | {column: _said(column) for column in words}
-        | _counted(table.measures, short)
-        | {shown: figure.label}
-        | _INTERVAL,
+        f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quoted(Flag.NOT_APPLICABLE)}{total}"
+        f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {', '.join(order)}"
     )
 
 

@@ -1,7 +1,7 @@
 -- Where to begin with the analyst database, in ten steps: above each query what it shows. `help.py` reads them.
 
 -- What there is: a short view of each published table, and the questions that people come with. Rows are in words and
--- rounded, and fit a terminal.
+-- rounded, and fit a terminal. FROM requests says which of the tables somebody asked for, who, and what for.
 SHOW TABLES;
 
 -- A council's figures. Every figure comes with its 95% interval: what it was for these children, give or take the noise.

@@ -68,6 +68,46 @@ CREATE TABLE releases.noise_covariance (
     PRIMARY KEY (release_version, time_period, region_code, breakdown_topic, breakdown, sex, other_breakdown, other_sex)
 );
 
+-- The tables that somebody asked for and some release has, beside those of every release: in releases and latest by their
+-- names. Of releases that have one with other columns there are no rows. In words: FROM requests
+CREATE TABLE releases.requests (
+    -- Name of the table; see dimension.published_table
+    table_name VARCHAR,
+    -- Title
+    title VARCHAR NOT NULL,
+    -- Family of tables that it was added to
+    family VARCHAR NOT NULL,
+    -- Who asked for it
+    asked_by VARCHAR NOT NULL,
+    -- What for
+    purpose VARCHAR NOT NULL,
+    -- The day on which it was asked for
+    asked_on DATE NOT NULL,
+    -- The first release that had it
+    first_release VARCHAR NOT NULL,
+    -- Cohorts that it has rows of, in the newest release that has it; see dimension.cohort
+    cohorts VARCHAR[] NOT NULL,
+    -- Releases in this database that have it, oldest first; see releases.release
+    release_versions VARCHAR[] NOT NULL,
+    PRIMARY KEY (table_name)
+);
+
+-- What was charged to measure tables on request, once for all that were measured together. A table that follows from what
+-- had been measured before has no charge
+CREATE TABLE releases.request_charges (
+    -- The cohort; see dimension.cohort
+    time_period VARCHAR,
+    -- Family of tables
+    family VARCHAR,
+    -- The release that it was charged to
+    release_version VARCHAR,
+    -- The tables that were measured; see releases.requests
+    tables VARCHAR[] NOT NULL,
+    -- Privacy loss that was charged, zero-concentrated differential privacy
+    rho DOUBLE NOT NULL,
+    PRIMARY KEY (time_period, family, release_version)
+);
+
 -- Every area that a release has rows for. Joins to area_code of every table
 CREATE TABLE dimension.area (
     -- Official code (ONS, nine characters); 'Pilot councils' where it has none
@@ -179,6 +219,23 @@ CREATE TABLE dimension.measure (
     -- What it is
     description VARCHAR NOT NULL,
     PRIMARY KEY (table_name, measure)
+);
+
+-- Categories of the columns of tables on request, in order. Joins to the column that filter names
+CREATE TABLE dimension.requested_category (
+    -- Table; see releases.requests
+    table_name VARCHAR,
+    -- Column of the table
+    filter VARCHAR,
+    -- The category
+    category VARCHAR,
+    -- Order of the categories
+    position INTEGER NOT NULL,
+    -- Attribute of the table definitions that the category is of
+    attribute VARCHAR NOT NULL,
+    -- Categories of the attribute that it adds up; empty for all of them
+    adds_up VARCHAR[],
+    PRIMARY KEY (table_name, filter, category)
 );
 
 -- What the symbols mean: those of the _flag columns and of series_break, which are NULL where there is nothing to say.

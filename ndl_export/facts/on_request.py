@@ -35,6 +35,16 @@ FURTHER_SCHEMA = pa.schema(
         *COUNTS,
     ]
 )
+TAKEN = frozenset(
+    (
+        *TABLES,
+        *("changes", "data_dictionary", "noise_covariance", "noisy_counts", "noisy_counts_on_request"),
+        *("reconciliation", "current", "release", "requests", "request_charges", "gld_by_group"),
+        *("councils_compared", "distance_to_target", "free_school_meal_gap"),
+    )
+)
+"""Names that a requested table cannot have: of a bundle's files and of the analyst database's tables and views."""
+_TAKEN_ENDING = "_all_rows"
 
 _PLAN_FILE = re.compile(r"noise_plan_[a-z]+_[0-9]{6}_[0-9.]+\.json")
 _TABLE_NAME = re.compile(r"[a-z0-9_]+")
@@ -55,7 +65,7 @@ class Further(NamedTuple):
 @dataclass(frozen=True)
 class RequestedTable:
     """A table, the cohorts that it has rows of, and the first release that published it; who asked for it on which day
-    ('2026-11-27'), and what for."""
+    ('2026-11-27'), and what for. Raises `InvalidDefinition` for a name that is `TAKEN`."""
 
     definition: Definition
     family: str
@@ -64,6 +74,10 @@ class RequestedTable:
     asked_by: str
     asked_on: str
     purpose: str
+
+    def __post_init__(self) -> None:
+        if self.name in TAKEN or self.name.endswith(_TAKEN_ENDING):
+            raise InvalidDefinition(f"name: {self.name} is what something else of a release is called")
 
     @property
     def name(self) -> str:
@@ -84,8 +98,6 @@ class RequestedTable:
         facts = dict(document)
         definition = read_definition(facts.pop("definition"))
         found = cls(definition, **facts | {"cohorts": tuple(facts["cohorts"])})
-        if found.name in TABLES:
-            raise InvalidDefinition(f"{found.name} is a table of every release")
         _ = found.table
         return found
 

@@ -70,7 +70,7 @@ def test_every_schema_is_named_where_an_analyst_starts(connection: duckdb.DuckDB
 def test_every_published_table_is_there_twice(connection: duckdb.DuckDBPyConnection) -> None:
     tables = connection.execute(f"SELECT table_name FROM {TABLE} schema_name = 'releases'").fetchall()
     views = connection.execute(f"SELECT view_name FROM {VIEW} schema_name = 'latest'").fetchall()
-    assert {name for (name,) in tables} == {"release", "noise_covariance", *TABLES}
+    assert {name for (name,) in tables} == {"release", "noise_covariance", "requests", "request_charges", *TABLES}
     assert {name for (name,) in views} == {"gld_by_group", *TABLES}
 
 

@@ -24,7 +24,7 @@ def reader(two_cohorts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_show_tables_lists_every_published_table_and_the_questions(reader: duckdb.DuckDBPyConnection) -> None:
-    assert {name for (name,) in reader.execute("SHOW TABLES").fetchall()} == {*TABLES, *QUESTIONS}
+    assert {name for (name,) in reader.execute("SHOW TABLES").fetchall()} == {*TABLES, *QUESTIONS, "requests"}
 
 
 @pytest.mark.parametrize("view", [*SHORT, *QUESTIONS])

@@ -1,0 +1,161 @@
+"""Tables on request: what somebody asked for and some release has, beside the tables of every release.
+
+A table is as the newest release that has it defines it: wide in `releases` and `latest`, short in `main`, with types
+of its own for its filters. `releases.requests` says who asked for it and what for, `releases.request_charges` what was
+charged to measure it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from ndl_export.analyst_db.ddl import create_enum, create_view, fill_table
+from ndl_export.analyst_db.dimensions import measure_rows, table_row
+from ndl_export.analyst_db.facts import add_table, newest_of
+from ndl_export.analyst_db.published import Release
+from ndl_export.analyst_db.short_views import COMMON, INTERVAL, short_query
+from ndl_export.facts.on_request import RequestedTable
+from ndl_export.tables import Filter, Measure, Table
+from ndl_export.tables.schema import columns
+from privacy.doors.sql import identifier, quoted
+
+
+@dataclass(frozen=True)
+class _Requested:
+    """A requested table as the newest release that has it defines it; `found` are the releases that have it with the
+    same columns, oldest first, and `definitions` what it is in each."""
+
+    request: RequestedTable
+    found: tuple[Release, ...]
+    definitions: tuple[RequestedTable, ...]
+
+    @property
+    def table(self) -> Table:
+        return self.request.table
+
+    @property
+    def newest(self) -> Release | None:
+        return newest_of(self.found)
+
+    def categories(self, name: str) -> tuple[str, ...]:
+        """Of a filter, in order; those that only earlier releases have come last."""
+        return tuple(dict.fromkeys(level for each in reversed(self.definitions) for level in _levels(each.table, name)))
+
+    def type_of(self, name: str) -> str:
+        """Name of the type of a filter: no name of a table or a filter has two underscores in a row."""
+        return f"dimension.{self.table.name}__{name}_type"
+
+
+def add_requested(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
+    """Everything about the requested tables of the releases `found`, oldest first; all else must be there."""
+    requested = _requested(found)
+    for each in requested:
+        for entry in each.table.filters:
+            about = f"Categories of the column {entry.name} of {each.table.name}, in order"
+            create_enum(connection, each.type_of(entry.name), each.categories(entry.name), about)
+        add_table(connection, each.table, each.found, each.newest, each.type_of)
+        _add_short_view(connection, each.request)
+    fill_table(connection, "releases.requests", map(_request_row, requested))
+    fill_table(connection, "releases.request_charges", _charge_rows(found))
+    fill_table(connection, "dimension.published_table", (table_row(each.table) for each in requested))
+    fill_table(connection, "dimension.measure", (row for each in requested for row in measure_rows(each.table)))
+    fill_table(connection, "dimension.requested_category", (row for each in requested for row in _category_rows(each)))
+
+
+def _requested(found: Sequence[Release]) -> list[_Requested]:
+    """In order of their names."""
+    having: dict[str, list[tuple[Release, RequestedTable]]] = {}
+    for release in found:
+        for request in release.requested:
+            having.setdefault(request.name, []).append((release, request))
+    return [_as_the_newest(having[name]) for name in sorted(having)]
+
+
+def _as_the_newest(having: list[tuple[Release, RequestedTable]]) -> _Requested:
+    standing = [request for release, request in having if release.withdrawal is None]
+    request = standing[-1] if standing else having[-1][1]
+    same = [(release, each) for release, each in having if _shape(each) == _shape(request)]
+    return _Requested(request, *map(tuple, zip(*same, strict=True)))
+
+
+def _shape(request: RequestedTable) -> list[str]:
+    return [column.name for column in columns(request.table)]
+
+
+def _levels(table: Table, name: str) -> Iterator[str]:
+    for block in table.blocks:
+        for axis in block.axes:
+            if axis.filter == name:
+                yield from (selection.label for selection in axis.selections)
+
+
+def _add_short_view(connection: duckdb.DuckDBPyConnection, request: RequestedTable) -> None:
+    """Area, cohort, each of its columns, how many there are, and its figure with interval and flag."""
+    table, counted = request.table, request.table.measures[0]
+    figure = next((measure for measure in table.measures if not measure.is_count), counted)
+    given_levels = {column.name or column.attribute for column in request.definition.columns if column.levels}
+    words = {entry.name: _words(entry, own=entry.name in given_levels) for entry in table.filters}
+    create_view(
+        connection,
+        f"main.{identifier(table.name)}",
+        short_query(
+            table.name,
+            {name: f"{sql} COLLATE NOCASE" for name, sql in words.items()},
+            figure,
+            _shown(figure),
+            {} if figure is counted else {counted.of: f"t.{counted.name}"},
+            order=[f"t.{identifier(entry.name)}" for entry in table.filters],
+        ),
+        f"{table.title}, in short, on request: the newest release that has it, {figure.label.lower()}. Who asked for"
+        f" it: requests. Everything else: latest.{table.name}",
+        COMMON
+        | {entry.name: f"{entry.label}: {entry.description}" for entry in table.filters}
+        | {counted.of: counted.label, _shown(figure): figure.label}
+        | INTERVAL,
+    )
+
+
+def _words(entry: Filter, *, own: bool) -> str:
+    """A category in short words, but one that the request gave a name itself."""
+    column = f"t.{identifier(entry.name)}"
+    return f"{column}::VARCHAR" if own else f"in_short({quoted(entry.label)}, {column})"
+
+
+def _shown(figure: Measure) -> str:
+    return figure.of if figure.is_count else "percent"
+
+
+def _request_row(each: _Requested) -> tuple[object, ...]:
+    request = each.request
+    return (
+        request.name,
+        request.table.title,
+        request.family,
+        request.asked_by,
+        request.purpose,
+        request.asked_on,
+        request.release,
+        list(request.cohorts),
+        [str(release.version) for release in each.found],
+    )
+
+
+def _charge_rows(found: Sequence[Release]) -> list[tuple[object, ...]]:
+    """A charge once, though every release that uses what was measured states it."""
+    stated = (family for release in found for family in release.privacy_record["families"] if "tables" in family)
+    keys = ("cohort", "family", "measured_in")
+    charges = {tuple(family[key] for key in keys): (list(family["tables"]), family["rho"]) for family in stated}
+    return [(*key, *charged) for key, charged in sorted(charges.items())]
+
+
+def _category_rows(each: _Requested) -> Iterator[tuple[object, ...]]:
+    table = each.table
+    for block in table.blocks:
+        for axis in block.axes:
+            adds_up = {selection.label: selection.categories for selection in axis.selections}
+            for position, category in enumerate(each.categories(axis.filter), start=1):
+                of = list(adds_up.get(category) or ()) or None
+                yield table.name, axis.filter, category, position, axis.attribute, of

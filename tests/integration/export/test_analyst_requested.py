@@ -1,0 +1,238 @@
+"""Tables on request in the analyst database: of releases that have different ones, or none, or are withdrawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from ndl_export.analyst_db import DATABASE_FILE, build_database
+from ndl_export.analyst_db.script import SCRIPT_FILE, analyst_files
+from ndl_export.facts.on_request import TAKEN, RequestedTable
+from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
+from ndl_export.tables.definition import InvalidDefinition
+from ndl_export.tables.schema import columns
+from tests.support.export.fake_release import fake_tables
+from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
+
+NARROWER = {**SEN_BY_MEALS, "columns": SEN_BY_MEALS["columns"][:2]}
+
+
+def with_requests(bundle: Path, directory: Path, version: str, requests: Sequence[RequestedTable], seed: int) -> Path:
+    """A bundle's folder as the database reads it: that of another release, with these tables besides."""
+    folder = Path(shutil.copytree(bundle, directory / version))
+    facts, tables = facts_with(requests, version), fake_tables(seed=seed, requested=requests)
+    facts.on_request.write(folder, version)
+    (folder / "privacy_statement.json").write_text(json.dumps(facts.privacy_record))
+    for each in requests:
+        pq.write_table(tables[each.name], folder / f"{each.name}.parquet")
+    for name, content in analyst_files(facts, tables).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def three(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release without requests, one with two, and one with one of these two."""
+    directory = tmp_path_factory.mktemp("requested")
+    shutil.copytree(bundle, directory / bundle.name)
+    with_requests(bundle, directory, "2026.12.0", (SEN, REVIEWS), 2)
+    with_requests(bundle, directory, "2027.01.0", (SEN,), 3)
+    build_database(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def reader(three: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(three / DATABASE_FILE), read_only=True) as connection:
+        yield connection
+
+
+def versions(connection: duckdb.DuckDBPyConnection, name: str) -> list[str]:
+    rows = connection.execute(f"SELECT DISTINCT release_version FROM releases.{name} ORDER BY ALL").fetchall()
+    return [version for (version,) in rows]
+
+
+def test_show_tables_lists_them(reader: duckdb.DuckDBPyConnection) -> None:
+    listed = {name for (name,) in reader.execute("SHOW TABLES").fetchall()}
+    assert {"requests", SEN.name, REVIEWS.name, "gld_headline"} <= listed
+
+
+def test_wide_tables_hold_every_release_and_views_the_newest_that_has_them(
+    reader: duckdb.DuckDBPyConnection, three: Path
+) -> None:
+    assert versions(reader, SEN.name) == ["2026.12.0", "2027.01.0"]
+    assert versions(reader, REVIEWS.name) == ["2026.12.0"]
+    for request, version in ((SEN, "2027.01.0"), (REVIEWS, "2026.12.0")):
+        file = pq.read_table(three / version / f"{request.name}.parquet")
+        listed = ", ".join(f'"{column.name}"' for column in columns(request.table))
+        latest = reader.sql(f"SELECT {listed} FROM latest.{request.name}").to_arrow_table()
+        assert sorted(map(str, latest.to_pylist())) == sorted(map(str, file.to_pylist()))
+
+
+def test_the_short_view_has_its_columns_figure_interval_and_flag_in_words(reader: duckdb.DuckDBPyConnection) -> None:
+    shown = reader.sql("SELECT * FROM sen_by_meals")
+    assert shown.columns == [
+        *("area", "cohort", "order", "meals", "sex", "children", "percent", "lower", "upper", "flag"),
+    ]
+    assert reader.sql("FROM reviewed_by_sex").columns == ["area", "cohort", "sex", "children", "lower", "upper", "flag"]
+    narrow = 'SELECT area, "order", meals, sex, children, percent FROM sen_by_meals'
+    wide = (
+        "SELECT area_name, in_short('Child''s SEN provision', \"order\"), meals::VARCHAR, in_short('Sex', sex),"
+        " children_count, gld_children_percent FROM latest.sen_by_meals"
+    )
+    assert sorted(map(str, reader.execute(narrow).fetchall())) == sorted(map(str, reader.execute(wide).fetchall()))
+    assert {flag for (flag,) in reader.execute("SELECT DISTINCT flag FROM sen_by_meals").fetchall()} <= {
+        *(None, "unreliable", "withheld")
+    }
+    [(lower,)] = reader.execute(
+        "SELECT count(*) FROM sen_by_meals WHERE NOT percent BETWEEN lower AND upper"
+    ).fetchall()
+    assert lower == 0
+    assert reader.execute("SELECT count(*) FROM sen_by_meals WHERE area = 'LEEDS'").fetchall() == [(36,)]
+
+
+def test_categories_stand_in_the_order_of_the_request(reader: duckdb.DuckDBPyConnection) -> None:
+    found = reader.execute("SELECT DISTINCT meals FROM latest.sen_by_meals ORDER BY meals").fetchall()
+    assert [meals for (meals,) in found] == ["Total", MEALS, "Doesn't"]
+    listed = reader.execute(
+        "SELECT category, attribute, adds_up FROM dimension.requested_category"
+        " WHERE table_name = 'sen_by_meals' AND filter = 'meals' ORDER BY position"
+    ).fetchall()
+    assert listed == [
+        ("Total", "fsm", None),
+        (MEALS, "fsm", ["Eligible for free school meals"]),
+        ("Doesn't", "fsm", ["Not eligible for free school meals"]),
+    ]
+
+
+def test_requests_say_who_asked_what_for_and_what_was_charged(reader: duckdb.DuckDBPyConnection) -> None:
+    found = reader.sql("SELECT * REPLACE (asked_on::VARCHAR AS asked_on) FROM requests").to_arrow_table().to_pylist()
+    assert [row["name"] for row in found] == [REVIEWS.name, SEN.name]
+    assert found[1] == {
+        "name": SEN.name,
+        "asked_by": SEN.asked_by,
+        "asked_on": SEN.asked_on,
+        "first_release": "2026.12.0",
+        "cohorts": "2024/25",
+        "rho": "0.004 (2024/25 for 2026.12.0), 0.004 (2024/25 for 2027.01.0)",
+        "title": SEN.table.title,
+        "purpose": SEN.purpose,
+        "family": "pupil",
+    }
+    assert found[0]["rho"] is None
+    assert reader.execute("SELECT release_versions FROM releases.requests ORDER BY table_name").fetchall() == [
+        (["2026.12.0"],),
+        (["2026.12.0", "2027.01.0"],),
+    ]
+    listed = "SELECT family, filters FROM dimension.published_table WHERE table_name = 'sen_by_meals'"
+    assert reader.execute(listed).fetchall() == [("pupil", ["order", "meals", "sex"])]
+    measures = reader.execute("SELECT measure FROM dimension.measure WHERE table_name = 'sen_by_meals'").fetchall()
+    assert [name for (name,) in measures] == [measure.name for measure in SEN.table.measures]
+
+
+@pytest.mark.parametrize("what", ["tables", "views", "columns", "types"])
+def test_everything_has_a_comment(what: str, reader: duckdb.DuckDBPyConnection) -> None:
+    found = reader.execute(f"SELECT comment FROM duckdb_{what}() WHERE NOT internal").fetchall()
+    assert all(comment for (comment,) in found)
+
+
+def test_a_group_that_only_a_requested_table_has_is_refused_by_telling_where_it_is(
+    reader: duckdb.DuckDBPyConnection, two_releases: Path
+) -> None:
+    with pytest.raises(duckdb.Error, match="Groups of tables on request have views of their own: FROM requests"):
+        reader.execute("FROM gld_rate('Leeds', 'Gets free school meals in term')").fetchall()
+    with pytest.raises(duckdb.Error, match="No area is called") as refused:
+        reader.execute("FROM gld_rate('Camelot', 'FSM')").fetchall()
+    assert "on request" not in str(refused.value)
+    with (
+        duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as none,
+        pytest.raises(duckdb.Error, match="No characteristic or group is called") as refused,
+    ):
+        none.execute("FROM gld_rate('Leeds', 'Gets free school meals in term')").fetchall()
+    assert "on request" not in str(refused.value)
+
+
+def test_macros_and_worked_queries_answer_beside_them(reader: duckdb.DuckDBPyConnection) -> None:
+    for column, table in (("example", "macros"), ("sql", "worked_queries"), ("try_this", "start")):
+        for (query,) in reader.execute(f"SELECT {column} FROM help.{table}").fetchall():
+            assert reader.execute(query).fetchall()
+
+
+def test_the_script_of_a_bundle_makes_the_same(three: Path, tmp_path: Path) -> None:
+    shutil.copytree(three / "2026.12.0", tmp_path / "2026.12.0")
+    with duckdb.connect() as own, duckdb.connect(str(build_database(tmp_path)), read_only=True) as built:
+        own.execute(f"SET file_search_path = '{three / '2026.12.0'}'")
+        own.execute((three / "2026.12.0" / SCRIPT_FILE).read_text(encoding="utf-8"))
+        for query in (
+            *("SHOW TABLES", "FROM requests", "FROM sen_by_meals", "FROM reviewed_by_sex", "FROM latest.sen_by_meals"),
+            *("FROM releases.request_charges", "FROM dimension.requested_category", "FROM dimension.measure"),
+            "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal ORDER BY ALL",
+        ):
+            here, there = (sorted(map(str, each.execute(query).fetchall())) for each in (own, built))
+            assert here == there
+
+
+def test_withdrawn_releases_show_nothing(three: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(three, tmp_path / "release", ignore=shutil.ignore_patterns(DATABASE_FILE)))
+    record(directory, {}, Withdrawal("2027.01.0", "2027-02-01", "An extract was of another year"))
+    with duckdb.connect(str(build_database(directory)), read_only=True) as con:
+        [(now,)] = con.execute("SELECT comment FROM duckdb_views() WHERE view_name = 'sen_by_meals' LIMIT 1").fetchall()
+        assert "Release 2026.12.0" in now
+        of_latest = pq.read_table(directory / "2026.12.0" / "sen_by_meals.parquet")["children_count_estimate"]
+        summed = con.execute("SELECT sum(children_count_estimate) FROM latest.sen_by_meals").fetchall()
+        assert summed[0][0] == pytest.approx(sum(of_latest.to_pylist()))
+    (directory / WITHDRAWN_FILE).unlink()
+    each = [Withdrawal(version, "2027-02-01", "An error") for version in ("2026.12.0", "2027.01.0")]
+    record(directory, {}, *each)
+    with duckdb.connect(str(build_database(directory)), read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM sen_by_meals").fetchall() == [(0,)]
+        assert con.execute("SELECT count(*) FROM requests").fetchall() == [(2,)]
+        assert con.execute("SELECT count(*) > 0 FROM gld_headline").fetchall() == [(True,)]
+
+
+def test_a_table_of_the_same_name_with_other_columns_is_that_of_the_newest(bundle: Path, tmp_path: Path) -> None:
+    with_requests(bundle, tmp_path, "2026.12.0", (SEN,), 2)
+    with_requests(bundle, tmp_path, "2027.01.0", (requested(NARROWER, release="2027.01.0"),), 3)
+    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as con:
+        assert versions(con, SEN.name) == ["2027.01.0"]
+        assert "sex" not in con.sql("FROM sen_by_meals").columns
+
+
+def test_every_name_in_the_database_or_of_a_table_s_file_is_taken(two_releases: Path) -> None:
+    with duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as con:
+        found = con.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name IN ('releases', 'latest', 'main')"
+            " UNION SELECT view_name FROM duckdb_views() WHERE NOT internal"
+        ).fetchall()
+    ends = (".parquet", ".csv")
+    files = {
+        path.stem for path in (two_releases / "2026.11.0").iterdir() if path.suffix in ends and "." not in path.stem
+    }
+    names = {name for (name,) in found} | {name for name in files if not name.endswith("_all_rows")}
+    assert names <= TAKEN
+    for name in ("requests", "gld_headline_all_rows"):
+        with pytest.raises(InvalidDefinition, match=f"{name} is what something else of a release is called"):
+            requested({**REVIEWED, "name": name}, "health")
+
+
+@pytest.mark.parametrize("name", ["flag", "area", "release_version", "gld_children_percent_flag"])
+def test_a_column_cannot_be_called_as_another_of_the_table_or_its_view(name: str) -> None:
+    column = {"attribute": "sex", "name": name}
+    with pytest.raises(InvalidDefinition, match=name):
+        _ = requested({**SEN_BY_MEALS, "columns": [column]}).table
+
+
+def test_the_newest_definition_stands(bundle: Path, tmp_path: Path) -> None:
+    """Title and purpose may be said better in a later release."""
+    with_requests(bundle, tmp_path, "2026.12.0", (SEN,), 2)
+    later = dataclasses.replace(SEN, purpose="A better way to say it")
+    with_requests(bundle, tmp_path, "2027.01.0", (later,), 2)
+    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as con:
+        assert con.execute("SELECT purpose FROM requests").fetchall() == [("A better way to say it",)]
