@@ -225,11 +225,11 @@ def _table(
     if estimated is not None:
         for block in table.blocks:
             figures = block_figures(block, estimated.family, councils, absent)
-            if figures is None or not (published := (positions := _positions(rows, block, figures.areas)) >= 0).any():
+            if figures is None or not (published := (places := positions(rows, block, figures.areas)) >= 0).any():
                 continue
             for name, found in _block(table, block, figures, estimated, reliability):
                 for role, values in found.items():
-                    columns[name][role][positions[published]] = values.ravel()[published]
+                    columns[name][role][places[published]] = values.ravel()[published]
     keys = {name: rows.keys[name] for name in rows.keys.column_names}
     filled = {
         column: values
@@ -342,7 +342,7 @@ def _empty(rows: Layout, measure: Measure) -> _Figures:
     return figures | ({role: number() for role in MODEL_WITH_INTERVAL} if measure.modelled else {})
 
 
-def _positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
+def positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
     """Rows of the table that a block's figures go to: area by area, in the order of its levels; -1 for none."""
     wanted = []
     for chosen in product(*(axis.selections for axis in block.axes)):

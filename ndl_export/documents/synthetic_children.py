@@ -85,6 +85,7 @@ def statement(made: SyntheticChildren) -> str:
         smallest=SMALLEST_GROUP,
         compared=number(made.compared),
         within=number(made.within),
+        changed=number(made.changed),
         agreements=grid(
             ("table", "figure", "compared", "within the interval", "median", "90th percentile", "half-width"),
             agreements,

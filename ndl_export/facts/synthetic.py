@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 SMALLEST_GROUP = 200
-"""Children of a group from which on the rates of synthetic children are compared with published ones."""
+"""Children of a group from which on the percentages of synthetic children lie in the published intervals."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class SyntheticChildren:
     """Children with categories that cannot stand together."""
     agreements: tuple[Agreement, ...]
     held_out: tuple[HeldOut, ...]
+    changed: int
+    """Rows that were changed after they were drawn, so that published percentages lie in their intervals."""
+    outside: tuple[str, ...]
+    """Published percentages within whose interval the rows' own do not lie even so: table, measure, area, group."""
 
     @property
     def compared(self) -> int:

@@ -161,12 +161,15 @@ def synthesise(bundle: Path, out: Path, cohort: Cohort | None, seed: int, as_jso
         "children": children,
         "compared": made.compared,
         "within": made.within,
+        "changed": made.changed,
+        "outside": list(made.outside),
         "agreements": [asdict(each) for each in made.agreements],
         "held_out": [asdict(each) for each in made.held_out],
     }
     said = (
         f"{children:,} synthetic children are in {out}. Of {made.compared:,} published percentages of groups of"
-        f" {SMALLEST_GROUP} or more, {made.within:,} hold theirs within the interval; synthetic_children.md says more."
+        f" {SMALLEST_GROUP} or more, {made.within:,} hold theirs within the interval, after {made.changed:,} children"
+        " were changed; synthetic_children.md says more."
     )
     answer(facts, lambda: said, as_json=as_json)
 

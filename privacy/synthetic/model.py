@@ -21,8 +21,8 @@ import numpy as np
 
 from privacy.synthetic.problem import FIRST, Codes, Names, Noisy, Problem
 
-STEPS = 1000
-"""Of mirror descent; the loss of the pilot's model no longer changes visibly."""
+STEPS, SETTLED = 10_000, 1e-3
+"""Of mirror descent, at most; and the relative fall of the loss within 50 of them at which it ends."""
 LARGEST_MIB = 128.0
 """Of the model's tables. With more, the marginals of most cells are not fitted."""
 
@@ -64,7 +64,7 @@ def draw(problem: Problem, seed: int) -> Drawn:
         fitted.remove(max(fitted, key=lambda each: each.counts.size))
     measured = [mbi.LinearMeasurement(each.counts.ravel(), clique(each), each.sigma) for each in fitted]
     model = mbi.estimation.MirrorDescent().estimate(
-        domain, measured, known_total=float(problem.rows), iters=STEPS, constraints=constraints
+        domain, measured, known_total=float(problem.rows), iters=STEPS, tol=SETTLED, constraints=constraints
     )
     # The library draws along the model's own cliques, which do not hold the pairs of the constraints.
     model = replace(model, potentials=model.potentials.expand([*model.cliques, *pairs]))

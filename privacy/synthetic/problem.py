@@ -1,5 +1,9 @@
 """What synthetic rows are made from: measured marginals, and the combinations of categories that no row can have.
 
+Rows are to agree with what is published. So to a marginal is added what publication corrects its figures by, and where
+the totals over all places were not measured themselves, they join it as they are published: a noisy count may be
+negative and a number of rows may not, so that without them many small cells would add up to too much.
+
 A pair of categories is impossible where an identity of the plan says so: its two sides are equal for every table there
 could be, so for a table of one row too, and a row that counts on one side counts on the other. `AllOf` states an
 attribute that follows from others. To say that in pairs, a problem has a further attribute, which of the parts is the
@@ -18,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.estimates import Estimates, estimates_of
-from privacy.release.mechanism import Counts, Measurement
+from privacy.release.intervals import Moments
+from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Identity, Selector
 
@@ -42,11 +47,13 @@ class AllOf:
 
 @dataclass(frozen=True, eq=False)
 class Noisy:
-    """A measured marginal: attributes, counts with noise over their domains, scale of the noise."""
+    """A marginal: attributes, counts with noise over their domains, scale of the noise, and of totals the measured
+    marginal that they are the totals of."""
 
     attributes: Names
     counts: Array
     sigma: float
+    of: Names = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +70,29 @@ class Problem:
         return next(each for each in self.attributes if each.name == name)
 
     def without(self, held_out: Collection[Names]) -> Problem:
-        """The same rows to be drawn from all other marginals."""
-        return replace(self, marginals=tuple(each for each in self.marginals if each.attributes not in held_out))
+        """The same rows to be drawn from all other marginals, and without totals of these."""
+        return replace(
+            self,
+            marginals=tuple(each for each in self.marginals if not {each.attributes, each.of} & set(held_out)),
+        )
 
 
-def problems(plan: Plan, measurement: Measurement, left_out: Collection[str], all_of: AllOf) -> Iterator[Problem]:
+def problems(
+    plan: Plan, measurement: Measurement, published: Moments, place: str, left_out: Collection[str], all_of: AllOf
+) -> Iterator[Problem]:
     """The problems of a measurement, one for each group of a nesting, else one.
 
-    Marginals with an attribute that is `left_out` are not among their marginals. There are as many rows as the release
-    estimates.
+    `published` are the moments of the figures that rows are to agree with, `place` is the attribute over which there
+    are totals. Marginals with an attribute that is `left_out` are not among their marginals. There are as many rows as
+    the release estimates.
     """
     estimates, nesting = estimates_of(plan, measurement), plan.family.nesting
+    told = [names for names in plan.sigmas if not set(names) & set(left_out)]
+    noisy = {names: measurement.noisy[names] + _correction(plan.family, names, estimates, published) for names in told}
     if nesting is None:
-        rows = _number(estimates, Cube({}))
-        yield _problem(plan.family, rows, plan.sigmas, measurement.noisy, left_out, all_of)
+        sigmas = {names: plan.sigmas[names] for names in told}
+        found = _problem(plan.family, _number(estimates, Cube({})), sigmas, noisy, place, all_of)
+        yield replace(found, marginals=(*found.marginals, *_totals(plan.family, told, place, published)))
         return
     inner, outer = plan.family.attribute(nesting.inner), plan.family.attribute(nesting.outer)
     for group, part in plan.parts.items():
@@ -84,14 +100,38 @@ def problems(plan: Plan, measurement: Measurement, left_out: Collection[str], al
             inner.name: [inner.categories.index(member) for member in nesting.members[group]],
             outer.name: [outer.categories.index(group)],
         }
-        noisy = {}
-        for names, counts in measurement.noisy.items():
+        inside = {}
+        for names, counts in noisy.items():
             for axis, name in enumerate(names):
                 counts = counts.take(taken[name], axis) if name in taken else counts
             seen = tuple(name for name in names if name != outer.name)
-            noisy[seen] = counts.reshape(part.family.shape(seen))
+            inside[seen] = counts.reshape(part.family.shape(seen))
         rows = _number(estimates, Cube({}, where={inner.name: Selector.only(inner, *nesting.members[group])}))
-        yield _problem(part.family, rows, part.sigmas, noisy, left_out, all_of)
+        yield _problem(part.family, rows, {names: part.sigmas[names] for names in inside}, inside, place, all_of)
+
+
+def _correction(family: Family, names: Names, estimates: Estimates, published: Moments) -> Array:
+    """What the published figures of the cells of a marginal are corrected by."""
+    selectors, nesting = {}, family.nesting
+    for name in names:
+        attribute = family.attribute(name)
+        if nesting is not None and name == nesting.outer:
+            attribute = family.attribute(nesting.inner)
+            groups = {group: nesting.members[group] for group in family.attribute(name).categories}
+            selectors[attribute.name] = Selector.of(attribute, groups)
+        else:
+            selectors[name] = Selector.each(attribute)
+    cells = Cube(selectors)
+    return published.values(cells) - estimates.values(cells)
+
+
+def _totals(family: Family, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
+    """Over all places, what marginals with other attributes beside it come to, unless that was measured."""
+    for names in measured:
+        others = tuple(name for name in names if name != place)
+        if len(others) < len(names) and len(others) > 1 and others not in measured:
+            cells = Cube({name: Selector.each(family.attribute(name)) for name in others})
+            yield Noisy(others, published.values(cells), float(np.sqrt(published.variance(cells).mean())), names)
 
 
 def _number(estimates: Estimates, rows: Cube) -> int:
@@ -100,12 +140,11 @@ def _number(estimates: Estimates, rows: Cube) -> int:
 
 
 def _problem(
-    family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Counts, left_out: Collection[str], all_of: AllOf
+    family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Mapping[Names, Array], place: str, all_of: AllOf
 ) -> Problem:
+    with_place = {tuple(name for name in names if name != place): names for names in sigmas if place in names}
     marginals = tuple(
-        Noisy(names, noisy[names].astype(np.float64), sigma)
-        for names, sigma in sigmas.items()
-        if names and not set(names) & set(left_out)
+        Noisy(names, noisy[names], sigma, with_place.get(names, ())) for names, sigma in sigmas.items() if names
     )
     measured = {name for marginal in marginals for name in marginal.attributes}
     attributes = [each for each in family.attributes if each.name in measured]
@@ -147,8 +186,9 @@ def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.b
 
 
 def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
-    """Rows with a pair of categories that is impossible, or that break `all_of`."""
-    wrong = np.zeros(problem.rows, dtype=np.bool_)
+    """Rows with a pair of categories that is impossible, or that break `all_of`: rows of the problem, or of all groups,
+    whose attributes but that of place have the same domains."""
+    wrong = np.zeros(len(next(iter(rows.values()))), dtype=np.bool_)
     for (one, other), impossible in problem.impossible.items():
         if FIRST not in (one, other):
             wrong |= impossible[rows[one], rows[other]]

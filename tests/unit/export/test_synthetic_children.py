@@ -40,6 +40,8 @@ def made() -> SyntheticChildren:
         contradictions=0,
         agreements=(Agreement("gld_headline", "gld_children_percent", 411, 407, 0.21, 1.04, 1.17),),
         held_out=(HeldOut(("council", "sex", "gld"), 27, 0.62, 3.13, 0.64),),
+        changed=31,
+        outside=("gld_headline, gld_children_percent, E06000006, Eligible, Female",),
     )
 
 
@@ -82,6 +84,8 @@ def test_the_descriptor_leads_back_to_the_release_and_describes_every_column(mad
 def test_the_statement_gives_what_was_measured_and_what_is_lost(made: SyntheticChildren) -> None:
     said = statement(made)
     assert "Of 411 published percentages of groups of 200 or more children, 407 have" in said
+    assert "- gld_headline, gld_children_percent, E06000006, Eligible, Female" in said
+    assert "lies in its interval: 31 of them" in said
     assert "| 411 | 407 | 0.2 | 1.0 | 1.2 |" in said
     assert "| Council of the school, Sex | 27 | 0.6 | 3.1 | 0.6 |" in said
     assert "linkage_agreement" in said

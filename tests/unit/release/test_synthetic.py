@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import product
 
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 
 from privacy.release.child_table import true_counts
-from privacy.release.estimates import estimates_of
+from privacy.release.estimates import Estimates, estimates_of
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
-from privacy.release.workload import Attribute, Cube, Family, Marginal
+from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
 from privacy.synthetic import model
 from privacy.synthetic.problem import FIRST, AllOf, Codes, Problem, contradictions, problems, widest
 from tests.support.release.examples import small_plan, small_table
@@ -29,6 +30,13 @@ def small(rows: int = 3000) -> tuple[Plan, Measurement]:
     return plan, Measurement(plan.sha256, "none (test)", "", 0.0, true_counts(small_table(rows), plan))
 
 
+def asked(
+    plan: Plan, measurement: Measurement, left_out: Collection[str] = (), all_of: AllOf = NOTHING
+) -> list[Problem]:
+    """Where figures are published as they are estimated."""
+    return list(problems(plan, measurement, estimates_of(plan, measurement), "council", left_out, all_of))
+
+
 def of_parts() -> Problem:
     """An attribute that follows from three others, each measured with it alone, of 1,000 rows."""
     family = Family(
@@ -42,12 +50,12 @@ def of_parts() -> Problem:
         ("whole", name): np.array([[400, 0], [200 + 100 * n, 400 - 100 * n]]) for n, name in enumerate(PARTS.parts)
     }
     told = {names: counts.get(names, np.array([400, 600])) for names in plan.sigmas}
-    (found,) = problems(plan, Measurement(plan.sha256, "none (test)", "", 0.0, told), (), PARTS)
+    (found,) = asked(plan, Measurement(plan.sha256, "none (test)", "", 0.0, told), all_of=PARTS)
     return found
 
 
 def test_an_identity_says_which_pairs_no_row_can_have() -> None:
-    (found,) = problems(*small(), (), NOTHING)
+    (found,) = asked(*small())
     ((pair, impossible),) = found.impossible.items()
     assert pair == ("asq", "dots")
     assert impossible.tolist() == [[False, False, True, True]] * 2 + [[True, True, False, False]]
@@ -70,12 +78,56 @@ def test_an_attribute_that_follows_from_others_is_said_in_pairs() -> None:
 def test_there_are_as_many_rows_as_the_release_estimates() -> None:
     plan = small_plan()
     measurement = noisy(plan, 5)
-    (found,) = problems(plan, measurement, (), NOTHING)
+    (found,) = asked(plan, measurement)
     assert found.rows == max(0, round(float(estimates_of(plan, measurement).values(Cube({})))))
 
 
+class Doubled:
+    """Figures published as twice what was estimated."""
+
+    def __init__(self, estimates: Estimates) -> None:
+        self.estimates = estimates
+
+    def values(self, figures: Figures) -> Array:
+        return 2 * self.estimates.values(figures)
+
+    def variance(self, figures: Figures) -> Array:
+        return 4 * self.estimates.variance(figures)
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        return 4 * self.estimates.covariance(left, right)
+
+
+@pytest.mark.parametrize("plan", [small_plan(), make_plan(nested_family([2, 3]), 0.1, delta=1e-6)])
+def test_marginals_move_by_what_publication_corrects(plan: Plan) -> None:
+    measurement = noisy(plan, 5)
+    estimates = estimates_of(plan, measurement)
+    as_linked = list(problems(plan, measurement, estimates, "council", (), NOTHING))
+    as_published = list(problems(plan, measurement, Doubled(estimates), "council", (), NOTHING))
+    council = plan.family.attribute("council")
+    for one, other in zip(as_linked, as_published, strict=True):
+        inside = Selector.only(council, *one.attribute("council").categories)
+        for before, after in zip(one.marginals, other.marginals, strict=True):
+            moved = float((after.counts - before.counts).sum())
+            assert moved == pytest.approx(float(estimates.values(Cube({}, where={"council": inside}))))
+
+
+def test_totals_over_all_councils_join_as_they_are_published_unless_they_were_measured() -> None:
+    plan = small_plan()
+    measurement = noisy(plan, 5)
+    estimates = estimates_of(plan, measurement)
+    (found,) = asked(plan, measurement)
+    totals = {each.attributes: each for each in found.marginals if each.attributes not in plan.sigmas}
+    assert set(totals) == {("fsm", "gld"), ("gld", "asq")}
+    total = totals["fsm", "gld"]
+    cells = Cube({name: Selector.each(plan.family.attribute(name)) for name in total.attributes})
+    assert (total.counts == estimates.values(cells)).all()
+    assert total.sigma == pytest.approx(float(np.sqrt(estimates.variance(cells).mean())))
+    assert total.of == ("council", "fsm", "gld")
+
+
 def test_what_is_left_out_is_in_no_marginal_and_in_no_pair() -> None:
-    (found,) = problems(*small(), {"asq"}, NOTHING)
+    (found,) = asked(*small(), {"asq"})
     assert "asq" not in {each.name for each in found.attributes}
     assert all("asq" not in each.attributes for each in found.marginals)
     assert not found.impossible
@@ -84,7 +136,7 @@ def test_what_is_left_out_is_in_no_marginal_and_in_no_pair() -> None:
 def test_each_group_of_a_nesting_is_a_problem_of_its_own() -> None:
     plan = make_plan(nested_family([2, 3]), 0.1, delta=1e-6)
     measurement = noisy(plan, 3)
-    one, two = problems(plan, measurement, (), NOTHING)
+    one, two = asked(plan, measurement)
     assert [each.attribute("council").size for each in (one, two)] == [2, 3]
     assert abs(one.rows + two.rows - float(estimates_of(plan, measurement).values(Cube({})))) <= 1
     of_group = {each.attributes: each.counts for each in two.marginals}
@@ -95,18 +147,20 @@ def test_each_group_of_a_nesting_is_a_problem_of_its_own() -> None:
 
 
 def test_every_second_of_the_widest_marginals_is_held_out() -> None:
-    (found,) = problems(*small(), (), NOTHING)
+    (found,) = asked(*small())
     held = widest(found, "gld")
     wide = [each.attributes for each in found.marginals if "gld" in each.attributes and len(each.attributes) == 3]
     assert held == wide[::2]
+    totals = {each.attributes for each in found.marginals if each.of in held}
     assert {each.attributes for each in found.without(held).marginals} == {
         each.attributes for each in found.marginals
-    } - set(held)
+    } - set(held) - totals
+    assert any(set(names) < set(held[0]) for names in totals)
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mbi", None)
-    (found,) = problems(*small(), (), NOTHING)
+    (found,) = asked(*small())
     with pytest.raises(model.MissingLibrary, match="uv sync --inexact --extra synthetic"):
         model.draw(found, 1)
 
@@ -124,7 +178,7 @@ def counted(problem: Problem, rows: Codes, names: tuple[str, ...]) -> np.ndarray
 @pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_rows_have_the_marginals_and_no_contradiction() -> None:
-    (found,) = problems(*small(), (), NOTHING)
+    (found,) = asked(*small())
     rows = model.draw(found, 1).rows
     assert all(len(codes) == found.rows == 3000 for codes in rows.values())
     assert contradictions(found, rows, NOTHING) == 0
@@ -147,7 +201,7 @@ def test_the_whole_holds_where_every_part_does_and_nowhere_else() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_the_seed_alone_decides_what_is_drawn() -> None:
-    (found,) = problems(*small(), (), NOTHING)
+    (found,) = asked(*small())
     np.random.seed(7)
     beside = np.random.get_state()[1].copy()
     first, again, other = (model.draw(found, seed).rows for seed in (1, 1, 2))
@@ -159,7 +213,7 @@ def test_the_seed_alone_decides_what_is_drawn() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_the_largest_marginals_are_dropped_until_the_model_is_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    (found,) = problems(*small(), (), NOTHING)
+    (found,) = asked(*small())
     monkeypatch.setattr(model, "LARGEST_MIB", 40 * 8 / 2**20)
     drawn = model.draw(found, 1)
     largest = max(each.counts.size for each in found.marginals)
@@ -170,6 +224,6 @@ def test_the_largest_marginals_are_dropped_until_the_model_is_small_enough(monke
 @pytest.mark.slow
 @pytest.mark.usefixtures("library")
 def test_of_nobody_nobody_is_drawn() -> None:
-    (found,) = problems(*small(), (), NOTHING)
+    (found,) = asked(*small())
     rows = model.draw(replace(found, rows=0), 1).rows
     assert {name: len(codes) for name, codes in rows.items()} == {each.name: 0 for each in found.attributes}

@@ -1,0 +1,234 @@
+"""Rows changed, as few as it takes, until every rate that is asked for lies in its interval.
+
+Rows drawn from a model miss some: a number of rows is whole and never negative, and a noisy count need not be. A change
+gives a row other values of one set of attributes that are tied to each other by impossible pairs (`tied`), as another
+row has them, so that what no row can have stays so. Which changes bring the rates closest is told by the gradient of
+the squared number of rows by which they are outside; the best are made together, half as many where that overshoots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privacy.release.workload import Array, Cube, Family
+from privacy.synthetic.problem import FIRST, Codes, Names, Problem
+
+MARGIN = 2.0
+"""Rows by which a rate is to be inside its interval, where that is wide enough."""
+_MARGIN_SHARE = 0.2
+"""Of the interval, at most."""
+_SAMPLED, _CANDIDATES = 20_000, 64
+"""Rows looked at in one step, and values of tied attributes that they may be given: the most frequent."""
+_FUTILE = 8
+"""Steps in a row that bring nothing, after which it ends."""
+
+Tables = dict[Names, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """Rates, each of the rows of a cube of counts over those of another of its shape, between 0 and 1, and the interval
+    in which each is to lie; NaN where nothing is asked."""
+
+    part: Cube
+    whole: Cube
+    lower: Array
+    upper: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """The rows, and how many of them were changed."""
+
+    rows: Codes
+    changed: int
+
+
+def tied(asked: Iterable[Problem]) -> list[Names]:
+    """Sets of attributes that impossible pairs tie to each other; each of the others by itself."""
+    sets: list[set[str]] = []
+    for problem in asked:
+        for names in ({each.name} for each in problem.attributes):
+            sets = _joined(sets, names)
+        for pair in problem.impossible:
+            sets = _joined(sets, set(pair))
+    return [tuple(sorted(names - {FIRST})) for names in sets]
+
+
+def _joined(sets: list[set[str]], names: set[str]) -> list[set[str]]:
+    apart = [each for each in sets if not each & names]
+    return [*apart, names.union(*(each for each in sets if each & names))]
+
+
+def rates_of(family: Family, rows: Codes, rates: Rates) -> Array:
+    """The rates of the rows; NaN where there is none to count."""
+    tables = _counted(family, rows, [rates])
+    part, whole = _values(family, tables, rates.part), _values(family, tables, rates.whole)
+    return part / np.where(whole > 0, whole, np.nan)
+
+
+def repaired(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
+    """The rows with as few of them changed as it takes; the same ones for the same seed. Only `movable` sets of
+    attributes, as from `tied`, are given other values. What cannot be reached stays outside: `rates_of` tells."""
+    generator, futile = np.random.default_rng(seed), 0
+    now = {name: codes.copy() for name, codes in rows.items()}
+    tables = _counted(family, now, wanted)
+    loss, slopes = _loss(family, tables, wanted)
+    candidates = [_candidates(now, names) for names in movable]
+    number = len(next(iter(now.values()), ()))
+    while loss > 0 and number and futile < _FUTILE:
+        sample = np.sort(generator.choice(number, min(number, _SAMPLED), replace=False))
+        moves = _best(now, slopes, candidates, sample)
+        many = min(len(moves.rows), ceil(np.sqrt(loss)))
+        futile += 1
+        while many:
+            after = _made(now, moves, candidates, many)
+            chosen = moves.rows[:many]
+            trial = _moved(family, tables, now, after, chosen)
+            reached, there = _loss(family, trial, wanted)
+            if reached < loss:
+                for name, codes in after.items():
+                    now[name][chosen] = codes
+                tables, loss, slopes, futile = trial, reached, there, 0
+                break
+            many //= 2
+    differs = np.zeros(number, dtype=np.bool_)
+    for name, codes in now.items():
+        differs |= codes != rows[name]
+    return Repaired(now, int(differs.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Moves:
+    """Rows that would gain, those that gain most first; which set of attributes to change, and to which candidate."""
+
+    rows: NDArray[np.int64]
+    sets: NDArray[np.int64]
+    values: NDArray[np.int64]
+
+
+def _candidates(rows: Codes, names: Names) -> Mapping[str, NDArray[np.int64]]:
+    """The values of tied attributes that rows have, the most frequent first."""
+    found, counts = np.unique(np.stack([rows[name] for name in names]), axis=1, return_counts=True)
+    chosen = np.argsort(-counts, kind="stable")[:_CANDIDATES]
+    return dict(zip(names, found[:, chosen], strict=True))
+
+
+def _best(
+    rows: Codes,
+    slopes: Tables,
+    candidates: Sequence[Mapping[str, NDArray[np.int64]]],
+    sample: NDArray[np.int64],
+) -> _Moves:
+    gains = np.zeros(len(sample))
+    sets, values = np.zeros((2, len(sample)), dtype=np.int64)
+    for number, changed in enumerate(candidates):
+        if (gain := _gains(rows, slopes, changed, sample)) is None:
+            continue
+        most = gain.argmax(axis=1)
+        best = gain[np.arange(len(sample)), most]
+        better = best > gains
+        gains[better], sets[better], values[better] = best[better], number, most[better]
+    order = np.argsort(-gains, kind="stable")
+    order = order[gains[order] > 0]
+    return _Moves(sample[order], sets[order], values[order])
+
+
+def _gains(
+    rows: Codes, slopes: Tables, changed: Mapping[str, NDArray[np.int64]], sample: NDArray[np.int64]
+) -> Array | None:
+    """By how much the loss falls, to first order, with each row given each candidate: (rows, candidates). None where
+    no slope depends on these attributes."""
+    total: Array | None = None
+    for names, slope in slopes.items():
+        if not set(names) & set(changed):
+            continue
+        steps = dict(zip(names, np.array(slope.strides) // slope.itemsize, strict=True))
+        stays = sum((rows[name][sample] * step for name, step in steps.items() if name not in changed), np.int64(0))
+        goes = sum((rows[name][sample] * step for name, step in steps.items() if name in changed), np.int64(0))
+        comes = sum((codes * steps[name] for name, codes in changed.items() if name in steps), np.int64(0))
+        flat = slope.ravel()
+        gain = flat[stays + goes][:, None] - flat[np.add.outer(np.broadcast_to(stays, sample.shape), comes)]
+        total = gain if total is None else total + gain
+    return total
+
+
+def _made(
+    rows: Codes, moves: _Moves, candidates: Sequence[Mapping[str, NDArray[np.int64]]], many: int
+) -> dict[str, NDArray[np.int64]]:
+    """The values of the first rows of the moves once they are changed, by attribute."""
+    after = {name: codes[moves.rows[:many]] for name, codes in rows.items()}
+    for number, changed in enumerate(candidates):
+        own = moves.sets[:many] == number
+        for name, codes in changed.items():
+            after[name][own] = codes[moves.values[:many][own]]
+    return after
+
+
+def _moved(family: Family, tables: Tables, rows: Codes, after: Codes, chosen: NDArray[np.int64]) -> Tables:
+    before = {name: codes[chosen] for name, codes in rows.items()}
+    return {
+        names: table + counts_of(family, after, names) - counts_of(family, before, names)
+        for names, table in tables.items()
+    }
+
+
+def _loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
+    """The squared number of rows by which rates are not far enough inside, and its slope by cell of each table."""
+    loss, slopes = 0.0, dict[Names, Array]()
+    for rates in wanted:
+        part, whole = _values(family, tables, rates.part), _values(family, tables, rates.whole)
+        margin = np.minimum(MARGIN, _MARGIN_SHARE * (rates.upper - rates.lower) * whole)
+        below = np.where(rates.lower > 0, np.maximum(rates.lower * whole - part + margin, 0.0), 0.0)
+        above = np.where(rates.upper < 1, np.maximum(part - rates.upper * whole + margin, 0.0), 0.0)
+        if not (below.any() or above.any()):
+            continue
+        loss += float((below**2).sum() + (above**2).sum())
+        _add(slopes, family, rates.part, 2 * (above - below))
+        _add(slopes, family, rates.whole, 2 * np.nan_to_num(below * rates.lower - above * rates.upper))
+    return loss, slopes
+
+
+def _add(slopes: Tables, family: Family, cube: Cube, by_figure: Array) -> None:
+    """Add to the slopes by cell what a slope by figure of the cube comes to."""
+    names, table = _names(family, cube), by_figure
+    told = {name: selector.matrix for name, selector in cube.selectors.items()}
+    for axis, matrix in enumerate(told.values()):
+        table = np.moveaxis(np.tensordot(matrix.T, table, (1, axis)), 0, axis)
+    for selector in cube.where.values():
+        table = np.multiply.outer(table, selector.matrix[0])
+    order = [*cube.selectors, *cube.where]
+    laid = np.ascontiguousarray(table.transpose([order.index(name) for name in names]))
+    slopes[names] = slopes[names] + laid if names in slopes else laid
+
+
+def _values(family: Family, tables: Tables, cube: Cube) -> Array:
+    names = _names(family, cube)
+    order = [*cube.selectors, *cube.where]
+    table = tables[names].transpose([names.index(name) for name in order])
+    for selector in reversed(list(cube.where.values())):
+        table = table @ selector.matrix[0]
+    for axis, selector in enumerate(cube.selectors.values()):
+        table = np.moveaxis(np.tensordot(selector.matrix, table, (1, axis)), 0, axis)
+    return table
+
+
+def _names(family: Family, cube: Cube) -> Names:
+    return family.ordered((*cube.selectors, *cube.where))
+
+
+def _counted(family: Family, rows: Codes, wanted: Sequence[Rates]) -> Tables:
+    needed = dict.fromkeys(_names(family, cube) for rates in wanted for cube in (rates.part, rates.whole))
+    return {names: counts_of(family, rows, names) for names in needed}
+
+
+def counts_of(family: Family, rows: Codes, names: Names) -> Array:
+    """Numbers of rows by the attributes, in the shape of their domains."""
+    shape = family.shape(names)
+    cells = np.ravel_multi_index([rows[name] for name in names], shape)
+    return np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)

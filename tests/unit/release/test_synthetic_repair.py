@@ -1,0 +1,117 @@
+"""Repaired rows: every rate that can be reached lies in its interval, few rows change, and what cannot be stays so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from privacy.release.estimates import estimates_of
+from privacy.release.workload import Cube, Selector
+from privacy.synthetic.problem import AllOf, Codes, Problem, contradictions, problems
+from privacy.synthetic.repair import Rates, counts_of, rates_of, repaired, tied
+from tests.support.release.examples import small_family, small_plan
+from tests.unit.release.test_nested import noisy
+from tests.unit.release.test_synthetic import PARTS, of_parts
+
+FAMILY = small_family()
+NOTHING = AllOf("gld", "gld 0", ("no such part",), "holds")
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    plan = small_plan()
+    measurement = noisy(plan, 5)
+    (found,) = problems(plan, measurement, estimates_of(plan, measurement), "council", (), NOTHING)
+    return found
+
+
+def some_rows(number: int = 4000) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(3)
+    rows = {each.name: generator.integers(0, each.size, number) for each in FAMILY.attributes}
+    rows["dots"] = np.where(rows["asq"] == 2, 2, 0) + generator.integers(0, 2, number)
+    return rows
+
+
+def rates(part: dict[str, Selector], at: float, width: float, **by: Selector) -> Rates:
+    whole = Cube({"council": Selector.each(FAMILY.attribute("council")), **by})
+    middle = np.full(whole.shape, at)
+    return Rates(replace(whole, where=part), whole, middle - width, middle + width)
+
+
+def wanted() -> list[Rates]:
+    """A good level of development by council and group, and who has no review: both further from what the rows have
+    than their intervals are wide."""
+    good = {"gld": Selector.only(FAMILY.attribute("gld"), "gld 0")}
+    none = {"asq": Selector.only(FAMILY.attribute("asq"), "asq 2")}
+    return [
+        rates(good, 0.52, 0.01, fsm=Selector.each(FAMILY.attribute("fsm"))),
+        rates(none, 0.31, 0.005),
+    ]
+
+
+def outside(rows: Codes, asked: list[Rates]) -> int:
+    found = [(rates_of(FAMILY, rows, each), each) for each in asked]
+    return sum(int(((rate < each.lower) | (rate > each.upper)).sum()) for rate, each in found)
+
+
+def movable(problem: Problem) -> list[tuple[str, ...]]:
+    return [names for names in tied([problem]) if "council" not in names]
+
+
+def test_attributes_that_exclude_each_other_are_tied(problem: Problem) -> None:
+    assert sorted(tied([problem])) == [("asq", "dots"), ("council",), ("fsm",), ("gld",)]
+    assert tied([of_parts()]) == [("one", "three", "two", "whole")]
+    assert PARTS.whole == "whole"
+
+
+def test_every_rate_is_brought_into_its_interval_by_few_changes(problem: Problem) -> None:
+    rows = some_rows()
+    before = outside(rows, wanted())
+    done = repaired(FAMILY, rows, wanted(), movable(problem), 1)
+    assert before >= 6
+    assert outside(done.rows, wanted()) == 0
+    assert 0 < done.changed < 0.1 * len(rows["gld"])
+    changed = np.any([done.rows[name] != rows[name] for name in rows], axis=0)
+    assert changed.sum() == done.changed
+    assert (done.rows["council"] == rows["council"]).all()
+    assert contradictions(problem, done.rows, NOTHING) == 0
+
+
+def test_rows_that_agree_already_stay_as_they_are(problem: Problem) -> None:
+    rows = some_rows()
+    wide = [replace(each, lower=each.lower - 0.3, upper=each.upper + 0.3) for each in wanted()]
+    done = repaired(FAMILY, rows, wide, movable(problem), 1)
+    assert done.changed == 0
+    assert all((done.rows[name] == rows[name]).all() for name in rows)
+
+
+def test_the_seed_alone_decides_which_rows_change(problem: Problem) -> None:
+    first, again = (repaired(FAMILY, some_rows(), wanted(), movable(problem), 1).rows for _ in range(2))
+    assert all((first[name] == again[name]).all() for name in first)
+
+
+def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: Problem) -> None:
+    """Who has no review is as many by the one attribute as by the other."""
+    other = {"dots": Selector.only(FAMILY.attribute("dots"), "dots 2", "dots 3")}
+    asked = [*wanted(), rates(other, 0.6, 0.001)]
+    done = repaired(FAMILY, some_rows(), asked, movable(problem), 1)
+    assert outside(done.rows, asked[:1]) == 0
+    assert outside(done.rows, asked[2:]) == 4
+
+
+def test_nothing_is_asked_where_there_is_no_interval(problem: Problem) -> None:
+    unasked = [replace(each, lower=each.lower * np.nan, upper=each.upper * np.nan) for each in wanted()]
+    assert repaired(FAMILY, some_rows(), unasked, movable(problem), 1).changed == 0
+
+
+def test_rates_are_those_of_the_rows(problem: Problem) -> None:
+    rows = some_rows()
+    counts = counts_of(FAMILY, rows, ("council", "fsm", "gld"))
+    assert np.allclose(rates_of(FAMILY, rows, wanted()[0]), counts[..., 0] / counts.sum(axis=-1))
+
+
+def test_of_nobody_nothing_is_changed(problem: Problem) -> None:
+    nobody = {name: codes[:0] for name, codes in some_rows().items()}
+    assert repaired(FAMILY, nobody, wanted(), movable(problem), 1).changed == 0
