@@ -43,7 +43,7 @@ class Registered:
 
     @property
     def name(self) -> str:
-        return self.request.definition.name
+        return self.request.name
 
     @property
     def state(self) -> str:
@@ -65,17 +65,19 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
     for known in registered(home).values():
         if known.request == request:
             return known
-        if known.name == request.definition.name:
+        if known.name == request.name:
             raise AskedBefore(
                 f"{known.name} was registered on {known.asked_on} and asks something else: call this request otherwise"
             )
-        if _asks(known.request) == _asks(request) and not known.refused:
+        if not known.refused and _asks(known.request) == _asks(request):
             raise AskedBefore(
-                f"{request.definition.name} asks what {known.name} asks, which was registered on {known.asked_on}"
+                f"{request.name} asks what {known.name} asks, which was registered on {known.asked_on}"
                 f"{f' and stands in release {known.answered_in}' if known.answered_in else ''}"
             )
+        if not known.refused and known.request.title == request.title:
+            raise AskedBefore(f"{request.name} has the title of {known.name}: give each table words of its own")
     chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.document()})
-    return registered(home)[request.definition.name]
+    return registered(home)[request.name]
 
 
 def _asks(request: Request) -> object:
@@ -117,9 +119,7 @@ def registered(home: Home) -> dict[str, Registered]:
     for line in chained_log.entries(home.requests):
         if line["what"] == "asked":
             request = request_of(line["request"])
-            found[request.definition.name] = Registered(
-                request, line["on"], answered_in=answered.get(request.definition.name, "")
-            )
+            found[request.name] = Registered(request, line["on"], answered_in=answered.get(request.name, ""))
         else:
             known = found[line["name"]]
             found[known.name] = Registered(known.request, known.asked_on, line["reason"], known.answered_in)
