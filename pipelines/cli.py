@@ -10,6 +10,7 @@ from pipelines.commands.approve import approve
 from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keys import keys
+from pipelines.commands.requests import request
 from pipelines.commands.returns import returns
 from pipelines.commands.sender import pseudonymise
 from pipelines.commands.ui import ui
@@ -28,6 +29,7 @@ main.add(
         "Data protection": keeping.COMMANDS,
         "Council or health data officer": (pseudonymise, returns),
         "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link),
+        "Researcher, and whoever answers one": (request,),
         "Publisher, and whoever checks a release": (
             *(releases.publish, releases.withdraw),
             *(releases.verify, releases.recompute, releases.synthesise, releases.diff),

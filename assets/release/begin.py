@@ -366,7 +366,7 @@ def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
     as_before = _share_of(home, cohort, releases[-1]) if releases else WHOLE
     share = as_before if asked_share is None else asked_share
     whole, wanted = load_policy().accounts, _policy_at(share).accounts
-    left = {unit: _left(home, cohort, unit, account) for unit, account in whole.items()}
+    left = left_of(home, cohort)
     asked = {unit: _nano(account) for unit, account in wanted.items()}
     return Room(
         releases,
@@ -406,9 +406,13 @@ def _nano(account: Account) -> int:
     return sum(round(rho * NANO) for rho in account.split.values())
 
 
-def _left(home: Home, cohort: str, unit: str, account: Account) -> float:
-    """What is left of a unit's budget, rho; the policy's cap, where none was approved yet."""
+def left_of(home: Home, cohort: str) -> dict[str, float]:
+    """What is left of a cohort's budget by unit, rho; the policy's cap, where none was approved yet."""
+    accounts = load_policy().accounts
     if _has_no_ledger(home):
-        return account.cap_rho
+        return {unit: account.cap_rho for unit, account in accounts.items()}
     ledger = Ledger(home.ledger)
-    return ledger.remaining(cohort, unit) if ledger.cap(cohort, unit) else account.cap_rho
+    return {
+        unit: ledger.remaining(cohort, unit) if ledger.cap(cohort, unit) else account.cap_rho
+        for unit, account in accounts.items()
+    }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ndl_export.tables import FAMILIES, Block, Selection, Table
 from ndl_export.tables.detail import Detail
 from ndl_export.tables.geography import Geography
-from ndl_export.tables.model import Group
+from ndl_export.tables.model import Count, Group
 from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, arrow_schema, key_names
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort
@@ -35,6 +35,10 @@ _SHOWN = 3
 
 class RowsDiffer(ValueError):
     """A table does not have exactly the rows that its definition gives; the message names some."""
+
+
+Said = tuple[Children, Children | None]
+"""What a figure says: how many of the first there are, or which percentage of the second they are."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,27 @@ def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row,
     return tuple(
         Row(levels, frozenset(applies[levels]), counts[levels], frozenset(attributes[levels])) for levels in applies
     )
+
+
+def said(table: Table) -> dict[tuple[str, ...], set[Said]]:
+    """What the counts and percentages of each row say, by the levels of its filters: a table that says the same of the
+    same children needs no other. Not of averages, differences, and rows that cannot be."""
+    found: dict[tuple[str, ...], set[Said]] = {}
+    for block in table.blocks:
+        for chosen in product(*(axis.selections for axis in block.axes)):
+            labels = tuple(selection.label for selection in chosen)
+            by_filter = {**block.constants, **dict(zip((a.filter for a in block.axes), labels, strict=True))}
+            own = found.setdefault(tuple(by_filter[f.name] for f in table.filters), set())
+            if labels in block.structural_zeros:
+                continue
+            counts = {count: _of_count(table, block, chosen, count) for count in block.needed}
+            own |= {(counts[count], None) for count in block.counts.values()}
+            own |= {
+                (counts[ratio.parts[0]], counts[ratio.whole])
+                for ratio in block.ratios.values()
+                if len(ratio.parts) == 1 and not ratio.taken_off
+            }
+    return found
 
 
 def levels(table: Table, name: str) -> tuple[str, ...]:
@@ -248,9 +273,15 @@ def _attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
 
 def _counted(table: Table, block: Block, chosen: tuple[Selection, ...]) -> dict[str, Children]:
     """Which children each count of a row counts."""
-    levels = [(axis.attribute, level.categories) for axis, level in zip(block.axes, chosen, strict=True)]
-    chosen_groups = [(attribute, categories) for attribute, categories in levels if categories is not None]
-    return {name: _children(table, (*chosen_groups, *count.groups)) for name, count in block.counts.items()}
+    return {name: _of_count(table, block, chosen, count) for name, count in block.counts.items()}
+
+
+def _of_count(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:
+    levels = ((axis, level.categories) for axis, level in zip(block.axes, chosen, strict=True))
+    groups = (
+        (a.attribute, categories) for a, categories in levels if categories is not None and a.filter != count.over
+    )
+    return _children(table, (*groups, *count.groups))
 
 
 def _children(table: Table, groups: Iterable[Group]) -> Children:

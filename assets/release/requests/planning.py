@@ -87,6 +87,12 @@ def plan_requests(
     }
 
 
+def plan_at(rho: float, request: Request, base: Plan, further: Sequence[Plan], policy: Policy) -> Plan:
+    """The plan that spends so much on one request's table, given what is known of its family."""
+    family = requested_family(base.family, [(request.table, 1.0)], policy)
+    return make_plan(family, rho, delta=policy.delta, known=[base, *further])
+
+
 def expected(request: Request, plan: Plan) -> Expected | None:
     """How exact the request's table is under a plan of everything measured; None where that does not give it."""
     return _expected(request.table, plan)

@@ -1,0 +1,226 @@
+"""What answers a request, before anything is spent: what is published, what is free, what measuring it would cost.
+
+From public facts alone: the request, the policy, balances of the ledger, and what published releases say of how they
+were measured. No confidential table is opened, so that no answer is shaped by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from assets.home.paths import Home
+from assets.release.begin import left_of
+from assets.release.requests.alternatives import alternatives
+from assets.release.requests.planning import STEP, AccuracyOutOfReach, Expected, expected, plan_at, plan_requests
+from assets.release.requests.released import Known, Published, Released, published, released
+from assets.release.requests.request import Request
+from assets.release.requests.synthetic import synthetic_figures
+from ndl_export.tables import FAMILIES
+from ndl_export.tables.model import COUNCIL
+from privacy.release.combined import combined_plan
+from privacy.release.ledger import NANO
+from privacy.release.mechanism import epsilon
+from privacy.release.plan import Plan
+from privacy.release.policy import Policy, load_policy
+
+Facts = dict[str, Any]
+
+
+class Answer(StrEnum):
+    """How a request stands, for a cohort."""
+
+    PUBLISHED = "published"
+    FREE = "free"
+    FITS = "fits"
+    DOES_NOT_FIT = "does not fit"
+    OUT_OF_REACH = "out of reach"
+
+    @property
+    def can_be_had(self) -> bool:
+        return self not in (Answer.DOES_NOT_FIT, Answer.OUT_OF_REACH)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cohort:
+    """What is known of a cohort, and what is left of its budget, rho by unit."""
+
+    code: str
+    known: Known
+    left: Mapping[str, float]
+    policy: Policy
+
+    def planned(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
+        return plan_requests(requests, self.code, self.known.base, self.known.further, self.policy)
+
+    def expected(self, request: Request, plan: Plan | None) -> Expected | None:
+        """With what is known, and measured under the plan."""
+        known = self.known.together(request.family)
+        return expected(request, combined_plan(known, [plan] if plan else []))
+
+
+def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
+    """The answer to each request, for each of its cohorts, and to all of them together; JSON-ready.
+
+    From the release of that version, or the newest that has their cohorts. Raises `NotReleased`.
+    """
+    release, policy = released(home, requests, version), load_policy()
+    codes = sorted({code for request in requests for code in request.cohorts})
+    cohorts = {code: _Cohort(code, release.known(code), left_of(home, code), policy) for code in codes}
+    return {
+        "release": release.version,
+        "delta": policy.delta,
+        "requests": [_request(each, release, cohorts) for each in requests],
+        "together": [_together(requests, each) for each in cohorts.values()] if len(requests) > 1 else [],
+    }
+
+
+def can_be_had(found: Facts) -> bool:
+    """Whether every request, and all of them together, fit what is left."""
+    single = (Answer(each["answer"]).can_be_had for request in found["requests"] for each in request["cohorts"])
+    return all(single) and all(each["fits"] for each in found["together"])
+
+
+def _request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]) -> Facts:
+    rows = request.table.blocks[0].axes
+    return {
+        "name": request.name,
+        "title": request.title,
+        "family": request.family,
+        "unit": FAMILIES[request.family].unit,
+        "geography": request.geography,
+        "asked_by": request.asked_by,
+        "purpose": request.purpose,
+        "sha256": request.sha256,
+        "accuracy": request.accuracy.model_dump(),
+        "rows_of_an_area": int(np.prod([len(axis.selections) for axis in rows])),
+        "cohorts": [_of_cohort(request, release, cohorts[code]) for code in request.cohorts],
+    }
+
+
+def _of_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
+    there, free = published(request, release, cohort.known), cohort.expected(request, None)
+    unit = cohort.policy.unit_of(request.family)
+    answer, plan = _planned(request, there, cohort)
+    return {
+        "cohort": cohort.code,
+        "answer": answer,
+        "published": {"figures": there.figures, "of": there.of, "tables": list(there.tables)},
+        "known": free and _accuracy(free, request, cohort.policy),
+        "synthetic": None if free else synthetic_figures(request, cohort.code, release.synthetic_children),
+        "measured": plan and _measured(request, plan, cohort),
+        "left_rho": cohort.left[unit],
+        "with_all_that_is_left": None if answer.can_be_had else _with_all_left(request, cohort),
+        "alternatives": [] if plan is None and answer.can_be_had else _alternatives(request, plan, cohort),
+    }
+
+
+def _planned(request: Request, there: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
+    try:
+        plan = cohort.planned([request])[request.family]
+    except AccuracyOutOfReach:
+        return Answer.OUT_OF_REACH, None
+    if plan is None:
+        return Answer.PUBLISHED if there.figures == there.of else Answer.FREE, None
+    left = cohort.left[cohort.policy.unit_of(request.family)]
+    return Answer.FITS if _nano(plan.rho) <= _nano(left) else Answer.DOES_NOT_FIT, plan
+
+
+def _measured(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
+    """What a measurement costs, what all that is said of a unit then comes to, and how exact the table is."""
+    account = cohort.policy.accounts[unit := cohort.policy.unit_of(request.family)]
+    spent, delta = account.cap_rho - cohort.left[unit], cohort.policy.delta
+    return {
+        "rho": plan.rho,
+        "nano_rho": _nano(plan.rho),
+        "epsilon": epsilon(plan.rho, delta),
+        "epsilon_before": epsilon(spent, delta) if spent > 0 else 0.0,
+        "epsilon_after": epsilon(spent + plan.rho, delta),
+        "plan_sha256": plan.sha256,
+        **_known_accuracy(request, plan, cohort),
+    }
+
+
+def _with_all_left(request: Request, cohort: _Cohort) -> Facts | None:
+    """How exact the table would be if all that is left went into it; None where next to nothing is."""
+    left, known = cohort.left[cohort.policy.unit_of(request.family)], cohort.known
+    if _nano(left) < STEP:
+        return None
+    plan = plan_at(left, request, known.base[request.family], known.further_of(request.family), cohort.policy)
+    return _known_accuracy(request, plan, cohort)
+
+
+def _alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
+    """What would do with less than the plan that is wanted, if any answers the request; the cheapest first."""
+    councils = cohort.known.base[request.family].family.attribute(COUNCIL).categories
+    found = []
+    for words, instead in alternatives(request, councils):
+        try:
+            plan = cohort.planned([instead])[instead.family]
+        except AccuracyOutOfReach:
+            continue
+        if wanted and plan and plan.rho >= wanted.rho:
+            continue
+        fits = plan is None or _nano(plan.rho) <= _nano(cohort.left[cohort.policy.unit_of(instead.family)])
+        accuracy = _known_accuracy(instead, plan, cohort)
+        found.append({"instead": words, "rho": plan.rho if plan else 0.0, "fits": fits, **accuracy})
+    return sorted(found, key=itemgetter("rho"))
+
+
+def _known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Facts:
+    exactness = cohort.expected(request, plan)
+    if exactness is None:
+        raise ValueError(f"a plan for {request.name} does not give it")
+    return _accuracy(exactness, request, cohort.policy)
+
+
+def _accuracy(exactness: Expected, request: Request, policy: Policy) -> Facts:
+    """At full detail, how many percentages, the share within what is asked for, and the median half-width; of all rows,
+    how many will be flagged unreliable, or withheld."""
+    limits, widths = policy.reliability, exactness.widths.judged
+    return {
+        "percentages": int(exactness.points.size),
+        "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),
+        "within_points": request.accuracy.half_width_points,
+        "median_half_width": round(float(np.median(exactness.points)), 2),
+        "rows": int((~np.isnan(widths)).sum()),
+        "flagged_unreliable": int(
+            ((widths > limits.unreliable_half_width) & (widths <= limits.withheld_half_width)).sum()
+        ),
+        "withheld": int((widths > limits.withheld_half_width).sum()),
+    }
+
+
+def _together(requests: Sequence[Request], cohort: _Cohort) -> Facts:
+    """What all that are within reach cost when measured at once, and the sum of each on its own, in rho by unit."""
+    own = [each for each in requests if cohort.code in each.cohorts]
+    alone = {each.name: _planned(each, Published(0, 1, ()), cohort) for each in own}
+    within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
+    plans = [plan for plan in cohort.planned(within_reach).values() if plan]
+    policy = cohort.policy
+
+    def by_unit(all_of: Iterable[Plan | None]) -> dict[str, float]:
+        added = dict.fromkeys(policy.accounts, 0)
+        for plan in all_of:
+            if plan:
+                added[policy.unit_of(plan.family.name)] += _nano(plan.rho)
+        return {unit: nano / NANO for unit, nano in added.items() if nano}
+
+    at_once = by_unit(plans)
+    return {
+        "cohort": cohort.code,
+        "requests": [each.name for each in within_reach],
+        "rho": at_once,
+        "apart_rho": by_unit(plan for _, plan in alone.values()),
+        "left_rho": {unit: cohort.left[unit] for unit in at_once},
+        "fits": all(_nano(rho) <= _nano(cohort.left[unit]) for unit, rho in at_once.items()),
+    }
+
+
+def _nano(rho: float) -> int:
+    return round(rho * NANO)

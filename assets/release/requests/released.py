@@ -1,0 +1,136 @@
+"""What a published release has for requests: its plans, and which figures of a requested table it publishes already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assets.home.paths import Home
+from assets.release.requests.request import Request
+from assets.release.tabulate import bundle_facts
+from ndl_export.facts.noisy_counts import plan_files
+from ndl_export.facts.on_request import OnRequest
+from ndl_export.facts.released import versions
+from ndl_export.facts.withdrawals import withdrawals
+from ndl_export.tables import FAMILIES, Table
+from ndl_export.tables.definition import TOTAL
+from ndl_export.tables.detail import Detail
+from ndl_export.tables.geography import Geography, geographies
+from ndl_export.tables.model import COUNCIL, RateBlock
+from ndl_export.tables.rows import Said, said
+from privacy.release.combined import combined_plan
+from privacy.release.plan import Plan
+
+
+class NotReleased(Exception):
+    """No published release has what a request is about; the message says which there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """The plans of what was measured of a cohort that is published: `base` by family, and what came on request."""
+
+    base: Mapping[str, Plan]
+    further: tuple[Plan, ...]
+
+    def further_of(self, family: str) -> list[Plan]:
+        return [each for each in self.further if each.family.name == family]
+
+    def together(self, family: str) -> Plan:
+        """All that was measured of a family, as one plan."""
+        return combined_plan(self.base[family], self.further_of(family))
+
+
+@dataclass(frozen=True, eq=False)
+class Released:
+    """A published release, as far as its bundle says what was measured."""
+
+    version: str
+    folder: Path
+    cohorts: tuple[str, ...]
+    on_request: OnRequest
+
+    @property
+    def synthetic_children(self) -> Path:
+        """Folder of the synthetic children that were made of it, where there are any."""
+        return self.folder.parent / "synthetic_children" / self.version
+
+    def known(self, cohort: str) -> Known:
+        names = plan_files(self.cohorts)
+        base = {f: Plan.from_json((self.folder / names[cohort, f]).read_bytes()) for f in FAMILIES}
+        measured = sorted(self.on_request.noisy_counts.items())
+        return Known(base, tuple(Plan.from_json(c.plan) for of, c in measured if of.cohort == cohort))
+
+
+@dataclass(frozen=True)
+class Published:
+    """How many of a requested table's figures at full detail a release publishes, of how many, and in which tables."""
+
+    figures: int
+    of: int
+    tables: tuple[str, ...]
+
+
+def released(home: Home, requests: Sequence[Request], version: str | None) -> Released:
+    """The release of that version or, without one, the newest that stands and has every cohort that is asked for.
+
+    Raises `NotReleased`.
+    """
+    wanted = {cohort for request in requests for cohort in request.cohorts}
+    withdrawn = withdrawals(home.release)
+    there = [str(each) for each in versions(home.release) if str(each) not in withdrawn]
+    found = [_read(home.release / each) for each in there if version in (None, each)]
+    fit = [each for each in found if wanted <= set(each.cohorts)]
+    if fit:
+        return fit[-1]
+    if version and version not in there:
+        raise NotReleased(f"no release {version} stands in {home.release}: {', '.join(there) or 'there is none'}")
+    has = "; ".join(f"{each.version} has {', '.join(each.cohorts)}" for each in found) or "there is no release"
+    raise NotReleased(
+        f"no release in {home.release} has {'cohort' if len(wanted) == 1 else 'all of the cohorts'}"
+        f" {', '.join(sorted(wanted))}: {has}. A table on request is made from a release that is published"
+    )
+
+
+def published(request: Request, release: Released, known: Known) -> Published:
+    """Which of its percentages at full detail, or counts of a table without any, are there as they are asked for."""
+    councils = known.base[request.family].family.attribute(COUNCIL).categories
+    areas = geographies(councils)[: None if request.geography == "councils" else 1]
+    percentages = isinstance(request.table.blocks[0], RateBlock)
+    wanted = {
+        next(each for each in figures if (each[1] is not None) == percentages)
+        for levels, figures in said(request.table).items()
+        if TOTAL not in levels
+    }
+    there = {table: _published(table, known.base[request.family], areas) for table in FAMILIES[request.family].tables}
+    there |= {
+        each.table: [
+            set().union(*said(each.table).values()) if index == 0 or each.table.blocks[0].councils else set()
+            for index in range(len(areas))
+        ]
+        for each in release.on_request.tables
+        if each.family == request.family
+    }
+    figures = sum(len(wanted & set().union(*(of[index] for of in there.values()))) for index in range(len(areas)))
+    tables = tuple(table.name for table, of in there.items() if any(wanted & own for own in of))
+    return Published(figures, len(wanted) * len(areas), tables)
+
+
+def _published(table: Table, plan: Plan, areas: Sequence[Geography]) -> list[set[Said]]:
+    """What a table of the release's own says, area by area."""
+    detail = Detail.of(plan.detail) if plan.detail else None
+    return [
+        {
+            figure
+            for levels, figures in said(table).items()
+            if detail is None or detail.publishes(table.name, levels, area)
+            for figure in figures
+        }
+        for area in areas
+    ]
+
+
+def _read(bundle: Path) -> Released:
+    package, _ = bundle_facts(bundle)
+    return Released(package["version"], bundle, tuple(package["cohorts"]), OnRequest.of_bundle(bundle))

@@ -1,0 +1,161 @@
+"""`readiness request check`: what answers each request, in words that whoever asked understands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from assets.release.requests.check import Answer, can_be_had
+from pipelines.reports.document import Grid, Report, Section
+from pipelines.reports.words import units_of_budget
+from sources.reference.cohorts import Cohort
+
+Facts = dict[str, Any]
+_MOST_ROWS = 12
+
+
+def report(found: Facts) -> Report:
+    """The answers of `check_requests`: in a sentence each, then in full."""
+    asked = found["requests"]
+    return Report(
+        kind="request",
+        title=f"Answer to {_number(len(asked), 'request')} for tables beside release {found['release']}",
+        outcome=[_outcome(request, own) for request in asked for own in request["cohorts"]]
+        + ["Nothing was spent and nothing was promised: people decide (docs/tables-on-request.md)."],
+        sections=[
+            *(_section(request, own, found["delta"]) for request in asked for own in request["cohorts"]),
+            *(_together(each) for each in found["together"]),
+            units_of_budget(found["delta"]),
+        ],
+        facts=found,
+        good=can_be_had(found),
+    )
+
+
+def _outcome(request: Facts, own: Facts) -> str:
+    return f"{request['name']}, {Cohort(own['cohort']).label}: {_answer(request, own)}."
+
+
+def _answer(request: Facts, own: Facts) -> str:
+    measured, left = own["measured"], f"rho {own['left_rho']:.5f} is left for a {request['unit']}"
+    match own["answer"]:
+        case Answer.PUBLISHED:
+            return f"it is published already, in {', '.join(own['published']['tables'])}"
+        case Answer.FREE:
+            return "it can be made from what was measured, and costs nothing"
+        case Answer.FITS:
+            return f"it costs rho {measured['rho']:.5f}, and fits: {left}"
+        case Answer.DOES_NOT_FIT:
+            return f"it costs rho {measured['rho']:.5f}, and does not fit: {left}"
+    return f"no budget of a cohort pays for this accuracy: {left}"
+
+
+def _section(request: Facts, own: Facts, delta: float) -> Section:
+    return Section(
+        f"{request['name']}, {Cohort(own['cohort']).label}: {request['title']}",
+        [_asked(request), _published(own["published"]), *_free(own), *_charged(request, own, delta)],
+        [each for each in (_synthetic(own), _instead(own)) if each.rows],
+    )
+
+
+def _asked(request: Facts) -> str:
+    wanted = request["accuracy"]
+    where = "in every area" if request["geography"] == "councils" else "for all councils together"
+    return (
+        f"Asked for: {_number(request['rows_of_an_area'], 'row')} {where}; at full detail, with no column at its total,"
+        f" {wanted['share_of_rates']:.0%} of percentages with a 95% interval within {wanted['half_width_points']:g}"
+        " points either way."
+    )
+
+
+def _published(there: Facts) -> str:
+    if not there["figures"]:
+        return f"Of its {_number(there['of'], 'figure')} at full detail the release publishes none."
+    return (
+        f"Of its {_number(there['of'], 'figure')} at full detail the release publishes {there['figures']:,}, in"
+        f" {', '.join(there['tables'])}."
+    )
+
+
+def _free(own: Facts) -> Iterator[str]:
+    if own["known"]:
+        yield f"Free, from what was measured before: {_exact(own['known'])}."
+    elif own["synthetic"]:
+        yield (
+            "Free: what was measured before does not tell the columns together. Synthetic children of the release have"
+            " the percentages below, for all councils together. They are no finding: what was not measured together is"
+            f" a guess there, and {own['synthetic']['statement']} says how far off such guesses were."
+        )
+    else:
+        yield (
+            "Free: what was measured before does not tell the columns together. Synthetic children of the release show"
+            " what such a table looks like, but are no finding: readiness synthesise (docs/synthetic-children.md)."
+        )
+
+
+def _charged(request: Facts, own: Facts, delta: float) -> Iterator[str]:
+    measured, all_left = own["measured"], own["with_all_that_is_left"]
+    if measured:
+        yield (
+            f"Measured: rho {measured['rho']:.5f} (epsilon {measured['epsilon']:.2f} at delta {delta:g}) for"
+            f" {_exact(measured)}. What is said of a {request['unit']} goes from epsilon"
+            f" {measured['epsilon_before']:.2f} to {measured['epsilon_after']:.2f}."
+        )
+    if all_left:
+        yield f"With all that is left, rho {own['left_rho']:.5f}: {_exact(all_left)}."
+
+
+def _exact(accuracy: Facts) -> str:
+    flagged = f"{accuracy['flagged_unreliable']:,} unreliable (u) and {accuracy['withheld']:,} withheld"
+    return (
+        f"{accuracy['share_within']:.0%} of {_number(accuracy['percentages'], 'percentage')} within"
+        f" {accuracy['within_points']:g} points, half of them within {accuracy['median_half_width']:.1f}; of all"
+        f" {_number(accuracy['rows'], 'row')}, {flagged}"
+    )
+
+
+def _synthetic(own: Facts) -> Grid:
+    found = own["synthetic"] or {"rows": []}
+    rows = [(" / ".join(row["levels"]), f"{row['of']:,}", f"{row['percent']:.1f}") for row in found["rows"]]
+    more = f" (the first {_MOST_ROWS} of {len(rows)}; --json has all)" if len(rows) > _MOST_ROWS else ""
+    return Grid(f"Synthetic children{more}", ("row", "of", "%"), rows[:_MOST_ROWS], numbers=2)
+
+
+def _instead(own: Facts) -> Grid:
+    rows = [
+        (
+            f"{each['instead'][0].upper()}{each['instead'][1:]}",
+            f"{each['rho']:.5f}" if each["rho"] else "free",
+            "yes" if each["fits"] else "no",
+            f"{each['share_within']:.0%} of {each['percentages']:,}",
+            f"{each['median_half_width']:.1f}",
+        )
+        for each in own["alternatives"]
+    ]
+    header = ("instead", "rho", "fits", "within", "median ±")
+    return Grid("What would cost less, the cheapest first", header, rows, numbers=4)
+
+
+def _together(own: Facts) -> Section:
+    costs = (
+        f"rho {rho:.5f} for a {unit}, where one by one they would cost {own['apart_rho'].get(unit, 0):.5f} and"
+        f" {own['left_rho'][unit]:.5f} is left"
+        for unit, rho in own["rho"].items()
+    )
+    cost = "; ".join(costs) or "nothing"
+    return Section(
+        f"All together, {Cohort(own['cohort']).label}",
+        [
+            f"Measured at once, {', '.join(own['requests']) or 'none'} cost {cost}."
+            f" {'They fit.' if own['fits'] else 'They do not fit.'}"
+        ],
+    )
+
+
+def _number(number: int, of: str) -> str:
+    return f"{number:,} {of}{'' if number == 1 else 's'}"
+
+
+def template_note(path: object) -> str:
+    """What to do with a new request's file."""
+    return f"{path} is a request to fill in. Then: readiness request check {path} --home HOME"
