@@ -6,6 +6,7 @@ import click
 
 from pipelines.commands import keeping, linked, releases, runs
 from pipelines.commands.accept import accept
+from pipelines.commands.answering import fulfil, list_requests, refuse, register
 from pipelines.commands.approve import approve
 from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
@@ -38,3 +39,5 @@ main.add(
 )
 for command in (linked.make, linked.release_delivery, linked.log):
     returns.add_command(command)
+for command in (register, list_requests, refuse, fulfil):
+    request.add_command(command)

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ _STEP = 1e-6
 """By which a rate is moved, to see what moves with it."""
 _DECIMALS = 9
 
+_Block = tuple[tuple[int, ...], ...]
+"""Rows of each axis of figures."""
 Transitions = Callable[[Array], Mapping[str, Array]]
 """From the rates to M of each attribute: (categories found, true categories), in the order of its domain."""
 
@@ -75,18 +78,54 @@ class Corrected:
     _reweighed: dict[tuple[int, int, float], tuple[Selector, Selector]] = field(
         default_factory=dict, init=False, repr=False
     )
+    _parts_of: dict[tuple[int, _Block], tuple[Figures, Figures]] = field(default_factory=dict, init=False, repr=False)
     """By identity; figures and selectors are held on to, for safety."""
 
     def values(self, figures: Figures) -> Array:
-        return self.moments.values(self._corrected(figures))
+        return self._in_blocks(self._values, figures)
 
     def variance(self, figures: Figures) -> Array:
+        return self._in_blocks(self._variance, figures)
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        return self._in_blocks(self._covariance, left, right)
+
+    def _values(self, figures: Figures) -> Array:
+        return self.moments.values(self._corrected(figures))
+
+    def _variance(self, figures: Figures) -> Array:
         of_noise = self.moments.variance(self._corrected(figures))
         return of_noise + np.maximum(self._of_linkage(figures, figures), 0.0)
 
-    def covariance(self, left: Figures, right: Figures) -> Array:
+    def _covariance(self, left: Figures, right: Figures) -> Array:
         of_noise = self.moments.covariance(self._corrected(left), self._corrected(right))
         return of_noise + self._of_linkage(left, right)
+
+    def _in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
+        """What is asked of figures of one shape. Where they cannot be had by place, those at the total of an attribute
+        perhaps can: they are asked for by themselves, so that a number is the same wherever it is shown."""
+        cubes = [cube for each in figures for _, cube in terms_of(each)]
+        if self.local is None or all(self._attribute(cube) is None or self._is_told(cube) for cube in cubes):
+            return ask(*figures)
+        groups = [
+            _alike(np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1))
+            for axis in range(len(figures[0].shape))
+        ]
+        if all(len(each) == 1 for each in groups):
+            return ask(*figures)
+        answer = np.zeros(figures[0].shape)
+        for block in product(*groups):
+            answer[np.ix_(*block)] = ask(*(self._part(each, block) for each in figures))
+        return answer
+
+    def _part(self, figures: Figures, block: _Block) -> Figures:
+        """The figures of some rows of each axis; the same object for the same ones."""
+        key = (id(figures), block)
+        if key not in self._parts_of:
+            terms = [(coefficient, _rows_of(cube, block)) for coefficient, cube in terms_of(figures)]
+            part = LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
+            self._parts_of[key] = (figures, part)
+        return self._parts_of[key][1]
 
     def _of_linkage(self, left: Figures, right: Figures) -> Array:
         """What rates that are not known exactly, and chance in who is missed, add to the covariance."""
@@ -197,8 +236,9 @@ class Corrected:
         return self.local.attribute in selectors and self.local.told({*told_apart, self.local.attribute})
 
     def _attribute(self, cube: Cube) -> str | None:
-        """The attribute found by linkage that a cube tells children apart by."""
-        names = [name for name in self._inverses if name in cube.selectors or name in cube.where]
+        """The attribute found by linkage that a cube tells children apart by; none where it is at its total."""
+        present = (name for name in self._inverses if name in cube.selectors or name in cube.where)
+        names = [name for name in present if not _is_total(cube, name)]
         if len(names) > 1:
             raise ValueError(f"a figure of {' and '.join(names)} cannot be corrected")
         return names[0] if names else None
@@ -253,6 +293,25 @@ class _Moves:
 
     rates: list[Array]
     places: Array | None
+
+
+def _alike(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """The rows that have the same marks, together."""
+    found: dict[bytes, list[int]] = {}
+    for row, own in enumerate(marks):
+        found.setdefault(own.tobytes(), []).append(row)
+    return [tuple(rows) for rows in found.values()]
+
+
+def _rows_of(cube: Cube, block: _Block) -> Cube:
+    """The cube with these rows of each axis."""
+    chosen = {
+        name: Selector(
+            selector.attribute, tuple(selector.labels[i] for i in rows), tuple(selector.rows[i] for i in rows)
+        )
+        for (name, selector), rows in zip(cube.selectors.items(), block, strict=True)
+    }
+    return Cube(chosen, cube.where)
 
 
 def _over_places(one: Array, other: Array, covariances: Array) -> Array:
