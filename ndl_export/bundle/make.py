@@ -357,6 +357,8 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
         b"columns": indented_json({column.name: column.description for column in columns(table)}),
         b"row_order": ROW_ORDER,
     }
+    if told := facts.on_request.told.get(table.name):
+        metadata[b"on_request"] = told.encode()
     if facts.notice:
         metadata[b"description"] = said(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(
@@ -384,7 +386,7 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
         "changes.csv": changes_csv(comparisons),
         "code_of_practice.md": code_of_practice_page(facts, earlier.replaced),
         "data_dictionary.csv": data_dictionary_csv(facts.tables),
-        "data_dictionary.md": data_dictionary_page(facts.on_request.definitions),
+        "data_dictionary.md": data_dictionary_page(facts.on_request.tables),
         "five_safes.md": five_safes_page(facts),
         "methodology.md": methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 
 from ndl_export.documents.markdown import grid, page
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.rows import levels
@@ -40,7 +40,7 @@ def data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
     return stream.getvalue()
 
 
-def data_dictionary_page(requested: Mapping[str, Table] = MappingProxyType({})) -> str:
+def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
     """The same of every table and of those that were `requested`, as a page for people; columns of time and place,
     which all tables share, are given once."""
     shared = [
@@ -59,7 +59,7 @@ def data_dictionary_page(requested: Mapping[str, Table] = MappingProxyType({})) 
         _columns_grid(shared),
         *(part for table in TABLES.values() for part in _table_parts(table)),
         *(["## Tables on request"] if requested else []),
-        *(part for table in requested.values() for part in _table_parts(table, "###")),
+        *(part for each in requested for part in _table_parts(each.table, "###", each.told)),
     )
 
 
@@ -72,12 +72,12 @@ def column_type(column: PublishedColumn) -> str:
     return _TYPES[str(column.type)]
 
 
-def _table_parts(table: Table, level: str = "##") -> tuple[str, ...]:
+def _table_parts(table: Table, level: str = "##", told: str = "") -> tuple[str, ...]:
     own = [column for column in columns(table) if column.role not in (ColumnRole.TIME, ColumnRole.PLACE)]
     filters = ((f"`{entry.name}`", "; ".join(levels(table, entry.name))) for entry in table.filters)
     return (
         f"{level} `{table.name}`: {table.title}",
-        f"{table.about}.",
+        f"{table.about}.{f' {told}.' if told else ''}",
         _columns_grid(own),
         grid(("filter", "levels"), filters),
     )

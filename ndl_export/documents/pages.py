@@ -23,7 +23,8 @@ from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
-from ndl_export.tables import FAMILIES, TABLES, Measure
+from ndl_export.pages.words import day
+from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
@@ -42,6 +43,24 @@ def readme_page(facts: ReleaseFacts) -> str:
         facts,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
         tables=grid(("table", "title", "about"), ((f"`{t.name}`", t.title, t.description) for t in TABLES.values())),
+        requested=_requested(facts),
+        further_plans=", ".join(f"`{name}`" for name in facts.on_request.plan_files.values()),
+    )
+
+
+def _requested(facts: ReleaseFacts) -> str:
+    return grid(
+        ("table", "title", "about", "years", "who asked", "when", "what for", "first in release"),
+        (
+            (
+                f"`{each.name}`",
+                each.table.title,
+                each.table.description,
+                ", ".join(Cohort(cohort).label for cohort in each.cohorts),
+                *(each.asked_by, day(each.asked_on), each.purpose, each.release),
+            )
+            for each in facts.on_request.tables
+        ),
     )
 
 
@@ -58,7 +77,10 @@ def methodology_page(facts: ReleaseFacts) -> str:
         gld_goals_number=len(GLD_GOALS),
         gld_goals="; ".join(GOALS[goal] for goal in GLD_GOALS),
         goals_number=len(GOALS),
-        populations=_populations(),
+        populations=_populations(facts),
+        requested=_requested(facts),
+        linked_on_request=_corrected_too(facts),
+        further_plans="`noise_plan_<family>_<cohort>_<release>.json`",
         geography=_geography(facts),
         deprivation_index=deprivation.INDEX,
         deprivation_source=deprivation.SOURCE,
@@ -73,7 +95,7 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
     return _filled(
         "quality.md",
         facts,
-        reliability=reliability_grid(tables),
+        reliability=reliability_grid(tables, facts.tables),
         linkage=linkage_grid(tables[LINKAGE_TABLE], facts.cohorts),
         newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
@@ -96,7 +118,7 @@ def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> st
     """ai_readiness.md: the four pillars of the government's guidelines, with the files that show each point."""
     flags = Counter(
         flag
-        for name, table in TABLES.items()
+        for name, table in facts.tables.items()
         for measure in table.measures
         if not measure.is_count
         for flag in tables[name][column_name(measure, ColumnRole.FLAG)].to_pylist()
@@ -121,20 +143,30 @@ def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
         title=TITLE,
         licence=OGL_NAME,
         cohorts=", ".join(Cohort(cohort).label for cohort in facts.cohorts),
-        missing=bullets(statements(facts.missing, facts.councils)) or "Every council has sent every source.",
+        missing=bullets(statements(facts.missing, facts.councils, facts.on_request.tables))
+        or "Every council has sent every source.",
         plans=f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`",
         plan_file=f"noise_plan_{{family}}{by_cohort}.json",
         **values,
     )
 
 
-def _populations() -> str:
+def _populations(facts: ReleaseFacts) -> str:
+    def of(family: str) -> str:
+        return ", ".join(f"`{name}`" for name, table in facts.tables.items() if table.family == family)
+
     return grid(
         ("tables", "one row of the data is", "population"),
-        (
-            (", ".join(f"`{table.name}`" for table in family.tables), f"one {family.unit}", family.population)
-            for family in FAMILIES.values()
-        ),
+        ((of(family.name), f"one {family.unit}", family.population) for family in FAMILIES.values()),
+    )
+
+
+def _corrected_too(facts: ReleaseFacts) -> str:
+    """Requested tables whose figures are corrected for linkage error, each after a comma."""
+    return "".join(
+        f", `{name}`"
+        for name, table in facts.on_request.definitions.items()
+        if any(measure.as_linked for measure in table.measures)
     )
 
 
@@ -158,8 +190,8 @@ _COUNTED = (None, Flag.UNRELIABLE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
 """Flags whose figures are counted, NULL first."""
 
 
-def reliability_grid(tables: Mapping[str, pa.Table]) -> str:
-    """For each table and rate: figures of each flag, and the median half-width of the intervals."""
+def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
+    """For each table and rate: figures of each flag, and the median half-width of the intervals; `defined` by name."""
     return grid(
         (
             "table",
@@ -172,7 +204,7 @@ def reliability_grid(tables: Mapping[str, pa.Table]) -> str:
         ),
         (
             _reliability(name, measure, tables[name])
-            for name, table in TABLES.items()
+            for name, table in defined.items()
             for measure in table.measures
             if not measure.is_count
         ),

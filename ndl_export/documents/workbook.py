@@ -46,6 +46,7 @@ RELIABILITY: dict[str | None, str] = {
     Flag.NOT_AVAILABLE: f"not available [{Flag.NOT_AVAILABLE}]",
 }
 """What stands in a column of reliability, by flag."""
+_EVERY = "nobody: it is in every release"
 _BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
 _NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0
 _OF_A_LETTER = 0.25
@@ -64,13 +65,17 @@ _NOTES = (
 
 def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
     """The workbook of a release; `tables` by name, with their rows in order."""
-    sheets = [table_sheet(facts.tables[name], data, facts.notice) for name, data in tables.items()]
+    sheets = [
+        table_sheet(facts.tables[name], data, facts.notice, facts.on_request.told.get(name, ""))
+        for name, data in tables.items()
+    ]
     front = (_cover(facts), _contents(facts, tables, sheets), _notes(facts), _symbols(facts))
     return workbook(said(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets))
 
 
-def table_sheet(table: Table, data: pa.Table, notice: str = "") -> Sheet:
-    """The sheet of one table, `data` being all its rows; what is in its cells follows from these alone."""
+def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") -> Sheet:
+    """The sheet of one table, `data` being all its rows; what is in its cells follows from these alone. `told` is who
+    asked for it, where somebody did."""
     shown, left_out = _rows_shown(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
     return Sheet(
@@ -80,6 +85,7 @@ def table_sheet(table: Table, data: pa.Table, notice: str = "") -> Sheet:
             f"This worksheet has one table, {table.name}, of {shown.num_rows:,} rows.",
             f"{table.description}.",
             f"Population: {table.population}.",
+            *([f"{told}."] if told else []),
             *([elsewhere] if left_out else []),
             "A number that is not shown has a symbol in its place: worksheet Symbols says what each means. Notes 1 to"
             f" {len(_NOTES)} in worksheet Notes apply.",
@@ -143,7 +149,11 @@ def _cover(facts: ReleaseFacts) -> Sheet:
         _plain(facts.status),
         f"Children who finished Reception in {cohorts}, by area and characteristic.",
         "Every figure is an estimate: noise was added to protect each child. Read it with its 95% limits.",
-        *map(_plain, statements(facts.missing, facts.councils) or ["Every council has sent every source."]),
+        *map(
+            _plain,
+            statements(facts.missing, facts.councils, facts.on_request.tables)
+            or ["Every council has sent every source."],
+        ),
         headings[1],
         "One worksheet for each published table: figures as shown, their 95% limits and how reliable they are.",
         f"Of tables of more than {MOST_ROWS:,} rows some rows of councils are left out: each worksheet says which.",
@@ -159,6 +169,7 @@ def _cover(facts: ReleaseFacts) -> Sheet:
 
 def _contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:
     listed = [facts.tables[sheet.name] for sheet in sheets]
+    asked = {each.name: each.asked_by for each in facts.on_request.tables}
     return Sheet(
         "Contents",
         said(facts.notice, "Contents"),
@@ -170,6 +181,7 @@ def _contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Seque
         (
             Column("Worksheet", _NAME, [Link(sheet.name, f"#{sheet.name}") for sheet in sheets]),
             Column("Title", 14.0, [table.title for table in listed]),
+            *([Column("Asked for by", _NAME, [asked.get(table.name, _EVERY) for table in listed])] if asked else []),
             Column("Rows here", _NUMBER, [len(sheet.columns[0].cells) for sheet in sheets], 0),
             Column("Rows in the release", _NUMBER, [tables[sheet.name].num_rows for sheet in sheets], 0),
         ),

@@ -11,7 +11,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.words import said
-from ndl_export.tables import Table
+from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
 from ndl_export.tables.plain_csv import ALL_ROWS
@@ -128,14 +128,16 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         f"School readiness of children who finished Reception in {labels}, by council and characteristic, from linked"
         " early-years records. Differentially private, with an interval on every figure."
     )
-    titles = "; ".join(table.title for table in facts.tables.values())
+    titles = f"The tables: {'; '.join(table.title for table in TABLES.values())}."
+    if facts.on_request:
+        titles += f" On request: {'; '.join(table.title for table in facts.on_request.definitions.values())}."
     return Description(
         facts=facts,
         title=TITLE,
         summary=summary,
         description=said(
             facts.notice,
-            f"{summary} The tables: {titles}. Every figure is an estimate with noise added to protect each child, and"
+            f"{summary} {titles} Every figure is an estimate with noise added to protect each child, and"
             " carries a 95% interval. No personal data are included.",
         ),
         first_day=f"{cohorts[0].first_year}-09-01",
@@ -150,7 +152,7 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
                 sha256=hashlib.sha256(files[name]).hexdigest(),
                 address=f"{facts.folder_address}/{name}",
             )
-            for name, table, title, about in _data_files(facts.tables)
+            for name, table, title, about in _data_files(facts)
             if name in files
         ),
         archives=tuple(
@@ -160,11 +162,11 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
     )
 
 
-def _data_files(defined: Mapping[str, Table]) -> Iterator[tuple[str, Table | None, str, str]]:
+def _data_files(facts: ReleaseFacts) -> Iterator[tuple[str, Table | None, str, str]]:
     """Name, table, title and description of every file with tables."""
-    for table in defined.values():
+    for table in facts.tables.values():
         for suffix, form in FORMS.items():
-            yield f"{table.name}{suffix}", table, f"{table.title} ({form})", table.about
+            yield f"{table.name}{suffix}", table, f"{table.title} ({form})", facts.about(table)
     for name, (title, about) in TOGETHER.items():
         yield name, None, title, about
 

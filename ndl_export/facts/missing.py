@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.facts.on_request import RequestedTable, all_tables
+from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, geographies
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
@@ -64,13 +65,18 @@ def short(missing: MissingByCohort) -> list[str]:
     ]
 
 
-def statements(missing: MissingByCohort, councils: Iterable[str]) -> list[str]:
-    """A sentence for each source and council that is missing, and for each area that is not published because of it."""
-    taking_part = tuple(councils)
+def statements(
+    missing: MissingByCohort, councils: Iterable[str], requested: Iterable[RequestedTable] = ()
+) -> list[str]:
+    """A sentence for each source and council that is missing, and for each area that is not published because of it;
+    they name the tables of every release, and those that were `requested` of the cohort."""
+    taking_part, asked = tuple(councils), tuple(requested)
     return [
         prefix + sentence
         for cohort, prefix in _prefixes(missing)
-        for sentence in _statements(missing[cohort], taking_part)
+        for sentence in _statements(
+            missing[cohort], taking_part, all_tables(each for each in asked if cohort in each.cohorts)
+        )
     ]
 
 
@@ -91,16 +97,17 @@ def _prefixes(missing: MissingByCohort) -> list[tuple[str, str]]:
     return [(cohort, f"{Cohort(cohort).label}: " if len(missing) > 1 else "") for cohort in sorted(missing)]
 
 
-def _statements(missing: Missing, councils: tuple[str, ...]) -> list[str]:
+def _statements(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
     found = []
     for source, council in _pairs(missing):
         if not source:
-            found.append(f"{place(council).la_name}: nothing; {_not_available(list(TABLES))}")
+            found.append(f"{place(council).la_name}: nothing; {_not_available(list(tables))}")
             continue
-        effects = [_not_available(_tables(source))] if _tables(source) else []
+        counting = [name for name, table in tables.items() if FAMILIES[table.family].source == source]
+        effects = [_not_available(counting)] if counting else []
         effects += [SOURCES[source].effect] if SOURCES[source].effect else []
         found.append(f"{place(council).la_name}: no {SOURCES[source].title}; {'; '.join(effects)}")
-    return found + _areas_left_out(missing, councils)
+    return found + _areas_left_out(missing, councils, tables)
 
 
 def _faults(missing: Missing, councils: Collection[str]) -> list[str]:
@@ -121,10 +128,6 @@ def _pairs(missing: Missing) -> list[tuple[str, str]]:
     ]
 
 
-def _tables(source: str) -> list[str]:
-    return [name for name, table in TABLES.items() if FAMILIES[table.family].source == source]
-
-
 def _named(tables: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in tables)
 
@@ -136,16 +139,16 @@ def _not_available(tables: list[str]) -> str:
     )
 
 
-def _areas_left_out(missing: Missing, councils: tuple[str, ...]) -> list[str]:
+def _areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
     everywhere = geographies(councils)
     found = []
     for family in FAMILIES.values():
         absent = not_sent(missing, family.name)
         kept = {area.code for area in geographies(councils, absent)}
         names = ", ".join(place(council).la_name for council in absent)
+        own = [name for name, table in tables.items() if table.family == family.name]
         found += [
-            f"{area.name}: no rows in {_named([table.name for table in family.tables])}, for they would be without"
-            f" {names}"
+            f"{area.name}: no rows in {_named(own)}, for they would be without {names}"
             for area in everywhere
             if area.level != LOCAL_AUTHORITY and area.code not in kept
         ]

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.files.whole_files import indented_json
+from ndl_export.pages.words import day
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, read_definition
 
@@ -87,6 +88,12 @@ class RequestedTable:
     def table(self) -> Table:
         return as_table(self.definition, FAMILIES[self.family])
 
+    @property
+    def told(self) -> str:
+        """That it was asked for, in sentences, the last of which has no full stop."""
+        asked = f"{self.asked_by} asked for it on {day(self.asked_on)}"
+        return f"On request: {asked}. Purpose: {self.purpose.rstrip('.')}. First in release {self.release}"
+
     def document(self) -> dict[str, Any]:
         """JSON-ready."""
         own = {key: value for key, value in vars(self).items() if key not in ("definition", "table")}
@@ -121,6 +128,11 @@ class OnRequest:
     def cohorts(self) -> dict[str, tuple[str, ...]]:
         """Of each table, by its name."""
         return {each.name: each.cohorts for each in self.tables}
+
+    @cached_property
+    def told(self) -> dict[str, str]:
+        """Of each table, by its name, that it was asked for."""
+        return {each.name: each.told for each in self.tables}
 
     def of_cohort(self, cohort: str) -> dict[str, Table]:
         """Every table that has rows of the cohort, those of every release first, by name."""

@@ -115,6 +115,11 @@ class ReleaseFacts:
         """Every table that the release has, those on request after the others, by name."""
         return all_tables(self.on_request.tables)
 
+    def about(self, table: Table) -> str:
+        """What a table says, of whom, and, of one on request, who asked for it."""
+        told = self.on_request.told.get(table.name)
+        return f"{table.about}. {told}" if told else table.about
+
     @property
     def published(self) -> str:
         """The day in words: '26 November 2026'."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from ndl_export.facts.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, OGL_NAME, DataFile, Description
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
+from ndl_export.facts.on_request import FURTHER_COUNTS_FILE
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.tables import Table
 from ndl_export.tables.schema import OWN_AREA, PublishedColumn, columns
@@ -61,9 +62,12 @@ def croissant(described: Description, files: Mapping[str, bytes], previous: str 
         "isLiveDataset": False,
         "usageInfo": _terms(facts.folder_address),
         **({"identifier": f"https://doi.org/{facts.doi}"} if facts.doi else {}),
-        **_provenance(described, previous),
+        **_provenance(described, previous, _measured(files)),
         **_RESPONSIBLE_USE,
-        "distribution": [_noisy_counts(files[NOISY_COUNTS_FILE]), *(_file(entry) for entry, _ in tables)],
+        "distribution": [
+            *(_noisy_counts(name, files[name]) for name in _MEASURED if name in files),
+            *(_file(entry, _measured(files)) for entry, _ in tables),
+        ],
         "recordSet": [_records(entry, table) for entry, table in tables],
     }
 
@@ -109,28 +113,41 @@ def _terms(address: str) -> dict[str, Any]:
     }
 
 
-def _provenance(described: Description, previous: str | None) -> dict[str, Any]:
+_MEASURED = {
+    NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
+    FURTHER_COUNTS_FILE: "Noisy counts that were drawn for tables on request, and make other figures sharper too",
+}
+"""Files with what was measured, with what they hold."""
+
+
+def _measured(files: Mapping[str, bytes]) -> Any:
+    """Those of them that there are, as what a figure comes from: one, or a list."""
+    there = [{"@id": name} for name in _MEASURED if name in files]
+    return there if len(there) > 1 else there[0]
+
+
+def _provenance(described: Description, previous: str | None, measured: Any) -> dict[str, Any]:
     """Who answers for the dataset, what it was made from, and what it replaces."""
     facts = described.facts
     revised = {"prov:wasRevisionOf": {"@id": f"{facts.address}/{previous}"}} if previous else {}
     return revised | {
         "prov:wasAttributedTo": {"@type": ["prov:Agent", "prov:Organization"], "prov:label": facts.publisher},
-        "prov:wasDerivedFrom": {"@id": NOISY_COUNTS_FILE},
+        "prov:wasDerivedFrom": measured,
         "prov:wasGeneratedBy": {
             "@type": "prov:Activity",
             "prov:label": "Estimation of every figure and its interval from noisy counts (methodology.md)",
-            "prov:used": {"@id": NOISY_COUNTS_FILE},
+            "prov:used": measured,
         },
     }
 
 
-def _noisy_counts(content: bytes) -> dict[str, Any]:
+def _noisy_counts(name: str, content: bytes) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
-        "@id": NOISY_COUNTS_FILE,
-        "name": NOISY_COUNTS_FILE,
-        "description": "Noisy counts behind every figure, as they were drawn",
-        "contentUrl": NOISY_COUNTS_FILE,
+        "@id": name,
+        "name": name,
+        "description": _MEASURED[name],
+        "contentUrl": name,
         "contentSize": f"{len(content)} B",
         "encodingFormat": _PARQUET,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -141,7 +158,7 @@ def _noisy_counts(content: bytes) -> dict[str, Any]:
     }
 
 
-def _file(entry: DataFile) -> dict[str, Any]:
+def _file(entry: DataFile, measured: Any) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
         "@id": entry.name,
@@ -151,7 +168,7 @@ def _file(entry: DataFile) -> dict[str, Any]:
         "contentSize": f"{entry.size} B",
         "encodingFormat": _PARQUET,
         "sha256": entry.sha256,
-        "prov:wasDerivedFrom": {"@id": NOISY_COUNTS_FILE},
+        "prov:wasDerivedFrom": measured,
     }
 
 
@@ -160,7 +177,7 @@ def _records(entry: DataFile, table: Table) -> dict[str, Any]:
         "@type": "cr:RecordSet",
         "@id": table.name,
         "name": table.name,
-        "description": f"{table.title}. {table.about}",
+        "description": f"{table.title}. {entry.about}",
         "dataType": "qb:Observation",
         "key": [{"@id": f"{table.name}/{column.name}"} for column in columns(table) if column.is_key],
         "field": [_field(entry, table, column) for column in columns(table)],

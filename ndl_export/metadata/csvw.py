@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ndl_export.facts.description import FORMS, LANGUAGE, OGL_ADDRESS, Description, file_title
+from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import Table
 from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.plain_csv import ALL_ROWS, PlainColumn, plain_columns, row_key, table_of_all_rows
@@ -42,26 +43,27 @@ def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[st
         "dc:issued": facts.published_on,
         "dc:license": {"@id": OGL_ADDRESS},
         "dialect": _DIALECT,
-        "tables": [_file(name, files[name], facts.tables) for name in sorted(files) if name.endswith(".csv")],
+        "tables": [_file(name, files[name], facts) for name in sorted(files) if name.endswith(".csv")],
     }
 
 
-def _file(name: str, content: bytes, defined: Mapping[str, Table]) -> dict[str, Any]:
-    if every := table_of_all_rows(name, defined):
+def _file(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
+    if every := table_of_all_rows(name, facts.tables):
         described = [_plain_column(column) for column in plain_columns(every)]
-        return _table(name, every, FORMS[ALL_ROWS], described, row_key(every))
-    if table := defined.get(name.removesuffix(".csv")):
-        return _table(name, table, FORMS[".csv"], [_column(column) for column in csv_columns(table)], csv_key(table))
+        titles = _titles(every, FORMS[ALL_ROWS], facts)
+        return _table(name, titles, described, row_key(every))
+    if table := facts.tables.get(name.removesuffix(".csv")):
+        described = [_column(column) for column in csv_columns(table)]
+        return _table(name, _titles(table, FORMS[".csv"], facts), described, csv_key(table))
     return _plain(name, content)
 
 
-def _table(name: str, table: Table, form: str, described: list[dict[str, Any]], key: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "url": name,
-        "dc:title": f"{table.title} ({form})",
-        "dc:description": table.about,
-        "tableSchema": {"columns": described, "primaryKey": list(key)},
-    }
+def _table(name: str, titles: dict[str, str], described: list[dict[str, Any]], key: tuple[str, ...]) -> dict[str, Any]:
+    return {"url": name} | titles | {"tableSchema": {"columns": described, "primaryKey": list(key)}}
+
+
+def _titles(table: Table, form: str, facts: ReleaseFacts) -> dict[str, str]:
+    return {"dc:title": f"{table.title} ({form})", "dc:description": facts.about(table)}
 
 
 def _plain_column(column: PlainColumn) -> dict[str, Any]:

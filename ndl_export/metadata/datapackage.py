@@ -51,18 +51,18 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
             cohort: {source: sorted(councils) for source, councils in sorted(absent.items()) if councils}
             for cohort, absent in facts.missing.items()
         },
-        "resources": [_resource(name, files[name], facts.tables) for name in sorted(files)],
+        "resources": [_resource(name, files[name], facts) for name in sorted(files)],
     } | ({"notice": facts.notice} if facts.notice else {})
 
 
-def _resource(name: str, content: bytes, defined: Mapping[str, Table]) -> dict[str, Any]:
+def _resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
     path = PurePath(name)
-    if every := table_of_all_rows(name, defined):
-        described = _tabular(every, FORMS[ALL_ROWS], _all_rows(every))
-    elif table := defined.get(path.stem) if path.suffix == ".csv" else None:
-        described = _tabular(table, FORMS[".csv"], _official_rows(table))
+    if every := table_of_all_rows(name, facts.tables):
+        described = _tabular(every, FORMS[ALL_ROWS], _all_rows(every), facts)
+    elif table := facts.tables.get(path.stem) if path.suffix == ".csv" else None:
+        described = _tabular(table, FORMS[".csv"], _official_rows(table), facts)
     else:
-        described = {"title": _title(path, defined), "profile": "data-resource", "type": "file"}
+        described = {"title": _title(path, facts.tables), "profile": "data-resource", "type": "file"}
     return described | {
         "name": name.lower().replace(".", "-").replace("_", "-"),
         "path": name,
@@ -89,10 +89,10 @@ def _title(path: PurePath, defined: Mapping[str, Table]) -> str:
     return f"{table.title} ({FORMS.get(path.suffix, 'EES metadata')})"
 
 
-def _tabular(table: Table, form: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _tabular(table: Table, form: str, schema: dict[str, Any], facts: ReleaseFacts) -> dict[str, Any]:
     return {
         "title": f"{table.title} ({form})",
-        "description": table.about,
+        "description": facts.about(table),
         "profile": "tabular-data-resource",
         "type": "table",
         "dialect": {"delimiter": ",", "lineTerminator": "\n", "quoteChar": '"', "doubleQuote": True, "header": True},
