@@ -30,7 +30,6 @@ from tests.support.export.supplement import (
     SUPPLEMENT,
     TOGETHER,
     WAITS,
-    on_request,
     requested_tables,
     supplement_facts,
 )
@@ -38,6 +37,9 @@ from tests.support.export.supplement import (
 NAMES = (LINKED, WAITS, TOGETHER)
 PLANS = (f"noise_plan_parents_202425_{SUPPLEMENT}.json", f"noise_plan_pupil_202425_{SUPPLEMENT}.json")
 Files = dict[str, bytes]
+
+
+PAGE_OF_OTHER = ("site/request-joined-dots.html", "site/request-joined-dots.csv")
 
 
 def files_of(name: str) -> tuple[str, ...]:
@@ -189,7 +191,11 @@ ATTACKS = {
     "a table is called like one of every release": (
         lambda files: (
             table(TOGETHER, lambda t: t["definition"].update(name="joined_dots"))(files),
-            without(*files_of(TOGETHER))(files),
+            without(*files_of(TOGETHER)[:-2])(files),
+            *(
+                files.update({new: files.pop(old)})
+                for new, old in zip(PAGE_OF_OTHER, files_of(TOGETHER)[-2:], strict=True)
+            ),
         ),
         "joined_dots is what something else of a release is called",
     ),
