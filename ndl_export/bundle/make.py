@@ -116,11 +116,11 @@ def bundle_files(
 
     `requested` are the names of tables on request, and `for_them` the files of `on_request` that there are with them.
     """
-    others = beside_the_page(cohorts, requested, for_them)
-    return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, others))
+    others = _beside_the_page(cohorts, requested, for_them)
+    return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, others, requested))
 
 
-def beside_the_page(
+def _beside_the_page(
     cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
 ) -> frozenset[str]:
     """The same without those of the page."""
@@ -278,7 +278,9 @@ def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, p
     plans, record, requested = plans_of(facts.noisy_counts), facts.privacy_record, facts.on_request
     faults = missing.faults(facts.missing, facts.councils, facts.cohorts)
     unsound = [f"privacy record: {fault}" for fault in privacy_faults(record, facts.version, facts.cohorts)]
-    faults += unsound or [f"{ON_REQUEST_FILE}: {fault}" for fault in _request_faults(facts)]
+    faults += unsound or [
+        f"{ON_REQUEST_FILE}: {fault}" for fault in request_faults(requested, record, facts.version, facts.cohorts)
+    ]
     if requested and faults:  # then nobody can tell which rows its tables have
         raise _refused(facts, faults)
     layouts = table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
@@ -287,11 +289,6 @@ def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, p
     if faults:
         raise _refused(facts, faults)
     return {name: layouts[name].ordered(tables[name]) for name in facts.tables}
-
-
-def _request_faults(facts: ReleaseFacts) -> list[str]:
-    taken = beside_the_page(facts.cohorts, (), facts.on_request.files)
-    return request_faults(facts.on_request, facts.privacy_record, facts.version, facts.cohorts, taken)
 
 
 def _refused(facts: ReleaseFacts, faults: Sequence[str]) -> BundleRefused:
@@ -328,7 +325,7 @@ def _fill(
     (folder / CITATION_FILE).write_bytes(citation(describe(facts, {})).encode())
     (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
-    names = beside_the_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
+    names = _beside_the_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
     for name, content in site_files(facts, tables, _read(folder), names).items():
         (folder / SITE_FOLDER / name).write_bytes(content)
     covered = sums(_read(folder))

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle.make import PRIVACY_PAGE_FILE, beside_the_page, expected_files, is_older
+from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files, is_older
 from ndl_export.bundle.read import BundlePlace
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.check.request_checks import request_faults
@@ -158,8 +158,7 @@ class _Stated:
         """What of it cannot be."""
         if unsound := privacy_faults(self.record, self.version, self.cohorts):
             return [(PRIVACY_RECORD_FILE, what) for what in unsound]
-        taken = beside_the_page(self.cohorts, (), self.on_request.files)
-        asked = request_faults(self.on_request, self.record, self.version, self.cohorts, taken)
+        asked = request_faults(self.on_request, self.record, self.version, self.cohorts)
         return [(ON_REQUEST_FILE, what) for what in asked]
 
 
@@ -229,7 +228,7 @@ def _figures(files: Files, stated: _Stated) -> Faults:
     ]
     if unsound:
         return faults + unsound
-    downloads = site_downloads(tables, councils, cohorts, stated.missing)
+    downloads = site_downloads(tables, councils, cohorts, stated.missing, requested)
     ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
     faults += [*_csv_faults(files, ordered, defined), *_workbook_faults(files, ordered, defined)]

@@ -16,31 +16,20 @@ from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import InvalidDefinition, read_definition
-from ndl_export.tables.plain_csv import ALL_ROWS
 
 
 def request_faults(
-    on_request: OnRequest, record: Mapping[str, Any], version: str, cohorts: Collection[str], taken: Collection[str]
+    on_request: OnRequest, record: Mapping[str, Any], version: str, cohorts: Collection[str]
 ) -> list[str]:
-    """What is wrong with the requested tables of a release, given its privacy record, and the names of the bundle's
-    other files, which are `taken`; empty where all is well."""
+    """What is wrong with the requested tables of a release, given its privacy record; empty where all is well."""
     try:
         return [
             *_table_faults(on_request.tables, version, cohorts),
-            *_name_faults(on_request.tables, taken),
+            *_name_faults(on_request.tables),
             *_plan_faults(on_request, record),
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return [f"it does not say what was asked for and measured: {error!r}"]
-
-
-def name_is_taken(name: str, taken: Collection[str]) -> bool:
-    """Whether a requested table cannot have the name, since other files or worksheets of a bundle are called so."""
-    stems = {file.partition(".")[0].lower() for file in taken}
-    return name in TABLES or name in stems or name.endswith(ALL_ROWS.partition(".")[0]) or name in _WORKSHEETS
-
-
-_WORKSHEETS = ("cover", "contents", "notes", "symbols")
 
 
 def _table_faults(tables: Collection[RequestedTable], version: str, cohorts: Collection[str]) -> Iterator[str]:
@@ -57,10 +46,7 @@ def _table_faults(tables: Collection[RequestedTable], version: str, cohorts: Col
                 yield f"{each.name} does not say in a line {what}"
 
 
-def _name_faults(tables: Collection[RequestedTable], taken: Collection[str]) -> Iterator[str]:
-    for each in tables:
-        if name_is_taken(each.name, taken):
-            yield f"a table cannot be called {each.name}: something else of the bundle is"
+def _name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
     titles = Counter(table.title for table in (*TABLES.values(), *(each.table for each in tables)))
     for what, counted in (("are called", Counter(each.name for each in tables)), ("have the title", titles)):
         yield from (f"{number} tables {what} {words}" for words, number in counted.items() if number > 1)

@@ -42,10 +42,18 @@ TAKEN = frozenset(
         *("changes", "data_dictionary", "noise_covariance", "noisy_counts", "noisy_counts_on_request"),
         *("reconciliation", "current", "release", "requests", "request_charges", "gld_by_group"),
         *("councils_compared", "distance_to_target", "free_school_meal_gap"),
+        *("cover", "contents", "notes", "symbols"),
     )
 )
-"""Names that a requested table cannot have: of a bundle's files and of the analyst database's tables and views."""
+"""Names that a requested table cannot have: of a bundle's files, of the analyst database's tables and views, and of the
+workbook's sheets."""
 _TAKEN_ENDING = "_all_rows"
+
+
+def is_taken(name: str) -> bool:
+    """Whether something else of a release is called so."""
+    return name in TAKEN or name.endswith(_TAKEN_ENDING)
+
 
 _PLAN_FILE = re.compile(r"noise_plan_[a-z]+_[0-9]{6}_[0-9.]+\.json")
 _TABLE_NAME = re.compile(r"[a-z0-9_]+")
@@ -77,7 +85,7 @@ class RequestedTable:
     purpose: str
 
     def __post_init__(self) -> None:
-        if self.name in TAKEN or self.name.endswith(_TAKEN_ENDING):
+        if is_taken(self.name):
             raise InvalidDefinition(f"name: {self.name} is what something else of a release is called")
 
     @property

@@ -59,6 +59,11 @@ def said(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
+def sentence(words: str) -> str:
+    """With a full stop, where it has none."""
+    return words if words.endswith((".", "!", "?")) else f"{words}."
+
+
 def listed(words: Iterable[str]) -> str:
     """`a, b and c`."""
     *others, last = list(words) or [""]
@@ -88,4 +93,18 @@ def capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-FILTERS = (number, percent, points, signed, signed_points, rows, row_ranges, listed, moment, day, month, capital)
+FILTERS = (
+    number,
+    percent,
+    points,
+    signed,
+    signed_points,
+    rows,
+    row_ranges,
+    listed,
+    moment,
+    day,
+    month,
+    capital,
+    sentence,
+)

@@ -10,7 +10,6 @@ from typing import Literal
 
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.site.documents import address, is_document
-from ndl_export.tables import TABLES
 
 README_FILE = "README.md"
 _ABOUT_README = "what this release is, its files, and how to check them"
@@ -59,10 +58,13 @@ class Shelves:
     of_table: Mapping[str, tuple[File, ...]]
 
 
-def shelves(files: Mapping[str, bytes], names: Collection[str], checks: Collection[str]) -> Shelves:
+def shelves(
+    files: Mapping[str, bytes], names: Collection[str], checks: Collection[str], tables: Collection[str]
+) -> Shelves:
     """`files` are those whose content is known already, `names` all of the bundle but its pages; `checks` are the
-    names of checksums, signature and key. A file that the README does not name has the title of `datapackage.json`."""
-    kinds = tuple(_kinds(files, names))
+    names of checksums, signature and key, `tables` those of the tables. A file that the README does not name has the
+    title of `datapackage.json`."""
+    kinds = tuple(_kinds(files, names, tables))
 
     def on(shelf: Shelf) -> tuple[Kind, ...]:
         return tuple(kind for kind in kinds if _shelf(kind, checks) == shelf)
@@ -73,7 +75,7 @@ def shelves(files: Mapping[str, bytes], names: Collection[str], checks: Collecti
         documents=on("documents"),
         checks=on("checks"),
         records=on("records"),
-        of_table={table: tuple(_of_table(table, on("tables"))) for table in TABLES},
+        of_table={table: tuple(_of_table(table, on("tables"))) for table in tables},
     )
 
 
@@ -87,13 +89,13 @@ def _shelf(kind: Kind, checks: Collection[str]) -> Shelf:
     return "documents" if any(file.is_page for file in kind.files) else "records"
 
 
-def _kinds(files: Mapping[str, bytes], names: Collection[str]) -> Iterator[Kind]:
+def _kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collection[str]) -> Iterator[Kind]:
     left = sorted(names)
     readme, package = (files.get(name, b"").decode() for name in (README_FILE, DATAPACKAGE_FILE))
     listed = [(tuple(re.findall("`([^`]+)`", first)), about) for first, about in _LISTED.findall(readme)]
     exact = {name for written, _ in listed for name in written}
     for written, about in listed:
-        found = [name for name in left if any(_is(name, each, exact) for each in written)]
+        found = [name for name in left if any(_is(name, each, exact, tables) for each in written)]
         left = [name for name in left if name not in found]
         if found:
             yield Kind(written, about, tuple(_file(name, files) for name in found))
@@ -103,13 +105,13 @@ def _kinds(files: Mapping[str, bytes], names: Collection[str]) -> Iterator[Kind]
         yield Kind((name,), titles.get(name, ""), (_file(name, files),))
 
 
-def _is(name: str, written: str, exact: Collection[str]) -> bool:
+def _is(name: str, written: str, exact: Collection[str], tables: Collection[str]) -> bool:
     """Whether a file is one that the README writes so: by its name, or with `<table>` and the like for any word."""
     if name in exact or "<" not in written:
         return name == written
     if "<table>" in written:
         before, _, after = written.partition("<table>")
-        return any(name == f"{before}{table}{after}" for table in TABLES)
+        return any(name == f"{before}{table}{after}" for table in tables)
     return re.fullmatch("[a-z0-9_]+".join(map(re.escape, re.split("<[a-z]+>", written))), name) is not None
 
 

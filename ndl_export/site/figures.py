@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.pages.words import said
-from ndl_export.tables import ALL, TABLES, Measure, MeasureKind
+from ndl_export.tables import ALL, Measure, MeasureKind, Table
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
@@ -102,8 +102,9 @@ def _signed(number: float, decimals: int) -> str:
 class Released:
     """The rows that the page shows, by table, cohort, code of the area and levels of the filters."""
 
-    def __init__(self, tables: Mapping[str, pa.Table]) -> None:
-        self._rows = {name: _by_key(name, tables[name]) for name in TABLES.keys() & tables.keys()}
+    def __init__(self, tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> None:
+        self._defined = defined
+        self._rows = {name: _by_key(table, tables[name]) for name, table in defined.items()}
 
     def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
         """Raises KeyError where the definition has no such row."""
@@ -128,13 +129,13 @@ class Released:
     def _row(self, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
         """None where the row is not published for the area."""
         found = self._rows[table].get((cohort, area, *levels))
-        if found is None and levels not in {row.levels for row in rows(TABLES[table], all_together=True)}:
+        if found is None and levels not in {row.levels for row in rows(self._defined[table], all_together=True)}:
             raise KeyError((table, cohort, area, *levels))
         return found
 
 
-def _by_key(name: str, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:
-    filters = [entry.name for entry in TABLES[name].filters]
+def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:
+    filters = [entry.name for entry in table.filters]
     if TOPIC_FILTER.name in filters:
         data = data.filter(pc.is_in(data[TOPIC_FILTER.name], value_set=pa.array(_SHOWN_TOPICS)))
     return {

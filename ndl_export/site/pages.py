@@ -24,6 +24,7 @@ from ndl_export.facts.announced import NO_CALENDAR, NOTHING_ANNOUNCED, Upcoming
 from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.missing import MissingByCohort, short, statements
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
@@ -32,8 +33,8 @@ from ndl_export.site.documents import documents, is_document, page_of
 from ndl_export.site.downloads import shelves
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel, Release, release_of
+from ndl_export.site.requested import page_of_table, requested_charts
 from ndl_export.site.views import VIEWS, charts_of, headline
-from ndl_export.tables import TABLES
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
@@ -90,12 +91,14 @@ PAGES = (
 )
 
 
-def site_names(cohorts: Collection[str], names: Iterable[str]) -> tuple[str, ...]:
-    """Names of the files in the folder of the page of a bundle of these cohorts, whose other files are `names`."""
+def site_names(cohorts: Collection[str], names: Iterable[str], requested: Iterable[str] = ()) -> tuple[str, ...]:
+    """Names of the files in the folder of the page of a bundle of these cohorts, whose other files are `names` and
+    whose tables on request are called `requested`."""
     shapes = [view.shape for views in VIEWS.values() for view in views]
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
-    pages = (*(page.name for page in PAGES), *map(page_of, filter(is_document, names)))
-    return (*(f"{name}.html" for name in pages), *(f"{name}.csv" for name in charts))
+    on_request = [page_of_table(name) for name in requested]
+    pages = (*(page.name for page in PAGES), *on_request, *map(page_of, filter(is_document, names)))
+    return (*(f"{name}.html" for name in pages), *(f"{name}.csv" for name in (*charts, *on_request)))
 
 
 def site_files(
@@ -106,26 +109,39 @@ def site_files(
     `names` are those of all other files of the bundle, `files` the content of the ones that are there already: all but
     checksums, signature and their like.
     """
-    release = release_of(tables, facts.councils, facts.cohorts, facts.missing)
+    requested = facts.on_request.tables
+    release = release_of(tables, facts.councils, facts.cohorts, facts.missing, requested)
     charts = charts_of(release)
+    on_request = requested_charts(release, requested)
     told = documents(files, names, facts.notice)
     listed = {
-        "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE)),
+        "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
         "titles": {document.source: document.title for document in told},
     }
     common = _common(facts, release)
     pages = {page.file: _render(page, common | listed | {"page_charts": charts.get(page.name, ())}) for page in PAGES}
+    for request in requested:
+        page = Page(page_of_table(request.name), request.table.title, "")
+        own: dict[str, Any] = {"request": request, "page_charts": on_request[page.name]}
+        own |= {"page_cohorts": _labels(request.cohorts)}
+        own |= {"in_each_area": any(chart.in_each_area for chart in on_request[page.name])}
+        pages[page.file] = _render(page, common | listed | own, "request")
     for document in told:
         page = Page(document.name, document.title, "")
         pages[document.file] = _render(page, common | {"document": document}, "document")
-    return pages | _downloads(charts)
+    return pages | _downloads(charts | on_request)
 
 
 def site_downloads(
-    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort
+    tables: Mapping[str, pa.Table],
+    councils: tuple[str, ...],
+    cohorts: tuple[str, ...],
+    missing: MissingByCohort,
+    requested: Sequence[RequestedTable] = (),
 ) -> dict[str, bytes]:
     """Content by name of the files of figures alone, which follow from the tables of a release."""
-    return _downloads(charts_of(release_of(tables, councils, cohorts, missing)))
+    release = release_of(tables, councils, cohorts, missing, requested)
+    return _downloads(charts_of(release) | requested_charts(release, requested))
 
 
 def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
@@ -161,11 +177,14 @@ def _number(figure: Figure, number: float | None) -> str:
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
     """What every page may say."""
     areas = {cohort: release.of("gld_headline", cohort) for cohort in release.cohorts}
+    cohorts = _labels(release.cohorts)
     return {
         "site": TITLE,
         "facts": facts,
         "pages": PAGES,
-        "cohorts": {cohort: Cohort(cohort).label for cohort in release.cohorts},
+        "cohorts": cohorts,
+        "page_cohorts": cohorts,
+        "requested": {page_of_table(each.name): each for each in facts.on_request.tables},
         "councils": [area.name for area in facts.areas if area.level == LOCAL_AUTHORITY],
         "lists_councils": len(facts.councils) <= REGIONS_ABOVE,
         "choices": {area.code: area.name for area in facts.areas[1:]},
@@ -179,7 +198,7 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "Flag": Flag,
         "symbols": SYMBOLS,
         "csv_nothing": NOTHING,
-        "tables": TABLES,
+        "tables": facts.tables,
         "sums": SUMS_FILE,
         "signature": SIGNATURE_FILE,
         "public_key": PUBLIC_KEY_FILE,
@@ -187,6 +206,10 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "licence": OGL_NAME,
         "made_up": _MADE_UP,
     }
+
+
+def _labels(cohorts: Iterable[str]) -> dict[str, str]:
+    return {cohort: Cohort(cohort).label for cohort in sorted(cohorts)}
 
 
 def _render(page: Page, values: Mapping[str, Any], template: str = "") -> bytes:

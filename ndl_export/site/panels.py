@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress, product
@@ -10,6 +10,7 @@ from itertools import compress, product
 import pyarrow as pa
 
 from ndl_export.facts.missing import MissingByCohort, not_sent
+from ndl_export.facts.on_request import RequestedTable, all_tables
 from ndl_export.pages.charts import (
     NARROW_NOTE,
     WHOLE,
@@ -26,7 +27,7 @@ from ndl_export.pages.charts import (
     timeline,
 )
 from ndl_export.site.figures import Figure, Released
-from ndl_export.tables import FAMILIES, TABLES, MeasureKind
+from ndl_export.tables import FAMILIES, TABLES, MeasureKind, Table
 from ndl_export.tables.geography import ALL_TOGETHER, LOCAL_AUTHORITY, REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
@@ -65,7 +66,8 @@ class Shape:
     `columns` head the figures of each line. `drawn` are the columns that the chart shows, each with marks of its own,
     and `told` is the one that is written beside each row of the chart; where it `spans` the two that are drawn, a line
     between them shows it. With many councils, the first column that is drawn is `mapped` too. Lines are areas where it
-    is `by_area`, cohorts where it is `over_time`, and else groups of children, goals or answers within one.
+    is `by_area`, cohorts where it is `over_time`, and else groups of children, goals or answers within one. A table
+    that is `wide` may need to be scrolled in a narrow window.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Shape:
     mapped: bool = False
     by_area: bool = False
     over_time: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -251,24 +254,25 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Release:
-    """The released tables, and the areas that each family has rows for in each cohort."""
+    """The released tables and their definitions by name, and the areas that each family has rows for in each cohort."""
 
     released: Released
+    defined: Mapping[str, Table]
     areas: Mapping[tuple[str, str], Areas]
     cohorts: tuple[str, ...]
 
     def of(self, table: str, cohort: str) -> Areas:
-        return self.areas[TABLES[table].family, cohort]
+        return self.areas[self.defined[table].family, cohort]
 
     def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
-        measure = TABLES[wanted.table].measure(wanted.measure)
+        measure = self.defined[wanted.table].measure(wanted.measure)
         found = self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
         if not wanted.among:
             return found
         return replace(found, number=sum(self._estimate(each, cohort, area) for each in wanted.among))
 
     def _estimate(self, wanted: Wanted, cohort: str, area: Geography) -> float:
-        measure = TABLES[wanted.table].measure(wanted.measure)
+        measure = self.defined[wanted.table].measure(wanted.measure)
         return self.released.estimate(measure, wanted.table, cohort, area.code, *wanted.levels)
 
     def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
@@ -280,13 +284,17 @@ class Release:
 
 
 def release_of(
-    tables: Mapping[str, pa.Table], councils: tuple[str, ...], cohorts: tuple[str, ...], missing: MissingByCohort
+    tables: Mapping[str, pa.Table],
+    councils: tuple[str, ...],
+    cohorts: tuple[str, ...],
+    missing: MissingByCohort,
+    requested: Sequence[RequestedTable] = (),
 ) -> Release:
-    areas = {}
+    areas, defined = {}, all_tables(requested)
     for family, cohort in product(FAMILIES, cohorts):
         absent = not_sent(missing.get(cohort, {}), family)
         areas[family, cohort] = Areas(geographies(councils, absent), absent)
-    return Release(Released(tables), areas, tuple(sorted(cohorts)))
+    return Release(Released(tables, defined), defined, areas, tuple(sorted(cohorts)))
 
 
 @dataclass(frozen=True)
@@ -456,6 +464,8 @@ def _comparable(figure: Figure) -> Figure | None:
 def _scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, ...] = ()) -> Scale:
     figures = [line.figures[column] for line in lines for column in shape.drawn]
     figures += [each for column in shape.drawn[: len(england)] if (each := england[column])]
+    if not figures:
+        return WHOLE
     if figures[0].measure.kind is MeasureKind.COUNT:
         return from_nothing(figures)
     return fitted(figures) if shape.by_area else WHOLE

@@ -44,7 +44,7 @@
 
   // The choice goes along to the other pages, in their links.
   const keep = () => {
-    for (const link of document.querySelectorAll(".pages a")) link.search = query();
+    for (const link of document.querySelectorAll(".pages a, a.page")) link.search = query();
     try {
       history.replaceState(null, "", `${location.pathname}${query()}${location.hash}`);
     } catch {

@@ -23,13 +23,13 @@ from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Fu
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files import signing
 from ndl_export.files.signing import UNCOVERED, sums
+from ndl_export.tables.definition import InvalidDefinition
 from tests.support.export.fake_release import COHORT, COHORTS, fake_facts, fake_tables
 from tests.support.export.supplement import (
     LINKED,
     SUPPLEMENT,
     TOGETHER,
     WAITS,
-    on_request,
     requested_tables,
     supplement_facts,
 )
@@ -37,6 +37,15 @@ from tests.support.export.supplement import (
 NAMES = (LINKED, WAITS, TOGETHER)
 PLANS = (f"noise_plan_parents_202425_{SUPPLEMENT}.json", f"noise_plan_pupil_202425_{SUPPLEMENT}.json")
 Files = dict[str, bytes]
+
+
+PAGE_OF_OTHER = ("site/request-joined-dots.html", "site/request-joined-dots.csv")
+
+
+def files_of(name: str) -> tuple[str, ...]:
+    """Of a table: its own, its page and the figures on that."""
+    page = f"site/request-{name.replace('_', '-')}"
+    return (*(name + suffix for suffix in TABLE_SUFFIXES), f"{page}.html", f"{page}.csv")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +70,7 @@ def supplement(
 
 
 def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
-    of_tables = {name + suffix for name in NAMES for suffix in TABLE_SUFFIXES}
+    of_tables = {file for name in NAMES for file in files_of(name)}
     others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
     assert contents(supplement).keys() == BUNDLE_FILES | of_tables | others
     assert verify(supplement).faults == ()
@@ -158,14 +167,14 @@ ATTACKS = {
     "the file is gone with all that it names": (
         without(
             *(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS),
-            *(name + suffix for name in NAMES for suffix in TABLE_SUFFIXES),
+            *(file for name in NAMES for file in files_of(name)),
         ),
         "on_request.json: it leaves out what the privacy statement says was measured of parents, cohort 202425",
     ),
     "a table that was not measured is gone": (
         lambda files: (
             edited(lambda d: d["tables"].pop())(files),
-            without(*(TOGETHER + suffix for suffix in TABLE_SUFFIXES))(files),
+            without(*files_of(TOGETHER))(files),
         ),
         f"datapackage.json: describes {TOGETHER}.parquet, which is not there",
     ),
@@ -182,9 +191,13 @@ ATTACKS = {
     "a table is called like one of every release": (
         lambda files: (
             table(TOGETHER, lambda t: t["definition"].update(name="joined_dots"))(files),
-            without(*(TOGETHER + suffix for suffix in TABLE_SUFFIXES))(files),
+            without(*files_of(TOGETHER)[:-2])(files),
+            *(
+                files.update({new: files.pop(old)})
+                for new, old in zip(PAGE_OF_OTHER, files_of(TOGETHER)[-2:], strict=True)
+            ),
         ),
-        "joined_dots is a table of every release",
+        "joined_dots is what something else of a release is called",
     ),
     "a table has another name": (edited(renamed), "other_waits.parquet: missing"),
     "a plan is not there": (without(PLANS[0]), f"{PLANS[0]}: missing"),
@@ -308,14 +321,10 @@ def test_a_bundle_that_does_not_hold_together_is_not_written(
 
 
 @pytest.mark.parametrize("name", ["joined_dots", "changes", "noisy_counts", "notes", "gld_headline_all_rows"])
-def test_a_table_cannot_be_called_like_something_else_of_a_bundle(
-    name: str, facts: ReleaseFacts, made: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    *others, last = requested_tables((COHORT,))
-    called = replace(last, definition=last.definition.model_copy(update={"name": name}))
-    asked = replace(on_request([*others, called]), noisy_counts=facts.on_request.noisy_counts)
-    with pytest.raises(BundleRefused, match=f"a table cannot be called {name}"):
-        write_bundle(tmp_path, replace(facts, on_request=asked), made, signing_key)
+def test_a_table_cannot_be_called_like_something_else_of_a_bundle(name: str) -> None:
+    *_, last = requested_tables((COHORT,))
+    with pytest.raises(InvalidDefinition, match=f"{name} is what something else of a release is called"):
+        replace(last, definition=last.definition.model_copy(update={"name": name}))
 
 
 def test_names_of_measurements_lead_nowhere_else() -> None:

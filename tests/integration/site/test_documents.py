@@ -7,6 +7,7 @@ import re
 
 from ndl_export.site.documents import documents
 from ndl_export.site.downloads import shelves
+from ndl_export.tables import TABLES
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.pages import DOCUMENTS, Made
 
@@ -86,7 +87,7 @@ def test_a_file_that_comes_new_shows_up_with_its_words() -> None:
     package = b'{"resources": [{"path": "notes.md", "title": "Notes"}]}'
     files = {"README.md": readme, "datapackage.json": package, "figures.ods": b"x" * 1234, "notes.md": b"# Notes"}
     names = [*files, "gld_headline.all.csv", "gld_headline_odd.csv"]
-    found = shelves(files, names, ())
+    found = shelves(files, names, (), TABLES)
     assert [(kind.about, [file.name for file in kind.files]) for kind in found.tables] == [
         ("every row", ["gld_headline.all.csv"])
     ]
