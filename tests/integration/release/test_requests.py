@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +13,31 @@ import pytest
 
 from assets.home.paths import Home
 from assets.release.begin import Asked, begin_release
+from assets.release.decision_sheet import render_sheet
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.record import read_record, requested_tables
-from assets.release.requests.register import AskedBefore, NoSuchRequest, refuse, register, registered
+from assets.release.requests.check import check_requests
+from assets.release.requests.register import AskedBefore, NoSuchRequest, refuse, registered
 from assets.release.requests.request import request_of
 from assets.release.requests.supplement import RecordsMoved
+from assets.release.sign_off import measurement_request
 from assets.release.tabulate import differing
 from ndl_export.bundle.verify import verify
 from ndl_export.publish.withdraw import withdraw
+from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
 from tests.support.release.homes import COHORT, VERSION, home_of, released
+from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, asking
+from tests.support.release.requests import answered as answered_of
 
 COUNCILS = ["leeds", "wirral"]
-SUPPLEMENT, LATER = "2026.11.1", "2026.11.2"
-TODAY = dt.date(2026, 11, 27)
-
-
-def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> Mapping[str, Any]:
-    said = {
-        "name": name,
-        "title": "Good level of development by ethnic group and free school meals",
-        "description": "Children with a good level of development",
-        "family": "pupil",
-        "columns": ["ethnic_group", "fsm"],
-        "figure": {"attribute": "gld", "categories": ["Yes"]},
-        "geography": "all_councils_together",
-        "cohorts": [COHORT],
-        "accuracy": {"half_width_points": 5.0, "share_of_rates": 0.8},
-        "purpose": "To see whether gaps differ",
-        "asked_by": "Example University",
-    }
-    return said | changed
-
-
-def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
-    return [register(home, request_of(each), TODAY).name for each in documents]
+LATER = "2026.11.2"
 
 
 def answered(home: Home, keys: KeyRing, names: Sequence[str], version: str = SUPPLEMENT) -> Path:
-    """The bundle's folder, made as the assets make it."""
-    measure_release(home, keys, COHORT, version, COUNCILS, Asked(reuse=True, requests=names))
-    return publish_bundle(home, COHORT, keys, version, COUNCILS)
+    return answered_of(home, keys, COUNCILS, names, version)
 
 
 def charged(home: Home) -> list[tuple[str, str]]:
@@ -141,6 +122,7 @@ def test_the_statement_says_what_it_cost_and_for_whom(supplement: Home) -> None:
     assert "on request for release 2026.11.1" in (supplement.release / SUPPLEMENT / "privacy_statement.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_repeat_draws_and_charges_nothing(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
     home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
     before, sums = charged(home), (home.release / SUPPLEMENT / "SHA256SUMS").read_bytes()
@@ -150,6 +132,7 @@ def test_a_repeat_draws_and_charges_nothing(supplement: Home, keys: KeyRing, tmp
     assert (home.release / SUPPLEMENT / "SHA256SUMS").read_bytes() == sums
 
 
+@pytest.mark.slow
 def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
     home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
     before = charged(home)
@@ -167,6 +150,7 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
     assert [table.name for table in _tables(home, LATER)] == ["gld_by_ethnic_group_and_fsm", "a_part_of_it"]
 
 
+@pytest.mark.slow
 def test_requests_are_planned_together(made: Home, keys: KeyRing, tmp_path: Path) -> None:
     more = asking("with_sex", columns=["ethnic_group", "fsm", "sex"], title="By sex as well")
     documents = asking(), more | {"accuracy": {"half_width_points": 10.0, "share_of_rates": 0.6}}
@@ -180,6 +164,7 @@ def test_requests_are_planned_together(made: Home, keys: KeyRing, tmp_path: Path
     assert verify(publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)).ok
 
 
+@pytest.mark.slow
 def test_later_releases_of_the_same_counts_publish_it_again(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
     home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
     bundle = answered(home, keys, [], LATER)
@@ -227,6 +212,7 @@ def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_pat
     assert "tables on request" in sheet
 
 
+@pytest.mark.slow
 def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> None:
     names = ask(home, asking(), asking("by_sen", columns=["sen_provision"], title="By SEN provision"))
     answered(home, keys, names[:1])
@@ -249,10 +235,9 @@ def test_another_cohort_is_not_answered_from_this_one(home: Home) -> None:
         begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
 
 
+@pytest.mark.slow
 def test_a_table_of_responses_is_charged_to_their_account(home: Home, keys: KeyRing) -> None:
-    said = asking("waits_by_send", family="parents", columns=["wait_band", "child_send"])
-    del said["figure"]  # type: ignore[attr-defined]
-    names = ask(home, said | {"accuracy": {"half_width_points": 10.0, "share_of_rates": 0.5}})
+    names = ask(home, OF_EACH_FAMILY[2])
     left = Ledger(home.ledger).remaining(COHORT)
     assert verify(answered(home, keys, names)).ok
     assert Ledger(home.ledger).remaining(COHORT) == left
@@ -262,3 +247,21 @@ def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
     if keys:
         begin_release(home, COHORT, version, COUNCILS, Asked(reuse=True))
     return list(requested_tables(read_record(home, version)))
+
+
+@pytest.mark.slow
+def test_nothing_confidential_decides_what_is_asked_begun_or_signed(made: Home, keys: KeyRing, tmp_path: Path) -> None:
+    """Homes with other children and the same ledger: the same plan, record, answer and sheet."""
+    said = []
+    for number, rows in enumerate((3000, 20)):
+        home = Home(Path(shutil.copytree(made.root, tmp_path / str(number), symlinks=True)))
+        for family in FAMILIES:
+            path = home.confidential(family, COHORT)
+            pq.write_table(pq.read_table(path).slice(0, rows), path)
+        names = ask(home, *OF_EACH_FAMILY)
+        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+        sheet = render_sheet(home, measurement_request(home, SUPPLEMENT, COUNCILS))
+        plans = [home.request_plan(SUPPLEMENT, COHORT, family).read_bytes() for family in ("pupil", "parents")]
+        answer = check_requests(home, [request_of(each) for each in OF_EACH_FAMILY], VERSION)
+        said.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
+    assert said[0] == said[1]

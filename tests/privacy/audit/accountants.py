@@ -35,10 +35,11 @@ def check_epsilon(plan: Plan, charged_rho: float) -> None:
     assert by_loss_distributions(plan) <= by_renyi(plan), "the second accountant contradicts itself"
 
 
-def by_loss_distributions(plan: Plan) -> float:
-    """Epsilon at the plan's delta: loss distributions of the discrete Gaussians, composed; pessimistic rounding."""
+def by_loss_distributions(plan: Plan, *further: Plan) -> float:
+    """Epsilon at the plan's delta, of several together: loss distributions of the discrete Gaussians, composed;
+    pessimistic rounding."""
     composed = None
-    for sigma in plan.sigmas.values():
+    for sigma in (sigma for each in (plan, *further) for sigma in each.sigmas.values()):
         loss = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=DISCRETISATION)
         composed = loss if composed is None else composed.compose(loss)
     assert composed is not None

@@ -12,7 +12,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from unittest.mock import patch
@@ -30,12 +30,13 @@ from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release import session
 from privacy.release.child_table import true_counts
+from privacy.release.combined import combined
 from privacy.release.estimates import Estimates
 from privacy.release.intervals import published_counts
-from privacy.release.mechanism import OPENDP, measure
+from privacy.release.mechanism import OPENDP, Counts, Measurement, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
-from privacy.release.workload import Cube, Selector
+from privacy.release.workload import Cube, Marginal, Selector
 from tests.support.release.doubles import Integers, OneByOne
 from tests.support.release.examples import small_family, small_table
 from tests.support.release.homes import COHORT, home_of
@@ -128,7 +129,8 @@ class Small:
 
     def __init__(self, rho: float) -> None:
         self._plan = make_plan(small_family(), rho, delta=1e-6)
-        self._table, self._counts = small_table(4, seed=3), {}
+        self._table: pa.Table = small_table(4, seed=3)
+        self._counts: dict[object, Counts] = {}
         self._cubes = [
             Cube({name: Selector.each(self._plan.family.attribute(name)) for name in marginal.attributes})
             for marginal in self._plan.family.marginals
@@ -138,15 +140,44 @@ class Small:
         return session.charge(self._plan)
 
     def numbers(self, rows: int) -> Vector:
+        made = self._made(rows)
+        return np.concatenate([self._published(Estimates(self._plan, made), self._cubes), [made.rho]])
+
+    def _made(self, rows: int) -> Measurement:
         if rows not in self._counts:
             self._counts[rows] = true_counts(self._table.slice(0, rows), self._plan)
-        made = measure(self._plan, self._counts[rows], session.OpenDPNoise(session.charge(self._plan)))
-        estimates = Estimates(self._plan, made)
-        parts = [np.ravel(estimates.values(cube)) for cube in self._cubes]
-        for cube in self._cubes:
+        return measure(self._plan, self._counts[rows], session.OpenDPNoise(session.charge(self._plan)))
+
+    def _published(self, estimates: Estimates, cubes: Sequence[Cube]) -> Vector:
+        parts = [np.ravel(estimates.values(cube)) for cube in cubes]
+        for cube in cubes:
             shown = published_counts(estimates, cube)
             parts += [np.ravel(shown.count), np.ravel(shown.lower), np.ravel(shown.upper)]
-        return np.concatenate([*parts, [made.rho]]).astype(np.float64)
+        return np.concatenate(parts).astype(np.float64)
+
+
+class SmallOnRequest(Small):
+    """The same, of which more is measured later for a table that somebody asked for: everything published at both
+    times, the second time from both measurements."""
+
+    def __init__(self, rho: float, on_request: float) -> None:
+        super().__init__(rho)
+        asked = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
+        self._further = make_plan(asked, on_request, delta=1e-6, known=[self._plan])
+        self._asked = Cube({name: Selector.each(asked.attribute(name)) for name in ("fsm", "gld", "asq")})
+
+    def rho(self) -> float:
+        return super().rho() + session.charge(self._further)
+
+    def numbers(self, rows: int) -> Vector:
+        made = self._made(rows)
+        key = (rows, "on request")
+        if key not in self._counts:
+            self._counts[key] = true_counts(self._table.slice(0, rows), self._further)
+        more = measure(self._further, self._counts[key], session.OpenDPNoise(session.charge(self._further)))
+        first = self._published(Estimates(self._plan, made), self._cubes)
+        again = Estimates(*combined(self._plan, made, [(self._further, more)]))
+        return np.concatenate([first, self._published(again, [*self._cubes, self._asked]), [made.rho, more.rho]])
 
 
 class Bundles:

@@ -27,12 +27,13 @@ class Size:
     """How much of everything."""
 
     releases_of_residuals: int
+    releases_on_request: int
     releases_told_apart: int
     bundles_told_apart: int
     rows: int
 
 
-SIZE = Size(4000, 3000, 100, 3000) if IS_FULL else Size(200, 300, 0, 300)
+SIZE = Size(4000, 200, 3000, 100, 3000) if IS_FULL else Size(200, 20, 300, 0, 300)
 
 
 @pytest.fixture(scope="session")

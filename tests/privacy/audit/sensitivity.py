@@ -1,5 +1,5 @@
 """B. With the noise source replaced by zero, one child in the raw extracts moves each measured marginal by at most 1 in
-L2, and all of them together by at most rho."""
+L2, and all of them together by at most rho: those of a release's own tables, and those of tables on request."""
 
 from __future__ import annotations
 
@@ -14,27 +14,36 @@ from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release.child_table import true_counts
 from privacy.release.mechanism import Measurement, charge, measure
+from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
 from tests.privacy.audit.extracts import COHORT, COUNCILS, Neighbours
 from tests.support.release.doubles import NoNoise
+from tests.support.release.requests import further_plans
 
 
 def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",)) -> None:
     """Raises AssertionError where a child weighs more than is charged for, or where a family in `moved` does not move:
     a comparison that would see nothing."""
-    policy = load_policy()
+    policy, on_request = load_policy(), further_plans(COUNCILS)
     with tempfile.TemporaryDirectory() as folder:
         tables = [_tables(home, Path(folder) / home.root.name) for home in (neighbours.without, neighbours.with_child)]
         for family in FAMILIES:
             plan = plan_family(family, COUNCILS, policy)
-            here, there = (measure(plan, true_counts(table[family], plan), NoNoise()) for table in tables)
-            distances = {names: _distance(here, there, names) for names in plan.sigmas}
-            worst = max(distances, key=lambda names: distances[names])
-            assert distances[worst] <= 1, f"{family} over {worst} moves by {distances[worst]:.3f} in L2"
-            cost = math.fsum(d**2 / (2 * plan.sigmas[names] ** 2) for names, d in distances.items())
-            assert cost <= charge(plan) <= plan.rho == policy.rho(family)
-            assert (distances[worst] == 1) == (family in moved), f"{family}: the planted child is misplaced"
+            assert plan.rho == policy.rho(family)
+            for each in (plan, *([on_request[family]] if family in on_request else [])):
+                _check(each, [table[family] for table in tables], family in moved)
+
+
+def _check(plan: Plan, tables: list[Path], moved: bool) -> None:
+    family = plan.family.name
+    here, there = (measure(plan, true_counts(table, plan), NoNoise()) for table in tables)
+    distances = {names: _distance(here, there, names) for names in plan.sigmas}
+    worst = max(distances, key=lambda names: distances[names])
+    assert distances[worst] <= 1, f"{family} over {worst} moves by {distances[worst]:.3f} in L2"
+    cost = math.fsum(d**2 / (2 * plan.sigmas[names] ** 2) for names, d in distances.items())
+    assert cost <= charge(plan) <= plan.rho
+    assert (distances[worst] == 1) == moved, f"{family}: the planted child is misplaced"
 
 
 def _tables(home: Home, folder: Path) -> dict[str, Path]:

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from assets.release import measure
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
-from ndl_export.tables import TABLES
 from privacy.keys import KeyRing
 from privacy.release.mechanism import OPENDP
 from tests.support.release.doubles import Integers, OneByOne
 from tests.support.release.held_still import held_still
 from tests.support.release.homes import home_of, released
+from tests.support.release.requests import OF_EACH_FAMILY, answered, ask
 
 
 class DataBlindNoise(OneByOne):
@@ -40,19 +40,31 @@ class DataBlindNoise(OneByOne):
         return np.rint(self._generator.normal(40, 30, counts.shape)).astype(np.int64)
 
 
-def check_shape(folder: Path, rows: int, councils: Sequence[str]) -> None:
-    """Raises AssertionError naming the first file in which a release tells its input from another."""
+def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request: bool = False) -> None:
+    """Raises AssertionError naming the first file in which a release, or one that answers requests beside it, tells its
+    input from another."""
+    make = _answered if on_request else _released
     keys = KeyRing.create(folder / "keys", demonstration=True)
     bundles = {}
     with held_still(DataBlindNoise), patch.object(measure, "input_mac", lambda *_: "a" * 64):
         for number in (rows, rows - 1, 0):
-            bundles[number] = released(home_of(folder / f"home{number}", number, councils), keys, councils)
+            bundles[number] = make(folder / f"home{number}", number, keys, councils)
     report = verify(bundles[0])
     assert report.ok, f"an empty input does not publish every cell: {report}"
     for number in (rows - 1, 0):
         _check_same(bundles[rows], bundles[number])
-    drawn = released(home_of(folder / "drawn", rows, councils), keys, councils)
+    drawn = make(folder / "drawn", rows, keys, councils)
     _check_same_frame(bundles[0], drawn)
+
+
+def _released(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -> Path:
+    return released(home_of(folder, rows, councils), keys, councils)
+
+
+def _answered(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -> Path:
+    home = home_of(folder, rows, councils)
+    released(home, keys, councils)
+    return answered(home, keys, councils, ask(home, *OF_EACH_FAMILY))
 
 
 def _check_same(one: Path, other: Path) -> None:
@@ -66,7 +78,7 @@ def _check_same(one: Path, other: Path) -> None:
 
 def _check_same_frame(one: Path, other: Path) -> None:
     assert _names(one) == _names(other), "the list of files depends on the noise"
-    for name in TABLES:
+    for name in (path.stem for path in one.glob("*.parquet")):
         tables = [pq.read_table(folder / f"{name}.parquet") for folder in (one, other)]
         assert tables[0].schema == tables[1].schema, f"the schema of {name} depends on data or noise"
         keys = [

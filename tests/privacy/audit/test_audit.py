@@ -9,11 +9,11 @@ import pytest
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
-from privacy.release.mechanism import charge
+from privacy.release.mechanism import charge, epsilon
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
-from tests.privacy.audit.accountants import check_charge, check_epsilon
-from tests.privacy.audit.black_box import Bundles, Small, check_black_box
+from tests.privacy.audit.accountants import by_loss_distributions, check_charge, check_epsilon
+from tests.privacy.audit.black_box import Bundles, Small, SmallOnRequest, check_black_box
 from tests.privacy.audit.conftest import IS_FULL, SIZE
 from tests.privacy.audit.extracts import CHILDREN, Neighbours, neighbours
 from tests.privacy.audit.once import check_once
@@ -23,6 +23,7 @@ from tests.privacy.audit.shape import check_shape
 from tests.support.daily import first
 from tests.support.release.crash import quick_folder
 from tests.support.release.examples import small_plan
+from tests.support.release.requests import further_plans
 
 only_full = pytest.mark.skipif(not IS_FULL, reason="takes minutes: make audit")
 COUNCILS = sorted(PILOT)
@@ -57,6 +58,11 @@ def test_the_black_box_of_a_small_family(fewer: int) -> None:
     check_black_box(Small(0.5), fewer, SIZE.releases_told_apart)
 
 
+@pytest.mark.parametrize("fewer", first(1, [0, 2]))
+def test_the_black_box_with_more_measured_on_request(fewer: int) -> None:
+    check_black_box(SmallOnRequest(0.3, 0.2), fewer, SIZE.releases_told_apart)
+
+
 @only_full
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("fewer", first(1, [0, 2]))
@@ -70,6 +76,11 @@ def test_the_shape_of_a_release(tmp_path: Path) -> None:
     check_shape(tmp_path, SIZE.rows, COUNCILS if IS_FULL else ["leeds"])
 
 
+@pytest.mark.slow
+def test_the_shape_of_a_release_that_answers_requests(tmp_path: Path) -> None:
+    check_shape(tmp_path, SIZE.rows, COUNCILS if IS_FULL else ["leeds"], on_request=True)
+
+
 def test_what_is_charged(tmp_path: Path) -> None:
     check_charge(tmp_path)
 
@@ -79,6 +90,16 @@ def test_what_is_charged(tmp_path: Path) -> None:
 def test_the_epsilon_that_is_declared(family: str, councils: list[str]) -> None:
     plan = plan_family(family, councils, load_policy())
     check_epsilon(plan, charge(plan))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_measured_on_request(family: str) -> None:
+    """Its noise and its epsilon, alone and with what was measured before."""
+    plan, before = further_plans(COUNCILS)[family], plan_family(family, COUNCILS, load_policy())
+    check_residuals(plan, SIZE.releases_on_request)
+    check_epsilon(plan, charge(plan))
+    declared = epsilon(charge(plan) + charge(before), plan.delta)
+    assert by_loss_distributions(before, plan) <= declared
 
 
 def test_a_kill_and_a_retry(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Requests for tables, and releases that answer them, made as the assets make them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assets.home.paths import Home
+from assets.release.begin import Asked
+from assets.release.measure import measure_release, publish_bundle
+from assets.release.planning import plan_family
+from assets.release.requests.planning import plan_requests
+from assets.release.requests.register import register
+from assets.release.requests.request import request_of
+from ndl_export.tables import FAMILIES
+from privacy.keys import KeyRing
+from privacy.release.plan import Plan
+from privacy.release.policy import load_policy
+from tests.support.release.homes import COHORT
+
+SUPPLEMENT = "2026.11.1"
+TODAY = dt.date(2026, 11, 27)
+COARSE = {"half_width_points": 15.0, "share_of_rates": 0.1}
+
+
+def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> dict[str, Any]:
+    """A request, with what is `changed` of it; a key that is changed to None is left out."""
+    said = {
+        "name": name,
+        "title": "Good level of development by ethnic group and free school meals",
+        "description": "Children with a good level of development",
+        "family": "pupil",
+        "columns": ["ethnic_group", "fsm"],
+        "figure": {"attribute": "gld", "categories": ["Yes"]},
+        "geography": "all_councils_together",
+        "cohorts": [COHORT],
+        "accuracy": {"half_width_points": 5.0, "share_of_rates": 0.8},
+        "purpose": "To see whether gaps differ",
+        "asked_by": "Example University",
+    }
+    return {key: value for key, value in (said | changed).items() if value is not None}
+
+
+OF_EACH_FAMILY = (
+    asking(),
+    asking(
+        "all_five_by_sex_and_imd",
+        title="ASQ-3 by sex and deprivation",
+        family="health",
+        columns=["sex", "imd_quintile"],
+        figure={"attribute": "asq3_all_five", "categories": ["At or above the cut-off"]},
+        accuracy=COARSE,
+    ),
+    asking(
+        "waits_by_send",
+        title="Waits by SEND",
+        family="parents",
+        columns=["wait_band", "child_send"],
+        figure=None,
+        accuracy=COARSE,
+    ),
+)
+"""One request of each family's tables."""
+
+
+def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
+    """Register requests; returns their names."""
+    return [register(home, request_of(each), TODAY).name for each in documents]
+
+
+def answered(
+    home: Home, keys: KeyRing, councils: Sequence[str], names: Sequence[str], version: str = SUPPLEMENT
+) -> Path:
+    """The bundle's folder."""
+    measure_release(home, keys, COHORT, version, councils, Asked(reuse=True, requests=names))
+    return publish_bundle(home, COHORT, keys, version, councils)
+
+
+def further_plans(councils: Sequence[str], documents: Sequence[Mapping[str, Any]] = OF_EACH_FAMILY) -> dict[str, Plan]:
+    """What would be measured for requests beside a release of today's tables, by family; at most what a cap allows."""
+    policy = load_policy()
+    base = {family: plan_family(family, councils, policy) for family in FAMILIES}
+    planned = plan_requests(map(request_of, documents), COHORT, base, [], policy)
+    return {family: plan for family, plan in planned.items() if plan is not None}
