@@ -280,8 +280,8 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
     yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that became sharper"
     yield (
         f"The noisy counts that release {facts.measured_in[cohort]} drew are used again, together with what was"
-        " measured for tables on request: every figure is estimated from both. So figures that were published before moved, and"
-        " their intervals narrowed. The records are the same. A figure has changed where it is shown"
+        " measured for tables on request: every figure is estimated from both. So figures that were published before"
+        " moved, and their intervals narrowed. The records are the same. A figure has changed where it is shown"
         " otherwise than before; it has moved where that is more than the further counts explain, beyond the 95%"
         " interval of the change. About 5 figures in 100 are expected to; `changes.csv` has them. The last column is"
         " the median of the widths of intervals, as a percentage of those before."
