@@ -25,7 +25,7 @@ from ndl_export.analyst_db.script import NOTEBOOK_FILE, SCRIPT_FILE, analyst_fil
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.check.request_checks import request_faults
-from ndl_export.documents.changes import changelog_page, changes_csv, compare, of_cohort
+from ndl_export.documents.changes import changelog_page, changes_csv, compare, of_cohort, sharpened_since
 from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
 from ndl_export.documents.markdown import noticed
 from ndl_export.documents.pages import (
@@ -372,7 +372,13 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
 
 def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
     comparisons = {
-        cohort: compare(of_cohort(tables, cohort), earlier.of.get(cohort)) for cohort in sorted(facts.cohorts)
+        cohort: compare(
+            of_cohort(tables, cohort),
+            before := earlier.of.get(cohort),
+            facts.on_request.of_cohort(cohort),
+            sharpened_since(facts, cohort, before),
+        )
+        for cohort in sorted(facts.cohorts)
     }
     reconciliation = reconciliation_csv(tables["gld_headline"], facts.cohorts)
     pages = {

@@ -16,6 +16,7 @@ from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import InvalidDefinition, read_definition
+from ndl_export.tables.ees_upload import upload_title
 
 
 def request_faults(
@@ -47,7 +48,7 @@ def _table_faults(tables: Collection[RequestedTable], version: str, cohorts: Col
 
 
 def _name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
-    titles = Counter(table.title for table in (*TABLES.values(), *(each.table for each in tables)))
+    titles = Counter(upload_title(table) for table in (*TABLES.values(), *(each.table for each in tables)))
     for what, counted in (("are called", Counter(each.name for each in tables)), ("have the title", titles)):
         yield from (f"{number} tables {what} {words}" for words, number in counted.items() if number > 1)
 

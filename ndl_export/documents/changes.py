@@ -5,14 +5,19 @@ change of a figure has an interval that follows from both: for percentages and a
 as in the methodology, for counts the sum of squares. Both are about the same children, so chance has no part in it. A
 figure has moved where that 95% interval leaves out zero. Of figures that did not change, 5 in 100 are expected to be
 listed.
+
+Where the one release has the noisy counts of the other and further ones, both are about the same records, the one more
+exactly. Both are least squares estimates, so the variance of a change is the difference of their variances (Hausman
+1978). How many figures changed as they are shown is counted then, and how much narrower the intervals are.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import median
 
 import duckdb
 import pyarrow as pa
@@ -30,6 +35,8 @@ from privacy.doors.sql import quoted
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
+_ARITHMETIC = 1e-6
+"""Difference between two estimates of a count that is put down to rounding."""
 HEADER = (
     "table",
     "measure",
@@ -52,12 +59,16 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Compared:
-    """One table: figures that both releases give, lines of those that moved, rows added and left out since."""
+    """One table: figures that both releases give, lines of those that moved, rows added and left out since; where the
+    one has noisy counts beside those of the other, how many figures changed as they are shown, and the median ratio of
+    the widths of their intervals, now to before."""
 
     compared: int
     moved: tuple[tuple[str, ...], ...]
     added: int
     left_out: int
+    changed: int = 0
+    width_ratio: float | None = None
 
 
 def of_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.Table]:
@@ -65,8 +76,14 @@ def of_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.Table
     return {name: data.filter(pc.equal(data["time_period"], cohort)) for name, data in tables.items()}
 
 
-def compare(tables: Mapping[str, pa.Table], previous: Previous | None) -> dict[str, Compared]:
-    """Every table whose rows both releases define alike, by name; empty where there is no previous release.
+def compare(
+    tables: Mapping[str, pa.Table],
+    previous: Previous | None,
+    defined: Mapping[str, Table] = TABLES,
+    sharpened: Collection[str] = (),
+) -> dict[str, Compared]:
+    """Those of the tables `defined` whose rows both releases define alike, by name; empty where there is no previous
+    release. `sharpened` are cohorts of which the one has the noisy counts of the other and further ones.
 
     Rows of cohorts that the one has and the other has not are neither added nor left out: they are not compared.
     """
@@ -74,8 +91,8 @@ def compare(tables: Mapping[str, pa.Table], previous: Previous | None) -> dict[s
         return {}
     with in_memory() as connection:
         return {
-            name: _compare(connection, TABLES[name], *_of_both(previous.tables[name], tables[name]))
-            for name, table in TABLES.items()
+            name: _compare(connection, table, *_of_both(previous.tables[name], tables[name]), sharpened)
+            for name, table in defined.items()
             if all(name in both and _has(both[name], key_names(table)) for both in (previous.tables, tables))
         }
 
@@ -101,18 +118,31 @@ def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
     return stream.getvalue()
 
 
-def _compare(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Table, now: pa.Table) -> Compared:
+def _compare(
+    connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Table, now: pa.Table, sharpened: Collection[str]
+) -> Compared:
     connection.register("before", before)
     connection.register("now", now.append_column("position", pa.array(range(now.num_rows))))
     same = " AND ".join(f"now.{key} IS NOT DISTINCT FROM before.{key}" for key in key_names(table))
     matched = _number(connection, f"SELECT count(*) FROM now JOIN before ON {same}")
-    compared, moved = 0, []
+    compared, moved, changed, ratios = 0, [], 0, []
     for measure in table.measures:
         if all(_has(data, _columns(measure)) for data in (before, now)):
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {_changed(table, measure, same)}")
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {_changed(table, measure, same, sharpened)}")
             compared += _number(connection, "SELECT count(*) FROM changed")
             moved += connection.execute(_lines(measure)).fetchall()
-    return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched)
+            changed += _number(connection, f"SELECT count(*) FROM changed WHERE sharpened AND {_shown_anew(measure)}")
+            ratios += connection.execute(
+                "SELECT (cu - cl) / (pu - pl) FROM changed WHERE sharpened AND pu > pl"
+            ).fetchall()
+    ratio = median(each for (each,) in ratios) if ratios else None
+    return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched, changed, ratio)
+
+
+def _shown_anew(measure: Measure) -> str:
+    """SQL of whether a figure is shown otherwise than before; a count is shown from 0."""
+    shown = (f"round({f'greatest({name}, 0)' if measure.is_count else name}, {measure.decimals})" for name in "pc")
+    return " <> ".join(shown)
 
 
 def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
@@ -125,9 +155,12 @@ def _columns(measure: Measure) -> tuple[str, str, str]:
     return column_name(measure, value), column_name(measure, ColumnRole.LOWER), column_name(measure, ColumnRole.UPPER)
 
 
-def _changed(table: Table, measure: Measure, same: str) -> str:
-    """SQL of the rows that have the measure in both releases, each with its change and the interval of the change."""
+def _changed(table: Table, measure: Measure, same: str, sharpened: Collection[str]) -> str:
+    """SQL of the rows that have the measure in both releases, each with its change and the interval of the change, and
+    whether it is of a cohort that was `sharpened`."""
     value, lower, upper = _columns(measure)
+    of_sharpened = f"time_period IN ({', '.join(map(quoted, sorted(sharpened)))})" if sharpened else "false"
+    rounding = _ARITHMETIC if measure.is_count else 10.0**-measure.decimals
     levels = " || '; ' || ".join(f"{quoted(entry.label)} || ': ' || now.{entry.name}" for entry in table.filters)
     return f"""
         WITH pairs AS (
@@ -138,10 +171,15 @@ def _changed(table: Table, measure: Measure, same: str) -> str:
             FROM now JOIN before ON {same}
             WHERE before.{value} IS NOT NULL AND now.{value} IS NOT NULL
         ),
-        widths AS (SELECT *, {_widths(measure)} FROM pairs)
-        SELECT *, c - p AS change, c - p - sqrt(c_below ** 2 + p_above ** 2) AS change_lower,
-            c - p + sqrt(c_above ** 2 + p_below ** 2) AS change_upper
-        FROM widths
+        widths AS (SELECT *, {_widths(measure)}, {of_sharpened} AS sharpened FROM pairs),
+        together AS (
+            SELECT *, {rounding} + sqrt(abs(greatest(p_below, p_above) ** 2 - greatest(c_below, c_above) ** 2)) AS reach
+            FROM widths
+        )
+        SELECT *, c - p AS change,
+            c - p - if(sharpened, reach, sqrt(c_below ** 2 + p_above ** 2)) AS change_lower,
+            c - p + if(sharpened, reach, sqrt(c_above ** 2 + p_below ** 2)) AS change_upper
+        FROM together
     """
 
 
@@ -196,7 +234,11 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
         else (f"release {previous.version}")
     )
     yield f"Compared with {replaced}. That release stays as it was published."
+    sharpened = bool(sharpened_since(facts, cohort, previous))
     yield bullets(_inputs(facts, cohort, previous, comparison))
+    if sharpened:
+        yield from _sharper(facts, cohort, comparison)
+        return
     if facts.measured_in[cohort] == previous.measured_in[cohort]:
         yield (
             f"The noisy counts are those that release {previous.measured_in[cohort]} drew: the figures are as they were"
@@ -226,13 +268,54 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
     )
 
 
+def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
+    """The cohort, where the release has the noisy counts of the one before and further ones; else none."""
+    if previous is None:
+        return frozenset()
+    return previous.sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())
+
+
+def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared]) -> Iterator[str]:
+    """What further noisy counts made of the figures."""
+    yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that became sharper"
+    yield (
+        f"The noisy counts that release {facts.measured_in[cohort]} drew are used again, together with what was"
+        " measured for tables on request: every figure is estimated from both. So figures that were published before"
+        " moved, and their intervals narrowed. The records are the same. A figure has changed where it is shown"
+        " otherwise than before; it has moved where that is more than the further counts explain, beyond the 95%"
+        " interval of the change. About 5 figures in 100 are expected to; `changes.csv` has them. The last column is"
+        " the median of the widths of intervals, as a percentage of those before."
+    )
+    yield grid(
+        ("table", "figures compared", "changed", "changed, %", "moved", "rows added", "width of intervals, %"),
+        (
+            (
+                f"`{name}`",
+                f"{one.compared:,}",
+                f"{one.changed:,}",
+                f"{100 * one.changed / one.compared:.1f}" if one.compared else "",
+                f"{len(one.moved):,}",
+                f"{one.added:,}",
+                f"{100 * one.width_ratio:.1f}" if one.width_ratio is not None else "",
+            )
+            for name, one in comparison.items()
+        ),
+    )
+
+
 def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Mapping[str, Compared]) -> Iterator[str]:
     """What changed besides figures, a line each."""
     yield _difference("Councils", _names(facts.councils), _names(previous.councils))
     now, before = (set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous))
     yield _difference("Sources not sent", now, before)
-    yield _difference("Tables", set(TABLES), set(previous.tables))
-    if anew := sorted(set(TABLES) & set(previous.tables) - set(comparison)):
+    asked, asked_before = (
+        {each.name for each in requested if cohort in each.cohorts}
+        for requested in (facts.on_request.tables, previous.requested)
+    )
+    yield _difference("Tables", set(TABLES), set(previous.tables) - {each.name for each in previous.requested})
+    if asked or asked_before:
+        yield _difference("Tables on request", asked, asked_before)
+    if anew := sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()):
         yield f"Not compared, since their rows are defined anew: {', '.join(anew)}."
     if previous.older_symbols:
         yield f"{SYMBOLS_CHANGED[0].upper()}{SYMBOLS_CHANGED[1:]}."
@@ -241,6 +324,11 @@ def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Ma
         yield (
             f"Privacy loss: epsilon {own:g}, of the release before {previous.epsilon[cohort]:g}. Both count against the"
             " cohort's budget."
+        )
+    elif sharpened_since(facts, cohort, previous):
+        yield (
+            f"Privacy loss: epsilon {own:g} of everything that was measured of the cohort together, of the release"
+            f" before {previous.epsilon[cohort]:g}."
         )
 
 

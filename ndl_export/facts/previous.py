@@ -7,7 +7,7 @@ A release replaces the newest older one that has no cohort besides its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndl_export.facts.missing import MissingByCohort, read_missing
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, all_tables
 from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.tables import TABLES
 from ndl_export.tables.earlier_schema import in_todays_symbols, with_own_area
 
 
 @dataclass(frozen=True)
 class Previous:
     """Its version, cohorts, the councils and missing sources it states, and its tables by name, in today's symbols; by
-    cohort, epsilon of all tables together and the release that the noisy counts were drawn for."""
+    cohort, epsilon of all tables together and the release that the noisy counts were drawn for; the tables on request
+    among its tables, and what was measured for them later."""
 
     version: str
     cohorts: tuple[str, ...]
@@ -36,6 +37,18 @@ class Previous:
     tables: Mapping[str, pa.Table]
     older_symbols: bool = False
     """Whether it was published with symbols of before."""
+    requested: tuple[RequestedTable, ...] = ()
+    further: frozenset[Further] = frozenset()
+
+    def sharpened(self, measured_in: Mapping[str, str], further: Collection[Further]) -> frozenset[str]:
+        """Cohorts that another release, measured in these and `further`, has with the same noisy counts and with more
+        of them, or with fewer."""
+        return frozenset(
+            cohort
+            for cohort, release in measured_in.items()
+            if self.measured_in.get(cohort) == release
+            and (_of(cohort, self.further) < _of(cohort, further) or _of(cohort, self.further) > _of(cohort, further))
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,9 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 def read_release(bundle: Path) -> Previous:
     """The release in the folder of a bundle; raises what reading its files raises."""
     package, stated = _json(bundle / DATAPACKAGE_FILE), cohort_statements(_json(bundle / PRIVACY_RECORD_FILE))
-    found = {name: pq.read_table(file) for name in TABLES if (file := bundle / f"{name}.parquet").is_file()}
+    on_request = OnRequest.of_bundle(bundle)
+    defined = all_tables(on_request.tables)
+    found = {name: pq.read_table(file) for name in defined if (file := bundle / f"{name}.parquet").is_file()}
     published = {name: with_own_area(data) for name, data in found.items()}
     tables = {name: in_todays_symbols(data) for name, data in published.items()}
     return Previous(
@@ -76,7 +91,13 @@ def read_release(bundle: Path) -> Previous:
         measured_in={cohort: entry["measured_in"] for cohort, entry in stated.items()},
         tables=tables,
         older_symbols=any(not data.equals(tables[name]) for name, data in published.items()),
+        requested=on_request.tables,
+        further=frozenset(on_request.noisy_counts),
     )
+
+
+def _of(cohort: str, further: Collection[Further]) -> set[Further]:
+    return {each for each in further if each.cohort == cohort}
 
 
 def cohort_statements(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

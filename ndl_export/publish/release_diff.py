@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.documents.changes import HEADER, Compared, compare
+from ndl_export.facts.on_request import all_tables
 from ndl_export.facts.previous import Previous, read_release
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables.earlier_schema import CHANGED as SYMBOLS_CHANGED
@@ -176,6 +177,12 @@ class ReleaseDiff:
     figures: Mapping[str, Compared]
 
     @property
+    def requested(self) -> tuple[list[str], list[str]]:
+        """Names of the tables on request that came, and of those that went."""
+        before, now = ({each.name for each in side.release.requested} for side in (self.before, self.now))
+        return sorted(now - before), sorted(before - now)
+
+    @property
     def asked_for(self) -> str | None:
         """The schema version that the changes ask for; None where the older release states none."""
         stated = self.before.schema_version
@@ -196,24 +203,40 @@ class ReleaseDiff:
         } | {
             "schema_changes": [asdict(each) | {"weight": each.weight.name.lower()} for each in self.changes],
             "schema_version_asked_for": self.asked_for,
-            "figures": {
-                name: {
-                    "compared": one.compared,
-                    "moved": [dict(zip(HEADER, line, strict=True)) for line in one.moved],
-                    "rows_added": one.added,
-                    "rows_left_out": one.left_out,
-                }
-                for name, one in self.figures.items()
-            },
+            "figures": {name: _figures(one) for name, one in self.figures.items()},
             "not_compared": list(self.not_compared),
+            **({"tables_on_request": dict(zip(("new", "gone"), self.requested, strict=True))} if self._asked else {}),
         }
+
+    @property
+    def _asked(self) -> bool:
+        return any(side.release.requested for side in (self.before, self.now))
+
+
+def _figures(one: Compared) -> dict[str, Any]:
+    """JSON-ready."""
+    sharper = {"changed": one.changed, "median_width_ratio": one.width_ratio} if one.width_ratio is not None else {}
+    return {
+        "compared": one.compared,
+        "moved": [dict(zip(HEADER, line, strict=True)) for line in one.moved],
+        "rows_added": one.added,
+        "rows_left_out": one.left_out,
+    } | sharper
 
 
 def diff(before: Path, now: Path) -> ReleaseDiff:
     """Compare the bundles in two folders; signatures are not checked. Raises `NotABundle`."""
     old, new = _side(before), _side(now)
-    changes = schema_changes(old.dictionary, new.dictionary)
-    return ReleaseDiff(old, new, changes, compare(new.release.tables, old.release))
+    changes = schema_changes(_without_asked(old, new), _without_asked(new, old))
+    sharpened = old.release.sharpened(new.release.measured_in, new.release.further)
+    defined = all_tables(new.release.requested)
+    return ReleaseDiff(old, new, changes, compare(new.release.tables, old.release, defined, sharpened))
+
+
+def _without_asked(side: Side, other: Side) -> Dictionary:
+    """The schema without tables on request that the other has not: they come with a release, not with a schema."""
+    asked = {each.name for each in side.release.requested} - other.dictionary.keys()
+    return {table: columns for table, columns in side.dictionary.items() if table not in asked}
 
 
 def _side(folder: Path) -> Side:

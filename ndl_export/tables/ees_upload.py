@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 
 from ndl_export.files.archive import flat_zip_bytes
@@ -19,6 +20,7 @@ from ndl_export.tables import TABLES, Table
 
 EES_UPLOAD_FILE = "ees_bulk_upload.zip"
 _NAMES_FILE = "dataset_names.csv"
+_NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
 
 
 def ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
@@ -37,10 +39,10 @@ def _dataset_names(tables: Iterable[Table]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("file_name", "dataset_name"))
-    writer.writerows((table.name, _title(table)) for table in tables)
+    writer.writerows((table.name, upload_title(table)) for table in tables)
     return stream.getvalue().encode()
 
 
-def _title(table: Table) -> str:
-    """Without a colon: EES keeps titles that are given for a single upload to what a file can be called."""
-    return table.title.replace(": ", ", ")
+def upload_title(table: Table) -> str:
+    """Without a colon and the like: EES keeps titles given for a single upload to what a file can be called."""
+    return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))

@@ -15,6 +15,11 @@ from ndl_export.site import SITE_FOLDER
 
 _FIGURES_SHOWN = 20
 """How many figures are listed, unless all are asked for."""
+_SHARPER = (
+    "Both have the same noisy counts of the same records, and one has further ones, measured for tables on request:\n"
+    "a figure has changed where it is shown otherwise, and moved where that is more than these explain. Widths of\n"
+    "intervals are medians, against before."
+)
 _COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "current", "change")
 
 
@@ -72,7 +77,7 @@ def _places(found: Published, version: str) -> list[str]:
 
 def differences(found: ReleaseDiff, *, everything: bool) -> str:
     """Changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
-    blocks = [f"{_named(found.before)} -> {_named(found.now)}", _schema(found), _figures(found)]
+    blocks = [f"{_named(found.before)} -> {_named(found.now)}", _schema(found), *_asked(found), _figures(found)]
     moved = [line for one in found.figures.values() for line in one.moved]
     if moved:
         blocks.append(_moved(moved, len(moved) if everything else _FIGURES_SHOWN))
@@ -97,14 +102,31 @@ def _schema(found: ReleaseDiff) -> str:
     return "\n".join(["Schema", *of_all, *listed, *asked_for])
 
 
+def _asked(found: ReleaseDiff) -> list[str]:
+    """Tables on request that came and went."""
+    came, went = (", ".join(names) for names in found.requested)
+    told = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
+    return [f"Tables on request, {' '.join(told)}"] if told else []
+
+
 def _figures(found: ReleaseDiff) -> str:
+    sharper = any(one.width_ratio is not None for one in found.figures.values())
     rows = (
-        (name, f"{one.compared:,}", f"{len(one.moved):,}", f"{one.added:,}", f"{one.left_out:,}")
+        (
+            *(name, f"{one.compared:,}", f"{len(one.moved):,}", f"{one.added:,}", f"{one.left_out:,}"),
+            *((f"{one.changed:,}", _percent(one.width_ratio)) if sharper else ()),
+        )
         for name, one in found.figures.items()
     )
-    listed = _grid(("table", "compared", "moved", "rows added", "rows left out"), rows)
+    further = ("changed", "width of intervals") if sharper else ()
+    listed = _grid(("table", "compared", "moved", "rows added", "rows left out", *further), rows)
+    told = f"\n{_SHARPER}" if sharper else ""
     anew = f"\nNot compared: {', '.join(found.not_compared)}." if found.not_compared else ""
-    return f"Figures. Of those that did not change, about 5 in 100 are listed as moved.\n{listed}{anew}"
+    return f"Figures. Of those that did not change, about 5 in 100 are listed as moved.{told}\n{listed}{anew}"
+
+
+def _percent(ratio: float | None) -> str:
+    return "" if ratio is None else f"{100 * ratio:.1f}%"
 
 
 def _moved(lines: Sequence[tuple[str, ...]], shown: int) -> str:
