@@ -30,7 +30,7 @@ ENDINGS = {
         *("Busy", "InUse", "RemovalUnfinished", "PlaceInUse"),
     ),
     Ending.FAULT: (
-        *("StepFailed", "Damaged", "LogBroken", "StoreError", "UnreadableWithdrawals"),
+        *("StepFailed", "Damaged", "LogBroken", "StoreError", "UnreadableRegister", "UnreadableWithdrawals"),
         *("LedgerError", "LedgerCorrupt", "LedgerUnavailable", "SignedByAnother", "UnreadableAnchor"),
     ),
     Ending.USAGE: ("NoSuchCohort",),

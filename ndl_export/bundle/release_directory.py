@@ -1,9 +1,9 @@
 """What stands beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
 
-All of it follows from the bundles, `withdrawn.json` and `upcoming.json`, the same on every machine and at any time, and
-is replaced in one step each, after the bundle is in its place. `latest` is a symbolic link to the current release: the
-newest version (by version, not by time of writing) that is not withdrawn; `latest.json` says the same where there are
-no links. `site` is its page. Where every release is withdrawn, there is none of the three.
+All of it follows from the bundles, `withdrawn.json`, `upcoming.json` and `requests.json`, the same on every machine
+and at any time, and is replaced in one step each, after the bundle is in its place. `latest` is a symbolic link to
+the current release: the newest version (by version, not by time of writing) that is not withdrawn; `latest.json` says
+the same where there are no links. `site` is its page. Where every release is withdrawn, there is none of the three.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ndl_export.facts.announced import Announced, announce, upcoming
+from ndl_export.facts.register import AskedTable, Budget, register, write_register
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
@@ -45,20 +46,29 @@ def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt
             refresh(release_dir)
 
 
+def tell_of_requests(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> None:
+    """Tell readers of these requests, and of no others. Raises `UnreadableWithdrawals`."""
+    release_dir.mkdir(parents=True, exist_ok=True)
+    with alone(release_dir):
+        if write_register(release_dir, entries, budgets) and versions(release_dir):
+            refresh(release_dir)
+
+
 def refresh(release_dir: Path) -> None:
-    """Bring everything beside the bundles up to date; there must be one. Raises `UnreadableWithdrawals`."""
+    """Bring everything beside the bundles up to date; there must be one. Raises `UnreadableWithdrawals` and
+    `UnreadableRegister`."""
     newest, there = current(release_dir), [str(version) for version in versions(release_dir)]
-    announced = upcoming(release_dir, there)
+    announced, asked = upcoming(release_dir, there), register(release_dir)
     if newest is None:
         for name in (LATEST, LATEST_FILE):
             (release_dir / name).unlink(missing_ok=True)
         shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
     else:
         point(release_dir / LATEST, str(newest))
-        publish_site(release_dir, str(newest), announced)
+        publish_site(release_dir, str(newest), announced, asked, withdrawals(release_dir))
     releases = published(release_dir)
-    write_whole(release_dir / CATALOGUE_FILE, indented_json(catalogue(releases, announced or ())))
-    write_whole(release_dir / FEED_FILE, feed(releases, announced or ()))
+    write_whole(release_dir / CATALOGUE_FILE, indented_json(catalogue(releases, announced or (), asked)))
+    write_whole(release_dir / FEED_FILE, feed(releases, announced or (), asked))
     if newest is not None:
         issued = {each.version: each.issued for each in releases}[str(newest)]
         write_whole(release_dir / LATEST_FILE, indented_json(_latest(release_dir, newest, issued)))

@@ -226,6 +226,11 @@ class OnRequest:
             return ()
 
 
+def page_of_table(name: str) -> str:
+    """Name of the page of a requested table, and of the download of its figures."""
+    return f"request-{name.replace('_', '-')}"
+
+
 def all_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
     """Those of every release and those on request, by name."""
     return TABLES | {each.name: each.table for each in requested}

@@ -5,6 +5,7 @@ its status from the tables of the EU Publications Office. CKAN's harvester makes
 reads the status of distributions alone, so theirs is stated as well, and the description of a withdrawn release begins
 with the reason. In the feed (RFC 4287), newest first, a release is dated by the day of its publication, and by that of
 its withdrawal where it is withdrawn. Releases that are announced stand in both, apart from those that are there.
+Requests for tables are led to from the catalogue, and those that were answered stand in the feed.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 
 from ndl_export.facts.announced import UPCOMING_FILE, Upcoming
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
+from ndl_export.facts.register import REGISTER_FILE, AskedTable, Register
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.withdrawals import Withdrawal
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
-from ndl_export.pages.words import said
+from ndl_export.pages.words import said, sentence
 
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
 """Code and label, by whether a release is withdrawn; the same for datasets and distributions."""
@@ -68,8 +70,11 @@ class Published:
         return self.address.rpartition("/")[0]
 
 
-def catalogue(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> dict[str, Any]:
-    """The catalogue, JSON-ready; `releases` oldest first, at least one; `upcoming` those that are announced."""
+def catalogue(
+    releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None
+) -> dict[str, Any]:
+    """The catalogue, JSON-ready; `releases` oldest first, at least one; `upcoming` those that are announced, `register`
+    the requests for tables, where there are any."""
     newest = releases[-1]
     address = f"{newest.directory}/catalogue.jsonld"
     series = f"{address}#series"
@@ -89,6 +94,7 @@ def catalogue(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) 
                 "dct:modified": date(_changed(releases, upcoming)),
                 "dct:license": {"@id": OGL_ADDRESS, "@type": "dct:LicenseDocument", "dct:title": text(OGL_NAME)},
                 "foaf:homepage": {"@id": newest.directory, "@type": "foaf:Document"},
+                **(_requests(releases) if register else {}),
                 "dcat:themeTaxonomy": {
                     "@id": f"{AUTHORITY}/data-theme",
                     "@type": "skos:ConceptScheme",
@@ -102,6 +108,20 @@ def catalogue(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) 
             _series(releases, series),
         ],
     }
+
+
+def _requests(releases: Sequence[Published]) -> dict[str, Any]:
+    """Where the register of requests stands: for programs, and for people where there is a page."""
+    directory = releases[-1].directory
+    found: dict[str, Any] = {"dct:relation": {"@id": f"{directory}/{REGISTER_FILE}"}}
+    if all(each.withdrawal for each in releases):
+        return found
+    page = {
+        "@id": f"{directory}/site/requests.html",
+        "@type": "foaf:Document",
+        "dct:title": text("Requests for tables"),
+    }
+    return found | {"foaf:page": page}
 
 
 def _series(releases: Sequence[Published], name: str) -> dict[str, Any]:
@@ -195,8 +215,9 @@ def _changed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -
 _NAMESPACE = "http://www.w3.org/2005/Atom"
 
 
-def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> bytes:
-    """The feed as UTF-8; `releases` oldest first, at least one; `upcoming` those that are announced."""
+def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None) -> bytes:
+    """The feed as UTF-8; `releases` oldest first, at least one; `upcoming` those that are announced, `register` the
+    requests for tables: one that a release answered has an entry after that release."""
     newest = releases[-1]
     root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
     address = f"{newest.directory}/feed.xml"
@@ -211,6 +232,9 @@ def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> by
         _announcement(ET.SubElement(root, "entry"), newest, coming)
     for release in reversed(releases):
         _entry(ET.SubElement(root, "entry"), release)
+        for each in register.requests if register and not release.withdrawal else ():
+            if each.answered_in == release.version:
+                _answered(ET.SubElement(root, "entry"), release, each)
     ET.indent(root)
     text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
@@ -231,6 +255,20 @@ def _entry(entry: ET.Element, release: Published) -> None:
         ET.SubElement(entry, "category", {"term": "withdrawn"})
     if summary := said(release.notice, withdrawn.sentence if withdrawn else "", release.notes):
         _add(entry, "summary", summary)
+
+
+def _answered(entry: ET.Element, release: Published, asked: AskedTable) -> None:
+    """Of a request, dated by the day of the release that answered it."""
+    _add(entry, "id", f"{release.directory}/{REGISTER_FILE}#{asked.name}")
+    _add(entry, "title", said(release.notice, f"Asked for and answered: {asked.title}"))
+    _add(entry, "updated", _moment(release.issued))
+    _add(entry, "published", _moment(release.issued))
+    _author(entry, release)
+    _link(entry, "alternate", "text/html", f"{release.address}/site/{asked.page}")
+    ET.SubElement(entry, "category", {"term": "answered"})
+    purpose = sentence(asked.purpose)
+    told = f"Asked for by {asked.asked_by}. What for: {purpose} The table is part of release {release.version}."
+    _add(entry, "summary", said(release.notice, told))
 
 
 def _announcement(entry: ET.Element, newest: Published, coming: Upcoming) -> None:

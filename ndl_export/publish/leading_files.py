@@ -17,6 +17,7 @@ import duckdb
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.facts.announced import UPCOMING_FILE
+from ndl_export.facts.register import REGISTER_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.site import SITE_FOLDER
@@ -27,6 +28,7 @@ _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
 _ORDER = (
     WITHDRAWN_FILE,
     UPCOMING_FILE,
+    REGISTER_FILE,
     CATALOGUE_FILE,
     DATABASE_FILE,
     FEED_FILE,
@@ -38,19 +40,20 @@ _ORDER = (
 
 
 def leading_files(
-    bundles: Mapping[Version, Path], withdrawn: Mapping[str, Withdrawal], upcoming: Path, scratch: Path
+    bundles: Mapping[Version, Path], withdrawn: Mapping[str, Withdrawal], release_dir: Path, scratch: Path
 ) -> dict[str, Path]:
     """Path of every leading file by its name, in the order in which they are replaced; written below `scratch`.
 
-    `bundles` are the folders of all releases that are published, at least one; `upcoming` is the file of what is
-    announced, where there is one.
+    `bundles` are the folders of all releases that are published, at least one; `release_dir` says what is announced and
+    what was asked for. Raises `UnreadableRegister`.
     """
     for version, folder in bundles.items():
         (scratch / str(version)).symlink_to(folder.resolve(), target_is_directory=True)
     if withdrawn:
         record(scratch, {}, *withdrawn.values())
-    if upcoming.exists():
-        shutil.copyfile(upcoming, scratch / UPCOMING_FILE)
+    for name in (UPCOMING_FILE, REGISTER_FILE):
+        if (release_dir / name).exists():
+            shutil.copyfile(release_dir / name, scratch / name)
     refresh(scratch)
     build_database(scratch)
     made = [path for path in scratch.iterdir() if not path.is_symlink()]

@@ -18,7 +18,6 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.anchors import ANCHOR_FILES, Anchor, UnreadableAnchor, anchors_at, anchors_in, catalogued
 from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
 from ndl_export.bundle.verify import integrity_faults, verify
-from ndl_export.facts.announced import UPCOMING_FILE
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import (
@@ -133,7 +132,7 @@ def _plan(release_dir: Path, asked: Version, content: Files, store: Store, known
         bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {asked}}
         bundles[asked] = release_dir / version
         told = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
-        leading = leading_files(bundles, told, release_dir / UPCOMING_FILE, _folder(scratch, "leading"))
+        leading = leading_files(bundles, told, release_dir, _folder(scratch, "leading"))
         changed = _changed(store, leading, Path(scratch))
         stale = sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)
         replaced = {name: leading[name].read_bytes() for name in changed}

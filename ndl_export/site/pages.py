@@ -10,6 +10,7 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,16 +25,19 @@ from ndl_export.facts.announced import NO_CALENDAR, NOTHING_ANNOUNCED, Upcoming
 from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.missing import MissingByCohort, short, statements
-from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.on_request import RequestedTable, page_of_table
+from ndl_export.facts.register import REGISTER_FILE, Register
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
+from ndl_export.pages.words import day
 from ndl_export.site.documents import documents, is_document, page_of
 from ndl_export.site.downloads import shelves
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel, Release, release_of
-from ndl_export.site.requested import page_of_table, requested_charts
+from ndl_export.site.requested import requested_charts
 from ndl_export.site.views import VIEWS, charts_of, headline
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
@@ -79,6 +83,8 @@ class Page:
 
 DOWNLOADS = Page("downloads", "Files and documents", "Downloads")
 ABOUT = Page("about", "About this release", "About")
+REQUESTS = Page("requests", "Requests for tables", "")
+"""Stands beside the bundles alone: it changes when they cannot."""
 PAGES = (
     Page("index", "How many children were ready for school", "Overview"),
     Page("groups", "Groups of children", "Groups"),
@@ -226,14 +232,21 @@ def _script() -> str:
 _TO_BUNDLE = 'href="../'
 _TO_PAGE = re.compile(rf'href="(?![#.]|[a-z]+:|{DOWNLOADS.file}|{ABOUT.file})')
 """A link to another page of the bundle, but for the two that say more beside the bundles than in one."""
-_REPLACED = re.compile(r"<!-- (upcoming|beside) -->.*?<!-- /\1 -->", re.DOTALL)
+_REPLACED = re.compile(r"<!-- (upcoming|beside|requests|register) -->.*?<!-- /\1 -->", re.DOTALL)
 """What stands in a bundle's page in the place of what changes when the bundle cannot, and of links to what lies beside
 the bundle, which lead nowhere from an archive that was unpacked."""
 
 
-def publish_site(release_dir: Path, version: str, upcoming: Sequence[Upcoming] | None) -> None:
+def publish_site(
+    release_dir: Path,
+    version: str,
+    upcoming: Sequence[Upcoming] | None,
+    register: Register | None,
+    withdrawn: Collection[str],
+) -> None:
     """Put a copy of the page of `version` into `release_dir`, its links leading to the files of that bundle, with links
-    to archives and analyst database, and the releases that are announced; None where no calendar was given.
+    to archives and analyst database, the releases that are announced (None where no calendar was given), and a page of
+    the requests in the register where there is one; `withdrawn` are versions.
 
     So every page belongs to one release, whatever moment it is read at, though they are replaced one after the other.
     A copy and not a symbolic link: browsers resolve links from the address that they opened, and not every web server
@@ -244,7 +257,14 @@ def publish_site(release_dir: Path, version: str, upcoming: Sequence[Upcoming] |
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
     said: dict[str, Any] = {"upcoming": upcoming, "nothing": NOTHING_ANNOUNCED, "no_calendar": NO_CALENDAR}
     said |= {"archives": [f"{version}.{suffix}" for suffix in ARCHIVES], "database": DATABASE_FILE}
-    told = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **said).strip() for name in ("upcoming", "beside")}
+    fragments = ["upcoming", "beside", "requests"]
+    said |= {"register": register, "requests_page": REQUESTS.file}
+    if register is not None:
+        fragments.append("register")
+        said |= {"places": _places(release_dir, version, register), "withdrawn": withdrawn}
+        said |= {"register_file": REGISTER_FILE, "labels": _labels(register.cohorts)}
+        (scratch / REQUESTS.file).write_bytes(_requests_page(release_dir / version))
+    told = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **said).strip() for name in fragments}
     for page in scratch.glob("*.html"):
         text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
         leading = _REPLACED.sub(lambda found: told[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
@@ -257,3 +277,36 @@ def publish_site(release_dir: Path, version: str, upcoming: Sequence[Upcoming] |
     scratch.rmdir()
     for name in {file.name for file in place.iterdir()} - {file.name for file in files}:
         (place / name).unlink()
+
+
+@dataclass(frozen=True)
+class _Imprint:
+    """What a bundle says of itself that stands on a page which is not made with it."""
+
+    version: str
+    published: str
+    publisher: str
+    contact: str
+    notice: str
+
+
+def _requests_page(bundle: Path) -> bytes:
+    """The page of the register in the look of the release's other pages, without what it tells."""
+    package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
+    [by, *_] = package["contributors"]
+    facts = _Imprint(
+        package["version"], day(package["created"][:10]), by["title"], by["email"], package.get("notice", "")
+    )
+    own = {"site": TITLE, "facts": facts, "pages": PAGES, "cohorts": _labels(package["cohorts"]), "licence": OGL_NAME}
+    return _render(REQUESTS, own, "requests_page")
+
+
+def _places(release_dir: Path, version: str, register: Register) -> dict[str, str]:
+    """Where the page with a requested table is, by its name: that of the release `version`, or else of the one that
+    answered it."""
+    found: dict[str, str] = {}
+    for each in register.requests:
+        for release in filter(None, (version, each.answered_in)):
+            if (release_dir / release / SITE_FOLDER / each.page).is_file():
+                found.setdefault(each.name, f"../{release}/{SITE_FOLDER}/{each.page}")
+    return found

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.on_request import RequestedTable, page_of_table
 from ndl_export.pages.words import listed
 from ndl_export.site.panels import Chart, InEachArea, Levels, Release, Shape, Wanted
 from ndl_export.site.words import outset
@@ -17,11 +17,6 @@ MOST_DRAWN = 40
 """Rows of a chart; a table with more has no chart."""
 MOST_ROWS = 6_000
 """Rows of a page in all its areas and cohorts, some five megabytes; one with more shows all councils together alone."""
-
-
-def page_of_table(name: str) -> str:
-    """Name of the page of a requested table, and of the download of its figures."""
-    return f"request-{name.replace('_', '-')}"
 
 
 def requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:

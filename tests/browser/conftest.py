@@ -1,5 +1,5 @@
 """Pages of made-up figures."""
 
-from tests.support.site.pages import made, make, many, two_cohorts, whole, without
+from tests.support.site.pages import made, make, many, on_request, two_cohorts, whole, without
 
-__all__ = ["made", "make", "many", "two_cohorts", "whole", "without"]
+__all__ = ["made", "make", "many", "on_request", "two_cohorts", "whole", "without"]

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from assets.home.paths import Home
 from assets.release.record import read_record
 from assets.release.requests.request import Request, request_of
+from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.register import AskedTable, Budget, Status, write_register
+from ndl_export.facts.register import AskedTable, Budget, Status
 from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import withdrawals
 from privacy import chained_log
@@ -132,7 +133,7 @@ def publish_register(home: Home) -> None:
     known = registered(home)
     if known:
         ledger = Ledger(home.ledger)
-        write_register(home.release, [_told(ledger, each) for each in known.values()], _budgets(home, ledger))
+        tell_of_requests(home.release, [_told(ledger, each) for each in known.values()], _budgets(home, ledger))
 
 
 def _answered(home: Home) -> Mapping[str, str]:

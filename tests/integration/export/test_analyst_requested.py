@@ -121,7 +121,7 @@ def test_requests_say_who_asked_what_for_and_what_was_charged(reader: duckdb.Duc
         "asked_on": SEN.asked_on,
         "first_release": "2026.12.0",
         "cohorts": "2024/25",
-        "rho": "0.004 (2024/25 for 2026.12.0), 0.004 (2024/25 for 2027.01.0)",
+        "rho": "0.02 (2024/25 for 2026.12.0)",
         "title": SEN.table.title,
         "purpose": SEN.purpose,
         "family": "pupil",

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from ndl_export.facts.missing import Missing
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.register import AskedTable, Budget, Status
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables.definition import read_definition
 from sources.reference.places import PILOT
-from tests.support.export.fake_release import COHORT, fake_facts, fake_noisy_counts
+from tests.support.export.fake_release import COHORT, fake_facts
+from tests.support.export.supplement import SUPPLEMENT, on_request, record_with
 
-FIRST = "2026.12.0"
-CHARGED = {"rho": 0.004, "epsilon": 0.4, "delta": 1e-6}
 MEALS = "Gets 'free' school meals"
 SEN_BY_MEALS: dict[str, Any] = {
     "name": "sen_by_meals",
@@ -46,7 +45,7 @@ REVIEWED: dict[str, Any] = {
 
 
 def requested(
-    definition: Mapping[str, Any], family: str = "pupil", release: str = FIRST, cohorts: tuple[str, ...] = (COHORT,)
+    definition: Mapping[str, Any], family: str = "pupil", release: str = SUPPLEMENT, cohorts: tuple[str, ...] = (COHORT,)
 ) -> RequestedTable:
     return RequestedTable(
         read_definition(definition),
@@ -65,22 +64,41 @@ REVIEWS = requested(REVIEWED, "health")
 
 def facts_with(
     requests: Sequence[RequestedTable],
-    version: str = FIRST,
+    version: str = SUPPLEMENT,
     councils: tuple[str, ...] = PILOT,
     missing: Missing = MappingProxyType({}),
 ) -> ReleaseFacts:
-    """A release that has these, those of family `pupil` measured for it together."""
-    facts = fake_facts(version, councils, missing)
-    of_pupil = [each.name for each in requests if each.family == "pupil"]
-    if not of_pupil:
-        return replace(facts, on_request=OnRequest(tuple(requests)))
-    record = json.loads(json.dumps(facts.privacy_record))
-    own = next(each for each in record["families"] if each["family"] == "pupil")
-    record["families"].append(own | {"measured_in": version, "tables": of_pupil} | CHARGED)
-    [cohort] = record["cohorts"]
-    stated = (record, cohort, cohort["accounts"][0])
-    parameters = [each["privacy_parameters"] for each in stated] + [each["joint_parameters"] for each in stated[:2]]
-    for each in parameters:
-        each["rho"] += CHARGED["rho"]
-    measured = {Further(COHORT, "pupil", version): fake_noisy_counts(councils)["pupil"]}
-    return replace(facts, on_request=OnRequest(tuple(requests), measured), privacy_record=record)
+    """A release that has these; what was measured for them was measured for `SUPPLEMENT`."""
+    facts, asked = fake_facts(version, councils, missing), on_request(requests)
+    return replace(facts, on_request=asked, privacy_record=record_with(facts.privacy_record, asked))
+
+
+def asked_table(
+    request: RequestedTable, status: Status = Status.ANSWERED, reason: str = "", **rho: float
+) -> AskedTable:
+    """As the register has a request."""
+    return AskedTable(
+        name=request.name,
+        title=request.table.title,
+        asked_by=request.asked_by,
+        purpose=request.purpose,
+        asked_on=request.asked_on,
+        cohorts=request.cohorts,
+        status=status,
+        answered_in=request.release if status is Status.ANSWERED else "",
+        reason=reason,
+        rho={cohort.removeprefix("of_"): spent for cohort, spent in rho.items()},
+    )
+
+
+ASKED = (
+    asked_table(SEN, of_202425=0.02),
+    asked_table(REVIEWS, of_202425=0.0),
+    asked_table(requested({**SEN_BY_MEALS, "name": "sen_alone", "title": "SEN & nothing else"}), Status.ASKED),
+    asked_table(
+        requested({**REVIEWED, "name": "reviewed_again"}, "health"),
+        Status.REFUSED,
+        "It asks what reviewed_by_sex says, of fewer children than can be shown",
+    ),
+)
+BUDGETS = (Budget(COHORT, "child", 0.5, 0.235, 0.265), Budget(COHORT, "response", 0.2, 0.15, 0.05))

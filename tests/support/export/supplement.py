@@ -92,13 +92,13 @@ def requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[Reques
 
 
 def on_request(tables: Sequence[RequestedTable]) -> OnRequest:
-    """With noisy counts of every cohort of the first two tables."""
+    """With noisy counts of every cohort of the tables that councils have rows in."""
     return OnRequest(
         tuple(tables),
         {
             Further(cohort, each.family, SUPPLEMENT): _drawn(each)
             for each in tables
-            if each.name != TOGETHER
+            if each.definition.geography == "councils"
             for cohort in each.cohorts
         },
     )
@@ -110,7 +110,7 @@ def supplement_facts(councils: tuple[str, ...] = PILOT, earlier: Mapping[str, st
     earlier = {EARLIER: "2025.11.0"} if earlier is None else earlier
     facts = fake_facts(SUPPLEMENT, councils, earlier=earlier)
     tables = on_request(requested_tables((*earlier, COHORT)))
-    return replace(facts, on_request=tables, privacy_record=_record(facts.privacy_record, tables))
+    return replace(facts, on_request=tables, privacy_record=record_with(facts.privacy_record, tables))
 
 
 def _drawn(table: RequestedTable) -> NoisyCounts:
@@ -130,7 +130,7 @@ def _drawn(table: RequestedTable) -> NoisyCounts:
     return NoisyCounts(json.dumps(plan).encode(), counts)
 
 
-def _record(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]:
+def record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]:
     """The privacy record with what was measured on request, each charged as much."""
     found = copy.deepcopy(dict(record))
     for each, counts in tables.noisy_counts.items():

@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import BUNDLE_FILES, contents, write_bundle
+from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import site_files
 from sources.reference.places import PILOT, places
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, facts_with
 
 LATER = "202526"
 SITE_FILES = frozenset(name.removeprefix("site/") for name in BUNDLE_FILES if name.startswith("site/"))
@@ -92,6 +94,18 @@ def whole(make: Callable[[str], Made]) -> Made:
 @pytest.fixture(scope="session")
 def without(make: Callable[[str], Made]) -> Made:
     return make("without")
+
+
+@pytest.fixture(scope="session")
+def on_request(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A release with two tables on request, of one of which no council has rows; its register is in its directory."""
+    facts = facts_with((SEN, REVIEWS))
+    tables = fake_tables(requested=facts.on_request.tables)
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    bundle = write_bundle(tmp_path_factory.mktemp("requested"), facts, tables, key)
+    build_database(bundle.parent)
+    tell_of_requests(bundle.parent, ASKED, BUDGETS)
+    return Made(facts, tables, bundle / "site")
 
 
 @pytest.fixture(scope="session")
