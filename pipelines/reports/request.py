@@ -162,14 +162,10 @@ def _together(own: Facts) -> Section:
         f" {own['left_rho'][unit]:.5f} is left"
         for unit, rho in own["rho"].items()
     )
-    cost = "; ".join(costs) or "nothing"
-    return Section(
-        f"All together, {Cohort(own['cohort']).label}",
-        [
-            f"Measured at once, {', '.join(own['requests']) or 'none'} cost {cost}."
-            f" {'They fit.' if own['fits'] else 'They do not fit.'}"
-        ],
-    )
+    names, fits = ", ".join(own["requests"]), "They fit." if own["fits"] else "They do not fit."
+    cost = "; ".join(costs)
+    said = f"Measured at once, {names} cost {cost}. {fits}" if cost else "Nothing would have to be measured."
+    return Section(f"All together, {Cohort(own['cohort']).label}", [said])
 
 
 def _number(number: int, of: str) -> str:
