@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -126,7 +127,8 @@ def _columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...
 
 
 def _descriptor(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """A Frictionless Data Package (specs.frictionlessdata.io, version 1); `synthetic`, `seed` and `cohort` are ours."""
+    """A Frictionless Data Package (specs.frictionlessdata.io, version 1); `synthetic`, `seed`, `cohort`, `held_out` are
+    ours."""
     release = made.release
     return {
         "profile": "data-package",
@@ -144,6 +146,7 @@ def _descriptor(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str
         "synthetic": True,
         "cohort": made.cohort,
         "seed": made.seed,
+        "held_out": [asdict(each) for each in made.held_out],
         "resources": [_resource(made, name, content) for name, content in sorted(files.items())],
     }
 

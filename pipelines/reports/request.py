@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from assets.release.requests.check import Answer, can_be_had
+from ndl_export.tables.pupil import FAMILY
 from pipelines.reports.document import Grid, Report, Section
 from pipelines.reports.words import units_of_budget
 from sources.reference.cohorts import Cohort
@@ -53,7 +54,7 @@ def _answer(request: Facts, own: Facts) -> str:
 def _section(request: Facts, own: Facts, delta: float) -> Section:
     return Section(
         f"{request['name']}, {Cohort(own['cohort']).label}: {request['title']}",
-        [_asked(request), _published(own["published"]), *_free(own), *_charged(request, own, delta)],
+        [_asked(request), _published(own["published"]), *_free(request, own), *_charged(request, own, delta)],
         [each for each in (_synthetic(own), _instead(own)) if each.rows],
     )
 
@@ -77,20 +78,36 @@ def _published(there: Facts) -> str:
     )
 
 
-def _free(own: Facts) -> Iterator[str]:
+def _free(request: Facts, own: Facts) -> Iterator[str]:
     if own["known"]:
         yield f"Free, from what was measured before: {_exact(own['known'])}."
-    elif own["synthetic"]:
-        yield (
-            "Free: what was measured before does not tell the columns together. Synthetic children of the release have"
-            " the percentages below, for all councils together. They are no finding: what was not measured together is"
-            f" a guess there, and {own['synthetic']['statement']} says how far off such guesses were."
+        return
+    yield f"Free: what was measured before does not tell the columns together.{_of_synthetic(request, own)}"
+
+
+def _of_synthetic(request: Facts, own: Facts) -> str:
+    if own["synthetic"]:
+        return (
+            " Synthetic children of the release have the percentages below, for all councils together. They are a guess"
+            f" and no finding{_how_far_off(own['synthetic']['held_out'])}: {own['synthetic']['statement']}."
         )
-    else:
-        yield (
-            "Free: what was measured before does not tell the columns together. Synthetic children of the release show"
-            " what such a table looks like, but are no finding: readiness synthesise (docs/synthetic-children.md)."
-        )
+    if request["family"] != FAMILY.name:
+        return ""
+    return (
+        " Synthetic children of the release show what such a table looks like, but are no finding: readiness synthesise"
+        " (docs/synthetic-children.md)."
+    )
+
+
+def _how_far_off(held_out: Sequence[Facts]) -> str:
+    """In the worst of the sets of columns that were tried."""
+    if not held_out:
+        return ""
+    median, ninetieth = (max(each[what] for each in held_out) for what in ("median", "ninetieth"))
+    return (
+        ", for where columns were kept apart to try it, half of such percentages were off by up to"
+        f" {median:.1f} points, and one in ten by {ninetieth:.1f} or more"
+    )
 
 
 def _charged(request: Facts, own: Facts, delta: float) -> Iterator[str]:
@@ -116,7 +133,10 @@ def _exact(accuracy: Facts) -> str:
 
 def _synthetic(own: Facts) -> Grid:
     found = own["synthetic"] or {"rows": []}
-    rows = [(" / ".join(row["levels"]), f"{row['of']:,}", f"{row['percent']:.1f}") for row in found["rows"]]
+    rows = [
+        (" / ".join(row["levels"]), f"{row['of']:,}", "-" if row["percent"] is None else f"{row['percent']:.1f}")
+        for row in found["rows"]
+    ]
     more = f" (the first {_MOST_ROWS} of {len(rows)}; --json has all)" if len(rows) > _MOST_ROWS else ""
     return Grid(f"Synthetic children{more}", ("row", "of", "%"), rows[:_MOST_ROWS], numbers=2)
 
@@ -142,14 +162,10 @@ def _together(own: Facts) -> Section:
         f" {own['left_rho'][unit]:.5f} is left"
         for unit, rho in own["rho"].items()
     )
-    cost = "; ".join(costs) or "nothing"
-    return Section(
-        f"All together, {Cohort(own['cohort']).label}",
-        [
-            f"Measured at once, {', '.join(own['requests']) or 'none'} cost {cost}."
-            f" {'They fit.' if own['fits'] else 'They do not fit.'}"
-        ],
-    )
+    names, fits = ", ".join(own["requests"]), "They fit." if own["fits"] else "They do not fit."
+    cost = "; ".join(costs)
+    said = f"Measured at once, {names} cost {cost}. {fits}" if cost else "Nothing would have to be measured."
+    return Section(f"All together, {Cohort(own['cohort']).label}", [said])
 
 
 def _number(number: int, of: str) -> str:

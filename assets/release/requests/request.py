@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from pydantic_core import PydanticCustomError
 
 from assets.release.requests.plain_yaml import UnreadableYaml, read_plain_yaml
-from ndl_export.tables import FAMILIES, TABLES, Table
+from ndl_export.facts.on_request import is_taken
+from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, Words, as_table, read_as, read_definition
 from privacy.release.canonical import canonical_json, sha256_hex
 from sources.reference.cohorts import Cohort, InvalidCohort
@@ -124,8 +125,8 @@ def _of_table(document: Mapping[str, Any]) -> list[str]:
     """What is wrong with the table, as far as it can be read whatever is wrong beside it."""
     name, family = (value if isinstance(value := document.get(key), str) else "" for key in ("name", "family"))
     problems = [] if family in FAMILIES or "family" not in document else [f"family: it is one of {', '.join(FAMILIES)}"]
-    if name in TABLES:
-        problems.append(f"name: {name} is a table of every release; give it a name of its own")
+    if is_taken(name):
+        problems.append(f"name: {name} is what something else of a release is called; give it another")
     try:
         definition = read_definition({name: document[name] for name in Definition.model_fields if name in document})
     except InvalidDefinition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from assets.release.requests.request import Request
 from ndl_export.documents.synthetic_children import NAME
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables.definition import TOTAL
 from ndl_export.tables.model import RateBlock, Selection
 from ndl_export.tables.pupil import FAMILY
@@ -22,7 +24,8 @@ Facts = dict[str, Any]
 
 def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
     """The percentage of each row at full detail for all councils together, or of a table of counts the row as a
-    percentage of the one with its last column at the total; None where the folder has no rows of that cohort."""
+    percentage of the one with its last column at the total, with how far off such percentages were where it was tried;
+    None where the folder has no rows of that cohort."""
     file = folder / f"{NAME}.parquet"
     if request.family != FAMILY.name or not file.is_file():
         return None
@@ -30,7 +33,8 @@ def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | No
     children = children.filter(pc.equal(children["cohort"], cohort))
     if not children.num_rows:
         return None
-    return {"statement": str(folder / f"{NAME}.md"), "rows": _rows(request, children)}
+    held_out = json.loads((folder / DATAPACKAGE_FILE).read_bytes())["held_out"]
+    return {"statement": str(folder / f"{NAME}.md"), "held_out": held_out, "rows": _rows(request, children)}
 
 
 def _rows(request: Request, children: pa.Table) -> list[Facts]:

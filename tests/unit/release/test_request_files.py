@@ -82,7 +82,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     [
         ({"family": "teachers"}, "family: it is one of pupil, health, parents"),
         ({"family": ["pupil"]}, "family: it is one of pupil, health, parents"),
-        ({"name": "gld_headline"}, "name: gld_headline is a table of every release"),
+        ({"name": "gld_headline"}, "name: gld_headline is what something else of a release is called"),
         ({"name": "Robert'); DROP TABLE"}, "name: is written in small letters"),
         ({"cohorts": ["202426"]}, "cohorts.0: '202426' is not a cohort"),
         ({"cohorts": ["202425", "202425"]}, "cohorts: 202425 stands twice"),
