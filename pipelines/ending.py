@@ -24,7 +24,7 @@ class RunStopped(Exception):
 
 
 ENDINGS = {
-    Ending.BUDGET: ("BudgetExceeded", "BudgetNotApproved", "NotAccurateEnough"),
+    Ending.BUDGET: ("BudgetExceeded", "BudgetNotApproved", "NotAccurateEnough", "AccuracyOutOfReach"),
     Ending.HOLD: (
         *("WaitsForApproval", "WaitsForAcceptance", "NotPublished"),
         *("Busy", "InUse", "RemovalUnfinished", "PlaceInUse"),

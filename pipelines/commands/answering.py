@@ -10,9 +10,10 @@ import click
 
 from assets.home.loading import loading
 from pipelines.commands import console
-from pipelines.commands.console import answer
+from pipelines.commands.console import answer, stop
 from pipelines.commands.release_option import release
 from pipelines.commands.runs import report_release
+from pipelines.ending import Ending
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ def refuse(name: str, home: Path, reason: str) -> None:
     from assets.release.requests import register as book
 
     folder = Home(home.resolve())
-    book.refuse(folder, name, reason, dt.date.today())
+    try:
+        book.refuse(folder, name, reason, dt.date.today())
+    except ValueError as error:
+        stop(f"--reason: {error}", Ending.USAGE)
     book.publish_register(folder)
     click.echo(f"{name}: refused")
 

@@ -92,8 +92,13 @@ def _asks(request: Request) -> object:
 
 
 def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
-    """Note that people have refused a request. Raises `NoSuchRequest` for one that is not open, and `LogBroken`."""
-    open_request(home, name)
+    """Note that people have refused a request, and why, in one line. Raises `NoSuchRequest` for one that is not open,
+    ValueError for what is no reason, and `LogBroken`."""
+    found = open_request(home, name)
+    if found.answered_in:
+        raise NoSuchRequest(f"{name} stands in release {found.answered_in}: withdraw that, where it should not")
+    if not (reason.strip() and reason.isprintable()):
+        raise ValueError("a reason is one line of text")
     chained_log.append(home.requests, {"what": "refused", "on": str(today), "name": name, "reason": reason})
     return registered(home)[name]
 
