@@ -27,7 +27,8 @@ from assets.release.expected_widths import widths_of
 from assets.release.holds import state
 from assets.release.measured_plans import further_plan, further_plans, published_plans
 from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, requested_tables
-from ndl_export.facts.missing import SOURCES, short
+from assets.release.record import read_record as read_release
+from ndl_export.facts.missing import SOURCES, Missing, short
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import charts, kit
 from ndl_export.tables import TABLES
@@ -93,6 +94,7 @@ def render_sheet(home: Home, request: Request) -> str:
         request=request,
         request_sha256=sha256_hex(canonical_json(request)),
         is_publication=is_publication,
+        measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
         asked=[table for table in requested_tables(record) if table.release == version],
@@ -100,7 +102,7 @@ def render_sheet(home: Home, request: Request) -> str:
         words=_in_words(usable),
         costs=[cost for cohort in record for cost in _costs(home, cohort, version, record)],
         policy=load_policy(),
-        missing=short({cohort: fixed.missing for cohort, fixed in record.items()}),
+        missing=short({cohort: _missing(home, cohort, fixed) for cohort, fixed in record.items()}),
         set_aside=[line for line in set_aside if line["bands"]],
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
@@ -108,6 +110,11 @@ def render_sheet(home: Home, request: Request) -> str:
         held=None if is_publication else state(home, measured),
         outside=outside_the_guarantee(),
     )
+
+
+def _missing(home: Home, cohort: str, fixed: CohortRecord) -> Missing:
+    """What was missing when the cohort was measured."""
+    return read_release(home, fixed.measured_in).get(cohort, fixed).missing
 
 
 def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
