@@ -45,7 +45,10 @@ REVIEWED: dict[str, Any] = {
 
 
 def requested(
-    definition: Mapping[str, Any], family: str = "pupil", release: str = SUPPLEMENT, cohorts: tuple[str, ...] = (COHORT,)
+    definition: Mapping[str, Any],
+    family: str = "pupil",
+    release: str = SUPPLEMENT,
+    cohorts: tuple[str, ...] = (COHORT,),
 ) -> RequestedTable:
     return RequestedTable(
         read_definition(definition),
