@@ -23,7 +23,7 @@ MOST_ON_PAPER = 17
 """Rows of a chart that a sheet of A4 has room for, with its key."""
 _STEPS = {40: 10, 60: 20, 80: 20, 100: 25}
 """Widths that a scale of percentages may have, and the steps between its lines."""
-_TICKS = 4
+_TICKS = 3
 _MOST_TENS = 60
 """Percentage points over which a scale has a line at each ten."""
 _DOWN = (-4, 6)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import html
 import io
 import json
 import re
 import shutil
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -80,7 +82,14 @@ class Page:
     def file(self) -> str:
         return f"{self.name}.html"
 
+    @property
+    def tab(self) -> str:
+        """The title as a browser's tab has it, which has no room for more."""
+        for_markup = len(html.escape(self.title)) - len(self.title)
+        return textwrap.shorten(self.title, _MOST_IN_A_TAB - for_markup, placeholder="…")
 
+
+_MOST_IN_A_TAB = 51
 DOWNLOADS = Page("downloads", "Files and documents", "Downloads")
 ABOUT = Page("about", "About this release", "About")
 REQUESTS = Page("requests", "Requests for tables", "")

@@ -13,8 +13,8 @@ from ndl_export.site.words import outset
 from ndl_export.tables import ALL, Table
 from ndl_export.tables.rows import rows
 
-MOST_DRAWN = 40
-"""Rows of a chart; a table with more has no chart."""
+MOST_DRAWN, LONGEST_LABEL = 40, 43
+"""Rows of a chart, and characters of what one is called, which must fit a telephone: a table with more has no chart."""
 MOST_ROWS = 6_000
 """Rows of a page in all its areas and cohorts, some five megabytes; one with more shows all councils together alone."""
 
@@ -31,6 +31,7 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
     at_councils = all(block.councils for block in table.blocks)
     ratios = [measure for measure in table.measures if not measure.is_count]
     counts = [measure for measure in reversed(table.measures) if measure.is_count and not measure.as_linked]
+    is_drawn = len(by_label) <= MOST_DRAWN and max(map(len, by_label)) <= LONGEST_LABEL
     shape = Shape(
         page_of_table(table.name),
         table.name,
@@ -38,7 +39,7 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
         listed(entry.label for entry in table.filters),
         tuple(measure.label for measure in (*ratios, *counts)),
         "Figures",
-        drawn=(0,) if len(by_label) <= MOST_DRAWN else (),
+        drawn=(0,) if is_drawn else (),
         wide=True,
     )
     wanted = {

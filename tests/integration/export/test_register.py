@@ -1,0 +1,225 @@
+"""The public register of requests: its file, its page, and what leads to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.release_directory import refresh, tell_of_requests
+from ndl_export.facts.register import AskedTable, Register, Status, UnreadableRegister, register, write_register
+from ndl_export.facts.release_facts import Version
+from ndl_export.publish.leading_files import is_leading, leading_files
+from ndl_export.publish.withdraw import withdraw
+from tests.support import PROJECT
+from tests.support.export.fake_release import fake_facts, fake_tables
+from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, asked_table, facts_with
+from tests.support.site.dom import parse, words
+
+DAY = dt.date(2026, 12, 20)
+ATOM = {"a": "http://www.w3.org/2005/Atom"}
+ADDRESS = fake_facts().address
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+    """A release directory with a release that answers two requests after one without any; to be read, not written."""
+    directory = tmp_path_factory.mktemp("told") / "release"
+    shutil.copytree(release_dir, directory, symlinks=True)
+    facts = facts_with((SEN, REVIEWS))
+    write_bundle(directory, facts, fake_tables(requested=facts.on_request.tables), signing_key)
+    tell_of_requests(directory, ASKED, BUDGETS)
+    return directory
+
+
+@pytest.fixture
+def own(told: Path, tmp_path: Path) -> Path:
+    """A copy to write to."""
+    return Path(shutil.copytree(told, tmp_path / "release", symlinks=True))
+
+
+def page(directory: Path) -> str:
+    return (directory / "site" / "requests.html").read_text(encoding="utf-8")
+
+
+def sections(directory: Path) -> dict[str, str]:
+    """The words of each section of the page."""
+    return {each.get("aria-labelledby", ""): words(each) for each in parse(page(directory)).iter("section")}
+
+
+def catalogue(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / "catalogue.jsonld").read_text())["@graph"][0]
+    return found
+
+
+def answered(directory: Path) -> list[ET.Element]:
+    entries = ET.parse(directory / "feed.xml").getroot().findall("a:entry", ATOM)
+    return [each for each in entries if each.find("a:category[@term='answered']", ATOM) is not None]
+
+
+def test_what_is_written_is_read_back_and_written_once(tmp_path: Path) -> None:
+    assert register(tmp_path) is None
+    assert write_register(tmp_path, ASKED, BUDGETS)
+    found = register(tmp_path)
+    assert found == Register(tuple(sorted(ASKED, key=lambda each: (each.asked_on, each.name))), BUDGETS)
+    assert not write_register(tmp_path, tuple(reversed(ASKED)), BUDGETS)
+    assert write_register(tmp_path, ASKED[:1], BUDGETS)
+
+
+def test_it_is_what_its_documentation_says(told: Path) -> None:
+    """The schema stands in the page on the register; nothing else may be told."""
+    text = (PROJECT / "docs" / "register.md").read_text(encoding="utf-8")
+    found = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    schema, document = json.loads(found[1]), json.loads((told / "requests.json").read_bytes())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    for change in ({"children": 3}, {"email": "who@example.org"}):
+        document["requests"][0] |= change
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(document, schema)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"status": Status.ANSWERED}, "a release is named"),
+        ({"answered_in": "2026.12.0"}, "a release is named"),
+        ({"status": Status.REFUSED}, "a reason"),
+        ({"reason": "No"}, "a reason"),
+        ({"purpose": "Two\nlines"}, "purpose is not one line"),
+        ({"title": " "}, "title is not one line"),
+        ({"cohorts": ()}, "of no cohort"),
+        ({"cohorts": ("2024",)}, "is not a cohort"),
+        ({"asked_on": "yesterday"}, "isoformat"),
+        ({"rho": {"202324": 0.1}}, "for each of its cohorts"),
+        ({"rho": {"202425": float("nan")}}, "for each of its cohorts"),
+    ],
+)
+def test_what_cannot_be_is_no_entry(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        replace(asked_table(SEN, Status.ASKED), **change)
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'{"requests": [1], "budgets": []}', b'{"requests": [{}], "budgets": []}']
+)
+def test_a_file_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "requests.json").write_bytes(content)
+    with pytest.raises(UnreadableRegister, match=r"requests\.json is not a register"):
+        register(tmp_path)
+
+
+def test_the_page_says_what_was_asked_and_what_came_of_it(told: Path) -> None:
+    found = sections(told)
+    assert list(found) == ["answered", "asked", "refused", "left"]
+    assert "Answered in release 2026.12.0. Charged: rho 0.02 for 2024/25, all that was measured" in found["answered"]
+    assert "Children reviewed at two, by sex (reviewed_by_sex)" in found["answered"]
+    assert "It cost nothing: it follows from what had been measured." in found["answered"]
+    assert "Asked for by University of Leeds, Children's Centre on 20 November 2026." in found["asked"]
+    assert "Why it was refused: It asks what reviewed_by_sex says, of fewer" in found["refused"]
+    (table,) = parse(page(told)).iter("tbody")
+    assert [[words(cell) for cell in row] for row in table] == [
+        ["2024/25", "child", "0.5", "0.235", "0.265"],
+        ["2024/25", "response", "0.2", "0.15", "0.05"],
+    ]
+
+
+def test_readers_are_led_to_it(told: Path) -> None:
+    directory = (told / "site" / "about.html").read_text(encoding="utf-8")
+    assert '<a href="requests.html">Who asked for which, what for, and what came of it</a>' in directory
+    assert "requests.html" not in (told / "2026.12.0" / "site" / "about.html").read_text(encoding="utf-8")
+    found = catalogue(told)
+    assert found["dct:relation"] == {"@id": f"{ADDRESS}/requests.json"}
+    assert found["foaf:page"]["@id"] == f"{ADDRESS}/site/requests.html"
+    links = {link.get("href", "") for link in parse(page(told)).iter("a")}
+    assert {"../2026.12.0/site/request-sen-by-meals.html", "../requests.json"} <= links
+
+
+def test_the_feed_tells_of_what_was_answered_beside_the_release(told: Path) -> None:
+    entries = answered(told)
+    assert [each.findtext("a:id", "", ATOM) for each in entries] == [
+        f"{ADDRESS}/requests.json#reviewed_by_sex",
+        f"{ADDRESS}/requests.json#sen_by_meals",
+    ]
+    [_, sen] = entries
+    assert sen.findtext("a:title", "", ATOM) == f"Asked for and answered: {SEN.table.title}"
+    assert sen.findtext("a:updated", "", ATOM) == "2026-12-03T00:00:00Z"
+    link = sen.find("a:link[@rel='alternate']", ATOM)
+    assert link is not None
+    assert link.get("href") == f"{ADDRESS}/2026.12.0/site/request-sen-by-meals.html"
+    assert "What for: How the offer of meals reaches children" in sen.findtext("a:summary", "", ATOM)
+
+
+def test_where_nobody_asked_nothing_leads_anywhere(release_dir: Path) -> None:
+    assert not (release_dir / "site" / "requests.html").exists()
+    assert "Nobody has asked the publisher for a table so far." in (release_dir / "site" / "about.html").read_text()
+    assert not {"dct:relation", "foaf:page"} & catalogue(release_dir).keys()
+
+
+def test_it_is_told_before_there_is_any_release_and_with_the_first(tmp_path: Path, bundle: Path) -> None:
+    directory = tmp_path / "new" / "release"
+    waiting = [asked_table(SEN, Status.ASKED)]
+    tell_of_requests(directory, waiting, [])
+    assert [path.name for path in directory.iterdir()] == ["requests.json"]
+    shutil.copytree(bundle, directory / bundle.name)
+    refresh(directory)
+    assert list(sections(directory)) == ["asked"]
+    assert answered(directory) == []
+
+
+def test_a_bundle_of_before_has_the_page_too(own: Path) -> None:
+    """The page is not of the bundle, so that a newer request stands beside an older release."""
+    shutil.rmtree(own / "2026.12.0")
+    refresh(own)
+    assert "Release 2026.11.0" in page(own)
+    links = {link.get("href", "") for link in parse(page(own)).iter("a")}
+    assert not any("request-" in link for link in links)
+    assert answered(own) == []
+
+
+def test_a_withdrawn_answer_says_so(own: Path) -> None:
+    withdraw(own, "2026.12.0", "An extract was of another year", DAY)
+    assert "Answered in release 2026.12.0, which was withdrawn." in sections(own)["answered"]
+    assert answered(own) == []
+    withdraw(own, "2026.11.0", "So was this one's", DAY)
+    assert not (own / "site").exists()
+    assert catalogue(own)["dct:relation"] == {"@id": f"{ADDRESS}/requests.json"}
+    assert "foaf:page" not in catalogue(own)
+
+
+def test_hostile_words_stay_words(own: Path) -> None:
+    hostile = replace(ASKED[2], title="<script>alert(1)</script>", purpose='"><b>x</b>', asked_by="<!-- /register -->")
+    tell_of_requests(own, [hostile], [])
+    root = parse(page(own))
+    assert len(list(root.iter("script"))) == 1
+    assert not list(root.iter("b"))
+    assert "<script>alert(1)</script>" in words(root)
+    tell_of_requests(own, [], [])
+    assert list(sections(own)) == []
+
+
+def test_it_goes_with_the_releases_to_where_they_are_published(told: Path, tmp_path: Path) -> None:
+    bundles = {Version.parse(version): told / version for version in ("2026.11.0", "2026.12.0")}
+    files = leading_files(bundles, {}, told, tmp_path)
+    names = list(files)
+    assert all(map(is_leading, names))
+    assert files["requests.json"].read_bytes() == (told / "requests.json").read_bytes()
+    assert files["site/requests.html"].read_text() == page(told)
+    assert names.index("requests.json") < names.index("catalogue.jsonld")
+
+
+def test_an_entry_is_public_words_and_sums_alone() -> None:
+    assert set(AskedTable.__dataclass_fields__) == {
+        *("name", "title", "asked_by", "purpose", "asked_on", "cohorts", "status", "answered_in", "reason", "rho"),
+    }

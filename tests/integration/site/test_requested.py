@@ -1,0 +1,237 @@
+"""Pages of tables on request: the published figures and no others, wherever readers come from."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+from xml.etree.ElementTree import Element
+
+import pyarrow as pa
+import pytest
+
+from ndl_export.bundle.verify import verify
+from ndl_export.facts.on_request import OnRequest, RequestedTable
+from ndl_export.site import requested as pages
+from ndl_export.site import site_downloads, site_files
+from ndl_export.site.requested import labels
+from ndl_export.tables.geography import geographies
+from ndl_export.tables.rows import rows
+from sources.reference.places import PILOT
+from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
+from tests.support.site.dom import has_class, parse, words
+from tests.support.site.expected import cell
+from tests.support.site.pages import LATER, Made
+
+VALIDATOR = shutil.which("html-validate")
+OF_SEN, OF_REVIEWS = "request-sen-by-meals", "request-reviewed-by-sex"
+TOGETHER = "All councils together"
+
+
+def panels(page: str) -> dict[tuple[str, str], Element]:
+    """By area and cohort."""
+    found = (each for each in parse(page).iter("div") if has_class(each, "panel"))
+    return {(words(each.find("h3")).partition(", 20")[0], each.get("data-cohort", "")): each for each in found}
+
+
+def figures(panel: Element) -> dict[str, list[str]]:
+    """The cells of each row of its table, by what the row is called."""
+    (body,) = panel.iter("tbody")
+    return {label: cells for label, *cells in ([words(each) for each in row] for row in body)}
+
+
+def published(request: RequestedTable, data: pa.Table, measures: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
+    """The cells of each row by area, from the table; rows by their levels but the totals."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in data.to_pylist():
+        area = TOGETHER if row["geographic_level"] == "Pilot councils" else row["area_name"]
+        levels = [row[entry.name] for entry in request.table.filters]
+        label = ", ".join(level for level in levels if level != "Total") or "All children"
+        found.setdefault(area, {})[label] = [cell(row, measure) for measure in measures]
+    return found
+
+
+def test_every_figure_is_that_of_the_table(on_request: Made) -> None:
+    shown = {area: figures(panel) for (area, _), panel in panels(on_request.page(OF_SEN)).items()}
+    measures = ("gld_children_percent", "gld_children_count", "children_count")
+    assert shown == published(SEN, on_request.tables[SEN.name], measures)
+    assert {len(own) for own in shown.values()} == {36}
+    assert len(shown) == len(geographies(PILOT))
+
+
+def test_a_table_of_all_councils_together_shows_them_and_says_that_there_are_no_others(on_request: Made) -> None:
+    page = on_request.page(OF_REVIEWS)
+    shown = {area: figures(panel) for (area, _), panel in panels(page).items()}
+    assert shown == published(REVIEWS, on_request.tables[REVIEWS.name], ("reviewed_children_count",))
+    assert list(shown) == [TOGETHER]
+    assert "The table has no others." in words(parse(page))
+    assert "<select" not in page
+
+
+def test_downloads_hold_the_figures_of_the_page_and_verify_compares_them(on_request: Made, tmp_path: Path) -> None:
+    file = on_request.site / f"{OF_SEN}.csv"
+    lines = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+    assert len(lines) == 3 * 36 * len(geographies(PILOT))
+    facts = on_request.facts
+    made = site_downloads(on_request.tables, facts.councils, facts.cohorts, facts.missing, facts.on_request.tables)
+    assert made[file.name] == file.read_bytes()
+    assert verify(on_request.site.parent).faults == ()
+
+
+def test_words_of_the_request_stand_on_its_page_and_on_the_release_page(on_request: Made) -> None:
+    asked = (
+        "University of Leeds, Children's Centre",
+        "20 November 2026",
+        "who's served by it",
+        "2026.12.0",
+    )
+    own, index = (words(parse(on_request.page(name))) for name in (OF_SEN, "index"))
+    for text in (own, index):
+        assert all(each in text for each in asked)
+    assert SEN.table.title in own
+    assert SEN.table.description in own
+    section = next(
+        s for s in parse(on_request.page("index")).iter("section") if s.get("aria-labelledby") == "on-request"
+    )
+    linked = {link.get("href") for link in section.iter("a")}
+    for name, page in ((SEN.name, OF_SEN), (REVIEWS.name, OF_REVIEWS)):
+        assert {f"{page}.html", *(f"../{name}{end}" for end in (".parquet", ".csv", "_all_rows.csv"))} <= linked
+
+
+def test_downloads_list_their_files_and_what_was_measured(on_request: Made) -> None:
+    main = next(each for each in parse(on_request.page("downloads")).iter("main"))
+    linked = {link.get("href", "") for link in main.iter("a")}
+    assert {f"../{path.name}" for path in on_request.site.parent.iterdir() if path.is_file()} <= linked
+    assert {f"{OF_SEN}.html", f"{OF_REVIEWS}.html"} <= linked
+
+
+@pytest.mark.parametrize("place", ["site", "2026.12.0/site", "unpacked/2026.12.0/site"])
+def test_every_link_leads_to_something_that_is_there(on_request: Made, place: str, tmp_path: Path) -> None:
+    release_dir = on_request.site.parent.parent
+    if place.startswith("unpacked"):
+        shutil.unpack_archive(release_dir / "2026.12.0.zip", tmp_path / "unpacked")
+        release_dir = tmp_path
+    folder = release_dir / place
+    roots = {path.resolve(): parse(path.read_text(encoding="utf-8")) for path in release_dir.rglob("site/*.html")}
+    anchors = {path: {each.get("id") for each in root.iter()} for path, root in roots.items()}
+    checked = set()
+    for path, root in roots.items():
+        for link in root.iter("a") if path.parent == folder.resolve() else ():
+            file, _, anchor = unquote(link.get("href", "")).partition("#")
+            if not re.match("mailto:|https:", file):
+                target = (folder / file).resolve() if file else path
+                assert target.is_file(), (path.name, file)
+                assert not anchor or anchor in anchors[target], (path.name, file, anchor)
+                checked.add(target.name)
+    assert {f"{OF_SEN}.html", f"{OF_REVIEWS}.csv", f"{SEN.name}.meta.csv"} <= checked
+    assert checked & {"requests.html", "requests.json"} == (
+        {"requests.html", "requests.json"} if place == "site" else set()
+    )
+
+
+@pytest.mark.skipif(VALIDATOR is None, reason="html-validate (npm) is not on PATH")
+def test_a_validator_finds_nothing(on_request: Made) -> None:
+    beside = on_request.site.parent.parent / "site"
+    names = [
+        beside / "requests.html",
+        *(on_request.site / f"{n}.html" for n in (OF_SEN, OF_REVIEWS, "index", "downloads")),
+    ]
+    command = [str(VALIDATOR), "--preset", "recommended", *map(str, names)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+
+
+def made_again(
+    requests: tuple[RequestedTable, ...], others: Made, cohorts: tuple[str, ...] = (COHORT,)
+) -> dict[str, bytes]:
+    """The pages of a release with these tables, of which there is no bundle."""
+    facts = replace(fake_facts(), cohorts=cohorts, missing={}, on_request=OnRequest(requests))
+    tables = fake_tables(cohorts=cohorts, requested=requests)
+    return site_files(facts, tables, others.others, [*others.others])
+
+
+def test_hostile_words_stay_words(on_request: Made) -> None:
+    hostile = replace(SEN, asked_by="<script>alert(1)</script>", purpose='"><b>x</b>')
+    for name, content in made_again((hostile,), on_request).items():
+        if name in (f"{OF_SEN}.html", "index.html"):
+            root = parse(content.decode())
+            assert len(list(root.iter("script"))) == 1
+            assert not list(root.iter("b"))
+            assert "<script>alert(1)</script>" in words(root)
+
+
+def test_a_table_of_one_cohort_has_a_page_of_that_alone(on_request: Made) -> None:
+    found = made_again((SEN,), on_request, (COHORT, LATER))
+    page = found[f"{OF_SEN}.html"].decode()
+    assert {cohort for _, cohort in panels(page)} == {COHORT}
+    assert 'id="cohort"' not in page
+    assert 'id="cohort"' in found["index.html"].decode()
+    both = replace(SEN, cohorts=(COHORT, LATER))
+    page = made_again((both,), on_request, (COHORT, LATER))[f"{OF_SEN}.html"].decode()
+    assert {cohort for _, cohort in panels(page)} == {COHORT, LATER}
+
+
+def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_together(
+    on_request: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requested({**SEN_BY_MEALS, "name": "by_sex", "columns": ["fsm", "sex"]})
+    page = made_again((asked,), on_request)["request-by-sex.html"].decode()
+    assert 'class="chart' in page
+    assert "<details open>" not in page
+    of_sen = on_request.page(OF_SEN)
+    assert max(map(len, labels(SEN.table))) > pages.LONGEST_LABEL
+    monkeypatch.setattr(pages, "MOST_DRAWN", 8)
+    page = made_again((asked,), on_request)["request-by-sex.html"].decode()
+    for undrawn in (page, of_sen):
+        assert 'class="chart' not in undrawn
+        assert "<details open>" in undrawn
+        assert len(panels(undrawn)) == len(geographies(PILOT))
+    monkeypatch.setattr(pages, "MOST_ROWS", 8 * len(geographies(PILOT)))
+    made = made_again((asked,), on_request)
+    page = made["request-by-sex.html"].decode()
+    assert [area for area, _ in panels(page)] == [TOGETHER]
+    assert "Those of each area, which are too many for a page, are in the files." in words(parse(page))
+    assert made["request-by-sex.csv"].decode().count("\n") == 1 + 3 * 9
+
+
+def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) -> None:
+    missing = {"eyfsp": ("halton",)}
+    facts = facts_with((SEN,), missing=missing)
+    tables = fake_tables(missing=missing, requested=(SEN,))
+    page = site_files(facts, tables, on_request.others, [*on_request.others])[f"{OF_SEN}.html"].decode()
+    shown = panels(page)
+    assert "These figures are not available [x]" in words(shown["Halton", COHORT])
+    assert ("All councils but Halton", COHORT) in shown
+
+
+def test_a_release_without_requests_says_nothing_of_them(whole: Made) -> None:
+    assert "on request" not in whole.page("index")
+    assert not list(whole.site.glob("request*"))
+    assert fake_facts().on_request.tables == ()
+
+
+def test_rows_are_told_apart_whatever_their_levels_are_called() -> None:
+    assert list(labels(REVIEWS.table)) == ["All children", "Female", "Male"]
+    own = labels(SEN.table)
+    assert own[f"No SEN provision, {MEALS}, Female"] == ("No SEN provision", MEALS, "Female")
+    alike = {
+        **SEN_BY_MEALS,
+        "columns": [
+            {
+                "attribute": "fsm",
+                "name": "meals",
+                "label": "Meals",
+                "levels": {"Yes": ["Eligible for free school meals"]},
+            },
+            {"attribute": "sex", "label": "A girl", "levels": {"Yes": ["Female"]}},
+        ],
+    }
+    table = requested(alike).table
+    assert list(labels(table)) == ["All children", "A girl: Yes", "Meals: Yes", "Meals: Yes, A girl: Yes"]
+    for each in (SEN.table, table, requested(REVIEWED, "health").table):
+        assert list(labels(each).values()) == [row.levels for row in rows(each, all_together=True)]
