@@ -150,6 +150,16 @@ def _rule(error: Any) -> str:
             return "is written in small letters, digits and single underscores, beginning with a letter"
         case "string_pattern_mismatch":
             return "is one line of text without < > | ` * \\ [ ] { }"
+        case "string_type":
+            return "is text"
+        case "tuple_type":
+            return "is a list"
+        case "model_type" | "dict_type":
+            return "has keys of its own"
+        case "float_type":
+            return "is a number"
+        case "bool_type":
+            return "is true or false"
     message: str = error["msg"]
     return message[0].lower() + message[1:]
 

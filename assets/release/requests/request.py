@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from assets.release.requests.plain_yaml import UnreadableYaml, read_plain_yaml
@@ -25,10 +25,34 @@ from sources.reference.cohorts import Cohort, InvalidCohort
 TEMPLATE = Path(__file__).with_name("request_template.yaml")
 """A request to begin with, each key with a comment."""
 WIDEST_POINTS = 15.0
+_LONGEST_SHOWN = 20
 
 
 class InvalidRequest(Exception):
     """A file that is no request: the message has everything that is wrong, a line each, with its key and rule."""
+
+
+def _no(rule: str) -> PydanticCustomError:
+    return PydanticCustomError("rule", "{rule}", {"rule": rule})
+
+
+def _a_family(name: str) -> str:
+    if name not in FAMILIES:
+        raise _no(f"is one of {', '.join(FAMILIES)}")
+    return name
+
+
+def _a_cohort(code: str) -> str:
+    try:
+        return Cohort(code).code
+    except InvalidCohort as error:
+        raise _no(str(error) if len(code) <= _LONGEST_SHOWN else "is two consecutive years, as 202425") from None
+
+
+def _no_address(organisation: str) -> str:
+    if "@" in organisation:
+        raise _no("is the name of an organisation, and no address")
+    return organisation
 
 
 class Accuracy(BaseModel):
@@ -44,11 +68,11 @@ class Accuracy(BaseModel):
 class Request(Definition):
     """A table, and all that is to be known of it before it is decided."""
 
-    family: str
-    cohorts: Annotated[tuple[Annotated[str, StringConstraints(max_length=6)], ...], Field(min_length=1)]
+    family: Annotated[str, AfterValidator(_a_family)]
+    cohorts: Annotated[tuple[Annotated[str, AfterValidator(_a_cohort)], ...], Field(min_length=1)]
     accuracy: Accuracy
     purpose: Words
-    asked_by: Words
+    asked_by: Annotated[Words, AfterValidator(_no_address)]
     """An organisation."""
 
     @field_validator("cohorts", mode="before")
@@ -57,12 +81,12 @@ class Request(Definition):
         """A cohort may be written without quotes, and is text all the same."""
         return tuple(str(c) if type(c) is int else c for c in cohorts) if isinstance(cohorts, tuple) else cohorts
 
-    @field_validator("asked_by")
+    @field_validator("cohorts")
     @classmethod
-    def _no_address(cls, organisation: str) -> str:
-        if "@" in organisation:
-            raise PydanticCustomError("address", "is the name of an organisation, and no address")
-        return organisation
+    def _once(cls, cohorts: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [code for code in dict.fromkeys(cohorts) if cohorts.count(code) > 1]:
+            raise _no(f"{', '.join(twice)} stands twice")
+        return cohorts
 
     @cached_property
     def definition(self) -> Definition:
@@ -115,7 +139,6 @@ def request_of(document: object) -> Request:
         problems += str(error).splitlines()
     if isinstance(document, Mapping):
         problems += _of_table(document)
-    problems += _of_cohorts(request.cohorts) if request else []
     if problems or request is None:
         raise InvalidDefinition("\n".join(dict.fromkeys(problems)))
     return request
@@ -124,9 +147,9 @@ def request_of(document: object) -> Request:
 def _of_table(document: Mapping[str, Any]) -> list[str]:
     """What is wrong with the table, as far as it can be read whatever is wrong beside it."""
     name, family = (value if isinstance(value := document.get(key), str) else "" for key in ("name", "family"))
-    problems = [] if family in FAMILIES or "family" not in document else [f"family: it is one of {', '.join(FAMILIES)}"]
-    if is_taken(name):
-        problems.append(f"name: {name} is what something else of a release is called; give it another")
+    problems = (
+        [f"name: {name} is what something else of a release is called; give it another"] if is_taken(name) else []
+    )
     try:
         definition = read_definition({name: document[name] for name in Definition.model_fields if name in document})
     except InvalidDefinition:
@@ -137,13 +160,3 @@ def _of_table(document: Mapping[str, Any]) -> list[str]:
     except InvalidDefinition as error:
         problems += str(error).splitlines()
     return problems
-
-
-def _of_cohorts(cohorts: Iterable[str]) -> list[str]:
-    problems, known = list[str](), list(cohorts)
-    for place, code in enumerate(known):
-        try:
-            Cohort(code)
-        except InvalidCohort as error:
-            problems.append(f"cohorts.{place}: {error}")
-    return problems + [f"cohorts: {code} stands twice" for code in dict.fromkeys(known) if known.count(code) > 1]

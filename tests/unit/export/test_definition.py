@@ -85,7 +85,7 @@ def test_children_told_apart_by_a_link_are_counted_as_linked_too() -> None:
         ({"description": " "}, "description: is one line of text"),
         ({"sql": "DROP TABLE"}, "sql: there is no such key"),
         ({"columns": []}, "columns: tuple should have at least 1"),
-        ({"columns": "fsm"}, "columns: input should be a valid tuple"),
+        ({"columns": "fsm"}, "columns: is a list"),
         ({"columns": ["upn"]}, "columns.0.attribute: 'upn' is none of pupil: sex, fsm"),
         ({"columns": ["council"]}, "columns.0.attribute: 'council' is none of pupil"),
         ({"columns": ["linkage_agreement"]}, "'linkage_agreement' is none of pupil"),
