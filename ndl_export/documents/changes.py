@@ -283,8 +283,9 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
         " measured for tables on request: every figure is estimated from both. So figures that were published before"
         " moved, and their intervals narrowed. The records are the same. A figure has changed where it is shown"
         " otherwise than before; it has moved where that is more than the further counts explain, beyond the 95%"
-        " interval of the change. About 5 figures in 100 are expected to; `changes.csv` has them. The last column is"
-        " the median of the widths of intervals, as a percentage of those before."
+        " interval of the change. About 5 figures in 100 are expected to, many of them together, for they share"
+        " these counts; `changes.csv` has them. The last column is the median of the widths of intervals, as a"
+        " percentage of those before."
     )
     yield grid(
         ("table", "figures compared", "changed", "changed, %", "moved", "rows added", "width of intervals, %"),
