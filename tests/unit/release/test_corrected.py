@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,3 +186,19 @@ def test_the_variance_by_chance_is_that_of_each_place() -> None:
         drawn.append(higher_in_b(counts).values(BY_COUNCIL))
     stated = higher_in_b(found_more_wrongly_in_b(TRUE)).variance(BY_COUNCIL)
     assert np.std(drawn, axis=0) == pytest.approx(np.sqrt(stated), rel=0.15, abs=0.15)
+
+
+def test_a_number_is_the_same_in_a_table_that_cannot_be_had_by_place() -> None:
+    """At the total of what keeps the table from it; the rest is corrected by the mean over all places."""
+    counts = found_more_wrongly_in_b(TRUE)
+    alone = higher_in_b(counts, 0.04)
+    assert alone.local is not None
+    mixed = replace(alone, local=replace(alone.local, told=lambda names: "gld" not in names))
+    rows = Selector.total(GLD) + Selector.each(GLD)
+    cube = Cube({**BOTH_COUNCILS.selectors, "gld": rows})
+    for ask in (Corrected.values, Corrected.variance):
+        found = ask(mixed, cube)
+        assert (found[:, :, 0] == ask(alone, BOTH_COUNCILS)).all()
+        assert (found[:, :, 1:] == ask(mixed, Cube({**BOTH_COUNCILS.selectors, "gld": Selector.each(GLD)}))).all()
+    whole = Cube({**BOTH_COUNCILS.selectors, "gld": Selector.of(GLD, dict.fromkeys("abc", GLD.categories))})
+    assert (mixed.covariance(cube, whole)[:, :, 0] == alone.covariance(BOTH_COUNCILS, BOTH_COUNCILS)).all()
