@@ -115,6 +115,10 @@ class Home:
         """Row numbers of deliveries that were removed on request, by MAC of the file."""
         return self._extract("forgotten", source, cohort, council, "json")
 
+    def any_forgotten(self, cohort: str) -> bool:
+        """Whether rows of some extract of a cohort were removed on request."""
+        return any(self.restricted.glob(f"forgotten/source=*/cohort={cohort}/*.json"))
+
     @property
     def landing_seen(self) -> Path:
         """What of landing nobody reads, and for which sources it has folders, when it was last looked at."""

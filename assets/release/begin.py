@@ -148,9 +148,7 @@ def _used_again(
 ) -> ReleaseRecord:
     """The cohorts that earlier releases measured: as they were fixed, or with what is asked for now."""
     begun = {
-        each: before[each]
-        for each, origin in origins.items()
-        if each in before and before[each].measured_in == origin
+        each: before[each] for each, origin in origins.items() if each in before and before[each].measured_in == origin
     }
     named = {table.name for table in requested_tables(begun) if table.release == version}
     if len(begun) == len(origins) and (not requests or named == set(requests)):

@@ -102,7 +102,7 @@ def measure_family(
         counted = beside.submit(true_counts, table, plan)
         mac = input_mac(table, keys.subkey("input-mac", family), plan.family.columns)
     if on_request:
-        check_same_table(ledger, cohort, fixed[cohort].measured_in, family, mac)
+        check_same_table(home, cohort, fixed[cohort].measured_in, family, mac)
     return measure_once(
         ledger,
         home.restricted,

@@ -189,6 +189,17 @@ def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
     assert charged(home) == before
 
 
+@pytest.mark.slow
+def test_who_was_removed_on_request_is_in_no_later_measurement(home: Home, keys: KeyRing) -> None:
+    """A removal leaves the deliveries as they were, and a mark in the restricted zone."""
+    names = ask(home, asking())
+    path, mark = home.confidential("pupil", COHORT), home.forgotten("eyfsp", COHORT, "leeds")
+    pq.write_table(pq.read_table(path).slice(1), path)
+    mark.parent.mkdir(parents=True)
+    mark.write_text("{}")
+    assert verify(answered(home, keys, names)).ok
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys: KeyRing) -> None:
     ledger = Ledger(home.ledger)
     rho = ledger.remaining(COHORT) - 1e-6
