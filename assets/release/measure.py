@@ -20,6 +20,7 @@ from assets.release.imprint import announce, day_of, publisher_of
 from assets.release.measured_plans import further_plans, plan_of, published_plans
 from assets.release.noise_covariance import noise_covariance
 from assets.release.record import ReleaseRecord, fixed_record, policy_of, read_record, releases_of, requested_tables
+from assets.release.requests.planning import measured_for
 from assets.release.requests.register import publish_register
 from assets.release.requests.supplement import check_same_table
 from assets.release.sign_off import check_again, check_measurement, publish_approved
@@ -224,14 +225,8 @@ def _measured_cohort(
         return measured_before(ledger, home.restricted, cohort=cohort, release=release, plan=plan)
 
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
-    requested = requested_tables({cohort: entry})
     further = tuple(
-        MeasuredOnRequest(
-            release,
-            plan,
-            drawn(release, plan),
-            tuple(each.name for each in requested if (each.release, each.family) == (release, family)),
-        )
-        for (release, family), plan in further_plans(home, cohort, entry).items()
+        MeasuredOnRequest(release, plan, drawn(release, plan), measured_for(plan))
+        for (release, _), plan in further_plans(home, cohort, entry).items()
     )
     return MeasuredCohort(cohort, origin, plans, measurements, further)

@@ -93,6 +93,11 @@ def plan_at(rho: float, request: Request, base: Plan, further: Sequence[Plan], p
     return make_plan(family, rho, delta=policy.delta, known=[base, *further])
 
 
+def measured_for(plan: Plan) -> tuple[str, ...]:
+    """Names of the tables on request that a plan was made for: those that followed from nothing that was known."""
+    return tuple(each["definition"]["name"] for each in plan.detail["requests"])
+
+
 def expected(request: Request, plan: Plan) -> Expected | None:
     """How exact the request's table is under a plan of everything measured; None where that does not give it."""
     return _expected(request.table, plan)

@@ -151,6 +151,15 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
 
 
 @pytest.mark.slow
+def test_one_that_is_free_beside_one_that_is_measured(home: Home, keys: KeyRing) -> None:
+    free = asking("by_sen", columns=["sen_provision"], title="By SEN provision")
+    bundle = answered(home, keys, ask(home, free, asking()))
+    assert verify(bundle).ok, str(verify(bundle))
+    (further,) = [f for f in json.loads((bundle / "privacy_statement.json").read_bytes())["families"] if "tables" in f]
+    assert further["tables"] == ["gld_by_ethnic_group_and_fsm"]
+
+
+@pytest.mark.slow
 def test_requests_are_planned_together(made: Home, keys: KeyRing, tmp_path: Path) -> None:
     more = asking("with_sex", columns=["ethnic_group", "fsm", "sex"], title="By sex as well")
     documents = asking(), more | {"accuracy": {"half_width_points": 10.0, "share_of_rates": 0.6}}
