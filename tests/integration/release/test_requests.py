@@ -19,7 +19,7 @@ from assets.release.record import read_record, requested_tables
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import AskedBefore, NoSuchRequest, refuse, registered
 from assets.release.requests.request import request_of
-from assets.release.requests.supplement import RecordsMoved
+from assets.release.requests.supplement import RecordsMoved, base_for
 from assets.release.sign_off import measurement_request
 from assets.release.tabulate import differing
 from ndl_export.bundle.verify import verify
@@ -28,7 +28,7 @@ from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
-from tests.support.release.homes import COHORT, VERSION, home_of, released
+from tests.support.release.homes import COHORT, VERSION, home_of, note_linked, released
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, asking
 from tests.support.release.requests import answered as answered_of
 
@@ -285,3 +285,32 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(made: Home, 
         answer = check_requests(home, [request_of(each) for each in OF_EACH_FAMILY], VERSION)
         said.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
     assert said[0] == said[1]
+
+
+@pytest.mark.slow
+def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_path: Path) -> None:
+    """Each is charged for itself, and a request of one of them has rows of that one."""
+    home, earlier = home_of(tmp_path, 3000, COUNCILS), "202324"
+    for family in FAMILIES:
+        path = home.confidential(family, earlier)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pq.read_table(home.confidential(family, COHORT)).slice(0, 2000), path)
+    note_linked(home, earlier, COUNCILS)
+    for cohort, version, others in ((earlier, "2026.10.0", []), (COHORT, VERSION, [earlier])):
+        measure_release(home, keys, cohort, version, COUNCILS, Asked(others=others))
+        publish_bundle(home, cohort, keys, version, COUNCILS)
+    names = ask(
+        home,
+        asking(cohorts=[earlier, COHORT]),
+        asking("by_sen_and_fsm", columns=["sen_provision", "fsm"], title="Earlier alone", cohorts=[earlier]),
+    )
+    assert base_for(home, names) == (VERSION, [COHORT, earlier])
+    asked = Asked(reuse=True, others=[earlier], requests=names)
+    measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, asked)
+    bundle = publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)
+    assert verify(bundle).ok, str(verify(bundle))
+    assert differing(bundle) == []
+    rows = {name: set(pq.read_table(bundle / f"{name}.parquet")["time_period"].to_pylist()) for name in names}
+    assert rows == {"gld_by_ethnic_group_and_fsm": {earlier, COHORT}, "by_sen_and_fsm": {earlier}}
+    charges = [(e.cohort, e.release) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
+    assert sorted(charges[-2:]) == [(earlier, SUPPLEMENT), (COHORT, SUPPLEMENT)]
