@@ -288,7 +288,7 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
         " percentage of those before."
     )
     yield grid(
-        ("table", "figures compared", "changed", "changed, %", "moved", "rows added", "width of intervals, %"),
+        ("table", "compared", "changed", "changed, %", "moved", "rows added", "width, %"),
         (
             (
                 f"`{name}`",

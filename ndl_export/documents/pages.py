@@ -50,14 +50,14 @@ def readme_page(facts: ReleaseFacts) -> str:
 
 def _requested(facts: ReleaseFacts) -> str:
     return grid(
-        ("table", "title", "about", "years", "who asked", "when", "what for", "first in release"),
+        ("table", "title", "years", "who asked, when and what for", "first in"),
         (
             (
                 f"`{each.name}`",
                 each.table.title,
-                each.table.description,
                 ", ".join(Cohort(cohort).label for cohort in each.cohorts),
-                *(each.asked_by, day(each.asked_on), each.purpose, each.release),
+                f"{each.asked_by}, {day(each.asked_on)}: {each.purpose}",
+                each.release,
             )
             for each in facts.on_request.tables
         ),

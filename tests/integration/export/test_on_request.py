@@ -24,6 +24,7 @@ from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files import signing
 from ndl_export.files.signing import UNCOVERED, sums
 from ndl_export.tables.definition import InvalidDefinition
+from tests.integration.export.test_verify_url import served
 from tests.support.export.fake_release import COHORT, COHORTS, fake_facts, fake_tables
 from tests.support.export.supplement import (
     LINKED,
@@ -86,6 +87,12 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
         for each, counts in found.noisy_counts.items():
             assert counts.plan == facts.on_request.noisy_counts[each].plan
     assert OnRequest.of_bundle(supplement.parent) == OnRequest.read({}) or not OnRequest.of_bundle(supplement.parent)
+
+
+@pytest.mark.slow
+def test_it_is_read_from_a_web_server_that_lists_nothing(supplement: Path) -> None:
+    with served(supplement.parent) as address:
+        assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
 @pytest.mark.slow

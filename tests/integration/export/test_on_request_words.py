@@ -116,7 +116,7 @@ def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
         _, _, under = page.partition("## Tables on request")
         listed = under.partition("\n## ")[0]
         assert all(f"| `{name}` |" in listed for name in NAMES)
-        assert "A university | 20 November 2026 | To see whether" in listed
+        assert "| A university, 20 November 2026: To see whether" in listed
         assert f"| {SUPPLEMENT} |" in listed
     dictionary = (supplement / "data_dictionary.md").read_text().partition("## Tables on request")[2]
     assert all(f"### `{name}`: " in dictionary for name in NAMES)
