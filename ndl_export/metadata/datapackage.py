@@ -83,7 +83,7 @@ def _title(path: PurePath, defined: Mapping[str, Table]) -> str:
         return "Noisy counts that were drawn for tables on request"
     if path.name == ON_REQUEST_FILE:
         return "Tables on request: their definitions, who asked and what for"
-    table = defined.get(path.name.partition(".")[0])
+    table = defined.get(path.name.partition(".")[0]) if path.suffix in (".csv", ".parquet") else None
     if table is None:
         return file_title(path.name)
     return f"{table.title} ({FORMS.get(path.suffix, 'EES metadata')})"

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
+from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
+from ndl_export.facts.on_request import FURTHER_COUNTS_FILE
 from ndl_export.files.archive import ARCHIVES
 
 AUTHORITY = "http://publications.europa.eu/resource/authority"
@@ -72,7 +74,7 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
             "@type": "dct:ProvenanceStatement",
             "dct:description": text(
                 "Made from councils' extracts, linked under pseudonyms; published from noisy counts alone, which are in"
-                " the release (noisy_counts.parquet)."
+                f" the release ({' and '.join(_noisy_counts(described))})."
             ),
         },
         "dcat:theme": concept("data-theme/EDUC", "Education, culture and sport"),
@@ -95,6 +97,10 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
 def _version_notes(version: str, previous: str | None) -> str:
     compared = f"compared with release {previous}" if previous else "the first release of this cohort"
     return f"Release {version}, {compared}; see changelog.md"
+
+
+def _noisy_counts(described: Description) -> tuple[str, ...]:
+    return NOISY_COUNTS_FILE, *described.facts.on_request.files & {FURTHER_COUNTS_FILE}
 
 
 def _publisher(described: Description) -> dict[str, Any]:
