@@ -21,6 +21,7 @@ from ndl_export.facts.register import AskedTable, Register, Status, UnreadableRe
 from ndl_export.facts.release_facts import Version
 from ndl_export.publish.leading_files import is_leading, leading_files
 from ndl_export.publish.withdraw import withdraw
+from tests.integration.export.test_release_directory import heard
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, asked_table, facts_with
@@ -159,6 +160,14 @@ def test_the_feed_tells_of_what_was_answered_beside_the_release(told: Path) -> N
     assert link is not None
     assert link.get("href") == f"{ADDRESS}/2026.12.0/site/request-sen-by-meals.html"
     assert "What for: How the offer of meals reaches children" in sen.findtext("a:summary", "", ATOM)
+
+
+@pytest.mark.slow
+def test_the_validators_find_nothing(told: Path) -> None:
+    assert heard("standards", "standards_faults.py", told)["faults"][str(told)] == {
+        "catalogue.jsonld": [],
+        "feed.xml": [],
+    }
 
 
 def test_where_nobody_asked_nothing_leads_anywhere(release_dir: Path) -> None:
