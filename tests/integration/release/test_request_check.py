@@ -247,7 +247,8 @@ def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> N
     assert [row["percent"] for row in counts if row["levels"] == [white, eligible]] == [66.67]
     shown = " ".join(check(home, ASKED).output.split())
     assert "off by up to 2.6 points, and one in ten by 7.0 or more" in shown
-    assert "a guess and no finding" in shown
+    assert "a guess and no finding: where" in shown
+    assert guess["statement"] == f"synthetic_children/{VERSION}/synthetic_children.md"
     assert only(home, WAITING)["synthetic"] is None
 
 
@@ -260,6 +261,7 @@ def test_the_answer_fits_a_terminal_and_is_a_page(made: Home, tmp_path: Path) ->
     page = tmp_path / "answer.html"
     assert check(made, ASKED, options=("--html", str(page))).exit_code == 0
     assert "What would cost less" in page.read_text("utf-8")
+    assert "restricted" not in page.read_text("utf-8")
 
 
 def test_a_file_that_is_no_request_ends_as_input_with_all_that_is_wrong(made: Home, tmp_path: Path) -> None:
