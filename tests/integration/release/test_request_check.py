@@ -220,6 +220,9 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     answer = now["requests"][0]["cohorts"][0]
     assert answer["answer"] == "published"
     assert answer["published"]["tables"] == [ASKED.name]
+    refused = check(home, request(geography="councils"))
+    assert refused.exit_code == 1
+    assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
     known = released(home, [ASKED], None).known(COHORT)
     assert known.together("pupil").sigmas == combined_plan(base.base["pupil"], [plan]).sigmas
     assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
