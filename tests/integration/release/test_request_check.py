@@ -181,6 +181,7 @@ def test_what_does_not_fit_ends_with_the_budget_and_says_what_all_that_is_left_w
     assert "With all that is left, rho 0.08500: " in shown
 
 
+@pytest.mark.slow
 def test_several_are_told_what_they_cost_together(made: Home) -> None:
     found = facts(made, *EXAMPLES)
     (together,) = found["together"]
