@@ -64,13 +64,19 @@ def noise_family(
     )
 
 
-def requested_family(base: noise.Family, tables: Iterable[tuple[Table, float]], policy: Policy) -> noise.Family:
-    """What requested tables, each with what its weights are multiplied by, ask of the child table of a family that was
-    planned before: the marginals of their own blocks, and no identities, which `base` imposes on all together."""
+def requested_family(
+    base: noise.Family, tables: Iterable[tuple[Table, Mapping[str | None, float]]], policy: Policy
+) -> noise.Family:
+    """What requested tables ask of the child table of a family that was planned before: the marginals of their own
+    blocks, and no identities, which `base` imposes on all together.
+
+    Each table comes with what its weights are divided by, by attribute of place, None without a nesting; by default 1.
+    """
     weights: dict[frozenset[str], float] = {}
-    for table, factor in tables:
+    for table, divisors in tables:
         for names, weight in _weights(((b, b.councils) for b in table.blocks), base.nesting, policy).items():
-            weights[names] = max(weights.get(names, 0.0), factor * weight)
+            at = (COUNCIL if COUNCIL in names else REGION) if base.nesting else None
+            weights[names] = max(weights.get(names, 0.0), weight / divisors.get(at, 1.0))
     return replace(base, marginals=_in_order(weights, [each.name for each in base.attributes]), identities=())
 
 

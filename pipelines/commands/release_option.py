@@ -14,9 +14,11 @@ def _version(text: str) -> str:
     return text
 
 
+VERSION = Checked("version", _version)
+
 release = click.option(
     "--release",
     "version",
-    type=Checked("version", _version),
+    type=VERSION,
     help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
 )

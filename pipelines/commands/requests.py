@@ -8,6 +8,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import at_work, end, stop
+from pipelines.commands.release_option import VERSION
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
@@ -18,7 +19,7 @@ def request() -> None:
 
 
 @request.command()
-@click.option("--out", type=console.OUT, help="Write it to this file, which must be new.")
+@click.option("--out", type=console.OUT, help="Where to write; a file that is new.")
 def new(out: Path | None) -> None:
     """Print a request to fill in."""
     from assets.release.requests.request import TEMPLATE
@@ -38,10 +39,15 @@ def new(out: Path | None) -> None:
 @request.command()
 @click.argument("file", nargs=-1, required=True, type=click.Path(path_type=Path))
 @console.home()
-@click.option("--release", help="The release beside which the tables would stand; by default the newest that fits.")
+@click.option(
+    "--release",
+    "version",
+    type=VERSION,
+    help="Version such as 2026.11.0; by default the newest release that has the cohorts.",
+)
 @as_html
 @console.as_json
-def check(file: tuple[Path, ...], home: Path, release: str | None, html: Path | None, as_json: bool) -> None:
+def check(file: tuple[Path, ...], home: Path, version: str | None, html: Path | None, as_json: bool) -> None:
     """What answers a request, before anything is spent.
 
     What is published already, what can be had for nothing, what measuring the table would cost and whether that fits,
@@ -58,7 +64,7 @@ def check(file: tuple[Path, ...], home: Path, release: str | None, html: Path | 
     if isinstance(location, Path) and not location.exists():
         stop(f"{location} does not exist: no release has been made in this home folder")
     with at_work("Checking"):
-        found = report(check_requests(Home(home), requests, release))
+        found = report(check_requests(Home(home), requests, version))
     show(found, as_json=as_json, html=html)
     if not found.good:
         end(Ending.BUDGET)

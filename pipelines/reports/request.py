@@ -30,6 +30,7 @@ def report(found: Facts) -> Report:
         ],
         facts=found,
         good=can_be_had(found),
+        public=True,
     )
 
 
@@ -89,7 +90,7 @@ def _of_synthetic(request: Facts, own: Facts) -> str:
     if own["synthetic"]:
         return (
             " Synthetic children of the release have the percentages below, for all councils together. They are a guess"
-            f" and no finding{_how_far_off(own['synthetic']['held_out'])}: {own['synthetic']['statement']}."
+            f" and no finding{_how_far_off(own['synthetic']['held_out'])} (their synthetic_children.md)."
         )
     if request["family"] != FAMILY.name:
         return ""
@@ -105,7 +106,7 @@ def _how_far_off(held_out: Sequence[Facts]) -> str:
         return ""
     median, ninetieth = (max(each[what] for each in held_out) for what in ("median", "ninetieth"))
     return (
-        ", for where columns were kept apart to try it, half of such percentages were off by up to"
+        ": where columns were kept apart to try it, half of such percentages were off by up to"
         f" {median:.1f} points, and one in ten by {ninetieth:.1f} or more"
     )
 

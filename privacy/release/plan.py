@@ -191,12 +191,19 @@ def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan]
     return Plan(family, rho, delta, {attributes: sigmas[attributes] for attributes in order if attributes in sigmas})
 
 
-def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> float:
+def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, float]:
     """What one more unit of 1/sigma^2, spent where it helps most, would take off the weighted sum of cell variances of
-    the plan's family, with all that is `known` beside it: max(g) of the module's derivation."""
-    lattice = plan.lattice
-    told = lattice.told(entry for each in (plan, *known) for entry in each.sigmas.items())
-    return float(_gain(lattice.information, lattice.component_weights(), told).max())
+    the plan's family, with all that is `known` beside it: max(g) of the module's derivation.
+
+    By the attribute that all marginals of a level of the nesting hold; None stands for the whole without a nesting.
+    """
+    measured = [entry for each in (plan, *known) for entry in each.sigmas.items()]
+    found = {}
+    for level, place, _ in _levels(plan.family):
+        lattice = Lattice.of(level)
+        told = lattice.told((names, sigma) for names, sigma in measured if place is None or place in names)
+        found[place] = float(_gain(lattice.information, lattice.component_weights(), told).max())
+    return found
 
 
 def _levels(family: Family) -> list[tuple[Family, str | None, float]]:

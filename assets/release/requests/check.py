@@ -19,7 +19,7 @@ from assets.release.begin import left_of
 from assets.release.requests.alternatives import alternatives
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, Expected, expected, plan_at, plan_requests
 from assets.release.requests.released import Known, Published, Released, published, released
-from assets.release.requests.request import Request
+from assets.release.requests.request import InvalidRequest, Request
 from assets.release.requests.synthetic import synthetic_figures
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
@@ -67,9 +67,15 @@ class _Cohort:
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
     """The answer to each request, for each of its cohorts, and to all of them together; JSON-ready.
 
-    From the release of that version, or the newest that has their cohorts. Raises `NotReleased`.
+    From the release of that version, or the newest that has their cohorts. Raises `NotReleased`, and `InvalidRequest`
+    for a name that the release has for another table.
     """
     release, policy = released(home, requests, version), load_policy()
+    others = {each.name: each.definition for each in release.on_request.tables}
+    if taken := [each.name for each in requests if others.get(each.name, each.definition) != each.definition]:
+        raise InvalidRequest(
+            f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
+        )
     codes = sorted({code for request in requests for code in request.cohorts})
     cohorts = {code: _Cohort(code, release.known(code), left_of(home, code), policy) for code in codes}
     return {

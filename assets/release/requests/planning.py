@@ -89,7 +89,7 @@ def plan_requests(
 
 def plan_at(rho: float, request: Request, base: Plan, further: Sequence[Plan], policy: Policy) -> Plan:
     """The plan that spends so much on one request's table, given what is known of its family."""
-    family = requested_family(base.family, [(request.table, 1.0)], policy)
+    family = requested_family(base.family, [(request.table, {})], policy)
     return make_plan(family, rho, delta=policy.delta, known=[base, *further])
 
 
@@ -111,8 +111,8 @@ def _planned(requests: Sequence[Request], base: Plan, further: Sequence[Plan], p
     unknown = [each for each in requests if not search.is_met([each], None)]
     if not unknown:
         return None
-    alone = [search.least([(each, 1.0)]) for each in unknown]
-    weighed = [(each, 1 / most_useful(plan, known)) for each, plan in zip(unknown, alone, strict=True)]
+    alone = [search.least([(each, {})]) for each in unknown]
+    weighed = [(each, most_useful(plan, known)) for each, plan in zip(unknown, alone, strict=True)]
     plan = search.least(weighed) if len(unknown) > 1 else alone[0]
     named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
     return replace(plan, detail={"requests": named})
@@ -127,10 +127,12 @@ class _Search:
     policy: Policy
     most: int
 
-    def least(self, weighed: Sequence[tuple[Request, float]]) -> Plan:
-        """The plan of the least rho, found by bisection, under which each request is met; requests have weights."""
+    def least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
+        """The plan of the least rho, found by bisection, under which each request is met. The weights of each request
+        are divided by what another unit of precision would gain for it alone: at the sum of what each costs alone, that
+        balances tables that have nothing in common."""
         requests = [each for each, _ in weighed]
-        family = requested_family(self.base.family, [(each.table, weight) for each, weight in weighed], self.policy)
+        family = requested_family(self.base.family, [(each.table, gains) for each, gains in weighed], self.policy)
 
         def plan(steps: int) -> Plan:
             rho = steps * STEP / NANO

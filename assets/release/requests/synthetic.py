@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ Facts = dict[str, Any]
 def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
     """The percentage of each row at full detail for all councils together, or of a table of counts the row as a
     percentage of the one with its last column at the total, with how far off such percentages were where it was tried;
-    None where the folder has no rows of that cohort."""
+    None where the folder has no rows of that cohort. `statement` is its place in the release directory."""
     file = folder / f"{NAME}.parquet"
     if request.family != FAMILY.name or not file.is_file():
         return None
@@ -34,7 +34,8 @@ def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | No
     if not children.num_rows:
         return None
     held_out = json.loads((folder / DATAPACKAGE_FILE).read_bytes())["held_out"]
-    return {"statement": str(folder / f"{NAME}.md"), "held_out": held_out, "rows": _rows(request, children)}
+    statement = PurePosixPath(folder.parent.name, folder.name, f"{NAME}.md")
+    return {"statement": str(statement), "held_out": held_out, "rows": _rows(request, children)}
 
 
 def _rows(request: Request, children: pa.Table) -> list[Facts]:

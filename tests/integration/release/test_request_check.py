@@ -181,6 +181,7 @@ def test_what_does_not_fit_ends_with_the_budget_and_says_what_all_that_is_left_w
     assert "With all that is left, rho 0.08500: " in shown
 
 
+@pytest.mark.slow
 def test_several_are_told_what_they_cost_together(made: Home) -> None:
     found = facts(made, *EXAMPLES)
     (together,) = found["together"]
@@ -220,6 +221,9 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     answer = now["requests"][0]["cohorts"][0]
     assert answer["answer"] == "published"
     assert answer["published"]["tables"] == [ASKED.name]
+    refused = check(home, request(geography="councils"))
+    assert refused.exit_code == 1
+    assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
     known = released(home, [ASKED], None).known(COHORT)
     assert known.together("pupil").sigmas == combined_plan(base.base["pupil"], [plan]).sigmas
     assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
@@ -247,7 +251,8 @@ def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> N
     assert [row["percent"] for row in counts if row["levels"] == [white, eligible]] == [66.67]
     shown = " ".join(check(home, ASKED).output.split())
     assert "off by up to 2.6 points, and one in ten by 7.0 or more" in shown
-    assert "a guess and no finding" in shown
+    assert "a guess and no finding: where" in shown
+    assert guess["statement"] == f"synthetic_children/{VERSION}/synthetic_children.md"
     assert only(home, WAITING)["synthetic"] is None
 
 
@@ -260,6 +265,7 @@ def test_the_answer_fits_a_terminal_and_is_a_page(made: Home, tmp_path: Path) ->
     page = tmp_path / "answer.html"
     assert check(made, ASKED, options=("--html", str(page))).exit_code == 0
     assert "What would cost less" in page.read_text("utf-8")
+    assert "restricted" not in page.read_text("utf-8")
 
 
 def test_a_file_that_is_no_request_ends_as_input_with_all_that_is_wrong(made: Home, tmp_path: Path) -> None:

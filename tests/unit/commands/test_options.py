@@ -22,8 +22,9 @@ ASKS_FOR_YES = {"forget", "shred", "retention", "parts withdraw", "publish", "wi
 REPORTS = {
     *("plan", "budget", "log", "status", "doctor", "verify", "recompute", "diff", "accept", "retention", "shred"),
     *("link explain", "link rows", "parts list", "returns log", "returns check", "keys show", "council check"),
+    "request check",
 }
-PAGES = {"plan", "budget", "log", "status", "doctor"}
+PAGES = {"plan", "budget", "log", "status", "doctor", "request check"}
 
 
 def commands(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:

@@ -8,8 +8,8 @@ import pytest
 
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import geographies
-from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS
-from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows
+from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, dots_category
+from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows, said
 from ndl_export.tables.schema import arrow_schema, columns, key_names
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT
@@ -94,3 +94,18 @@ def test_several_cohorts_repeat_the_rows(table: Table) -> None:
     assert both.keys.num_rows == 2 * expected(table).keys.num_rows
     assert both.keys["time_period"][0].as_py() == COHORT
     assert both.keys.column_names == list(key_names(table))
+
+
+def test_what_a_row_says_is_the_same_in_whichever_table_it_stands() -> None:
+    """Which children it counts, of which others; a share is of its row at the total; what cannot be says nothing."""
+    eligible = ("fsm", frozenset({"Eligible for free school meals"}))
+    good = ("gld", frozenset({"Yes"}))
+    headline = said(GLD_HEADLINE)["Free school meal eligibility", "Eligible for free school meals", "Total"]
+    rate = (frozenset({eligible, good}), frozenset({eligible}))
+    assert headline == {rate, (frozenset({eligible}), None), (frozenset({eligible, good}), None)}
+    assert rate in said(TABLES["readiness_pathway"])["Total", "Eligible for free school meals"]
+    neither = frozenset({("dots", frozenset({dots_category("Neither", "None")}))})
+    assert (neither, frozenset()) in said(JOINED_DOTS)["Neither", "Total"]
+    assert said(JOINED_DOTS)["Neither", "Both"] == set()
+    everyone = said(GLD_HEADLINE)["Total", "Total", "Total"]
+    assert everyone == {(frozenset(), None), (frozenset({good}), None), (frozenset({good}), frozenset())}

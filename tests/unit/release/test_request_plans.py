@@ -126,6 +126,7 @@ def test_only_requests_for_the_cohort_count() -> None:
     assert plan_requests([request(cohorts=["202324"])], COHORT, base(), [], load_policy()) == {}
 
 
+@pytest.mark.slow
 def test_a_country_with_regions_is_planned_at_both_levels_of_place() -> None:
     """By council and region; for all councils together by region alone, with the whole budget."""
     england = tuple(places())
@@ -137,4 +138,7 @@ def test_a_country_with_regions_is_planned_at_both_levels_of_place() -> None:
     assert not any("council" in names for names in together.sigmas)
     spent = sum(0.5 / sigma**2 for sigma in together.sigmas.values())
     assert spent == pytest.approx(together.rho, rel=1e-3)
+    both = planned(request(), REQUESTS[1], councils=england)
+    assert both is not None
+    assert both.rho <= 1.01 * (by_council.rho + together.rho)
     assert by_council.family.nesting == base(england)["pupil"].family.nesting
