@@ -7,6 +7,8 @@ the marginals, and a few are changed until every published percentage of a large
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +18,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from assets.home.paths import Home
 from assets.release.linkage_error import corrected
 from assets.release.published_rates import PublishedRates, published_rates
 from assets.release.tabulate import all_measured, bundle_facts, tabulate
+from ndl_export.bundle.synthetic import check_wanted, synthetic_files, write_synthetic
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, SyntheticChildren
+from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import EXPECTED, FAMILY, GLD
+from privacy.keys import KeyRing
 from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.intervals import Moments, Reliability
 from privacy.release.plan import Plan
@@ -37,6 +44,10 @@ from sources.reference.goals import GLD_GOALS
 GOOD_LEVEL = AllOf(GLD.name, GLD.categories[0], GLD_GOALS, EXPECTED)
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of what is drawn from a normal distribution lies within so many standard deviations."""
+
+
+class OtherRelease(Exception):
+    """The release that synthetic children were made from is not beside them; the message says which was looked for."""
 
 
 class NoSuchCohort(ValueError):
@@ -64,7 +75,38 @@ def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synthetic
     if own is None:
         raise NoSuchCohort(f"the bundle has no cohort {cohort}: it holds {', '.join(sorted(by_cohort))}")
     missing: MissingByCohort = package["missing"]
-    return of_cohort(own, package, Reliability(**record["reliability"]), missing.get(own.cohort, {}), seed)
+    listed = bundle / SUMS_FILE
+    made = of_cohort(own, package, Reliability(**record["reliability"]), missing.get(own.cohort, {}), seed)
+    return replace(made, release_sums=hashlib.sha256(listed.read_bytes()).hexdigest()) if listed.is_file() else made
+
+
+def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
+    """Write the synthetic children of a published release beside it, signed like it.
+
+    Raises `BundleRefused` where the release is not published, is withdrawn, or has other synthetic children; and what
+    `synthetic_children` does.
+    """
+    check_wanted(home.release, version)
+    made = synthetic_children(home.release / version, cohort, seed)
+    write_synthetic(home.release, made, keys.signing_key)
+    return made
+
+
+def differing_synthetic(folder: Path) -> list[str]:
+    """Names of the files in the folder of a release's synthetic children that the bundle two folders up does not give
+    to the byte; none where all is well.
+
+    Raises `OtherRelease` where that is not the bundle that they say they were made from, and what `synthetic_children`
+    does.
+    """
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    package = json.loads(files[DATAPACKAGE_FILE])
+    bundle = folder.resolve().parent.parent / package["release"]
+    listed = bundle / SUMS_FILE
+    if not listed.is_file() or hashlib.sha256(listed.read_bytes()).hexdigest() != package["release_sha256sums"]:
+        raise OtherRelease(f"{bundle} is not the release that {folder} says it was made from")
+    again = synthetic_files(synthetic_children(bundle, package["cohort"], package["seed"]))
+    return sorted(name for name, content in again.items() if files.get(name) != content)
 
 
 def of_cohort(
@@ -78,6 +120,7 @@ def of_cohort(
     compared = [(each, rates_of(asked.plan.family, rows, each.rates)) for each in asked.percentages]
     return SyntheticChildren(
         package,
+        "",
         own.cohort,
         seed,
         _table(asked.plan, rows),

@@ -25,6 +25,7 @@ from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.missing import MissingByCohort, short, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
@@ -210,7 +211,8 @@ the bundle, which lead nowhere from an archive that was unpacked."""
 
 def publish_site(release_dir: Path, version: str, upcoming: Sequence[Upcoming] | None) -> None:
     """Put a copy of the page of `version` into `release_dir`, its links leading to the files of that bundle, with links
-    to archives and analyst database, and the releases that are announced; None where no calendar was given.
+    to archives, analyst database and synthetic children, and the releases that are announced; None where no calendar
+    was given.
 
     So every page belongs to one release, whatever moment it is read at, though they are replaced one after the other.
     A copy and not a symbolic link: browsers resolve links from the address that they opened, and not every web server
@@ -220,6 +222,10 @@ def publish_site(release_dir: Path, version: str, upcoming: Sequence[Upcoming] |
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
     said: dict[str, Any] = {"upcoming": upcoming, "nothing": NOTHING_ANNOUNCED, "no_calendar": NO_CALENDAR}
+    beside = release_dir / SYNTHETIC_FOLDER / version
+    said["synthetic"] = f"{SYNTHETIC_FOLDER}/{version}" if beside.is_dir() else ""
+    said["synthetic_files"] = (CSV_FILE, PARQUET_FILE)
+    said["synthetic_page"] = QUALITY_PAGE
     said |= {"archives": [f"{version}.{suffix}" for suffix in ARCHIVES], "database": DATABASE_FILE}
     told = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **said).strip() for name in ("upcoming", "beside")}
     for page in scratch.glob("*.html"):

@@ -76,7 +76,7 @@ def draw(problem: Problem, seed: int) -> Drawn:
 
 def libraries() -> dict[str, str]:
     """Versions of the libraries that what is drawn depends on, by name."""
-    return {name: version(name) for name in ("mbi", "jax", "numpy")}
+    return {name: version(name) for name in ("mbi", "jax", "numpy", "pyarrow")}
 
 
 def _library() -> ModuleType:
