@@ -115,7 +115,7 @@ def of_cohort(
     """Those of one measured cohort of the release that `package` describes. Raises `MissingLibrary`."""
     asked = _asked(own, package["councils"], reliability, missing)
     drawn = [draw(each, seed) for each in asked.problems]
-    after = _repaired(asked, [each.rows for each in drawn], asked.percentages, seed)
+    after = _repaired(asked, [each.rows for each in drawn], seed)
     rows = _sorted(after.rows)
     compared = [(each, rates_of(asked.plan.family, rows, each.rates)) for each in asked.percentages]
     return SyntheticChildren(
@@ -152,11 +152,11 @@ def _asked(own: MeasuredCohort, councils: Sequence[str], reliability: Reliabilit
     )
 
 
-def _repaired(asked: _Asked, drawn: list[Codes], wanted: Sequence[PublishedRates], seed: int) -> Repaired:
+def _repaired(asked: _Asked, drawn: list[Codes], seed: int) -> Repaired:
     """The rows of all groups together, repaired; every row keeps its council."""
     movable = [names for names in tied(asked.problems) if COUNCIL not in names]
     rows = _together(asked.plan, asked.problems, drawn)
-    return repaired(asked.plan.family, rows, [each.rates for each in wanted], movable, seed)
+    return repaired(asked.plan.family, rows, [each.rates for each in asked.percentages], movable, seed)
 
 
 def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
@@ -215,11 +215,11 @@ def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Ag
 
 
 def _held_out(asked: _Asked, seed: int) -> Iterator[HeldOut]:
-    """Of children made without every second of the widest marginals that tell of a good level of development, and
-    without the percentages that these tell."""
-    held = widest(asked.problems[0], GOOD_LEVEL.whole)
-    others = [each for each in asked.percentages if not any(set(names) <= each.attributes for names in held)]
-    rows = _repaired(asked, [draw(each.without(held), seed).rows for each in asked.problems], others, seed).rows
+    """Of children drawn without every second of the widest marginals that tell of a good level of development; where
+    each group is a problem of its own, of the one with the most children."""
+    largest = max(asked.problems, key=lambda each: each.rows)
+    held = widest(largest, GOOD_LEVEL.whole)
+    rows = _together(asked.plan, [largest], [draw(largest.without(held), seed).rows])
     family, published = asked.plan.family, asked.published
     whole = family.attribute(GOOD_LEVEL.whole)
     for names in held:
