@@ -17,7 +17,7 @@ from assets.home.paths import Home
 from assets.home.software import software
 from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
-from assets.release.assets import analyst_database, bundle, measurements
+from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.returns.assets import returns
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
 from pipelines.dagster.progress import progress_logger
@@ -49,7 +49,7 @@ _RESTRICTED_ASSETS: _Assets = (
     links,
     confidential_tables,
 )
-_RELEASE_ASSETS: _Assets = (measurements, bundle, analyst_database)
+_RELEASE_ASSETS: _Assets = (measurements, bundle, analyst_database, synthetic_children)
 
 
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:

@@ -5,6 +5,7 @@ policy and no automation condition, and a run must name the release version: not
 budget. A repeated run finds the stored measurement and charges nothing.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +28,15 @@ from assets.release.measure import measure_release, publish_bundle
 from assets.release.plan_check import PlanCheck, check_of_plan
 from assets.release.sign_off import WaitsForAcceptance, bundle_of
 from assets.release.standing import note_sound
+from assets.release.synthetic_children import publish_synthetic
 from ndl_export.analyst_db import build_database, made_from, releases_held
 from ndl_export.bundle.make import sums_of
+from ndl_export.bundle.release_directory import current
 from ndl_export.bundle.verify import Verification, verify
 from ndl_export.facts.missing import read_missing, short
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
+from ndl_export.facts.synthetic import SMALLEST_GROUP, SYNTHETIC_FOLDER
+from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.release.approval import SignOffs, WaitsForApproval
@@ -44,6 +49,7 @@ BUNDLE = dg.AssetKey([RELEASE, "bundle"])
 _MEASURING, _BUNDLING = f"{RELEASE}__measurements", "__".join(BUNDLE.path)
 """Ops, as the configuration of a run names them."""
 DATABASE = dg.AssetKey([RELEASE, "analyst_database"])
+SYNTHETIC = dg.AssetKey([RELEASE, SYNTHETIC_FOLDER])
 _TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items())
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
@@ -89,13 +95,21 @@ class BundleConfig(dg.Config):
     )
 
 
+class SyntheticConfig(dg.Config):
+    """Of which release synthetic children are made."""
+
+    version: str | None = Field(None, description="A published release, such as 2026.11.0; by default the current one.")
+    cohort: str | None = Field(None, description="A cohort of it; by default its newest.")
+    seed: int = Field(1, description="Where drawing begins; the same seed gives the same children.")
+
+
 class VersionUnclear(Exception):
     """A run that names no release, or two; the message says where to name it."""
 
 
 WAITS, HOLDS = "approval", "holds"
 """Names of the checks that say whether a release waits for people to sign, or to accept what was delivered."""
-PLAN_CHECK, VERIFY_CHECK, OPENS_CHECK = "plan", "verify", "opens"
+PLAN_CHECK, VERIFY_CHECK, OPENS_CHECK, INTERVALS_CHECK = "plan", "verify", "opens", "intervals"
 
 
 def _measurement(family: str) -> dg.AssetSpec:
@@ -334,6 +348,49 @@ def analyst_database(installation: Installation) -> dg.MaterializeResult:
     metadata = descriptions.checked({"path": dg.MetadataValue.path(path)})
     version = dg.DataVersion(made_from(release))
     return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=version)
+
+
+@dg.asset(
+    key=SYNTHETIC,
+    deps=[BUNDLE],
+    group_name=RELEASE,
+    kinds={"parquet", "csv"},
+    owners=["team:publishing"],
+    tags={"zone": RELEASE},
+    metadata=descriptions.documents("docs/synthetic-children.md"),
+    description=(
+        "Synthetic children of a published release, one row a child who does not exist: drawn from its noisy counts"
+        " alone, at no cost to the budget, signed, and put beside it. No release waits for them. Needs the extra"
+        " `synthetic`."
+    ),
+    check_specs=[
+        dg.AssetCheckSpec(
+            INTERVALS_CHECK,
+            asset=SYNTHETIC,
+            description=f"Every published percentage of {SMALLEST_GROUP} children or more lies in its interval",
+        )
+    ],
+)
+@speaks_plainly
+def synthetic_children(
+    context: dg.AssetExecutionContext, config: SyntheticConfig, installation: Installation
+) -> dg.MaterializeResult:
+    home = installation.home_folder
+    version = config.version or str(current(home.release) or "")
+    if not version:
+        raise VersionUnclear(f"no release stands in {home.release}: synthetic children are made from one")
+    context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
+    made = publish_synthetic(home, installation.key_ring(KEYS_OF_RELEASE), version, config.cohort, config.seed)
+    folder = home.release / SYNTHETIC_FOLDER / version
+    check = dg.AssetCheckResult(
+        check_name=INTERVALS_CHECK,
+        passed=not made.outside,
+        description=f"{made.within} of {made.compared} published percentages lie in their intervals",
+        metadata=descriptions.checked({"problems": len(made.outside)}),
+    )
+    metadata = descriptions.checked({"release": version, "path": dg.MetadataValue.path(folder)})
+    sums = hashlib.sha256((folder / SUMS_FILE).read_bytes()).hexdigest()
+    return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=dg.DataVersion(sums))
 
 
 def _version(context: dg.AssetExecutionContext) -> str:

@@ -30,11 +30,6 @@ class PublishedRates:
     value: Array
     rates: Rates
 
-    @property
-    def attributes(self) -> frozenset[str]:
-        """What it must be known of children to count them."""
-        return frozenset((*self.rates.part.selectors, *self.rates.part.where))
-
 
 def published_rates(
     family: Family,

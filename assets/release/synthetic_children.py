@@ -7,6 +7,8 @@ the marginals, and a few are changed until every published percentage of a large
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +18,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from assets.home.paths import Home
 from assets.release.linkage_error import corrected
 from assets.release.published_rates import PublishedRates, published_rates
 from assets.release.tabulate import all_measured, bundle_facts, tabulate
+from ndl_export.bundle.synthetic import check_wanted, synthetic_files, write_synthetic
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, SyntheticChildren
+from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import EXPECTED, FAMILY, GLD
+from privacy.keys import KeyRing
 from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.intervals import Moments, Reliability
 from privacy.release.plan import Plan
@@ -37,6 +44,10 @@ from sources.reference.goals import GLD_GOALS
 GOOD_LEVEL = AllOf(GLD.name, GLD.categories[0], GLD_GOALS, EXPECTED)
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of what is drawn from a normal distribution lies within so many standard deviations."""
+
+
+class OtherRelease(Exception):
+    """The release that synthetic children were made from is not beside them; the message says which was looked for."""
 
 
 class NoSuchCohort(ValueError):
@@ -64,7 +75,38 @@ def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synthetic
     if own is None:
         raise NoSuchCohort(f"the bundle has no cohort {cohort}: it holds {', '.join(sorted(by_cohort))}")
     missing: MissingByCohort = package["missing"]
-    return of_cohort(own, package, Reliability(**record["reliability"]), missing.get(own.cohort, {}), seed)
+    listed = bundle / SUMS_FILE
+    made = of_cohort(own, package, Reliability(**record["reliability"]), missing.get(own.cohort, {}), seed)
+    return replace(made, release_sums=hashlib.sha256(listed.read_bytes()).hexdigest()) if listed.is_file() else made
+
+
+def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
+    """Write the synthetic children of a published release beside it, signed like it.
+
+    Raises `BundleRefused` where the release is not published, is withdrawn, or has other synthetic children; and what
+    `synthetic_children` does.
+    """
+    check_wanted(home.release, version)
+    made = synthetic_children(home.release / version, cohort, seed)
+    write_synthetic(home.release, made, keys.signing_key)
+    return made
+
+
+def differing_synthetic(folder: Path) -> list[str]:
+    """Names of the files in the folder of a release's synthetic children that the bundle two folders up does not give
+    to the byte; none where all is well.
+
+    Raises `OtherRelease` where that is not the bundle that they say they were made from, and what `synthetic_children`
+    does.
+    """
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    package = json.loads(files[DATAPACKAGE_FILE])
+    bundle = folder.resolve().parent.parent / package["release"]
+    listed = bundle / SUMS_FILE
+    if not listed.is_file() or hashlib.sha256(listed.read_bytes()).hexdigest() != package["release_sha256sums"]:
+        raise OtherRelease(f"{bundle} is not the release that {folder} says it was made from")
+    again = synthetic_files(synthetic_children(bundle, package["cohort"], package["seed"]))
+    return sorted(name for name, content in again.items() if files.get(name) != content)
 
 
 def of_cohort(
@@ -73,11 +115,12 @@ def of_cohort(
     """Those of one measured cohort of the release that `package` describes. Raises `MissingLibrary`."""
     asked = _asked(own, package["councils"], reliability, missing)
     drawn = [draw(each, seed) for each in asked.problems]
-    after = _repaired(asked, [each.rows for each in drawn], asked.percentages, seed)
+    after = _repaired(asked, [each.rows for each in drawn], seed)
     rows = _sorted(after.rows)
     compared = [(each, rates_of(asked.plan.family, rows, each.rates)) for each in asked.percentages]
     return SyntheticChildren(
         package,
+        "",
         own.cohort,
         seed,
         _table(asked.plan, rows),
@@ -109,11 +152,11 @@ def _asked(own: MeasuredCohort, councils: Sequence[str], reliability: Reliabilit
     )
 
 
-def _repaired(asked: _Asked, drawn: list[Codes], wanted: Sequence[PublishedRates], seed: int) -> Repaired:
+def _repaired(asked: _Asked, drawn: list[Codes], seed: int) -> Repaired:
     """The rows of all groups together, repaired; every row keeps its council."""
     movable = [names for names in tied(asked.problems) if COUNCIL not in names]
     rows = _together(asked.plan, asked.problems, drawn)
-    return repaired(asked.plan.family, rows, [each.rates for each in wanted], movable, seed)
+    return repaired(asked.plan.family, rows, [each.rates for each in asked.percentages], movable, seed)
 
 
 def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
@@ -172,11 +215,11 @@ def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Ag
 
 
 def _held_out(asked: _Asked, seed: int) -> Iterator[HeldOut]:
-    """Of children made without every second of the widest marginals that tell of a good level of development, and
-    without the percentages that these tell."""
-    held = widest(asked.problems[0], GOOD_LEVEL.whole)
-    others = [each for each in asked.percentages if not any(set(names) <= each.attributes for names in held)]
-    rows = _repaired(asked, [draw(each.without(held), seed).rows for each in asked.problems], others, seed).rows
+    """Of children drawn without every second of the widest marginals that tell of a good level of development; where
+    each group is a problem of its own, of the one with the most children."""
+    largest = max(asked.problems, key=lambda each: each.rows)
+    held = widest(largest, GOOD_LEVEL.whole)
+    rows = _together(asked.plan, [largest], [draw(largest.without(held), seed).rows])
     family, published = asked.plan.family, asked.published
     whole = family.attribute(GOOD_LEVEL.whole)
     for names in held:

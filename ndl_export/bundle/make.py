@@ -200,7 +200,7 @@ def write_bundle(
             with alone(held_in):
                 _discard(held_in, facts.version)
                 bundle = _write(held_in, release_dir, facts, ordered, signing_key)
-                _set_modes(held_in, OWNER_ONLY_FOLDER, OWNER_ONLY_FILE)
+                set_modes(held_in, OWNER_ONLY_FOLDER, OWNER_ONLY_FILE)
                 return bundle
         bundle = _write(release_dir, release_dir, facts, ordered, signing_key)
         _archive(contents(bundle), facts.version, release_dir)
@@ -227,7 +227,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
         if sums_of(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
-        _set_modes(folder, _FOLDER_MODE, _FILE_MODE)
+        set_modes(folder, _FOLDER_MODE, _FILE_MODE)
         files = contents(folder)
         bundle = _promote(folder, release_dir)
         _archive(files, version, release_dir)
@@ -331,10 +331,10 @@ def _fill(
     covered = sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)
     (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
-    _set_modes(folder, _FOLDER_MODE, _FILE_MODE)
+    set_modes(folder, _FOLDER_MODE, _FILE_MODE)
 
 
-def _set_modes(folder: Path, of_folders: int, of_files: int) -> None:
+def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
     """Give a folder and all in it these modes, durably."""
     paths = [*folder.rglob("*"), folder]
     for path in paths:

@@ -14,6 +14,7 @@ from ndl_export.bundle.make import expected_files
 from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
 from ndl_export.files.archive import ARCHIVES, unpack
 from ndl_export.files.signing import SUMS_FILE
@@ -65,7 +66,8 @@ class BundlePlace:
     def withdrawal(self, version: str) -> Withdrawal | None:
         """What the directory that it lies in says of its withdrawal. Raises `UnreadableWithdrawals`, `StoreError`."""
         if isinstance(self.place, Path):
-            return withdrawals(self.place.resolve().parent).get(version)
+            beside = self.place.resolve().parent
+            return withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
         directory = self._directory()
         content = directory.read(WITHDRAWN_FILE, LARGEST)
         found = read_withdrawals(content, directory.address(WITHDRAWN_FILE)) if content is not None else {}

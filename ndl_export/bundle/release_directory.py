@@ -1,9 +1,10 @@
 """What stands beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
 
-All of it follows from the bundles, `withdrawn.json`, `upcoming.json` and `requests.json`, the same on every machine
-and at any time, and is replaced in one step each, after the bundle is in its place. `latest` is a symbolic link to
-the current release: the newest version (by version, not by time of writing) that is not withdrawn; `latest.json` says
-the same where there are no links. `site` is its page. Where every release is withdrawn, there is none of the three.
+All of it follows from the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`, the
+same on every machine and at any time, and is replaced in one step each, after the bundle is in its place. `latest` is a
+symbolic link to the current release: the newest version (by version, not by time of writing) that is not withdrawn;
+`latest.json` says the same where there are no links. `site` is its page. Where every release is withdrawn, there is
+none of the three.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ndl_export.facts.announced import Announced, announce, upcoming
 from ndl_export.facts.register import AskedTable, Budget, register, write_register
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
+from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone, indented_json, point, write_whole
@@ -96,4 +98,6 @@ def published(release_dir: Path) -> list[Published]:
 
 def _published(bundle: Path, withdrawal: Withdrawal | None) -> Published:
     record, package = (json.loads((bundle / name).read_text(encoding="utf-8")) for name in (_RECORD, DATAPACKAGE_FILE))
-    return Published(bundle.name, record, withdrawal, package.get("notice", ""))
+    beside = bundle.parent / SYNTHETIC_FOLDER / bundle.name / DATAPACKAGE_FILE
+    synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None
+    return Published(bundle.name, record, withdrawal, package.get("notice", ""), synthetic)

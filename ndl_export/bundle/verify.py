@@ -1,4 +1,5 @@
-"""Check a release bundle: that it is the publisher's, whole and unchanged, and that its content is sound.
+"""Check a release bundle, or the synthetic children of one: that it is the publisher's, whole and unchanged, and that
+its content is sound.
 
 Signature and checksums come first. Where they do not hold, nothing in the bundle is trusted enough to be opened, and
 the report stops there. A folder, the `.zip` and the `.tar` are checked alike, here or behind a URL; of an archive every
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files, is_older
 from ndl_export.bundle.read import BundlePlace
+from ndl_export.bundle.synthetic import SYNTHETIC_FILES, is_synthetic, synthetic_faults, synthetic_version
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.check.request_checks import request_faults
 from ndl_export.documents.workbook import table_sheet
@@ -70,13 +72,16 @@ class Verification:
     pinned: bool
     faults: tuple[Fault, ...]
     withdrawn: str | None = None
+    synthetic: bool = False
+    """Whether it is no bundle, but synthetic children of that release."""
 
     @property
     def ok(self) -> bool:
         return not self.faults
 
     def __str__(self) -> str:
-        name = f"{self.bundle} (release {self.version})" if self.version else self.bundle
+        of = "synthetic children of release" if self.synthetic else "release"
+        name = f"{self.bundle} ({of} {self.version})" if self.version else self.bundle
         lines = [f"{name}: {'sound' if self.ok else 'NOT SOUND'}", *(f"  {fault}" for fault in self.faults)]
         if self.withdrawn:
             lines.append(self.withdrawn)
@@ -114,13 +119,16 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         trusted is not None,
         tuple(Fault(*each) for each in faults),
         _withdrawn(source, version),
+        is_synthetic(files),
     )
 
 
 def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
     """The version, None where it cannot be told, and what is wrong. Content is looked at where integrity holds."""
     faults = integrity_faults(files, trusted)
-    return (None, faults) if faults else _content(files)
+    if faults:
+        return None, faults
+    return (synthetic_version(files), synthetic_faults(files)) if is_synthetic(files) else _content(files)
 
 
 def _withdrawn(source: BundlePlace, version: str | None) -> str | None:
@@ -295,8 +303,8 @@ def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Fault
 
     `trusted` is the publisher's public key in PEM, or None to use the bundle's own.
     """
-    faults = [(name, "missing") for name in sorted(expected_files(files) - files.keys())]
-    faults += [(name, "not part of a bundle") for name in sorted(files.keys() - expected_files(files))]
+    faults = [(name, "missing") for name in sorted(_due(files) - files.keys())]
+    faults += [(name, "not part of a bundle") for name in sorted(files.keys() - _due(files))]
     if ON_REQUEST_FILE in files and not OnRequest.tables_named(files):
         faults.append((ON_REQUEST_FILE, _UNREADABLE))
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():
@@ -304,6 +312,11 @@ def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Fault
     if SUMS_FILE in files:
         faults += _checksum_faults(files)
     return faults
+
+
+def _due(files: Files) -> frozenset[str]:
+    """Names of the files that a bundle, or a folder of synthetic children, has."""
+    return SYNTHETIC_FILES if is_synthetic(files) else expected_files(files)
 
 
 def _signature_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
@@ -323,7 +336,7 @@ def _checksum_faults(files: Mapping[str, bytes]) -> Faults:
         expected = read_sums(files[SUMS_FILE])
     except ValueError as error:
         return [(SUMS_FILE, str(error))]
-    due = expected_files(files)
+    due = _due(files)
     unlisted = sorted(due - expected.keys() - set(UNCOVERED))
     unknown = sorted(expected.keys() - due - files.keys())
     return [

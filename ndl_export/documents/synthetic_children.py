@@ -1,17 +1,16 @@
-"""Synthetic children as files: Parquet and CSV, a Frictionless Data Package, and the statement of what they are.
+"""Synthetic children as files: the rows as Parquet and CSV, their data dictionary, the statement of what they are and
+what they keep of the release.
 
-That they are synthetic is said by the names of the files, by the first column of every row, in the metadata of the
-Parquet file and in the descriptor.
+That they are synthetic is said by the names of the files, by the first column of every row and in the metadata of the
+Parquet file.
 """
 
 from __future__ import annotations
 
-import hashlib
+import csv
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from pathlib import Path, PurePath
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
@@ -19,9 +18,18 @@ import pyarrow.parquet as pq
 
 from ndl_export.documents.markdown import grid
 from ndl_export.facts.released import DATAPACKAGE_FILE
-from ndl_export.facts.synthetic import SMALLEST_GROUP, SyntheticChildren
-from ndl_export.files.media_types import MEDIA_TYPES
-from ndl_export.files.whole_files import indented_json
+from ndl_export.facts.synthetic import (
+    CROISSANT_FILE,
+    CSV_FILE,
+    DICTIONARY_FILE,
+    PARQUET_FILE,
+    QUALITY_FILE,
+    QUALITY_PAGE,
+    SMALLEST_GROUP,
+    STATEMENT_FILE,
+    WARNING,
+    SyntheticChildren,
+)
 from ndl_export.pages import kit
 from ndl_export.pages.words import number, said
 from ndl_export.tables import TABLES
@@ -29,34 +37,63 @@ from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
 from sources.reference.cohorts import Cohort
 
-NAME = "synthetic_children"
-WARNING = "Synthetic children: no row is about a real child."
 FIRST_COLUMN = "synthetic_child"
 _TEMPLATES = Path(__file__).parent / "templates"
 _LABELS = {COUNCIL: "Council of the school"} | {each.name: each.label for each in FAMILY.attributes}
-_TITLES = {
-    "csv": "Synthetic children as CSV, one row a child who does not exist",
-    "md": "What the synthetic children are, how they were made, and what they keep",
-    "parquet": "Synthetic children as Parquet, one row a child who does not exist",
+TITLES = {
+    CSV_FILE: "Synthetic children as CSV, one row a child who does not exist",
+    PARQUET_FILE: "Synthetic children as Parquet, one row a child who does not exist",
+    DICTIONARY_FILE: "Data dictionary: every column and category of the synthetic children",
+    STATEMENT_FILE: "What the synthetic children are and how they were made",
+    QUALITY_FILE: "What the synthetic children keep of the release, and what they do not",
+    QUALITY_PAGE: "The same as a page for a browser",
+    CROISSANT_FILE: "Record for machine learning (Croissant 1.1)",
+    DATAPACKAGE_FILE: "Record of every file (Frictionless Data Package)",
 }
+"""By file, in the order in which they are listed."""
 
 
-def synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
-    """Content of every file, by name; the same bytes for the same children."""
+def synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
+    """Content by name of rows, dictionary, statement and quality page as Markdown; the same bytes for the same
+    children."""
     table = _table(made)
-    parquet, csv = io.BytesIO(), io.BytesIO()
+    parquet, rows = io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet, version="2.6", compression="zstd", compression_level=9)
-    pyarrow.csv.write_csv(table, csv, pyarrow.csv.WriteOptions(quoting_style="needed"))
-    files = {
-        f"{NAME}.csv": csv.getvalue(),
-        f"{NAME}.md": statement(made).encode(),
-        f"{NAME}.parquet": parquet.getvalue(),
+    pyarrow.csv.write_csv(table, rows, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    return {
+        CSV_FILE: rows.getvalue(),
+        DICTIONARY_FILE: _dictionary(made).encode(),
+        PARQUET_FILE: parquet.getvalue(),
+        QUALITY_FILE: _quality(made).encode(),
+        STATEMENT_FILE: _statement(made).encode(),
     }
-    return files | {DATAPACKAGE_FILE: indented_json(_descriptor(made, files))}
 
 
-def statement(made: SyntheticChildren) -> str:
-    """synthetic_children.md: what the rows are, the method, and by query what they keep and what they do not."""
+def warning(made: SyntheticChildren) -> str:
+    """What stands above everything."""
+    return said(made.notice, WARNING)
+
+
+def _statement(made: SyntheticChildren) -> str:
+    """synthetic_children.md: what the rows are, from which release, and the method."""
+    return kit.render(
+        _TEMPLATES,
+        STATEMENT_FILE,
+        made=made,
+        warning=warning(made),
+        cohort=Cohort(made.cohort).label,
+        children=number(made.rows.num_rows),
+        changed=number(made.changed),
+        first_column=FIRST_COLUMN,
+        smallest=SMALLEST_GROUP,
+        files=grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
+        not_fitted="; ".join(_listed(names) for names in made.not_fitted),
+        libraries=", ".join(f"{name} {version}" for name, version in made.libraries.items()),
+    )
+
+
+def _quality(made: SyntheticChildren) -> str:
+    """synthetic_children_quality.md: by query what the rows keep and what they do not."""
     agreements = (
         (
             TABLES[each.table].title,
@@ -77,28 +114,30 @@ def statement(made: SyntheticChildren) -> str:
     )
     return kit.render(
         _TEMPLATES,
-        f"{NAME}.md",
+        QUALITY_FILE,
         made=made,
-        warning=said(made.release.get("notice", ""), WARNING),
+        warning=warning(made),
         cohort=Cohort(made.cohort).label,
         children=number(made.rows.num_rows),
-        first_column=FIRST_COLUMN,
         smallest=SMALLEST_GROUP,
         compared=number(made.compared),
         within=number(made.within),
-        changed=number(made.changed),
         agreements=grid(
             ("table", "figure", "compared", "within the interval", "median", "90th percentile", "half-width"),
             agreements,
         ),
         held_out=grid(("group by", "compared", "median", "90th percentile", "noise alone, median"), held_out),
-        not_fitted="; ".join(_listed(names) for names in made.not_fitted),
-        libraries=", ".join(f"{name} {version}" for name, version in made.libraries.items()),
-        columns=grid(
-            ("column", "what", "categories"),
-            ((f"`{name}`", _LABELS[name], " · ".join(made.categories[name])) for name in made.rows.column_names),
-        ),
     )
+
+
+def _dictionary(made: SyntheticChildren) -> str:
+    """A line for each category of each column; one for a column that has no list of them."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(("column", "description", "category"))
+    for name, description, categories in columns(made):
+        writer.writerows((name, description, category) for category in categories or ("",))
+    return written.getvalue()
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -109,73 +148,18 @@ def _table(made: SyntheticChildren) -> pa.Table:
     """The rows with what says that they are synthetic, as text."""
     children = made.rows.num_rows
     numbers = pa.array([f"synthetic-{child:07}" for child in range(1, children + 1)], pa.string())
-    columns = [numbers, pa.repeat(made.cohort, children), *made.rows.columns]
+    values = [numbers, pa.repeat(made.cohort, children), *made.rows.columns]
     fields = [
         pa.field(name, pa.string(), nullable=False, metadata={"description": description})
-        for name, description, _ in _columns(made)
+        for name, description, _ in columns(made)
     ]
     about = {"synthetic": "true", "description": WARNING, "seed": str(made.seed), "of_release": made.release["id"]}
-    return pa.table(columns, schema=pa.schema(fields, metadata=about)).combine_chunks()
+    return pa.table(values, schema=pa.schema(fields, metadata=about)).combine_chunks()
 
 
-def _columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Name, description and, where there are few, categories of every column."""
     yield FIRST_COLUMN, "Number of the row, which is about no child", ()
     yield "cohort", "Academic year of the assessment, 202425 for 2024/25", (made.cohort,)
     for name in made.rows.column_names:
         yield name, f"{_LABELS[name]}, synthetic", made.categories[name]
-
-
-def _descriptor(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """A Frictionless Data Package (specs.frictionlessdata.io, version 1); `synthetic`, `seed`, `cohort`, `held_out` are
-    ours."""
-    release = made.release
-    return {
-        "profile": "data-package",
-        "name": "synthetic-children",
-        "id": f"synthetic-children-of-{release['id']}-{made.cohort}-seed-{made.seed}",
-        "title": f"Synthetic children of {release['title']}, {Cohort(made.cohort).label}",
-        "description": said(
-            release.get("notice", ""), f"{WARNING} Drawn from the noisy counts of a differentially private release."
-        ),
-        "version": release["version"],
-        "created": release["created"],
-        "licenses": release["licenses"],
-        "contributors": release["contributors"],
-        "sources": [{"title": f"{release['title']}, release {release['version']}", "path": release["homepage"]}],
-        "synthetic": True,
-        "cohort": made.cohort,
-        "seed": made.seed,
-        "held_out": [asdict(each) for each in made.held_out],
-        "resources": [_resource(made, name, content) for name, content in sorted(files.items())],
-    }
-
-
-def _resource(made: SyntheticChildren, name: str, content: bytes) -> dict[str, Any]:
-    kind = PurePath(name).suffix.lstrip(".")
-    described: dict[str, Any] = {"profile": "data-resource", "type": "file"}
-    if kind == "csv":
-        described = {"profile": "tabular-data-resource", "schema": _schema(made)}
-    return described | {
-        "name": name.replace(".", "-").replace("_", "-"),
-        "title": _TITLES[kind],
-        "path": name,
-        "format": kind,
-        "mediatype": MEDIA_TYPES[kind],
-        "encoding": "utf-8",
-        "bytes": len(content),
-        "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
-    }
-
-
-def _schema(made: SyntheticChildren) -> dict[str, Any]:
-    fields = [
-        {
-            "name": name,
-            "type": "string",
-            "description": description,
-            "constraints": {"required": True} | ({"enum": list(categories)} if categories else {"unique": True}),
-        }
-        for name, description, categories in _columns(made)
-    ]
-    return {"fields": fields, "primaryKey": [FIRST_COLUMN], "missingValues": [""]}

@@ -1,13 +1,25 @@
-"""Synthetic children of a release: their rows, and what was measured of them."""
+"""Synthetic children of a release: their rows, what was measured of them, and where they lie in a release directory.
+
+Their folder, `synthetic_children/<version>`, stands beside the bundles and is none of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from ndl_export.facts.released import versions
+
+SYNTHETIC_FOLDER = "synthetic_children"
+CSV_FILE, PARQUET_FILE = f"{SYNTHETIC_FOLDER}.csv", f"{SYNTHETIC_FOLDER}.parquet"
+STATEMENT_FILE, DICTIONARY_FILE = f"{SYNTHETIC_FOLDER}.md", f"{SYNTHETIC_FOLDER}_data_dictionary.csv"
+QUALITY_FILE, QUALITY_PAGE = f"{SYNTHETIC_FOLDER}_quality.md", f"{SYNTHETIC_FOLDER}_quality.html"
+CROISSANT_FILE = "croissant.json"
+WARNING = "Synthetic children: no row is about a real child."
 SMALLEST_GROUP = 200
 """Children of a group from which on the percentages of synthetic children lie in the published intervals."""
 
@@ -45,6 +57,8 @@ class SyntheticChildren:
 
     release: Mapping[str, Any]
     """The descriptor of the release that they are of, its `datapackage.json`."""
+    release_sums: str
+    """SHA-256 of its file of sums; empty where it has none."""
     cohort: str
     seed: int
     rows: pa.Table
@@ -66,6 +80,18 @@ class SyntheticChildren:
     """Published percentages within whose interval the rows' own do not lie even so: table, measure, area, group."""
 
     @property
+    def notice(self) -> str:
+        """What stands above everything that is said of the release; empty where there is nothing."""
+        found: str = self.release.get("notice", "")
+        return found
+
+    @property
+    def address(self) -> str:
+        """Where the folder is served."""
+        directory, _, version = str(self.release["homepage"]).rpartition("/")
+        return f"{directory}/{SYNTHETIC_FOLDER}/{version}"
+
+    @property
     def compared(self) -> int:
         """Published percentages that the rows were compared with."""
         return sum(each.compared for each in self.agreements)
@@ -74,3 +100,8 @@ class SyntheticChildren:
     def within(self) -> int:
         """Those of them within whose interval the rows' own lies."""
         return sum(each.within for each in self.agreements)
+
+
+def synthetic_versions(release_dir: Path) -> list[str]:
+    """Releases of which a release directory holds synthetic children, oldest first."""
+    return [str(version) for version in versions(release_dir / SYNTHETIC_FOLDER)]

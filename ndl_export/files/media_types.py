@@ -18,7 +18,7 @@ MEDIA_TYPES = {
     "tar": "application/x-tar",
     "zip": "application/zip",
 }
-_OF_PAGES = {"html": "text/html"}
+PAGE_TYPE = {"html": "text/html"}
 CROISSANT = "http://mlcommons.org/croissant/1.1"
 """The version of Croissant that records conform to."""
 _BY_NAME = {
@@ -45,5 +45,5 @@ class Served:
 def served(name: str, *, changes: bool) -> Served:
     """How the file of that name is served, and whether it is ever replaced."""
     last = name.rpartition("/")[2]
-    kind = _BY_NAME.get(last) or (MEDIA_TYPES | _OF_PAGES).get(last.rpartition(".")[2], _OTHER)
+    kind = _BY_NAME.get(last) or (MEDIA_TYPES | PAGE_TYPE).get(last.rpartition(".")[2], _OTHER)
     return Served(f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, ASK_FIRST if changes else FOR_EVER)

@@ -5,7 +5,8 @@ its status from the tables of the EU Publications Office. CKAN's harvester makes
 reads the status of distributions alone, so theirs is stated as well, and the description of a withdrawn release begins
 with the reason. In the feed (RFC 4287), newest first, a release is dated by the day of its publication, and by that of
 its withdrawal where it is withdrawn. Releases that are announced stand in both, apart from those that are there.
-Requests for tables are led to from the catalogue, and those that were answered stand in the feed.
+Synthetic children of a release are a dataset of their own in the catalogue, and have its status. Requests for tables
+are led to from the catalogue, and those that were answered stand in the feed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ndl_export.facts.announced import UPCOMING_FILE, Upcoming
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.register import REGISTER_FILE, AskedTable, Register
 from ndl_export.facts.release_facts import TITLE, Version
+from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
 from ndl_export.facts.withdrawals import Withdrawal
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
 from ndl_export.pages.words import said, sentence
@@ -40,6 +42,8 @@ class Published:
     record: dict[str, Any]
     withdrawal: Withdrawal | None
     notice: str = ""
+    synthetic: Mapping[str, Any] | None = None
+    """The descriptor of synthetic children that lie beside it, their `datapackage.json`."""
 
     @property
     def address(self) -> str:
@@ -102,6 +106,7 @@ def catalogue(
                 },
                 "dcat:dataset": [
                     *(_dataset(releases, position, series) for position in range(len(releases))),
+                    *(_synthetic(each, each.synthetic) for each in releases if each.synthetic),
                     *(_announced(newest, each, series) for each in upcoming),
                 ],
             },
@@ -172,6 +177,66 @@ def _dataset(releases: Sequence[Published], position: int, series: str) -> dict[
     if position + 1 < len(releases):
         record["dcat:next"] = {"@id": releases[position + 1].address}
     return record
+
+
+_AS_THE_RELEASE = (
+    *("dct:publisher", "dcat:contactPoint", "dct:accessRights", "dct:language", "dct:spatial", "dct:temporal"),
+    "dcat:theme",
+)
+"""What synthetic children say as their release does."""
+
+
+def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]:
+    """Synthetic children of a release: a dataset of their own and of no series, with the status of the release."""
+    code, label = _STATUS[release.withdrawal is not None]
+    withdrawn = release.withdrawal.sentence if release.withdrawal else ""
+    address, rows = package["homepage"], (CSV_FILE, PARQUET_FILE)
+    described = {
+        "@id": address,
+        "@type": "dcat:Dataset",
+        "dct:title": text(package["title"]),
+        "dct:description": text(" ".join(filter(None, (withdrawn, package["description"])))),
+        "dct:identifier": address,
+        "dct:issued": date(release.issued),
+        "dct:modified": date(release.changed),
+        "dct:source": {"@id": release.address},
+        "dcat:version": release.version,
+        "dcat:keyword": [text(word) for word in package["keywords"]],
+        "dcat:landingPage": {"@id": f"{address}/{QUALITY_PAGE}", "@type": "foaf:Document"},
+        "adms:status": concept(f"dataset-status/{code}", label),
+        "dcat:distribution": [
+            _rows(release, address, each) | {"adms:status": concept(f"distribution-status/{code}", label)}
+            for each in package["resources"]
+            if each["path"] in rows
+        ],
+    }
+    return described | {name: release.record[name] for name in _AS_THE_RELEASE}
+
+
+def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A file of synthetic rows, described as the release describes one of the same format."""
+    alike = next(
+        entry
+        for entry in release.record["dcat:distribution"]
+        if entry["dct:format"]["@id"].rpartition("/")[2] == resource["format"].upper()
+    )
+    file = f"{address}/{resource['path']}"
+    own = {
+        "@id": f"{address}#{resource['path']}",
+        "dct:title": text(resource["title"]),
+        "dct:description": text(said(release.notice, resource["title"])),
+        "dcat:accessURL": {"@id": file, "@type": "rdfs:Resource"},
+        "dcat:downloadURL": {"@id": file, "@type": "rdfs:Resource"},
+        "dcat:byteSize": {"@value": str(resource["bytes"]), "@type": "xsd:nonNegativeInteger"},
+        "spdx:checksum": alike["spdx:checksum"]
+        | {
+            "spdx:checksumValue": {
+                "@value": resource["hash"].removeprefix("sha256:"),
+                "@type": "xsd:hexBinary",
+            }
+        },
+    }
+    return alike | own
 
 
 def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ndl_export.files.media_types import CROISSANT
 from ndl_export.tables import Table
 from ndl_export.tables.schema import OWN_AREA, PublishedColumn, columns
 
-_CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
+CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
 """The context that Croissant 1.1 prescribes, with prefixes of the other vocabularies."""
 
 _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
@@ -40,7 +40,7 @@ def croissant(described: Description, files: Mapping[str, bytes], previous: str 
     tables = [(entry, entry.table) for entry in described.data_files if entry.table and entry.format == "parquet"]
     publisher = {"@type": "Organization", "name": facts.publisher, "email": facts.contact}
     return {
-        "@context": _CONTEXT,
+        "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": CROISSANT,
         "name": described.title,

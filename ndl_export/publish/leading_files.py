@@ -19,6 +19,7 @@ from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATES
 from ndl_export.facts.announced import UPCOMING_FILE
 from ndl_export.facts.register import REGISTER_FILE
 from ndl_export.facts.release_facts import Version
+from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.site import SITE_FOLDER
 from privacy.doors.database import in_memory
@@ -40,15 +41,23 @@ _ORDER = (
 
 
 def leading_files(
-    bundles: Mapping[Version, Path], withdrawn: Mapping[str, Withdrawal], release_dir: Path, scratch: Path
+    bundles: Mapping[Version, Path],
+    synthetic: Mapping[Version, Path],
+    withdrawn: Mapping[str, Withdrawal],
+    release_dir: Path,
+    scratch: Path,
 ) -> dict[str, Path]:
     """Path of every leading file by its name, in the order in which they are replaced; written below `scratch`.
 
-    `bundles` are the folders of all releases that are published, at least one; `release_dir` says what is announced and
-    what was asked for. Raises `UnreadableRegister`.
+    `bundles` are the folders of all releases that are published, at least one, and `synthetic` those of synthetic
+    children of some; `release_dir` says what is announced and what was asked for. Raises `UnreadableRegister`.
     """
     for version, folder in bundles.items():
         (scratch / str(version)).symlink_to(folder.resolve(), target_is_directory=True)
+    for version, folder in synthetic.items():
+        place = scratch / SYNTHETIC_FOLDER / str(version)
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(folder.resolve(), target_is_directory=True)
     if withdrawn:
         record(scratch, {}, *withdrawn.values())
     for name in (UPCOMING_FILE, REGISTER_FILE):
@@ -56,7 +65,7 @@ def leading_files(
             shutil.copyfile(release_dir / name, scratch / name)
     refresh(scratch)
     build_database(scratch)
-    made = [path for path in scratch.iterdir() if not path.is_symlink()]
+    made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
     files = [file for path in made for file in (path.iterdir() if path.is_dir() else (path,))]
     return dict(
         sorted(((file.relative_to(scratch).as_posix(), file) for file in files), key=lambda each: _rank(each[0]))

@@ -20,6 +20,7 @@ from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
 from ndl_export.bundle.verify import integrity_faults, verify
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.released import versions
+from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.facts.withdrawals import (
     WITHDRAWN_FILE,
     UnreadableWithdrawals,
@@ -132,7 +133,8 @@ def _plan(release_dir: Path, asked: Version, content: Files, store: Store, known
         bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {asked}}
         bundles[asked] = release_dir / version
         told = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
-        leading = leading_files(bundles, told, release_dir, _folder(scratch, "leading"))
+        synthetic = _with_synthetic(store, bundles, release_dir, asked)
+        leading = leading_files(bundles, synthetic, told, release_dir, _folder(scratch, "leading"))
         changed = _changed(store, leading, Path(scratch))
         stale = sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)
         replaced = {name: leading[name].read_bytes() for name in changed}
@@ -183,7 +185,34 @@ def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
     for name, packed in archives.items():
         if not (path := release_dir / name).is_file() or path.read_bytes() != packed:
             raise PublishRefused(f"{path} is not the archive of {bundle}, so nothing was sent")
-    return {f"{version}/{name}": each for name, each in files.items()} | archives
+    return {f"{version}/{name}": each for name, each in files.items()} | archives | _synthetic(release_dir, version)
+
+
+def _synthetic(release_dir: Path, version: str) -> Files:
+    """Every file of the release's synthetic children, where there are some that stand. Raises `PublishRefused`."""
+    folder = release_dir / SYNTHETIC_FOLDER / version
+    if not folder.is_dir() or version in withdrawals(release_dir):
+        return {}
+    report = verify(folder)
+    if not report.ok:
+        raise PublishRefused(f"{folder} does not verify, so nothing was sent: {report.faults[0]}")
+    return {f"{SYNTHETIC_FOLDER}/{version}/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _with_synthetic(
+    store: Store, bundles: Mapping[Version, Path], release_dir: Path, asked: Version
+) -> dict[Version, Path]:
+    """Folders of the synthetic children that are at the place, or arrive with the release that is published."""
+    found = {each: release_dir / SYNTHETIC_FOLDER / str(each) for each in bundles}
+    return {
+        each: folder
+        for each, folder in found.items()
+        if folder.is_dir()
+        and (
+            (each == asked and str(each) not in withdrawals(release_dir))
+            or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
+        )
+    }
 
 
 def _missing(store: Store, version: Version, content: Files) -> list[str]:

@@ -64,6 +64,19 @@ def address(name: str) -> str:
     return f"{page_of(name)}.html" if is_document(name) else f"../{name}"
 
 
+def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
+    """The Markdown `text` of the file `name`, in which the names of `addresses` become links to these."""
+    tokens = _MARKUP.parse(text)
+    titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
+    title = tokens[titles[0] + 1].content if titles else page_of(name)
+    if titles:
+        del tokens[titles[0] : titles[0] + 3]
+    _link(tokens, addresses)
+    _head(tokens)
+    sections = tuple(_anchor(tokens))
+    return Document(name, title, _MARKUP.renderer.render(tokens, _MARKUP.options, {}), sections)
+
+
 def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -> tuple[Document, ...]:
     """The documents among `files` (content by name), in order of name; `names` are all files of the bundle.
 
@@ -73,20 +86,8 @@ def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -
     for name in sorted(filter(is_document, files), key=page_of):
         text = files[name].decode()
         text = _reconciliation(text) if name == _RECONCILIATION else text.removeprefix(noticed("", notice))
-        found.append(_document(name, text, names))
+        found.append(document(name, text, {each: address(each) for each in names if each != name}))
     return tuple(found)
-
-
-def _document(name: str, text: str, names: Collection[str]) -> Document:
-    tokens = _MARKUP.parse(text)
-    titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
-    title = tokens[titles[0] + 1].content if titles else page_of(name)
-    if titles:
-        del tokens[titles[0] : titles[0] + 3]
-    _link(tokens, {each: address(each) for each in names if each != name})
-    _head(tokens)
-    sections = tuple(_anchor(tokens))
-    return Document(name, title, _MARKUP.renderer.render(tokens, _MARKUP.options, {}), sections)
 
 
 def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ from ndl_export.facts.on_request import RequestedTable, page_of_table
 from ndl_export.facts.register import REGISTER_FILE, Register
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
@@ -254,8 +255,8 @@ def publish_site(
     withdrawn: Collection[str],
 ) -> None:
     """Put a copy of the page of `version` into `release_dir`, its links leading to the files of that bundle, with links
-    to archives and analyst database, the releases that are announced (None where no calendar was given), and a page of
-    the requests in the register where there is one; `withdrawn` are versions.
+    to archives, analyst database and synthetic children, the releases that are announced (None where no calendar was
+    given), and a page of the requests in the register where there is one; `withdrawn` are versions.
 
     So every page belongs to one release, whatever moment it is read at, though they are replaced one after the other.
     A copy and not a symbolic link: browsers resolve links from the address that they opened, and not every web server
@@ -265,6 +266,10 @@ def publish_site(
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
     said: dict[str, Any] = {"upcoming": upcoming, "nothing": NOTHING_ANNOUNCED, "no_calendar": NO_CALENDAR}
+    beside = release_dir / SYNTHETIC_FOLDER / version
+    said["synthetic"] = f"{SYNTHETIC_FOLDER}/{version}" if beside.is_dir() else ""
+    said["synthetic_files"] = (CSV_FILE, PARQUET_FILE)
+    said["synthetic_page"] = QUALITY_PAGE
     said |= {"archives": [f"{version}.{suffix}" for suffix in ARCHIVES], "database": DATABASE_FILE}
     fragments = ["upcoming", "beside", "requests"]
     said |= {"register": register, "requests_page": REQUESTS.file}

@@ -15,6 +15,7 @@ from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
+from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
@@ -104,16 +105,25 @@ def verify(bundle: str, signer: Path | None, as_json: bool) -> None:
 def recompute(bundle: Path, as_json: bool) -> None:
     """Make a bundle's tables again from its noisy counts.
 
-    Exit status 1 where they are not those that were published.
+    Of the folder of a release's synthetic children, beside which the release lies, it makes these again. Exit status 1
+    where they are not those that were published.
     """
+    from assets.release.synthetic_children import differing_synthetic
     from assets.release.tabulate import differing
     from ndl_export.facts.on_request import OnRequest, all_tables
+    from ndl_export.facts.synthetic import CSV_FILE
 
+    synthetic = (bundle / CSV_FILE).is_file()
     with at_work(f"Computing {bundle} again"):
-        wrong = differing(bundle)
-    number = len(all_tables(OnRequest.of_bundle(bundle).tables))
-    same = f"{bundle}: {number} tables are what the noisy counts give, to the last bit"
-    facts = {"bundle": str(bundle), "tables": number, "differing": list(wrong), "ok": not wrong}
+        wrong = differing_synthetic(bundle) if synthetic else differing(bundle)
+    number = 0 if synthetic else len(all_tables(OnRequest.of_bundle(bundle).tables))
+    same = (
+        f"{bundle}: every file is what the noisy counts of the release give, to the byte"
+        if synthetic
+        else f"{bundle}: {number} tables are what the noisy counts give, to the last bit"
+    )
+    counted = {} if synthetic else {"tables": number}
+    facts = {"bundle": str(bundle), **counted, "differing": list(wrong), "ok": not wrong}
     if as_json or not wrong:
         answer(facts, lambda: same, as_json=as_json)
     if wrong:
@@ -121,8 +131,10 @@ def recompute(bundle: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--out", type=console.FOLDER, required=True, help="Where to write: a folder that is new or empty.")
+@click.argument("bundle")
+@click.option("--out", type=console.FOLDER, help="Write there, without a signature: a folder that is new or empty.")
+@console.home(required=False)
+@console.keys(required=False)
 @console.cohort("; the newest of the bundle by default")
 @click.option(
     "--seed",
@@ -132,28 +144,47 @@ def recompute(bundle: Path, as_json: bool) -> None:
     help="Where drawing begins; the same seed gives the same children.",
 )
 @console.as_json
-def synthesise(bundle: Path, out: Path, cohort: Cohort | None, seed: int, as_json: bool) -> None:
+def synthesise(
+    bundle: str,
+    out: Path | None,
+    home: Path | None,
+    keys: Path | None,
+    cohort: Cohort | None,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Make synthetic children from a bundle's noisy counts.
 
-    One row a child who does not exist, as Parquet and CSV, with a statement of what the rows keep of the published
-    figures and what they do not. It reads the bundle alone and costs nothing of the privacy budget. Signatures are not
-    checked: that is `verify`.
+    One row a child who does not exist, as Parquet and CSV, with a statement of what they are and a page on what they
+    keep of the published figures. It costs nothing of the privacy budget. BUNDLE is a folder, or a version in the home
+    folder. With --out it reads the bundle alone. Without, BUNDLE is a version: the children are signed and put beside
+    the release, where its page and catalogue lead to them. Signatures are not checked: that is `verify`.
     """
-    from assets.release.synthetic_children import synthetic_children
-    from ndl_export.documents.synthetic_children import synthetic_files
-    from ndl_export.facts.synthetic import SMALLEST_GROUP
-    from ndl_export.files.whole_files import write_whole
+    from assets.home.errors import plainly
+    from assets.home.paths import Home
+    from assets.release.synthetic_children import publish_synthetic, synthetic_children
+    from ndl_export.bundle.synthetic import write_unsigned
+    from ndl_export.facts.synthetic import QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
+    from privacy.keys import RELEASE, KeyRing
 
-    if out.is_dir() and any(out.iterdir()):
-        stop(f"{out} is not empty: give a folder that is new or empty")
     if not 0 <= seed < 2**32:
         stop(f"the seed {seed} is not between 0 and {2**32 - 1}", Ending.USAGE)
-    with at_work("Drawing synthetic children"):
-        made = synthetic_children(bundle, cohort.code if cohort else None, seed)
-        files = synthetic_files(made)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_whole(out / name, content)
+    if out is None and home is None:
+        stop("say where to write: --out FOLDER, or --home for the release directory", Ending.USAGE)
+    if out is not None and out.is_dir() and any(out.iterdir()):
+        stop(f"{out} is not empty: give a folder that is new or empty")
+    code = cohort.code if cohort else None
+    with at_work("Drawing synthetic children"), plainly():
+        if out is not None:
+            if not (folder := _bundle(bundle, home)).is_dir():
+                stop(f"{folder} does not exist: give the folder of a bundle", Ending.USAGE)
+            made = synthetic_children(folder, code, seed)
+            write_unsigned(out, made)
+        else:
+            assert home is not None
+            ring = KeyRing.load(keys or settings().keys, RELEASE)
+            made = publish_synthetic(Home(home), ring, bundle, code, seed)
+            out = Home(home).release / SYNTHETIC_FOLDER / bundle
     children = made.rows.num_rows
     facts = {
         "folder": str(out),
@@ -169,8 +200,7 @@ def synthesise(bundle: Path, out: Path, cohort: Cohort | None, seed: int, as_jso
     }
     said = (
         f"{children:,} synthetic children are in {out}. Of {made.compared:,} published percentages of groups of"
-        f" {SMALLEST_GROUP} or more, {made.within:,} hold theirs within the interval, after {made.changed:,} children"
-        " were changed; synthetic_children.md says more."
+        f" {SMALLEST_GROUP} or more, {made.within:,} hold theirs within the interval; {QUALITY_FILE} says more."
     )
     answer(facts, lambda: said, as_json=as_json)
 

@@ -10,7 +10,7 @@ from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, Installation, of_relea
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.anchors import check_known
-from assets.release.assets import analyst_database, bundle, measurements
+from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.release.begin import Asked
 from assets.release.sign_off import check_publication
 from assets.returns.assets import returns
@@ -55,6 +55,15 @@ database_job = dg.define_asset_job(
     "analyst_database",
     selection=dg.AssetSelection.assets(analyst_database),
     description="Rebuild readiness.duckdb from the bundles.",
+)
+
+synthetic_job = dg.define_asset_job(
+    "synthetic_children",
+    selection=dg.AssetSelection.assets(synthetic_children),
+    description=(
+        "Make synthetic children of a published release, and put them beside it. Spends nothing, and is part of no"
+        " other job."
+    ),
 )
 
 
@@ -135,4 +144,4 @@ returns_job = dg.define_asset_job(
 
 
 RESTRICTED_JOBS = (intake_job, linkage_job, retention_job)
-RELEASE_JOBS = (release_job, republish_job, database_job, publication_job)
+RELEASE_JOBS = (release_job, republish_job, database_job, synthetic_job, publication_job)

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -71,12 +72,13 @@ def draw(problem: Problem, seed: int) -> Drawn:
     with _seeded(seed):
         drawn: Any = model.synthetic_data(rows=problem.rows).to_dict()
     rows = {name: np.asarray(drawn[number], dtype=np.int64) for name, number in place.items() if name != FIRST}
+    import_module("jax").clear_caches()  # no other problem has the same shapes
     return Drawn(rows, tuple(each.attributes for each in problem.marginals if each not in fitted))
 
 
 def libraries() -> dict[str, str]:
     """Versions of the libraries that what is drawn depends on, by name."""
-    return {name: version(name) for name in ("mbi", "jax", "numpy")}
+    return {name: version(name) for name in ("mbi", "jax", "numpy", "pyarrow")}
 
 
 def _library() -> ModuleType:

@@ -12,6 +12,7 @@ from assets.release.tabulate import bundle_facts
 from ndl_export.facts.noisy_counts import plan_files
 from ndl_export.facts.on_request import OnRequest
 from ndl_export.facts.released import versions
+from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
@@ -54,7 +55,7 @@ class Released:
     @property
     def synthetic_children(self) -> Path:
         """Folder of the synthetic children that were made of it, where there are any."""
-        return self.folder.parent / "synthetic_children" / self.version
+        return self.folder.parent / SYNTHETIC_FOLDER / self.version
 
     def known(self, cohort: str) -> Known:
         names = plan_files(self.cohorts)

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.release.requests.request import Request
-from ndl_export.documents.synthetic_children import NAME
 from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE
 from ndl_export.tables.definition import TOTAL
 from ndl_export.tables.model import RateBlock, Selection
 from ndl_export.tables.pupil import FAMILY
@@ -26,7 +26,7 @@ def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | No
     """The percentage of each row at full detail for all councils together, or of a table of counts the row as a
     percentage of the one with its last column at the total, with how far off such percentages were where it was tried;
     None where the folder has no rows of that cohort. `statement` is its place in the release directory."""
-    file = folder / f"{NAME}.parquet"
+    file = folder / PARQUET_FILE
     if request.family != FAMILY.name or not file.is_file():
         return None
     children = pq.read_table(file)
@@ -34,7 +34,7 @@ def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | No
     if not children.num_rows:
         return None
     held_out = json.loads((folder / DATAPACKAGE_FILE).read_bytes())["held_out"]
-    statement = PurePosixPath(folder.parent.name, folder.name, f"{NAME}.md")
+    statement = PurePosixPath(folder.parent.name, folder.name, QUALITY_PAGE)
     return {"statement": str(statement), "held_out": held_out, "rows": _rows(request, children)}
 
 

@@ -58,6 +58,13 @@ def test_the_graph_reads_like_the_process(installation: Installation) -> None:
     assert parents["release/pupil_measurement"] == {"restricted/children"}
     assert parents["release/bundle"] == {f"release/{family}_measurement" for family in ("pupil", "health", "parents")}
     assert parents["release/analyst_database"] == {"release/bundle"}
+    assert parents["release/synthetic_children"] == {"release/bundle"}
+
+
+def test_no_release_waits_for_synthetic_children(installation: Installation) -> None:
+    jobs = {job.name: job for job in build_definitions(installation).resolve_all_job_defs()}
+    holding = {name for name, job in jobs.items() if any("synthetic" in node.name for node in job.nodes)}
+    assert holding - {"__ASSET_JOB"} == {"synthetic_children"}
 
 
 def test_every_asset_explains_itself(installation: Installation) -> None:

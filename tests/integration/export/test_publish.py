@@ -20,7 +20,10 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.bundle.read import LARGEST
+from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing, stores
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.files.stores import StoreError, open_store
@@ -32,6 +35,7 @@ from tests.support import PROJECT
 from tests.support.export.bundles import charged, publish
 from tests.support.export.reader import Seen, look
 from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
+from tests.support.export.synthetic import of_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -376,3 +380,35 @@ def test_nothing_is_published_beside_what_the_ledger_does_not_know(own: Path, pl
     assert open_store(place).read(f"{SECOND}/SHA256SUMS", 10**6) is None
     publish(own, FIRST, place)
     assert publish(own, SECOND, place).sent
+
+
+def test_synthetic_children_go_with_their_release_and_its_withdrawal(
+    own: Path, place: str, signing_key: Ed25519PrivateKey
+) -> None:
+    """Made after the release was published, they are sent by publishing it again; withdrawn, nothing leads to them."""
+    publish(own, SECOND, place)
+    write_synthetic(own, of_bundle(own / SECOND), signing_key)
+    sent = publish(own, SECOND, place).sent
+    folder = f"{SYNTHETIC_FOLDER}/{SECOND}"
+    assert {name for name in sent if name.startswith(folder)} == {f"{folder}/{name}" for name in SYNTHETIC_FILES}
+    store = open_store(place)
+    assert folder in (store.read("catalogue.jsonld", LARGEST) or b"").decode()
+    assert folder in (store.read("site/downloads.html", LARGEST) or b"").decode()
+    assert publish(own, SECOND, place).sent == ()
+    publish(own, FIRST, place)
+    assert folder in (store.read("catalogue.jsonld", LARGEST) or b"").decode()
+    withdraw(own, SECOND, REASON, DAY)
+    publish(own, SECOND, place)
+    told = json.loads(store.read("catalogue.jsonld", LARGEST) or b"{}")["@graph"][0]["dcat:dataset"]
+    assert [each["adms:status"]["@id"].rpartition("/")[2] for each in told if folder in each["@id"]] == ["WITHDRAWN"]
+    assert folder not in (store.read("site/downloads.html", LARGEST) or b"").decode()
+
+
+def test_synthetic_children_that_do_not_verify_are_not_sent(
+    own: Path, place: str, signing_key: Ed25519PrivateKey
+) -> None:
+    folder = write_synthetic(own, of_bundle(own / SECOND), signing_key)
+    (folder / CSV_FILE).write_text("another file")
+    with pytest.raises(PublishRefused, match="does not verify"):
+        publish(own, SECOND, place)
+    assert not open_store(place).sizes()

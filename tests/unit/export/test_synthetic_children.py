@@ -5,91 +5,115 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ndl_export.documents.synthetic_children import FIRST_COLUMN, WARNING, statement, synthetic_files
-from ndl_export.facts.synthetic import Agreement, HeldOut, SyntheticChildren
+from ndl_export.bundle.synthetic import UNSIGNED_FILES, synthetic_files
+from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES
+from ndl_export.facts.synthetic import (
+    CSV_FILE,
+    DICTIONARY_FILE,
+    PARQUET_FILE,
+    QUALITY_FILE,
+    QUALITY_PAGE,
+    STATEMENT_FILE,
+    WARNING,
+    SyntheticChildren,
+)
+from tests.support.export.synthetic import CATEGORIES, NOTICE, three_children
 
-NOTICE = "Synthetic data: no figure is about a real child."
-CATEGORIES = {"council": ("leeds", "sefton"), "gld": ("Yes", "No")}
+RELEASE = {
+    "id": "school-readiness-2026.11.0",
+    "title": "School readiness",
+    "version": "2026.11.0",
+    "created": "2026-11-27T00:00:00Z",
+    "homepage": "https://example.org/readiness/2026.11.0",
+    "licenses": [{"name": "OGL-UK-3.0"}],
+    "contributors": [{"title": "A publisher", "email": "a@example.org"}],
+    "notice": NOTICE,
+}
 
 
 @pytest.fixture
 def made() -> SyntheticChildren:
-    return SyntheticChildren(
-        release={
-            "id": "school-readiness-2026.11.0",
-            "title": "School readiness",
-            "version": "2026.11.0",
-            "created": "2026-11-27T00:00:00Z",
-            "homepage": "https://example.org/2026.11.0",
-            "licenses": [{"name": "OGL-UK-3.0"}],
-            "contributors": [{"title": "A publisher"}],
-            "notice": NOTICE,
-        },
-        cohort="202425",
-        seed=7,
-        rows=pa.table({"council": ["leeds", "leeds", "sefton"], "gld": ["Yes", "No", "No"]}),
-        categories=CATEGORIES,
-        libraries={"mbi": "2.0.0"},
-        left_out=("linkage_agreement",),
-        not_fitted=(("council", "gld"),),
-        contradictions=0,
-        agreements=(Agreement("gld_headline", "gld_children_percent", 411, 407, 0.21, 1.04, 1.17),),
-        held_out=(HeldOut(("council", "sex", "gld"), 27, 0.62, 3.13, 0.64),),
-        changed=31,
-        outside=("gld_headline, gld_children_percent, E06000006, Eligible, Female",),
-    )
+    return three_children(RELEASE)
 
 
-def test_every_file_says_that_it_is_synthetic(made: SyntheticChildren) -> None:
-    files = synthetic_files(made)
-    assert set(files) == {
-        "datapackage.json",
-        "synthetic_children.csv",
-        "synthetic_children.md",
-        "synthetic_children.parquet",
-    }
-    table = pq.read_table(io.BytesIO(files["synthetic_children.parquet"]))
+@pytest.fixture
+def files(made: SyntheticChildren) -> dict[str, bytes]:
+    return synthetic_files(made)
+
+
+def test_every_file_says_that_it_is_synthetic(files: dict[str, bytes]) -> None:
+    assert set(files) == UNSIGNED_FILES == set(TITLES)
+    table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))
     assert table.schema.metadata[b"synthetic"] == b"true"
     assert table.schema.metadata[b"description"].decode() == WARNING
-    rows = list(csv.DictReader(io.StringIO(files["synthetic_children.csv"].decode())))
+    rows = list(csv.DictReader(io.StringIO(files[CSV_FILE].decode())))
     assert rows == table.to_pylist()
     assert next(iter(rows[0])) == FIRST_COLUMN
     assert [row[FIRST_COLUMN] for row in rows] == [f"synthetic-000000{n}" for n in (1, 2, 3)]
-    descriptor = json.loads(files["datapackage.json"])
+    descriptor, croissant = (json.loads(files[name]) for name in ("datapackage.json", "croissant.json"))
     assert descriptor["synthetic"] is True
     assert WARNING in descriptor["description"]
-    assert f"**{NOTICE} {WARNING}**" in statement(made).splitlines()[2]
+    assert WARNING in croissant["description"]
+    assert "synthetic" in CSV_FILE
+    assert "synthetic" in PARQUET_FILE
+    for page in (STATEMENT_FILE, QUALITY_FILE):
+        assert f"**{NOTICE} {WARNING}**" in files[page].decode().splitlines()[2]
+    assert f"<strong>{NOTICE} {WARNING}</strong>" in files[QUALITY_PAGE].decode()
 
 
-def test_the_descriptor_leads_back_to_the_release_and_describes_every_column(made: SyntheticChildren) -> None:
-    files = synthetic_files(made)
+def test_the_descriptor_leads_back_to_the_release_and_describes_every_column(files: dict[str, bytes]) -> None:
     descriptor = json.loads(files["datapackage.json"])
-    assert descriptor["sources"][0]["path"] == made.release["homepage"]
-    assert descriptor["licenses"] == made.release["licenses"]
+    assert descriptor["sources"][0]["path"] == RELEASE["homepage"]
+    assert descriptor["homepage"] == "https://example.org/readiness/synthetic_children/2026.11.0"
+    assert descriptor["licenses"] == RELEASE["licenses"]
     assert (descriptor["seed"], descriptor["cohort"]) == (7, "202425")
+    assert (descriptor["release"], descriptor["release_sha256sums"]) == ("2026.11.0", "ab" * 32)
     by_path = {each["path"]: each for each in descriptor["resources"]}
     assert {name: len(content) for name, content in files.items() if name != "datapackage.json"} == {
         path: each["bytes"] for path, each in by_path.items()
     }
-    fields = {each["name"]: each for each in by_path["synthetic_children.csv"]["schema"]["fields"]}
+    fields = {each["name"]: each for each in by_path[CSV_FILE]["schema"]["fields"]}
     assert list(fields) == [FIRST_COLUMN, "cohort", *CATEGORIES]
     assert fields["gld"]["constraints"]["enum"] == ["Yes", "No"]
 
 
-def test_the_statement_gives_what_was_measured_and_what_is_lost(made: SyntheticChildren) -> None:
-    said = statement(made)
-    assert "Of 411 published percentages of groups of 200 or more children, 407 have" in said
-    assert "- gld_headline, gld_children_percent, E06000006, Eligible, Female" in said
-    assert "lies in its interval: 31 of them" in said
-    assert "| 411 | 407 | 0.2 | 1.0 | 1.2 |" in said
-    assert "| Council of the school, Sex | 27 | 0.6 | 3.1 | 0.6 |" in said
+def test_the_dictionary_has_a_line_for_every_category(files: dict[str, bytes]) -> None:
+    lines = list(csv.DictReader(io.StringIO(files[DICTIONARY_FILE].decode())))
+    assert [line["category"] for line in lines if line["column"] == "gld"] == ["Yes", "No"]
+    assert [line["column"] for line in lines][:2] == [FIRST_COLUMN, "cohort"]
+
+
+def test_the_statement_says_what_was_made_of_what(files: dict[str, bytes]) -> None:
+    said = files[STATEMENT_FILE].decode()
+    assert "release 2026.11.0" in said
+    assert "ab" * 32 in said
+    assert "spends nothing more" in said
+    assert "| seed | 7 |" in said
+    assert "mbi 2.0.0" in said
+    assert "lies\nin its interval: 31 of them" in said
     assert "linkage_agreement" in said
     assert "are not fitted: Council of the school, Good level of development." in said
+
+
+def test_the_quality_page_gives_what_was_measured_and_what_is_lost(files: dict[str, bytes]) -> None:
+    said = files[QUALITY_FILE].decode()
+    assert "Of 411 published percentages of groups of 200 or more children, 407 have" in said
+    assert "- gld_headline, gld_children_percent, E06000006, Eligible, Female" in said
+    assert "| 411 | 407 | 0.2 | 1.0 | 1.2 |" in said
+    assert "| Council of the school, Sex | 27 | 0.6 | 3.1 | 0.6 |" in said
+    page = files[QUALITY_PAGE].decode()
+    assert "<td" in page
+    assert "411" in page
+    assert "http" not in page.partition("<body>")[2]
+
+
+def test_what_is_outside_is_told_only_where_something_is(made: SyntheticChildren) -> None:
+    assert "These have not" not in synthetic_files(replace(made, outside=()))[QUALITY_FILE].decode()
 
 
 def test_the_same_children_are_the_same_bytes(made: SyntheticChildren) -> None:

