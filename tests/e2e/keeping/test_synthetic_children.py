@@ -63,7 +63,7 @@ def test_the_rows_agree_with_the_published_file_by_a_count_of_its_own(bundle: Pa
     outside = set(json.loads(done.stdout)["outside"])
     rows = pd.read_csv(tmp_path / "out" / "synthetic_children.csv", dtype=str, keep_default_na=False)
     published = pd.read_csv(bundle / "gld_headline_all_rows.csv", dtype={"time_period": str})
-    code = {place(council).code: council for council in rows["council"].unique()}
+    code = {place(council).new_la_code: council for council in rows["council"].unique()}
     column = {each.label: each.name for each in FAMILIES["pupil"].attributes}
     compared = 0
     for line in published[(published.children_count >= 200) & published.gld_children_percent.notna()].itertuples():
