@@ -25,6 +25,7 @@ from assets.release.standing import release_stands
 from ndl_export.analyst_db import database_stands
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
+from ndl_export.facts.withdrawals import withdrawals
 from pipelines.dagster.arriving import still_arriving
 from pipelines.ending import RunStopped
 from privacy.keys import INTAKE
@@ -207,12 +208,12 @@ def release_of(home: Home, cohort: Cohort) -> str:
 
 
 def release_answering(home: Home, base: str, names: Sequence[str]) -> str:
-    """The version that answers these requests when none is named: the one that was begun for them and is not published,
+    """The version that answers these requests when none is named: the one that was begun for them and is not withdrawn,
     or else the first free one of this month, after the release `base`."""
     begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
-    for version in sorted(begun, key=Version.parse, reverse=True):
+    for version in sorted(begun - withdrawals(home.release).keys(), key=Version.parse, reverse=True):
         own = {table.name for table in requested_tables(read_record(home, version)) if table.release == version}
-        if own == set(names) and not (home.release / version).exists():
+        if own == set(names):
             return version
     today, after = dt.date.today(), Version.parse(base)
     year, month = max((today.year, today.month), (after.year, after.month))

@@ -65,10 +65,11 @@ def approve(
         return
     key = load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
     found = sign_off.sign_request(folder, cohort.code, request, sheet_sha256, key)
-    click.echo(_said(found, release, publish, folder.root))
+    again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else "run"
+    click.echo(_said(found, release, publish, f"{again} --home {shlex.quote(str(folder.root))}"))
 
 
-def _said(found: Any, release: str, publish: bool, home: Path) -> str:
+def _said(found: Any, release: str, publish: bool, again: str) -> str:
     """What was signed, and what comes next."""
     what = "the publication" if publish else "the measurement"
     lines = [f"Signed: {what} of release {release}, as {found.role}; {found.signed} of {found.needed}."]
@@ -76,8 +77,8 @@ def _said(found: Any, release: str, publish: bool, home: Path) -> str:
         lines.append("Another person must sign, with a key of their own, before it goes on.")
     else:
         lines.append(
-            f"Now run it again: readiness run --home {shlex.quote(str(home))} --release {release}, with the options of"
-            " before (or start the job in Dagster)."
+            f"Now run it again: readiness {again} --release {release}, with the options of before (or start the job in"
+            " Dagster)."
         )
     return "\n".join(lines)
 

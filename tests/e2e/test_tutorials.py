@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
@@ -16,7 +16,6 @@ from tests.support import PROJECT
 pytestmark = pytest.mark.slow
 
 TUTORIALS = PROJECT / "docs" / "tutorials"
-READINESS = Path(sys.executable).with_name("readiness")
 ENDS_WITH = re.compile(r"^(?P<command>.*?)\s+# exit status: (?P<status>\d)$", re.MULTILINE)
 
 
@@ -42,17 +41,9 @@ def typed(folder: Path, *pages: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's folder in which `make demo` was run."""
-    made = tmp_path_factory.mktemp("project")
-    for name in (".venv", "privacy", "ndl_export"):
-        (made / name).symlink_to(PROJECT / name)
-    for words in (
-        "synth --landing demo/landing",
-        "run --landing demo/landing --home demo/home --create-keys --keys keys",
-    ):
-        subprocess.run([READINESS, *words.split(), "--cohort", "202425"], cwd=made, check=True, capture_output=True)
-    return made
+    return Path(shutil.copytree(demonstration, tmp_path_factory.mktemp("tutorials") / "project", symlinks=True))
 
 
 def test_an_engineer_and_a_lead(folder: Path) -> None:

@@ -1,0 +1,5 @@
+"""What tests of the whole pipeline share."""
+
+from tests.support.installation.demonstration import demonstration
+
+__all__ = ["demonstration"]

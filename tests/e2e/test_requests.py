@@ -1,0 +1,267 @@
+"""The tables that `docs/requests` asks for, from their files to the release that answers all of them: by the commands,
+by a run in Dagster, and where people sign."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from assets.catalogue.runs import Installation
+from assets.home.paths import Home
+from assets.release.begin import Asked
+from assets.release.record import read_record, requested_tables
+from ndl_export.bundle.verify import verify
+from ndl_export.facts.on_request import RequestedTable
+from ndl_export.tables import FAMILIES
+from ndl_export.tables.definition import TOTAL, Column
+from pipelines.dagster.jobs import run_of_release
+from pipelines.definitions import build_definitions
+from privacy.release.ledger import Ledger
+from sources.reference.places import place as place_of
+from tests.support import PROJECT
+from tests.support.installation.demonstration import COHORT, READINESS, VERSION
+from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+FILES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
+NAMES = [file.stem for file in FILES]
+ANSWERING = "2026.11.1"
+SHARE_COVERED = 0.9
+"""Of the counts, how many must lie in their 95% interval: fewer is no chance."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A copy of the demonstration; `stated` are settings besides its folders."""
+
+    root: Path
+    stated: Mapping[str, str]
+
+    @property
+    def home(self) -> Home:
+        return Home(self.root / "demo" / "home")
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "demo" / "landing"
+
+    @property
+    def bundle(self) -> Path:
+        return self.home.release / ANSWERING
+
+    def readiness(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        folders = {"HOME": self.home.root, "KEYS": self.root / "keys", "LANDING": self.landing}
+        environment = os.environ | {f"READINESS_{name}": str(path) for name, path in folders.items()} | self.stated
+        command = [str(READINESS), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.root, check=False)
+
+    def said(self, *arguments: object) -> Any:
+        """What a command answers as JSON."""
+        done = self.readiness(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def charges(self) -> list[tuple[str, str, int, str]]:
+        """Release, family, nano-rho and hash of the plan of every charge."""
+        return [
+            (each.release, each.family, each.nano_rho, each.plan_sha256)
+            for each in Ledger(self.home.ledger).entries()
+            if each.kind == "RESERVE"
+        ]
+
+    def in_dagster(self, names: list[str]) -> dg.ExecuteInProcessResult:
+        """The run of the job `release` that answers the requests of these names."""
+        installation = Installation(
+            landing_dir=str(self.landing), home_dir=str(self.home.root), keys_dir=str(self.root / "keys")
+        )
+        job = build_definitions(installation).resolve_job_def("release")
+        with dg.DagsterInstance.ephemeral() as instance:
+            given = run_of_release(COHORT, ANSWERING, Asked(reuse=True, requests=names))
+            return job.execute_in_process(instance=instance, **given)
+
+
+@pytest.fixture(scope="module")
+def asked(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """All five are registered; to be read and not written."""
+    place = Place(_copy(demonstration, tmp_path_factory.mktemp("asked")), {})
+    done = place.readiness("request", "register", *FILES)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture(scope="module")
+def by_command(asked: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place(_copy(asked.root, tmp_path_factory.mktemp("command")), {})
+    done = place.readiness("request", "fulfil", *NAMES)
+    assert done.returncode == 0, done.stderr
+    assert f"Bundle, verified:   {place.bundle}" in done.stdout
+    return place
+
+
+@pytest.fixture(scope="module")
+def by_dagster(asked: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = Place(_copy(asked.root, tmp_path_factory.mktemp("dagster")), {})
+    done = place.in_dagster(NAMES)
+    assert done.success
+    checks = done.get_asset_check_evaluations()
+    assert checks
+    assert [each.check_name for each in checks if not each.passed] == []
+    return place
+
+
+@pytest.fixture(params=["by_command", "by_dagster"])
+def answered(request: pytest.FixtureRequest) -> Place:
+    """A release that answers all five, made either way; to be read and not written."""
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+def _copy(root: Path, to: Path) -> Path:
+    return Path(shutil.copytree(root, to / "project", symlinks=True))
+
+
+def test_they_fit_together_and_checking_spends_nothing(asked: Place) -> None:
+    before = asked.charges()
+    found = asked.said("request", "check", *FILES)
+    assert [each["name"] for each in found["requests"]] == NAMES
+    assert {own["answer"] for each in found["requests"] for own in each["cohorts"]} == {"fits"}
+    assert [each["fits"] for each in found["together"]] == [True]
+    assert asked.charges() == before
+    states = {each["name"]: each["state"] for each in asked.said("request", "list")}
+    assert states == dict.fromkeys(NAMES, "waits for an answer")
+
+
+def test_they_cost_what_the_answer_said(asked: Place, by_command: Place) -> None:
+    (together,) = asked.said("request", "check", *FILES)["together"]
+    new = [(family, nano) for release, family, nano, _ in by_command.charges() if release == ANSWERING]
+    charged = {FAMILIES[family].unit: nano / 1e9 for family, nano in new}
+    assert charged == pytest.approx(together["rho"], abs=2e-6)
+    assert all(rho <= together["rho"][unit] for unit, rho in charged.items())
+
+
+def test_the_bundle_is_whole(answered: Place) -> None:
+    assert verify(answered.bundle).ok
+    again = answered.said("recompute", answered.bundle)
+    assert (again["ok"], again["tables"]) == (True, 9 + len(NAMES))
+    states = {each["name"]: each["state"] for each in answered.said("request", "list")}
+    assert states == dict.fromkeys(NAMES, f"answered in release {ANSWERING}")
+
+
+def test_readers_are_told_what_came_and_what_is_sharper(answered: Place) -> None:
+    found = answered.said("diff", VERSION, ANSWERING)
+    assert found["schema_changes"] == []
+    told = answered.readiness("diff", VERSION, ANSWERING).stdout
+    assert f"Tables on request, new: {', '.join(NAMES)}." in told
+    ratios = {name: each["median_width_ratio"] for name, each in found["figures"].items()}
+    assert max(ratios.values()) <= 1 + 1e-9
+    assert ratios["gld_headline"] < 0.99
+
+
+def test_a_repeat_changes_and_charges_nothing(answered: Place, tmp_path: Path) -> None:
+    place = Place(_copy(answered.root, tmp_path), {})
+    before, sums = place.charges(), (place.bundle / "SHA256SUMS").read_bytes()
+    done = place.readiness("request", "fulfil", *NAMES)
+    assert done.returncode == 0, done.stderr
+    assert "unchanged" in done.stdout
+    assert place.in_dagster(NAMES).success
+    assert place.charges() == before
+    assert (place.bundle / "SHA256SUMS").read_bytes() == sums
+
+
+def test_both_ways_fix_the_same_and_charge_the_same(by_command: Place, by_dagster: Place) -> None:
+    assert read_record(by_command.home, ANSWERING) == read_record(by_dagster.home, ANSWERING)
+    assert by_command.charges() == by_dagster.charges()
+
+
+def test_people_sign_before_it_is_measured_and_before_it_is_published(asked: Place, tmp_path: Path) -> None:
+    write_policy(tmp_path / "policy.yaml", [ANNA, BRAM], measurement=2)
+    write_publisher(tmp_path / "publisher.yaml")
+    stated = {f"READINESS_{name.upper()}": str(tmp_path / f"{name}.yaml") for name in ("policy", "publisher")}
+    place = Place(_copy(asked.root, tmp_path), stated)
+    names = ["gld_by_ethnic_group_and_fsm", "waiting_time_by_send"]
+    before = place.charges()
+
+    def approve(signer: Any, *more: str) -> str:
+        key = signer.key_file(tmp_path / "people")
+        done = place.readiness("approve", "--cohort", COHORT, "--release", ANSWERING, "--key", key, *more)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def fulfil() -> subprocess.CompletedProcess[str]:
+        return place.readiness("request", "fulfil", *names)
+
+    for signed in (None, ANNA):
+        if signed:
+            assert "1 of 2" in approve(signed)
+        waits = fulfil()
+        assert (waits.returncode, place.charges()) == (4, before)
+        assert f"readiness approve --home {place.home.root} --cohort {COHORT} --release {ANSWERING}" in waits.stderr
+    sheet = place.home.decision_sheet(ANSWERING, "measurement").read_text(encoding="utf-8")
+    assert "University of Liverpool, School of Education" in sheet
+    again = f"readiness request fulfil {' '.join(names)} --home {place.home.root} --release {ANSWERING}"
+    assert again in approve(BRAM)
+    held = fulfil()
+    assert (held.returncode, place.bundle.exists()) == (4, False)
+    assert {family for release, family, *_ in place.charges() if release == ANSWERING} == {"pupil", "parents"}
+    assert again in approve(BRAM, "--publish")
+    assert fulfil().returncode == 0
+    assert verify(place.bundle).ok
+
+
+def test_intervals_hold_the_confidential_counts(by_command: Place, by_dagster: Place) -> None:
+    """Of both, whose further noise is independent; of tables by links, the counts as they were linked."""
+    found = pd.DataFrame(
+        [
+            (table.name, measure, covered)
+            for place in (by_command, by_dagster)
+            for table in requested_tables(read_record(place.home, ANSWERING))
+            for measure, covered in _covered(place, table)
+        ],
+        columns=["table", "measure", "covered"],
+    )
+    by_measure = found.groupby(["table", "measure"]).covered.agg(["size", "mean"])
+    print(by_measure.to_string())
+    assert len(by_measure.groupby("table")) == len(NAMES)
+    assert found.covered.mean() >= SHARE_COVERED
+
+
+def _covered(place: Place, table: RequestedTable) -> Iterator[tuple[str, bool]]:
+    """Of each count of each row, whether its interval holds what the confidential table has."""
+    definition, linked = table.definition, FAMILIES[table.family].found_by_linkage
+    confidential = pd.read_parquet(place.home.confidential(table.family, COHORT))
+    (counted, *_) = table.table.measures
+    by_links = any(column.attribute in linked for column in definition.columns)
+    measures = {f"{counted.name}_as_linked" if by_links else counted.name: pd.Series(True, confidential.index)}
+    if definition.figure and not by_links:
+        (part,) = (each.name for each in table.table.measures[1:] if each.is_count)
+        measures[part] = confidential[definition.figure.attribute].isin(definition.figure.categories)
+    code = confidential.council.map(lambda council: place_of(council).new_la_code)
+    for row in pd.read_parquet(place.bundle / f"{table.name}.parquet").to_dict("records"):
+        if row["geographic_level"] not in ("Pilot councils", "Local authority"):
+            continue
+        here = code.eq(row["area_code"]) | (row["geographic_level"] == "Pilot councils")
+        of_levels = (_at(confidential, column, row[column.name or column.attribute]) for column in definition.columns)
+        inside = reduce(and_, of_levels, here)
+        for measure, group in measures.items():
+            yield measure, row[f"{measure}_lower_ci"] <= (inside & group).sum() <= row[f"{measure}_upper_ci"]
+
+
+def _at(confidential: pd.DataFrame, column: Column, level: str) -> pd.Series[bool]:
+    """Which rows are at a level of a column."""
+    values = confidential[column.attribute]
+    if level == TOTAL:
+        return values.notna()
+    return values.isin(column.levels[level]) if column.levels else values.eq(level)
