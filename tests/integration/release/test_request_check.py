@@ -252,7 +252,7 @@ def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> N
     shown = " ".join(check(home, ASKED).output.split())
     assert "off by up to 2.6 points, and one in ten by 7.0 or more" in shown
     assert "a guess and no finding: where" in shown
-    assert guess["statement"] == f"synthetic_children/{VERSION}/synthetic_children.md"
+    assert guess["statement"] == f"synthetic_children/{VERSION}/synthetic_children_quality.html"
     assert only(home, WAITING)["synthetic"] is None
 
 
