@@ -157,9 +157,10 @@ def is_older(files: Mapping[str, bytes]) -> bool:
 
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
     """Names that a bundle has by what its `datapackage.json` states, those of one cohort where that cannot be read, and
-    by its `on_request.json` where there is one. An older one has none of the later files, and of the page those that
-    its sums list."""
-    on_request = OnRequest.tables_named(files), OnRequest.named(files)
+    by its `on_request.json`, which there is where its sums list it. An older one has none of the later files, and of
+    the page those that its sums list."""
+    listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
+    on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
     try:
         cohorts = [str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]]
         names = bundle_files(cohorts, *on_request)

@@ -90,7 +90,7 @@ def _levels(table: Table, column: PublishedColumn) -> tuple[str, ...]:
 def _columns_grid(entries: list[PublishedColumn]) -> str:
     return grid(
         ("column", "type", "unit", "meaning"),
-        ((f"`{c.name}`", column_type(c), _unit(c), f"{c.label}. {c.description}") for c in entries),
+        ((f"`{c.name}`", column_type(c), _unit(c), c.meaning) for c in entries),
     )
 
 

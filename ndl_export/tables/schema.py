@@ -94,6 +94,11 @@ class PublishedColumn:
         return self.role in KEY_ROLES
 
     @property
+    def meaning(self) -> str:
+        """Label and description; once where they are the same, as of a column of a table on request may be."""
+        return self.label if self.label == self.description else f"{self.label}. {self.description}"
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols that it may hold, if these are what it is for."""
         return {ColumnRole.FLAG: tuple(Flag), ColumnRole.BREAK: (BREAK,)}.get(self.role, ())

@@ -89,6 +89,13 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
     assert OnRequest.of_bundle(supplement.parent) == OnRequest.read({}) or not OnRequest.of_bundle(supplement.parent)
 
 
+def test_that_the_file_is_gone_is_said_first(supplement: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))
+    (folder / ON_REQUEST_FILE).unlink()
+    first, *_ = verify(folder).faults
+    assert str(first) == "on_request.json: missing"
+
+
 @pytest.mark.slow
 def test_it_is_read_from_a_web_server_that_lists_nothing(supplement: Path) -> None:
     with served(supplement.parent) as address:

@@ -120,6 +120,7 @@ def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
         assert f"| {SUPPLEMENT} |" in listed
     dictionary = (supplement / "data_dictionary.md").read_text().partition("## Tables on request")[2]
     assert all(f"### `{name}`: " in dictionary for name in NAMES)
+    assert "| `imd_quintile` | text |  | IMD quintile |\n" in dictionary
     assert dictionary.count(f"{SENTENCE}.") == len(NAMES) + 1
     described = [
         json.loads((supplement / name).read_text())
