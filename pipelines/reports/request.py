@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from assets.release.requests.check import Answer, can_be_had
+from ndl_export.facts.synthetic import QUALITY_FILE
 from ndl_export.tables.pupil import FAMILY
 from pipelines.reports.document import Grid, Report, Section
 from pipelines.reports.words import units_of_budget
@@ -90,7 +91,7 @@ def _of_synthetic(request: Facts, own: Facts) -> str:
     if own["synthetic"]:
         return (
             " Synthetic children of the release have the percentages below, for all councils together. They are a guess"
-            f" and no finding{_how_far_off(own['synthetic']['held_out'])} (their synthetic_children.md)."
+            f" and no finding{_how_far_off(own['synthetic']['held_out'])}; {QUALITY_FILE} beside them says more."
         )
     if request["family"] != FAMILY.name:
         return ""
