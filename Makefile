@@ -79,8 +79,9 @@ site-docs: setup  ## the documentation as a site, in build/docs/, with every lin
 pictures: setup  ## the pictures of the README, from the demo
 	$(RUN) python -m docs.pictures.make $(DEMO)
 
-bench: setup  ## time and memory of every stage, into docs/benchmark.md
+bench: setup  ## time and memory of every stage, into docs/benchmark.md, and of synthetic children
 	$(RUN) python -m bench.pipeline
+	$(RUN) python -m bench.synthetic
 
 BENCHED := .bench/sets/dataset1.csv .bench/sets/pp_b.parquet .bench/anonlink/.synced
 
