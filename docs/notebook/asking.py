@@ -195,8 +195,9 @@ def _(about, mo, off):
                 Ethnic group, free school meals and a good level of development were measured two by two. How the gap
                 differs between groups is what the three together tell, and the rows do not know it: their model takes
                 as independent what was not measured together. How far off such guesses are was tried by holding
-                measured tables out, and `synthetic_children.md` says it: one in ten by more than {off:.1f} points, in
-                the worst of them. The lines above reach that far to either side. No standard error of these rows does.
+                measured tables out, and `synthetic_children_quality.md` says it: one in ten by more than {off:.1f}
+                points, in the worst of them. The lines above reach that far to either side of each percentage. No
+                standard error of these rows does.
                 """
             ),
             mo.ui.table(tried, selection=None),

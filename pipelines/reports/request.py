@@ -90,7 +90,7 @@ def _of_synthetic(request: Facts, own: Facts) -> str:
     if own["synthetic"]:
         return (
             " Synthetic children of the release have the percentages below, for all councils together. They are a guess"
-            f" and no finding{_how_far_off(own['synthetic']['held_out'])} (their synthetic_children.md)."
+            f" and no finding{_how_far_off(own['synthetic']['held_out'])} (their synthetic_children_quality.md)."
         )
     if request["family"] != FAMILY.name:
         return ""

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 from pathlib import Path
@@ -26,10 +26,10 @@ from assets.catalogue.runs import Installation
 from assets.home.paths import Home
 from assets.release.begin import Asked
 from assets.release.record import read_record, requested_tables
+from ndl_export.bundle.synthetic import synthetic_files
 from ndl_export.bundle.verify import verify
-from ndl_export.documents.synthetic_children import synthetic_files
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.synthetic import HeldOut, SyntheticChildren
+from ndl_export.facts.synthetic import SyntheticChildren
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.definition import TOTAL, Column
 from pipelines.dagster.jobs import run_of_release
@@ -38,6 +38,7 @@ from privacy.release.ledger import Ledger
 from sources.reference.places import place as place_of
 from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
+from tests.support.export.synthetic import three_children
 from tests.support.installation.demonstration import COHORT, READINESS, VERSION
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
@@ -253,24 +254,14 @@ def test_the_notebook_goes_from_synthetic_children_to_the_answer(
 
 def _independent(bundle: Path) -> SyntheticChildren:
     rng = np.random.default_rng(1)
-    categories = {name: FAMILIES["pupil"].attribute(name).categories for name in ("ethnic_group", "fsm", "gld")} | {
-        "council": ("leeds", "wirral")
-    }
-    rows = {name: rng.choice(each, 4000).tolist() for name, each in categories.items()}
-    return SyntheticChildren(
-        release=json.loads((bundle / "datapackage.json").read_bytes()),
-        cohort=COHORT,
-        seed=1,
-        rows=pa.table(rows),
+    names = ("ethnic_group", "fsm", "gld")
+    categories = {name: FAMILIES["pupil"].attribute(name).categories for name in names} | {"council": ("leeds",)}
+    rows = pa.table({name: rng.choice(each, 4000).tolist() for name, each in categories.items()})
+    return replace(
+        three_children(json.loads((bundle / "datapackage.json").read_bytes())),
+        rows=rows,
         categories=categories,
-        libraries={},
-        left_out=(),
-        not_fitted=(),
-        contradictions=0,
-        agreements=(),
-        held_out=(HeldOut(("council", "sex", "gld"), 27, 0.6, 3.1, 0.6),),
-        changed=0,
-        outside=(),
+        cohort=COHORT,
     )
 
 
