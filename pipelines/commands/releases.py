@@ -132,7 +132,7 @@ def recompute(bundle: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("bundle")
-@click.option("--out", type=console.FOLDER, help="Where to write, without a signature: a folder that is new or empty.")
+@click.option("--out", type=console.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
 @console.home(required=False)
 @console.keys(required=False)
 @console.cohort("; the newest of the bundle by default")

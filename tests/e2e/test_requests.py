@@ -3,34 +3,42 @@ by a run in Dagster, and where people sign."""
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from assets.catalogue.runs import Installation
 from assets.home.paths import Home
 from assets.release.begin import Asked
 from assets.release.record import read_record, requested_tables
+from ndl_export.bundle.synthetic import synthetic_files
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.synthetic import SyntheticChildren
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.definition import TOTAL, Column
 from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
 from privacy.release.ledger import Ledger
 from sources.reference.places import place as place_of
+from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
+from tests.support.export.synthetic import three_children
 from tests.support.installation.demonstration import COHORT, READINESS, VERSION
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
@@ -39,6 +47,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 FILES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
 ANSWERING = "2026.11.1"
+NOTEBOOK_ASKS = "gld_by_ethnic_group_and_fsm"
 SHARE_COVERED = 0.9
 """Of the counts, how many must lie in their 95% interval: fewer is no chance."""
 
@@ -219,6 +228,53 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(asked: Pla
     assert again in approve(BRAM, "--publish")
     assert fulfil().returncode == 0
     assert verify(place.bundle).ok
+
+
+@pytest.mark.parametrize("drawn", [False, True], ids=["made up", "drawn"])
+def test_the_notebook_goes_from_synthetic_children_to_the_answer(
+    asked: Place, by_command: Place, drawn: bool, tmp_path: Path
+) -> None:
+    """With rows of independent columns, and with those that are drawn from the release."""
+    if drawn:
+        pytest.importorskip("mbi", reason="mbi (extra synthetic) is not installed")
+        done = asked.readiness("synthesise", asked.home.release / VERSION, "--out", tmp_path / "synthetic")
+        assert done.returncode == 0, done.stderr
+    else:
+        (tmp_path / "synthetic").mkdir()
+        for name, content in synthetic_files(_independent(asked.home.release / VERSION)).items():
+            (tmp_path / "synthetic" / name).write_bytes(content)
+    before, after = (_exported(tmp_path, place.home.release / "readiness.duckdb") for place in (asked, by_command))
+    assert before.count("data:image/png") == 1
+    assert not re.search(rf"has no table \W\S*{NOTEBOOK_ASKS}", after)
+    assert re.search(rf"has no table \W\S*{NOTEBOOK_ASKS}", before)
+    assert after.count("data:image/png") == 3
+    assert re.search(r"\d of 10 guesses lie in the release's intervals", html.unescape(after))
+    assert f"answered in release {ANSWERING}" in after
+
+
+def _independent(bundle: Path) -> SyntheticChildren:
+    rng = np.random.default_rng(1)
+    names = ("ethnic_group", "fsm", "gld")
+    categories = {name: FAMILIES["pupil"].attribute(name).categories for name in names} | {"council": ("leeds",)}
+    rows = pa.table({name: rng.choice(each, 4000).tolist() for name, each in categories.items()})
+    return replace(
+        three_children(json.loads((bundle / "datapackage.json").read_bytes())),
+        rows=rows,
+        categories=categories,
+        cohort=COHORT,
+    )
+
+
+def _exported(folder: Path, database: Path) -> str:
+    """The notebook's page with this database; a copy of it is run, beside which marimo keeps notes."""
+    for name in ("notebook", "requests"):
+        shutil.copytree(PROJECT / "docs" / name, folder / "docs" / name, dirs_exist_ok=True)
+    page = folder / "page.html"
+    command = [program("notebook", "marimo"), "export", "html", folder / "docs/notebook/asking.py", "-o", page]
+    settings = {"READINESS_SYNTHETIC": str(folder / "synthetic"), "READINESS_DATABASE": str(database)}
+    ran = subprocess.run([*command, "--force"], env=os.environ | settings, cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return page.read_text(encoding="utf-8")
 
 
 def test_intervals_hold_the_confidential_counts(by_command: Place, by_dagster: Place) -> None:

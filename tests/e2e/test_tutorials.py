@@ -71,3 +71,17 @@ def test_a_publisher(folder: Path) -> None:
     typed(folder, "publisher.md")
     assert (folder / "demo/public/latest.json").exists()
     assert not (folder / "demo/home/release/withdrawn.json").exists()
+
+
+def test_a_researcher(folder: Path) -> None:
+    said = typed(folder, "researcher.md")
+    assert "gld_by_ethnic_group_and_fsm, 2024/25: it costs rho" in said
+    assert "does not fit" in said or "no budget of a cohort pays" in said
+    assert "answered in release 2026.11.1" in said
+    assert "10 tables are what the noisy counts give" in said
+    with duckdb.connect(str(folder / "demo/home/release/readiness.duckdb"), read_only=True) as database:
+        answers = [
+            database.sql(query).fetchall() for query in shown("sql", "researcher.md").split(";") if query.strip()
+        ]
+    assert [len(answer) for answer in answers] == [1, 9, 3]
+    assert all(gap > 0 for _, gap, _ in answers[-1])
