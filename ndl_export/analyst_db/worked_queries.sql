@@ -505,8 +505,8 @@ ORDER BY is_all_together DESC, area_name, answer;
 -- How did a figure change from release to release?
 --
 -- One line for each release and cohort, with the interval of the noise. A later release of the same cohort is about the
--- same children with fresh noise: a difference there is noise or a correction, never progress. Between cohorts ask the
--- next query.
+-- same children with fresh noise, or with the same counts and further ones where it answers requests: a difference there
+-- is noise or a correction, never progress. Between cohorts ask the next query.
 SELECT release_version, time_period, area_name, gld_children_percent, gld_children_percent_lower_ci,
        gld_children_percent_upper_ci
 FROM releases.gld_headline
@@ -527,8 +527,9 @@ FROM gld_over_time('Liverpool City Region', 'Total');
 -- Which councils' figures for the same cohort moved from one release to the next by more than the noise of both?
 --
 -- Both releases are about the same children, with noise of their own, so chance has no part in it. More than noise
--- means that the extracts were corrected; changes.csv in the bundle has every such figure. Without an earlier release
--- the columns are empty.
+-- means that the extracts were corrected; changes.csv in the bundle has every such figure. Where the later one answers
+-- requests it has the counts of the earlier one and more: then figures move less than this allows for, and changes.csv
+-- judges by what was measured besides. Without an earlier release the columns are empty.
 WITH figure AS (
     SELECT position, release_version, time_period, area_name, gld_children_percent AS p,
            gld_children_percent_lower_ci AS l, gld_children_percent_upper_ci AS u
