@@ -38,7 +38,7 @@ from privacy.release.ledger import Ledger
 from sources.reference.places import place as place_of
 from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
-from tests.support.export.synthetic import three_children
+from tests.support.export.synthetic import of_bundle
 from tests.support.installation.demonstration import COHORT, READINESS, VERSION
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
@@ -257,12 +257,7 @@ def _independent(bundle: Path) -> SyntheticChildren:
     names = ("ethnic_group", "fsm", "gld")
     categories = {name: FAMILIES["pupil"].attribute(name).categories for name in names} | {"council": ("leeds",)}
     rows = pa.table({name: rng.choice(each, 4000).tolist() for name, each in categories.items()})
-    return replace(
-        three_children(json.loads((bundle / "datapackage.json").read_bytes())),
-        rows=rows,
-        categories=categories,
-        cohort=COHORT,
-    )
+    return replace(of_bundle(bundle), rows=rows, categories=categories)
 
 
 def _exported(folder: Path, database: Path) -> str:
