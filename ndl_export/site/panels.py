@@ -67,7 +67,7 @@ class Shape:
     and `told` is the one that is written beside each row of the chart; where it `spans` the two that are drawn, a line
     between them shows it. With many councils, the first column that is drawn is `mapped` too. Lines are areas where it
     is `by_area`, cohorts where it is `over_time`, and else groups of children, goals or answers within one. A table
-    that is `wide` may need to be scrolled in a narrow window.
+    that is `wide` may need to be scrolled in a narrow window, and stands in for a chart that is `roomy` there.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Shape:
     by_area: bool = False
     over_time: bool = False
     wide: bool = False
+    roomy: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from ndl_export.site.words import outset
 from ndl_export.tables import ALL, Table
 from ndl_export.tables.rows import rows
 
-MOST_DRAWN, LONGEST_LABEL = 40, 43
-"""Rows of a chart, and characters of what one is called, which must fit a telephone: a table with more has no chart."""
+MOST_DRAWN, LONGEST_LABEL = 40, 80
+"""Rows of a chart, and characters of what one is called: a table with more has no chart."""
+_FITS_A_TELEPHONE = 43
+"""Characters of a row's label; a chart with longer ones is not shown there."""
 MOST_ROWS = 6_000
 """Rows of a page in all its areas and cohorts, some five megabytes; one with more shows all councils together alone."""
 
@@ -31,7 +33,7 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
     at_councils = all(block.councils for block in table.blocks)
     ratios = [measure for measure in table.measures if not measure.is_count]
     counts = [measure for measure in reversed(table.measures) if measure.is_count and not measure.as_linked]
-    is_drawn = len(by_label) <= MOST_DRAWN and max(map(len, by_label)) <= LONGEST_LABEL
+    longest = max(map(len, by_label))
     shape = Shape(
         page_of_table(table.name),
         table.name,
@@ -39,8 +41,9 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
         listed(entry.label for entry in table.filters),
         tuple(measure.label for measure in (*ratios, *counts)),
         "Figures",
-        drawn=(0,) if is_drawn else (),
+        drawn=(0,) if len(by_label) <= MOST_DRAWN and longest <= LONGEST_LABEL else (),
         wide=True,
+        roomy=longest > _FITS_A_TELEPHONE,
     )
     wanted = {
         label: tuple(Wanted(table.name, measure.name, levels) for measure in (*ratios, *counts))

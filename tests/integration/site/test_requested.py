@@ -183,10 +183,15 @@ def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_togethe
     page = made_again((asked,), on_request)["request-by-sex.html"].decode()
     assert 'class="chart' in page
     assert "<details open>" not in page
+    assert 'class="roomy"' not in page
     of_sen = on_request.page(OF_SEN)
-    assert max(map(len, labels(SEN.table))) > pages.LONGEST_LABEL
+    assert 'class="roomy"' in of_sen
+    assert "<details open>" in of_sen
     monkeypatch.setattr(pages, "MOST_DRAWN", 8)
     page = made_again((asked,), on_request)["request-by-sex.html"].decode()
+    monkeypatch.setattr(pages, "LONGEST_LABEL", max(map(len, labels(SEN.table))) - 1)
+    monkeypatch.setattr(pages, "MOST_DRAWN", 40)
+    of_sen = made_again((SEN,), on_request)[f"{OF_SEN}.html"].decode()
     for undrawn in (page, of_sen):
         assert 'class="chart' not in undrawn
         assert "<details open>" in undrawn
