@@ -1,4 +1,4 @@
-"""The published percentages of a family and cohort, each with the counts that it is made of and its interval."""
+"""The published percentages of a cohort, each with the counts that it is made of and its interval."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from assets.release.noise_workload import block_figures
 from assets.release.tabulate import positions
-from ndl_export.tables import Family, MeasureKind
+from ndl_export.tables import Measure, MeasureKind, Table
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import WITH_INTERVAL, column_name
 from privacy.release import workload as noise
@@ -25,14 +25,14 @@ class PublishedRates:
     """Percentages of a block of a table, as fractions of one shape: the figures, and with their intervals what they are
     rates of. NaN for those that are not published, or of a group smaller than asked for."""
 
-    table: str
-    measure: str
+    table: Table
+    measure: Measure
     value: Array
     rates: Rates
 
 
 def published_rates(
-    family: Family,
+    of: Sequence[Table],
     measured: noise.Family,
     moments: Moments,
     tables: Mapping[str, pa.Table],
@@ -41,9 +41,10 @@ def published_rates(
     absent: Collection[str],
     smallest: int,
 ) -> Iterator[PublishedRates]:
-    """Of groups that the release estimates at `smallest` or more. `tables` and `layouts` are those of one cohort,
-    `measured` is the family as that was planned, and the councils that are `absent` have sent nothing of it."""
-    for table in family.tables:
+    """Those `of` tables of one family, of groups that the release estimates at `smallest` or more. `tables` and
+    `layouts` are those of one cohort, `measured` is the family as that was planned, and the councils that are `absent`
+    have sent nothing of it."""
+    for table in of:
         layout, published = layouts[table.name], tables[table.name]
         for block in table.blocks:
             if (figures := block_figures(block, measured, councils, absent)) is None:
@@ -59,7 +60,7 @@ def published_rates(
                 shown = ~np.isnan(value)
                 rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
                 if shown.any():
-                    yield PublishedRates(table.name, name, value, rates)
+                    yield PublishedRates(table, measure, value, rates)
 
 
 def _laid(column: pa.ChunkedArray, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Array:

@@ -25,6 +25,7 @@ from assets.release.tabulate import all_measured, bundle_facts, tabulate
 from ndl_export.bundle.synthetic import check_wanted, synthetic_files, write_synthetic
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
+from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
@@ -76,7 +77,8 @@ def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synthetic
         raise NoSuchCohort(f"the bundle has no cohort {cohort}: it holds {', '.join(sorted(by_cohort))}")
     missing: MissingByCohort = package["missing"]
     listed = bundle / SUMS_FILE
-    made = of_cohort(own, package, Reliability(**record["reliability"]), missing.get(own.cohort, {}), seed)
+    reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
+    made = of_cohort(own, package, reliability, missing.get(own.cohort, {}), seed, requested)
     return replace(made, release_sums=hashlib.sha256(listed.read_bytes()).hexdigest()) if listed.is_file() else made
 
 
@@ -110,10 +112,16 @@ def differing_synthetic(folder: Path) -> list[str]:
 
 
 def of_cohort(
-    own: MeasuredCohort, package: Mapping[str, Any], reliability: Reliability, missing: Missing, seed: int
+    own: MeasuredCohort,
+    package: Mapping[str, Any],
+    reliability: Reliability,
+    missing: Missing,
+    seed: int,
+    requested: Sequence[RequestedTable] = (),
 ) -> SyntheticChildren:
-    """Those of one measured cohort of the release that `package` describes. Raises `MissingLibrary`."""
-    asked = _asked(own, package["councils"], reliability, missing)
+    """Those of one measured cohort of the release that `package` describes, with the tables that were `requested`.
+    Raises `MissingLibrary`."""
+    asked = _asked(own, package["councils"], reliability, missing, requested)
     drawn = [draw(each, seed) for each in asked.problems]
     after = _repaired(asked, [each.rows for each in drawn], seed)
     rows = _sorted(after.rows)
@@ -136,19 +144,27 @@ def of_cohort(
     )
 
 
-def _asked(own: MeasuredCohort, councils: Sequence[str], reliability: Reliability, missing: Missing) -> _Asked:
+def _asked(
+    own: MeasuredCohort,
+    councils: Sequence[str],
+    reliability: Reliability,
+    missing: Missing,
+    requested: Sequence[RequestedTable],
+) -> _Asked:
     absent = not_sent(missing, FAMILY.name)
-    plan, measurement = without_categories(own.plans[FAMILY.name], own.measurements[FAMILY.name], COUNCIL, absent)
+    plan, measurement = without_categories(*own.together(FAMILY.name), COUNCIL, absent)
     published = corrected(plan.family, estimates_of(plan, measurement))
     left_out = {name for names, _ in FAMILY.measured_apart for name in names} - {COUNCIL}
-    tables = tabulate([own], councils, reliability, {own.cohort: missing})
+    asked = [each for each in requested if own.cohort in each.cohorts]
+    tables = tabulate([own], councils, reliability, {own.cohort: missing}, asked)
     documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}
-    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents)
+    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, asked)
+    every = [*FAMILY.tables, *(each.table for each in asked if each.family == FAMILY.name)]
     return _Asked(
         plan,
         list(problems(plan, measurement, published, COUNCIL, left_out, GOOD_LEVEL)),
         published,
-        list(published_rates(FAMILY, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP)),
+        list(published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP)),
     )
 
 
@@ -195,17 +211,19 @@ def _outside(each: PublishedRates, found: Array) -> Iterator[str]:
     axes = [*each.rates.part.selectors.values()]
     for position in np.argwhere(~np.isnan(each.value) & ~_inside(each, found)):
         labels = (axis.labels[place] for axis, place in zip(axes, position, strict=True))
-        yield ", ".join((each.table, each.measure, *labels))
+        yield ", ".join((each.table.name, each.measure.name, *labels))
 
 
 def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Agreement]:
     """By table and percentage."""
-    for key in dict.fromkeys((each.table, each.measure) for each, _ in compared):
-        own = [(each, found) for each, found in compared if (each.table, each.measure) == key]
+    named = {(each.table.name, each.measure.name): (each.table.title, each.measure.label) for each, _ in compared}
+    for key, titles in named.items():
+        own = [(each, found) for each, found in compared if (each.table.name, each.measure.name) == key]
         apart = np.concatenate([100 * np.abs(found - each.value)[~np.isnan(each.value)] for each, found in own])
         widths = np.concatenate([50 * (each.rates.upper - each.rates.lower)[~np.isnan(each.value)] for each, _ in own])
         yield Agreement(
             *key,
+            *titles,
             len(apart),
             sum(int(_inside(each, found).sum()) for each, found in own),
             float(np.median(apart)),

@@ -84,7 +84,8 @@ def tabulate(
     parts = [_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured]
     plans = {key: plan for own in measured for key, plan in _documents(own).items()}
     layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
-    return {name: _whole(rows, [part[name] for part in parts if name in part]) for name, rows in layouts.items()}
+    held = {name: [part[name] for part in parts if name in part] for name in layouts}
+    return {name: _whole(layouts[name], own) for name, own in held.items() if own}
 
 
 class NotGiven(Exception):

@@ -32,7 +32,6 @@ from ndl_export.facts.synthetic import (
 )
 from ndl_export.pages import kit
 from ndl_export.pages.words import number, said
-from ndl_export.tables import TABLES
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
 from sources.reference.cohorts import Cohort
@@ -96,8 +95,8 @@ def _quality(made: SyntheticChildren) -> str:
     """synthetic_children_quality.md: by query what the rows keep and what they do not."""
     agreements = (
         (
-            TABLES[each.table].title,
-            TABLES[each.table].measure(each.measure).label,
+            each.title,
+            each.label,
             number(each.compared),
             number(each.within),
             *(f"{value:.1f}" for value in (each.median, each.ninetieth, each.half_width)),

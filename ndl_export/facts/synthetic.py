@@ -31,6 +31,10 @@ class Agreement:
 
     table: str
     measure: str
+    title: str
+    """Of the table."""
+    label: str
+    """Of the measure."""
     compared: int
     within: int
     median: float

@@ -29,7 +29,7 @@ def three_children(release: dict[str, Any], sums: str = "ab" * 32, seed: int = 7
         left_out=("linkage_agreement",),
         not_fitted=(("council", "gld"),),
         contradictions=0,
-        agreements=(Agreement("gld_headline", "gld_children_percent", 411, 407, 0.21, 1.04, 1.17),),
+        agreements=(Agreement("gld_headline", "gld_children_percent", "Title", "Label", 411, 407, 0.21, 1.04, 1.17),),
         held_out=(HeldOut(("council", "sex", "gld"), 27, 0.62, 3.13, 0.64),),
         changed=31,
         outside=("gld_headline, gld_children_percent, E06000006, Eligible, Female",),
