@@ -112,7 +112,7 @@ def _add_short_view(connection: duckdb.DuckDBPyConnection, request: RequestedTab
         f"{table.title}, in short, on request: the newest release that has it, {figure.label.lower()}. Who asked for"
         f" it: requests. Everything else: latest.{table.name}",
         COMMON
-        | {entry.name: f"{entry.label}: {entry.description}" for entry in table.filters}
+        | {entry.name: ": ".join(dict.fromkeys((entry.label, entry.description))) for entry in table.filters}
         | {counted.of: counted.label, _shown(figure): figure.label}
         | INTERVAL,
     )

@@ -205,6 +205,32 @@ def test_a_table_of_the_same_name_with_other_columns_is_that_of_the_newest(bundl
         assert "sex" not in con.sql("FROM sen_by_meals").columns
 
 
+ODD = "O'Brien's ? \"x\"; -- FROM incoming"
+ODD_WORDS = {
+    "name": "select",
+    "title": 'It\'s "odd"; DROP TABLE x; -- ? $1 FROM incoming',
+    "description": "Children who're ?; 'quoted' -- FROM incoming",
+    "columns": [
+        {"attribute": "fsm", "name": "group", "levels": {ODD: ["Eligible for free school meals"]}},
+        {"attribute": "sex", "name": "order", "label": "Who's; -- ?"},
+    ],
+}
+
+
+def test_words_and_names_that_sql_has_a_use_for_stay_words(bundle: Path, tmp_path: Path) -> None:
+    asked = dataclasses.replace(requested(ODD_WORDS), asked_by="Robert'); DROP TABLE requests;-- ?")
+    folder = with_requests(bundle, tmp_path, "2026.12.0", (asked,), 2)
+    with duckdb.connect() as own, duckdb.connect(str(build_database(tmp_path)), read_only=True) as built:
+        own.execute(f"SET file_search_path = '{folder}'")
+        own.execute((folder / SCRIPT_FILE).read_text(encoding="utf-8"))
+        for con in (own, built):
+            assert con.execute("SELECT asked_by, title FROM requests").fetchall() == [
+                (asked.asked_by, ODD_WORDS["title"])
+            ]
+            levels = con.execute('SELECT DISTINCT "group" FROM "select" ORDER BY ALL').fetchall()
+            assert levels == [(ODD,), ("Total",)]
+
+
 def test_every_name_in_the_database_or_of_a_table_s_file_is_taken(two_releases: Path) -> None:
     with duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as con:
         found = con.execute(
