@@ -260,6 +260,7 @@ def withdraw(version: str, reason: str, home: Path, yes: bool, as_json: bool) ->
     """
     from assets.home.errors import plainly
     from assets.home.paths import Home
+    from assets.release.requests.register import publish_register
     from ndl_export.publish.withdraw import check_withdrawal
     from ndl_export.publish.withdraw import withdraw as take_back
 
@@ -270,6 +271,8 @@ def withdraw(version: str, reason: str, home: Path, yes: bool, as_json: bool) ->
             if yes
             else check_withdrawal(release_dir, version, reason)
         )
+        if yes:
+            publish_register(Home(home))
     said = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
     lines = [
         f"Release {version} is withdrawn; {said}." if yes else f"Release {version} would be withdrawn: {said}.",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from assets.home.paths import Home
 from assets.release.begin import Asked, begin_release
@@ -23,8 +24,8 @@ from assets.release.requests.supplement import RecordsMoved, base_for
 from assets.release.sign_off import measurement_request
 from assets.release.tabulate import differing
 from ndl_export.bundle.verify import verify
-from ndl_export.publish.withdraw import withdraw
 from ndl_export.tables import FAMILIES
+from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
@@ -182,8 +183,11 @@ def test_later_releases_of_the_same_counts_publish_it_again(supplement: Home, ke
         pq.read_table(home.release / version / "gld_by_ethnic_group_and_fsm.parquet") for version in (SUPPLEMENT, LATER)
     )
     assert first.equals(again)
-    withdraw(home.release, SUPPLEMENT, "a mistake", TODAY)
-    withdraw(home.release, LATER, "a mistake", TODAY)
+    for version in (SUPPLEMENT, LATER):
+        command = ["withdraw", version, "--reason", "a mistake", "--home", str(home.root), "--yes"]
+        assert CliRunner().invoke(main, command).exit_code == 0
+    told = json.loads((home.release / "requests.json").read_bytes())
+    assert [request["status"] for request in told["requests"]] == ["asked"]
     assert [table.name for table in _tables(home, "2026.11.3", keys)] == []
 
 
