@@ -219,7 +219,8 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(asked: Pla
         assert (waits.returncode, place.charges()) == (4, before)
         assert f"readiness approve --home {place.home.root} --cohort {COHORT} --release {ANSWERING}" in waits.stderr
     sheet = place.home.decision_sheet(ANSWERING, "measurement").read_text(encoding="utf-8")
-    assert "University of Liverpool, School of Education" in sheet
+    waiting = asked.said("request", "list")
+    assert [each["name"] for each in waiting if each["asked_by"] in sheet] == names
     again = f"readiness request fulfil {' '.join(names)} --home {place.home.root} --release {ANSWERING}"
     assert again in approve(BRAM)
     held = fulfil()
