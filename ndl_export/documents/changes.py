@@ -8,7 +8,9 @@ listed.
 
 Where the one release has the noisy counts of the other and further ones, both are about the same records, the one more
 exactly. Both are least squares estimates, so the variance of a change is the difference of their variances (Hausman
-1978). How many figures changed as they are shown is counted then, and how much narrower the intervals are.
+1978). Of figures that are corrected for linkage error it is not: the rates of that error are estimated anew as well, so
+their changes are judged by both intervals, as those of releases with noise of their own, which lists fewer. How many
+figures changed as they are shown is counted, and how much narrower the intervals are.
 """
 
 from __future__ import annotations
@@ -159,6 +161,8 @@ def _changed(table: Table, measure: Measure, same: str, sharpened: Collection[st
     """SQL of the rows that have the measure in both releases, each with its change and the interval of the change, and
     whether it is of a cohort that was `sharpened`."""
     value, lower, upper = _columns(measure)
+    is_corrected = any(each.as_linked for each in table.measures) and not measure.as_linked
+    by_difference = "false" if is_corrected else "sharpened"
     of_sharpened = f"time_period IN ({', '.join(map(quoted, sorted(sharpened)))})" if sharpened else "false"
     rounding = _ARITHMETIC if measure.is_count else 10.0**-measure.decimals
     levels = " || '; ' || ".join(f"{quoted(entry.label)} || ': ' || now.{entry.name}" for entry in table.filters)
@@ -177,8 +181,8 @@ def _changed(table: Table, measure: Measure, same: str, sharpened: Collection[st
             FROM widths
         )
         SELECT *, c - p AS change,
-            c - p - if(sharpened, reach, sqrt(c_below ** 2 + p_above ** 2)) AS change_lower,
-            c - p + if(sharpened, reach, sqrt(c_above ** 2 + p_below ** 2)) AS change_upper
+            c - p - if({by_difference}, reach, sqrt(c_below ** 2 + p_above ** 2)) AS change_lower,
+            c - p + if({by_difference}, reach, sqrt(c_above ** 2 + p_below ** 2)) AS change_upper
         FROM together
     """
 
