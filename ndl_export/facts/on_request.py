@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
 from ndl_export.facts.noisy_counts import NoisyCounts
-from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.whole_files import indented_json
 from ndl_export.pages.words import day
 from ndl_export.tables import FAMILIES, TABLES, Table
@@ -44,7 +43,7 @@ TAKEN = frozenset(
         *("reconciliation", "current", "release", "requests", "request_charges", "gld_by_group"),
         *("councils_compared", "distance_to_target", "free_school_meal_gap"),
         *("cover", "contents", "notes", "symbols"),
-        SYNTHETIC_FOLDER,
+        "synthetic_children",
     )
 )
 """Names that a requested table cannot have: of a bundle's files, of the analyst database's tables and views, of the
