@@ -221,7 +221,7 @@ def test_hostile_words_stay_words(own: Path) -> None:
 
 def test_it_goes_with_the_releases_to_where_they_are_published(told: Path, tmp_path: Path) -> None:
     bundles = {Version.parse(version): told / version for version in ("2026.11.0", "2026.12.0")}
-    files = leading_files(bundles, {}, told, tmp_path)
+    files = leading_files(bundles, {}, {}, told, tmp_path)
     names = list(files)
     assert all(map(is_leading, names))
     assert files["requests.json"].read_bytes() == (told / "requests.json").read_bytes()

@@ -62,4 +62,5 @@ def test_nothing_but_the_release_pages_own_script_and_documents_go_into_a_page_a
     assert found == {
         "base.html.j2: <script>{{ script | safe }}</script>",
         "document.html.j2: {{ document.body | safe }}",
+        "synthetic.html.j2: {{ document.body | safe }}",
     }
