@@ -110,9 +110,14 @@ def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None
     cells = pa.concat_tables(
         [entry.table(cohort, family) for cohort, own in sorted(noisy.items()) for family, entry in own.items()]
     )
+    write_cells(cells, folder / NOISY_COUNTS_FILE, version)
+
+
+def write_cells(cells: pa.Table, path: Path, version: str) -> None:
+    """Write noisy counts of the release `version`, the same bytes for the same cells."""
     pq.write_table(
         cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
-        folder / NOISY_COUNTS_FILE,
+        path,
         version="2.6",
         compression="zstd",
         compression_level=9,

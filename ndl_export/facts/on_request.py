@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
-from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts.noisy_counts import NoisyCounts, write_cells
 from ndl_export.files.whole_files import indented_json
 from ndl_export.pages.words import day
 from ndl_export.tables import FAMILIES, TABLES, Table
@@ -165,14 +165,7 @@ class OnRequest:
             (folder / each.plan_file).write_bytes(counts.plan)
         if self.noisy_counts:
             cells = pa.concat_tables(_cells(each, self.noisy_counts[each]) for each in sorted(self.noisy_counts))
-            pq.write_table(
-                cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
-                folder / FURTHER_COUNTS_FILE,
-                version="2.6",
-                compression="zstd",
-                compression_level=9,
-                write_statistics=False,
-            )
+            write_cells(cells, folder / FURTHER_COUNTS_FILE, version)
 
     def to_json(self) -> bytes:
         return indented_json(
