@@ -18,6 +18,7 @@ from assets.release.measured_plans import further_plans, keep_plan, published_pl
 from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, read_record
 from assets.release.requests.planning import plan_requests
 from assets.release.requests.register import NoSuchRequest, Registered, open_request
+from assets.release.requests.released import released
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import withdrawals
@@ -42,20 +43,12 @@ def used_again(home: Home, cohort: str, origin: str, version: str) -> CohortReco
 
 
 def base_for(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
-    """The newest published release that has every cohort of the requests, and its cohorts, the newest first.
+    """The release beside which a check of these requests answers, and its cohorts, the newest first.
 
-    Raises `NoSuchRequest`, and `ReleaseConflict` where no release that stands has them.
+    Raises `NoSuchRequest` and `NotReleased`.
     """
-    wanted = {cohort for name in names for cohort in open_request(home, name).request.cohorts}
-    withdrawn = withdrawals(home.release)
-    for version in map(str, sorted(versions(home.release), reverse=True)):
-        record = read_record(home, version)
-        if version not in withdrawn and wanted <= record.keys():
-            return version, sorted(record, reverse=True)
-    raise ReleaseConflict(
-        f"no published release has cohort {' and '.join(sorted(wanted))}: a request is answered from the noisy counts"
-        " of a release that stands"
-    )
+    found = released(home, [open_request(home, name).request for name in names], None)
+    return found.version, sorted(found.cohorts, reverse=True)
 
 
 def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequence[str]) -> ReleaseRecord:
