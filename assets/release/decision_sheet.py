@@ -23,17 +23,17 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.expected_accuracy import expected_accuracy
-from assets.release.expected_widths import widths_of
 from assets.release.holds import state
 from assets.release.measured_plans import further_plan, further_plans, published_plans
 from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, requested_tables
 from assets.release.record import read_record as read_release
+from assets.release.requests.planning import expected
 from ndl_export.facts.missing import SOURCES, Missing, short
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import charts, kit
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import ALL_TOGETHER
-from ndl_export.tables.model import COUNCIL, Table
+from ndl_export.tables.model import Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
 from privacy.release.approval import Request
@@ -143,10 +143,9 @@ def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedT
     further = further_plans(home, cohort, entry)
     own = [plan for (_, family), plan in further.items() if family == asked.family]
     plan = combined_plan(published_plans(home, cohort, entry.measured_in)[asked.family], own)
-    blocks = [(asked.table, block) for block in asked.table.blocks]
-    found = [each.judged.ravel() for each in widths_of(blocks, plan, plan.family.attribute(COUNCIL).categories)]
-    widths, limits = np.concatenate(found), load_policy().reliability
-    widths = widths[~np.isnan(widths)]
+    found, limits = expected(asked, plan), load_policy().reliability
+    assert found is not None  # the plan was made for the table, or it followed from what was known
+    widths = found.widths.judged[~np.isnan(found.widths.judged)]
     withheld = int((widths > limits.withheld_half_width).sum())
     unreliable = int((widths > limits.unreliable_half_width).sum()) - withheld
     about = f"cohort {cohort}, for {asked.asked_by}"

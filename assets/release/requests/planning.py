@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from assets.release.expected_widths import Widths, widths_of
 from assets.release.noise_workload import requested_family
 from assets.release.requests.request import Request
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
 from ndl_export.tables.geography import geographies
@@ -98,7 +99,7 @@ def measured_for(plan: Plan) -> tuple[str, ...]:
     return tuple(each["definition"]["name"] for each in plan.detail["requests"])
 
 
-def expected(request: Request, plan: Plan) -> Expected | None:
+def expected(request: Request | RequestedTable, plan: Plan) -> Expected | None:
     """How exact the request's table is under a plan of everything measured; None where that does not give it."""
     return _expected(request.table, plan)
 
