@@ -20,6 +20,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -38,6 +39,7 @@ KEY_BYTES = 32
 SIGNING_FILE = "signing.pem"
 DEMONSTRATION_FILE = "demo-approver.pem"
 """The key that signs releases off in a demonstration. A key set for real extracts has none."""
+STANDARD_INPUT = Path("-")
 EPOCH_FILE = "epoch"
 SENDER_KEYS = ("linkage", "upn", "nhs")
 """What a sender needs to pseudonymise: health and education share all three, or nothing links."""
@@ -257,16 +259,18 @@ def new_private_pem(password: bytes | None = None) -> bytes:
 
 
 def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateKey:
-    """A person's own private key; `ask_password` is called where it is encrypted. Raises `KeyProblem`."""
+    """A person's own private key, from a file or, by the path `-`, from standard input; `ask_password` is called where
+    it is encrypted. Raises `KeyProblem`."""
     remedy = "`readiness keys approver` makes one"
-    content = _private_bytes(path, remedy)
+    content = sys.stdin.buffer.read() if path == STANDARD_INPUT else _private_bytes(path, remedy)
     password = ask_password().encode() if b"BEGIN ENCRYPTED PRIVATE KEY" in content else None
     try:
         key = serialization.load_pem_private_key(content, password)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyProblem(f"{path} is not an Ed25519 private key in PEM, or this is not its password; {remedy}")
+        named = "what standard input gave" if path == STANDARD_INPUT else path
+        raise KeyProblem(f"{named} is not an Ed25519 private key in PEM, or this is not its password; {remedy}")
     return key
 
 

@@ -1,7 +1,8 @@
 """Who is at work in the restricted zone. No lock is to be removed by hand.
 
-Many steps go side by side, but one at a time on a cohort; one that removes rows or files goes alone. Nothing is read
-while a removal is unfinished: whoever opens the home folder finishes it first (`pipelines.opening`).
+Many steps go side by side, but one at a time on a cohort, and in its intake one at a time on a council's extracts; one
+that removes rows or files goes alone. Nothing is read while a removal is unfinished: whoever opens the home folder
+finishes it first (`pipelines.opening`).
 """
 
 from __future__ import annotations
@@ -85,21 +86,41 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     Waits as long as every lock does: the second of two runs of a partition then finds what the first has made. A
     block within another has the turns of both.
     """
-    home.prepare()
-    places = {cohort: home.restricted / "turns" / f"cohort={cohort}" for cohort in sorted(set(cohorts))}
     mine = _mine.get()
     with ExitStack() as held:
-        for cohort, place in places.items():
-            if place not in mine:
-                place.parent.mkdir(exist_ok=True)
-                at_work = f"another run works on cohort {cohort} in {home.root}"
-                busy = Busy(f"{at_work}: wait until it has ended, and run again")
-                held.enter_context(locked(place, refusal=busy, patience=PATIENCE_SECONDS))
-        token = _mine.set(mine | set(places.values()))
+        places = [_take(held, home, cohort, mine) for cohort in sorted(set(cohorts))]
+        token = _mine.set(mine | set(places))
         try:
             yield
         finally:
             _mine.reset(token)
+
+
+@contextmanager
+def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """Keep out for the block whoever takes in extracts of these (council, cohort), or works on a whole cohort of them;
+    other councils' extracts are taken in beside it. Raises `Busy`."""
+    mine, ordered = _mine.get(), sorted({(cohort, council) for council, cohort in senders})
+    with ExitStack() as held:
+        for cohort in sorted({cohort for cohort, _ in ordered}):
+            _take(held, home, cohort, mine, shared=True)
+        for cohort, council in ordered:
+            _take(held, home, cohort, mine, council)
+        yield
+
+
+def _take(
+    held: ExitStack, home: Home, cohort: str, mine: frozenset[Path], council: str = "", *, shared: bool = False
+) -> Path:
+    """The place whose lock is held until `held` ends, of a cohort or of one council's part in it."""
+    home.prepare()
+    place = home.restricted / "turns" / f"cohort={cohort}{f'.{council}' if council else ''}"
+    if place not in mine:
+        place.parent.mkdir(exist_ok=True)
+        of = f"{council} of cohort {cohort}" if council else f"cohort {cohort}"
+        busy = Busy(f"another run works on {of} in {home.root}: wait until it has ended, and run again")
+        held.enter_context(locked(place, shared=shared, refusal=busy, patience=PATIENCE_SECONDS))
+    return place
 
 
 def in_turn(step: Callable[Concatenate[Home, str, P], R]) -> Callable[Concatenate[Home, str, P], R]:

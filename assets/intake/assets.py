@@ -10,7 +10,7 @@ import dagster as dg
 from assets.catalogue import descriptions
 from assets.catalogue.policies import WINDOW, due_freshness
 from assets.catalogue.runs import COUNCIL_COHORTS, Installation, council_cohort, parts, speaks_plainly, versioned
-from assets.home.at_work import in_use, turn
+from assets.home.at_work import in_use, turn_of_senders
 from assets.home.retention_policy import check_may_be_held
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
@@ -127,7 +127,7 @@ def pseudonymised_extracts(
     home, partitions = installation.open_home(), [parts(partition) for partition in context.partition_keys]
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
     cohorts = {cohort for _, cohort in partitions}
-    with in_use(home), turn(home, cohorts):
+    with in_use(home), turn_of_senders(home, partitions):
         stopped = _take_in_all(context, installation, sources)
     for source in sources:
         for cohort in cohorts:

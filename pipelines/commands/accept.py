@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @console.cohort()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
 @console.reason("; the decision sheet repeats it. Name no child", required=False)
-@console.own_key(", as for readiness approve")
+@console.own_signing_key(", as for readiness approve")
 @click.option("--for-dagster", is_flag=True, help="Record nothing: print the lines for the configuration of a run.")
 @console.as_json
 def accept(

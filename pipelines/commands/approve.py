@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @console.home()
 @console.cohort()
-@console.own_key("; without it the sheet alone is written")
+@console.own_signing_key("; without it the sheet alone is written")
 @release
 @console.share
 @console.with_cohorts

@@ -306,10 +306,16 @@ def keys(**given: Any) -> Callable[..., Any]:
     return _option("--keys", FOLDER, {"envvar": environment.KEYS, "help": words} | given)
 
 
-def own_key(further: str = "", **given: Any) -> Callable[..., Any]:
-    """A person's or a recipient's own private key."""
-    words = f"File of your own private key{further}."
-    return click.option("--key", "key_file", type=FILE, help=words, **given)
+def own_key(**given: Any) -> Callable[..., Any]:
+    """A recipient's own private key."""
+    return click.option("--key", "key_file", type=FILE, help="File of your own private key.", **given)
+
+
+def own_signing_key(further: str) -> Callable[..., Any]:
+    """A person's own private key, which can be piped into a container in which their files are not."""
+    words = f"File of your own private key, or - to read it from standard input{further}."
+    kind = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+    return click.option("--key", "key_file", type=kind, metavar="FILE", help=words)
 
 
 def signer(further: str = "", **given: Any) -> Callable[..., Any]:
