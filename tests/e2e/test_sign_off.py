@@ -39,16 +39,16 @@ class Site:
             "READINESS_PUBLISHER": str(root / "publisher.yaml"),
         }
 
-    def readiness(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    def readiness(self, *arguments: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).with_name("readiness")), *arguments]
         environment = os.environ | self.variables | more
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, input=given)
 
     def run(self, *more: str) -> subprocess.CompletedProcess[str]:
         return self.readiness("run", "--cohort", COHORT, "--release", VERSION, *more)
 
-    def approve(self, *more: str) -> subprocess.CompletedProcess[str]:
-        return self.readiness("approve", "--cohort", COHORT, "--release", VERSION, *more)
+    def approve(self, *more: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        return self.readiness("approve", "--cohort", COHORT, "--release", VERSION, *more, given=given)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,15 @@ def test_hold_sign_go_on_hold_sign_go_on(site: Site) -> None:
     assert not [name for who in (ANNA, BRAM) for name in who.name.split() if name in everything]
     budget = site.readiness("budget").stdout
     assert "publication  statistics lead" in budget
+
+
+def test_a_key_is_read_from_standard_input(site: Site) -> None:
+    """So that nobody's key has to lie where the pipeline runs."""
+    refused = site.approve("--key", "-", given="no key\n")
+    assert refused.returncode == 1
+    assert "what standard input gave is not an Ed25519 private key" in refused.stderr
+    signed = site.approve("--key", "-", given=ANNA.key_file(site.root / "people").read_text())
+    assert "1 of 1" in signed.stdout, signed.stderr
 
 
 def test_a_placeholder_stops_a_release_before_it_is_charged(site: Site) -> None:

@@ -4,11 +4,13 @@ deploy them."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -44,7 +46,7 @@ def storage(
         reason = "dagster-postgres is not installed (extra `postgres`)"
     if reason:
         pytest.skip(reason)
-    settings = yaml.safe_load((CONTAINERS / "dagster.yaml").read_text())
+    settings = yaml.safe_load((CONTAINERS / "dagster" / "in_place.yaml").read_text())
     settings["local_artifact_storage"]["config"]["base_dir"] = str(tmp_path / "artifacts")
     home = tmp_path / "dagster"
     home.mkdir()
@@ -128,8 +130,12 @@ def test_a_part_holds_nothing_of_the_other(tmp_path: Path) -> None:
     assert sorted(sensors[Part.RESTRICTED] + sensors[Part.RELEASE]) == sorted(sensors[Part.ALL])
 
 
-def compose() -> dict:
-    return yaml.safe_load((CONTAINERS / "compose.yaml").read_text())
+def compose(file: str = "compose.yaml") -> dict[str, Any]:
+    return yaml.safe_load((CONTAINERS / file).read_text())
+
+
+def instance_settings(where: str) -> dict[str, Any]:
+    return yaml.safe_load((CONTAINERS / "dagster" / f"{where}.yaml").read_text())
 
 
 def test_compose_gives_each_service_its_own_secrets() -> None:
@@ -139,6 +145,8 @@ def test_compose_gives_each_service_its_own_secrets() -> None:
     for name, service in services.items():
         assert set(service.get("secrets", ())) <= declared, name
         assert set(service["networks"]) <= set(content["networks"]), name
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
     mounts = {name: " ".join(service.get("volumes", ())) for name, service in services.items()}
     assert {name for name, said in mounts.items() if "restricted-keys" in said} == {"restricted"}
     assert {name for name, said in mounts.items() if "release-keys" in said} == {"release"}
@@ -146,6 +154,51 @@ def test_compose_gives_each_service_its_own_secrets() -> None:
     assert {name for name, said in mounts.items() if "/data/home" in said} == {"restricted", "release"}
     assert {n for n, s in services.items() if "READINESS_LEDGER" in s.get("environment", {})} == {"release"}
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", ()))
+
+
+def test_a_run_has_what_its_location_has_and_no_more() -> None:
+    """Mounts, networks and settings of a run's container: those of the service that serves its code."""
+    content, beside = compose(), compose("compose.runs.yaml")["services"]
+    for name in ("restricted", "release"):
+        service, own = content["services"][name], beside[name]["environment"]
+        given = json.loads(own["DAGSTER_CONTAINER_CONTEXT"])["docker"]
+        secrets = {f"${{READINESS_SECRETS}}/{each}:/run/secrets/{each}:ro" for each in service["secrets"]}
+        volumes = {re.sub(r":\?[^}]*}", "}", volume) for volume in service["volumes"]}
+        assert set(given["container_kwargs"]["volumes"]) == volumes | secrets
+        settings = {f"{key}={value}" for key, value in service["environment"].items()}
+        assert set(given["env_vars"]) == {each for each in settings if "DAGSTER_POSTGRES_URL" not in each}
+        assert given["networks"] == [content["networks"][each]["name"] for each in service["networks"]]
+        assert own["DAGSTER_CURRENT_IMAGE"] == service["image"]
+    assert {name for name, service in beside.items() if "volumes" in service} == {"daemon"}  # the engine's socket
+    homes = {name: service["environment"]["DAGSTER_HOME"] for name, service in beside.items()}
+    assert homes == dict.fromkeys(("restricted", "release", "webserver", "daemon"), "/opt/dagster/in_containers")
+
+
+def test_every_setting_of_compose_is_in_the_file_to_fill_in() -> None:
+    """Empty where it may be: some engines hand on the name of a variable that they do not know."""
+    used = {
+        name
+        for file in ("compose.yaml", "compose.runs.yaml")
+        for name in re.findall(r"\$\{(\w+)", (CONTAINERS / file).read_text())
+    }
+    filled = re.findall(r"^(\w+)=", (CONTAINERS / "deployment.env").read_text(), re.MULTILINE)
+    assert sorted(used) == sorted(filled)
+
+
+def test_runs_in_containers_differ_in_how_they_run_alone() -> None:
+    in_place, in_containers = instance_settings("in_place"), instance_settings("in_containers")
+    assert in_containers["run_launcher"]["module"] == "dagster_docker"
+    kwargs = in_containers["run_launcher"]["config"]["container_kwargs"]
+    service = compose()["services"]["restricted"]
+    for setting in ("read_only", "cap_drop", "security_opt"):
+        assert kwargs[setting] == service[setting]
+    assert in_containers["run_monitoring"]["max_resume_run_attempts"] == 0
+    limits = [each["concurrency"]["runs"].pop("max_concurrent_runs") for each in (in_place, in_containers)]
+    assert limits == [1, 4]
+    for settings in (in_place, in_containers):
+        for changed in ("run_launcher", "run_monitoring"):
+            del settings[changed]
+    assert in_place == in_containers
 
 
 def test_the_chart_gives_each_location_its_own_secrets() -> None:
@@ -188,7 +241,7 @@ def test_settings_reach_the_location_that_reads_them() -> None:
 
 def test_storage_and_runs_are_set_the_same_in_containers_and_chart() -> None:
     chart = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())
-    own = yaml.safe_load((CONTAINERS / "dagster.yaml").read_text())
+    own = instance_settings("in_place")
     runs = own["concurrency"]["runs"]
     assert chart["concurrency"]["runs"]["maxConcurrentRuns"] == runs["max_concurrent_runs"]
     assert chart["concurrency"]["runs"]["tagConcurrencyLimits"] == runs["tag_concurrency_limits"]
@@ -203,7 +256,7 @@ def test_storage_and_runs_are_set_the_same_in_containers_and_chart() -> None:
 
 def test_workspace_and_commands_name_what_is_there() -> None:
     services = compose()["services"]
-    for entry in yaml.safe_load((CONTAINERS / "workspace.yaml").read_text())["load_from"]:
+    for entry in yaml.safe_load((CONTAINERS / "dagster" / "workspace.yaml").read_text())["load_from"]:
         server = entry["grpc_server"]
         command = services[server["host"]]["command"]
         assert command[command.index("-p") + 1] == str(server["port"])
@@ -220,24 +273,26 @@ def test_the_image_gets_code_and_nothing_else() -> None:
         if line.startswith("COPY") and "--from" not in line
         for source in [word for word in line.split()[1:-1] if not word.startswith("--")]
     }
-    assert copied == allowed
+    assert {
+        source for source in copied if not any(source == each or source.startswith(f"{each}/") for each in allowed)
+    } == set()
+    assert {each for each in allowed if not any(source.startswith(each) for source in copied)} == set()
     assert all((PROJECT / source).exists() for source in copied)
 
 
 def test_both_instances_keep_no_output_and_send_nothing() -> None:
     for file in (
         PROJECT / "pipelines" / "dagster" / "dagster.yaml",
-        CONTAINERS / "dagster.yaml",
+        *(CONTAINERS / "dagster" / f"{where}.yaml" for where in ("in_place", "in_containers")),
     ):
         content = yaml.safe_load(file.read_text())
         assert content["telemetry"] == {"enabled": False}, file
         assert content["compute_logs"]["class"] == "NoOpComputeLogManager", file
-        assert content["concurrency"]["runs"]["max_concurrent_runs"] == 1, file
 
 
 def test_the_image_is_built_with_the_uv_of_the_makefile() -> None:
     (of_make,) = re.findall(r"^UV_VERSION := (\S+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
-    (of_image,) = re.findall(r"/uv:(\S+) ", (CONTAINERS / "Containerfile").read_text())
+    (of_image,) = re.findall(r"^ARG UV_VERSION=(\S+)$", (CONTAINERS / "Containerfile").read_text(), re.MULTILINE)
     assert of_image == of_make
 
 

@@ -1,0 +1,1 @@
+"""The deployment in containers, done as the page says and then attacked."""

@@ -1,0 +1,254 @@
+"""The page on deployment, command by command: images, folders, services, a pilot from landing to bundle, and kills.
+
+The tests follow one another: each goes on with what the one before has made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ndl_export.bundle.verify import verify
+from tests.support import PROJECT
+from tests.support.extracts import COHORT
+from tests.support.installation.containers import SERVICES, Deployment, why_not
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(7200),
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
+]
+
+FIRST = "2026.11.0"
+REVISIONS, SHARE = 4, 0.05
+"""As many as the budget of a cohort holds beside the first release."""
+KILLS = int(os.environ.get("READINESS_AUDIT_CONTAINER_KILLS", "4"))
+COUNCILS = ("halton", "hammersmith-and-fulham", "knowsley", "leeds", "liverpool", "sefton", "st-helens", "wirral")
+OWNER = 10001
+FOLDER = "packaging/containers"
+
+
+def readiness(*words: str, **settings: str) -> str:
+    """What a command of the project prints, outside of containers."""
+    command = [str(Path(sys.executable).with_name("readiness")), *words]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
+    done = subprocess.run(command, env=kept | {"PYTHONPATH": str(PROJECT)} | settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def measuring(version: str, **more: Any) -> dict[str, Any]:
+    return {"ops": {"release__measurements": {"config": {"version": version, **more}}}}
+
+
+def sign(deployed: Deployment, version: str, *more: str) -> None:
+    """With a key that stays outside of the containers."""
+    key = (deployed.root / "ada.pem").read_text()
+    words = ["readiness", "approve", "--cohort", COHORT, "--release", version, "--key", "-", *more]
+    assert "Signed: " in deployed.inside("release", *words, given=key)
+
+
+def release(deployed: Deployment, version: str, **more: Any) -> None:
+    """A release of the cohort, by the UI's API, signed twice as the page says."""
+    for stage in ((), ("--publish",)):
+        deployed.run("release", "release", COHORT, measuring(version, **more))
+        sign(deployed, version, *stage)
+    deployed.run("release", "release", COHORT, measuring(version, **more))
+
+
+def tables_of(home: Path) -> dict[str, bytes]:
+    """The confidential tables of a home folder, which are the same for the same extracts and keys."""
+    found = {path.name: path.read_bytes() for path in (home / "restricted" / "linked").rglob("*.parquet")}
+    assert {"children.parquet", "reviewed_children.parquet", "responses.parquet"} <= set(found)
+    return found
+
+
+def on_one_machine(deployed: Deployment, folder: Path) -> Path:
+    """A home folder linked without containers, from the deployment's extracts under its keys."""
+    secrets = deployed.root / "srv" / "secrets"
+    keys = Path(shutil.copytree(secrets / "restricted-keys", folder / "keys"))
+    shutil.copy(secrets / "release-keys" / "signing.pem", keys)
+    home, landing = folder / "home", str(deployed.data / "landing")
+    options = ("--landing", landing, "--home", str(home), "--cohort", COHORT, "--until", "linkage")
+    readiness("run", *options, READINESS_KEYS=str(keys))
+    return home
+
+
+def owned(folder: Path) -> None:
+    """Give a folder to the account of the containers."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, OWNER, OWNER)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Brought up as the page says, with the extracts of eight councils in landing."""
+    made = Deployment(tmp_path_factory.mktemp("deployed"), f"readiness-{os.getpid()}")
+    made.prepare()
+    made.type("Build")
+    made.type("Folders, keys and passwords")
+    made.fill_in()
+    readiness("synth", "--landing", str(made.data / "landing"), "--cohort", COHORT, "--yes")
+    owned(made.data / "landing")
+    try:
+        with made.engine():
+            made.type("Start")
+            made.until_loaded()
+            yield made
+    finally:
+        made.remove()
+
+
+def test_the_images_hold_no_more_than_they_need(deployed: Deployment) -> None:
+    for image, account in ((deployed.name, "10001:10001"), (f"{deployed.name}-postgres", "10002:10002")):
+        (told,) = json.loads(deployed.podman("image", "inspect", f"localhost/{image}:latest"))
+        assert told["Config"]["User"] == account
+        said = " ".join(told["Config"]["Env"]) + " ".join(step.get("created_by", "") for step in told["History"])
+        assert not [word for word in ("password=", "SECRET", "TOKEN", "PGPASSWORD") if word in said]
+    look = "for c in pip gcc curl; do command -v $c; done; find / -xdev -name '*.pem' -path '*keys*'; ls /src 2>&1"
+    found = deployed.inside("restricted", "sh", "-c", f"{look} || true")
+    assert found == "ls: cannot access '/src': No such file or directory"
+
+
+def test_each_service_sees_its_own_and_no_more(deployed: Deployment) -> None:
+    mounts, ways_out = {}, set()
+    for service in SERVICES:
+        (told,) = json.loads(deployed.podman("inspect", deployed.container(service)))
+        mounts[service] = {mount["Destination"] for mount in told["Mounts"]} - {"/tmp", "/run/postgresql"}
+        assert told["HostConfig"]["ReadonlyRootfs"]
+        assert not told["EffectiveCaps"]
+        routes = deployed.inside(service, "cat", "/proc/net/route").splitlines()[1:]
+        if any(route.split()[1] == "00000000" for route in routes):
+            ways_out.add(service)
+    both = {"/data/home", "/etc/readiness", "/run/keys"}
+    assert mounts == {
+        "postgres": {"/var/lib/postgresql/data", "/run/secrets/dagster_password", "/run/secrets/ledger_password"},
+        "restricted": both | {"/data/landing", "/run/secrets/pgpass_dagster"},
+        "release": both | {"/run/secrets/pgpass_release"},
+        "webserver": {"/run/secrets/pgpass_dagster"},
+        "daemon": {"/run/secrets/pgpass_dagster"},
+    }
+    assert ways_out == {"release", "webserver"}
+    refused = deployed.inside("restricted", "sh", "-c", "psql --version 2>&1; touch /opt/x 2>&1 || true")
+    assert "Read-only file system" in refused
+    assert "0 wrong" not in deployed.type("What is missing", FOLDER)
+
+
+def test_a_run_in_its_location(deployed: Deployment) -> None:
+    deployed.add_council("halton")
+    deployed.run("restricted", "intake", f"{COHORT}|halton")
+    assert not deployed.run_containers(all_of_them=True)
+
+
+def test_intakes_go_side_by_side_in_containers_of_their_own(deployed: Deployment) -> None:
+    deployed.type("Runs in containers of their own", FOLDER)
+    deployed.in_containers = True
+    deployed.until_loaded()
+    deployed.start_sensor("restricted", "landing_sensor")
+    deadline = time.monotonic() + 900
+    while len(deployed.runs()) < 1 + len(COUNCILS):
+        assert time.monotonic() < deadline, deployed.runs()
+        time.sleep(2)
+    runs = [run["runId"] for run in deployed.runs()]
+    assert set(deployed.until_ended(*runs)) == {"SUCCESS"}
+    intakes = [run for run in deployed.runs() if "docker/container_id" in run["tags"]]
+    assert {run["tags"]["dagster/partition"] for run in intakes} == {f"{COHORT}|{council}" for council in COUNCILS}
+    at_once = [
+        (one, other)
+        for one, other in combinations(intakes, 2)
+        if max(one["startTime"], other["startTime"]) < min(one["endTime"], other["endTime"])
+    ]
+    assert len(at_once) >= 3
+
+
+def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
+    """Of the restricted location landing and its keys; of the release location neither."""
+    of_both = {"/data/home", "/etc/readiness", "/run/keys"}
+    wanted = {
+        "linkage": (of_both | {"/data/landing", "/run/secrets/pgpass_dagster"}, "restricted-keys", 1),
+        "release": (of_both | {"/run/secrets/pgpass_release"}, "release-keys", 2),
+    }
+    for job, (mounts, keys, networks) in wanted.items():
+        location = "release" if job == "release" else "restricted"
+        run = deployed.launch(location, job, COHORT, measuring(FIRST) if job == "release" else None)
+        while not (found := deployed.run_containers()):
+            time.sleep(0.2)
+        (told,) = json.loads(deployed.podman("inspect", *found))
+        by_place = {mount["Destination"]: mount.get("Source", "") for mount in told["Mounts"]}
+        assert set(by_place) - {"/tmp"} == mounts
+        assert by_place["/run/keys"].endswith(f"/{keys}")
+        assert len(told["NetworkSettings"]["Networks"]) == networks
+        assert told["HostConfig"]["ReadonlyRootfs"]
+        assert not told["EffectiveCaps"]
+        assert deployed.until_ended(run) == ["SUCCESS"]
+
+
+def test_from_landing_to_bundle_as_on_one_machine(deployed: Deployment, tmp_path: Path) -> None:
+    release(deployed, FIRST)
+    published = deployed.data / "home" / "release" / FIRST
+    assert verify(published).ok
+
+    assert tables_of(deployed.data / "home") == tables_of(on_one_machine(deployed, tmp_path))
+    assert "are what" in readiness("recompute", str(published))  # the bundle's tables, of its noisy counts
+
+
+def kill_in_a_run(deployed: Deployment, chance: random.Random, location: str, job: str, *more: Any) -> str:
+    """Start a run and kill something while it is at work, then start it again, which must succeed; what was killed."""
+    deployed.until_loaded()
+    run = deployed.launch(location, job, *more)
+    time.sleep(chance.uniform(0, 25))
+    killed = deployed.kill_one_at_random(chance)
+    deployed.until_ended(run)
+    deployed.until_loaded()
+    deployed.run(location, job, *more)
+    return killed
+
+
+def test_kills_at_random(deployed: Deployment, tmp_path: Path) -> None:
+    """Whatever is killed and when: what is started again completes, nothing is lost, and nothing spent twice."""
+    seed = random.randrange(1 << 32)
+    chance, killed, revisions = random.Random(seed), list[tuple[str, str]](), 0
+    while len(killed) < KILLS:
+        council, job = chance.choice(COUNCILS), chance.choice(("intake", "linkage", "release"))
+        if job == "intake":
+            for file in (deployed.data / "landing" / council).glob(f"*/{COHORT}.csv"):
+                file.write_bytes(file.read_bytes() + b"\n")
+            what = kill_in_a_run(deployed, chance, "restricted", "intake", f"{COHORT}|{council}")
+        elif job == "linkage" or revisions == REVISIONS:
+            what = kill_in_a_run(deployed, chance, "restricted", "linkage", COHORT)
+        else:
+            revisions += 1
+            version = f"2026.11.{revisions}"
+            deployed.run("restricted", "linkage", COHORT)
+            deployed.run("release", "release", COHORT, measuring(version, share=SHARE))
+            sign(deployed, version)
+            what = kill_in_a_run(deployed, chance, "release", "release", COHORT, measuring(version, share=SHARE))
+        killed += [(job, what)] if what else []
+    print(f"seed {seed}: {killed}")
+
+    accounts = json.loads(deployed.inside("release", "readiness", "budget", "--json"))
+    for account in accounts:
+        charges = [(charge["release"], charge["family"]) for charge in account["charges"]]
+        assert len(set(charges)) == len(charges)
+        assert {charge["state"] for charge in account["charges"]} == {"measured"}
+        assert {release for release, _ in charges} == {FIRST, *(f"2026.11.{each + 1}" for each in range(revisions))}
+        assert account["written_off_rho"] == 0
+    deployed.run("restricted", "intake", f"{COHORT}|{COUNCILS[0]}")
+    deployed.run("restricted", "linkage", COHORT)
+    assert tables_of(deployed.data / "home") == tables_of(on_one_machine(deployed, tmp_path))
+    assert verify(deployed.data / "home" / "release" / FIRST).ok
+    assert "none changed or removed" in deployed.inside("restricted", "readiness", "doctor")
+    assert not list((deployed.data / "home" / "restricted").glob("staging-*"))
+    assert not [path for path in (deployed.data / "home" / "release").iterdir() if path.name.startswith(".")]
+    assert not deployed.run_containers(all_of_them=True)

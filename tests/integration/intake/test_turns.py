@@ -1,0 +1,87 @@
+"""Who waits for whom: intakes of different councils go side by side, everything else on a cohort one at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from assets.home import at_work
+from assets.home.at_work import Busy, turn, turn_of_senders
+from assets.home.paths import Home
+
+Taking = Callable[[Home], AbstractContextManager[None]]
+
+
+def intake(*senders: tuple[str, str]) -> Taking:
+    return lambda home: turn_of_senders(home, senders)
+
+
+def linkage(cohort: str) -> Taking:
+    return lambda home: turn(home, [cohort])
+
+
+LEEDS, WIRRAL, LEEDS_BEFORE = intake(("leeds", "202425")), intake(("wirral", "202425")), intake(("leeds", "202324"))
+BOTH = intake(("leeds", "202425"), ("wirral", "202425"))
+LINKAGE, LINKAGE_BEFORE = linkage("202425"), linkage("202324")
+
+
+def goes_beside(home: Home, first: Taking, second: Taking) -> bool:
+    """Whether another process gets its turn while one has its own."""
+    found: list[str] = []
+
+    def other() -> None:
+        try:
+            with second(home):
+                found.append("")
+        except Busy as busy:
+            found.append(str(busy))
+
+    with first(home):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    with second(home):
+        pass
+    (said,) = found
+    assert not said or str(home.root) in said
+    return not said
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "beside"),
+    [
+        (LEEDS, WIRRAL, True),
+        (LEEDS, LEEDS, False),
+        (LEEDS, BOTH, False),
+        (LEEDS, LEEDS_BEFORE, True),
+        (LEEDS, LINKAGE, False),
+        (LINKAGE, LEEDS, False),
+        (LINKAGE, LINKAGE_BEFORE, True),
+        (LEEDS, LINKAGE_BEFORE, True),
+    ],
+    ids=[
+        "another council",
+        "the same council",
+        "several with it",
+        "another cohort of it",
+        "linkage after intake",
+        "intake after linkage",
+        "linkage of another cohort",
+        "linkage of another cohort after intake",
+    ],
+)
+def test_who_waits_for_whom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Taking, second: Taking, beside: bool
+) -> None:
+    monkeypatch.setattr(at_work, "PATIENCE_SECONDS", 0.0)
+    assert goes_beside(Home(tmp_path / "home"), first, second) is beside
+
+
+def test_whoever_has_a_cohort_may_take_in_its_extracts(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with LINKAGE(home), LEEDS(home):
+        assert (home.restricted / "turns" / "cohort=202425.leeds").exists()

@@ -1,0 +1,265 @@
+"""The deployment of docs/deployment.md, typed as it stands there, with folders and a base image of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support import PROJECT
+from tests.support.installation.server import Server
+
+PAGE = PROJECT / "docs" / "deployment.md"
+BASE = "localhost/debian:trixie-slim"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+NEEDED = ("podman", "podman-compose", "runc", "mmdebstrap")
+SERVICES = ("postgres", "restricted", "release", "webserver", "daemon")
+_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+_LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+_RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"
+_LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"
+_SENSOR = "mutation S($in: SensorSelector!) { startSensor(sensorSelector: $in) { __typename } }"
+_PARTITION = """mutation P($in: RepositorySelector!, $key: String!) {
+  addDynamicPartition(repositorySelector: $in, partitionsDefName: "councils", partitionKey: $key) { __typename } }"""
+
+
+def why_not() -> str:
+    """Why nothing can be deployed here; empty where it can."""
+    missing = [name for name in NEEDED if not shutil.which(name)]
+    if missing:
+        return f"{', '.join(missing)} cannot be found"
+    return "" if os.getuid() == 0 else "only root makes a base image of Debian's packages"
+
+
+def shown(heading: str) -> str:
+    """The commands below a heading of the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert blocks, heading
+    return "\n".join(blocks)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@dataclass
+class Deployment:
+    """One deployment in `root`, of containers, networks and a volume that begin with `name`."""
+
+    root: Path
+    name: str
+    port: int = field(default_factory=_free_port)
+    in_containers: bool = False
+
+    @property
+    def data(self) -> Path:
+        return self.root / "srv" / "data"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Without settings of this machine's own installation; limits that this account may set."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
+        here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        engine = str(self.root / "containers.conf")
+        return kept | {"PATH": here, "CONTAINERS_CONF": engine, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+
+    def prepare(self) -> None:
+        """What this machine needs to build and run containers in a sandbox."""
+        limits = [
+            f'"{name}={hard}:{hard}"'
+            for name, of in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+            if (hard := resource.getrlimit(of)[1]) != resource.RLIM_INFINITY
+        ]
+        (self.root / "containers.conf").write_text(
+            f'[containers]\ndefault_ulimits = [{", ".join(limits)}]\n[engine]\nruntime = "runc"\n'
+        )
+        if not self.podman("images", "--quiet", BASE):
+            archive = self.root / "base.tar"
+            self.do(["mmdebstrap", "--variant=minbase", "trixie", str(archive)])
+            self.podman("import", str(archive), BASE)
+            archive.unlink()
+
+    def do(self, command: list[str], **given: Any) -> str:
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, **given)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done.stdout.strip()
+
+    def podman(self, *words: str, **given: Any) -> str:
+        return self.do(["podman", *words], **given)
+
+    def type(self, heading: str, folder: str = ".", **given: Any) -> str:
+        """The page's commands below a heading, in a folder of the project, about this deployment and not the page's."""
+        commands = shown(heading)
+        build = f"podman build --network host --build-arg BASE={BASE}"
+        if CERTIFICATES.exists():
+            build += f" --secret id=ca,src={CERTIFICATES}"
+        places = {
+            "/srv/readiness:/srv": f"{self.root}/srv:/srv",
+            "/srv/readiness": f"{self.root}/srv",
+            "localhost/readiness": f"localhost/{self.name}",
+            "podman build": build,
+            "podman compose": f"podman-compose -p {self.name}",
+            "ada.": f"{self.root}/ada.",
+            "systemctl enable --now podman.socket": "true",
+        }
+        for theirs, ours in places.items():
+            commands = commands.replace(theirs, ours)
+        return self.do(["bash", "-euo", "pipefail", "-c", commands], cwd=PROJECT / folder, **given)
+
+    def fill_in(self) -> None:
+        """The file of settings, as a person fills it in."""
+        path = self.root / "srv" / "deployment.env"
+        changed = {
+            "READINESS_DATA": self.data,
+            "READINESS_SECRETS": self.root / "srv" / "secrets",
+            "READINESS_IMAGE": f"localhost/{self.name}:latest",
+            "READINESS_POSTGRES_IMAGE": f"localhost/{self.name}-postgres:latest",
+            "READINESS_PORT": self.port,
+            "READINESS_NETWORK": self.name,
+            "READINESS_ENGINE_SOCKET": self.root / "engine.sock",
+        }
+        text = path.read_text()
+        for name, value in changed.items():
+            text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        path.write_text(text)
+
+    def compose(self, *words: str) -> str:
+        more = ["-f", "compose.runs.yaml"] if self.in_containers else []
+        env = str(self.root / "srv" / "deployment.env")
+        command = ["podman-compose", "-p", self.name, "--env-file", env, "-f", "compose.yaml", *more, *words]
+        return self.do(command, cwd=PROJECT / "packaging" / "containers")
+
+    def container(self, service: str) -> str:
+        return f"{self.name}_{service}_1"
+
+    def inside(self, service: str, *command: str, given: str | None = None) -> str:
+        return self.podman("exec", "-i", self.container(service), *command, input=given)
+
+    @property
+    def server(self) -> Server:
+        return Server(f"http://127.0.0.1:{self.port}")
+
+    def until_loaded(self, patience: float = 300) -> None:
+        """Wait until both code locations answer."""
+        deadline, found = time.monotonic() + patience, None
+        while time.monotonic() < deadline:
+            with suppress(OSError, AssertionError):
+                found = self.server.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"]
+                if [each["locationOrLoadError"]["__typename"] for each in found] == ["RepositoryLocation"] * 2:
+                    return
+            time.sleep(1)
+        said = {each: self.podman("logs", "--tail", "20", self.container(each)) for each in SERVICES}
+        raise AssertionError(f"{found}\n{said}")
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, the newest first, with their tags as a mapping."""
+        found = self.server.ask(_RUNS)["runsOrError"]["results"]
+        return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
+
+    def launch(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> str:
+        """The id of a run that was started as the UI starts it."""
+        selector = {"repositoryName": "__repository__", "repositoryLocationName": location, "jobName": job}
+        tags = [{"key": "dagster/partition", "value": partition}]
+        if "|" in partition:
+            cohort, council = partition.split("|")
+            tags.append({"key": "dagster/partition/cohort", "value": cohort})
+            tags.append({"key": "dagster/partition/council", "value": council})
+        params = {
+            "selector": selector,
+            "runConfigData": json.dumps(config or {}),
+            "mode": "default",
+            "executionMetadata": {"tags": tags},
+        }
+        answer = self.server.ask(_LAUNCH, params=params)["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return str(answer["run"]["runId"])
+
+    def add_council(self, council: str) -> None:
+        selector = {"repositoryName": "__repository__", "repositoryLocationName": "restricted"}
+        self.server.ask(_PARTITION, **{"in": selector, "key": council})
+
+    def start_sensor(self, location: str, sensor: str) -> None:
+        selector = {
+            "repositoryName": "__repository__",
+            "repositoryLocationName": location,
+            "sensorName": sensor,
+        }
+        assert self.server.ask(_SENSOR, **{"in": selector})["startSensor"]["__typename"] == "Sensor"
+
+    def until_ended(self, *ids: str, patience: float = 900) -> list[str]:
+        """How these runs ended."""
+        deadline, status = time.monotonic() + patience, dict[str, str]()
+        while time.monotonic() < deadline:
+            with suppress(OSError, AssertionError):
+                status = {run["runId"]: run["status"] for run in self.runs()}
+                if all(status.get(each) in _ENDED for each in ids):
+                    return [status[each] for each in ids]
+            time.sleep(1)
+        raise AssertionError(status)
+
+    def run(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> None:
+        """Start a run, wait for it, and see that it succeeded."""
+        ended = self.until_ended(self.launch(location, job, partition, config))
+        assert ended == ["SUCCESS"], self.podman("logs", "--tail", "50", self.container(location))
+
+    def run_containers(self, *, all_of_them: bool = False) -> list[str]:
+        """Ids of the containers that runs have; those that have ended or never began as well, if asked."""
+        more = ["--all"] if all_of_them else []
+        return self.podman("ps", "--quiet", "--filter", "label=dagster/run_id", *more).split()
+
+    def kill(self, container: str) -> bool:
+        """Kill a container's first process from outside, as a machine that fails does; False where it is gone."""
+        with suppress(AssertionError, ProcessLookupError, ValueError):
+            if pid := int(self.podman("inspect", "--format", "{{.State.Pid}}", container)):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
+
+    def kill_one_at_random(self, chance: random.Random) -> str:
+        """Kill the container of a run, or else of a service; which it was."""
+        runs = self.run_containers()
+        if runs and chance.random() < 0.7:
+            return "a run" if self.kill(chance.choice(runs)) else ""
+        service = chance.choice([each for each in SERVICES if each != "webserver"])
+        return service if self.kill(self.container(service)) else ""
+
+    @contextmanager
+    def engine(self) -> Iterator[None]:
+        """The engine's socket, as systemd opens it where there is one."""
+        path = self.root / "engine.sock"
+        command = ["podman", "system", "service", "--time", "0", f"unix://{path}"]
+        process = subprocess.Popen(command, env=self.environment)
+        try:
+            deadline = time.monotonic() + 30
+            while not path.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            path.chmod(0o660)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def remove(self) -> None:
+        with suppress(AssertionError):
+            for container in self.run_containers(all_of_them=True):
+                self.podman("rm", "--force", "--time", "0", container)
+            self.compose("down", "--volumes", "--timeout", "5")
