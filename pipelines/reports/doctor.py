@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -54,6 +55,11 @@ _OPTIONAL_MODULES = {
 }
 
 
+INTAKE_AND_LINKAGE, RELEASES = "intake and linkage", "release"
+_USES = {"intake, linkage and release": PIPELINE, INTAKE_AND_LINKAGE: RESTRICTED, RELEASES: RELEASE}
+"""What a key set is for, by who needs the keys in it."""
+
+
 class State(StrEnum):
     """`missing` is what a run needs and lacks; `look` is for a person to look at; the rest is in order or optional."""
 
@@ -82,16 +88,17 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
     where = Home((home or usable.home).resolve())
     lies = (landing or usable.landing).resolve()
     held = (keys or usable.keys).resolve()
+    part = _part(held)
     checks: list[tuple[str, Callable[[], Answers]]] = [
         ("Python", _python),
         ("libraries", _libraries),
-        ("settings", lambda: _settings(usable, problems)),
+        ("settings", lambda: _settings(usable, problems, part)),
         ("keys", lambda: _keys(held, where)),
-        ("sign-off", lambda: _sign_off(held)),
-        ("landing", lambda: _landing(lies)),
+        ("sign-off", lambda: _sign_off(held) if part != INTAKE_AND_LINKAGE else _of_another("release")),
+        ("landing", lambda: _landing(lies) if part != RELEASES else _of_another("restricted")),
         ("home", lambda: _home(where)),
         ("disk", lambda: _disk(where, lies)),
-        ("ledger", lambda: _ledger(where)),
+        ("ledger", lambda: _ledger(where) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("processing log", lambda: _log(where)),
         ("removals", lambda: _removals(where, held)),
         ("Dagster", lambda: _dagster(where)),
@@ -179,7 +186,7 @@ def locked_versions(lock: str, **other: str) -> dict[str, str]:
     }
 
 
-def _settings(found: environment.Settings, problems: list[environment.InvalidSettings]) -> Answers:
+def _settings(found: environment.Settings, problems: list[environment.InvalidSettings], part: str) -> Answers:
     for wrong in problems:
         yield State.MISSING, str(wrong)
     if problems:
@@ -198,17 +205,31 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
     except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
         yield State.MISSING, str(problem)
         return
-    for sentence in falls_short(entries, dt.date.today()):
-        yield State.LOOK, sentence
+    if part != INTAKE_AND_LINKAGE:
+        for sentence in falls_short(entries, dt.date.today()):
+            yield State.LOOK, sentence
+
+
+def _part(folder: Path) -> str:
+    """The use of a key set, of `_USES`; empty where it is of none."""
+    for use, holder in _USES.items():
+        with suppress(KeyProblem):
+            KeyRing.load(folder, holder)
+            return use
+    return ""
+
+
+def _of_another(location: str) -> Answers:
+    """Of what a code location does not see, since it has no keys for it."""
+    yield State.OPTIONAL, f"with these keys it is the {location} location's: look at it there"
 
 
 def _keys(folder: Path, home: Home) -> Answers:
     if not folder.is_dir():
         yield State.MISSING, f"{folder} does not exist; `readiness keys create {quote(str(folder))}` makes a set"
         return
-    uses = {"intake, linkage and release": PIPELINE, "intake and linkage": RESTRICTED, "release": RELEASE}
     problems = []
-    for use, holder in uses.items():
+    for use, holder in _USES.items():
         try:
             ring = KeyRing.load(folder, holder)
         except KeyProblem as problem:

@@ -81,6 +81,18 @@ def test_a_part_of_the_keys_is_said_to_be_one(place: Place) -> None:
     assert "for intake and linkage alone" in entry.said
 
 
+def test_a_location_is_not_asked_for_what_is_the_others(place: Place) -> None:
+    """The one that takes in has no ledger: that releases are there is no sign that it was lost."""
+    _lose_ledger(place)
+    (place.root / "keys" / "signing.pem").unlink()
+    found = states(place)
+    assert found["ledger"] == found["sign-off"] == [State.OPTIONAL]
+    assert State.MISSING not in [state for of_one in found.values() for state in of_one]
+    for key in ("linkage", "upn", "nhs"):
+        (place.root / "keys" / f"{key}.key").unlink()
+    assert State.MISSING in states(place)["keys"]
+
+
 def test_a_clock_that_was_turned_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     class Earlier(dt.datetime):
         @classmethod
