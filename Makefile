@@ -12,7 +12,7 @@ BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
-KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser
+KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser test-deployed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup spark demo test test-all $(KINDS) audit lint format docs \
@@ -49,13 +49,14 @@ test-e2e:  ## the whole pipeline, and what people do with an installation
 test-faults:  ## kills, a full disk, missing rights, damaged files, two runs at once
 test-privacy:  ## mechanism, ledger, audit, attacks
 test-browser:  ## pages in a real browser
+test-deployed:  ## images, the deployment in containers from landing to bundle, kills; needs root, podman, podman-compose, mmdebstrap
 
 $(KINDS): test-%: setup
 	$(PYTEST) tests/$*
 
 audit: setup  ## the privacy audit at full size, which part catches which planted mistake, and every fault
-	READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 READINESS_AUDIT_FAULTS=20 $(PYTEST) \
-		-rP -o timeout=3600 tests/privacy/audit tests/faults tests/privacy/ledger/test_crash.py
+	READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 READINESS_AUDIT_FAULTS=20 READINESS_AUDIT_CONTAINER_KILLS=50 \
+		$(PYTEST) -rP -o timeout=3600 tests/privacy/audit tests/faults tests/privacy/ledger/test_crash.py tests/deployed
 
 lint: setup  ## style and types
 	$(RUN) ruff check .

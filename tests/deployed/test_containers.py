@@ -182,7 +182,7 @@ def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
     for job, (mounts, keys, networks) in wanted.items():
         location = "release" if job == "release" else "restricted"
         run = deployed.launch(location, job, COHORT, measuring(FIRST) if job == "release" else None)
-        while not (found := deployed.run_containers()):
+        while not (found := deployed.run_containers(run)):
             time.sleep(0.2)
         (told,) = json.loads(deployed.podman("inspect", *found))
         by_place = {mount["Destination"]: mount.get("Source", "") for mount in told["Mounts"]}

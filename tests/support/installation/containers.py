@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support import PROJECT
 from tests.support.installation.server import Server
 
@@ -82,7 +84,7 @@ class Deployment:
         return kept | {"PATH": here, "CONTAINERS_CONF": engine, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
 
     def prepare(self) -> None:
-        """What this machine needs to build and run containers in a sandbox."""
+        """What this machine needs to build and run containers in a sandbox; skips where none can be run."""
         limits = [
             f'"{name}={hard}:{hard}"'
             for name, of in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
@@ -96,6 +98,12 @@ class Deployment:
             self.do(["mmdebstrap", "--variant=minbase", "trixie", str(archive)])
             self.podman("import", str(archive), BASE)
             archive.unlink()
+        self.podman("network", "create", "--internal", self.name)
+        trial = ["podman", "run", "--rm", "--network", self.name, BASE, "true"]
+        done = subprocess.run(trial, env=self.environment, capture_output=True, text=True)
+        self.podman("network", "rm", self.name)
+        if done.returncode:
+            pytest.skip(f"containers do not run here: {done.stderr.strip().splitlines()[-1]}")
 
     def do(self, command: list[str], **given: Any) -> str:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, **given)
@@ -220,10 +228,10 @@ class Deployment:
         ended = self.until_ended(self.launch(location, job, partition, config))
         assert ended == ["SUCCESS"], self.podman("logs", "--tail", "50", self.container(location))
 
-    def run_containers(self, *, all_of_them: bool = False) -> list[str]:
-        """Ids of the containers that runs have; those that have ended or never began as well, if asked."""
-        more = ["--all"] if all_of_them else []
-        return self.podman("ps", "--quiet", "--filter", "label=dagster/run_id", *more).split()
+    def run_containers(self, run: str = "", *, all_of_them: bool = False) -> list[str]:
+        """Ids of the containers of a run, or of all runs; those that have ended or never began as well, if asked."""
+        of = ["--filter", f"network={self.name}-inside", "--filter", f"label=dagster/run_id{'=' if run else ''}{run}"]
+        return self.podman("ps", "--quiet", *of, *(["--all"] if all_of_them else [])).split()
 
     def kill(self, container: str) -> bool:
         """Kill a container's first process from outside, as a machine that fails does; False where it is gone."""
