@@ -1,0 +1,108 @@
+"""Which licence everything has that is shipped, and whether `policy.toml` allows it; read by pip-licenses.
+
+    python packaging/supply/licences.py            # check, with exit status 1 if anything is wrong
+    python packaging/supply/licences.py --write    # write licences.csv anew
+
+What is not installed on this machine keeps the line that it has in `licences.csv`, or gets that of `policy.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+import pinned
+
+TABLE = Path(__file__).with_name("licences.csv")
+UNKNOWN = "UNKNOWN"
+
+
+def installed(names: set[str], words: Mapping[str, str]) -> dict[str, str]:
+    """SPDX expression of each distribution of `names` that is installed here, or what it says where that is none."""
+    command = [sys.executable, "-m", "piplicenses", "--from=mixed", "--format=json", "--with-system"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    said = {pinned.canonical(each["Name"]): each["License"] for each in told}
+    return {name: spdx(said[name], words) for name in sorted(names & set(said))}
+
+
+def spdx(said: str, words: Mapping[str, str]) -> str:
+    """An SPDX expression; what was said, if it cannot be told as one. Classifiers are told apart by semicolons: all of
+    them must be kept to."""
+    parts = [words.get(part, part) for part in said.split("; ")]
+    try:
+        return canonicalize_license_expression(" AND ".join(parts))
+    except InvalidLicenseExpression:
+        return said
+
+
+def is_allowed(expression: str, allowed: set[str]) -> bool:
+    """Whether one of the choices that an expression gives asks for allowed licences alone. No brackets are read."""
+    return any(set(choice.split(" AND ")) <= allowed for choice in expression.split(" OR "))
+
+
+def table() -> dict[str, str]:
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        return {row["package"]: row["licence"] for row in csv.DictReader(file)}
+
+
+def of_policy() -> tuple[set[str], Mapping[str, str], dict[str, dict[str, Any]]]:
+    """Licences allowed for anything, SPDX by other words, and what is settled for single packages."""
+    policy: dict[str, Any] = pinned.policy()
+    allowed = set(policy["licences"]["allowed"])
+    return allowed, policy["licences"]["words"], {each["package"]: each for each in policy.get("licence", ())}
+
+
+def derived(names: set[str]) -> dict[str, str]:
+    """Licences by package as they are to be: as settled, else as installed, else as they were."""
+    _, words, settled = of_policy()
+    by_hand = {name: each["licence"] for name, each in settled.items()}
+    found = table() | installed(names - set(settled), words) | by_hand
+    return {name: found.get(name, UNKNOWN) for name in sorted(names)}
+
+
+def wrong(names: set[str], told: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Sentences about what the table tells that is not so, or not allowed."""
+    allowed, words, settled = of_policy()
+    said = [f"{name} is shipped and not in licences.csv" for name in sorted(names - set(told))]
+    said += [f"{name} is in licences.csv and not shipped" for name in sorted(set(told) - names)]
+    said += [f"{name} is settled in policy.toml and not shipped" for name in sorted(set(settled) - names)]
+    for name in sorted(names & set(told)):
+        if told[name] != now[name]:
+            said.append(f"{name} says {now[name]!r}, licences.csv {told[name]!r}")
+        elif name not in settled and not is_allowed(told[name], allowed):
+            said.append(f"{name} has the licence {told[name]!r}, which policy.toml does not allow")
+    for name, says in installed(names & set(settled), words).items():
+        if says != settled[name].get("says", settled[name]["licence"]):
+            said.append(f"{name} says {says!r}, which is not what policy.toml settles")
+        elif is_allowed(says, allowed):
+            said.append(f"{name} says {says!r} itself, so that policy.toml need not settle it")
+    return said
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--uv", type=Path, default=pinned.UV, help="The uv that reads the lock.")
+    parser.add_argument("--write", action="store_true", help="Write the table anew, and check it.")
+    given = parser.parse_args()
+    names = pinned.shipped(given.uv)
+    now = derived(names)
+    if given.write:
+        lines = [("package", "licence"), *now.items()]
+        TABLE.write_text("".join(f"{package},{licence}\n" for package, licence in lines), encoding="utf-8")
+    said = wrong(names, table(), now)
+    for line in said:
+        print(f"Wrong: {line}", file=sys.stderr)
+    print(f"Licences: {len(said) or 'none'} to act on, of {len(names)} packages that are shipped.")
+    sys.exit(1 if said else 0)
+
+
+if __name__ == "__main__":
+    main()
