@@ -16,7 +16,8 @@ KINDS := test-unit test-integration test-e2e test-faults test-privacy test-brows
 
 .DEFAULT_GOAL := help
 .PHONY: help setup spark demo test test-all $(KINDS) audit lint format docs \
-	site-docs pictures bench bench-linkage ui validators council-wheel council-zip clean-demo
+	site-docs pictures bench bench-linkage ui validators council-wheel council-zip clean-demo \
+	supply-chain licences update release-files
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
@@ -66,6 +67,16 @@ lint: setup  ## style and types
 format: setup  ## put code into the house style
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
+
+supply-chain: setup  ## known vulnerabilities of all that is pinned, and licences of all that is shipped
+	$(RUN) python packaging/supply/licences.py
+	$(RUN) python packaging/supply/advisories.py $(OR_WARN)
+
+licences: setup  ## the list of licences of what is shipped, after an update
+	$(RUN) python packaging/supply/licences.py --write
+
+update: setup  ## newer versions of all that is pinned; tells what changed and what to run
+	$(RUN) python packaging/supply/update.py
 
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.document > docs/sources.md
@@ -117,7 +128,11 @@ council-zip: council-wheel  ## the same with all that it needs, to install on Wi
 	  --pip .uv/bin/python --python $(COUNCIL_PYTHON) --out dist
 
 council-wheel: setup  ## the tool for councils, as a wheel in dist/
-	$(UV) build --quiet --wheel --out-dir dist packaging/council
+	$(UV) build --quiet --wheel --build-constraints packaging/supply/build-tools.txt --require-hashes \
+	  --out-dir dist packaging/council
+
+release-files: setup  ## what is handed out of this version, from the last commit, with checksums, in dist/readiness-<version>/
+	$(RUN) python packaging/supply/release_files.py --pip .uv/bin/python --council-python $(COUNCIL_PYTHON) --out dist
 
 clean-demo:  ## remove the demo's folders, not its keys
 	rm -rf $(DEMO)

@@ -46,15 +46,14 @@ def part(bill: Bill, name: str, pins: Mapping[str, str]) -> Bill:
         raise KeyError(f"the bill lacks {', '.join(sorted(lost))}")
     old = bill["metadata"]["component"]
     root = {**old, "name": name, "bom-ref": f"{name}@{old['version']}"}
-    refs = {each["bom-ref"] for each in kept}
-    inner = [
-        {**each, "dependsOn": [ref for ref in each.get("dependsOn", ()) if ref in refs]}
+    names = {each["bom-ref"]: each["bom-ref"] for each in kept} | {old["bom-ref"]: root["bom-ref"]}
+    dependencies = [
+        {"ref": names[each["ref"]], "dependsOn": [ref for ref in each.get("dependsOn", ()) if ref in names]}
         for each in bill["dependencies"]
-        if each["ref"] in refs
+        if each["ref"] in names
     ]
-    outer = {"ref": root["bom-ref"], "dependsOn": sorted(refs - {ref for each in inner for ref in each["dependsOn"]})}
     metadata = {**bill["metadata"], "component": root}
-    return {**bill, "metadata": metadata, "components": kept, "dependencies": [outer, *inner]}
+    return {**bill, "metadata": metadata, "components": kept, "dependencies": dependencies}
 
 
 def licences() -> dict[str, str]:
