@@ -23,19 +23,28 @@ from pinned import Pin
 
 SOUND, FOUND, NOT_ASKED = 0, 1, 2
 OSV = "https://api.osv.dev"
+SILENCE = ("Request failed", "error sending request", "HTTP status")
+"""What uv says where a service cannot be reached or is out of order."""
 REGISTRY = '{ registry = "https://pypi.org/simple" }'
 
 
 class NotAskedError(RuntimeError):
-    """The service, or a part of its answer, could not be had."""
+    """uv has no answer."""
+
+
+class UnreachableError(NotAskedError):
+    """The service does not answer, as against an answer that cannot be had or read."""
 
 
 def answer(project: Path, pins: Sequence[Pin], uv: Path, service: str) -> dict[str, Any]:
     """What `uv audit` says of the lock file in `project`, which has these pins. Raises NotAskedError."""
     command = [uv, "audit", "--preview-features", "audit-command,json-output", "--frozen", "--output-format", "json"]
-    done = subprocess.run([*command, "--service-url", service], cwd=project, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--service-url", service], cwd=project, capture_output=True, text=True, check=False
+    )
     if done.returncode not in (SOUND, FOUND):
-        raise NotAskedError(" ".join(done.stderr.split()))
+        said = " ".join(done.stderr.split())
+        raise (UnreachableError if any(word in said for word in SILENCE) else NotAskedError)(said)
     told: dict[str, Any] = json.loads(done.stdout)
     asked = told["summary"]["audited_packages"]
     if asked != len({pin[:2] for pin in pins}):
@@ -48,7 +57,9 @@ def as_lock(pins: Iterable[Pin], folder: Path) -> None:
     versions = sorted({pin[:2] for pin in pins})
     entries = [f'name = "{name}", version = "{version}", source = {REGISTRY}' for name, version in versions]
     head = 'version = 1\nrequires-python = ">=3.11"\n\n[[package]]\nname = "lists"\nversion = "0"\n'
-    root = 'source = { virtual = "." }\ndependencies = [\n' + "".join(f"    {{ {line} }},\n" for line in entries) + "]\n"
+    root = (
+        'source = { virtual = "." }\ndependencies = [\n' + "".join(f"    {{ {line} }},\n" for line in entries) + "]\n"
+    )
     packages = [f'\n[[package]]\nname = "{n}"\nversion = "{v}"\nsource = {REGISTRY}\n' for n, v in versions]
     (folder / "uv.lock").write_text(head + root + "".join(packages), encoding="utf-8")
     project = '[project]\nname = "lists"\nversion = "0"\nrequires-python = ">=3.11"\n'
@@ -103,14 +114,17 @@ def main() -> None:
     parser.add_argument("--uv", type=Path, default=pinned.UV, help="The uv to ask with.")
     parser.add_argument("--service", default=OSV, help="Where OSV's interface is, if not at its own place.")
     parser.add_argument(
-        "--or-warn", action="store_true", help="End with 0 if the answer cannot be had, and say so on standard error."
+        "--or-warn",
+        action="store_true",
+        help="End with 0 if the service does not answer, and say so on standard error.",
     )
     given = parser.parse_args()
     try:
         wrong, known, count = ask(given.uv.resolve(), given.service, datetime.datetime.now(datetime.UTC).date())
     except NotAskedError as reason:
-        print(f"{'Warning: k' if given.or_warn else 'K'}nown vulnerabilities could not be asked for: {reason}", file=sys.stderr)
-        sys.exit(SOUND if given.or_warn else NOT_ASKED)
+        warn = given.or_warn and isinstance(reason, UnreachableError)
+        print(f"{'Warning: n' if warn else 'N'}obody was asked for known vulnerabilities: {reason}", file=sys.stderr)
+        sys.exit(SOUND if warn else NOT_ASKED)
     for line in known:
         print(f"To know: {line}")
     for line in wrong:

@@ -118,7 +118,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, default=Path("dist"), help="Where the folder is made.")
     parser.add_argument("--uv", type=_place, default=pinned.UV, help="The uv that builds.")
-    parser.add_argument("--pip", type=_place, help="A Python that has pip; without it, the archive for councils is left out.")
+    parser.add_argument(
+        "--pip", type=_place, help="A Python that has pip; without it, the archive for councils is left out."
+    )
     parser.add_argument("--council-python", default="3.12", help="Of the council's machine.")
     parser.add_argument("--sums-only", action="store_true", help=f"Write {SUMS} of the folder as it is.")
     given = parser.parse_args()

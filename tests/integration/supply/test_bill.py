@@ -1,0 +1,91 @@
+"""Bills of materials: valid, without chance, and of what is shipped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import PROJECT
+from tests.support.supply.scripts import FOLDER, script
+
+pinned, sbom = script("pinned"), script("sbom")
+
+
+def exported(uv: Path) -> str:
+    command = [uv, "export", "--quiet", "--frozen", "--offline", "--no-dev", "--all-extras", "--format", "cyclonedx1.5"]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
+def finished(bill: str, **environment: str) -> str:
+    """By Python's own library alone, as a stage that builds an image has it."""
+    command = [sys.executable, "-I", "-S", FOLDER / "sbom.py"]
+    env = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(command, input=bill, capture_output=True, text=True, check=True, env=env).stdout
+
+
+@pytest.fixture(scope="module")
+def bill(uv: Path) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(finished(exported(uv)))
+    return made
+
+
+def test_the_same_lock_gives_the_same_bytes(uv: Path) -> None:
+    first, second = exported(uv), exported(uv)
+    assert json.loads(first)["serialNumber"] != json.loads(second)["serialNumber"]
+    made = finished(first, SOURCE_DATE_EPOCH="1700000000", TZ="Asia/Tokyo", LC_ALL="C")
+    assert finished(second, SOURCE_DATE_EPOCH="1700000000", TZ="UTC") == made
+    assert '"timestamp": "2023-11-14T22:13:20Z"' in made
+    serial = json.loads(made)["serialNumber"]
+    other = finished(first.replace('"version": "0.1.0"', '"version": "0.2.0"'), SOURCE_DATE_EPOCH="1700000000")
+    assert json.loads(other)["serialNumber"] != serial
+    assert "timestamp" not in json.loads(finished(first))["metadata"]
+
+
+def test_it_lists_what_is_shipped_with_licences_and_sums(bill: dict[str, Any], uv: Path) -> None:
+    assert {each["name"] for each in bill["components"]} == pinned.shipped(uv)
+    for each in bill["components"]:
+        assert each["licenses"][0]["expression"]
+        assert each["purl"] == f"pkg:pypi/{each['name']}@{each['version']}"
+        assert all(len(file["hashes"][0]["content"]) == 64 for file in each["externalReferences"])
+    root = bill["metadata"]["component"]
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert (root["type"], root["name"], root["version"]) == ("application", "readiness", version)
+
+
+def test_a_package_without_a_known_licence_stops_it(uv: Path) -> None:
+    content = json.loads(exported(uv))
+    with pytest.raises(KeyError, match="splink"):
+        sbom.finished(content, {"click": "BSD-3-Clause"} | dict.fromkeys(pinned.shipped(uv) - {"splink"}, "MIT"), None)
+
+
+def test_a_part_of_it_is_a_bill_of_its_own(bill: dict[str, Any]) -> None:
+    version = {each["name"]: each["version"] for each in bill["components"]}
+    pins = {name: version[name] for name in ("cryptography", "cffi", "jinja2")}
+    made = sbom.part(bill, "readiness-council", pins)
+    assert {each["name"]: each["version"] for each in made["components"]} == pins
+    assert made["metadata"]["component"]["name"] == "readiness-council"
+    within = {each["ref"].partition("@")[0].rpartition("-")[0]: each["dependsOn"] for each in made["dependencies"]}
+    assert [ref.partition("-")[0] for ref in within["cryptography"]] == ["cffi"]
+    assert within["jinja2"] == []
+    with pytest.raises(KeyError, match="lacks click"):
+        sbom.part(bill, "readiness-council", {"click": "0"})
+
+
+def test_a_validator_of_cyclonedx_takes_both(bill: dict[str, Any]) -> None:
+    """With the files of one package alone: it takes the grammar of addresses to each, for minutes."""
+    validators = pytest.importorskip("cyclonedx.validation.json")
+    validator = validators.JsonStrictValidator(pytest.importorskip("cyclonedx.schema").SchemaVersion.V1_5)
+    first, *others = bill["components"]
+    others = [{name: value for name, value in each.items() if name != "externalReferences"} for each in others]
+    short = {**bill, "components": [{**first, "externalReferences": first["externalReferences"][:2]}, *others]}
+    part = sbom.part(short, "readiness-council", {each["name"]: each["version"] for each in others[:20]})
+    for each in (short, part):
+        assert validator.validate_str(json.dumps(each)) is None
+    assert validator.validate_str(json.dumps({**short, "serialNumber": "1"})) is not None
