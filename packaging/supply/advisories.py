@@ -2,8 +2,8 @@
 
     python packaging/supply/advisories.py
 
-Ends with 0 if nothing is known but what `policy.toml` excepts, with 1 if something is, or if an exception has expired or
-excepts nothing, and with 2 if the answer could not be had, which is not an answer.
+Ends with 0 if nothing is known but what `policy.toml` excepts, with 1 if something is, or if an exception has expired
+or excepts nothing, and with 2 if the answer could not be had, which is not an answer.
 """
 
 from __future__ import annotations

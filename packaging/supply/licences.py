@@ -17,9 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
-
 import pinned
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 TABLE = Path(__file__).with_name("licences.csv")
 UNKNOWN = "UNKNOWN"

@@ -1,6 +1,6 @@
 """A bill of materials in CycloneDX, made from that of uv: the same bytes for the same lock, and with licences.
 
-    uv export --quiet --frozen --no-dev --all-extras --format cyclonedx1.5 | python packaging/supply/sbom.py > sbom.cdx.json
+    uv export --quiet --frozen --no-dev --all-extras --format cyclonedx1.5 | python packaging/supply/sbom.py > cdx.json
 
 Needs Python's own library alone, and `licences.csv` beside it.
 """
@@ -26,8 +26,8 @@ OUR_LICENCE = [{"license": {"id": "MIT"}}]
 
 
 def finished(bill: Bill, licences: Mapping[str, str], epoch: str | None) -> Bill:
-    """With licences, without chance: the time is that of `epoch` (seconds since 1970), or none; the serial number follows
-    from the content. Raises KeyError for a component whose licence is not known."""
+    """With licences, without chance: the time is that of `epoch` (seconds since 1970), or none; the serial number
+    follows from the content. Raises KeyError for a component whose licence is not known."""
     root = {**bill["metadata"]["component"], "type": "application", "licenses": OUR_LICENCE}
     metadata = {**bill["metadata"], "component": root}
     del metadata["timestamp"]

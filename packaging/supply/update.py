@@ -1,9 +1,9 @@
-"""Newer versions of everything that is pinned, within the bounds of `pyproject.toml`; says what changed and what to run.
+"""Newer versions of all that is pinned, within the bounds of `pyproject.toml`; says what changed and what to run.
 
     python packaging/supply/update.py
 
-Asks PyPI. Changes `uv.lock`, the lists of tools, the build tools in `pyproject.toml` and the version of uv, and installs
-nothing. Ends with the exit status of uv where that fails.
+Asks PyPI. Changes `uv.lock`, the lists of tools, the build tools in `pyproject.toml` and the version of uv, and
+installs nothing. Ends with the exit status of uv where that fails.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def upgrade(uv: Path) -> None:
 
 
 def compiled_by(path: Path) -> list[str]:
-    """What follows `uv` in the command that made a list, as the list says itself; nothing for one that stays as it is."""
+    """What follows `uv` in the command that made a list, as it says itself; nothing for one that stays as it is."""
     said = re.search(r"^#    uv (pip compile .*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return shlex.split(said[1]) if said else []
 

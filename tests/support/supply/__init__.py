@@ -1,1 +1,1 @@
-"""What checks the supply chain: the scripts of `packaging/supply`, uv, and a stand-in for the service that knows advisories."""
+"""The scripts of `packaging/supply`, uv, copies of the project, and a stand-in for the service of advisories."""

@@ -1,0 +1,194 @@
+"""What is handed out of a version: the same bytes whoever makes it, complete, and nothing else in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support import PROJECT
+from tests.support.supply.copies import copied, tracked
+from tests.support.supply.scripts import script
+
+pinned, release_files = script("pinned"), script("release_files")
+
+PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
+STRAY = {"sources/councils/stray.csv": "name\nA Child\n", "privacy/left.key": "secret", "keys/linkage.key": "secret"}
+"""What may lie about where a version is made."""
+
+
+def project() -> dict[str, object]:
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def make(copy: Path, out: Path, uv: Path, umask: int, **environment: str) -> Path:
+    script = copy / "packaging" / "supply" / "release_files.py"
+    words = [sys.executable, script, "--uv", uv, "--out", out]
+    given = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    done = subprocess.run(words, env=given, umask=umask, capture_output=True, text=True, check=False)
+    if done.returncode and re.search("error sending request|dns error|offline", done.stderr):
+        pytest.skip("the build tools are not in uv's cache, and there is no network")
+    assert done.returncode == 0, done.stderr
+    assert "has no tag" in done.stderr
+    (folder,) = out.iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Made twice: elsewhere, of files written in another order at another time, with strays among them, by somebody
+    with another umask, zone and language."""
+    place = tmp_path_factory.mktemp("twice")
+    one = copied(place / "one", tracked())
+    two = copied(place / "a longer name, with blanks", tracked()[::-1])
+    for name, content in STRAY.items():
+        (two / name).parent.mkdir(exist_ok=True)
+        (two / name).write_text(content)
+    for path in two.rglob("*.py"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    made = make(one, place / "out", uv, 0o022, TZ="UTC", LC_ALL="C.UTF-8")
+    again = make(two, place / "out again", uv, 0o077, TZ="Pacific/Kiritimati", LC_ALL="C", LANG="de_DE.UTF-8")
+    return made, again
+
+
+@pytest.mark.slow
+def test_two_people_make_the_same_bytes(files: tuple[Path, Path]) -> None:
+    one, two = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in files)
+    version = project()["project"]["version"]  # type: ignore[index]
+    assert set(one) == {
+        f"readiness-{version}-py3-none-any.whl",
+        f"readiness-{version}.tar.gz",
+        f"readiness-{version}.cdx.json",
+        f"readiness_council-{version}-py3-none-any.whl",
+        f"readiness-council-{version}.cdx.json",
+        "SHA256SUMS",
+    }
+    assert [name for name in one if one[name] != two.get(name)] == []
+
+
+@pytest.mark.slow
+def test_the_sums_hold_and_tell_of_a_change(files: tuple[Path, Path], tmp_path: Path) -> None:
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=files[0], capture_output=True, check=False).returncode == 0
+    for path in files[0].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (wheel,) = tmp_path.glob("readiness-*.whl")
+    wheel.write_bytes(wheel.read_bytes() + b"0")
+    told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (told.returncode, f"{wheel.name}: FAILED" in told.stdout) == (1, True)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_packages_as_they_stand_and_no_more(files: tuple[Path, Path]) -> None:
+    (wheel,) = files[0].glob("readiness-*.whl")
+    archive = zipfile.ZipFile(wheel)
+    inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert inside == {name for name in tracked() if name.startswith(tuple(f"{package}/" for package in PACKAGES))}
+    about = {name.partition("/")[2] for name in set(archive.namelist()) - inside}
+    assert about == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
+    assert all(archive.read(name) == (PROJECT / name).read_bytes() for name in inside)
+
+
+@pytest.mark.slow
+def test_the_source_holds_what_git_knows_and_no_more(files: tuple[Path, Path]) -> None:
+    (source,) = files[1].glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        inside = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert inside - {"PKG-INFO"} == set(tracked())
+
+
+@pytest.fixture(scope="module")
+def installed(files: tuple[Path, Path], uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel with what the lock pins, in an environment of its own; its folder of programs."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "venv"
+    export = [uv, "export", "--quiet", "--frozen", "--offline", "--no-dev", "--no-emit-project"]
+    pins = subprocess.run(export, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    (folder.parent / "pins.txt").write_text(pins, encoding="utf-8")
+    python = folder / "bin" / "python"
+    (wheel,) = files[0].glob("readiness-*.whl")
+    install = [uv, "pip", "install", "--quiet", "--no-deps", "--python", python]
+    commands = (
+        [uv, "venv", "--quiet", "--python", sys.executable, folder],
+        [*install, "--require-hashes", "--requirement", folder.parent / "pins.txt"],
+        [*install, wheel],
+    )
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode and re.search("error sending request|dns error", done.stderr):
+            pytest.skip("what the lock pins cannot be fetched")
+        assert done.returncode == 0, done.stderr
+    return folder / "bin"
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_away_from_the_project(installed: Path, tmp_path: Path) -> None:
+    """Everything that it reads is in it: two small councils go through to a verified bundle."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "READINESS_KEYS": str(tmp_path / "keys")}
+
+    def readiness(*words: object) -> str:
+        command = [str(installed / "readiness"), *map(str, words)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    version = project()["project"]["version"]  # type: ignore[index]
+    assert str(version) in readiness("--version")
+    landing, home = tmp_path / "landing", tmp_path / "home"
+    readiness("synth", "--landing", landing, "--cohort", "202425", "--scale", "0.02", "--yes")
+    for folder in {path.parents[1] for path in landing.glob("*/*/*")} - {landing / "leeds", landing / "bradford"}:
+        shutil.rmtree(folder)
+    readiness("run", "--landing", landing, "--home", home, "--cohort", "202425", "--create-keys")
+    (release,) = (path for path in (home / "release").glob("2*") if path.is_dir())
+    readiness("verify", release)
+    assert (home / "release" / "site" / "index.html").is_file()
+
+
+def test_builds_are_made_with_pinned_tools() -> None:
+    pins = [f"{pin.name}=={pin.version}" for pin in pinned.of_list(pinned.BUILD_TOOLS)]
+    assert project()["tool"]["uv"]["build-constraint-dependencies"] == pins  # type: ignore[index]
+    lines = pinned.BUILD_TOOLS.read_text("utf-8").splitlines()
+    assert sum(line.startswith("    --hash=sha256:") for line in lines) >= len(pins) > 3
+    makefile = (PROJECT / "Makefile").read_text("utf-8")
+    builds = [line for line in makefile.splitlines() if "$(UV) build" in line]
+    assert builds
+    assert all("--build-constraints packaging/supply/build-tools.txt --require-hashes" in line for line in builds)
+
+
+def test_the_version_is_said_the_same_everywhere() -> None:
+    version = project()["project"]["version"]  # type: ignore[index]
+    values = yaml.safe_load((PROJECT / "packaging" / "containers" / "helm-values.yaml").read_text("utf-8"))
+    tags = set(_tags(values))
+    assert tags == {version}
+    told = (PROJECT / "docs" / "at-the-council.md").read_text("utf-8")
+    assert set(re.findall(r"readiness[-_]council-(\d[\d.]*\d)", told)) == {version}
+
+
+def _tags(value: object) -> list[str]:
+    """Tags of our own images in the values of a chart."""
+    if isinstance(value, list):
+        return [tag for each in value for tag in _tags(each)]
+    if not isinstance(value, dict):
+        return []
+    own = [value["tag"]] if "tag" in value and "readiness" in str(value.get("repository")) else []
+    return own + [tag for each in value.values() for tag in _tags(each)]
+
+
+def test_a_file_that_is_added_gets_a_sum(tmp_path: Path) -> None:
+    (tmp_path / "readiness-9.whl").write_bytes(b"")
+    before = release_files.sums(tmp_path)
+    (tmp_path / "image.tar").write_bytes(b"")
+    (tmp_path / "SHA256SUMS").write_text(before)
+    (tmp_path / "SHA256SUMS.sig").write_text("signed")
+    assert [line.split("  ")[1] for line in release_files.sums(tmp_path).splitlines()] == [
+        "image.tar",
+        "readiness-9.whl",
+    ]
