@@ -38,10 +38,9 @@ class UnreachableError(NotAskedError):
 
 def answer(project: Path, pins: Sequence[Pin], uv: Path, service: str) -> dict[str, Any]:
     """What `uv audit` says of the lock file in `project`, which has these pins. Raises NotAskedError."""
-    command = [uv, "audit", "--preview-features", "audit-command,json-output", "--frozen", "--output-format", "json"]
-    done = subprocess.run(
-        [*command, "--service-url", service], cwd=project, capture_output=True, text=True, check=False
-    )
+    command: list[str | Path] = [uv, "audit", "--preview-features", "audit-command,json-output", "--frozen"]
+    command += ["--output-format", "json", "--service-url", service]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode not in (SOUND, FOUND):
         said = " ".join(done.stderr.split())
         raise (UnreachableError if any(word in said for word in SILENCE) else NotAskedError)(said)

@@ -47,8 +47,8 @@ def of_list(path: Path) -> Iterator[Pin]:
 
 def shipped(uv: Path = UV) -> set[str]:
     """Names of what comes along with the software, whichever extras and platform: nothing of the development group."""
-    command = [uv, "export", "--quiet", "--frozen", "--offline", "--no-dev", "--all-extras", "--no-emit-project"]
-    command += ["--no-hashes", "--no-annotate", "--no-header"]
+    command: list[str | Path] = [uv, "export", "--quiet", "--frozen", "--offline", "--no-dev", "--all-extras"]
+    command += ["--no-emit-project", "--no-hashes", "--no-annotate", "--no-header"]
     told = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     return {canonical(re.split(r"[=\[ ]", line, maxsplit=1)[0]) for line in told.splitlines() if line}
 

@@ -49,7 +49,7 @@ def fixed(epoch: str) -> dict[str, str]:
 def wheels(tree: Path, out: Path, uv: Path, environment: dict[str, str]) -> None:
     """The project's wheel and source, and the wheel for councils, by the build tools that are pinned."""
     tools = tree / pinned.BUILD_TOOLS.relative_to(pinned.PROJECT)
-    command = [uv, "build", "--quiet", "--no-create-gitignore", "--python", sys.executable]
+    command: list[str | Path] = [uv, "build", "--quiet", "--no-create-gitignore", "--python", sys.executable]
     command += ["--build-constraints", tools, "--require-hashes", "--out-dir", out]
     subprocess.run([*command, tree], check=True, env=environment)
     subprocess.run([*command, "--wheel", tree / "packaging" / "council"], check=True, env=environment)
@@ -124,6 +124,8 @@ def main() -> None:
     parser.add_argument("--council-python", default="3.12", help="Of the council's machine.")
     parser.add_argument("--sums-only", action="store_true", help=f"Write {SUMS} of the folder as it is.")
     given = parser.parse_args()
+    if not (pinned.PROJECT / ".git").exists():
+        parser.error("a version is made from a commit, and this is not a checkout")
     version = tomllib.loads(git("show", "HEAD:pyproject.toml").decode())["project"]["version"]
     folder = given.out.resolve() / f"readiness-{version}"
     if not given.sums_only:

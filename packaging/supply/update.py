@@ -60,7 +60,7 @@ def with_build_tools(project: str) -> str:
 
 def upgrade_uv(uv: Path) -> None:
     """The newest uv that PyPI has, into the files that name it."""
-    command = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "-"]
+    command: list[str | Path] = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "-"]
     told = subprocess.run(command, input="uv\n", capture_output=True, text=True, check=True).stdout
     newest = told.strip().partition("==")[2]
     for path, before in ((MAKEFILE, "UV_VERSION := "), (IMAGE, "/uv:")):

@@ -1,5 +1,6 @@
-"""A sender, and the pipeline that takes its files."""
+"""A sender, the pipeline that takes its files, and the uv that builds its tool."""
 
 from tests.support.intake.sender import key_folder, keys, pipeline, place_at, sender, sender_keys
+from tests.support.supply.scripts import uv
 
-__all__ = ["key_folder", "keys", "pipeline", "place_at", "sender", "sender_keys"]
+__all__ = ["key_folder", "keys", "pipeline", "place_at", "sender", "sender_keys", "uv"]

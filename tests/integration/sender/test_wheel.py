@@ -6,7 +6,6 @@ import ast
 import importlib.metadata
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -60,18 +59,9 @@ def _by_distribution(lines: Iterable[str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def uv() -> str:
-    beside = Path(sys.prefix).parent / ".uv" / "bin" / "uv"
-    found = str(beside) if beside.is_file() else shutil.which("uv")
-    if not found:
-        pytest.skip("uv, which builds the wheel, is not here")
-    return found
-
-
-@pytest.fixture(scope="module")
-def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    command = [uv, "build", "--wheel", "--offline", "--python", sys.executable, "--out-dir", str(out), str(FOLDER)]
+    command = [uv, "build", "--wheel", "--offline", "--python", sys.executable, "--out-dir", out, FOLDER]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if built.returncode and re.search("network|offline|cache", built.stderr):
         pytest.skip("hatchling, which the build needs, is not in uv's cache and there is no network")
@@ -132,7 +122,7 @@ def test_its_requirements_are_the_products() -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def installed(uv: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The folders that hold the installed wheel and its dependencies, and nothing else."""
     target, libraries = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("libraries")
     command = [uv, "pip", "install", "--offline", "--no-deps", "--quiet", "--python", sys.executable, "--target"]

@@ -45,7 +45,8 @@ def test_a_known_one_is_found_wherever_it_is_pinned(uv: Path) -> None:
         assert any(where in line and f"PLANTED-{name}, mended in 99" in line for line in lines), name
 
 
-@pytest.mark.parametrize("status", [None, pytest.param(503, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [None, 503])
 def test_a_service_that_does_not_answer_is_no_answer(status: int | None, uv: Path) -> None:
     with osv_server({}, status or 200) as service:
         address = service if status else "http://127.0.0.1:9"

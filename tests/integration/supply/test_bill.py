@@ -78,6 +78,7 @@ def test_a_part_of_it_is_a_bill_of_its_own(bill: dict[str, Any]) -> None:
         sbom.part(bill, "readiness-council", {"click": "0"})
 
 
+@pytest.mark.slow
 def test_a_validator_of_cyclonedx_takes_both(bill: dict[str, Any]) -> None:
     """With the files of one package alone: it takes the grammar of addresses to each, for minutes."""
     validators = pytest.importorskip("cyclonedx.validation.json")
