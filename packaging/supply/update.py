@@ -23,14 +23,14 @@ IMAGE = pinned.PROJECT / "packaging" / "containers" / "Containerfile"
 
 CARE = {
     r"opendp": "the noise: `make audit`, then docs/privacy-derivation.md and `python -m bench.release`",
-    r"dagster.*": "Dagster and dagster-postgres move as a pair: `make test-e2e`, with PostgreSQL's server installed",
+    r"dagster.*": "Dagster and its parts move together: `make test-e2e`, with PostgreSQL's server",
     r"splink|duckdb": "the linkage: `make bench-linkage`, and docs/linkage.md if a figure moved",
     r"polars.*|cryptography": "tokens must stay what they are: `pytest tests/unit/pseudonyms tests/integration/sender`",
     r"great-expectations": "the quality suites: `make docs`, which writes them anew",
     r"pyrage|xlsxwriter": "returns: `pytest tests/integration/returns`, with age installed",
     r"s3fs|adlfs|fsspec|aiobotocore": "publishing: `make test-e2e`, with azurite installed",
     r"hatchling": "the wheels: `make release-files`, and tests/integration/supply",
-    r"uv": "uv: remove .uv, then `make setup`; the image takes it by version, and by digest if one stands there",
+    r"uv": "uv: remove .uv, then `make setup`, and build the image",
 }
 """What must be looked at when a distribution changes, by name."""
 AFTER = "make setup licences supply-chain lint test-all"
@@ -63,7 +63,7 @@ def upgrade_uv(uv: Path) -> None:
     command: list[str | Path] = [uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "-"]
     told = subprocess.run(command, input="uv\n", capture_output=True, text=True, check=True).stdout
     newest = told.strip().partition("==")[2]
-    for path, before in ((MAKEFILE, "UV_VERSION := "), (IMAGE, "/uv:")):
+    for path, before in ((MAKEFILE, "UV_VERSION := "), (IMAGE, "ARG UV_VERSION=")):
         text = path.read_text(encoding="utf-8")
         path.write_text(re.sub(rf"({re.escape(before)})[\d.]+", rf"\g<1>{newest}", text), encoding="utf-8")
 

@@ -62,7 +62,7 @@ def test_whatever_names_a_version_gets_the_new_one(copy: Path) -> None:
     assert "hatchling==99.2.0" in tools
     assert len(tools) == len(list(pinned.of_list(pinned.BUILD_TOOLS)))
     assert "UV_VERSION := 99.3.0\n" in (copy / "Makefile").read_text("utf-8")
-    assert "/uv:99.3.0" in (copy / "packaging" / "containers" / "Containerfile").read_text("utf-8")
+    assert "ARG UV_VERSION=99.3.0\n" in (copy / "packaging" / "containers" / "Containerfile").read_text("utf-8")
     changed = subprocess.run(["git", "diff", "--stat"], cwd=copy, capture_output=True, text=True, check=True).stdout
     assert len(changed.splitlines()) == 6  # pyproject, lock, Makefile, Containerfile, build tools, and the sum
 
