@@ -88,12 +88,12 @@ def sums(folder: Path) -> str:
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
 
 
-def warnings(version: str) -> list[str]:
-    """What whoever makes these files may not have meant."""
-    tags = git("tag", "--points-at", "HEAD").decode().split()
-    said = [] if f"v{version}" in tags else [f"the last commit has no tag v{version}: this is not what was released"]
-    changed = git("status", "--porcelain").decode().splitlines()
-    return said + ([f"{len(changed)} files differ from the last commit, which alone is in it"] if changed else [])
+def why_not(folder: Path, sums_only: bool) -> str | None:
+    """Why the files of a version cannot be made here, or only their sums."""
+    if sums_only:
+        return None if folder.is_dir() else f"there is no {folder}"
+    changed = git("status", "--porcelain", "--untracked-files=no").decode().splitlines()
+    return f"commit first: {len(changed)} files differ from the last commit" if changed else None
 
 
 def make(given: argparse.Namespace, folder: Path, version: str) -> None:
@@ -128,13 +128,15 @@ def main() -> None:
         parser.error("a version is made from a commit, and this is not a checkout")
     version = tomllib.loads(git("show", "HEAD:pyproject.toml").decode())["project"]["version"]
     folder = given.out.resolve() / f"readiness-{version}"
+    if reason := why_not(folder, given.sums_only):
+        parser.error(reason)
     if not given.sums_only:
         make(given, folder, version)
     (folder / SUMS).write_text(sums(folder), encoding="utf-8")
     print((folder / SUMS).read_text(encoding="utf-8"), end="")
     print(f"In {folder}.")
-    for line in warnings(version):
-        print(f"Warning: {line}", file=sys.stderr)
+    if f"v{version}" not in git("tag", "--points-at", "HEAD").decode().split():
+        print(f"Warning: the last commit has no tag v{version}: this is not what was released", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -182,6 +182,23 @@ def _tags(value: object) -> list[str]:
     return own + [tag for each in value.values() for tag in _tags(each)]
 
 
+@pytest.mark.slow
+def test_it_is_made_of_a_commit_alone(uv: Path, tmp_path: Path) -> None:
+    copy = copied(tmp_path / "copy", tracked())
+    script = copy / "packaging" / "supply" / "release_files.py"
+    command = [sys.executable, script, "--uv", uv, "--out", tmp_path / "out"]
+    no_sums = subprocess.run([*command, "--sums-only"], capture_output=True, text=True, check=False)
+    (copy / "privacy" / "policy.yaml").write_text("changed")
+    changed = subprocess.run(command, capture_output=True, text=True, check=False)
+    shutil.rmtree(copy / ".git")
+    no_commit = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "there is no" in no_sums.stderr
+    assert "commit first: 1 files differ" in changed.stderr
+    assert "this is not a checkout" in no_commit.stderr
+    assert (no_sums.returncode, changed.returncode, no_commit.returncode) == (2, 2, 2)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_that_is_added_gets_a_sum(tmp_path: Path) -> None:
     (tmp_path / "readiness-9.whl").write_bytes(b"")
     before = release_files.sums(tmp_path)
