@@ -117,7 +117,7 @@ validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest note
 
 .validators/%/.synced: tests/support/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*
-	$(UV) pip sync --quiet --compile-bytecode --python .validators/$*/bin/python $<
+	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python .validators/$*/bin/python $<
 	@touch $@
 
 ui: setup  ## the Dagster UI over the demo's home folder

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support import PROJECT
 from tests.support.supply.osv import osv_server
 from tests.support.supply.scripts import run, script
 
@@ -20,6 +22,15 @@ HALF_A_YEAR = datetime.timedelta(days=184)
 def ask(uv: Path, service: str, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "UV_HTTP_RETRIES": "0"}
     return run("advisories.py", "--uv", uv, "--service", service, *words, env=environment)
+
+
+def test_every_pin_has_its_sums() -> None:
+    for path in pinned.lists():
+        pins = re.split(r"^(?=[a-z])", path.read_text("utf-8"), flags=re.MULTILINE)[1:]
+        assert len(pins) == len(list(pinned.of_list(path)))
+        assert all("--hash=sha256:" in pin for pin in pins), path
+    synced = [line for line in (PROJECT / "Makefile").read_text("utf-8").splitlines() if "pip sync" in line]
+    assert [line for line in synced if "--require-hashes" not in line and ".bench/" not in line] == []
 
 
 @pytest.mark.slow
