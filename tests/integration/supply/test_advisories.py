@@ -6,6 +6,7 @@ import datetime
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def test_every_pin_has_its_sums() -> None:
         assert all("--hash=sha256:" in pin for pin in pins), path
     synced = [line for line in (PROJECT / "Makefile").read_text("utf-8").splitlines() if "pip sync" in line]
     assert [line for line in synced if "--require-hashes" not in line and ".bench/" not in line] == []
+
+
+def test_nothing_but_spark_is_built_to_be_installed() -> None:
+    lock = tomllib.loads((PROJECT / "uv.lock").read_text("utf-8"))
+    locked = [each for each in lock["package"] if "registry" in each["source"]]
+    assert [each["name"] for each in locked if not each.get("wheels")] == ["pyspark"]
 
 
 @pytest.mark.slow
