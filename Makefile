@@ -113,7 +113,7 @@ bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, 
 	@mkdir -p $(@D)
 	.bench/pseudopeople/bin/python bench/linkage/rivals/make_pseudopeople.py $(@D)
 
-validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest notebook remote)  ## install validators, an old DuckDB client, the notebook and readers over https, for the tests
+validators: $(patsubst %,.validators/%/.synced,standards ckan duckdb-oldest notebook remote kubernetes)  ## install validators, Helm's library, an old DuckDB client, the notebook and readers over https, for the tests
 
 .validators/%/.synced: tests/support/export/standard_validators/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .validators/$*

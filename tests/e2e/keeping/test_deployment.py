@@ -201,26 +201,6 @@ def test_runs_in_containers_differ_in_how_they_run_alone() -> None:
     assert in_place == in_containers
 
 
-def test_the_chart_gives_each_location_its_own_secrets() -> None:
-    content = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())
-    deployments = {entry["name"]: entry for entry in content["dagster-user-deployments"]["deployments"]}
-    secrets = {
-        name: {volume["secret"]["secretName"] for volume in entry["volumes"] if "secret" in volume}
-        for name, entry in deployments.items()
-    }
-    assert secrets == {"restricted": {"readiness-restricted-keys"}, "release": {"readiness-release-keys"}}
-    for name, entry in deployments.items():
-        mounted, declared = ({v["name"] for v in entry[kind]} for kind in ("volumeMounts", "volumes"))
-        assert mounted == declared
-        assert ("landing" in mounted) == (name == "restricted")
-        assert importlib.util.find_spec(entry["codeServerArgs"][-1])
-        assert entry["podSecurityContext"]["runAsNonRoot"] is True
-        modes = {volume["secret"]["defaultMode"] for volume in entry["volumes"] if "secret" in volume}
-        assert modes == {0o440}
-    assert content["telemetry"] == {"enabled": False}
-    assert content["computeLogManager"]["type"] == "NoOpComputeLogManager"
-
-
 def test_settings_reach_the_location_that_reads_them() -> None:
     """Those of publication and alerts: the release location, which alone gets out. Files lie where both read them."""
     wanted = {"restricted": {RETENTION, COUNCILS}, "release": {POLICY, PUBLISHER, CALENDAR, PUBLISH_TO, ALERT}}
@@ -230,28 +210,6 @@ def test_settings_reach_the_location_that_reads_them() -> None:
         assert {key for key, value in given.items() if value == f"${{{key}:-}}"} == settings
         assert any(volume.endswith("/settings:/etc/readiness:ro") for volume in services[name]["volumes"])
     assert {name for name, service in services.items() if "outside" in service["networks"]} == {"webserver", "release"}
-    content = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())["dagster-user-deployments"]
-    optional = {
-        e["name"]: [s["name"] for s in e.get("envSecrets", ()) if s.get("optional")] for e in content["deployments"]
-    }
-    assert optional == {"restricted": [], "release": ["readiness-alert"]}
-    text = (CONTAINERS / "helm-values.yaml").read_text()
-    assert set(re.findall(r"name: (READINESS_\w+)", text)) == {*wanted["restricted"], *wanted["release"]} - {ALERT}
-
-
-def test_storage_and_runs_are_set_the_same_in_containers_and_chart() -> None:
-    chart = yaml.safe_load((CONTAINERS / "helm-values.yaml").read_text())
-    own = instance_settings("in_place")
-    runs = own["concurrency"]["runs"]
-    assert chart["concurrency"]["runs"]["maxConcurrentRuns"] == runs["max_concurrent_runs"]
-    assert chart["concurrency"]["runs"]["tagConcurrencyLimits"] == runs["tag_concurrency_limits"]
-    assert chart["additionalInstanceConfig"]["local_artifact_storage"] == own["local_artifact_storage"]
-    longest = chart["dagsterDaemon"]["runMonitoring"]["maxRuntimeSeconds"]
-    assert longest == own["run_monitoring"]["max_runtime_seconds"]
-    assert chart["dagsterDaemon"]["runRetries"] == {"enabled": False}
-    assert "run_retries" not in own
-    (version,) = re.findall(r"dagster/dagster --version (\S+)", (CONTAINERS / "helm-values.yaml").read_text())
-    assert f'name = "dagster"\nversion = "{version}"' in (PROJECT / "uv.lock").read_text()
 
 
 def test_workspace_and_commands_name_what_is_there() -> None:

@@ -1,0 +1,89 @@
+{{/* What all pods of ours have in common: no root, nothing written but to /tmp, no rights in the Kubernetes API. */}}
+{{- define "pod" -}}
+enableServiceLinks: false
+terminationGracePeriodSeconds: 120
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{ toJson . }}
+{{- end }}
+{{- end }}
+
+{{- define "container" -}}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "environment" -}}
+{{- with .Values.postgresql -}}
+- name: DAGSTER_POSTGRES_URL
+  value: {{ printf "postgresql+psycopg2://%s@%s:%v/%s?%s" .username .host .port .database .options | quote }}
+- name: PGPASSWORD
+  valueFrom: {secretKeyRef: {name: readiness-postgresql, key: password}}
+{{- end }}
+{{- end }}
+
+{{/* Labels of a role: of its objects, and by which its pods are found. */}}
+{{- define "labels" -}}
+app.kubernetes.io/name: readiness
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{/* What a run of a location sees, and it alone: home, settings, its keys; the restricted one landing. */}}
+{{- define "volumes" -}}
+- name: tmp
+  emptyDir: {medium: Memory, sizeLimit: 2Gi}
+- name: home
+  persistentVolumeClaim: {claimName: readiness-home}
+- name: settings
+  configMap: {name: readiness-settings, optional: true}
+{{- if eq . "restricted" }}
+- name: landing
+  persistentVolumeClaim: {claimName: readiness-landing}
+{{- end }}
+{{- end }}
+
+{{- define "mounts" -}}
+- {name: tmp, mountPath: /tmp}
+- {name: home, mountPath: /data/home}
+- {name: settings, mountPath: /etc/readiness, readOnly: true}
+{{- end }}
+
+{{- define "run" -}}
+{{- $location := .location -}}
+container_config:
+  {{- include "container" .root | nindent 2 }}
+  env: {{- include "environment" .root | nindent 4 }}
+  envFrom: {{- include "settings" $location | nindent 4 }}
+  resources: {{ index .root.Values.resources $location | toJson }}
+  volumeMounts:
+    {{- include "mounts" $location | nindent 4 }}
+    - {name: keys, mountPath: /run/keys, readOnly: true}
+    {{- if eq $location "restricted" }}
+    - {name: landing, mountPath: /data/landing}
+    {{- end }}
+pod_spec_config:
+  {{- include "pod" .root | nindent 2 }}
+  automountServiceAccountToken: false
+  restartPolicy: Never
+  volumes:
+    {{- include "volumes" $location | nindent 4 }}
+    - name: keys
+      secret: {secretName: readiness-keys, defaultMode: 0440}
+{{- end }}
+
+{{/* Settings of a location by name, such as READINESS_RETENTION; the release has the URL of its ledger. */}}
+{{- define "settings" -}}
+- configMapRef: {name: readiness-environment, optional: true}
+{{- if eq . "release" }}
+- secretRef: {name: readiness-ledger}
+{{- end }}
+{{- end }}

@@ -1,0 +1,103 @@
+"""The chart as Helm renders it, and what Kubernetes' schemas say of manifests (`make validators`)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.support import PROJECT
+
+CHART = PROJECT / "packaging" / "kubernetes"
+_PROGRAM = PROJECT / "tests" / "support" / "export" / "standard_validators" / "kubernetes_chart.py"
+
+Manifest = dict[str, Any]
+
+
+@functools.cache
+def _rendered(values: str) -> str:
+    return _run("render", str(CHART), values)
+
+
+def lint(**values: Any) -> list[str]:
+    """What Helm finds wrong in the chart, or in values beside those that are shipped."""
+    return json.loads(_rendered(json.dumps(values)))["faults"]
+
+
+def rendered(**values: Any) -> list[Manifest]:
+    """The manifests of a release `readiness` in the namespace `readiness`."""
+    return json.loads(_rendered(json.dumps(values)))["manifests"]
+
+
+def faults(manifests: list[Manifest]) -> dict[str, str]:
+    """What Kubernetes' schemas, the oldest and the newest, find wrong in manifests; an unknown field is a fault."""
+    return json.loads(_run("check", stdin=json.dumps(manifests)))
+
+
+def _run(*arguments: str, stdin: str = "") -> str:
+    python = PROJECT / ".validators" / "kubernetes" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("Helm's library and Kubernetes' schemas are not installed: make validators")
+    command = [python, _PROGRAM, *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True).stdout
+
+
+def named(kind: str, name: str, namespace: str = "readiness") -> Manifest:
+    """The one manifest of this kind and name in a namespace."""
+    wanted = {"name": name, "namespace": namespace}
+    (found,) = (each for each in rendered() if each["kind"] == kind and wanted.items() <= each["metadata"].items())
+    return found
+
+
+def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """By kind and place, the pods that Deployments, CronJobs and Jobs ask for, as their specifications."""
+    found = {}
+    for each in manifests:
+        spec = each.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if "template" in spec:
+            meta = each["metadata"]
+            found[f"{each['kind']} {meta['namespace']}/{meta['name']}"] = spec["template"]["spec"]
+    return found
+
+
+def secrets(pod: Manifest) -> set[str]:
+    """Names of the secrets that a pod is given, as files or in its environment."""
+    found = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    for container in pod["containers"]:
+        found |= {each["secretRef"]["name"] for each in container.get("envFrom", ()) if "secretRef" in each}
+        values = [each["valueFrom"] for each in container.get("env", ()) if each.get("valueFrom")]
+        found |= {value["secretKeyRef"]["name"] for value in values}
+    return found
+
+
+def claims(pod: Manifest) -> dict[str, bool]:
+    """The claims that a pod mounts, and whether it may write to them."""
+    of = {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+    mounts = [mount for container in pod["containers"] for mount in container["volumeMounts"]]
+    return {of[each["name"]]: not each.get("readOnly", False) for each in mounts if each["name"] in of}
+
+
+def not_restricted(pod: Manifest) -> set[str]:
+    """What keeps a pod from Kubernetes' standard `restricted` of Pod Security, as far as our pods could offend it, and
+    what we ask beyond: a root file system that is read-only."""
+    wrong = {key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)}
+    kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
+    wrong |= kinds - {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "secret"}
+    own = pod["securityContext"]
+    if not own.get("runAsNonRoot") or not own.get("runAsUser"):
+        wrong.add("root")
+    if own.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        wrong.add("seccomp")
+    for container in [*pod["containers"], *pod.get("initContainers", ())]:
+        held = container.get("securityContext", {})
+        if held.get("allowPrivilegeEscalation") is not False or held.get("privileged") or held.get("runAsUser") == 0:
+            wrong.add("privileges")
+        if held.get("capabilities") != {"drop": ["ALL"]}:
+            wrong.add("capabilities")
+        if held.get("readOnlyRootFilesystem") is not True:
+            wrong.add("root file system")
+    return wrong
