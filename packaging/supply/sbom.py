@@ -2,6 +2,7 @@
 
     uv export --quiet --frozen --no-dev --all-extras --format cyclonedx1.5 | python packaging/supply/sbom.py > cdx.json
 
+With `--debian FILE` Debian's packages are in it as well, of an image that the file lists.
 Needs Python's own library alone, and `licences.csv` beside it.
 """
 
@@ -14,8 +15,9 @@ import hashlib
 import json
 import os
 import sys
+import urllib.parse
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +27,17 @@ LICENCES = Path(__file__).with_name("licences.csv")
 OUR_LICENCE = [{"license": {"id": "MIT"}}]
 
 
-def finished(bill: Bill, licences: Mapping[str, str], epoch: str | None) -> Bill:
+def finished(bill: Bill, licences: Mapping[str, str], epoch: str | None, further: Sequence[Bill] = ()) -> Bill:
     """With licences, without chance: the time is that of `epoch` (seconds since 1970), or none; the serial number
-    follows from the content. Raises KeyError for a component whose licence is not known."""
+    follows from the content. `further` are components that do not come from the lock file. Raises KeyError for a
+    component whose licence is not known."""
     root = {**bill["metadata"]["component"], "type": "application", "licenses": OUR_LICENCE}
     metadata = {**bill["metadata"], "component": root}
     del metadata["timestamp"]
     if epoch:
         metadata["timestamp"] = datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     components = [{**each, "licenses": [{"expression": licences[each["name"]]}]} for each in bill["components"]]
-    done = {**bill, "metadata": metadata, "components": components, "serialNumber": ""}
+    done = {**bill, "metadata": metadata, "components": [*components, *further], "serialNumber": ""}
     content = hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()
     return {**done, "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, content)}"}
 
@@ -56,6 +59,15 @@ def part(bill: Bill, name: str, pins: Mapping[str, str]) -> Bill:
     return {**bill, "metadata": metadata, "components": kept, "dependencies": dependencies}
 
 
+def of_debian(listed: str) -> list[Bill]:
+    """Components, of lines with name, version and architecture between tabs."""
+    found = []
+    for name, version, architecture in (line.split("\t") for line in listed.splitlines()):
+        purl = f"pkg:deb/debian/{name}@{urllib.parse.quote(version, safe='')}?arch={architecture}"
+        found.append({"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl})
+    return found
+
+
 def licences() -> dict[str, str]:
     with LICENCES.open(encoding="utf-8", newline="") as file:
         return {row["package"]: row["licence"] for row in csv.DictReader(file)}
@@ -67,9 +79,11 @@ def text(bill: Bill) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
-    bill = json.load(sys.stdin)
-    sys.stdout.write(text(finished(bill, licences(), os.environ.get("SOURCE_DATE_EPOCH"))))
+    parser.add_argument("--debian", type=Path, help="A file with Debian's packages, as the Containerfile lists them.")
+    given = parser.parse_args()
+    further = of_debian(given.debian.read_text(encoding="utf-8")) if given.debian else []
+    bill = finished(json.load(sys.stdin), licences(), os.environ.get("SOURCE_DATE_EPOCH"), further)
+    sys.stdout.write(text(bill))
 
 
 if __name__ == "__main__":

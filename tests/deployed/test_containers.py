@@ -17,6 +17,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from ndl_export.bundle.verify import verify
@@ -67,11 +68,18 @@ def release(deployed: Deployment, version: str, **more: Any) -> None:
     deployed.run("release", "release", COHORT, measuring(version, **more))
 
 
-def tables_of(home: Path) -> dict[str, bytes]:
-    """The confidential tables of a home folder, which are the same for the same extracts and keys."""
-    found = {path.name: path.read_bytes() for path in (home / "restricted" / "linked").rglob("*.parquet")}
-    assert {"children.parquet", "reviewed_children.parquet", "responses.parquet"} <= set(found)
-    return found
+def tables_of(home: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """What is linked in a home folder, and the confidential tables, without the ids that each first linkage draws."""
+    linked = home / "restricted" / "linked" / f"cohort={COHORT}"
+    told = {
+        "links": "SELECT list_sort(list(row_key)) AS rows FROM {} GROUP BY child_id ORDER BY ALL",
+        "children": "SELECT * EXCLUDE (child_id) FROM {} ORDER BY ALL",
+        "reviewed_children": "SELECT * EXCLUDE (child_id) FROM {} ORDER BY ALL",
+        "responses": "FROM {} ORDER BY ALL",
+    }
+    files = {name: f"read_parquet('{linked / name}.parquet', hive_partitioning = false)" for name in told}
+    with duckdb.connect() as database:
+        return {name: database.sql(query.format(files[name])).fetchall() for name, query in told.items()}
 
 
 def on_one_machine(deployed: Deployment, folder: Path) -> Path:
@@ -119,6 +127,9 @@ def test_the_images_hold_no_more_than_they_need(deployed: Deployment) -> None:
     look = "for c in pip gcc curl; do command -v $c; done; find / -xdev -name '*.pem' -path '*keys*'; ls /src 2>&1"
     found = deployed.inside("restricted", "sh", "-c", f"{look} || true")
     assert found == "ls: cannot access '/src': No such file or directory"
+    bill = json.loads(deployed.inside("daemon", "cat", "/opt/readiness/bill.cdx.json"))
+    assert {"opendp", "dagster", "splink", "libc6", "python3.13"} <= {each["name"] for each in bill["components"]}
+    assert "pyspark" not in {each["name"] for each in bill["components"]}
 
 
 def test_each_service_sees_its_own_and_no_more(deployed: Deployment) -> None:

@@ -65,6 +65,19 @@ def test_a_package_without_a_known_licence_stops_it(uv: Path) -> None:
         sbom.finished(content, {"click": "BSD-3-Clause"} | dict.fromkeys(pinned.shipped(uv) - {"splink"}, "MIT"), None)
 
 
+def test_the_bill_of_an_image_has_debians_packages(uv: Path) -> None:
+    listed = "libc6\t2.41-12+deb13u1\tamd64\npostgresql\t1:17+2~deb\tall\n"
+    found = sbom.of_debian(listed)
+    assert [each["purl"] for each in found] == [
+        "pkg:deb/debian/libc6@2.41-12%2Bdeb13u1?arch=amd64",
+        "pkg:deb/debian/postgresql@1%3A17%2B2~deb?arch=all",
+    ]
+    content, known = json.loads(exported(uv)), sbom.licences()
+    alone, whole = (sbom.finished(content, known, "1", further) for further in ((), found))
+    assert whole["components"] == [*alone["components"], *found]
+    assert whole["serialNumber"] != alone["serialNumber"]
+
+
 def test_a_part_of_it_is_a_bill_of_its_own(bill: dict[str, Any]) -> None:
     version = {each["name"]: each["version"] for each in bill["components"]}
     pins = {name: version[name] for name in ("cryptography", "cffi", "jinja2")}
@@ -87,6 +100,7 @@ def test_a_validator_of_cyclonedx_takes_both(bill: dict[str, Any]) -> None:
     others = [{name: value for name, value in each.items() if name != "externalReferences"} for each in others]
     short = {**bill, "components": [{**first, "externalReferences": first["externalReferences"][:2]}, *others]}
     part = sbom.part(short, "readiness-council", {each["name"]: each["version"] for each in others[:20]})
-    for each in (short, part):
+    of_image = {**short, "components": [*short["components"], *sbom.of_debian("libc6\t2.41+1\tamd64\n")]}
+    for each in (short, part, of_image):
         assert validator.validate_str(json.dumps(each)) is None
     assert validator.validate_str(json.dumps({**short, "serialNumber": "1"})) is not None
