@@ -34,7 +34,6 @@ from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
-from privacy.linkage.backends import BackendUnavailable, backend
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
 from privacy.release.store import StoreError, charges
@@ -50,7 +49,6 @@ _OPTIONAL_MODULES = {
     "psycopg": "a ledger in PostgreSQL (extra postgres)",
     "dagster_postgres": "Dagster's storage in PostgreSQL (extra postgres)",
     "dagster_webserver": "the Dagster UI (extra ui)",
-    "pyspark": "linkage on Spark (extra spark)",
     "mbi": "synthetic children of a release (extra synthetic)",
 }
 
@@ -194,10 +192,6 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
     yield State.OK, f"{', '.join(environment.named()) or 'none'} set in the environment"
     for sentence in environment.unknown():
         yield State.LOOK, sentence
-    try:
-        backend(found.linkage_backend)
-    except BackendUnavailable as problem:
-        yield State.MISSING, str(problem)
     try:
         publisher(demonstration=True)
         retention()
@@ -406,8 +400,6 @@ def _optional(settings: environment.Settings) -> Answers:
         else:
             state = State.MISSING if wanted.get(module) else State.OPTIONAL
             yield state, f"{module} is not installed: {use}"
-    java = shutil.which("java") is not None
-    yield State.OK if java else State.OPTIONAL, f"Java {'is' if java else 'is not'} here: Spark"
 
 
 def _version(distribution: str) -> str:

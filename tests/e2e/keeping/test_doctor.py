@@ -154,7 +154,6 @@ def test_the_command_ends_with_one_where_something_is_missing(place: Place) -> N
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("READINESS_LINKAGE_BACKEND", "dukdb", "must be duckdb or spark, not 'dukdb'"),
         ("READINESS_LEDGER", "postgres://me:secret@host/db", "begins with postgresql://"),
         ("READINESS_PUBLISHER", "/nowhere.yaml", "there is none at /nowhere.yaml"),
         ("READINESS_RETENTION", "/nowhere.yaml", "there is none at /nowhere.yaml"),
