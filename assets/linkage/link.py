@@ -18,6 +18,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
+from assets.linkage.capacity import check_suffices
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
 from assets.linkage.replaced import note_replaced
@@ -60,7 +61,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
     pairs that it weighed are not weighed again. Where the links stand, of the same extracts and by the same program,
     nothing is done, and the processing log has no line.
 
-    `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, and what `tokens.readers` does.
+    `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what `tokens.readers` does.
     """
     extracts = _readable_extracts(home, cohort, councils)
     if not any(extracts[source] for source in SERVICES):
@@ -70,6 +71,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
     made_from = said_of_links(sent, councils)
     if stand_as(home, cohort, made_from):
         return
+    check_suffices(path for source in SERVICES for path in extracts[source])
     record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]

@@ -26,6 +26,7 @@ from assets.home.retention_policy import InvalidRetention, retention
 from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
+from assets.linkage.capacity import gib_of_run
 from assets.release.anchors import stated_charges
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
 from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
@@ -33,6 +34,7 @@ from ndl_export.facts.publisher import InvalidPublisher, publisher
 from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
+from privacy.doors.database import memory_gib
 from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
@@ -96,6 +98,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("landing", lambda: _landing(lies) if part != RELEASES else _of_another("restricted")),
         ("home", lambda: _home(where)),
         ("disk", lambda: _disk(where, lies)),
+        ("memory", lambda: _memory(lies) if part != RELEASES else _of_another("restricted")),
         ("ledger", lambda: _ledger(where) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("processing log", lambda: _log(where)),
         ("removals", lambda: _removals(where, held)),
@@ -294,6 +297,12 @@ def _disk(home: Home, landing: Path) -> Answers:
     wanted = max(LEAST_FREE, 3 * sent)
     said = f"{free / GIB:.1f} GiB free, {wanted / GIB:.1f} wanted (three times landing, at least {LEAST_FREE // GIB})"
     yield State.OK if free >= wanted else State.LOOK, said
+
+
+def _memory(landing: Path) -> Answers:
+    there, wanted = memory_gib(), gib_of_run(taking_part(landing) if landing.is_dir() else [])
+    said = f"{there:.1f} GiB may be used, {wanted:.1f} wanted to link the children of the councils that take part"
+    yield State.OK if there >= wanted else State.LOOK, said
 
 
 def _privacy(folder: Path) -> Answers:
