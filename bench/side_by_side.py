@@ -166,9 +166,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("home", type=Path)
     parser.add_argument("keys", type=Path)
     parser.add_argument("cohort")
-    parser.add_argument("--copies", type=float, nargs="+", default=[0.25, 1, 2, 3])
+    parser.add_argument("--copies", type=_copies, nargs="+", default=[0.25, 1, 2, 3])
     parser.add_argument("--sources", nargs="+", choices=SERVICES, default=list(SERVICES))
     return parser.parse_args()
+
+
+def _copies(text: str) -> float:
+    number = float(text)
+    if number <= 0 or (number if number >= 1 else 1 / number) % 1:
+        raise argparse.ArgumentTypeError("so many copies, or one part of the councils, such as 0.25")
+    return number
 
 
 if __name__ == "__main__":
