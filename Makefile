@@ -15,7 +15,7 @@ export READINESS_KEYS
 KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser test-deployed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup spark demo test test-all $(KINDS) audit lint format docs \
+.PHONY: help setup synthetic demo test test-all $(KINDS) audit lint format docs \
 	site-docs pictures bench bench-linkage ui validators council-wheel council-zip clean-demo \
 	supply-chain licences update release-files
 
@@ -26,11 +26,11 @@ setup: .venv/.synced  ## install everything, from the lock file
 
 .venv/.synced: pyproject.toml uv.lock
 	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
-	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --no-extra spark --no-extra synthetic --python $(PYTHON)
+	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --no-extra synthetic --python $(PYTHON)
 	@.venv/bin/python -m compileall -q assets ndl_export pipelines privacy sources
 	@touch $@
 
-spark: setup  ## install every extra: Spark (450 MB; it needs Java 17), and what draws synthetic children (85 MB)
+synthetic: setup  ## install what draws synthetic children as well (85 MB)
 	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --python $(PYTHON)
 
 demo: setup  ## synthetic extracts of the eight councils through to a verified bundle, in demo/

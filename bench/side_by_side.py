@@ -1,54 +1,148 @@
-"""Copies of one cohort linked side by side.
+"""Copies of one cohort linked side by side: what a linkage needs as its rows grow.
 
-    python -m bench.side_by_side HOME KEYS COHORT [--copies 3] [--sources eyfsp hv_reviews]
+    python -m bench.side_by_side HOME KEYS COHORT [--copies 0.25 1 2 3 4 5] [--sources eyfsp hv_reviews]
 
-The extracts that are in are read `--copies` times, each time with other councils and tokens of its own, so that no two
-copies have anything in common. Printed are the rows, the seconds and the peak of resident memory of the linkage alone,
-with everything that watches it.
+The extracts that are in are read so many times, each time with other councils and tokens of its own, so that no two
+copies have anything in common; 0.25 is every fourth council, once. Each size is linked in a process of its own, with
+everything that a run has watch it and keep of it, and then made into the confidential tables and the facts of the
+report. Printed are, for each, the children that the linkage was told of, the rows that it linked, seconds of processor
+time, and the peak of resident memory while it linked and at the end; and the line through these peaks.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
-import time
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from assets.home.paths import Home
 from assets.linkage import tokens
+from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import councils_in, extracts_of
 from assets.linkage.standing import published_children
+from assets.linkage.weighed import WeighedPairs
+from ndl_export.tables import FAMILIES
+from privacy.doors.database import in_memory
+from privacy.doors.sql import parquet, quoted
 from privacy.keys import LINKAGE, KeyRing
-from privacy.linkage.link import link
+from privacy.linkage.agreement import Agreement
+from privacy.linkage.link import LinkResult, link
 from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
 from privacy.services import SERVICES
+from sources.contracts import CONTRACTS
 
 _FIRST_BIT = 56
 """Tokens of a copy differ from here on: their last bits say how common names are."""
 
 
+@dataclass(frozen=True)
+class Needed:
+    """What a linkage of so many rows, of so many children, took: seconds of processor time of all, and the peak of
+    memory, in GiB, until rows were linked (`linking`) and of all."""
+
+    children: int
+    rows: int
+    seconds: float
+    linking: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class Copies:
+    """So many copies of the extracts of a cohort, or a share of its councils."""
+
+    home: Home
+    keys: KeyRing
+    cohort: str
+    sources: Sequence[str]
+    number: float
+
+    def councils(self) -> list[str]:
+        found = councils_in(self.home, self.cohort, self.sources)
+        return found[:: round(1 / self.number)] if self.number < 1 else found
+
+    def extracts(self, sources: Sequence[str]) -> dict[str, list[Path]]:
+        return {source: extracts_of(self.home, source, self.cohort, self.councils()) for source in sources}
+
+    def times(self) -> range:
+        return range(max(1, round(self.number)))
+
+
 def main() -> None:
     options = _options()
-    home, keys = Home(options.home), KeyRing.load(options.keys, LINKAGE)
-    councils = councils_in(home, options.cohort, options.sources)
-    paths = {source: extracts_of(home, source, options.cohort, councils) for source in options.sources}
-    read = [tokens.readers(home, keys, options.cohort, paths) for _ in range(options.copies)]
-    copies = {source: _side_by_side([each[source] for each in read]) for source in read[0]}
-    report, started = Report(), time.monotonic()
-    children = options.copies * published_children(councils)
-    found = link(copies, watchers=[*report.watchers, Doubts()], children=children)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    print(f"{found.links.num_rows:,} rows: {time.monotonic() - started:.0f} s, {peak:.2f} GiB")
+    print("| copies | children | rows | processor seconds | GiB while linking | GiB in all |")
+    print("|---|---|---|---|---|---|", flush=True)
+    found = []
+    for number in options.copies:
+        with get_context("spawn").Pool(1) as process:
+            each = process.apply(needed, (options.home, options.keys, options.cohort, options.sources, number))
+        found.append(each)
+        figures = f"{each.children:,} | {each.rows:,} | {each.seconds:.0f} | {each.linking:.2f} | {each.peak:.2f}"
+        print(f"| {number:g} | {figures} |", flush=True)
+    if len(found) > 1:
+        slope, base = np.polyfit([each.rows / 1e6 for each in found], [each.peak for each in found], 1)
+        print(f"\n{base:.2f} GiB, and {slope:.2f} GiB for a million rows")
 
 
-def _side_by_side(readers: list[pa.RecordBatchReader]) -> pa.RecordBatchReader:
-    """The rows of all, one copy after another."""
-    return pa.RecordBatchReader.from_batches(readers[0].schema, _batches(readers))
+def needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: float) -> Needed:
+    """Link so many copies in this process, which has done nothing else."""
+    copies = Copies(Home(home), KeyRing.load(keys, LINKAGE), cohort, sources, number)
+    children = len(copies.times()) * published_children(copies.councils())
+    report, doubts, agreement = Report(), Doubts(), Agreement()
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = Path(scratch) / "weighed.parquet"
+        with WeighedPairs(copies.home, cohort, kept, copies.keys, {"copies": f"{number:g}"}) as memory:
+            watchers = [*report.watchers, doubts, agreement]
+            result = link(_tokens(copies), watchers=watchers, children=children, memory=memory)
+        linking = _peak()
+        _tables(copies, result, agreement, Path(scratch))
+        doubts.children(result.links)
+        report.facts(result)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Needed(children, result.links.num_rows, used.ru_utime + used.ru_stime, linking, _peak())
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
+def _tables(copies: Copies, result: LinkResult, agreement: Agreement, scratch: Path) -> None:
+    """The confidential tables of all copies, in `scratch`."""
+    links, agrees = scratch / "links.parquet", scratch / "agreement.parquet"
+    pq.write_table(result.links, links, compression="zstd")
+    pq.write_table(agreement.children(result.links), agrees, compression="zstd")
+    payload = {source: _payload(copies, source, paths, scratch) for source, paths in copies.extracts(CONTRACTS).items()}
+    build_confidential_tables(links, agrees, payload, {family: scratch / f"{family}.parquet" for family in FAMILIES})
+
+
+def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) -> list[Path]:
+    """The payload of a source, a file a copy."""
+    written = [scratch / f"{source}-{copy}.parquet" for copy in copies.times() if paths]
+    for copy, path in enumerate(written):
+        rows = f"SELECT * REPLACE (council || '-{copy}' AS council) FROM {parquet(paths, hive_partitioning=False)}"
+        with in_memory() as con:
+            con.execute(f"COPY ({rows}) TO {quoted(path)} (FORMAT parquet)")
+    return written
+
+
+def _tokens(copies: Copies) -> dict[str, pa.RecordBatchReader]:
+    """The tokens of each source, one copy after another."""
+    extracts = copies.extracts(copies.sources)
+    read = [tokens.readers(copies.home, copies.keys, copies.cohort, extracts) for _ in copies.times()]
+    readers = {source: [each[source] for each in read] for source in read[0]}
+    return {
+        source: pa.RecordBatchReader.from_batches(each[0].schema, _batches(each)) for source, each in readers.items()
+    }
 
 
 def _batches(readers: list[pa.RecordBatchReader]) -> Iterator[pa.RecordBatch]:
@@ -72,9 +166,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("home", type=Path)
     parser.add_argument("keys", type=Path)
     parser.add_argument("cohort")
-    parser.add_argument("--copies", type=int, default=3)
+    parser.add_argument("--copies", type=_copies, nargs="+", default=[0.25, 1, 2, 3])
     parser.add_argument("--sources", nargs="+", choices=SERVICES, default=list(SERVICES))
     return parser.parse_args()
+
+
+def _copies(text: str) -> float:
+    number = float(text)
+    if number <= 0 or (number if number >= 1 else 1 / number) % 1:
+        raise argparse.ArgumentTypeError("so many copies, or one part of the councils, such as 0.25")
+    return number
 
 
 if __name__ == "__main__":

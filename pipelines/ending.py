@@ -30,8 +30,9 @@ ENDINGS = {
         *("Busy", "InUse", "RemovalUnfinished", "PlaceInUse"),
     ),
     Ending.FAULT: (
-        *("StepFailed", "Damaged", "LogBroken", "StoreError", "UnreadableRegister", "UnreadableWithdrawals"),
-        *("LedgerError", "LedgerCorrupt", "LedgerUnavailable", "SignedByAnother", "UnreadableAnchor"),
+        *("StepFailed", "NotEnoughMemory", "Damaged", "LogBroken", "StoreError"),
+        *("UnreadableRegister", "UnreadableWithdrawals", "UnreadableAnchor"),
+        *("LedgerError", "LedgerCorrupt", "LedgerUnavailable", "SignedByAnother"),
     ),
     Ending.USAGE: ("NoSuchCohort",),
     Ending.INPUT: ("ReleaseConflict", "ChargeLost", "UnusableAddress"),

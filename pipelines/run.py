@@ -30,7 +30,6 @@ from pipelines.dagster.arriving import still_arriving
 from pipelines.ending import RunStopped
 from privacy.keys import INTAKE
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
-from privacy.linkage import backends
 from privacy.release.approval import SignOffs, note_people
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
@@ -76,7 +75,6 @@ def run_cohort(
     """
     home, others = folders.home, [each.code for each in with_cohorts]
     home.prepare()
-    backends.backend(folders.linkage_backend)  # refused here, before the intake takes its time
     note_people(Ledger(home.ledger), load_policy().sign_off)
     release = version or release_of(home, cohort)
     asked = Asked(allow_missing, share, others, reuse, requests)

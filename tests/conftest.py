@@ -2,11 +2,8 @@
 
 - hypothesis never fails a property for being slow on a busy machine. `make test` asks for the profile `daily`.
 - A command that a test runs in its own process does not say how long it takes: what it says is compared.
-- A worker of pytest-xdist is a main module without a file; pyspark, which Great Expectations imports where it is
-  installed, takes such a one for its own doctests and ends the process.
 """
 
-import sys
 import threading
 
 from hypothesis import settings
@@ -17,8 +14,5 @@ from tests.support.daily import EXAMPLES_PERCENT
 settings.register_profile("readiness", deadline=None, max_examples=100)
 settings.register_profile("daily", settings.get_profile("readiness"), max_examples=EXAMPLES_PERCENT)
 settings.load_profile("readiness")
-
-if not hasattr(sys.modules["__main__"], "__file__"):
-    sys.modules["__main__"].__file__ = __file__
 
 console.SILENCE_SECONDS = threading.TIMEOUT_MAX

@@ -22,7 +22,6 @@ from assets.home.installation import Folders
 from assets.home.paths import Home
 from assets.home.processing_log import of_run
 from privacy.keys import PIPELINE, Holder, KeyRing
-from privacy.linkage.backends import DUCKDB
 from sources.reference.cohorts import cohort_codes
 
 LAST_COHORT_YEAR = 2030
@@ -89,13 +88,12 @@ def versioned(data: str, code: str) -> dict[str, str]:
 
 
 class Installation(dg.ConfigurableResource):
-    """Folders of one installation, as absolute paths, and where its candidate pairs are weighed
-    (`privacy.linkage.backends`). `agreements_dir` is empty where nothing is returned, which is the default."""
+    """Folders of one installation, as absolute paths. `agreements_dir` is empty where nothing is returned, which is the
+    default."""
 
     landing_dir: str
     home_dir: str
     keys_dir: str
-    linkage_backend: str = DUCKDB
     agreements_dir: str = ""
 
     @classmethod
@@ -116,15 +114,12 @@ class Installation(dg.ConfigurableResource):
             landing_dir=str(folders.landing),
             home_dir=str(folders.home.root),
             keys_dir=str(folders.keys),
-            linkage_backend=folders.linkage_backend,
             agreements_dir=str(folders.agreements or ""),
         )
 
     @property
     def folders(self) -> Folders:
-        return Folders(
-            self.landing_folder, self.home_folder, Path(self.keys_dir), self.linkage_backend, self.agreements_folder
-        )
+        return Folders(self.landing_folder, self.home_folder, Path(self.keys_dir), self.agreements_folder)
 
     @property
     def landing_folder(self) -> Path:

@@ -23,6 +23,7 @@ PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
 _DISK_FULL = re.compile(
     r"no space left|disk is full|disk quota|file too large|disk i/o error|errno (?:27|28|122)", re.IGNORECASE
 )
+_OUT_OF_MEMORY = re.compile(r"out of memory|unable to allocate|cannot allocate memory|malloc of size", re.IGNORECASE)
 _ACCESS_DENIED = re.compile(
     r"permission denied|read-only file system|operation not permitted|readonly database|unable to open database file",
     re.IGNORECASE,
@@ -54,6 +55,11 @@ def in_plain_words(error: Exception) -> str:
         return (
             f"this may not be written or read{where}: give the account that runs the pipeline the right to, and run"
             " again; nothing that was finished is lost"
+        )
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(said):
+        return (
+            "memory ran out: give the machine or container more, or let less run beside this, and run again"
+            " (docs/scale.md says what takes how much); nothing that was finished is lost"
         )
     if isinstance(error, FileNotFoundError):
         return f"a file that a step needs is gone{where}: put it back, or run again from the intake"

@@ -13,13 +13,12 @@ from privacy.keys import PIPELINE, Holder, KeyRing
 
 @dataclass(frozen=True)
 class Folders:
-    """Folders of one installation, as absolute paths, and where its candidate pairs are weighed
-    (`privacy.linkage.backends`). `agreements` is None where nothing is returned, which is the default."""
+    """Folders of one installation, as absolute paths. `agreements` is None where nothing is returned, which is the
+    default."""
 
     landing: Path
     home: Home
     keys: Path
-    linkage_backend: str
     agreements: Path | None
 
     @classmethod
@@ -36,7 +35,6 @@ class Folders:
             (landing or found.landing).resolve(),
             Home((home or found.home).resolve()),
             (keys or found.keys).resolve(),
-            found.linkage_backend,
             agreements or found.agreements,
         )
 

@@ -25,7 +25,7 @@ from privacy.doors import environment
 
 GRACE_SECONDS = 10
 """How long the process may take to end before it is killed."""
-_NOT_FOUND = ("azure", "boto3", "botocore", "google", "psycopg2", "pyspark", "sqlalchemy")
+_NOT_FOUND = ("azure", "boto3", "botocore", "google", "psycopg2", "sqlalchemy")
 """Libraries for extracts that lie elsewhere, which Great Expectations loads where they are installed."""
 _EMPTY = ("altair", "scipy.stats")
 """Libraries of expectations that no suite has, which it always loads."""

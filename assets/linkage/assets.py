@@ -74,7 +74,7 @@ def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.M
     councils = taking_part(installation.landing_folder)
     home, ring = installation.open_home(), installation.key_ring(LINKAGE)
     note_landing(home, installation.landing_folder)
-    link_cohort(home, context.partition_key, councils, ring, installation.linkage_backend)
+    link_cohort(home, context.partition_key, councils, ring)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
@@ -144,7 +144,7 @@ def confidential_tables(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, councils = context.partition_key, taking_part(installation.landing_folder)
     home, ring = installation.open_home(), installation.key_ring(LINKAGE)
-    came = derive_confidential_tables(home, cohort, councils, ring, installation.linkage_backend)
+    came = derive_confidential_tables(home, cohort, councils, ring)
     if came:
         context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
         context.log_event(

@@ -18,6 +18,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
+from assets.linkage.capacity import check_suffices
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
 from assets.linkage.replaced import note_replaced
@@ -36,9 +37,7 @@ from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote, promote_all
 from privacy.keys import LINKED_UNDER, KeyRing
-from privacy.linkage import backends
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.backends import DUCKDB, Backend
 from privacy.linkage.link import LinkResult, Watcher, link
 from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
@@ -57,15 +56,13 @@ class CannotBeLinked(Exception):
 
 @while_in_use
 @in_turn
-def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB) -> None:
+def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> None:
     """Write links, linkage report and confidential tables of a cohort; child ids of an earlier linkage are kept, and
     pairs that it weighed are not weighed again. Where the links stand, of the same extracts and by the same program,
     nothing is done, and the processing log has no line.
 
-    `keys` open the tokens; `backend` names where candidate pairs are weighed, which changes no link. Raises
-    `NothingToLink`, `CannotBeLinked`, `BackendUnavailable`, and what `tokens.readers` does.
+    `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what `tokens.readers` does.
     """
-    weigh = backends.backend(backend)
     extracts = _readable_extracts(home, cohort, councils)
     if not any(extracts[source] for source in SERVICES):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
@@ -74,11 +71,12 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing,
     made_from = said_of_links(sent, councils)
     if stand_as(home, cohort, made_from):
         return
+    check_suffices(path for source in SERVICES for path in extracts[source])
     record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
     linked = {source: extracts[source] for source in SERVICES}
-    result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers, weigh)
+    result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers)
     note_replaced(home, cohort, keys, sent)
     with home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
@@ -106,14 +104,13 @@ def _linked(
     extracts: Mapping[str, Sequence[Path]],
     previous: pa.Table | None,
     watchers: Sequence[Watcher],
-    weigh: Backend,
 ) -> LinkResult:
     """Link with what the linkage before kept, and keep what this one weighed."""
     with home.staging() as staging:
         kept = staging / "weighed.parquet"
         with WeighedPairs(home, cohort, kept, keys, said_of_weights(councils)) as memory:
             read, children = tokens.readers(home, keys, cohort, extracts), published_children(councils)
-            result = link(read, previous, watchers, weigh, children, memory)
+            result = link(read, previous, watchers, children, memory)
         promote(kept, home.weighed(cohort))
     return result
 
@@ -171,9 +168,7 @@ def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, A
 
 @while_in_use
 @in_turn
-def derive_confidential_tables(
-    home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, backend: str = DUCKDB
-) -> list[str]:
+def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> list[str]:
     """Write the confidential table of every family of a cohort, and then of what extracts they are.
 
     Where the extracts that are in are not those that were linked, because one came in meanwhile, or they were linked
@@ -182,7 +177,7 @@ def derive_confidential_tables(
     """
     extracts = _readable_extracts(home, cohort, councils)
     came = not_as_linked(home, cohort, councils)
-    link_cohort(home, cohort, councils, keys, backend)
+    link_cohort(home, cohort, councils, keys)
     if not tables_stand(home, cohort, councils):
         with home.staging() as staging:
             found = home.links(cohort), home.agreement(cohort)

@@ -26,6 +26,7 @@ from assets.home.retention_policy import InvalidRetention, retention
 from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
+from assets.linkage.capacity import gib_of_run
 from assets.release.anchors import stated_charges
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
 from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
@@ -33,8 +34,8 @@ from ndl_export.facts.publisher import InvalidPublisher, publisher
 from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
+from privacy.doors.database import memory_gib
 from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
-from privacy.linkage.backends import BackendUnavailable, backend
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
 from privacy.release.store import StoreError, charges
@@ -50,7 +51,6 @@ _OPTIONAL_MODULES = {
     "psycopg": "a ledger in PostgreSQL (extra postgres)",
     "dagster_postgres": "Dagster's storage in PostgreSQL (extra postgres)",
     "dagster_webserver": "the Dagster UI (extra ui)",
-    "pyspark": "linkage on Spark (extra spark)",
     "mbi": "synthetic children of a release (extra synthetic)",
 }
 
@@ -98,6 +98,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("landing", lambda: _landing(lies) if part != RELEASES else _of_another("restricted")),
         ("home", lambda: _home(where)),
         ("disk", lambda: _disk(where, lies)),
+        ("memory", lambda: _memory(lies) if part != RELEASES else _of_another("restricted")),
         ("ledger", lambda: _ledger(where) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("processing log", lambda: _log(where)),
         ("removals", lambda: _removals(where, held)),
@@ -194,10 +195,6 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
     yield State.OK, f"{', '.join(environment.named()) or 'none'} set in the environment"
     for sentence in environment.unknown():
         yield State.LOOK, sentence
-    try:
-        backend(found.linkage_backend)
-    except BackendUnavailable as problem:
-        yield State.MISSING, str(problem)
     try:
         publisher(demonstration=True)
         retention()
@@ -300,6 +297,12 @@ def _disk(home: Home, landing: Path) -> Answers:
     wanted = max(LEAST_FREE, 3 * sent)
     said = f"{free / GIB:.1f} GiB free, {wanted / GIB:.1f} wanted (three times landing, at least {LEAST_FREE // GIB})"
     yield State.OK if free >= wanted else State.LOOK, said
+
+
+def _memory(landing: Path) -> Answers:
+    there, wanted = memory_gib(), gib_of_run(taking_part(landing) if landing.is_dir() else [])
+    said = f"{there:.1f} GiB may be used, {wanted:.1f} wanted to link the children of the councils that take part"
+    yield State.OK if there >= wanted else State.LOOK, said
 
 
 def _privacy(folder: Path) -> Answers:
@@ -406,8 +409,6 @@ def _optional(settings: environment.Settings) -> Answers:
         else:
             state = State.MISSING if wanted.get(module) else State.OPTIONAL
             yield state, f"{module} is not installed: {use}"
-    java = shutil.which("java") is not None
-    yield State.OK if java else State.OPTIONAL, f"Java {'is' if java else 'is not'} here: Spark"
 
 
 def _version(distribution: str) -> str:

@@ -18,6 +18,14 @@ def in_memory(**limits: str) -> duckdb.DuckDBPyConnection:
     return con
 
 
+def memory_gib() -> float:
+    """Memory that this process may use, in GiB: the machine's, or its container's where that is limited to less, as
+    DuckDB finds it."""
+    with in_memory(memory_limit="100%") as con:
+        (found,) = con.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0]
+    return float(found) / 2**30
+
+
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
     """What one statement gives. It is bound once, where a relation is bound twice: of a long statement over few rows
     that is a third of the time, and more than a copy of the rows takes."""

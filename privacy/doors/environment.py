@@ -17,14 +17,13 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
-LINKAGE_BACKEND, LEDGER = "READINESS_LINKAGE_BACKEND", "READINESS_LEDGER"
+LEDGER = "READINESS_LEDGER"
 CALENDAR, PUBLISH_TO, ALERT = "READINESS_CALENDAR", "READINESS_PUBLISH_TO", "READINESS_ALERT"
 PUBLISHER, RETENTION, COUNCILS = "READINESS_PUBLISHER", "READINESS_RETENTION", "READINESS_COUNCILS"
 POLICY = "READINESS_POLICY"
 AGREEMENTS = "READINESS_AGREEMENTS"
 _PREFIX = "READINESS_"
 _PREFIXES_OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_")
-_BACKENDS = ("duckdb", "spark")
 
 _UNUSABLE = re.compile(r"[#?\\]")
 _CHECK = "check"
@@ -70,12 +69,6 @@ def _existing_folder(variable: str, value: str) -> Path:
     return Path(value).resolve()
 
 
-def _backend(variable: str, value: str) -> str:
-    if value not in _BACKENDS:
-        raise InvalidSettings(f"{variable} must be {' or '.join(_BACKENDS)}, not {value!r}")
-    return value
-
-
 def _ledger(variable: str, value: str) -> str:
     """The value is not repeated: it may hold a password."""
     if "://" in value and not value.startswith("postgresql://"):
@@ -101,7 +94,6 @@ class Settings:
     landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _folder})
     home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _home})
     keys: Path = field(default=PROJECT / "keys", metadata={_CHECK: _folder})
-    linkage_backend: str = field(default=_BACKENDS[0], metadata={_CHECK: _backend})
     ledger: str | None = field(default=None, repr=False, metadata={_CHECK: _ledger})
     publisher: Path | None = field(default=None, metadata={_CHECK: _file})
     retention: Path | None = field(default=None, metadata={_CHECK: _file})
@@ -169,11 +161,6 @@ def dagster_home() -> Path | None:
     """The folder of Dagster's own storage, if `DAGSTER_HOME` names one."""
     named_folder = os.environ.get("DAGSTER_HOME")
     return Path(named_folder) if named_folder else None
-
-
-def java_home() -> Path:
-    """The folder that `JAVA_HOME` names; an empty path if it is not set."""
-    return Path(os.environ.get("JAVA_HOME", ""))
 
 
 def of_a_child(**further: str) -> dict[str, str]:

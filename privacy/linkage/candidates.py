@@ -6,16 +6,18 @@ each way in which the conditions of the model's levels come out.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from itertools import chain
+from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from privacy.linkage import model
-from privacy.linkage.backends import Backend, in_duckdb
 from privacy.linkage.blocks import LEAST_BITS, ONE_HOME, ONE_NUMBER, blocks
 from privacy.linkage.lookup import Pairs, Patterns, by_pattern, holds, look_up
 from privacy.linkage.memory import PAIR, Memory, Nothing, recall
@@ -57,11 +59,16 @@ def _household_weight() -> str:
     return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
 
 
+def load_splink_beside() -> None:
+    """Have Splink imported by a thread while DuckDB is at work: it takes seconds."""
+    threading.Thread(target=import_module, args=("splink",), daemon=True).start()
+
+
 class Candidates:
     """The pairs of all steps of a linkage, found and weighed before any unit is joined.
 
     `steps` are the two sides of each: SQL conditions over `patterns` and `units` that choose them, of services of so
-    many `children`, as in `model.prior`. `backend` weighs the pairs. Creates `said` and `copies` (`_weigh_copies`).
+    many `children`, as in `model.prior`. Creates `said` and `copies` (`_weigh_copies`).
     """
 
     def __init__(
@@ -70,7 +77,6 @@ class Candidates:
         patterns: Patterns,
         steps: Sequence[tuple[str, str]],
         children: int,
-        backend: Backend,
     ) -> None:
         chosen = ", ".join(f"coalesce({condition}, false) AS side_{n}" for n, condition in enumerate(chain(*steps)))
         read = con.sql(
@@ -83,7 +89,7 @@ class Candidates:
         self._found = [look_up(con, patterns, _compared(*both, fresh), blocks(children)) for both in self._sides]
         copies = _find_copies(con)
         left, right = (np.concatenate(ends) for ends in zip(*self._found, (copies, copies), strict=True))
-        kinds = _weigh(con, patterns, (left, right), children, backend)
+        kinds = _weigh(con, patterns, (left, right), children)
         *self._kinds, kinds_of_copies = np.split(kinds, np.cumsum([len(pairs[0]) for pairs in self._found]))
         _weigh_copies(con, patterns, copies, kinds_of_copies, children)
 
@@ -148,9 +154,7 @@ def _compared(left: np.ndarray, right: np.ndarray, fresh: np.ndarray) -> list[Pa
     return [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
 
 
-def _weigh(
-    con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, children: int, backend: Backend
-) -> np.ndarray:
+def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, children: int) -> np.ndarray:
     """The kind of each pair, 0, 1, ...; creates `weights` of the kinds: weight, nhs_bits (what the number adds to it)
     and what else `PAIR` has."""
     of_pair = ", ".join(f"{name} {kind}" for name, kind in PAIR.items() if not name.startswith("mark"))
@@ -162,12 +166,26 @@ def _weigh(
         left, right = (end[one_of_each] for end in pairs)
         con.register("kinds", pa.table({"kind": np.arange(len(left)), "join_key_l": left, "join_key_r": right}))
         con.execute("CREATE TABLE pairs AS SELECT '0' AS match_key, join_key_l, join_key_r FROM kinds").fetchall()
-        predictions = backend(con, settings)
+        predictions = _predicted(con, settings)
         con.execute(f"INSERT INTO weights BY NAME {_weights_sql(predictions)}").fetchall()
         for table in (predictions, "pairs"):
             con.execute(f"DROP TABLE {table}").fetchall()
         con.unregister("kinds")
     return kinds
+
+
+def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
+    """Splink's predictions of `pairs` (match_key, join_key_l, join_key_r) over `patterns`: the name of their table."""
+    from splink import DuckDBAPI, Linker  # see `load_splink_beside`
+
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW splink_patterns AS SELECT pattern AS unique_id, * FROM patterns"
+    ).fetchall()
+    api = DuckDBAPI(con)
+    patterns = api.register("splink_patterns", dataset_display_name="patterns")
+    linker = Linker(patterns, settings, log_level=40, validate_settings=False)
+    linker.table_management.register_blocked_pairs_for_predict(api.register("pairs"))
+    return str(linker.inference.predict(warning_mode="never").physical_name)
 
 
 def _weights_sql(predictions: str) -> str:
@@ -231,7 +249,7 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
         "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r"
         f" FROM (VALUES {asked}) AS asked(l, r)"
     ).fetchall()
-    predictions = in_duckdb(con, model.splink_settings(children) | {"retain_matching_columns": True})
+    predictions = _predicted(con, model.splink_settings(children) | {"retain_matching_columns": True})
     said = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
     found = con.sql(
         f"""

@@ -22,8 +22,7 @@ import pyarrow as pa
 
 from privacy.doors.database import in_memory
 from privacy.linkage import assignment, blocks, model, rows
-from privacy.linkage.backends import Backend, in_duckdb, load_beside
-from privacy.linkage.candidates import NOTHING, Candidates
+from privacy.linkage.candidates import NOTHING, Candidates, load_splink_beside
 from privacy.linkage.lookup import Patterns
 from privacy.linkage.memory import MARKS, Memory, mark_patterns
 from privacy.linkage.model import bits_of
@@ -98,7 +97,6 @@ def link(
     extracts: Mapping[str, rows.Extract],
     previous: pa.Table | None = None,
     watchers: Sequence[Watcher] = (),
-    backend: Backend = in_duckdb,
     children: int = model.REFERENCE_RECORDS,
     memory: Memory = NOTHING,
 ) -> LinkResult:
@@ -108,20 +106,19 @@ def link(
     council, row_key, sex and token columns under the second keying. `previous` are the links of an earlier run, whose
     child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`,
     `scoped_id`, `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others
-    were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`. `backend`
-    is where pairs are weighed; it changes no link. `children` is the size of the cohort in these councils, as it is
-    publicly known: it is never counted from the rows. `memory` has what an earlier linkage kept: the links are the same
-    without it, and take longer.
+    were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`.
+    `children` is the size of the cohort in these councils, as it is publicly known: it is never counted from the rows.
+    `memory` has what an earlier linkage kept: the links are the same without it, and take longer.
     """
     with in_memory() as con:
-        load_beside()
+        load_splink_beside()
         patterns = Patterns(rows.load(con, extracts))
         rows.find_entities(con)
         _remember_entities(con)
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         mark_patterns(con, memory)
-        found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children, backend)
+        found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children)
         steps = [_step(con, found, *step, children, watchers, memory, n) for n, step in enumerate(STEPS, MARKS + 1)]
         review, rules = _review_patterns(con), ruled(con, patterns)
         del found, patterns

@@ -129,7 +129,7 @@ def test_the_images_hold_no_more_than_they_need(deployed: Deployment) -> None:
     assert found == "ls: cannot access '/src': No such file or directory"
     bill = json.loads(deployed.inside("daemon", "cat", "/opt/readiness/bill.cdx.json"))
     assert {"opendp", "dagster", "splink", "libc6", "python3.13"} <= {each["name"] for each in bill["components"]}
-    assert "pyspark" not in {each["name"] for each in bill["components"]}
+    assert "mbi" not in {each["name"] for each in bill["components"]}
 
 
 def test_each_service_sees_its_own_and_no_more(deployed: Deployment) -> None:

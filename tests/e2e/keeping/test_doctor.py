@@ -137,6 +137,13 @@ def test_a_publisher_that_stands_for_nobody(place: Place, monkeypatch: pytest.Mo
     assert State.MISSING in states(place)["sign-off"]
 
 
+def test_less_memory_than_the_linkage_of_the_councils_takes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert states(place)["memory"] == [State.OK]
+    monkeypatch.setattr(doctor, "memory_gib", lambda: 0.5)
+    (entry,) = [each for each in examine(place.home.root, place.landing) if each.what == "memory"]
+    assert (entry.state, entry.said.startswith("0.5 GiB may be used, ")) == (State.LOOK, True)
+
+
 def test_a_folder_that_others_may_look_into(place: Place) -> None:
     place.home.restricted.chmod(0o755)
     assert State.LOOK in states(place)["home"]
@@ -154,7 +161,6 @@ def test_the_command_ends_with_one_where_something_is_missing(place: Place) -> N
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("READINESS_LINKAGE_BACKEND", "dukdb", "must be duckdb or spark, not 'dukdb'"),
         ("READINESS_LEDGER", "postgres://me:secret@host/db", "begins with postgresql://"),
         ("READINESS_PUBLISHER", "/nowhere.yaml", "there is none at /nowhere.yaml"),
         ("READINESS_RETENTION", "/nowhere.yaml", "there is none at /nowhere.yaml"),

@@ -243,7 +243,6 @@ def _with_strings(book: bytes, text: str, times: int) -> bytes:
     return made.getvalue()
 
 
-# Run from a file: what is given to `python -c` pyspark, where it is installed, takes for its own doctests and ends.
 _TAKE = """
 import json, resource, sys
 from contextlib import suppress
@@ -277,9 +276,7 @@ def test_what_a_file_claims_is_bounded(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "landing" / "leeds" / source
     folder.mkdir(parents=True)
     (folder / f"{COHORT}{suffix}").write_bytes(write())
-    program = tmp_path / "take.py"
-    program.write_text(_TAKE)
-    command = [sys.executable, "-W", "ignore", program, tmp_path, source]
+    command = [sys.executable, "-W", "ignore", "-c", _TAKE, tmp_path, source]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=180)
     assert done.returncode == 0, (name, done.stderr[-500:])

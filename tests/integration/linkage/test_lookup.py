@@ -85,7 +85,7 @@ def test_a_pair_weighs_what_its_kind_does(
     table = rows.load(con, tokenise(stress.extracts(12, seed=1)))
     left, right = (ends.ravel() for ends in np.meshgrid(np.arange(len(table)), np.arange(len(table))))
     alone = candidates.score_pairs(con, list(zip(left.tolist(), right.tolist(), strict=True)), 60_000)
-    kinds = candidates._weigh(con, Patterns(table), (left, right), 60_000, candidates.in_duckdb)
+    kinds = candidates._weigh(con, Patterns(table), (left, right), 60_000)
     con.register("pairs_of_kinds", pa.table({"left": left, "right": right, "kind": kinds}))
     by_kind = con.sql(
         'SELECT "left", "right", weight, household FROM pairs_of_kinds JOIN weights USING (kind) ORDER BY ALL'

@@ -20,7 +20,7 @@ def test_every_package_that_is_shipped_has_an_allowed_licence(uv: Path) -> None:
     """Without looking at what is installed."""
     names, told = pinned.shipped(uv), licences.table()
     allowed, _, settled = licences.of_policy()
-    assert names >= {"dagster", "opendp", "psycopg2-binary", "mbi", "pyspark", "pywin32"}
+    assert names >= {"dagster", "opendp", "psycopg2-binary", "mbi", "pywin32"}
     assert not names & {"pytest", "hypothesis", "pip-licenses"}
     assert set(told) == names
     assert not [name for name, of in told.items() if name not in settled and not licences.is_allowed(of, allowed)]

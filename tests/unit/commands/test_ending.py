@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from assets.home.at_work import InUse
 from assets.home.errors import PACKAGES
+from assets.linkage.capacity import NotEnoughMemory
 from ndl_export.publish.upload import PlaceInUse
 from pipelines.cli import main
 from pipelines.commands.console import HELP, PlainGroup
@@ -42,6 +43,7 @@ def test_every_error_that_has_an_ending_is_one_of_the_code_and_has_one() -> None
         (InUse("x"), Ending.HOLD),
         (PlaceInUse("x"), Ending.HOLD),
         (LedgerCorrupt("x"), Ending.FAULT),
+        (NotEnoughMemory("x"), Ending.FAULT),
         (RunStopped("x", Ending.HOLD), Ending.HOLD),
         (OSError(28, "No space left on device"), Ending.FAULT),
         (ZeroDivisionError(), Ending.FAULT),
