@@ -106,9 +106,18 @@ def _again(bundle: Path, measured: Sequence[MeasuredCohort]) -> dict[str, pa.Tab
     return tabulate(measured, package["councils"], reliability, package["missing"], requested)
 
 
-def differing(bundle: Path) -> list[str]:
-    """Names of the tables of the bundle that its noisy counts do not give, to the last bit, and of the covariances of
-    their noise where its plans do not give those; none where all is well."""
+@dataclass(frozen=True)
+class Differing:
+    """Names of a bundle's tables, and of the covariances of their noise, that its noisy counts and plans do not give:
+    in their `figures`, and in the `last_digits` alone."""
+
+    figures: list[str]
+    last_digits: list[str]
+
+
+def differing(bundle: Path) -> Differing:
+    """Which tables the noisy counts do not give as published. Numbers with decimals count to `SAME_DIGITS` digits: beyond
+    those, sums and functions differ between processors and between versions of numerical libraries."""
     measured, (package, _) = all_measured(bundle), bundle_facts(bundle)
     again = _again(bundle, measured)
     read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
@@ -117,7 +126,23 @@ def differing(bundle: Path) -> list[str]:
         held = PurePath(NOISE_COVARIANCE_FILE).stem
         again[held] = noise_covariance(measured, package["missing"])
         published[held] = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
-    return [name for name, table in published.items() if not table.equals(again[name])]
+    other = [name for name, table in published.items() if not table.equals(again[name])]
+    figures = [name for name in other if not _same_figures(published[name], again[name])]
+    return Differing(figures, [name for name in other if name not in figures])
+
+
+def _same_figures(table: pa.Table, other: pa.Table) -> bool:
+    """Whether two tables have the same columns and rows, numbers with decimals to `SAME_DIGITS` digits."""
+    if table.schema != other.schema or len(table) != len(other):
+        return False
+    pairs = ((table[name], other[name]) for name in table.column_names)
+    return all(_close(one, two) if pa.types.is_floating(one.type) else one.equals(two) for one, two in pairs)
+
+
+def _close(one: pa.ChunkedArray, two: pa.ChunkedArray) -> bool:
+    first, second = (column.to_numpy(zero_copy_only=False) for column in (one, two))
+    near = 10.0**-SAME_DIGITS
+    return one.is_null().equals(two.is_null()) and np.allclose(first, second, rtol=near, atol=near, equal_nan=True)
 
 
 def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -273,6 +298,7 @@ def _ratio(measure: Measure, found: RatioTable) -> dict[ColumnRole, NDArray[Any]
     return _figures(shown, np.full(shown.shape, np.nan), found.lower, found.upper, found.flag)
 
 
+SAME_DIGITS = 9
 _ROLES = (ColumnRole.FIGURE, ColumnRole.ESTIMATE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG)
 
 

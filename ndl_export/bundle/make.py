@@ -431,7 +431,8 @@ def _promote(staged: Path, directory: Path) -> Path:
     if differing:
         raise BundleRefused(
             f"{place} is published already and is never replaced; this one differs in: {', '.join(differing)}."
-            " Publish the new figures under a new version."
+            f" Where `readiness recompute {place}` finds its figures right, another version of the software, or another"
+            " processor, wrote it, and nothing is to be done. Otherwise publish the new figures under a new version."
         )
     return place
 

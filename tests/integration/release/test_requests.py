@@ -22,7 +22,7 @@ from assets.release.requests.register import AskedBefore, NoSuchRequest, refuse,
 from assets.release.requests.request import request_of
 from assets.release.requests.supplement import RecordsMoved, base_for
 from assets.release.sign_off import measurement_request
-from assets.release.tabulate import differing
+from assets.release.tabulate import Differing, differing
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES
 from pipelines.cli import main
@@ -79,7 +79,7 @@ def supplement(made: Home, keys: KeyRing, tmp_path_factory: pytest.TempPathFacto
 def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) -> None:
     bundle = supplement.release / SUPPLEMENT
     assert verify(bundle).ok, str(verify(bundle))
-    assert differing(bundle) == []
+    assert differing(bundle) == Differing([], [])
     table = pq.read_table(bundle / "gld_by_ethnic_group_and_fsm.parquet")
     assert set(table["ethnic_group"].to_pylist()) >= {"Total", "White"}
     assert charged(supplement)[-1] == (SUPPLEMENT, "pupil")
@@ -313,7 +313,7 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
     measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, asked)
     bundle = publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)
     assert verify(bundle).ok, str(verify(bundle))
-    assert differing(bundle) == []
+    assert differing(bundle) == Differing([], [])
     rows = {name: set(pq.read_table(bundle / f"{name}.parquet")["time_period"].to_pylist()) for name in names}
     assert rows == {"gld_by_ethnic_group_and_fsm": {earlier, COHORT}, "by_sen_and_fsm": {earlier}}
     charges = [(e.cohort, e.release) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
