@@ -24,7 +24,7 @@ from privacy.returns.agreement import (
     Status,
     Telling,
 )
-from privacy.returns.seal import is_recipient
+from privacy.doors.age import is_recipient
 from privacy.services import SERVICE_NAMES
 from sources.councils.problems import Nodes, Problem, compose, perhaps
 from sources.reference.places import UnknownCouncil, places, resolve

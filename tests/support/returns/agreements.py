@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from privacy.returns.agreement import Fact
-from privacy.returns.seal import create_identity
+from privacy.doors.age import create_identity
 
 SERVICES = ("education", "settings", "health")
 EVERY_FACT = {
