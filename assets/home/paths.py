@@ -15,9 +15,13 @@ from ndl_export.files.whole_files import alone
 from ndl_export.tables import FAMILIES
 from privacy.doors.environment import settings
 from privacy.doors.files import close_to_others, make_folder
-from privacy.doors.locks import clear_scratch, locked, scratch
+from privacy.doors.locks import clear_scratch, is_held, locked, scratch
 
 _STAGING = "staging-"
+
+
+class BeingRestored(Exception):
+    """A home folder that is being restored from a backup; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,12 @@ class Home:
     def reports(self, cohort: str, council: str) -> Path:
         """Folder of the quality reports for one council, fit to send to it."""
         return self.restricted / "reports" / f"cohort={cohort}" / council
+
+    @property
+    def restoring(self) -> Path:
+        """Beside the home folder: what is being restored from a backup, until it takes the home's place. Held as a lock
+        meanwhile; where nobody holds it, a restore broke off."""
+        return self.root.with_name(f".{self.root.name}.restoring")
 
     @property
     def lock(self) -> Path:
@@ -230,8 +240,10 @@ class Home:
         """Create the home folder, for its owner only, whatever mode it had, and the zones in it.
 
         Nobody else reads what lies in it, releases neither: readers get a copy (`readiness publish`). The root of a
-        mounted volume, which another owns, keeps its mode; what is made in it is closed.
+        mounted volume, which another owns, keeps its mode; what is made in it is closed. Raises `BeingRestored`.
         """
+        if is_held(self.restoring):
+            raise BeingRestored(f"{self.root} is being restored from a backup: run again when that has ended")
         private = (self.root, self.restricted, self.tokens_zone, self.dagster)
         for folder in (*private, self.release):
             make_folder(folder)

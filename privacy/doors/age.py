@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader, BufferedWriter, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -88,7 +89,7 @@ def decrypted(path: Path, identities: Sequence[Any]) -> Iterator[BinaryIO]:
     thread = threading.Thread(target=_decrypt, args=(path, writing, identities, problems), daemon=True)
     thread.start()
     try:
-        with open(reading, "rb") as stream:
+        with BufferedReader(FileIO(reading)) as stream:
             yield stream
             while stream.read(1 << 20):
                 pass
@@ -104,7 +105,7 @@ def decrypted(path: Path, identities: Sequence[Any]) -> Iterator[BinaryIO]:
 
 
 def _decrypt(path: Path, writing: int, identities: Sequence[Any], problems: list[Exception]) -> None:
-    with open(writing, "wb", closefd=True) as out:
+    with BufferedWriter(FileIO(writing, "wb")) as out:
         pushed = _Pushed(out)
         try:
             with path.open("rb") as sealed:
