@@ -207,9 +207,10 @@ def _taken(
     seen: dict[str, Stored],
 ) -> Stored:
     """One file, hashed, and written where it is wanted. Raises ValueError for what a backup does not hold."""
-    tarfile.data_filter(member, str(into))  # an error where it is absolute, or leads out
+    allowed = tarfile.data_filter(member, str(into))  # an error where it leads out; an absolute name is made another
     is_neighbour = member.issym() and "/" not in member.linkname and member.linkname not in ("", ".", "..")
-    if member.name in seen or ".." in member.name.split("/") or not (member.isreg() or is_neighbour):
+    is_plain = allowed.name == member.name and not {"", ".", ".."} & set(member.name.split("/"))
+    if member.name in seen or not is_plain or not (member.isreg() or is_neighbour):
         raise ValueError
     target = into / member.name if wanted(member.name) else None
     if target:

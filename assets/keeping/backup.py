@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ _NOT_KEPT = re.compile(
 )
 _SETTINGS = ("policy", "publisher", "retention", "calendar", "councils", "agreements")
 _NAME = re.compile(r"readiness-(home|records|keys)-(\d{8}T\d{6})Z\.age")
+_BETWEEN_LOOKS = 0.1
 _SQLITE = b"SQLite format 3\0"
 _ITS_JOURNALS = ("-wal", "-shm", "-journal")
 _NOTE = re.compile(r"(home|records|keys) of epoch (\d+) to ([0-9a-f ]+)")
@@ -57,7 +59,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     """
     _check_place(home, keys_folder, folder, part)
     to = {_fingerprint(each): str(age.recipient(each)) for each in recipients}
-    place = folder / f"readiness-{part}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}{SUFFIX}"
+    place = _free_name(folder, part)
     note = f"{part} of epoch {keys.epoch} to {' '.join(to)}"
     if part is Part.KEYS:
         if home.root.is_dir():
@@ -203,6 +205,13 @@ def _noted(home: Home) -> list[re.Match[str]]:
     """What was backed up, under which epoch of the keys and to whom, as the processing log says it."""
     notes = (_NOTE.fullmatch(entry.note) for entry in entries(home) if entry.what == Processing.BACKUP)
     return [note for note in notes if note]
+
+
+def _free_name(folder: Path, part: Part) -> Path:
+    """One that no backup has: none is ever replaced."""
+    while (place := folder / f"readiness-{part}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}{SUFFIX}").exists():
+        time.sleep(_BETWEEN_LOOKS)
+    return place
 
 
 def _is_apart(part: str, other: str) -> bool:

@@ -21,7 +21,7 @@ _PARTS = click.Choice(["home", "records", "keys"])
 
 @click.command()
 @click.argument("part", type=_PARTS)
-@click.option("--to", "folder", type=console.FOLDER, required=True, help="Folder for the file; it must be there.")
+@click.option("--into", "folder", type=console.FOLDER, required=True, help="Folder for the file; it must be there.")
 @click.option(
     "--recipient",
     "recipients",
