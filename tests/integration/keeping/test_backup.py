@@ -365,7 +365,6 @@ def test_no_run_begins_while_the_home_is_being_restored(safe: Safe, monkeypatch:
 
     monkeypatch.setattr(restoring, "read", reading)
     monkeypatch.setattr(restoring, "_PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr("privacy.doors.locks.is_held", lambda place: place == safe.home.restoring)
     assert safe.restore("home", file, "--yes").exit_code == 0
     assert tried == [(Ending.HOLD, False)]
 
