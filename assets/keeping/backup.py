@@ -28,7 +28,7 @@ from privacy.doors import age
 from privacy.doors.environment import settings
 from privacy.doors.locks import locked
 from privacy.keys import KeyRing
-from privacy.release.ledger import Ledger, LedgerCopy
+from privacy.release.ledger import Ledger, LedgerCopy, LedgerCorrupt
 from privacy.release.store import charges
 
 LEDGER_FILE = "ledger.json"
@@ -96,7 +96,9 @@ def copy_of_ledger(home: Home) -> LedgerCopy | None:
     `LedgerError`."""
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     kept = [each for cohort in cohorts for each in charges(home.restricted, cohort)]
-    if isinstance(home.ledger, Path) and not home.ledger.exists() and not kept:
+    if isinstance(home.ledger, Path) and not home.ledger.exists():
+        if kept:
+            raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it, or back up where it can be read")
         return None
     ledger = Ledger(home.ledger)
     ledger.check_known(kept)

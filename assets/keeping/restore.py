@@ -114,7 +114,12 @@ def restore_home(
         found = Restored(manifest, [f"the home folder of {_day(manifest)}: {len(manifest.files):,} files"])
         log, lists, known = verify(staged), _lists(staged), objections(staged)
         ledger = _ledger_in(folder)
-        if records:
+        if not records:
+            found.to_do.append(
+                f"nobody knows who was removed after {_day(manifest)}: give newer records with --records, or remove"
+                " them again before anything is linked"
+            )
+        else:
             ledger = _with_records(folder, staged, keys, records, identities, ledger)
         since = _since(log, entries(staged))
         changed = {key: new for key, now in _lists(staged).items() if (new := now - lists.get(key, set()))}

@@ -54,6 +54,7 @@ def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     assert safe.restore("keys", held, "--yes").exit_code == 0
     looked = safe.restore("home", home)
     assert (looked.exit_code, safe.home.root.exists()) == (Ending.HOLD, False)
+    assert "to do: nobody knows who was removed after" in looked.stdout
     done = safe.restore("home", home, "--yes")
     assert done.exit_code == 0, done.output
     assert {path.name: path.read_bytes() for path in safe.keys.iterdir()} == keys
@@ -311,6 +312,9 @@ def test_a_ledger_that_lacks_a_measurement_is_not_backed_up(safe: Safe) -> None:
     for path in safe.home.root.glob("ledger.sqlite*"):
         path.unlink()
     to = ("--into", safe.disk("home"), *safe.to("home"))
+    _refused(safe.command("backup", "home", *to), "there is no ledger at", Ending.FAULT)
+    assert not list(safe.home.root.glob("ledger.sqlite*"))
+    safe.books.ledger.identity()  # another, begun anew
     _refused(safe.command("backup", "home", *to), "does not have the charge", Ending.FAULT)
     assert list(safe.disk("home").iterdir()) == []
 
