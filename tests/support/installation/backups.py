@@ -99,6 +99,6 @@ class Safe:
 
 def tree(root: Path) -> dict[str, bytes]:
     """Every file of a home folder that a backup keeps, but the ledger's and the log's, which go on."""
-    found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
-    gone = ("ledger.sqlite", "restricted/processing_log", "restricted/.in-use", "restricted/turns", "dagster/")
+    found = {path.relative_to(root).as_posix(): path for path in root.rglob("[!.]*") if path.is_file()}
+    gone = ("ledger.sqlite", "restricted/processing_log", "restricted/turns", "dagster/")
     return {name: path.read_bytes() for name, path in found.items() if not name.startswith(gone)}
