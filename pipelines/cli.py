@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipelines.commands import keeping, linked, releases, runs
+from pipelines.commands import backup, keeping, linked, releases, runs
 from pipelines.commands.accept import accept
 from pipelines.commands.answering import fulfil, list_requests, refuse, register
 from pipelines.commands.approve import approve
@@ -26,7 +26,7 @@ def main() -> None:
 
 main.add(
     {
-        "Data engineer": (runs.run, runs.status, runs.doctor, ui, council, keys, runs.synth),
+        "Data engineer": (runs.run, runs.status, runs.doctor, ui, council, keys, *backup.COMMANDS, runs.synth),
         "Data protection": keeping.COMMANDS,
         "Council or health data officer": (pseudonymise, returns),
         "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link),

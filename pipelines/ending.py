@@ -27,7 +27,7 @@ ENDINGS = {
     Ending.BUDGET: ("BudgetExceeded", "BudgetNotApproved", "NotAccurateEnough", "AccuracyOutOfReach"),
     Ending.HOLD: (
         *("WaitsForApproval", "WaitsForAcceptance", "NotPublished"),
-        *("Busy", "InUse", "RemovalUnfinished", "PlaceInUse"),
+        *("Busy", "InUse", "RemovalUnfinished", "BeingRestored", "PlaceInUse"),
     ),
     Ending.FAULT: (
         *("StepFailed", "NotEnoughMemory", "Damaged", "LogBroken", "StoreError"),

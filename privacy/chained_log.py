@@ -56,6 +56,16 @@ def unchecked_entries(path: Path) -> list[dict[str, Any]]:
     return [_parsed(path, line, f"line {number}") for number, line in enumerate(lines[:-1], 1)]
 
 
+def last(path: Path) -> dict[str, Any] | None:
+    """The last whole line as it stands; None where there is none. Raises `LogBroken` for what is no line."""
+    if not path.exists():
+        return None
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - _LONGEST_LINE_BYTES))
+        lines = log.read().split(b"\n")
+    return _parsed(path, lines[-2], "the last line") if len(lines) > 1 else None
+
+
 def entries(path: Path) -> list[dict[str, Any]]:
     """Every line, oldest first, after each was found in its place and unchanged; raises `LogBroken`."""
     found, previous = unchecked_entries(path), _NO_HASH

@@ -11,13 +11,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.version import Version
+
+from assets.home.software import software
 from ndl_export.files.whole_files import alone
 from ndl_export.tables import FAMILIES
+from privacy import chained_log
 from privacy.doors.environment import settings
 from privacy.doors.files import close_to_others, make_folder
-from privacy.doors.locks import clear_scratch, locked, scratch
+from privacy.doors.locks import clear_scratch, is_held, locked, scratch
 
 _STAGING = "staging-"
+
+
+class BeingRestored(Exception):
+    """A home folder that is being restored from a backup; the message says what to do."""
+
+
+class MadeByLater(Exception):
+    """A home folder that a later version of the software has worked on; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,12 @@ class Home:
     def reports(self, cohort: str, council: str) -> Path:
         """Folder of the quality reports for one council, fit to send to it."""
         return self.restricted / "reports" / f"cohort={cohort}" / council
+
+    @property
+    def restoring(self) -> Path:
+        """Beside the home folder: what is being restored from a backup, until it takes the home's place. Held as a lock
+        meanwhile; where nobody holds it, a restore broke off."""
+        return self.root.with_name(f".{self.root.name}.restoring")
 
     @property
     def lock(self) -> Path:
@@ -230,13 +248,28 @@ class Home:
         """Create the home folder, for its owner only, whatever mode it had, and the zones in it.
 
         Nobody else reads what lies in it, releases neither: readers get a copy (`readiness publish`). The root of a
-        mounted volume, which another owns, keeps its mode; what is made in it is closed.
+        mounted volume, which another owns, keeps its mode; what is made in it is closed. Raises `BeingRestored`
+        and `MadeByLater`.
         """
+        if is_held(self.restoring):
+            raise BeingRestored(f"{self.root} is being restored from a backup: run again when that has ended")
+        self._check_version()
         private = (self.root, self.restricted, self.tokens_zone, self.dagster)
         for folder in (*private, self.release):
             make_folder(folder)
         for folder in private:
             close_to_others(folder)
+
+    def _check_version(self) -> None:
+        """The processing log says which version worked here last: what a later one has changed, this does not know."""
+        if (line := chained_log.last(self.processing_log)) is None:
+            return
+        own, theirs = Version(software()), Version(line.get("software", "0"))
+        if theirs.release[:2] > own.release[:2]:
+            raise MadeByLater(
+                f"{self.root} was last worked on by readiness {theirs}, and this is {own}: install that version or a"
+                " later one; to go back, restore the backup that was made before the upgrade. Nothing was changed"
+            )
 
     @contextmanager
     def staging(self) -> Iterator[Path]:

@@ -34,6 +34,8 @@ class Processing(StrEnum):
     EXPIRY = "removed at the end of its retention"
     SHREDDING = "landing file shredded"
     WITHDRAWAL = "part of an extract withdrawn"
+    BACKUP = "backup made"
+    RESTORE = "restored from a backup"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import yaml
@@ -31,6 +31,7 @@ class Retention:
     quarantine_days: int
     superseded_days: int
     dagster_days: int
+    backup_days: int = 35
 
     def ends(self, cohort: Cohort) -> dt.date:
         """The first day on which the cohort's data may not be held."""
@@ -50,9 +51,10 @@ def read_retention(path: Path) -> Retention:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise InvalidRetention(f"{path} is not a readable YAML file") from None
     names = [field.name for field in fields(Retention)]
-    if not isinstance(content, dict) or sorted(map(str, content)) != sorted(names):
+    optional = {field.name for field in fields(Retention) if field.default is not MISSING}
+    if not isinstance(content, dict) or not set(names) - optional <= set(content) <= set(names):
         raise InvalidRetention(f"{path} must have the keys {', '.join(names)}, and no others")
-    for name in names:
+    for name in content:
         if type(content[name]) is not int or content[name] < 0:
             raise InvalidRetention(f"{path}: {name} must be a whole number, 0 or more")
     return Retention(**content)

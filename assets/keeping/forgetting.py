@@ -183,6 +183,28 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
         return _finish(home, keys)
 
 
+def remove_again(
+    home: Home, keys: KeyRing, changed: Collection[parts.Key], objections: Sequence[Objection]
+) -> list[str]:
+    """Remove what the list names of these extracts, and whom these objections are about, after both were put into a
+    home folder that has the rows still; sentences about cohorts that a run must link again.
+
+    Raises what `forget` raises.
+    """
+    with alone(home):
+        _finish(home, keys)
+        in_reach = [each for each in objections if each.made_under == marks.made_under(keys)]
+        extracts = [
+            _extract_rows(home, key[1], key[0], key[2], listed(home, key, _numbers_of_files(home, key)))
+            for key in changed
+        ]
+        extracts += [replace(rows, objection=each.id) for each in in_reach for rows in _known_by(home, keys, [each])]
+        for extract in extracts:
+            record(home, Processing.FORGETTING, *extract.key, file_mac=extract.file_mac, note="rows, again")
+        write_json(home.unfinished_removal, asdict(_Removal(tuple(extracts), ())))
+        return _finish(home, keys)
+
+
 def councils_linked(home: Home, cohort: str) -> list[str]:
     """Councils whose extracts are in the links or the confidential tables of a cohort."""
     found: set[str] = set()

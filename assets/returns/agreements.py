@@ -13,6 +13,7 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
+from privacy.doors.age import is_recipient
 from privacy.returns.agreement import (
     NO_CONCERNS,
     OTHERS_NEED,
@@ -24,7 +25,6 @@ from privacy.returns.agreement import (
     Status,
     Telling,
 )
-from privacy.returns.seal import is_recipient
 from privacy.services import SERVICE_NAMES
 from sources.councils.problems import Nodes, Problem, compose, perhaps
 from sources.reference.places import UnknownCouncil, places, resolve

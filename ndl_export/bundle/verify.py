@@ -43,6 +43,7 @@ from ndl_export.tables.earlier_schema import with_own_area
 from ndl_export.tables.ees import meta_csv, write_csvs
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
+from ndl_export.tables.schema import SCHEMA_VERSION
 
 Files = Mapping[str, bytes]
 
@@ -74,6 +75,8 @@ class Verification:
     withdrawn: str | None = None
     synthetic: bool = False
     """Whether it is no bundle, but synthetic children of that release."""
+    other_schema: str | None = None
+    """The schema of its tables, where this version has no definitions of it: figures were not looked at then."""
 
     @property
     def ok(self) -> bool:
@@ -83,6 +86,12 @@ class Verification:
         of = "synthetic children of release" if self.synthetic else "release"
         name = f"{self.bundle} ({of} {self.version})" if self.version else self.bundle
         lines = [f"{name}: {'sound' if self.ok else 'NOT SOUND'}", *(f"  {fault}" for fault in self.faults)]
+        if self.other_schema:
+            lines.append(
+                f"Its tables are of schema {self.other_schema}, and this version defines {SCHEMA_VERSION}: signature,"
+                " sums, privacy statement and noisy counts were checked, the figures were not; the version that made it"
+                " checks them."
+            )
         if self.withdrawn:
             lines.append(self.withdrawn)
         if self.fingerprint:
@@ -120,6 +129,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         tuple(Fault(*each) for each in faults),
         _withdrawn(source, version),
         is_synthetic(files),
+        _other_schema(files) if version and not is_synthetic(files) else None,
     )
 
 
@@ -230,6 +240,8 @@ def _figures(files: Files, stated: _Stated) -> Faults:
         return [("*.parquet", f"cannot be read: {error}")]
     faults = [(NOISY_COUNTS_FILE, what) for what in noisy_faults(stated.plans, cells, stated.record)]
     faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
+    if _other_schema(files):
+        return faults
     unsound = [
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)
@@ -241,6 +253,12 @@ def _figures(files: Files, stated: _Stated) -> Faults:
     defined = {name: rows.table for name, rows in layouts.items()}
     faults += [*_csv_faults(files, ordered, defined), *_workbook_faults(files, ordered, defined)]
     return faults + _site_faults(files, downloads)
+
+
+def _other_schema(files: Files) -> str | None:
+    """The schema that a bundle says its tables are of, if it is not one of today's: of another major version."""
+    said = str(json.loads(files[DATAPACKAGE_FILE]).get("schemaVersion", ""))
+    return said if said.partition(".")[0] != SCHEMA_VERSION.partition(".")[0] else None
 
 
 def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:

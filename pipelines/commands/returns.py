@@ -124,7 +124,7 @@ def new(council: str, out: Path) -> None:
 @click.option("--out", type=OUT, required=True, help="Where to write; the private key stays with you.")
 def keygen(out: Path) -> None:
     """Make the key of a recipient: the private key into a file, the public one (age1...) for the agreement."""
-    from privacy.returns.seal import create_identity
+    from privacy.doors.age import create_identity
 
     public = create_identity(out)
     click.echo(f"Private key: {out}  (give it to nobody; without it no return can be opened)")

@@ -20,8 +20,9 @@ import yaml
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 
+from assets.home.archive import Part
 from assets.home.paths import Home
-from assets.home.processing_log import entries, verify
+from assets.home.processing_log import Processing, entries, verify
 from assets.home.retention_policy import InvalidRetention, retention
 from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
@@ -35,6 +36,7 @@ from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.doors.database import memory_gib
+from privacy.doors.locks import is_held
 from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
@@ -58,6 +60,8 @@ _OPTIONAL_MODULES = {
 INTAKE_AND_LINKAGE, RELEASES = "intake and linkage", "release"
 _USES = {"intake, linkage and release": PIPELINE, INTAKE_AND_LINKAGE: RESTRICTED, RELEASES: RELEASE}
 """What a key set is for, by who needs the keys in it."""
+_NEVER_AGAIN = (Processing.MEASUREMENT, Processing.FORGETTING, Processing.WITHDRAWAL)
+"""What must not be lost: a measurement is never drawn again, and who was removed would come back."""
 
 
 class State(StrEnum):
@@ -102,6 +106,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("ledger", lambda: _ledger(where) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("processing log", lambda: _log(where)),
         ("removals", lambda: _removals(where, held)),
+        ("backup", lambda: _backup(where)),
         ("Dagster", lambda: _dagster(where)),
         ("clock", lambda: _clock(where)),
         ("optional", lambda: _optional(usable)),
@@ -288,6 +293,8 @@ def _home(home: Home) -> Answers:
     yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
     if home.restricted.exists():
         yield from _privacy(home.restricted)
+    if home.restoring.exists() and not is_held(home.restoring):
+        yield State.LOOK, f"a restore broke off and left {home.restoring}: restore again, or remove that folder"
 
 
 def _disk(home: Home, landing: Path) -> Answers:
@@ -360,6 +367,19 @@ def _removals(home: Home, keys: Path) -> Answers:
             " children stood, or object again with `readiness forget --objection` when a new delivery brings them"
         )
         yield State.LOOK, said
+
+
+def _backup(home: Home) -> Answers:
+    """Whether what can be lost for good has been backed up since it last changed."""
+    for entry in reversed(entries(home)):
+        if entry.what == Processing.BACKUP and not entry.note.startswith(Part.KEYS):
+            yield State.OK, f"nothing was measured or removed since that of {entry.time[:10]}"
+            return
+        if entry.what in _NEVER_AGAIN:
+            done = "measured" if entry.what == Processing.MEASUREMENT else "removed"
+            yield State.LOOK, f"something was {done} on {entry.time[:10]} and not backed up since: `readiness backup`"
+            return
+    yield State.OK, "nothing was measured or removed yet"
 
 
 def _dagster(home: Home) -> Answers:

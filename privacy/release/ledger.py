@@ -18,10 +18,11 @@ workers on several machines share. The rules are here, once, for both.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
@@ -102,6 +103,43 @@ class Reservation:
     def is_written_off(self) -> bool:
         """Whether it was spent without a measurement, as ledgers of before record it."""
         return self.end is not None and self.end.kind == EntryKind.WRITE_OFF
+
+
+@dataclass(frozen=True)
+class LedgerCopy:
+    """The lines of a ledger, away from where it lives: its entries and what people signed, each a chain."""
+
+    entries: list[Entry]
+    sign_offs: list[SignOffLine]
+
+    @classmethod
+    def parse(cls, content: bytes) -> LedgerCopy:
+        """What `document` wrote. Raises LedgerCorrupt."""
+        try:
+            said = json.loads(content)
+            entries = [Entry(**line) for line in said["entries"]]
+            sign_offs = [SignOffLine(**line) for line in said["sign_offs"]]
+        except (ValueError, KeyError, TypeError):
+            raise LedgerCorrupt("the copy of the ledger is none of this version's") from None
+        return cls(_checked(entries), _checked(sign_offs))
+
+    def document(self) -> bytes:
+        """As JSON."""
+        chains = {name: [asdict(line) for line in getattr(self, name)] for name in _CHAINS}
+        return json.dumps(chains).encode()
+
+    def newer(self, other: LedgerCopy) -> LedgerCopy:
+        """Of two copies of one ledger the one that goes further. Raises LedgerCorrupt where neither goes on from the
+        other."""
+        longer, shorter = sorted((self, other), key=lambda copy: (len(copy.entries), len(copy.sign_offs)), reverse=True)
+        for name in _CHAINS:
+            begun = getattr(shorter, name)
+            if getattr(longer, name)[: len(begun)] != begun:
+                raise LedgerCorrupt(
+                    "two ledgers differ that should be one: each has lines that the other lacks, so that one of them is"
+                    " of another installation, or went on from an old copy. Nothing was changed"
+                )
+        return longer
 
 
 class Ledger:
@@ -268,6 +306,24 @@ class Ledger:
                     "charged or published"
                 )
 
+    def copy(self) -> LedgerCopy:
+        """Every line of both chains, as of one moment. Raises LedgerCorrupt."""
+        entries, sign_offs = self._storage.read_both()
+        return LedgerCopy(_checked(entries), _checked(sign_offs))
+
+    def restore(self, copy: LedgerCopy) -> None:
+        """Add the lines of a copy that come after those that are here; nothing where these go as far or further.
+
+        Raises LedgerCorrupt, with nothing added, where the one does not go on from the other.
+        """
+        copy.newer(self.copy())
+        with self._storage.writing() as log:
+            for entry in copy.entries[len(log.entries()) :]:
+                log.append(entry)
+        with self._storage.signing() as signed:
+            for line in copy.sign_offs[len(signed.entries()) :]:
+                signed.append(line)
+
     def exclusive(self) -> AbstractContextManager[None]:
         """Lock out every other process that would measure, for the block."""
         return self._storage.exclusive()
@@ -288,6 +344,9 @@ class Ledger:
                 )
             end = replace(begun, kind=kind, measurement_sha256=measurement_sha256, note=note)
             return Reservation(begun, _append(log, entries, end))
+
+
+_CHAINS = ("entries", "sign_offs")
 
 
 def _storage(location: Path | str | Storage) -> Storage:

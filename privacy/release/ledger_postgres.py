@@ -147,6 +147,13 @@ class PostgresStorage:
         """As `writing`, for what people sign."""
         return self._transaction(SignOffLine, _SIGN_OFFS.place)
 
+    def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
+        """All entries and all that people have signed, as of one moment."""
+        with self._connection() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            entries = Log(connection, Entry, _ENTRIES.place, "%s").entries()
+            return entries, Log(connection, SignOffLine, _SIGN_OFFS.place, "%s").entries()
+
     @contextmanager
     def _transaction(self, kind: type[Line], table: str) -> Iterator[Log[Line]]:
         with self._connection() as connection, connection.transaction():

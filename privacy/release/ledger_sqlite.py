@@ -100,6 +100,12 @@ class SQLiteStorage:
         """As `writing`, for what people sign."""
         return self._transaction(_sign_offs)
 
+    def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
+        """All entries and all that people have signed, as of one moment."""
+        with self._usable(), closing(self._connect()) as connection:
+            connection.execute("BEGIN")
+            return _entries(connection).entries(), _sign_offs(connection).entries()
+
     @contextmanager
     def _transaction(self, log: Callable[[sqlite3.Connection], Log[Line]]) -> Iterator[Log[Line]]:
         with self._usable(), closing(self._connect()) as connection:

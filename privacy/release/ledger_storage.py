@@ -152,5 +152,8 @@ class Storage(Protocol):
     def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
         """As `writing`, for what people sign."""
 
+    def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
+        """All entries and all that people have signed, as of one moment."""
+
     def exclusive(self) -> AbstractContextManager[None]:
         """A lock across processes, held for the block and let go when its holder dies."""

@@ -7,14 +7,13 @@
 
 The signature is over the first word, the header and every row. The header names recipient key, council, source, cohort
 and the extract, so that what was signed for one cannot be encrypted again for another and pass. `age -d` (C2SP age v1,
-X25519) decrypts the file; `pyrage` is the library here.
+X25519) decrypts the file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from privacy.doors import files
+from privacy.doors import age
 
 FORMAT = "readiness-return-2"
 TOLD_FORMAT = "readiness-told-1"
@@ -93,19 +92,15 @@ def _document(header: Header, facts: list[str]) -> bytes:
 
 
 def seal(header: Header, facts: list[str], signing_key: Ed25519PrivateKey) -> bytes:
-    """The file. Raises `ReturnProblem` for a recipient's key that is none."""
+    """The file. Raises `AgeProblem` for a recipient's key that is none."""
     return seal_document(FORMAT, _document(header, facts), header.recipient, signing_key)
 
 
 def seal_document(word: str, document: bytes, recipient: str, signing_key: Ed25519PrivateKey) -> bytes:
-    """A document of the kind `word`, signed, then encrypted to an age public key. Raises `ReturnProblem`."""
-    age = library()
+    """A document of the kind `word`, signed, then encrypted to an age public key. Raises `AgeProblem`."""
     signature = signing_key.sign(_signed(word, document))
-    try:
-        to = age.x25519.Recipient.from_str(recipient)
-    except age.RecipientError:
-        raise ReturnProblem("the key of a recipient is no age public key (age1...)") from None
-    return bytes(age.encrypt(f"{word} {signature.hex()}\n".encode() + document, [to]))
+    to = age.recipient(recipient)
+    return bytes(age.library().encrypt(f"{word} {signature.hex()}\n".encode() + document, [to]))
 
 
 def unseal(path: Path, key: Path, signer: Path) -> Opened:
@@ -125,7 +120,7 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
 def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[bytes, str]:
     """Decrypt a document of the kind `word`, check who signed it, and give it with the public key that it was
     decrypted for. Raises `ReturnProblem`."""
-    identity, public = read_identity(key), signer_key(signer)
+    identity, public = age.read_identity(key), signer_key(signer)
     first, _, document = _decrypted(path, identity).partition(b"\n")
     kind, _, signature = first.decode("ascii", errors="replace").partition(" ")
     if kind != word or len(signature) != _SIGNATURE_DIGITS:
@@ -149,13 +144,12 @@ def check_recipient(path: Path, said: str, own: str) -> None:
 
 
 def _decrypted(path: Path, identity: Any) -> bytes:
-    age = library()
     sealed = _read(path)
     if not sealed.startswith(_AGE_START):
         raise ReturnProblem(f"{path.name}: is not an encrypted return (age format); give the file that was sent to you")
     try:
-        return bytes(age.decrypt(sealed, [identity]))
-    except age.DecryptError as error:
+        return bytes(age.library().decrypt(sealed, [identity]))
+    except age.library().DecryptError as error:
         if "No matching keys" in str(error):
             raise ReturnProblem(
                 f"{path.name}: is not encrypted to your key; it is another recipient's, or to an older key of yours:"
@@ -188,52 +182,6 @@ def _signed(word: str, document: bytes) -> bytes:
     return word.encode() + b"\n" + document
 
 
-def create_identity(path: Path) -> str:
-    """Write a new age private key to `path` (mode 0600), as age-keygen does, and give the public key.
-
-    Raises `ReturnProblem` where the file is there: a key is never replaced.
-    """
-    identity = library().x25519.Identity.generate()
-    public = str(identity.to_public())
-    files.make_folder(path.parent)
-    try:
-        with files.create(path) as file:
-            file.write(f"# public key: {public}\n{identity}\n".encode("ascii"))
-    except FileExistsError:
-        raise ReturnProblem(f"{path} is there already; a key is never replaced, choose another name") from None
-    return public
-
-
-def read_identity(path: Path) -> Any:
-    """The age X25519 private key in a file, as age-keygen and `create_identity` write it; raises `ReturnProblem`."""
-    if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise ReturnProblem(f"{path} {what}; give the private key that `readiness returns keygen` wrote")
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise ReturnProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
-    lines = [line.strip() for line in _read(path).decode("utf-8", errors="replace").splitlines()]
-    keys = [line for line in lines if line and not line.startswith("#")]
-    age = library()
-    try:
-        (key,) = keys
-        return age.x25519.Identity.from_str(key)
-    except (ValueError, age.IdentityError):
-        raise ReturnProblem(
-            f"{path} is not a file with one age private key (AGE-SECRET-KEY-1...); give the one that"
-            " `readiness returns keygen` wrote"
-        ) from None
-
-
-def is_recipient(text: str) -> bool:
-    """Whether `text` is an age X25519 public key."""
-    age = library()
-    try:
-        age.x25519.Recipient.from_str(text)
-    except age.RecipientError:
-        return False
-    return True
-
-
 def signer_key(path: Path) -> Ed25519PublicKey:
     """The pipeline's public key in PEM, the one that releases are signed with; raises `ReturnProblem`."""
     try:
@@ -251,12 +199,3 @@ def fingerprint(key: Ed25519PublicKey) -> str:
     """SHA-256 of the public key in DER, hexadecimal, to compare two copies by telephone."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
-
-
-def library() -> Any:
-    """The module `pyrage`; raises `ReturnProblem` where it is not installed."""
-    try:
-        import pyrage
-    except ImportError:
-        raise ReturnProblem("returns need the library pyrage: install the extra `returns`") from None
-    return pyrage

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.returns.words import NEXT, TITLES, TO_CONTACT, Situation
 from pipelines.council_cli import main as council_main
+from privacy.doors import age
 from privacy.returns import seal
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
@@ -174,7 +175,7 @@ def test_a_return_cannot_be_addressed_again(pipeline: Pipeline, tmp_path: Path) 
     """Who may read a return signs nothing: encrypted to somebody else, it is refused there."""
     import pyrage
 
-    mine = seal.read_identity(pipeline.recipients.key("leeds", "education"))
+    mine = age.read_identity(pipeline.recipients.key("leeds", "education"))
     plain = pyrage.decrypt(pipeline.file("leeds", "eyfsp").read_bytes(), [mine])
     others = pyrage.x25519.Recipient.from_str(pipeline.recipients.public("wirral", "education"))
     again = tmp_path / "again.age"

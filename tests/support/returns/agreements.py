@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from privacy.doors.age import create_identity
 from privacy.returns.agreement import Fact
-from privacy.returns.seal import create_identity
 
 SERVICES = ("education", "settings", "health")
 EVERY_FACT = {

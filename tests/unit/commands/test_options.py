@@ -17,7 +17,7 @@ from pipelines.council_cli import main as council_main
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT
 
-ASKS_FOR_YES = {"forget", "shred", "retention", "parts withdraw", "publish", "withdraw", "synth"}
+ASKS_FOR_YES = {"restore", "forget", "shred", "retention", "parts withdraw", "publish", "withdraw", "synth"}
 """Commands that remove, replace or put out what cannot be taken back."""
 REPORTS = {
     *("plan", "budget", "log", "status", "doctor", "verify", "recompute", "diff", "accept", "retention", "shred"),

@@ -1,0 +1,160 @@
+"""`readiness backup` and `readiness restore`: an installation away from its machine, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.commands import console
+from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes
+from pipelines.ending import Ending
+from privacy.doors.environment import settings
+
+if TYPE_CHECKING:
+    from assets.home.paths import Home
+    from assets.keeping.restore import Restored
+
+_PARTS = click.Choice(["home", "records", "keys"])
+
+
+@click.command()
+@click.argument("part", type=_PARTS)
+@click.option("--into", "folder", type=console.FOLDER, required=True, help="Folder for the file; it must be there.")
+@click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    required=True,
+    metavar="AGE1...",
+    help="Public key (age) of who may open it; may be repeated.",
+)
+@console.home()
+@console.keys()
+@console.as_json
+def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Path, keys: Path | None, as_json: bool) -> None:
+    """Back up the home folder, its records alone, or the keys.
+
+    Encrypted to people of its own each: who can open a backup of keys must not be able to open one of the rest. The
+    records are the ledger, measurements, removals and logs: small, for after every release and removal. What lies in
+    landing is not backed up.
+    """
+    import datetime as dt
+
+    from assets.home.archive import Part
+    from assets.home.retention_policy import retention
+    from assets.keeping.backup import back_up, past_their_time
+
+    place, key_folder = _home(home), (keys or settings().keys).resolve()
+    limit = retention()
+    with at_work(f"Backing up the {part}"):
+        made = back_up(place, Part(part), key_folder, _keys(key_folder), folder, recipients)
+    old = past_their_time(folder, limit, dt.datetime.now(dt.UTC))
+    lines = [f"Backed up: {made}, {made.stat().st_size / 1e6:,.1f} MB, read back from the disk"]
+    lines += [f"! older than {limit.backup_days} days, so destroy it: {path}" for path in old]
+    facts = {"file": str(made), "bytes": made.stat().st_size, "past_their_time": [str(path) for path in old]}
+    answer(facts, lambda: "\n".join(lines), as_json=as_json)
+
+
+@click.command()
+@click.argument("part", type=_PARTS)
+@click.argument("file", type=console.FILE)
+@click.option(
+    "--identity",
+    "identities",
+    type=console.FILE,
+    multiple=True,
+    required=True,
+    help="File of the private key (age) that opens it; may be repeated.",
+)
+@console.home()
+@console.keys()
+@click.option(
+    "--records",
+    type=console.FILE_OR_FOLDER,
+    help="With home: a newer backup of records, or the home folder that was, for what has happened since.",
+)
+@click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
+@console.yes
+@console.as_json
+def restore(
+    part: str,
+    file: Path,
+    identities: tuple[Path, ...],
+    home: Path,
+    keys: Path | None,
+    records: Path | None,
+    published: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Restore a backup: keys first, then home, where neither is.
+
+    All of the file is read and checked. What was removed since is removed again. Records go into a home folder that is
+    there: its ledger, and measurements that are gone.
+    """
+    from assets.keeping import restore as restoring
+    from privacy.doors.age import read_identity
+
+    if (records or published) and part != "home":
+        stop("--records and --published go with a backup of home", Ending.USAGE)
+    place, key_folder = _home(home), (keys or settings().keys).resolve()
+    opened = [read_identity(path) for path in identities]
+    with at_work("Restoring" if yes else "Reading the backup"):
+        if part == "keys":
+            found = restoring.restore_keys(place, key_folder, file, opened, do=yes)
+        elif part == "records":
+            found = restoring.restore_records(place, _keys(key_folder), file, opened, do=yes)
+        else:
+            ring = _keys(key_folder)
+            found = restoring.restore_home(place, ring, file, records, opened, published, do=yes)
+    answer(_facts(found, yes), lambda: _said(found, yes), as_json=as_json)
+    if found.lacking:
+        end(Ending.FAULT)
+    if not yes:
+        wait_for_yes()
+
+
+def _home(path: Path) -> Home:
+    from assets.home.paths import Home
+
+    return Home(path.resolve())
+
+
+def _keys(folder: Path) -> Any:
+    from assets.keeping.restore import ANY_HOLDER
+    from privacy.keys import KeyRing
+
+    return KeyRing.load(folder, ANY_HOLDER)
+
+
+def _facts(found: Restored, done: bool) -> dict[str, Any]:
+    manifest = found.manifest
+    return {
+        "done": done,
+        "part": manifest.part,
+        "made_at": manifest.made_at,
+        "software": manifest.software,
+        "epoch": manifest.epoch,
+        "files": len(manifest.files),
+        "restored": found.done,
+        "to_do": found.to_do,
+        "lacking": found.lacking,
+    }
+
+
+def _said(found: Restored, done: bool) -> str:
+    manifest = found.manifest
+    days = found.manifest.age().days
+    return "\n".join(
+        [
+            f"A backup of {manifest.part}, {days} days old, by readiness {manifest.software}: whole, and of these keys",
+            *(f"{'restored' if done else 'would be restored'}: {each}" for each in found.done),
+            *(f"to do: {each}" for each in found.to_do),
+            *(f"! {each}" for each in found.lacking),
+        ]
+    )
+
+
+COMMANDS = (backup, restore)

@@ -1,0 +1,189 @@
+"""The one way to encrypt to people, each with a key of their own, and to open what was: the age format (C2SP age v1,
+X25519), which `age -d` opens too.
+
+A file is encrypted and opened as it streams, whatever its size. What is opened was not changed and is whole once the
+stream has ended; who made it, age does not say. `pyrage` is the library. Works on Windows, where senders are.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader, BufferedWriter, FileIO
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from privacy.doors import files
+
+_OTHERS = 0o077
+_ANOTHER_KEY = "No matching keys"
+
+
+class AgeProblem(Exception):
+    """A key that cannot be used, or a file that it does not open. The message shows nothing of what is in it."""
+
+
+class _Writing(Protocol):
+    def write(self, content: bytes, /) -> int: ...
+
+
+class _Pulled:
+    """Chunks as a file to read, which remembers what stopped it: the library tells its text alone."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks, self._left = iter(chunks), b""
+        self.failed: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        try:
+            while not self._left:
+                self._left = next(self._chunks)
+        except StopIteration:
+            return b""
+        except Exception as error:
+            self.failed = error
+            raise
+        taken, self._left = self._left[:size], self._left[size:]
+        return taken
+
+
+class _Pushed:
+    """A file to write to, which remembers what stopped it."""
+
+    def __init__(self, out: _Writing) -> None:
+        self._out = out
+        self.failed: Exception | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            return self._out.write(content)
+        except Exception as error:
+            self.failed = error
+            raise
+
+    def flush(self) -> None:
+        """What is written is flushed by who opened the file."""
+
+
+def encrypt(chunks: Iterable[bytes], out: _Writing, recipients: Sequence[str]) -> None:
+    """Write what the chunks say together, encrypted to age public keys. Raises `AgeProblem` for a key that is none, and
+    what reading or writing raises."""
+    to = [recipient(text) for text in recipients]
+    pulled, pushed = _Pulled(chunks), _Pushed(out)
+    try:
+        library().encrypt_io(pulled, pushed, to)
+    except Exception as error:
+        raise (pulled.failed or pushed.failed or error) from None
+
+
+@contextmanager
+def decrypted(path: Path, identities: Sequence[Any]) -> Iterator[BinaryIO]:
+    """What is in a file, as a stream; it was whole only if the block ends without `AgeProblem`, having read to the end.
+
+    Raises `AgeProblem` for another's file, and one that was changed or cut short.
+    """
+    reading, writing = os.pipe()
+    problems: list[Exception] = []
+    thread = threading.Thread(target=_decrypt, args=(path, writing, identities, problems), daemon=True)
+    thread.start()
+    try:
+        with BufferedReader(FileIO(reading)) as stream:
+            yield stream
+            while stream.read(1 << 20):
+                pass
+    except Exception:
+        thread.join()
+        if problems:  # what the block stumbled over is the end of a stream that broke off
+            raise problems[0] from None
+        raise
+    finally:
+        thread.join()
+    if problems:
+        raise problems[0]
+
+
+def _decrypt(path: Path, writing: int, identities: Sequence[Any], problems: list[Exception]) -> None:
+    with BufferedWriter(FileIO(writing, "wb")) as out:
+        pushed = _Pushed(out)
+        try:
+            with path.open("rb") as sealed:
+                library().decrypt_io(sealed, pushed, list(identities))
+        except Exception as error:
+            if pushed.failed is None:  # else the reader has gone, and knows why
+                problems.append(_opening(path, error))
+
+
+def _opening(path: Path, error: Exception) -> Exception:
+    if isinstance(error, OSError) and error.errno is not None:
+        return AgeProblem(f"{path} cannot be read ({error.strerror})")
+    if _ANOTHER_KEY in str(error):
+        return AgeProblem(f"{path.name}: is not encrypted to the key you gave; give the private key that it is for")
+    return AgeProblem(f"{path.name}: was changed or cut short, or is no age file; take another copy of it")
+
+
+def create_identity(path: Path) -> str:
+    """Write a new age private key to `path` (mode 0600), as age-keygen does, and give the public key.
+
+    Raises `AgeProblem` where the file is there: a key is never replaced.
+    """
+    identity = library().x25519.Identity.generate()
+    public = str(identity.to_public())
+    files.make_folder(path.parent)
+    try:
+        with files.create(path) as file:
+            file.write(f"# public key: {public}\n{identity}\n".encode("ascii"))
+    except FileExistsError:
+        raise AgeProblem(f"{path} is there already; a key is never replaced, choose another name") from None
+    return public
+
+
+def read_identity(path: Path) -> Any:
+    """The age X25519 private key in a file, as age-keygen and `create_identity` write it; raises `AgeProblem`."""
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise AgeProblem(f"{path} {what}; give the private key that `readiness returns keygen` wrote")
+    if os.name == "posix" and path.stat().st_mode & _OTHERS:
+        raise AgeProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AgeProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
+    lines = [line.strip() for line in content.decode("utf-8", errors="replace").splitlines()]
+    keys = [line for line in lines if line and not line.startswith("#")]
+    age = library()
+    try:
+        (key,) = keys
+        return age.x25519.Identity.from_str(key)
+    except (ValueError, age.IdentityError):
+        raise AgeProblem(
+            f"{path} is not a file with one age private key (AGE-SECRET-KEY-1...); give the one that"
+            " `readiness returns keygen` wrote"
+        ) from None
+
+
+def recipient(text: str) -> Any:
+    """An age X25519 public key; raises `AgeProblem`."""
+    if not is_recipient(text):
+        raise AgeProblem("the key of a recipient is no age public key (age1...)")
+    return library().x25519.Recipient.from_str(text)
+
+
+def is_recipient(text: str) -> bool:
+    """Whether `text` is an age X25519 public key."""
+    age = library()
+    try:
+        age.x25519.Recipient.from_str(text)
+    except age.RecipientError:
+        return False
+    return True
+
+
+def library() -> Any:
+    """The module `pyrage`, which a sender may lack; raises `AgeProblem`."""
+    try:
+        import pyrage
+    except ImportError:
+        raise AgeProblem("this needs the library pyrage: install the extra `returns`") from None
+    return pyrage

@@ -1,0 +1,172 @@
+"""The drill: a machine is lost, with home, keys and ledger, and the installation goes on elsewhere as it would have."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from assets.home.processing_log import verify
+from assets.keeping.forgetting import forget, rows_named
+from pipelines.ending import Ending
+from privacy.release.ledger import Ledger
+from tests.support.extracts import COHORT, append
+from tests.support.installation.backups import Safe, tree
+from tests.support.installation.released import PLANTED, Place
+from tests.support.installation.traces import hashes, traces
+from tests.support.planted import PROFILE
+from tests.support.release import postgres
+
+pytestmark = pytest.mark.slow
+
+DATABASE = "readiness.duckdb"
+"""Its bytes are not a function of what is in it."""
+FIRST, REVISION = "2026.11.0", ("--release", "2026.11.1", "--share", "0.05")
+
+
+def run(safe: Safe, *options: str) -> None:
+    done = safe.command("run", "--cohort", COHORT, *options)
+    assert done.exit_code == 0, done.output
+
+
+def moved(safe: Safe, to: Path) -> Safe:
+    """Another machine: landing, the people's keys and the disks of backups are there; home and keys are not."""
+    for name in ("landing", "people", "disks"):
+        shutil.copytree(safe.root / name, to / name)
+    return Safe(to)
+
+
+def planted(place: Place) -> object:
+    return rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=True)
+
+
+def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
+    """With a linkage, a signed release and a removal: verified, repeated to the byte, and charged as it would be."""
+    forget(place.home, planted(place), place.keys, objection=True)  # type: ignore[arg-type]
+    safe = Safe.beside(place.root)
+    run(safe)
+    safe.backup("home")
+    safe.backup("keys")
+    before, books = tree(safe.home.root), Ledger(safe.home.ledger).copy()
+
+    there = moved(safe, tmp_path / "elsewhere" / "other machine")
+    (keys,), (home,) = (list(there.disk(part).iterdir()) for part in ("keys", "home"))
+    assert there.restore("keys", keys, "--yes").exit_code == 0
+    assert there.restore("home", home, "--yes").exit_code == 0
+
+    assert tree(there.home.root) == before
+    assert Ledger(there.home.ledger).copy() == books
+    assert there.command("verify", there.home.release / FIRST).exit_code == 0
+    status = ("status", "--cohort", COHORT, "--json")
+    assert json.loads(there.command(*status).stdout) == json.loads(safe.command(*status).stdout)
+    assert there.command("doctor").exit_code == 0
+    verify(there.home)
+
+    shutil.rmtree(there.home.release)
+    run(there)
+    made, kept = ({n: of for n, of in hashes(each.home.release).items() if n != DATABASE} for each in (there, safe))
+    assert made == kept
+    lines = len(verify(there.home))
+    run(there)
+    assert (len(verify(there.home)), Ledger(there.home.ledger).copy()) == (lines, books)
+
+    for each in (safe, there):
+        run(each, *REVISION)
+    own, restored = (_charged(each, len(books.entries)) for each in (safe, there))
+    assert own == restored
+
+
+def _charged(safe: Safe, after: int) -> list[tuple[object, ...]]:
+    """What was charged since, for what, under which plan and on which rows."""
+    entries = Ledger(safe.home.ledger).entries()[after:]
+    return [(e.kind, e.cohort, e.release, e.family, e.nano_rho, e.plan_sha256, e.input_mac) for e in entries]
+
+
+def test_a_child_who_was_removed_after_the_backup_stays_removed(copied: Callable[[], Place]) -> None:
+    """The old backup has the rows; the newest records say who was removed, and it is done again before the home is in
+    its place."""
+    for objection in (False, True):
+        place = copied()
+        safe = Safe.beside(place.root)
+        tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
+        old = safe.backup("home")
+        forget(place.home, planted(place), place.keys, objection=objection)  # type: ignore[arg-type]
+        after = tree(place.home.root)
+        records = safe.backup("records")
+        shutil.rmtree(place.home.root)
+
+        done = safe.restore("home", old, "--records", records, "--yes")
+
+        assert done.exit_code == 0, done.output
+        assert "removed again: rows of 3 extracts" in done.stdout
+        assert traces(place.home.root, tokens, {child_id}, place.keys) == []
+        assert all((name, place.row(name)) not in place.linked_rows() for name in PLANTED)
+        zones = ("restricted/pseudonymised/", "restricted/forgotten/", "release/")
+        assert {n: c for n, c in tree(place.home.root).items() if n.startswith(zones)} == {
+            n: c for n, c in after.items() if n.startswith(zones)
+        }
+        run(safe)
+        assert not (place.take("leeds/eyfsp").rows_kept - 40)
+
+
+def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
+    """The backup has the delivery before, in which nobody can tell which row was the child's: it stays away."""
+    safe = Safe.beside(place.root)
+    tokens = place.own_tokens()
+    old = safe.backup("home")
+    append(place.file("leeds/eyfsp"), PROFILE | {"upn": "", "surname": "Somebody", "forename": "Else"})
+    run(safe, *REVISION)
+    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp") - 1], place.keys, linked=True)
+    forget(place.home, found, place.keys)
+    ledger = Ledger(place.home.ledger).copy()
+    records = safe.backup("records")
+    shutil.rmtree(place.home.root)
+
+    done = safe.restore("home", old, "--records", records, "--yes")
+
+    assert "leeds/eyfsp/202425 was taken out: rows of a later delivery were removed" in done.stdout
+    assert "put into landing again and run: leeds/eyfsp/202425" in done.stdout
+    assert traces(place.home.root, tokens, set(), place.keys) == []
+    assert Ledger(place.home.ledger).copy() == ledger
+    run(safe, *REVISION)  # the newest extract lies in landing: the same release, to the byte
+    assert Ledger(place.home.ledger).copy() == ledger
+    assert place.row("leeds/eyfsp") - 1 not in place.rows("leeds/eyfsp")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    if why := postgres.why_not():
+        pytest.skip(why)
+    with postgres.running() as started:
+        yield started
+
+
+def test_a_ledger_in_postgresql(place: Place, server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes along as lines. A server that outlived the machine, and goes further, stays as it is."""
+    safe = Safe.beside(place.root)
+    books = Ledger(place.home.ledger).copy()
+    monkeypatch.setenv("READINESS_LEDGER", server.emptied())
+    Ledger(place.home.ledger).restore(books)
+    for path in place.home.root.glob("ledger.sqlite*"):
+        path.unlink()
+    old = safe.backup("home")
+    run(safe, *REVISION)
+    newer, records = Ledger(place.home.ledger).copy(), safe.backup("records")
+    shutil.rmtree(place.home.root)
+
+    outlived = safe.restore("home", old)
+    assert outlived.exit_code == Ending.FAULT
+    assert "the measurement of release 2026.11.1 was charged and is not here" in outlived.stdout
+    done = safe.restore("home", old, "--records", records, "--yes")
+    assert done.exit_code == 0, done.output
+    assert Ledger(place.home.ledger).copy() == newer
+    run(safe, *REVISION)
+    assert Ledger(place.home.ledger).copy() == newer
+
+    shutil.rmtree(place.home.root)
+    server.emptied()
+    assert safe.restore("home", old, "--records", records, "--yes").exit_code == 0
+    assert Ledger(place.home.ledger).copy() == newer

@@ -1,0 +1,104 @@
+"""A small installation with a measured release, people who hold keys of their own, and backups of it by the command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from assets.home.paths import Home
+from assets.home.processing_log import Processing, record
+from pipelines.cli import main
+from privacy.doors.age import create_identity
+from privacy.keys import KeyRing
+from tests.support.release.anchored import Books
+
+
+@dataclass(frozen=True)
+class Safe:
+    """An installation below `root` (`home`, `keys`), and beside it what is not on its machine: two people's private
+    keys, and a disk for the backups of each."""
+
+    root: Path
+
+    @classmethod
+    def beside(cls, root: Path) -> Safe:
+        """Those of an installation that is there."""
+        made = cls(root)
+        for person in ("operator", "custodian"):
+            create_identity(made.identity(person))
+            (root / "disks" / person).mkdir(parents=True)
+        return made
+
+    @classmethod
+    def small(cls, root: Path) -> Safe:
+        """With a release, a few files, and no rows."""
+        made = cls.beside(root)
+        KeyRing.create(made.keys)
+        books = Books.at(made.home.root)
+        books.release("2026.11.0")
+        record(books.home, Processing.LINKAGE, cohort="202425")
+        for name in ("tokens/source=eyfsp/cohort=202425/leeds.parquet", "restricted/quality/a/b.json"):
+            path = made.home.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(name.encode() * 9000)
+        (made.home.release / "latest").symlink_to("2026.11.0")
+        return made
+
+    @property
+    def home(self) -> Home:
+        return Home(self.root / "home")
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def books(self) -> Books:
+        return Books(self.home)
+
+    def identity(self, person: str) -> Path:
+        return self.root / "people" / f"{person}.key"
+
+    def recipient(self, person: str) -> str:
+        return self.identity(person).read_text().split()[3]
+
+    def disk(self, part: str) -> Path:
+        return self.root / "disks" / self.person(part)
+
+    @staticmethod
+    def person(part: str) -> str:
+        return "custodian" if part == "keys" else "operator"
+
+    def backup(self, part: str, *options: str) -> Path:
+        """The file of a backup that must be made."""
+        made = self.command("backup", part, "--into", self.disk(part), "--json", *self.to(part), *options)
+        assert made.exit_code == 0, made.output
+        return Path(json.loads(made.stdout)["file"])
+
+    def to(self, part: str) -> tuple[str, str]:
+        return "--recipient", self.recipient(self.person(part))
+
+    def restore(self, part: str, file: Path, *options: Any) -> Result:
+        return self.command("restore", part, file, "--identity", self.identity(self.person(part)), *options)
+
+    def command(self, *words: Any) -> Result:
+        folders = {"HOME": self.home.root, "KEYS": self.keys, "LANDING": self.root / "landing"}
+        environment = {f"READINESS_{name}": str(folder) for name, folder in folders.items()}
+        return CliRunner(env=environment).invoke(main, [str(word) for word in words])
+
+    def lose_machine(self) -> None:
+        """Home, keys and ledger are gone."""
+        shutil.rmtree(self.home.root)
+        shutil.rmtree(self.keys)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file of a home folder that a backup keeps, but the ledger's and the log's, which go on."""
+    found = {path.relative_to(root).as_posix(): path for path in root.rglob("[!.]*") if path.is_file()}
+    gone = ("ledger.sqlite", "restricted/processing_log", "restricted/turns", "dagster/")
+    return {name: path.read_bytes() for name, path in found.items() if not name.startswith(gone)}
