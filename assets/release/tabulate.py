@@ -116,8 +116,8 @@ class Differing:
 
 
 def differing(bundle: Path) -> Differing:
-    """Which tables the noisy counts do not give as published. Numbers with decimals count to `SAME_DIGITS` digits: beyond
-    those, sums and functions differ between processors and between versions of numerical libraries."""
+    """Which tables the noisy counts do not give as published. Numbers with decimals count to `SAME_DIGITS` digits:
+    beyond, sums and functions differ between processors and between versions of numerical libraries."""
     measured, (package, _) = all_measured(bundle), bundle_facts(bundle)
     again = _again(bundle, measured)
     read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -95,6 +96,20 @@ def test_what_was_measured_once_is_used_again_and_costs_nothing(made: Home) -> N
     spent = account.cap_rho - sum(account.split.values())
     for cohort in (EARLIER, COHORT):
         assert Ledger(made.ledger).remaining(cohort) == pytest.approx(spent, abs=1e-5)
+
+
+@pytest.mark.parametrize(("by", "found"), [(1e-13, "last_digits"), (1e-6, "figures")])
+def test_last_digits_are_told_from_figures(made: Home, tmp_path: Path, by: float, found: str) -> None:
+    """Those of another processor, or of other versions of libraries, from those that somebody changed."""
+    bundle = Path(shutil.copytree(made.release / SECOND, tmp_path / SECOND))
+    path = bundle / "joined_dots.parquet"
+    table, column = pq.read_table(path), "children_count_estimate"
+    changed = pc.multiply(table[column], 1 + by)
+    pq.write_table(table.set_column(table.column_names.index(column), table.field(column), changed), path)
+    assert getattr(differing(bundle), found) == ["joined_dots"]
+    without = pa.nulls(len(table), table.field(column).type)
+    pq.write_table(table.set_column(table.column_names.index(column), table.field(column), without), path)
+    assert differing(bundle) == Differing(["joined_dots"], [])
 
 
 def test_the_bundle_holds_the_very_figures_of_the_earlier_release(made: Home) -> None:
