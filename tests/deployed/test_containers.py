@@ -20,7 +20,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
+from privacy.release.ledger import Ledger
 from tests.support import PROJECT
 from tests.support.extracts import COHORT
 from tests.support.installation.containers import SERVICES, Deployment, why_not
@@ -209,9 +211,36 @@ def test_from_landing_to_bundle_as_on_one_machine(deployed: Deployment, tmp_path
     release(deployed, FIRST)
     published = deployed.data / "home" / "release" / FIRST
     assert verify(published).ok
-
     assert tables_of(deployed.data / "home") == tables_of(on_one_machine(deployed, tmp_path))
-    assert "are what" in readiness("recompute", str(published))  # the bundle's tables, of its noisy counts
+    assert "tables are what the noisy counts give" in readiness("recompute", str(published))
+
+
+def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> None:
+    """By a backup, into one process with its ledger in a file: the release that was made here is made again there."""
+    one = deployed.root / "one"
+    one.mkdir()
+    recipient = readiness("returns", "keygen", "--out", str(one / "operator.key")).split()[-1]
+    backup = ["readiness", "backup", "home", "--into", "/tmp", "--recipient", recipient]
+    deployed.inside("release", *backup)
+    with (one / "home.age").open("wb") as file:
+        shown = ["podman", "exec", deployed.container("release"), "sh", "-c", "cat /tmp/readiness-home-*.age"]
+        subprocess.run(shown, env=deployed.environment, stdout=file, check=True)
+    keys = Path(shutil.copytree(deployed.root / "srv" / "secrets" / "restricted-keys", one / "keys"))
+    shutil.copy(deployed.root / "srv" / "secrets" / "release-keys" / "signing.pem", keys)
+    owned(one)
+    restore = ("restore", "home", "/one/home.age", "--identity", "/one/operator.key", "--yes")
+    deployed.alone(one, *restore)
+    bundle = deployed.data / "home" / "release" / FIRST
+    restored = one / "home" / "release" / FIRST
+    assert contents(restored) == contents(bundle)
+    shutil.rmtree(restored)
+    deployed.alone(one, "run", "--cohort", COHORT, "--release", FIRST)
+    assert contents(restored) == contents(bundle)
+    entries = Ledger(one / "home" / "ledger.sqlite").entries()
+    told = json.loads(deployed.inside("release", "readiness", "budget", "--json"))
+    charged = {charge["entry"] for account in told for charge in account["charges"]}
+    assert charged == {entry.entry_hash for entry in entries if entry.entry_hash in charged}
+    assert len({(entry.release, entry.family) for entry in entries if entry.release}) == len(charged)
 
 
 def kill_in_a_run(deployed: Deployment, chance: random.Random, location: str, job: str, *more: Any) -> str:

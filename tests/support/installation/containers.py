@@ -161,6 +161,20 @@ class Deployment:
     def inside(self, service: str, *command: str, given: str | None = None) -> str:
         return self.podman("exec", "-i", self.container(service), *command, input=given)
 
+    def alone(self, folder: Path, *words: str) -> str:
+        """What a command prints in one container without the others, over the home and keys in a folder."""
+        volumes = (f"{self.data}/landing:/data/landing", f"{self.data}/settings:/etc/readiness:ro", f"{folder}:/one")
+        settings = {
+            "READINESS_HOME": "/one/home",
+            "READINESS_KEYS": "/one/keys",
+            "READINESS_POLICY": "/etc/readiness/policy.yaml",
+            "READINESS_PUBLISHER": "/etc/readiness/publisher.yaml",
+        }
+        given = [word for volume in volumes for word in ("--volume", volume)]
+        given += [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
+        image = f"localhost/{self.name}:latest"
+        return self.podman("run", "--rm", "--network", "none", *given, image, "readiness", *words)
+
     @property
     def server(self) -> Server:
         return Server(f"http://127.0.0.1:{self.port}")
