@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -219,7 +220,7 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     """By a backup, into one process with its ledger in a file: the release that was made here is made again there."""
     one = deployed.root / "one"
     one.mkdir()
-    recipient = readiness("returns", "keygen", "--out", str(one / "operator.key")).split()[-1]
+    (recipient,) = re.findall(r"age1\w+", readiness("returns", "keygen", "--out", str(one / "operator.key")))
     backup = ["readiness", "backup", "home", "--into", "/tmp", "--recipient", recipient]
     deployed.inside("release", *backup)
     with (one / "home.age").open("wb") as file:
