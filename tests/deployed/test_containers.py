@@ -221,11 +221,14 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     one = deployed.root / "one"
     one.mkdir()
     (recipient,) = re.findall(r"age1\w+", readiness("returns", "keygen", "--out", str(one / "operator.key")))
-    backup = ["readiness", "backup", "home", "--into", "/tmp", "--recipient", recipient]
-    deployed.inside("release", *backup)
-    with (one / "home.age").open("wb") as file:
-        shown = ["podman", "exec", deployed.container("release"), "sh", "-c", "cat /tmp/readiness-home-*.age"]
-        subprocess.run(shown, env=deployed.environment, stdout=file, check=True)
+    (custodian,) = re.findall(r"age1\w+", readiness("returns", "keygen", "--out", str(deployed.root / "custodian.key")))
+    for folder in ("backup", "vault"):
+        (deployed.root / folder).mkdir()
+        owned(deployed.root / folder)
+    deployed.type("Backup", FOLDER, {"age1...custodian": custodian, "age1...": recipient})
+    assert list((deployed.root / "vault").glob("readiness-keys-*.age"))
+    (backup,) = (deployed.root / "backup").glob("readiness-home-*.age")
+    shutil.copy(backup, one / "home.age")
     keys = Path(shutil.copytree(deployed.root / "srv" / "secrets" / "restricted-keys", one / "keys"))
     shutil.copy(deployed.root / "srv" / "secrets" / "release-keys" / "signing.pem", keys)
     owned(one)

@@ -113,8 +113,9 @@ class Deployment:
     def podman(self, *words: str, **given: Any) -> str:
         return self.do(["podman", *words], **given)
 
-    def type(self, heading: str, folder: str = ".", **given: Any) -> str:
-        """The page's commands below a heading, in a folder of the project, about this deployment and not the page's."""
+    def type(self, heading: str, folder: str = ".", further: Mapping[str, str] | None = None) -> str:
+        """The page's commands below a heading, in a folder of the project, about this deployment and not the page's, and
+        with `further` words put in the place of the page's."""
         commands = shown(heading)
         build = f"podman build --network host --build-arg BASE={BASE}"
         if CERTIFICATES.exists():
@@ -127,10 +128,12 @@ class Deployment:
             "podman compose": f"podman-compose -p {self.name}",
             "ada.": f"{self.root}/ada.",
             "systemctl enable --now podman.socket": "true",
+            "/mnt/": f"{self.root}/",
+            **(further or {}),
         }
         for theirs, ours in places.items():
             commands = commands.replace(theirs, ours)
-        return self.do(["bash", "-euo", "pipefail", "-c", commands], cwd=PROJECT / folder, **given)
+        return self.do(["bash", "-euo", "pipefail", "-c", commands], cwd=PROJECT / folder)
 
     def fill_in(self) -> None:
         """The file of settings, as a person fills it in."""
