@@ -114,8 +114,8 @@ class Deployment:
         return self.do(["podman", *words], **given)
 
     def type(self, heading: str, folder: str = ".", further: Mapping[str, str] | None = None) -> str:
-        """The page's commands below a heading, in a folder of the project, about this deployment and not the page's, and
-        with `further` words put in the place of the page's."""
+        """The commands below a heading of the page, in a folder of the project, about this deployment, and with
+        `further` words in the place of those of the page."""
         commands = shown(heading)
         build = f"podman build --network host --build-arg BASE={BASE}"
         if CERTIFICATES.exists():
