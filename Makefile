@@ -8,6 +8,7 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(RUN) pytest
 DEMO ?= demo
 COHORT ?= 202425
 COUNCIL_PYTHON ?= 3.12
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
@@ -17,7 +18,7 @@ KINDS := test-unit test-integration test-e2e test-faults test-privacy test-brows
 .DEFAULT_GOAL := help
 .PHONY: help setup synthetic demo test test-all $(KINDS) audit lint format docs \
 	site-docs pictures bench bench-linkage ui validators council-wheel council-zip clean-demo \
-	supply-chain licences update release-files
+	supply-chain licences update release-files images
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 18
@@ -133,6 +134,11 @@ council-wheel: setup  ## the tool for councils, as a wheel in dist/
 
 release-files: setup  ## what is handed out of this version, from the last commit, with checksums, in dist/readiness-<version>/
 	$(RUN) python packaging/supply/release_files.py --pip .uv/bin/python --council-python $(COUNCIL_PYTHON) --out dist
+
+images: setup  ## both images of the last commit, by podman, with their ids beside those files; IMAGE_OPTIONS="--build-arg BASE=..."
+	@mkdir -p dist/readiness-$(VERSION)
+	packaging/containers/images.sh $(VERSION) $(IMAGE_OPTIONS) > dist/readiness-$(VERSION)/images.txt
+	$(RUN) python packaging/supply/release_files.py --sums-only
 
 clean-demo:  ## remove the demo's folders, not its keys
 	rm -rf $(DEMO)
