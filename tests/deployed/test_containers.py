@@ -26,7 +26,7 @@ from ndl_export.bundle.verify import verify
 from privacy.release.ledger import Ledger
 from tests.support import PROJECT
 from tests.support.extracts import COHORT
-from tests.support.installation.containers import SERVICES, Deployment, why_not
+from tests.support.installation.containers import ENDED, SERVICES, Deployment, why_not
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,6 +35,7 @@ pytestmark = [
 ]
 
 FIRST = "2026.11.0"
+EARLIER = "202324"
 REVISIONS, SHARE = 4, 0.05
 """As many as the budget of a cohort holds beside the first release."""
 KILLS = int(os.environ.get("READINESS_AUDIT_CONTAINER_KILLS", "4"))
@@ -184,6 +185,27 @@ def test_intakes_go_side_by_side_in_containers_of_their_own(deployed: Deployment
         if max(one["startTime"], other["startTime"]) < min(one["endTime"], other["endTime"])
     ]
     assert len(at_once) >= 3
+
+
+def test_cohorts_go_side_by_side_and_locks_reach_across_containers(deployed: Deployment) -> None:
+    before = deployed.root / "before"
+    readiness("synth", "--landing", str(before), "--cohort", EARLIER, "--yes")
+    for source in (path.parent.name for path in before.glob(f"leeds/*/{EARLIER}.csv")):
+        shutil.copy(before / "leeds" / source / f"{EARLIER}.csv", deployed.data / "landing" / "leeds" / source)
+    owned(deployed.data / "landing")
+    linkage = deployed.launch("restricted", "linkage", COHORT)
+    intake = deployed.launch("restricted", "intake", f"{EARLIER}|leeds")
+    alone = (
+        "import pathlib; from assets.home.at_work import *; alone(Home(pathlib.Path('/data/home')), 0.0).__enter__()"
+    )
+    refused = False
+    while not refused and not set(deployed.status(linkage, intake)) <= ENDED:
+        told = deployed.inside("release", "sh", "-c", f'python -c "{alone}" 2>&1 || true')
+        refused = "InUse: /data/home: a run is at work in it" in told
+    assert refused
+    assert deployed.until_ended(linkage, intake) == ["SUCCESS", "SUCCESS"]
+    one, other = (run for run in deployed.runs() if run["runId"] in (linkage, intake))
+    assert max(one["startTime"], other["startTime"]) < min(one["endTime"], other["endTime"])
 
 
 def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:

@@ -29,7 +29,7 @@ BASE = "localhost/debian:trixie-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NEEDED = ("podman", "podman-compose", "runc", "mmdebstrap")
 SERVICES = ("postgres", "restricted", "release", "webserver", "daemon")
-_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 _LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 _RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"
@@ -229,14 +229,19 @@ class Deployment:
         }
         assert self.server.ask(_SENSOR, **{"in": selector})["startSensor"]["__typename"] == "Sensor"
 
+    def status(self, *ids: str) -> list[str]:
+        """Of these runs, in their order."""
+        found = {run["runId"]: run["status"] for run in self.runs()}
+        return [found[each] for each in ids]
+
     def until_ended(self, *ids: str, patience: float = 900) -> list[str]:
         """How these runs ended."""
-        deadline, status = time.monotonic() + patience, dict[str, str]()
+        deadline, status = time.monotonic() + patience, list[str]()
         while time.monotonic() < deadline:
             with suppress(OSError, AssertionError):
-                status = {run["runId"]: run["status"] for run in self.runs()}
-                if all(status.get(each) in _ENDED for each in ids):
-                    return [status[each] for each in ids]
+                status = self.status(*ids)
+                if set(status) <= ENDED:
+                    return status
             time.sleep(1)
         raise AssertionError(status)
 
