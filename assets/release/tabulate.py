@@ -29,7 +29,7 @@ from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_f
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, Block, Measure, Table
-from ndl_export.tables.earlier_schema import with_own_area
+from ndl_export.tables.earlier_schema import other_schema, with_own_area
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout
@@ -92,6 +92,11 @@ class NotGiven(Exception):
     """A table that cannot be made from the noisy counts of a cohort; the message names both."""
 
 
+class CannotRecompute(Exception):
+    """A bundle whose tables this version does not define, or that lacks what they are made from; the message says
+    which."""
+
+
 def recomputed(bundle: Path) -> dict[str, pa.Table]:
     """The tables of the bundle in the folder `bundle`, by name, from its noisy counts.
 
@@ -117,7 +122,10 @@ class Differing:
 
 def differing(bundle: Path) -> Differing:
     """Which tables the noisy counts do not give as published. Numbers with decimals count to `SAME_DIGITS` digits:
-    beyond, sums and functions differ between processors and between versions of numerical libraries."""
+    beyond, sums and functions differ between processors and between versions of numerical libraries.
+
+    Raises `CannotRecompute`.
+    """
     measured, (package, _) = all_measured(bundle), bundle_facts(bundle)
     again = _again(bundle, measured)
     read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
@@ -152,6 +160,11 @@ def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def all_measured(bundle: Path) -> list[MeasuredCohort]:
     package, record = bundle_facts(bundle)
+    if older := other_schema(package):
+        raise CannotRecompute(
+            f"{bundle}: its tables are of schema {older}, which this version does not define: recompute it with the"
+            " version of the software that made it"
+        )
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
     names, further = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
     return [_measured(bundle, cells, entry, record["families"], names, further) for entry in record["cohorts"]]
@@ -170,7 +183,12 @@ def _measured(
     for stated in (family for family in families if family["cohort"] == entry["cohort"]):
         family = stated["family"]
         if release := stated.get("measured_in"):
-            drawn = further[Further(entry["cohort"], family, release)]
+            if (key := Further(entry["cohort"], family, release)) not in further:
+                raise CannotRecompute(
+                    f"{bundle}: lacks what was measured on request in release {release}, as its privacy record states:"
+                    " take another copy of it"
+                )
+            drawn = further[key]
             on_request.append(MeasuredOnRequest(release, *_as_stated(stated, drawn), tuple(stated["tables"])))
         else:
             document = (bundle / names[entry["cohort"], family]).read_bytes()

@@ -39,7 +39,7 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import Table
-from ndl_export.tables.earlier_schema import with_own_area
+from ndl_export.tables.earlier_schema import other_schema, with_own_area
 from ndl_export.tables.ees import meta_csv, write_csvs
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
@@ -129,7 +129,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         tuple(Fault(*each) for each in faults),
         _withdrawn(source, version),
         is_synthetic(files),
-        _other_schema(files) if version and not is_synthetic(files) else None,
+        other_schema(json.loads(files[DATAPACKAGE_FILE])) if version and not is_synthetic(files) else None,
     )
 
 
@@ -240,7 +240,7 @@ def _figures(files: Files, stated: _Stated) -> Faults:
         return [("*.parquet", f"cannot be read: {error}")]
     faults = [(NOISY_COUNTS_FILE, what) for what in noisy_faults(stated.plans, cells, stated.record)]
     faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
-    if _other_schema(files):
+    if other_schema(json.loads(files[DATAPACKAGE_FILE])):
         return faults
     unsound = [
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
@@ -253,12 +253,6 @@ def _figures(files: Files, stated: _Stated) -> Faults:
     defined = {name: rows.table for name, rows in layouts.items()}
     faults += [*_csv_faults(files, ordered, defined), *_workbook_faults(files, ordered, defined)]
     return faults + _site_faults(files, downloads)
-
-
-def _other_schema(files: Files) -> str | None:
-    """The schema that a bundle says its tables are of, if it is not one of today's: of another major version."""
-    said = str(json.loads(files[DATAPACKAGE_FILE]).get("schemaVersion", ""))
-    return said if said.partition(".")[0] != SCHEMA_VERSION.partition(".")[0] else None
 
 
 def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:

@@ -6,11 +6,14 @@ say stood empty text. Neither can stand in a table of today. A row's own area ha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.tables.geography import CODE_COLUMNS, NAME_COLUMNS
-from ndl_export.tables.schema import BREAK_COLUMN, LEVEL, OWN_AREA, Flag, is_flag
+from ndl_export.tables.schema import BREAK_COLUMN, LEVEL, OWN_AREA, SCHEMA_VERSION, Flag, is_flag
 
 EMPTY, WITHHELD = "", "low"
 
@@ -20,6 +23,13 @@ CHANGED = (
     " `series_break` in words -> `<measure>_flag` and `series_break` in the symbols of the tables"
 )
 """What a reader of both must know."""
+
+
+def other_schema(package: Mapping[str, Any]) -> str | None:
+    """The schema that `datapackage.json` says the tables of a bundle are of, if it is not one of today's: of another
+    major version."""
+    said = str(package.get("schemaVersion", ""))
+    return said if said.partition(".")[0] != SCHEMA_VERSION.partition(".")[0] else None
 
 
 def in_todays_symbols(data: pa.Table) -> pa.Table:

@@ -22,7 +22,7 @@ from assets.release.requests.register import AskedBefore, NoSuchRequest, refuse,
 from assets.release.requests.request import request_of
 from assets.release.requests.supplement import RecordsMoved, base_for
 from assets.release.sign_off import measurement_request
-from assets.release.tabulate import Differing, differing
+from assets.release.tabulate import CannotRecompute, Differing, differing
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES
 from pipelines.cli import main
@@ -74,6 +74,13 @@ def supplement(made: Home, keys: KeyRing, tmp_path_factory: pytest.TempPathFacto
     home = Home(Path(shutil.copytree(made.root, tmp_path_factory.mktemp("answered") / "home", symlinks=True)))
     answered(home, keys, ask(home, asking()))
     return home
+
+
+def test_without_what_was_measured_on_request_it_is_not_recomputed(supplement: Home, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(supplement.release / SUPPLEMENT, tmp_path / SUPPLEMENT))
+    (bundle / "on_request.json").unlink()
+    with pytest.raises(CannotRecompute, match=rf"measured on request in release {SUPPLEMENT}"):
+        differing(bundle)
 
 
 def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) -> None:
