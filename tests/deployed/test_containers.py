@@ -41,6 +41,8 @@ REVISIONS, SHARE = 4, 0.05
 KILLS = int(os.environ.get("READINESS_AUDIT_CONTAINER_KILLS", "4"))
 COUNCILS = ("halton", "hammersmith-and-fulham", "knowsley", "leeds", "liverpool", "sefton", "st-helens", "wirral")
 OWNER = 10001
+_UNTIL_IT_IS_NOTICED = 3.0
+"""Seconds, after which what was killed is gone for others too."""
 FOLDER = "packaging/containers"
 
 
@@ -274,7 +276,10 @@ def kill_in_a_run(deployed: Deployment, chance: random.Random, location: str, jo
     run = deployed.launch(location, job, *more)
     time.sleep(chance.uniform(0, 25))
     killed = deployed.kill_one_at_random(chance)
-    deployed.until_ended(run)
+    if killed not in ("", "a run"):
+        time.sleep(_UNTIL_IT_IS_NOTICED)
+    ended = deployed.until_ended(run)
+    print(f"{job}: {killed or 'nothing'} killed, {ended[0].lower()}", flush=True)
     deployed.until_loaded()
     deployed.run(location, job, *more)
     return killed

@@ -183,12 +183,13 @@ class Deployment:
         return Server(f"http://127.0.0.1:{self.port}")
 
     def until_loaded(self, patience: float = 300) -> None:
-        """Wait until both code locations answer."""
+        """Wait until both code locations answer, and the database."""
         deadline, found = time.monotonic() + patience, None
         while time.monotonic() < deadline:
             with suppress(OSError, AssertionError):
                 found = self.server.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"]
                 if [each["locationOrLoadError"]["__typename"] for each in found] == ["RepositoryLocation"] * 2:
+                    self.runs()
                     return
             time.sleep(1)
         said = {each: self.podman("logs", "--tail", "20", self.container(each)) for each in SERVICES}
