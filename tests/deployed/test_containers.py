@@ -1,6 +1,6 @@
 """The page on deployment, command by command: images, folders, services, a pilot from landing to bundle, and kills.
 
-The tests follow one another: each goes on with what the one before has made.
+The tests follow one another, each with what the one before has made; the kills make what they need where it is not there.
 """
 
 from __future__ import annotations
@@ -105,6 +105,12 @@ def owned(folder: Path) -> None:
         os.chown(path, OWNER, OWNER)
 
 
+def switch_to_containers(deployed: Deployment) -> None:
+    deployed.type("Runs in containers of their own", FOLDER)
+    deployed.in_containers = True
+    deployed.until_loaded()
+
+
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Brought up as the page says, with the extracts of eight councils in landing."""
@@ -169,9 +175,7 @@ def test_a_run_in_its_location(deployed: Deployment) -> None:
 
 
 def test_intakes_go_side_by_side_in_containers_of_their_own(deployed: Deployment) -> None:
-    deployed.type("Runs in containers of their own", FOLDER)
-    deployed.in_containers = True
-    deployed.until_loaded()
+    switch_to_containers(deployed)
     deployed.start_sensor("restricted", "landing_sensor")
     deadline = time.monotonic() + 900
     while len(deployed.runs()) < 1 + len(COUNCILS):
@@ -274,7 +278,7 @@ def kill_in_a_run(deployed: Deployment, chance: random.Random, location: str, jo
     """Start a run and kill something while it is at work, then start it again, which must succeed; what was killed."""
     deployed.until_loaded()
     run = deployed.launch(location, job, *more)
-    time.sleep(chance.uniform(0, 25))
+    time.sleep(chance.uniform(0, 20))
     killed = deployed.kill_one_at_random(chance)
     if killed not in ("", "a run"):
         time.sleep(_UNTIL_IT_IS_NOTICED)
@@ -287,6 +291,15 @@ def kill_in_a_run(deployed: Deployment, chance: random.Random, location: str, jo
 
 def test_kills_at_random(deployed: Deployment, tmp_path: Path) -> None:
     """Whatever is killed and when: what is started again completes, nothing is lost, and nothing spent twice."""
+    if not deployed.in_containers:
+        switch_to_containers(deployed)
+    if not (deployed.data / "home" / "release" / FIRST).exists():
+        for council in COUNCILS:
+            deployed.add_council(council)
+        intakes = [deployed.launch("restricted", "intake", f"{COHORT}|{council}") for council in COUNCILS]
+        assert set(deployed.until_ended(*intakes)) == {"SUCCESS"}
+        deployed.run("restricted", "linkage", COHORT)
+        release(deployed, FIRST)
     seed = random.randrange(1 << 32)
     chance, killed, revisions = random.Random(seed), list[tuple[str, str]](), 0
     while len(killed) < KILLS:

@@ -214,9 +214,16 @@ class Deployment:
             "mode": "default",
             "executionMetadata": {"tags": tags},
         }
-        answer = self.server.ask(_LAUNCH, params=params)["launchRun"]
-        assert answer["__typename"] == "LaunchRunSuccess", answer
-        return str(answer["run"]["runId"])
+        deadline = time.monotonic() + 120
+        while True:  # a code server that is starting again cannot say yet what the job is
+            try:
+                answer = self.server.ask(_LAUNCH, params=params)["launchRun"]
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(1)
+                continue
+            assert answer["__typename"] == "LaunchRunSuccess", answer
+            return str(answer["run"]["runId"])
 
     def add_council(self, council: str) -> None:
         selector = {"repositoryName": "__repository__", "repositoryLocationName": "restricted"}
