@@ -1,6 +1,6 @@
 """The page on deployment, command by command: images, folders, services, a pilot from landing to bundle, and kills.
 
-The tests follow one another, each with what the one before has made; the kills make what they need where it is not there.
+The tests follow one another, each with what the one before has made; the kills make what they need themselves.
 """
 
 from __future__ import annotations
