@@ -34,6 +34,8 @@ _LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: 
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 _RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"
 _LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"
+_EVENTS = """query E($run: ID!) { runOrError(runId: $run) { ... on Run { eventConnection { events {
+  ... on MessageEvent { timestamp message level } } } } } }"""
 _SENSOR = "mutation S($in: SensorSelector!) { startSensor(sensorSelector: $in) { __typename } }"
 _PARTITION = """mutation P($in: RepositorySelector!, $key: String!) {
   addDynamicPartition(repositorySelector: $in, partitionsDefName: "councils", partitionKey: $key) { __typename } }"""
@@ -255,8 +257,8 @@ class Deployment:
 
     def run(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> None:
         """Start a run, wait for it, and see that it succeeded."""
-        ended = self.until_ended(self.launch(location, job, partition, config))
-        assert ended == ["SUCCESS"], self.podman("logs", "--tail", "50", self.container(location))
+        run = self.launch(location, job, partition, config)
+        assert self.until_ended(run) == ["SUCCESS"], self.server.ask(_EVENTS, run=run)
 
     def run_containers(self, run: str = "", *, all_of_them: bool = False) -> list[str]:
         """Ids of the containers of a run, or of all runs; those that have ended or never began as well, if asked."""
