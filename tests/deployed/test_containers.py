@@ -274,19 +274,22 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     assert len({(entry.release, entry.family) for entry in entries if entry.release}) == len(charged)
 
 
-def kill_in_a_run(deployed: Deployment, chance: random.Random, location: str, job: str, *more: Any) -> str:
-    """Start a run and kill something while it is at work, then start it again, which must succeed; what was killed."""
-    deployed.until_loaded()
-    run = deployed.launch(location, job, *more)
-    time.sleep(chance.uniform(0, 20))
-    killed = deployed.kill_one_at_random(chance)
-    if killed not in ("", "a run"):
-        time.sleep(_UNTIL_IT_IS_NOTICED)
-    ended = deployed.until_ended(run)
-    print(f"{job}: {killed or 'nothing'} killed, {ended[0].lower()}", flush=True)
-    deployed.until_loaded()
-    deployed.run(location, job, *more)
-    return killed
+def kills_in_a_run(deployed: Deployment, chance: random.Random, location: str, job: str, *more: Any) -> list[str]:
+    """Start a run and kill something while it is at work; start it again, and perhaps kill again, until it succeeds.
+    What was killed."""
+    killed: list[str] = []
+    while True:
+        deployed.until_loaded()
+        run = deployed.launch(location, job, *more)
+        if not killed or chance.random() < 0.5:
+            time.sleep(chance.uniform(0, 15))
+            if what := deployed.kill_one_at_random(chance):
+                killed.append(what)
+                time.sleep(_UNTIL_IT_IS_NOTICED)
+        (ended,) = deployed.until_ended(run)
+        print(f"{job}: {ended.lower()}, killed so far: {', '.join(killed) or 'nothing'}", flush=True)
+        if ended == "SUCCESS":
+            return killed
 
 
 def test_kills_at_random(deployed: Deployment, tmp_path: Path) -> None:
@@ -307,17 +310,17 @@ def test_kills_at_random(deployed: Deployment, tmp_path: Path) -> None:
         if job == "intake":
             for file in (deployed.data / "landing" / council).glob(f"*/{COHORT}.csv"):
                 file.write_bytes(file.read_bytes() + b"\n")
-            what = kill_in_a_run(deployed, chance, "restricted", "intake", f"{COHORT}|{council}")
+            what = kills_in_a_run(deployed, chance, "restricted", "intake", f"{COHORT}|{council}")
         elif job == "linkage" or revisions == REVISIONS:
-            what = kill_in_a_run(deployed, chance, "restricted", "linkage", COHORT)
+            what = kills_in_a_run(deployed, chance, "restricted", "linkage", COHORT)
         else:
             revisions += 1
             version = f"2026.11.{revisions}"
             deployed.run("restricted", "linkage", COHORT)
             deployed.run("release", "release", COHORT, measuring(version, share=SHARE))
             sign(deployed, version)
-            what = kill_in_a_run(deployed, chance, "release", "release", COHORT, measuring(version, share=SHARE))
-        killed += [(job, what)] if what else []
+            what = kills_in_a_run(deployed, chance, "release", "release", COHORT, measuring(version, share=SHARE))
+        killed += [(job, each) for each in what]
     print(f"seed {seed}: {killed}")
 
     accounts = json.loads(deployed.inside("release", "readiness", "budget", "--json"))
