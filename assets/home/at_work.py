@@ -86,6 +86,7 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     Waits as long as every lock does: the second of two runs of a partition then finds what the first has made. A
     block within another has the turns of both.
     """
+    home.prepare()
     mine = _mine.get()
     with ExitStack() as held:
         places = [_take(held, home, cohort, mine) for cohort in sorted(set(cohorts))]
@@ -100,6 +101,7 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
 def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[None]:
     """Keep out for the block whoever takes in extracts of these (council, cohort), or works on a whole cohort of them;
     other councils' extracts are taken in beside it. Raises `Busy`."""
+    home.prepare()
     mine, ordered = _mine.get(), sorted({(cohort, council) for council, cohort in senders})
     with ExitStack() as held:
         for cohort in sorted({cohort for cohort, _ in ordered}):
@@ -113,7 +115,6 @@ def _take(
     held: ExitStack, home: Home, cohort: str, mine: frozenset[Path], council: str = "", *, shared: bool = False
 ) -> Path:
     """The place whose lock is held until `held` ends, of a cohort or of one council's part in it."""
-    home.prepare()
     place = home.restricted / "turns" / f"cohort={cohort}{f'.{council}' if council else ''}"
     if place not in mine:
         place.parent.mkdir(exist_ok=True)

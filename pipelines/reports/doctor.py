@@ -10,7 +10,6 @@ import sys
 import tomllib
 import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -92,12 +91,12 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
     where = Home((home or usable.home).resolve())
     lies = (landing or usable.landing).resolve()
     held = (keys or usable.keys).resolve()
-    part = _part(held)
+    part, ring, lacks = _usable_keys(held)
     checks: list[tuple[str, Callable[[], Answers]]] = [
         ("Python", _python),
         ("libraries", _libraries),
         ("settings", lambda: _settings(usable, problems, part)),
-        ("keys", lambda: _keys(held, where)),
+        ("keys", lambda: _keys(held, where, part, ring, lacks)),
         ("sign-off", lambda: _sign_off(held) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("landing", lambda: _landing(lies) if part != RELEASES else _of_another("restricted")),
         ("home", lambda: _home(where)),
@@ -212,13 +211,15 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
             yield State.LOOK, sentence
 
 
-def _part(folder: Path) -> str:
-    """The use of a key set, of `_USES`; empty where it is of none."""
+def _usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
+    """What a key set is for, of `_USES` (empty: for nothing), its keys, and what it lacks to be for all of it."""
+    lacks = ""
     for use, holder in _USES.items():
-        with suppress(KeyProblem):
-            KeyRing.load(folder, holder)
-            return use
-    return ""
+        try:
+            return use, KeyRing.load(folder, holder), lacks
+        except KeyProblem as problem:
+            lacks = lacks or str(problem)
+    return "", None, lacks
 
 
 def _of_another(location: str) -> Answers:
@@ -226,22 +227,14 @@ def _of_another(location: str) -> Answers:
     yield State.OPTIONAL, f"with these keys it is the {location} location's: look at it there"
 
 
-def _keys(folder: Path, home: Home) -> Answers:
+def _keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) -> Answers:
     if not folder.is_dir():
         yield State.MISSING, f"{folder} does not exist; `readiness keys create {quote(str(folder))}` makes a set"
         return
-    problems = []
-    for use, holder in _USES.items():
-        try:
-            ring = KeyRing.load(folder, holder)
-        except KeyProblem as problem:
-            problems.append(str(problem))
-            continue
-        alone = "" if holder is PIPELINE else f" alone; for the rest: {problems[0]}"
-        yield State.OK, f"epoch {ring.epoch}, for {use}{alone}"
-        break
+    if ring is None:
+        yield State.MISSING, lacks
     else:
-        yield State.MISSING, problems[0]
+        yield State.OK, f"epoch {ring.epoch}, for {use}{f' alone; for the rest: {lacks}' if lacks else ''}"
     yield from _privacy(folder)
     if folder.is_relative_to(home.root):
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"

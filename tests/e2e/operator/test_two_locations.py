@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -13,26 +12,13 @@ import yaml
 from assets.home.paths import Home
 from pipelines.dagster.instance import instance
 from tests.support.installation.rig import COHORT, Site
-from tests.support.installation.server import Server, served
+from tests.support.installation.server import served
 
-LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
-  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 RUNS = "{ runsOrError { ... on Runs { results { status jobName } } } }"
 SENSORS = """query S($in: RepositorySelector!) { sensorsOrError(repositorySelector: $in) {
   ... on Sensors { results { name } } } }"""
 _A_TICK_AND_MORE = 45.0
 """Seconds; a sensor of failed runs looks every thirty."""
-
-
-def launch(server: Server, location: str, job: str, config: dict[str, Any]) -> None:
-    params = {
-        "selector": {"repositoryName": "__repository__", "repositoryLocationName": location, "jobName": job},
-        "runConfigData": json.dumps(config),
-        "mode": "default",
-        "executionMetadata": {"tags": [{"key": "dagster/partition", "value": COHORT}]},
-    }
-    answer = server.ask(LAUNCH, params=params)["launchRun"]
-    assert answer["__typename"] == "LaunchRunSuccess", answer
 
 
 @pytest.mark.slow
@@ -53,9 +39,10 @@ def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, li
         }
         told_by = [n for n, said in found.items() if "failed_runs" in str(said)]
         assert told_by == ["release"]
-        launch(server, "restricted", "linkage", {})
+        server.launch("restricted", "linkage", {"dagster/partition": COHORT})
         config = {"config": {"version": "2026.11.0"}}
-        launch(server, "release", "release", {"ops": {"release__measurements": config, "release__bundle": config}})
+        ops = {"ops": {"release__measurements": config, "release__bundle": config}}
+        server.launch("release", "release", {"dagster/partition": COHORT}, ops)
         server.until(RUNS, lambda runs: [r["status"] for r in runs["runsOrError"]["results"]] == ["FAILURE"] * 2)
         deadline = time.monotonic() + 3 * _A_TICK_AND_MORE
         while len(got) < 2 and time.monotonic() < deadline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -30,8 +29,6 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NEEDED = ("podman", "podman-compose", "runc", "mmdebstrap")
 SERVICES = ("postgres", "restricted", "release", "webserver", "daemon")
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
-_LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
-  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 _RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"
 _LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"
 _EVENTS = """query E($run: ID!) { runOrError(runId: $run) { ... on Run { eventConnection { events {
@@ -204,28 +201,16 @@ class Deployment:
 
     def launch(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> str:
         """The id of a run that was started as the UI starts it."""
-        selector = {"repositoryName": "__repository__", "repositoryLocationName": location, "jobName": job}
-        tags = [{"key": "dagster/partition", "value": partition}]
+        tags = {"dagster/partition": partition}
         if "|" in partition:
-            cohort, council = partition.split("|")
-            tags.append({"key": "dagster/partition/cohort", "value": cohort})
-            tags.append({"key": "dagster/partition/council", "value": council})
-        params = {
-            "selector": selector,
-            "runConfigData": json.dumps(config or {}),
-            "mode": "default",
-            "executionMetadata": {"tags": tags},
-        }
+            tags["dagster/partition/cohort"], tags["dagster/partition/council"] = partition.split("|")
         deadline = time.monotonic() + 120
         while True:  # a code server that is starting again cannot say yet what the job is
             try:
-                answer = self.server.ask(_LAUNCH, params=params)["launchRun"]
+                return self.server.launch(location, job, tags, config)
             except OSError:
                 assert time.monotonic() < deadline
                 time.sleep(1)
-                continue
-            assert answer["__typename"] == "LaunchRunSuccess", answer
-            return str(answer["run"]["runId"])
 
     def add_council(self, council: str) -> None:
         selector = {"repositoryName": "__repository__", "repositoryLocationName": "restricted"}

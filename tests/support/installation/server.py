@@ -18,6 +18,8 @@ from typing import Any
 from tests.support import PROJECT
 from tests.support.installation.rig import Site
 
+_LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 WORKSPACE = PROJECT / "workspace.yaml"
 _PATIENCE = 240.0
 
@@ -36,6 +38,18 @@ class Server:
             content = json.loads(answer.read())
         assert "errors" not in content, content
         return content["data"]
+
+    def launch(self, location: str, job: str, tags: Mapping[str, str], config: Mapping[str, Any] | None = None) -> str:
+        """The id of a run that was started as the UI starts it."""
+        params = {
+            "selector": {"repositoryName": "__repository__", "repositoryLocationName": location, "jobName": job},
+            "runConfigData": json.dumps(config or {}),
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+        }
+        answer = self.ask(_LAUNCH, params=params)["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return str(answer["run"]["runId"])
 
     def until(self, query: str, good: Any, **variables: Any) -> Any:
         """The first answer that is `good`."""
