@@ -16,6 +16,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet
 
+from privacy.doors.typed import is_line
 from sources.contracts import CONTRACTS
 from sources.extract.landed import names_an_extract
 
@@ -134,4 +135,4 @@ def _place(error: Exception) -> str:
     below = next((at for at, part in enumerate(path.parts, 1) if part in CONTRACTS), len(path.parts))
     sent = path.parts[below:]
     shown = path if not sent or (len(sent) == 1 and names_an_extract(sent[0])) else PurePath(*path.parts[:below])
-    return f" ({shown})" if str(shown).isprintable() else ""
+    return f" ({shown})" if is_line(str(shown)) else ""

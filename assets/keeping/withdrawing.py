@@ -22,8 +22,8 @@ from assets.intake.suppressions import Gone
 from assets.intake.take_in import Intake
 from assets.keeping.forgetting import finish, link_again, write_without
 from privacy import row_keys
+from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
-from privacy.release.acceptance import A_REASON, is_reason
 from privacy.row_keys import part_and_row
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, cohorts_of_children

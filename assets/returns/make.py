@@ -33,6 +33,7 @@ from assets.returns.summary import held_mac, write_summary
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
+from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.returns import disclosures
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
@@ -97,7 +98,10 @@ def make_returns(
 @while_in_use
 @in_turn
 def release(home: Home, cohort: str, council: str, source: str, reason: str) -> None:
-    """Record that a person has looked at an unusual delivery. Raises `NothingToReturn` where none waits."""
+    """Record that a person has looked at an unusual delivery. Raises `NothingToReturn` where none waits, and for
+    what is no reason."""
+    if not is_reason(reason):
+        raise NothingToReturn(f"{A_REASON}: nothing was recorded")
     extract = deliveries.current(home, source, cohort, council)
     if extract is None or held_mac(home, cohort, council, source) != extract.file_mac:
         raise NothingToReturn(

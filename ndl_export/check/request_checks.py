@@ -17,6 +17,7 @@ from ndl_export.facts.release_facts import Version
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import InvalidDefinition, read_definition
 from ndl_export.tables.ees_upload import upload_title
+from privacy.doors.typed import is_line
 
 
 def request_faults(
@@ -43,7 +44,7 @@ def _table_faults(tables: Collection[RequestedTable], version: str, cohorts: Col
             yield f"{each.name} was first published in {each.release}, which is later than this release"
         dt.date.fromisoformat(each.asked_on)
         for what, words in (("who asked for it", each.asked_by), ("what for", each.purpose)):
-            if not (words.strip() and words.isprintable()):
+            if not is_line(words):
                 yield f"{each.name} does not say in a line {what}"
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from ndl_export.facts.on_request import page_of_table
 from ndl_export.facts.release_facts import Version
 from ndl_export.files.whole_files import indented_json, write_whole
+from privacy.doors.typed import is_line
 from sources.reference.cohorts import Cohort
 
 REGISTER_FILE = "requests.json"
@@ -57,7 +58,7 @@ class AskedTable:
 
     def _problems(self) -> Iterator[str]:
         for what in ("name", "title", "asked_by", "purpose"):
-            if not (getattr(self, what).strip() and getattr(self, what).isprintable()):
+            if not is_line(getattr(self, what)):
                 yield f"{what} is not one line of text"
         dt.date.fromisoformat(self.asked_on)
         if not self.cohorts:
@@ -68,7 +69,7 @@ class AskedTable:
             yield "a release is named for one that is answered, and for no other"
         elif self.answered_in:
             Version.parse(self.answered_in)
-        if bool(self.reason.strip() and self.reason.isprintable()) != (self.status == Status.REFUSED):
+        if is_line(self.reason) != (self.status == Status.REFUSED):
             yield "a reason, in one line, is given for one that is refused, and for no other"
         if self.rho.keys() - set(self.cohorts) or not all(0 <= each < math.inf for each in self.rho.values()):
             yield "what was charged is a number for each of its cohorts"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ndl_export.facts.release_facts import Version
 from ndl_export.files.whole_files import indented_json, write_whole
+from privacy.doors.typed import is_line
 
 WITHDRAWN_FILE = "withdrawn.json"
 
@@ -49,18 +50,13 @@ def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
         for each in found:
             Version.parse(each.version)
             dt.date.fromisoformat(each.date)
-            if not is_reason(each.reason):
+            if not is_line(each.reason):
                 raise ValueError
     except (ValueError, TypeError, KeyError):
         raise UnreadableWithdrawals(
             f"{name} must list, under 'withdrawn', objects with version, date (2026-11-25) and reason, and nothing else"
         ) from None
     return {each.version: each for each in found}
-
-
-def is_reason(reason: str) -> bool:
-    """Whether the text can be a reason: one line, not blank, of printable characters."""
-    return bool(reason.strip()) and reason.isprintable()
 
 
 def record(release_dir: Path, known: Mapping[str, Withdrawal], *added: Withdrawal) -> None:

@@ -9,8 +9,9 @@ from ndl_export.analyst_db import build_database
 from ndl_export.bundle.release_directory import current, refresh
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
-from ndl_export.facts.withdrawals import Withdrawal, is_reason, record, withdrawals
+from ndl_export.facts.withdrawals import Withdrawal, record, withdrawals
 from ndl_export.files.whole_files import alone
+from privacy.doors.typed import is_line
 
 
 class WithdrawalRefused(Exception):
@@ -52,7 +53,7 @@ def _told(release_dir: Path, version: str, reason: str) -> str:
     if version not in found:
         raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
     said = " ".join(reason.split())
-    if not is_reason(said):
+    if not is_line(said):
         raise WithdrawalRefused(
             "a release is withdrawn for a reason that its readers are told: one line of printable text"
         )

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 
+from privacy.doors.typed import is_line
+
 PROJECT = Path(__file__).resolve().parents[2]
 LANDING, HOME, KEYS = "READINESS_LANDING", "READINESS_HOME", "READINESS_KEYS"
 LEDGER = "READINESS_LEDGER"
@@ -39,7 +41,7 @@ def check_home(folder: Path) -> Path:
     backslash that separates nothing, or what cannot be printed."""
     path = folder.absolute().as_posix()
     wrong = _UNUSABLE.search(path)
-    if wrong or not path.isprintable():
+    if wrong or not is_line(path):
         shown = wrong[0] if wrong else "a character that cannot be printed"
         raise InvalidSettings(f"a home folder may not have {shown} in its path, where databases lie; choose another")
     return folder

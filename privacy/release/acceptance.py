@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.approval import (
     DEMONSTRATION,
     MayNotSign,
@@ -28,8 +29,6 @@ from privacy.release.ledger import Ledger
 from privacy.release.policy import SignOff, public_text
 
 _ACCEPTANCE = "acceptance"
-LONGEST_REASON = 500
-A_REASON = f"a reason is one line of at most {LONGEST_REASON} characters"
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,6 @@ class Acceptance(OfAPerson):
     def code(self) -> str:
         """The signature in one word, without a name, for the configuration of a run, which many can read."""
         return "|".join((self.signed_at, self.key, self.signature))
-
-
-def is_reason(text: str) -> bool:
-    """Whether pages and logs can repeat a text as the reason of something that a person did."""
-    return bool(text.strip()) and text.isprintable() and len(text) <= LONGEST_REASON
 
 
 def made(ledger: Ledger, sign_off: SignOff, held: Held, reason: str, key: Ed25519PrivateKey) -> Acceptance:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from privacy.doors.environment import settings
+from privacy.doors.typed import is_line
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.intervals import Reliability
 
@@ -260,7 +261,7 @@ def _person(where: str, content: Any) -> Person:
     _check_keys(where, {"until": None, **content} if isinstance(content, dict) else content, _PERSON)
     for what in ("name", "role"):
         text = content[what]
-        if not isinstance(text, str) or not text.strip() or not text.isprintable() or len(text) > _LONGEST_TEXT:
+        if not isinstance(text, str) or not is_line(text) or len(text) > _LONGEST_TEXT:
             raise PolicyError(f"{where}: {what} must be one line of at most {_LONGEST_TEXT} characters")
     until = content.get("until")
     if until is not None and type(until) is not dt.date:

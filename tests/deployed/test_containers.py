@@ -116,13 +116,13 @@ def switch_to_containers(deployed: Deployment) -> None:
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Brought up as the page says, with the extracts of eight councils in landing."""
     made = Deployment(tmp_path_factory.mktemp("deployed"), f"readiness-{os.getpid()}")
-    made.prepare()
-    made.type("Build")
-    made.type("Folders, keys and passwords")
-    made.fill_in()
-    readiness("synth", "--landing", str(made.data / "landing"), "--cohort", COHORT, "--yes")
-    owned(made.data / "landing")
     try:
+        made.prepare()
+        made.type("Build")
+        made.type("Folders, keys and passwords")
+        made.fill_in()
+        readiness("synth", "--landing", str(made.data / "landing"), "--cohort", COHORT, "--yes")
+        owned(made.data / "landing")
         with made.engine():
             made.type("Start")
             made.until_loaded()

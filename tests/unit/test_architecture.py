@@ -121,6 +121,10 @@ def _calls(*dotted: str) -> Callable[[ast.AST], bool]:
     return lambda node: isinstance(node, ast.Call) and ast.unparse(node.func) in dotted
 
 
+def _an_attribute(name: str) -> Callable[[ast.AST], bool]:
+    return lambda node: isinstance(node, ast.Attribute) and node.attr == name
+
+
 def _mentions(*dotted: str) -> Callable[[ast.AST], bool]:
     return lambda node: isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in dotted
 
@@ -168,6 +172,7 @@ DOORS = (
         ("privacy.doors.environment",),
         _mentions("os.environ", "os.getenv", "environ", "getenv"),
     ),
+    Door("repeat what a person typed", ("privacy.doors.typed",), _an_attribute("isprintable")),
     Door(
         "ask whether a release was charged",
         (
@@ -204,6 +209,7 @@ def test_dangerous_things_go_through_their_door(door: Door) -> None:
         ("write durably, for the owner alone", "os.fsync(handle)"),
         ("take a lock", "fcntl.flock(handle, fcntl.LOCK_EX)"),
         ("read the environment", "folder = os.environ.get('READINESS_HOME')"),
+        ("repeat what a person typed", "if not entry.reason.isprintable(): raise ValueError"),
         ("ask whether a release was charged", "any(entry.kind == EntryKind.RESERVE for entry in entries)"),
     ],
 )

@@ -20,6 +20,7 @@ from ndl_export.facts.register import AskedTable, Budget, Status
 from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import withdrawals
 from privacy import chained_log
+from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.policy import load_policy
 
@@ -97,8 +98,8 @@ def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
     found = open_request(home, name)
     if found.answered_in:
         raise NoSuchRequest(f"{name} stands in release {found.answered_in}: withdraw that, where it should not")
-    if not (reason.strip() and reason.isprintable()):
-        raise ValueError("a reason is one line of text")
+    if not is_reason(reason):
+        raise ValueError(A_REASON)
     chained_log.append(home.requests, {"what": "refused", "on": str(today), "name": name, "reason": reason})
     return registered(home)[name]
 

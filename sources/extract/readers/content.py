@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from privacy.doors.regular import NotRegular, open_regular
+from privacy.doors.typed import printable
 from sources.contracts import Rule
 from sources.extract import rules
 
@@ -396,7 +397,7 @@ def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Con
 
 
 def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
-    name, called = f"{archive.name}, member {number}", _shown(info.filename)
+    name, called = f"{archive.name}, member {number}", printable(info.filename)[:100]
 
     def unpack() -> BinaryIO:
         return open_member(name, archive.open(), info, packed_size)
@@ -437,13 +438,9 @@ def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise rules.stopped(name, rules.UNSAFE_MEMBER)
     if path.suffix.lower() in ARCHIVE_SUFFIXES:
-        raise rules.stopped(name, rules.NESTED_ARCHIVE, f"member {number}", _shown(info.filename))
+        raise rules.stopped(name, rules.NESTED_ARCHIVE, f"member {number}", printable(info.filename)[:100])
 
 
 def _is_clutter(info: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(info.filename).parts
     return info.is_dir() or not parts or parts[0] == "__MACOSX" or parts[-1].startswith(".") or parts[-1] == "Thumbs.db"
-
-
-def _shown(member: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in member)[:100]

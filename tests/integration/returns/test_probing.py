@@ -182,6 +182,9 @@ def test_many_variants_of_one_child_stop_the_return_until_somebody_has_looked(wo
     (again,) = [one for one in world.pipeline.make(on) if one.source == SOURCE]
     assert again.sentence.startswith("nothing is made: its delivery is unusual")
     assert release(world, "hv_reviews").exit_code == 1
+    forged = release(world, SOURCE, "Two schools sent twice.\n   7  2026-11-27  released")
+    assert forged.exit_code == 1
+    assert "a reason is one line of at most 500 characters: nothing was recorded" in forged.output
     done = release(world, SOURCE)
     assert done.exit_code == 0, done.output
     facts = world.facts(None, on)
@@ -191,10 +194,10 @@ def test_many_variants_of_one_child_stop_the_return_until_somebody_has_looked(wo
     assert (line["source"], line["reason"]) == (SOURCE, "Two schools sent twice.")
 
 
-def release(world: World, source: str):
+def release(world: World, source: str, reason: str = "Two schools sent twice."):
     home = str(world.pipeline.home.root)
     command = ["returns", "release", "--home", home, "--cohort", COHORT, "--council", COUNCIL, "--source", source]
-    return CliRunner().invoke(main, [*command, "--reason", "Two schools sent twice."])
+    return CliRunner().invoke(main, [*command, "--reason", reason])
 
 
 def test_a_sender_who_waits_is_told_and_the_services_that_tell_see_it(worlds: tuple[World, World]) -> None:

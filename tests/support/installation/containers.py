@@ -63,7 +63,8 @@ def _free_port() -> int:
 
 @dataclass
 class Deployment:
-    """One deployment in `root`, of containers, networks and a volume that begin with `name`."""
+    """One deployment in `root`, of containers, networks and a volume that begin with `name`. Images and containers lie
+    in `root` too, and not among those of this machine."""
 
     root: Path
     name: str
@@ -75,12 +76,26 @@ class Deployment:
         return self.root / "srv" / "data"
 
     @property
+    def stored(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def running(self) -> Path:
+        """What lasts while containers run: its path may have no more than 50 characters."""
+        return Path("/run") / self.name
+
+    @property
     def environment(self) -> dict[str, str]:
         """Without settings of this machine's own installation; limits that this account may set."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
         here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        engine = str(self.root / "containers.conf")
-        return kept | {"PATH": here, "CONTAINERS_CONF": engine, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
+        engine = {
+            "CONTAINERS_CONF": str(self.root / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.root / "storage.conf"),
+            "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
+            "TMPDIR": str(self.root / "building"),
+        }
+        return kept | {"PATH": here} | engine
 
     def prepare(self) -> None:
         """What this machine needs to build and run containers in a sandbox; skips where none can be run."""
@@ -92,11 +107,14 @@ class Deployment:
         (self.root / "containers.conf").write_text(
             f'[containers]\ndefault_ulimits = [{", ".join(limits)}]\n[engine]\nruntime = "runc"\n'
         )
-        if not self.podman("images", "--quiet", BASE):
-            archive = self.root / "base.tar"
-            self.do(["mmdebstrap", "--variant=minbase", "trixie", str(archive)])
-            self.podman("import", str(archive), BASE)
-            archive.unlink()
+        (self.root / "storage.conf").write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.stored}"\nrunroot = "{self.running}"\n'
+        )
+        (self.root / "building").mkdir()
+        archive = self.root / "base.tar"
+        self.do(["mmdebstrap", "--variant=minbase", "trixie", str(archive)])
+        self.podman("import", str(archive), BASE)
+        archive.unlink()
         self.podman("network", "create", "--internal", self.name)
         trial = ["podman", "run", "--rm", "--network", self.name, BASE, "true"]
         done = subprocess.run(trial, env=self.environment, capture_output=True, text=True)
@@ -288,3 +306,6 @@ class Deployment:
             for container in self.run_containers(all_of_them=True):
                 self.podman("rm", "--force", "--time", "0", container)
             self.compose("down", "--volumes", "--timeout", "5")
+            self.podman("rmi", "--all", "--force")
+        for folder in (self.stored, self.running, self.root / "building"):
+            shutil.rmtree(folder, ignore_errors=True)
