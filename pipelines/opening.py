@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.keeping.forgetting import finish
 from privacy.doors.environment import settings
 from privacy.keys import RESTRICTED, KeyRing
 
@@ -16,6 +15,8 @@ def opened(home: Home, keys: Path | None = None) -> Home:
     Raises `InUse` if a removal is still at work and does not end, and `KeyProblem` where one broke off whose rest needs
     keys that are not there.
     """
-    if home.unfinished_removal.exists():
+    if home.is_removal_unfinished:
+        from assets.keeping.withdrawing import finish
+
         finish(home, KeyRing.load(keys or settings().keys, RESTRICTED))
     return home

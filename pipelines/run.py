@@ -105,7 +105,7 @@ def _take(folders: Folders, steps: Sequence[_Step], say: Callable[[str], None]) 
     """Run the steps, in order, of which what they make does not stand; all of them where a process died at its work."""
     home = folders.home
     home.clear_half_made()
-    unfinished = home.unfinished_removal.exists() or any(home.processes.glob("*"))
+    unfinished = home.is_removal_unfinished or any(home.processes.glob("*"))
     with ExitStack() as opened:
         jobs: Jobs | None = None
         for number, step in enumerate(steps, 1):

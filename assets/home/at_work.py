@@ -47,7 +47,7 @@ def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
         return
     home.prepare()
     with locked(home.lock, shared=True, refusal=InUse(_refusal(home, _REMOVAL_AT_WORK)), patience=patience):
-        if home.unfinished_removal.exists():
+        if home.is_removal_unfinished:
             raise RemovalUnfinished(_refusal(home, _REMOVAL_AT_WORK))
         yield
 

@@ -129,6 +129,16 @@ class Home:
         """Which cohorts' rows are being removed; gone when all are."""
         return self.restricted / "forgotten" / "unfinished.json"
 
+    @property
+    def unfinished_withdrawal(self) -> Path:
+        """Which part of an extract is being taken back; gone when it is."""
+        return self.restricted / "forgotten" / "withdrawal.json"
+
+    @property
+    def is_removal_unfinished(self) -> bool:
+        """Whether rows are being removed, or that broke off."""
+        return self.unfinished_removal.exists() or self.unfinished_withdrawal.exists()
+
     def forgotten(self, source: str, cohort: str, council: str) -> Path:
         """Row numbers of deliveries that were removed on request, by MAC of the file."""
         return self._extract("forgotten", source, cohort, council, "json")

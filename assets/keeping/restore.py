@@ -222,7 +222,7 @@ def _with_records(
     newer = folder / "records"
     if records.is_dir():
         was = Home(records.resolve())
-        if was.unfinished_removal.exists():
+        if was.is_removal_unfinished:
             raise CannotRestore(f"a removal broke off in {records}: run `readiness status` on it, which finishes it")
         for relative, path in files_of(was):
             if is_record(name := f"{HOME_FOLDER}/{relative}"):

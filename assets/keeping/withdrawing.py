@@ -8,10 +8,11 @@ measurements and releases stay as they are: a correction is another release.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from assets.home.at_work import alone
 from assets.home.paths import Home
@@ -20,8 +21,10 @@ from assets.intake import deliveries, parts, several
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.suppressions import Gone
 from assets.intake.take_in import Intake
-from assets.keeping.forgetting import finish, link_again, write_without
+from assets.keeping import forgetting
+from assets.keeping.forgetting import link_again, write_without
 from privacy import row_keys
+from privacy.doors.files import write_json
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.row_keys import part_and_row
@@ -31,6 +34,19 @@ from sources.extract.landed import Landed, cohorts_of_children
 
 class CannotWithdraw(Exception):
     """There is no such part, or no reason that can be repeated; the message says which there are, or what one is."""
+
+
+@dataclass(frozen=True)
+class _Withdrawal:
+    """What is to be taken back: from which landing folder the rest is put together again."""
+
+    key: parts.Key
+    number: int
+    reason: str
+    landing: str
+
+
+_WITHDRAWAL = TypeAdapter(_Withdrawal)
 
 
 @dataclass(frozen=True)
@@ -61,22 +77,41 @@ def withdraw(
     landing: Path, home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str
 ) -> tuple[list[Withdrawn], list[str]]:
     """Take a part back, with what the same file gave other cohorts; what became of each extract, and a sentence about
-    each cohort that a run must link again. What a death breaks off is done by calling it again.
+    each cohort that a run must link again. What a death breaks off, `finish` does.
 
     Raises `CannotWithdraw`, `InUse` where a run is at work, `KeyProblem`, `TokensUnusable` and `InvalidExpectedRows`.
     """
     _check_reason(reason)
     with alone(home):
         finish(home, keys)
-        part = _part(home, key, number)
-        entries = _of_same_file(home, keys, key, part)
-        for place, own in entries:
-            _take_back(home, keys, place, replace(own, withdrawn=own.withdrawn or reason))
-        if part.of_several:
-            several.close(home, key[0], key[2], part.file_mac)
-        intake = Intake(landing, home, keys)
-        done = [Withdrawn(place, own.number, _put_together(landing, home, intake, place)) for place, own in entries]
-        return done, [sentence for each in done for sentence in _link_again(home, keys, each)]
+        for place, own in _of_same_file(home, keys, key, _part(home, key, number)):
+            record(home, Processing.WITHDRAWAL, *place, file_mac=own.file_mac, note=f"part {own.number}")
+        withdrawal = _Withdrawal(key, number, reason, str(landing.absolute()))
+        write_json(home.unfinished_withdrawal, asdict(withdrawal))
+        return _finish(home, keys, withdrawal)
+
+
+def finish(home: Home, keys: KeyRing) -> None:
+    """Do the rest of a removal or a withdrawal that broke off. Raises what `withdraw` raises."""
+    with alone(home):
+        forgetting.finish(home, keys)
+        if home.unfinished_withdrawal.exists():
+            _finish(home, keys, _WITHDRAWAL.validate_json(home.unfinished_withdrawal.read_bytes()))
+
+
+def _finish(home: Home, keys: KeyRing, asked: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
+    key, landing = asked.key, Path(asked.landing)
+    part = _part(home, key, asked.number)
+    entries = _of_same_file(home, keys, key, part)
+    for place, own in entries:
+        _take_back(home, keys, place, replace(own, withdrawn=own.withdrawn or asked.reason))
+    if part.of_several:
+        several.close(home, key[0], key[2], part.file_mac)
+    intake = Intake(landing, home, keys)
+    done = [Withdrawn(place, own.number, _put_together(landing, home, intake, place)) for place, own in entries]
+    not_linked = [sentence for each in done for sentence in _link_again(home, keys, each)]
+    home.unfinished_withdrawal.unlink()
+    return done, not_linked
 
 
 def _check_reason(reason: str) -> None:
@@ -104,7 +139,6 @@ def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -
 
 def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> None:
     """Note first that it is withdrawn, so that it is not read again; then remove its rows."""
-    record(home, Processing.WITHDRAWAL, *key, file_mac=part.file_mac, note=f"part {part.number}")
     emptied = replace(
         part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
     )
@@ -112,7 +146,14 @@ def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> N
     kept = parts.kept(home, key, part.kept_in)
     write_without(home, keys, kept.unsealed, kept.sealed, _rows_of(keys, key, part.number))
     parts.clear(home, key)
-    deliveries.take_out(home, key)
+    if not _is_without(deliveries.read(home.quality(*key)), part.number):
+        deliveries.take_out(home, key)
+
+
+def _is_without(quality: ExtractQuality | None, number: int) -> bool:
+    """Whether an extract has been put together since a part of it was withdrawn."""
+    found = quality.parts.parts if quality and quality.parts else ()
+    return any(part.number == number and part.withdrawn for part in found)
 
 
 def _rows_of(keys: KeyRing, key: parts.Key, number: int) -> Gone:

@@ -340,7 +340,7 @@ def _log(home: Home) -> Answers:
 
 
 def _removals(home: Home, keys: Path) -> Answers:
-    if home.unfinished_removal.exists():
+    if home.is_removal_unfinished:
         yield State.LOOK, "rows are being removed, or that broke off: the next run finishes it"
     try:
         left = due(home, None, None, retention(), dt.datetime.now(dt.UTC)).held

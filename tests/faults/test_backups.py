@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,50 +14,31 @@ import pytest
 from assets.home.processing_log import verify
 from privacy.release.ledger import Ledger
 from tests.support.installation.backups import Safe, tree
-from tests.support.installation.rig import KILLED, KILLS, WARM
+from tests.support.installation.rig import WARM
+from tests.support.installation.steps import killed_at_steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-_STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "sqlite3.connect"}
-"""What Python tells of, as it begins, that leaves something on a disk."""
-_FURTHEST = 1 if KILLS else 12
-"""From one step at which it is killed to the next, at most; a small backup has some sixty."""
-
-
-def _dies_at(step: int, safe: Safe, words: tuple[str, ...]) -> None:
-    """The command in this process, which is killed when it begins that step below the installation's folder."""
-    left, root = step, str(safe.root)
-
-    def watch(event: str, given: tuple[object, ...]) -> None:
-        nonlocal left
-        if event in _STEPS and given and str(given[0]).startswith(root):
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)
-    sys.exit(safe.command(*words).exit_code)
 
 
 def _killed(
     copy: Callable[[str], Safe], words: Callable[[Safe], tuple[str, ...]], check: Callable[[Safe], None]
 ) -> None:
-    """Kill a command at steps from its first to its last, each in a copy, and check what is left."""
-    chosen, step = random.Random("steps"), 0
-    died = 0
-    while True:
-        safe = copy(f"step{step}")
-        process = WARM.Process(target=_dies_at, args=(step, safe, words(safe)))
-        process.start()
-        process.join(120)
-        assert process.exitcode in (KILLED, 0)
-        check(safe)
-        if process.exitcode == 0:
-            break
-        died += 1
-        step += chosen.randint(1, _FURTHEST)
-        shutil.rmtree(safe.root)
-    assert died > 3
+    """Kill a command of an installation, in copies of it."""
+    killed_at_steps(lambda name: copy(name).root, partial(_command, words), lambda root: check(Safe(root)))
+
+
+def _command(words: Callable[[Safe], tuple[str, ...]], root: Path) -> int:
+    safe = Safe(root)
+    return safe.command(*words(safe)).exit_code
+
+
+def to_back_up(safe: Safe) -> tuple[str, ...]:
+    return "backup", "home", "--into", str(safe.disk("home")), *safe.to("home")
+
+
+def to_restore(safe: Safe) -> tuple[str, ...]:
+    (file,) = safe.disk("home").iterdir()
+    return "restore", "home", str(file), "--yes", "--identity", str(safe.identity("operator"))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +67,7 @@ def test_a_killed_backup_leaves_none_and_the_next_is_whole(copy: Callable[[str],
         assert list(safe.home.restricted.glob("staging-*")) == []
         verify(safe.home)
 
-    _killed(copy, lambda safe: ("backup", "home", "--into", str(safe.disk("home")), *safe.to("home")), check)
+    _killed(copy, to_back_up, check)
 
 
 def test_a_killed_restore_leaves_nothing_or_all(copy: Callable[[str], Safe], made: Safe) -> None:
@@ -100,19 +80,15 @@ def test_a_killed_restore_leaves_nothing_or_all(copy: Callable[[str], Safe], mad
     def lost_again(name: str) -> Safe:
         return Safe(Path(shutil.copytree(lost.root, lost.root.with_name(name), symlinks=True)))
 
-    def words(safe: Safe) -> tuple[str, ...]:
-        (file,) = safe.disk("home").iterdir()
-        return "restore", "home", str(file), "--yes", "--identity", str(safe.identity("operator"))
-
     def check(safe: Safe) -> None:
         if not safe.home.root.exists():
-            assert safe.command(*words(safe)).exit_code == 0
+            assert safe.command(*to_restore(safe)).exit_code == 0
             assert not safe.home.restoring.exists()
         assert tree(safe.home.root) == before
         assert Ledger(safe.home.ledger).entries() == ledger
         verify(safe.home)
 
-    _killed(lost_again, words, check)
+    _killed(lost_again, to_restore, check)
 
 
 def _with_room_for(size: int, safe: Safe, words: tuple[str, ...], said: Path) -> None:

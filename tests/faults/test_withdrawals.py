@@ -1,0 +1,106 @@
+"""Withdrawals of a part that are killed at a step: any command that comes next does the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.home.processing_log import Processing, entries
+from assets.intake import parts
+from assets.keeping.withdrawing import withdraw
+from assets.linkage.link import derive_confidential_tables, link_cohort
+from pipelines.opening import opened
+from privacy.keys import KeyRing
+from tests.support.extracts import COHORT, text
+from tests.support.installation.rig import KILLS
+from tests.support.installation.steps import killed_at_steps
+from tests.support.intake.in_parts import child, take
+from tests.support.intake.numbered import numbered
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+KEY = ("eyfsp", COHORT, "leeds")
+REASON = "It is of Bradford."
+
+
+def _home(root: Path) -> Home:
+    return Home(root / "home")
+
+
+def _keys(root: Path) -> KeyRing:
+    return KeyRing.load(root / "keys")
+
+
+def withdraw_second(root: Path) -> int:
+    withdraw(root / "landing", _home(root), _keys(root), KEY, 2, REASON)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty children in January; in February three of them again, with another sex, and ten of another council."""
+    root = tmp_path_factory.mktemp("parts")
+    keys, landing = KeyRing.create(root / "keys"), root / "landing"
+    folder = landing / "leeds" / "eyfsp" / COHORT
+    folder.mkdir(parents=True)
+    (folder / "2026-01.csv").write_text(text([child(n) for n in range(30)]))
+    again = [child(n, sex="M") for n in range(3)]
+    (folder / "2026-02.csv").write_text(text([*again, *(child(n) for n in range(100, 110))]))
+    take(landing, _home(root), keys)
+    link_cohort(_home(root), COHORT, ["leeds"], keys)
+    derive_confidential_tables(_home(root), COHORT, ["leeds"], keys)
+    return root
+
+
+def links(home: Home) -> dict[int, str]:
+    """The id of the child of each row."""
+    found = pq.read_table(home.links(COHORT), partitioning=None)
+    return dict(zip(found["row_key"].to_pylist(), found["child_id"].to_pylist(), strict=True))
+
+
+def linked(home: Home, before: dict[int, str]) -> dict[str, object]:
+    """What is linked, with the ids of children that were linked before, and the files of the restricted zone."""
+    files = Counter(path.suffix for path in home.restricted.rglob("*") if path.is_file())
+    return {
+        "links": {row: before.get(row) and child for row, child in links(home).items()},
+        "pupil": pq.read_table(home.confidential("pupil", COHORT)).num_rows,
+        "files": files,
+    }
+
+
+def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(made, tmp_path / name, symlinks=True))
+
+    clean = copy("clean")
+    withdraw_second(clean)
+    before = links(_home(made))
+    wanted = linked(_home(clean), before)
+    begun = 0
+
+    def check(root: Path) -> None:
+        nonlocal begun
+        home, keys = _home(root), _keys(root)
+        if home.is_removal_unfinished:
+            begun += 1
+        opened(home, root / "keys")
+        assert not home.is_removal_unfinished
+        if not parts.withdrawn(home, KEY):
+            assert {part.number for part in parts.held(home, KEY)} == {1, 2}
+            assert links(home) == before
+            withdraw_second(root)
+        assert linked(home, before) == wanted
+        assert numbered(home, keys, "eyfsp", "leeds")["sex"].to_pylist() == ["F"] * 30
+        rows = [pq.read_metadata(path).num_rows for path in home.restricted.rglob("*.payload.parquet")]
+        assert rows == [30]
+        assert not list(home.restricted.glob("staging-*"))
+        said = [entry for entry in entries(home) if entry.what == Processing.WITHDRAWAL]
+        assert {entry.note for entry in said} == {"part 2"}
+
+    killed_at_steps(copy, withdraw_second, check, 1 if KILLS else 40)
+    assert begun > 3
