@@ -64,7 +64,7 @@ def test_nothing_is_wider_than_the_narrowest_window(browser: Browser, on_request
                 assert frame.get_attribute("tabindex") == "0"
 
 
-@pytest.mark.parametrize("width", [DESK, 641, NARROWEST])
+@pytest.mark.parametrize("width", first(1, [NARROWEST, 641, DESK]))
 @pytest.mark.parametrize("name", [OF_REVIEWS, OF_SEN])
 def test_no_words_of_a_chart_are_cut_off_or_overlap(browser: Browser, on_request: Made, name: str, width: int) -> None:
     """Where there is no room for them the table is open instead."""

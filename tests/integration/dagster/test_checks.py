@@ -65,6 +65,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 LEEDS, HALTON = council_cohort("leeds", COHORT), council_cohort("halton", COHORT)
 
 
+@pytest.mark.slow
 def test_a_good_intake_of_another_council_hides_no_stop(desk: Desk) -> None:
     landing = dg.AssetKey(["landing", "eyfsp"])
     desk.break_leeds()

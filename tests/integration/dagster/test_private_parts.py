@@ -34,6 +34,7 @@ PARTS = {
 USERS = {"pipelines.dagster.event_log", "pipelines.dagster.instance"}
 
 
+@pytest.mark.slow
 def test_they_are_used_in_two_modules_and_are_all_named_here() -> None:
     used = {module.name: {name for name in module.imports() if name.startswith("dagster._")} for module in modules()}
     assert {name for name, parts in used.items() if parts} == USERS

@@ -291,6 +291,7 @@ def test_a_failed_run_is_told_in_a_sentence_without_what_it_was_about(
     assert b"linked children" not in sent
 
 
+@pytest.mark.slow
 def test_advice_is_for_errors_that_there_are_and_fits_the_gravest() -> None:
     classes = {node.name for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
     assert not set(_BY_KIND) - classes

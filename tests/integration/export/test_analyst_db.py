@@ -224,6 +224,7 @@ def test_a_build_that_is_killed_changes_nothing_and_is_cleaned_up_after(two_rele
     assert _left_behind(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_releases: Path, tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", *two_releases.glob("20*.0"), tmp_path], check=True)
     first = build_database(tmp_path)

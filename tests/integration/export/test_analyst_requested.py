@@ -165,6 +165,7 @@ def test_macros_and_worked_queries_answer_beside_them(reader: duckdb.DuckDBPyCon
             assert reader.execute(query).fetchall()
 
 
+@pytest.mark.slow
 def test_the_script_of_a_bundle_makes_the_same(three: Path, tmp_path: Path) -> None:
     shutil.copytree(three / "2026.12.0", tmp_path / "2026.12.0")
     with duckdb.connect() as own, duckdb.connect(str(build_database(tmp_path)), read_only=True) as built:
@@ -179,6 +180,7 @@ def test_the_script_of_a_bundle_makes_the_same(three: Path, tmp_path: Path) -> N
             assert here == there
 
 
+@pytest.mark.slow
 def test_withdrawn_releases_show_nothing(three: Path, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(three, tmp_path / "release", ignore=shutil.ignore_patterns(DATABASE_FILE)))
     record(directory, {}, Withdrawal("2027.01.0", "2027-02-01", "An extract was of another year"))
@@ -197,6 +199,7 @@ def test_withdrawn_releases_show_nothing(three: Path, tmp_path: Path) -> None:
         assert con.execute("SELECT count(*) > 0 FROM gld_headline").fetchall() == [(True,)]
 
 
+@pytest.mark.slow
 def test_a_table_of_the_same_name_with_other_columns_is_that_of_the_newest(bundle: Path, tmp_path: Path) -> None:
     with_requests(bundle, tmp_path, "2026.12.0", (SEN,), 2)
     with_requests(bundle, tmp_path, "2027.01.0", (requested(NARROWER, release="2027.01.0"),), 3)

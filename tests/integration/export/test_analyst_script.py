@@ -63,6 +63,7 @@ def test_a_notice_leads_both(tables: dict[str, pa.Table]) -> None:
     assert not analyst_files(fake_facts(), tables)[NOTEBOOK_FILE].startswith(b"# These")
 
 
+@pytest.mark.slow
 def test_both_are_the_same_for_the_same_release(
     tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, bundle: Path, tmp_path: Path
 ) -> None:

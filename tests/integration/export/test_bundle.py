@@ -54,6 +54,7 @@ def test_a_release_directory_holds_bundles_and_what_follows_from_them_only(relea
     assert os.readlink(release_dir / "latest") == "2026.11.0"  # noqa: PTH115 - the text of the link matters
 
 
+@pytest.mark.slow
 def test_the_same_figures_give_the_same_bytes(
     release_dir: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
 ) -> None:

@@ -198,6 +198,7 @@ def test_a_bundle_of_before_has_the_page_too(own: Path) -> None:
     assert answered(own) == []
 
 
+@pytest.mark.slow
 def test_a_withdrawn_answer_says_so(own: Path) -> None:
     withdraw(own, "2026.12.0", "An extract was of another year", DAY)
     assert "Answered in release 2026.12.0, which was withdrawn." in sections(own)["answered"]

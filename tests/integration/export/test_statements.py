@@ -289,6 +289,7 @@ def test_a_notice_stands_above_everything(
         assert each["dct:description"]["@value"].startswith(NOTICE)
 
 
+@pytest.mark.slow
 def test_the_analyst_database_begins_with_the_notice(
     tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> None:

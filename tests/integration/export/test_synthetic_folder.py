@@ -82,6 +82,7 @@ def test_catalogue_and_page_lead_to_it(directory: Path) -> None:
     assert not any(SYNTHETIC_FOLDER in name for name in catalogued(directory))
 
 
+@pytest.mark.slow
 def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path, signing_key: Ed25519PrivateKey) -> None:
     withdraw(directory, VERSION, "an extract was of another year", dt.date(2026, 12, 5))
     (dataset,) = [each for name, each in catalogued(directory).items() if SYNTHETIC_FOLDER in name]

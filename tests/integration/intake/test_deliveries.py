@@ -47,6 +47,7 @@ def test_a_correction_supersedes_and_the_earlier_result_is_kept_by_mac(desk: Des
     assert (earlier.rows_read, earlier.profile.rows) == (30, 30)
 
 
+@pytest.mark.slow
 def test_an_earlier_file_put_back_is_taken_again(desk: Desk, eyfsp: Text) -> None:
     desk.land(children(eyfsp, 30))
     first = desk.take()
@@ -95,6 +96,7 @@ def held(quality: ExtractQuality) -> list[str]:
     return sorted(finding.rule for finding in quality.holds)
 
 
+@pytest.mark.slow
 def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: Desk, eyfsp: Text) -> None:
     """Whatever was held is nothing to compare the next with: the whole file, sent again, is not held for being more."""
     expect(desk, "100")
@@ -234,6 +236,7 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
     assert "Thornton" not in str(of_wirral)
 
 
+@pytest.mark.slow
 def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +264,7 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk, eyfsp: Text) -> None
     assert desk.kept(columns="imd_quintile") == [2]
 
 
+@pytest.mark.slow
 def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.land(children(eyfsp, 60))
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"

@@ -13,7 +13,7 @@ from sources.errors import ExtractStopped
 from sources.extract.readers.content import Content, Format
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.reference.goals import GOALS
-from tests.support.daily import examples
+from tests.support.daily import examples, first
 from tests.support.intake.desk import Desk
 from tests.support.intake.standards import assessment, children, contract_csv, eyfsp_xml
 
@@ -52,7 +52,10 @@ def staged(*assessments: str, stage: str = "EYF") -> str:
 
 @pytest.mark.parametrize(
     ("encoding", "namespace"),
-    [("UTF-8", ""), ("UTF-8", "http://example.org/ctf"), ("UTF-16", ""), ("ISO-8859-1", ""), ("windows-1252", "")],
+    first(
+        2,
+        [("UTF-8", "http://example.org/ctf"), ("UTF-16", ""), ("UTF-8", ""), ("ISO-8859-1", ""), ("windows-1252", "")],
+    ),
 )
 def test_the_same_children_as_text_and_as_xml(desk: Desk, encoding: str, namespace: str) -> None:
     rows = children()

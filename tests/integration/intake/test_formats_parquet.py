@@ -89,6 +89,7 @@ def test_a_text_that_is_not_utf_8_stops_it(landing: Landing) -> None:
         landing.read()
 
 
+@pytest.mark.slow
 def test_row_numbers_run_on_across_row_groups(landing: Landing) -> None:
     table = pa.concat_tables([_table()] * 40_000)
     landing.put(_written(table, row_group_size=7_001), ".parquet")

@@ -73,6 +73,7 @@ def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.Mon
     assert len(rows(desk)) == 2
 
 
+@pytest.mark.slow
 def test_a_part_that_comes_late_stands_where_its_date_says(desk: Desk, eyfsp: Text) -> None:
     land(desk, "2026-06.csv", eyfsp(child(1, sex="M"), child(2)))
     desk.take()
@@ -226,6 +227,7 @@ def test_rows_of_a_file_of_several_cohorts_go_to_theirs(desk: Desk, eyfsp: Text)
     assert take(desk, COHORT) == 3
 
 
+@pytest.mark.slow
 def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_is_set_aside(
     desk: Desk, eyfsp: Text
 ) -> None:
@@ -255,6 +257,7 @@ def test_a_file_that_says_no_cohort_is_stopped(desk: Desk, eyfsp: Text) -> None:
         take(desk, COHORT)
 
 
+@pytest.mark.slow
 def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk: Desk, eyfsp: Text) -> None:
     beside(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2018), born(3, 2019)))
     assert [take(desk, cohort) for cohort in (BEFORE, COHORT)] == [2, 1]
@@ -288,6 +291,7 @@ def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(des
     assert not landed.in_parts
 
 
+@pytest.mark.slow
 def test_the_sensor_sees_parts_and_files_of_several_cohorts(desk: Desk, eyfsp: Text) -> None:
     from pipelines.dagster.arriving import looks, not_taken, still_arriving
 

@@ -10,6 +10,7 @@ from sources.document import render
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support import PROJECT
+from tests.support.daily import first
 from tests.support.intake.desk import EYFSP_HEADER, EYFSP_ROW, Desk, reviews
 
 Text = Callable[..., str]
@@ -19,15 +20,18 @@ SECRET = "Qwyjibo"
 
 @pytest.mark.parametrize(
     ("change", "rule"),
-    [
-        ({"com_e01": "3"}, "com_e01-invalid"),
-        ({"exp_e17": ""}, "exp_e17-blank"),
-        ({"mat_e11": "A"}, "goals-a-in-all-or-none"),
-        ({"sex": "X"}, "sex-invalid"),
-        ({"academic_year": "202324"}, "another-academic-year"),
-        ({"la_code": "340"}, "another-council"),
-        ({"date_of_birth": "2016-01-01"}, "born-in-another-cohort"),
-    ],
+    first(
+        3,
+        [
+            ({"com_e01": "3"}, "com_e01-invalid"),
+            ({"exp_e17": ""}, "exp_e17-blank"),
+            ({"mat_e11": "A"}, "goals-a-in-all-or-none"),
+            ({"sex": "X"}, "sex-invalid"),
+            ({"academic_year": "202324"}, "another-academic-year"),
+            ({"la_code": "340"}, "another-council"),
+            ({"date_of_birth": "2016-01-01"}, "born-in-another-cohort"),
+        ],
+    ),
 )
 def test_rejects_the_row_and_keeps_the_others(desk: Desk, eyfsp: Text, change: dict[str, str], rule: str) -> None:
     desk.land(eyfsp(*GOOD, change | {"surname": SECRET}))
@@ -41,16 +45,19 @@ def test_rejects_the_row_and_keeps_the_others(desk: Desk, eyfsp: Text, change: d
 
 @pytest.mark.parametrize(
     ("change", "rule"),
-    [
-        ({"upn": "I" + EYFSP_ROW["upn"][1:]}, "upn-invalid"),
-        ({"upn": ""}, "upn-blank"),
-        ({"date_of_birth": "31/02/2020"}, "date_of_birth-invalid"),
-        ({"date_of_birth": "1900-01-01"}, "date-of-birth-placeholder"),
-        ({"date_of_birth": "2019-08-31"}, "born-outside-cohort"),
-        ({"surname": "", "forename": ""}, "no-name"),
-        ({"sex": ""}, "sex-blank"),
-        ({"postcode": ""}, "postcode-blank"),
-    ],
+    first(
+        3,
+        [
+            ({"upn": "I" + EYFSP_ROW["upn"][1:]}, "upn-invalid"),
+            ({"upn": ""}, "upn-blank"),
+            ({"date_of_birth": "31/02/2020"}, "date_of_birth-invalid"),
+            ({"date_of_birth": "1900-01-01"}, "date-of-birth-placeholder"),
+            ({"date_of_birth": "2019-08-31"}, "born-outside-cohort"),
+            ({"surname": "", "forename": ""}, "no-name"),
+            ({"sex": ""}, "sex-blank"),
+            ({"postcode": ""}, "postcode-blank"),
+        ],
+    ),
 )
 def test_warns_and_keeps_the_row(desk: Desk, eyfsp: Text, change: dict[str, str], rule: str) -> None:
     desk.land(eyfsp(*GOOD, change))
@@ -61,15 +68,18 @@ def test_warns_and_keeps_the_row(desk: Desk, eyfsp: Text, change: dict[str, str]
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"academic_year": "2024/25"},
-        {"academic_year": "2024-2025"},
-        {"academic_year": "202425.0"},
-        {"la_code": "383.0"},
-        {"la_code": "E08000035"},
-        {"com_e01": "2.0"},
-        {"sex": "f"},
-    ],
+    first(
+        3,
+        [
+            {"academic_year": "2024/25"},
+            {"academic_year": "2024-2025"},
+            {"academic_year": "202425.0"},
+            {"la_code": "383.0"},
+            {"la_code": "E08000035"},
+            {"com_e01": "2.0"},
+            {"sex": "f"},
+        ],
+    ),
 )
 def test_other_ways_to_write_the_same_are_accepted(desk: Desk, eyfsp: Text, change: dict[str, str]) -> None:
     desk.land(eyfsp(change))

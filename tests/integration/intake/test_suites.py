@@ -15,6 +15,7 @@ from tests.support.intake.desk import COHORT, Desk
 UPDATE = "python -m assets.intake.suites writes them"
 
 
+@pytest.mark.slow
 def test_the_files_are_those_of_the_contracts() -> None:
     held = {path.name: path.read_text(encoding="utf-8") for path in suites.FOLDER.glob("*.json")}
     assert held == suites.files(), UPDATE

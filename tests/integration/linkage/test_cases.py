@@ -140,6 +140,7 @@ def test_another_child(case: Callable[..., dict[str, str]], changes: dict[str, A
     assert ids["profile"] != ids["other"]
 
 
+@pytest.mark.slow
 def test_who_shares_a_hostel_and_a_birthday_is_another_child(case: Callable[..., dict[str, str]]) -> None:
     likeness = {"surname": "Okafor", "forename": "Peter"}
     ids = case(profile=("eyfsp", {"upn": UPN[0]}), other=("hv_reviews", likeness))
@@ -161,6 +162,7 @@ def test_twins_go_to_themselves(case: Callable[..., dict[str, str]]) -> None:
     assert ids["a"] == ids["a_seen"] != ids["b"] == ids["b_seen"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"), first(1, [("Mohammed", "Muhammad"), ("Millie", "Amelia"), ("Elizabeth", "Beth")])
 )
@@ -181,6 +183,7 @@ def test_only_a_common_name_says_nothing_in_another_council(case: Callable[..., 
     assert ids["profile"] != ids["other"]
 
 
+@pytest.mark.slow
 def test_only_a_name_that_two_children_bear_is_not_guessed(case: Callable[..., dict[str, str]]) -> None:
     other = {"upn": UPN[1], "postcode": "LS7 4AA", "date_of_birth": "2019-12-01"}
     ids = case(
@@ -190,6 +193,7 @@ def test_only_a_name_that_two_children_bear_is_not_guessed(case: Callable[..., d
     assert len(set(ids.values())) == 3
 
 
+@pytest.mark.slow
 def test_an_absent_twin(case: Callable[..., dict[str, str]]) -> None:
     twins = {"a": ("eyfsp", {"upn": UPN[0]}), "b": ("eyfsp", {"upn": UPN[1], "forename": "George"})}
     ids = case(**twins, seen=("hv_reviews", {"forename": "George"}))
@@ -222,6 +226,7 @@ def test_temporary_then_permanent_upn(case: Callable[..., dict[str, str]]) -> No
     assert ids["census"] == ids["profile"]
 
 
+@pytest.mark.slow
 def test_a_temporary_upn_is_no_key_in_another_council(case: Callable[..., dict[str, str]]) -> None:
     ids = case(
         a=("eyfsp", {"upn": TEMPORARY_UPN[0]}),

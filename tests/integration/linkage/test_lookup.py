@@ -15,6 +15,7 @@ from privacy.linkage import blocks, candidates, lookup, model, rows
 from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER
 from privacy.linkage.lookup import Patterns, look_up
 from privacy.pseudonyms import TOKEN_COLUMNS
+from tests.support.daily import first
 from tests.support.linkage import stress
 
 _PATTERNS = 120
@@ -46,7 +47,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.mark.parametrize("children", [26_000, 60_000, 600_000])
-@pytest.mark.parametrize("few_at_once", [True, False])
+@pytest.mark.parametrize("few_at_once", first(1, [True, False]))
 def test_the_pairs_are_those_of_a_join(
     con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, children: int, few_at_once: bool
 ) -> None:

@@ -79,6 +79,7 @@ def test_another_program_or_other_parameters_make_all_again(linked: Home, monkey
     assert not tables_stand(linked, COHORT, councils[:-1])
 
 
+@pytest.mark.slow
 def test_links_made_anew_take_their_tables_with_them(linked: Home, keys: KeyRing) -> None:
     linked.links(COHORT).unlink()
     run(linked, keys)

@@ -149,6 +149,7 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
 
 
+@pytest.mark.slow
 def test_what_costs_less_is_listed_the_cheapest_first_and_is_what_it_says(made: Home) -> None:
     accuracy = {"half_width_points": 5.0, "share_of_rates": 0.7}
     by_council = request(columns=["imd_quintile", "fsm"], geography="councils", accuracy=accuracy)
@@ -193,6 +194,7 @@ def test_several_are_told_what_they_cost_together(made: Home) -> None:
     assert facts(made, ASKED)["together"] == []
 
 
+@pytest.mark.slow
 def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
     shares = {"sen_provision": 0.67, "imd_quintile": 0.8}
     both = [
@@ -209,6 +211,7 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
     assert not found["together"][0]["fits"]
 
 
+@pytest.mark.slow
 def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
     """The newest release that stands is asked; another one by its version."""
     base = released(home, [ASKED], None).known(COHORT)

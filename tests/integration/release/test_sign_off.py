@@ -94,6 +94,7 @@ def test_nothing_is_charged_or_drawn_before_it_is_signed(home: Home, keys: KeyRi
     assert home.decision_sheet(VERSION, "measurement").exists()
 
 
+@pytest.mark.slow
 def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home: Home, keys: KeyRing) -> None:
     assert "1 of 1" in approve(home, ANNA).output
     measure(home, keys)

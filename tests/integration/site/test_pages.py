@@ -591,6 +591,7 @@ def test_every_file_of_the_bundle_is_linked_and_described(made: Made) -> None:
             assert len(words(entry)) > len(names) + 8, words(entry)
 
 
+@pytest.mark.slow
 def test_the_release_directory_has_the_page_of_the_newest_release(whole: Made, tmp_path: Path) -> None:
     key, before = Ed25519PrivateKey.generate(), os.umask(0o077)
     try:

@@ -113,6 +113,7 @@ def test_truth_of_another_cohort_stays(tmp_path: Path) -> None:
     assert born[born.dt.year > 1900].between("2018-01-01", "2019-12-31").all()
 
 
+@pytest.mark.slow
 def test_england_has_every_council(tmp_path: Path) -> None:
     generate(tmp_path / "landing", "202425", scale=0.01, councils="england")
     assert len(files(tmp_path / "landing", "eyfsp")) == 153

@@ -58,6 +58,7 @@ def test_the_black_box_of_a_small_family(fewer: int) -> None:
     check_black_box(Small(0.5), fewer, SIZE.releases_told_apart)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fewer", first(1, [0, 2]))
 def test_the_black_box_with_more_measured_on_request(fewer: int) -> None:
     check_black_box(SmallOnRequest(0.3, 0.2), fewer, SIZE.releases_told_apart)

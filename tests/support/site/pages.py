@@ -17,6 +17,7 @@ from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import site_files
 from sources.reference.places import PILOT, places
+from tests.support.daily import first
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, facts_with
 
@@ -81,7 +82,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     return make
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="session", params=first(2, KINDS))
 def made(request: pytest.FixtureRequest, make: Callable[[str], Made]) -> Made:
     return make(request.param)
 

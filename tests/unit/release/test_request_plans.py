@@ -102,6 +102,7 @@ def test_what_is_known_costs_nothing() -> None:
     assert planned(of_release, request()) == first
 
 
+@pytest.mark.slow
 def test_more_accuracy_costs_more_and_together_costs_no_more_than_apart() -> None:
     """And where one table is a part of the other, no more than the greater of the two."""
     accuracies = [{"half_width_points": points, "share_of_rates": 0.8} for points in (8.0, 5.0, 3.0)]
