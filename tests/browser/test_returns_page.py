@@ -20,7 +20,7 @@ from tests.support.independent import write_extracts
 from tests.support.returns.agreements import write
 from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
 
-pytestmark = IN_A_BROWSER
+pytestmark = [pytest.mark.slow, IN_A_BROWSER]
 DESK, PHONE, NARROWEST = 1280, 375, 320
 HOSTILE = (
     "<script>document.title='run'</script>",

@@ -143,7 +143,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("script", first(1, [True, False]))
-@pytest.mark.parametrize("name", first(5, PAGES))
+@pytest.mark.parametrize("name", first(3, PAGES))
 def test_nothing_is_wider_than_the_narrowest_window(browser: Browser, whole: Made, name: str, script: bool) -> None:
     with opened(browser, whole.site, name, width=NARROWEST, java_script_enabled=script) as page:
         if script:

@@ -36,6 +36,7 @@ from pipelines.definitions import Part, build_definitions
 from privacy.keys import KeyRing
 from sources.extract.landed import READY
 from tests.support import PROJECT
+from tests.support.daily import first
 from tests.support.installation import chart, cluster
 from tests.support.installation.chart import named
 
@@ -243,7 +244,7 @@ def installed(tmp_path: Path) -> Iterator[Installed]:
         yield Installed(instance, api)
 
 
-@pytest.mark.parametrize("location", LOCATIONS)
+@pytest.mark.parametrize("location", first(1, LOCATIONS))
 def test_a_run_is_a_job_with_the_secrets_of_its_location_alone(installed: Installed, location: str) -> None:
     installed.launch(location)
     job = installed.job

@@ -143,6 +143,7 @@ def test_everything_has_a_comment(what: str, reader: duckdb.DuckDBPyConnection) 
     assert all(comment for (comment,) in found)
 
 
+@pytest.mark.slow
 def test_a_group_that_only_a_requested_table_has_is_refused_by_telling_where_it_is(
     reader: duckdb.DuckDBPyConnection, two_releases: Path
 ) -> None:
@@ -258,6 +259,7 @@ def test_a_column_cannot_be_called_as_another_of_the_table_or_its_view(name: str
         _ = requested({**SEN_BY_MEALS, "columns": [column]}).table
 
 
+@pytest.mark.slow
 def test_the_newest_definition_stands(bundle: Path, tmp_path: Path) -> None:
     """Title and purpose may be said better in a later release."""
     with_requests(bundle, tmp_path, "2026.12.0", (SEN,), 2)

@@ -102,6 +102,7 @@ def test_stock_tools_unpack_both_archives_alike(release_dir: Path, bundle: Path,
         assert contents(tmp_path / archive / "2026.11.0") == contents(bundle)
 
 
+@pytest.mark.slow
 def test_a_published_version_is_never_replaced(
     tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
 ) -> None:

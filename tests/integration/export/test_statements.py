@@ -254,6 +254,7 @@ def test_the_release_is_cited_with_its_doi_where_it_has_one(tmp_path: Path) -> N
         assert (cited["type"], cited["version"], cited["date-released"]) == ("dataset", "2026.11.0", "2026-11-03")
 
 
+@pytest.mark.slow
 def test_a_notice_stands_above_everything(
     tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> None:

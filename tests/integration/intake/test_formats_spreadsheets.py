@@ -82,6 +82,7 @@ NUMBERS = (
 CELLS = st.none() | TEXTS | NUMBERS | st.booleans() | DAYS | TIMES | st.sampled_from([Error("#N/A"), Error("#REF!")])
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=6), min_size=1, max_size=8))
 def test_a_table_reads_the_same_in_every_format(rows: list[list[object]]) -> None:

@@ -14,6 +14,7 @@ from assets.linkage.inputs import councils_in
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.standing import links_stand, tables_stand
 from privacy.keys import KeyRing
+from tests.support.daily import first
 from tests.support.linkage.linked_home import COHORT
 
 Made = dict[str, tuple[bytes, int]]
@@ -49,7 +50,7 @@ def test_again_with_nothing_changed_no_byte_and_no_time_changes(linked: Home, ke
     assert changed(before, made(linked)) == set()
 
 
-@pytest.mark.parametrize("lost", ["doubts.parquet", "linkage.html"])
+@pytest.mark.parametrize("lost", first(1, ["doubts.parquet", "linkage.html"]))
 def test_what_is_lost_is_made_again_and_children_keep_their_ids(linked: Home, keys: KeyRing, lost: str) -> None:
     before = pq.read_table(linked.links(COHORT))
     (linked.linked(COHORT) / lost).unlink()

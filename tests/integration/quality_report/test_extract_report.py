@@ -13,6 +13,7 @@ from assets.intake.quality_report.facts import council_report, extract_report, s
 from assets.intake.quality_report.page import render, render_council
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
+from tests.support.daily import first
 from tests.support.intake.desk import EYFSP_HEADER, Desk
 from tests.support.intake.files import as_xlsx, children
 from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb
@@ -54,7 +55,7 @@ def test_findings_by_importance_with_their_rows(deliver: Deliver, profiles: Text
         assert words in page
 
 
-@pytest.mark.parametrize("suffix", [".xlsx", ".xls", ".xlsb", ".ods"])
+@pytest.mark.parametrize("suffix", first(2, [".xlsx", ".ods", ".xls", ".xlsb"]))
 def test_rows_of_a_sheet_are_told_by_its_own_numbers(desk: Desk, suffix: str) -> None:
     rows = children({}, {"com_e01": "3"}, {})
     titled = [["Leeds"], ["By the school"], *rows]

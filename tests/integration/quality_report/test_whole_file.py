@@ -80,6 +80,7 @@ def test_dates_of_two_forms(deliver: Deliver, profiles: Text) -> None:
     assert sentence.endswith("others may be read as the wrong day.")
 
 
+@pytest.mark.slow
 def test_the_same_file_again(desk: Desk, profiles: Text) -> None:
     path = desk.land(profiles(*OWN))
     desk.take()

@@ -73,6 +73,7 @@ def test_a_table_of_all_councils_together_shows_them_and_says_that_there_are_no_
     assert "<select" not in page
 
 
+@pytest.mark.slow
 def test_downloads_hold_the_figures_of_the_page_and_verify_compares_them(on_request: Made, tmp_path: Path) -> None:
     file = on_request.site / f"{OF_SEN}.csv"
     lines = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
@@ -214,6 +215,7 @@ def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) 
     assert ("All councils but Halton", COHORT) in shown
 
 
+@pytest.mark.slow
 def test_a_release_without_requests_says_nothing_of_them(whole: Made) -> None:
     assert "on request" not in whole.page("index")
     assert not list(whole.site.glob("request*"))

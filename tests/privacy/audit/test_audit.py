@@ -73,6 +73,7 @@ def test_the_black_box_of_whole_releases(fewer: int) -> None:
         check_black_box(publisher, fewer, SIZE.bundles_told_apart)
 
 
+@pytest.mark.slow
 def test_the_shape_of_a_release(tmp_path: Path) -> None:
     check_shape(tmp_path, SIZE.rows, COUNCILS if IS_FULL else ["leeds"])
 

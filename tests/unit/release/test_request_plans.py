@@ -49,6 +49,7 @@ def rho(*requests: Request) -> float:
     return plan.rho if plan else 0.0
 
 
+@pytest.mark.slow
 def test_every_request_is_met_and_a_step_less_meets_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what is known; in steps of a hundred-thousandth."""
     found = plan_requests(REQUESTS, COHORT, base(), [], load_policy())
