@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.export.test_release_directory import heard
 from tests.support import PROJECT
 from tests.support.supply.scripts import FOLDER, script
 
@@ -92,15 +93,14 @@ def test_a_part_of_it_is_a_bill_of_its_own(bill: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_a_validator_of_cyclonedx_takes_both(bill: dict[str, Any]) -> None:
-    """With the files of one package alone: it takes the grammar of addresses to each, for minutes."""
-    validators = pytest.importorskip("cyclonedx.validation.json")
-    validator = validators.JsonStrictValidator(pytest.importorskip("cyclonedx.schema").SchemaVersion.V1_5)
-    first, *others = bill["components"]
-    others = [{name: value for name, value in each.items() if name != "externalReferences"} for each in others]
-    short = {**bill, "components": [{**first, "externalReferences": first["externalReferences"][:2]}, *others]}
-    part = sbom.part(short, "readiness-council", {each["name"]: each["version"] for each in others[:20]})
-    of_image = {**short, "components": [*short["components"], *sbom.of_debian("libc6\t2.41+1\tamd64\n")]}
-    for each in (short, part, of_image):
-        assert validator.validate_str(json.dumps(each)) is None
-    assert validator.validate_str(json.dumps({**short, "serialNumber": "1"})) is not None
+def test_a_validator_of_cyclonedx_takes_all(bill: dict[str, Any], tmp_path: Path) -> None:
+    part = sbom.part(bill, "readiness-council", {each["name"]: each["version"] for each in bill["components"][:20]})
+    of_image = {**bill, "components": [*bill["components"], *sbom.of_debian("libc6\t2.41+1\tamd64\n")]}
+    bills = {"whole": bill, "part": part, "of_image": of_image, "wrong": {**bill, "serialNumber": "1"}}
+    for name, each in bills.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cdx.json").write_text(json.dumps(each))
+    found = heard("standards", "standards_faults.py", *(tmp_path / name for name in bills))["faults"]
+    faults = {name: found[str(tmp_path / name)]["cdx.json"] for name in bills}
+    assert [name for name, each in faults.items() if each] == ["wrong"]
+    assert "'1' does not match" in faults["wrong"][0]

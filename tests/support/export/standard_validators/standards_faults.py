@@ -1,5 +1,5 @@
 """What the validators of DCAT-AP, the UK exchange model, CSVW, Croissant, OpenDocument, the Citation File Format and
-Atom say of bundles and releases."""
+Atom say of bundles and releases, and that of CycloneDX of bills of materials."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ import mlcroissant
 import pyshacl
 import rdflib
 from cffconvert import Citation
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from linkml.validator import Validator
 from linkml.validator.plugins import JsonschemaValidationPlugin
 from openxml_audit.odf import OdfValidator
@@ -94,6 +96,11 @@ def atom(file: Path) -> list[str]:
     return [] if read.version == "atom10" else [f"read as {read.version or 'no feed'}"]
 
 
+def bill_of_materials(file: Path) -> list[str]:
+    fault = JsonStrictValidator(SchemaVersion.V1_5).validate_str(file.read_text(encoding="utf-8"))
+    return [str(fault).partition("\n")[0]] if fault else []
+
+
 VALIDATORS: dict[str, Callable[[Path], list[str]]] = {
     "dcat.jsonld": dcat,
     "ukgov_dataset.json": ukgov,
@@ -104,6 +111,7 @@ VALIDATORS: dict[str, Callable[[Path], list[str]]] = {
     "CITATION.cff": citation,
     "catalogue.jsonld": dcat,
     "feed.xml": atom,
+    "cdx.json": bill_of_materials,
 }
 
 if __name__ == "__main__":
