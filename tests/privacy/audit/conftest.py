@@ -16,6 +16,7 @@ from tests.privacy.audit.once import check_once
 from tests.privacy.audit.residuals import check_residuals
 from tests.privacy.audit.sensitivity import check_sensitivity
 from tests.privacy.audit.shape import check_shape
+from tests.support.once import made_once
 from tests.support.release.examples import small_plan
 
 IS_FULL = os.environ.get("READINESS_AUDIT") == "full"
@@ -39,7 +40,8 @@ SIZE = Size(4000, 200, 3000, 100, 3000) if IS_FULL else Size(200, 20, 300, 0, 30
 @pytest.fixture(scope="session")
 def worst_neighbours(tmp_path_factory: pytest.TempPathFactory) -> Neighbours:
     """A child with duplicate rows, three reviews and two councils, taken in and linked once for all tests."""
-    return neighbours(tmp_path_factory.mktemp("neighbours"), WORST)
+    folder = made_once(tmp_path_factory, "neighbours", lambda folder: neighbours(folder, WORST))
+    return Neighbours.in_folder(folder)
 
 
 Part = Callable[[], object]

@@ -105,18 +105,22 @@ class Neighbours:
     without: Home
     with_child: Home
 
+    @classmethod
+    def in_folder(cls, folder: Path) -> Neighbours:
+        return cls(Home(folder / "home"), Home(folder / "home_with_child"))
+
 
 def neighbours(folder: Path, rows: Rows, *, children: int = 120) -> Neighbours:
     """Both, through intake and linkage; the child's rows are the first of each of its extracts."""
     keys = KeyRing.create(folder / "keys", demonstration=True)
     write_extracts(folder / "landing", children=children, seed=11, councils=COUNCILS)
-    without, with_child = Home(folder / "home"), Home(folder / "home_with_child")
-    _take_in(folder / "landing", without, keys)
-    shutil.copytree(without.root, with_child.root)  # what is unchanged is not taken in again
+    made = Neighbours.in_folder(folder)
+    _take_in(folder / "landing", made.without, keys)
+    shutil.copytree(made.without.root, made.with_child.root)  # what is unchanged is not taken in again
     for council, source, values in rows:
         prepend(folder / "landing" / council / source / f"{COHORT}.csv", dict(values))
-    _take_in(folder / "landing", with_child, keys)
-    return Neighbours(without, with_child)
+    _take_in(folder / "landing", made.with_child, keys)
+    return made
 
 
 def _take_in(landing: Path, home: Home, keys: KeyRing) -> None:

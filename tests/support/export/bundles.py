@@ -21,6 +21,7 @@ from ndl_export.publish import upload
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.ledger import Ledger
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables, plan_sha256
+from tests.support.once import made_once
 from tests.support.release.people import approve_publication
 
 
@@ -39,9 +40,9 @@ def release_dir(
     tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
     """A release directory with one version; to be read, not written."""
-    directory = tmp_path_factory.mktemp("release")
-    write_bundle(directory, fake_facts(), tables, signing_key)
-    return directory
+    return made_once(
+        tmp_path_factory, "release", lambda folder: write_bundle(folder, fake_facts(), tables, signing_key)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -61,30 +62,34 @@ def two_releases(
     tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
     """A release directory with two releases of one cohort and their analyst database; the older was written last."""
-    directory = tmp_path_factory.mktemp("releases")
-    write_bundle(directory, fake_facts("2027.02.0"), tables, signing_key)
-    write_bundle(directory, fake_facts("2026.11.0"), fake_tables(seed=2), signing_key)
-    build_database(directory)
-    return directory
+
+    def make(directory: Path) -> None:
+        write_bundle(directory, fake_facts("2027.02.0"), tables, signing_key)
+        write_bundle(directory, fake_facts("2026.11.0"), fake_tables(seed=2), signing_key)
+        build_database(directory)
+
+    return made_once(tmp_path_factory, "releases", make)
 
 
 @pytest.fixture(scope="session")
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) -> Path:
     """The same, where the newer release has the cohort before as well, with the figures of the older."""
-    directory = tmp_path_factory.mktemp("cohorts")
-    for version in ("2026.11.0", "2027.02.0"):
-        shutil.copytree(two_releases / version, directory / version)
-    newer = directory / "2027.02.0"
-    for name in TABLES:
-        earlier = pq.read_table(directory / "2026.11.0" / f"{name}.parquet").drop_columns("time_period")
-        earlier = earlier.append_column("time_period", pa.repeat("202324", earlier.num_rows))
-        own = pq.read_table(newer / f"{name}.parquet")
-        both = pa.concat_tables([earlier.select(own.column_names).cast(own.schema), own])
-        pq.write_table(both, newer / f"{name}.parquet")
-    package = json.loads((newer / "datapackage.json").read_text())
-    (newer / "datapackage.json").write_text(json.dumps(package | {"cohorts": ["202324", "202425"]}))
-    build_database(directory)
-    return directory
+
+    def make(directory: Path) -> None:
+        for version in ("2026.11.0", "2027.02.0"):
+            shutil.copytree(two_releases / version, directory / version)
+        newer = directory / "2027.02.0"
+        for name in TABLES:
+            earlier = pq.read_table(directory / "2026.11.0" / f"{name}.parquet").drop_columns("time_period")
+            earlier = earlier.append_column("time_period", pa.repeat("202324", earlier.num_rows))
+            own = pq.read_table(newer / f"{name}.parquet")
+            both = pa.concat_tables([earlier.select(own.column_names).cast(own.schema), own])
+            pq.write_table(both, newer / f"{name}.parquet")
+        package = json.loads((newer / "datapackage.json").read_text())
+        (newer / "datapackage.json").write_text(json.dumps(package | {"cohorts": ["202324", "202425"]}))
+        build_database(directory)
+
+    return made_once(tmp_path_factory, "cohorts", make)
 
 
 @pytest.fixture(scope="module")

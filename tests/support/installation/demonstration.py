@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import PROJECT
+from tests.support.once import made_once
 
 COHORT, VERSION = "202425", "2026.11.0"
 READINESS = Path(sys.executable).with_name("readiness")
@@ -17,12 +18,14 @@ READINESS = Path(sys.executable).with_name("readiness")
 @pytest.fixture(scope="session")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's folder with `demo/` and `keys/`. Made once; tests take a copy."""
-    made = tmp_path_factory.mktemp("demonstration")
-    for name in (".venv", "docs", "ndl_export", "privacy"):
-        (made / name).symlink_to(PROJECT / name)
-    for words in (
-        "synth --landing demo/landing",
-        f"run --landing demo/landing --home demo/home --create-keys --keys keys --release {VERSION}",
-    ):
-        subprocess.run([READINESS, *words.split(), "--cohort", COHORT], cwd=made, check=True, capture_output=True)
-    return made
+
+    def make(folder: Path) -> None:
+        for name in (".venv", "docs", "ndl_export", "privacy"):
+            (folder / name).symlink_to(PROJECT / name)
+        for words in (
+            "synth --landing demo/landing",
+            f"run --landing demo/landing --home demo/home --create-keys --keys keys --release {VERSION}",
+        ):
+            subprocess.run([READINESS, *words.split(), "--cohort", COHORT], cwd=folder, check=True, capture_output=True)
+
+    return made_once(tmp_path_factory, "demonstration", make)

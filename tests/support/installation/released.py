@@ -24,6 +24,7 @@ from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT, append, row, upn
 from tests.support.independent import write_extracts
 from tests.support.intake.numbered import numbered, row_keys_by_number
+from tests.support.once import made_once
 from tests.support.planted import CHILD, PROFILE, REVIEW
 
 TWIN = PROFILE | {"la_code": "343", "upn": upn(899_999_123_458), "forename": "Barnabus", "sex": "M"}
@@ -102,7 +103,11 @@ class Place:
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Made once; tests take a copy."""
-    place = Place(tmp_path_factory.mktemp("released"))
+    return Place(made_once(tmp_path_factory, "released", _make))
+
+
+def _make(folder: Path) -> None:
+    place = Place(folder)
     write_extracts(place.landing, children=320)
     append(place.file("leeds/eyfsp"), PROFILE)
     append(place.file("sefton/eyfsp"), TWIN)
@@ -113,7 +118,6 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
     assert set(CONTRACTS) == {
         path.name.removeprefix("source=") for path in (place.home.restricted / "quality").iterdir()
     }
-    return place
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from sources.reference.places import PILOT, places
 from tests.support.daily import first
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, facts_with
+from tests.support.once import made_once
 
 LATER = "202526"
 SITE_FILES = frozenset(name.removeprefix("site/") for name in BUNDLE_FILES if name.startswith("site/"))
@@ -73,10 +74,14 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         if kind not in made:
             councils, missing = KINDS[kind]
             facts, tables = fake_facts(councils=councils, missing=missing), fake_tables(councils, missing=missing)
-            key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-            bundle = write_bundle(tmp_path_factory.mktemp(kind), facts, tables, key)
-            build_database(bundle.parent)
-            made[kind] = Made(facts, tables, bundle / "site")
+
+            def write(directory: Path) -> None:
+                key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+                write_bundle(directory, facts, tables, key)
+                build_database(directory)
+
+            directory = made_once(tmp_path_factory, kind, write)
+            made[kind] = Made(facts, tables, directory / facts.version / "site")
         return made[kind]
 
     return make
