@@ -37,7 +37,7 @@ def report_extract(
         if isinstance(outcome, ExtractQuality)
         else {}
     )
-    files.write_all(of_expectations | _pages(folder, outcome.source, report, render(report)))
+    files.write_all(_pages(folder, outcome.source, report, render(report)) | of_expectations)
 
 
 def _expectations(quality: ExtractQuality) -> dict[str, Any]:
@@ -47,27 +47,42 @@ def _expectations(quality: ExtractQuality) -> dict[str, Any]:
         "council": quality.council,
         "cohort": quality.cohort,
         "file_mac": quality.file_mac,
+        "taken_at": quality.taken_at,
         "success": all(finding.passed for finding in quality.findings),
         "results": [asdict(finding) for finding in quality.findings],
     }
 
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:
-    """Whether the report of a delivery was written."""
-    return (home.reports(quality.cohort, quality.council) / f"{quality.source}.html").exists()
+    """Whether the report of a delivery was written: what came of its expectations is put in place last."""
+    folder = home.reports(quality.cohort, quality.council)
+    page, expectations = (folder / f"{quality.source}.{what}" for what in ("html", "expectations.json"))
+    if not (page.exists() and expectations.exists()):
+        return False
+    told = json.loads(expectations.read_bytes())
+    return (told["file_mac"], told.get("taken_at")) == (quality.file_mac, quality.taken_at)
 
 
 def report_council(home: Home, cohort: str, council: str) -> None:
     """Gather the reports of a council's extracts, where one is newer than what was gathered."""
-    folder = home.reports(cohort, council)
-    paths = [path for source in CONTRACTS if (path := folder / f"{source}.html").exists()]
-    gathered = folder / f"{ALL_EXTRACTS}.html"
-    newest = max((path.stat().st_mtime_ns for path in paths), default=0)
-    if not paths or (gathered.exists() and gathered.stat().st_mtime_ns > newest):
+    if has_council_report(home, cohort, council):
         return
-    reports = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in paths]
+    folder = home.reports(cohort, council)
+    reports = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in _of_extracts(folder)]
     report = council_report(reports)
     files.write_all(_pages(folder, ALL_EXTRACTS, report, render_council(report)))
+
+
+def has_council_report(home: Home, cohort: str, council: str) -> bool:
+    """Whether all reports of a council's extracts have been gathered since they were written."""
+    folder = home.reports(cohort, council)
+    gathered, own = folder / f"{ALL_EXTRACTS}.html", _of_extracts(folder)
+    newest = max((path.stat().st_mtime_ns for path in own), default=0)
+    return not own or (gathered.exists() and gathered.stat().st_mtime_ns > newest)
+
+
+def _of_extracts(folder: Path) -> list[Path]:
+    return [path for source in CONTRACTS if (path := folder / f"{source}.html").exists()]
 
 
 def _pages(folder: Path, name: str, report: dict[str, Any], page: str) -> dict[Path, bytes]:

@@ -38,7 +38,7 @@ from assets.intake.one_pass import (
 from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now, size_of
 from assets.intake.profile import Counted, Uncounted, count, rows_warned
 from assets.intake.quality import Finding, Judged
-from assets.intake.reports import has_report, report_council, report_extract
+from assets.intake.reports import has_council_report, has_report, report_council, report_extract
 from assets.intake.rows_apart import RowsApart
 from assets.intake.side_by_side import Answers, Way, side_by_side
 from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
@@ -149,10 +149,13 @@ class Intake:
             return outcome
 
     def to_take(self, cohort: str, councils: Iterable[str]) -> list[str]:
-        """Those of the councils of which an intake would take, stop or look at something: of others, all that they have
-        sent for the cohort is in."""
+        """Those of the councils of which an intake would take, stop, look at or report something: of others, all that
+        they have sent for the cohort is in."""
         return [
-            council for council in councils if not all(self._stands(council, source, cohort) for source in CONTRACTS)
+            council
+            for council in councils
+            if not all(self._stands(council, source, cohort) for source in CONTRACTS)
+            or not has_council_report(self.home, cohort, council)
         ]
 
     def _stands(self, council: str, source: str, cohort: str) -> bool:
@@ -207,9 +210,9 @@ class Intake:
         if quality.failures:
             return self._stop(landed, delivery.mac, _stopped_by(quality.failures, landed, counted.staged))
         record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
-        deliveries.accept(self.home, quality, counted.staged)
         if told is None:
             parts.drop(self.home, landed.key)
+        deliveries.accept(self.home, quality, counted.staged)
         report_extract(self.home, quality, counted.last)
         return quality
 

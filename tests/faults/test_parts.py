@@ -1,7 +1,9 @@
-"""Withdrawals of a part that are killed at a step: any command that comes next does the rest."""
+"""A part of an extract that is taken in or withdrawn by a process that is killed at a step: what comes next does the
+rest."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, entries
-from assets.intake import parts
+from assets.intake import deliveries, parts
+from assets.intake.take_in import Intake
 from assets.keeping.withdrawing import withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from pipelines.opening import opened
@@ -38,6 +41,11 @@ def _keys(root: Path) -> KeyRing:
 
 def withdraw_second(root: Path) -> int:
     withdraw(root / "landing", _home(root), _keys(root), KEY, 2, REASON)
+    return 0
+
+
+def take_in(root: Path) -> int:
+    take(root / "landing", _home(root), _keys(root))
     return 0
 
 
@@ -104,3 +112,44 @@ def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
 
     killed_at_steps(copy, withdraw_second, check, 1 if KILLS else 40)
     assert begun > 3
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a further part", "a whole file in place of parts"])
+def test_what_arrives_is_taken_in_and_told_of(made: Path, tmp_path: Path, whole: bool) -> None:
+    """Two children corrected, one new, and one row that cannot be kept."""
+    rows = [child(0, sex="M"), child(20, sex="M"), child(200), child(201, sex="X")]
+
+    def copy(name: str) -> Path:
+        root = Path(shutil.copytree(made, tmp_path / name, symlinks=True))
+        folder = root / "landing" / "leeds" / "eyfsp"
+        if whole:
+            shutil.rmtree(folder / COHORT)
+            (folder / f"{COHORT}.csv").write_text(text([*rows, *(child(n) for n in range(21, 60))]))
+        else:
+            (folder / COHORT / "2026-03.csv").write_text(text(rows))
+        return root
+
+    def told(root: Path) -> dict[str, object]:
+        home, quality = _home(root), deliveries.current(_home(root), *KEY)
+        assert quality
+        report = json.loads((home.reports(COHORT, "leeds") / "eyfsp.json").read_text())
+        return {
+            "sexes": sorted(numbered(home, _keys(root), "eyfsp", "leeds")["sex"].to_pylist()),
+            "parts": quality.parts and [(part.number, part.in_force, part.rows_read) for part in quality.parts.parts],
+            "reported": [report[name] for name in ("outcome", "rows_read", "rows_kept", "rows_rejected")],
+            "history": sorted(path.name for path in home.history(*KEY).glob("*.json")),
+            "files": Counter(path.suffix for path in home.restricted.rglob("*") if path.is_file()),
+        }
+
+    clean = copy("clean")
+    take_in(clean)
+    wanted = told(clean)
+
+    def check(root: Path) -> None:
+        home = _home(root)
+        home.clear_half_made()
+        if Intake(root / "landing", home, _keys(root)).to_take(COHORT, ["leeds"]):
+            take_in(root)
+        assert told(root) == wanted
+
+    killed_at_steps(copy, take_in, check, 1 if KILLS else 25)
