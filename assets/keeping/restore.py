@@ -223,7 +223,7 @@ def _with_records(
     if records.is_dir():
         was = Home(records.resolve())
         if was.is_removal_unfinished:
-            raise CannotRestore(f"a removal broke off in {records}: run `readiness status` on it, which finishes it")
+            raise CannotRestore(f"a removal broke off in {records}: `readiness run` on it finishes it first")
         for relative, path in files_of(was):
             if is_record(name := f"{HOME_FOLDER}/{relative}"):
                 files.make_folder((newer / name).parent)

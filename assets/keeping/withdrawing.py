@@ -26,7 +26,7 @@ from assets.keeping.forgetting import link_again, write_without
 from privacy import row_keys
 from privacy.doors.files import write_json
 from privacy.doors.typed import A_REASON, is_reason
-from privacy.keys import KeyRing
+from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import part_and_row
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, cohorts_of_children
@@ -66,7 +66,7 @@ class Withdrawn:
 def to_withdraw(home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str) -> list[tuple[parts.Key, int]]:
     """The part that would be taken back, with what the same file gave other cohorts: extracts, and the number in each.
 
-    Raises `CannotWithdraw`.
+    Raises `CannotWithdraw` and `KeyProblem`.
     """
     _check_reason(reason)
     found = _of_same_file(home, keys, key, _part(home, key, number))
@@ -129,12 +129,18 @@ def _part(home: Home, key: parts.Key, number: int) -> parts.Part:
 
 
 def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> list[tuple[parts.Key, parts.Part]]:
-    """The part, and of a file of several cohorts what it gave to the others, or took from them."""
-    if not part.of_several:
-        return [(key, part)]
+    """The part, and of a file of several cohorts what it gave to the others, or took from them. Raises `KeyProblem`
+    where their rows are of other keys."""
     macs = {part.file_mac, parts.mac_of_moved(keys, part.file_mac)}
-    places = [(key[0], cohort, key[2]) for cohort in cohorts_of_children()]
-    return [(place, each) for place in places for each in parts.noted(home, place) if each.file_mac in macs]
+    places = [(key[0], cohort, key[2]) for cohort in cohorts_of_children()] if part.of_several else [key]
+    found = [(place, each) for place in places for each in parts.noted(home, place) if each.file_mac in macs]
+    for (source, cohort, council), each in found:
+        then = each.made_under["keys"]
+        if any(then[name] != keys.fingerprints[name] for name in ("row", "tokens")):
+            raise KeyProblem(
+                f"{council}/{source}/{cohort}: part {each.number} was read under other keys: give the key set of then"
+            )
+    return found
 
 
 def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> None:

@@ -18,7 +18,7 @@ from assets.keeping.retention import expire, shred_taken
 from assets.keeping.withdrawing import CannotWithdraw, withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from pipelines.cli import main
-from privacy.keys import KeyRing
+from privacy.keys import KeyProblem, KeyRing
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT, text
@@ -91,6 +91,16 @@ def test_without_a_reason_that_can_be_repeated_nothing_is_taken_back(
         withdraw(landing, home, keys, KEY, 2, reason)
     assert sexes(home, keys).count("M") == 3
     assert [part.number for part in parts.held(home, KEY)] == [1, 2]
+
+
+def test_under_other_keys_nothing_is_begun(place: tuple[Path, Home, KeyRing], tmp_path: Path) -> None:
+    landing, home, keys = place
+    take(landing, home, keys)
+    with pytest.raises(KeyProblem, match="part 2 was read under other keys: give the key set of then"):
+        withdraw(landing, home, KeyRing.create(tmp_path / "other"), KEY, 2, REASON)
+    assert not home.is_removal_unfinished
+    assert [part.number for part in parts.held(home, KEY)] == [1, 2]
+    assert {entry.what for entry in entries(home)} == {"extract taken in"}
 
 
 def test_no_row_of_it_is_left_and_its_file_is_not_read_again(place: tuple[Path, Home, KeyRing]) -> None:
