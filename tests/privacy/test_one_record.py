@@ -112,6 +112,7 @@ def test_a_stranger_who_makes_the_cohort_a_size_larger_changes_no_link(keys: Key
     pd.testing.assert_frame_equal(before, after.loc[before.index])
 
 
+@pytest.mark.slow
 def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) -> None:
     frames = {source: without(frame, "postcode") for source, frame in of_few(60, seed=2).items()}
     health = frames["hv_reviews"]

@@ -71,6 +71,7 @@ def landed(installation: Installation, council: str, source: str = "eyfsp", read
     return path
 
 
+@pytest.mark.slow
 def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -> None:
     """One run a cohort, of the range of councils; what was taken or stopped since it came is left alone."""
     home = installation.home_folder

@@ -162,6 +162,7 @@ def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnecti
     assert members == [(6,)]
 
 
+@pytest.mark.slow
 def test_a_category_that_only_an_older_release_has_is_kept(two_releases: Path, tmp_path: Path) -> None:
     folder = tmp_path / "2026.11.0"
     subprocess.run(["cp", "-r", two_releases / "2026.11.0", folder], check=True)

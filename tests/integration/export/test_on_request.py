@@ -71,6 +71,7 @@ def supplement(
     return write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, signing_key)
 
 
+@pytest.mark.slow
 def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
     of_tables = {file for name in NAMES for file in files_of(name)}
     others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}

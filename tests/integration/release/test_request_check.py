@@ -235,6 +235,7 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     assert facts(home, ASKED)["release"] == VERSION
 
 
+@pytest.mark.slow
 def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> None:
     folder = home.release / "synthetic_children" / VERSION
     folder.mkdir(parents=True)

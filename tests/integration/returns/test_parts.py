@@ -40,6 +40,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return made
 
 
+@pytest.mark.slow
 def test_every_fact_stands_beside_its_row(pipeline: Pipeline) -> None:
     folder = pipeline.landing / "leeds" / "eyfsp" / COHORT
     done = pipeline.open("leeds", "eyfsp", extract=folder)

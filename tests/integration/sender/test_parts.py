@@ -47,6 +47,7 @@ def test_parts_as_tokens_are_what_the_same_parts_are_as_they_stand(
     assert kept["t_names"].null_count == 0
 
 
+@pytest.mark.slow
 def test_parts_that_are_put_in_place_at_once_all_stay(
     sender: Sender, place_at: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,6 +166,7 @@ def test_hostile_words_stay_words(on_request: Made) -> None:
             assert "<script>alert(1)</script>" in words(root)
 
 
+@pytest.mark.slow
 def test_a_table_of_one_cohort_has_a_page_of_that_alone(on_request: Made) -> None:
     found = made_again((SEN,), on_request, (COHORT, LATER))
     page = found[f"{OF_SEN}.html"].decode()
@@ -177,6 +178,7 @@ def test_a_table_of_one_cohort_has_a_page_of_that_alone(on_request: Made) -> Non
     assert {cohort for _, cohort in panels(page)} == {COHORT, LATER}
 
 
+@pytest.mark.slow
 def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_together(
     on_request: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
