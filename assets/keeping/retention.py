@@ -19,7 +19,7 @@ from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
 from assets.intake import deliveries, parts, several
 from assets.intake.suppressions import objection_in
-from privacy.doors.files import overwrite
+from privacy.doors.destroy import destroy
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
@@ -98,6 +98,8 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
                 entry.path.unlink(missing_ok=True)
         for file in found.landing:
             shred(home, file)
+        if landing:
+            _finish_shredding(landing)
     return found
 
 
@@ -226,30 +228,35 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
         found = shreddable(landing, home, keys, cohort)
         for file in found.ready:
             shred(home, file)
-        for left in (*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*")):
-            _destroy(left)
-    return found
+        odd = _finish_shredding(landing)
+    return replace(found, kept=(*found.kept, *odd))
+
+
+def _finish_shredding(landing: Path) -> list[str]:
+    """Destroy what a death left of files that were being shredded; a sentence for each that is none, but is called so
+    by whoever put it there."""
+    odd = []
+    for left in sorted((*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*"))):
+        council, source = left.relative_to(landing).parts[:2]
+        try:
+            destroy(left)
+        except IsADirectoryError:
+            odd.append(f"{council}/{source}: what is called like the rest of a shredding holds folders; it stays")
+    return odd
 
 
 def shred(home: Home, file: Shreddable) -> None:
-    """Overwrite and unlink; recorded before. A death on the way leaves a name that no extract has."""
+    """Overwrite and unlink; recorded before. A death on the way leaves a name that no extract has, and the next time
+    does the rest."""
     landed = file.landed
     record(home, Processing.SHREDDING, *landed.key, file_mac=file.file_mac)
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     landed.path.rename(begun)
-    _destroy(begun)
     landed.path.with_name(landed.path.name + READY).unlink(missing_ok=True)
+    destroy(begun)
     folder = landed.path.parent
     if folder.name == landed.cohort and not any(folder.iterdir()):
         folder.rmdir()  # an empty one would look like an extract that is still to come
-
-
-def _destroy(path: Path) -> None:
-    for file in files_in(path):
-        overwrite(file)
-        file.unlink()
-    if path.is_dir():
-        path.rmdir()
 
 
 def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:

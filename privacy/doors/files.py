@@ -99,14 +99,13 @@ def promote_all(moves: Sequence[tuple[Path, Path]]) -> None:
     sync_all(list(dict.fromkeys(final.parent for _, final in moves)))
 
 
-def overwrite(path: Path) -> None:
-    """Put random bytes in the place of a file's own, durable on return: it can be removed after that."""
-    with path.open("rb+") as file:
-        left = os.fstat(file.fileno()).st_size
-        while left > 0:
-            left -= file.write(secrets.token_bytes(min(left, _CHUNK_BYTES)))
-        file.flush()
-        os.fsync(file.fileno())
+def overwrite(handle: int) -> None:
+    """Put random bytes in the place of those of a file that is open for writing, durable on return: it can be removed
+    after that."""
+    left = os.fstat(handle).st_size
+    while left > 0:
+        left -= os.write(handle, secrets.token_bytes(min(left, _CHUNK_BYTES)))
+    os.fsync(handle)
 
 
 def sync_all(paths: Sequence[Path]) -> None:

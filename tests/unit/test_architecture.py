@@ -172,6 +172,7 @@ DOORS = (
         ("privacy.doors.environment",),
         _mentions("os.environ", "os.getenv", "environ", "getenv"),
     ),
+    Door("destroy what a sender has put somewhere", ("privacy.doors.destroy",), _calls("files.overwrite", "overwrite")),
     Door("repeat what a person typed", ("privacy.doors.typed",), _an_attribute("isprintable")),
     Door(
         "ask whether a release was charged",
@@ -209,6 +210,7 @@ def test_dangerous_things_go_through_their_door(door: Door) -> None:
         ("write durably, for the owner alone", "os.fsync(handle)"),
         ("take a lock", "fcntl.flock(handle, fcntl.LOCK_EX)"),
         ("read the environment", "folder = os.environ.get('READINESS_HOME')"),
+        ("destroy what a sender has put somewhere", "overwrite(handle)"),
         ("repeat what a person typed", "if not entry.reason.isprintable(): raise ValueError"),
         ("ask whether a release was charged", "any(entry.kind == EntryKind.RESERVE for entry in entries)"),
     ],

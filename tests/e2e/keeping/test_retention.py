@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,20 +146,51 @@ def test_the_bytes_are_overwritten_before_the_name_goes(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = place.file("halton/eyfsp")
-    content, seen = path.read_bytes(), []
-    unlink = Path.unlink
-    monkeypatch.setattr(
-        Path,
-        "unlink",
-        lambda self, missing_ok=False: (
-            (seen.append(self.read_bytes()) if "shredding" in self.name else None),
-            unlink(self, missing_ok),
-        )[1],
-    )
+    content, seen, unlink = path.read_bytes(), list[bytes](), os.unlink
+
+    def unlinked(name: str | Path, *, dir_fd: int | None = None) -> None:
+        if dir_fd is not None:
+            seen.append(path.with_name(str(name)).read_bytes())
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr("privacy.doors.destroy.os.unlink", unlinked)
     (file,) = [f for f in shreddable(place.landing, place.home, place.keys).ready if f.landed.path == path]
     shred(place.home, file)
     assert [len(found) for found in seen] == [len(content)]
     assert content[:40] not in seen[0]
+
+
+def test_what_a_death_left_of_a_shredding_goes_with_the_next(place: Place) -> None:
+    """With retention too, which shreds what has lain long enough."""
+    left = place.file("halton/eyfsp").rename(place.file("halton/eyfsp").with_name(".shredding-202425.csv"))
+    shred_taken(place.landing, place.home, place.keys, "202324")
+    assert not left.exists()
+    left.write_text("pupils\n")
+    expire(place.home, place.landing, place.keys, retention(), dt.datetime.now(dt.UTC))
+    assert not left.exists()
+
+
+def test_nothing_that_a_sender_calls_so_takes_another_file_along(place: Place, tmp_path: Path) -> None:
+    """Links to a file, to a folder and to nowhere, a second name, a pipe, a folder of folders."""
+    folder, other = place.landing / "leeds" / "eyfsp", place.file("sefton/eyfsp")
+    (tmp_path / "victims").mkdir()
+    victims = [tmp_path / "victims" / "a.csv", tmp_path / "victims" / "b.csv"]
+    for victim in (*victims, tmp_path / "c.csv"):
+        victim.write_text("another's\n")
+    before = other.read_bytes()
+    (folder / ".shredding-1").symlink_to(tmp_path / "victims")
+    (folder / ".shredding-2").symlink_to(other)
+    (folder / ".shredding-3").symlink_to(folder / "nowhere")
+    (folder / ".shredding-4").hardlink_to(tmp_path / "c.csv")
+    os.mkfifo(folder / ".shredding-5")
+    (folder / ".shredding-6").mkdir()
+    (folder / ".shredding-6" / "in").symlink_to(tmp_path / "victims")
+    (folder / ".shredding-7" / "deeper").mkdir(parents=True)
+    found = shred_taken(place.landing, place.home, place.keys, "202324")
+    assert found.kept == ("leeds/eyfsp: what is called like the rest of a shredding holds folders; it stays",)
+    assert [path.name for path in folder.glob(".shredding-*")] == [".shredding-7"]
+    assert [path.read_text() for path in (*victims, tmp_path / "c.csv")] == ["another's\n"] * 3
+    assert other.read_bytes() == before
 
 
 def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:

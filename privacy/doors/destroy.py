@@ -1,0 +1,58 @@
+"""The one way to destroy what others have put somewhere: the bytes of regular files, and names.
+
+What a link leads to is never touched, nor the content of a file that has another name, whoever puts one in the way
+meanwhile: nothing is opened through a link, and a file is looked at once it is open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from privacy.doors.files import overwrite
+
+_ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_FOLDER = getattr(os, "O_DIRECTORY", 0)
+
+
+def destroy(path: Path) -> None:
+    """Overwrite and unlink a file, or the files of a folder and the folder; of a link, only the link goes. Raises
+    `IsADirectoryError` for a folder that holds folders, and other `OSError`."""
+    parent = os.open(path.parent, os.O_RDONLY | _FOLDER)
+    try:
+        _destroy(parent, path.name)
+    finally:
+        os.close(parent)
+
+
+def _destroy(parent: int, name: str) -> None:
+    try:
+        folder = os.open(name, os.O_RDONLY | _FOLDER | _ITSELF, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        return _destroy_file(parent, name)
+    try:
+        for each in sorted(os.listdir(folder)):  # noqa: PTH208 - by its handle
+            _destroy_file(folder, each)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _destroy_file(folder: int, name: str) -> None:
+    try:
+        file = os.open(name, os.O_RDWR | _ITSELF, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise
+    else:
+        try:
+            found = os.fstat(file)
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                overwrite(file)
+        finally:
+            os.close(file)
+    os.unlink(name, dir_fd=folder)
