@@ -96,11 +96,10 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
                 shutil.rmtree(entry.path)
             else:
                 entry.path.unlink(missing_ok=True)
-        for file in found.landing:
-            shred(home, file)
+        shredded = tuple(file for file in found.landing if keys and shred(home, keys, file))
         if landing:
-            _finish_shredding(landing)
-    return found
+            _finish_shredding(home, landing)
+    return replace(found, landing=shredded)
 
 
 def _cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
@@ -226,18 +225,19 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
     """Shred what is `shreddable`; raises `InUse` where a run is at work."""
     with alone(home):
         found = shreddable(landing, home, keys, cohort)
-        for file in found.ready:
-            shred(home, file)
-        odd = _finish_shredding(landing)
-    return replace(found, kept=(*found.kept, *odd))
+        shredded = tuple(file for file in found.ready if shred(home, keys, file))
+        odd = _finish_shredding(home, landing)
+    changed = [f"{file.landed.name} changed meanwhile; it stays" for file in found.ready if file not in shredded]
+    return Looked(shredded, (*found.kept, *changed, *odd))
 
 
-def _finish_shredding(landing: Path) -> list[str]:
+def _finish_shredding(home: Home, landing: Path) -> list[str]:
     """Destroy what a death left of files that were being shredded; a sentence for each that is none, but is called so
     by whoever put it there."""
     odd = []
     for left in sorted((*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*"))):
         council, source = left.relative_to(landing).parts[:2]
+        record(home, Processing.SHREDDING, source, council=council, note="the rest of one that broke off")
         try:
             destroy(left)
         except IsADirectoryError:
@@ -245,18 +245,26 @@ def _finish_shredding(landing: Path) -> list[str]:
     return odd
 
 
-def shred(home: Home, file: Shreddable) -> None:
-    """Overwrite and unlink; recorded before. A death on the way leaves a name that no extract has, and the next time
-    does the rest."""
+def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
+    """Overwrite and unlink, and record it before; False where the sender has put another file there since it was looked
+    at. A death on the way leaves a name that no extract has, and the next time does the rest."""
     landed = file.landed
-    record(home, Processing.SHREDDING, *landed.key, file_mac=file.file_mac)
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
-    landed.path.rename(begun)
+    try:
+        landed.path.rename(begun)
+    except FileNotFoundError:
+        return False
+    if _mac(keys, replace(landed, path=begun)) != file.file_mac:
+        if not landed.path.exists():
+            begun.rename(landed.path)
+        return False
+    record(home, Processing.SHREDDING, *landed.key, file_mac=file.file_mac)
     landed.path.with_name(landed.path.name + READY).unlink(missing_ok=True)
     destroy(begun)
     folder = landed.path.parent
     if folder.name == landed.cohort and not any(folder.iterdir()):
         folder.rmdir()  # an empty one would look like an extract that is still to come
+    return True
 
 
 def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:

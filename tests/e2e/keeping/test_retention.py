@@ -155,9 +155,22 @@ def test_the_bytes_are_overwritten_before_the_name_goes(
 
     monkeypatch.setattr("privacy.doors.destroy.os.unlink", unlinked)
     (file,) = [f for f in shreddable(place.landing, place.home, place.keys).ready if f.landed.path == path]
-    shred(place.home, file)
+    assert shred(place.home, place.keys, file)
     assert [len(found) for found in seen] == [len(content)]
     assert content[:40] not in seen[0]
+
+
+def test_what_came_since_it_was_looked_at_stays(place: Place) -> None:
+    """Another file in the place of one that was taken in, and none."""
+    looked_at = {f.landed.path: f for f in shreddable(place.landing, place.home, place.keys).ready}
+    path, gone = place.file("halton/eyfsp"), place.file("leeds/eyfsp")
+    corrected = path.read_bytes() + b"\n"
+    path.write_bytes(corrected)
+    gone.unlink()
+    assert not shred(place.home, place.keys, looked_at[path])
+    assert not shred(place.home, place.keys, looked_at[gone])
+    assert path.read_bytes() == corrected
+    assert "landing file shredded" not in {entry.what for entry in entries(place.home)}
 
 
 def test_what_a_death_left_of_a_shredding_goes_with_the_next(place: Place) -> None:
