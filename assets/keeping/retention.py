@@ -96,9 +96,9 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
                 shutil.rmtree(entry.path)
             else:
                 entry.path.unlink(missing_ok=True)
-        shredded = tuple(file for file in found.landing if keys and shred(home, keys, file))
         if landing:
             _finish_shredding(home, landing)
+        shredded = tuple(file for file in found.landing if keys and shred(home, keys, file))
     return replace(found, landing=shredded)
 
 
@@ -225,10 +225,12 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
     """Shred what is `shreddable`; raises `InUse` where a run is at work."""
     with alone(home):
         found = shreddable(landing, home, keys, cohort)
-        shredded = tuple(file for file in found.ready if shred(home, keys, file))
         odd = _finish_shredding(home, landing)
-    changed = [f"{file.landed.name} changed meanwhile; it stays" for file in found.ready if file not in shredded]
-    return Looked(shredded, (*found.kept, *changed, *odd))
+        shredded = tuple(file for file in found.ready if shred(home, keys, file))
+    left = [
+        f"{file.landed.name} changed, or cannot be renamed; it stays" for file in found.ready if file not in shredded
+    ]
+    return Looked(shredded, (*found.kept, *left, *odd))
 
 
 def _finish_shredding(home: Home, landing: Path) -> list[str]:
@@ -247,12 +249,12 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     """Overwrite and unlink, and record it before; False where the sender has put another file there since it was looked
-    at. A death on the way leaves a name that no extract has, and the next time does the rest."""
+    at, or a folder in the way. A death leaves a name that no extract has, and the next time does the rest."""
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     try:
         landed.path.rename(begun)
-    except FileNotFoundError:
+    except OSError:
         return False
     if _mac(keys, replace(landed, path=begun)) != file.file_mac:
         if not landed.path.exists():

@@ -20,7 +20,6 @@ from assets.linkage.link import derive_confidential_tables, link_cohort
 from pipelines.opening import opened
 from privacy.keys import KeyRing
 from tests.support.extracts import COHORT, text
-from tests.support.installation.rig import KILLS
 from tests.support.installation.steps import killed_at_steps
 from tests.support.intake.in_parts import child, take
 from tests.support.intake.numbered import numbered
@@ -110,7 +109,7 @@ def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
         said = [entry for entry in entries(home) if entry.what == Processing.WITHDRAWAL]
         assert {entry.note for entry in said} == {"part 2"}
 
-    killed_at_steps(copy, withdraw_second, check, 1 if KILLS else 40)
+    killed_at_steps(copy, withdraw_second, check, furthest=40)
     assert begun > 3
 
 
@@ -152,4 +151,4 @@ def test_what_arrives_is_taken_in_and_told_of(made: Path, tmp_path: Path, whole:
             take_in(root)
         assert told(root) == wanted
 
-    killed_at_steps(copy, take_in, check, 1 if KILLS else 25)
+    killed_at_steps(copy, take_in, check, furthest=25)

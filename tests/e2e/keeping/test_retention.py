@@ -161,7 +161,7 @@ def test_the_bytes_are_overwritten_before_the_name_goes(
 
 
 def test_what_came_since_it_was_looked_at_stays(place: Place) -> None:
-    """Another file in the place of one that was taken in, and none."""
+    """Another file in the place of one that was taken in, none, and a folder in its way."""
     looked_at = {f.landed.path: f for f in shreddable(place.landing, place.home, place.keys).ready}
     path, gone = place.file("halton/eyfsp"), place.file("leeds/eyfsp")
     corrected = path.read_bytes() + b"\n"
@@ -169,6 +169,10 @@ def test_what_came_since_it_was_looked_at_stays(place: Place) -> None:
     gone.unlink()
     assert not shred(place.home, place.keys, looked_at[path])
     assert not shred(place.home, place.keys, looked_at[gone])
+    barred = place.file("sefton/eyfsp")
+    (barred.with_name(f".shredding-{barred.name}") / "deeper").mkdir(parents=True)
+    assert not shred(place.home, place.keys, looked_at[barred])
+    assert barred.exists()
     assert path.read_bytes() == corrected
     assert "landing file shredded" not in {entry.what for entry in entries(place.home)}
 

@@ -14,8 +14,6 @@ from tests.support.installation.rig import KILLED, KILLS, WARM
 
 _STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "sqlite3.connect"}
 """What Python tells of, as it begins, that leaves something on a disk."""
-_FURTHEST = 1 if KILLS else 12
-"""From one step at which it is killed to the next, at most; a small backup has some sixty."""
 
 
 def _dies_at(step: int, root: Path, act: Callable[[Path], int]) -> None:
@@ -34,9 +32,10 @@ def _dies_at(step: int, root: Path, act: Callable[[Path], int]) -> None:
 
 
 def killed_at_steps(
-    copy: Callable[[str], Path], act: Callable[[Path], int], check: Callable[[Path], None], furthest: int = _FURTHEST
+    copy: Callable[[str], Path], act: Callable[[Path], int], check: Callable[[Path], None], furthest: int
 ) -> None:
-    """Kill `act` at steps from its first to its last, each in a copy of a folder, and check what is left.
+    """Kill `act` at steps from its first to its last, each in a copy of a folder, and check what is left: at every step
+    where READINESS_AUDIT_FAULTS is set, else at one in `furthest` at least.
 
     `act` is a function of a module, or a part of one, which a new process can import; it gives an exit status.
     """
@@ -53,5 +52,5 @@ def killed_at_steps(
         if process.exitcode == 0:
             break
         died += 1
-        step += chosen.randint(1, furthest)
+        step += 1 if KILLS else chosen.randint(1, furthest)
     assert died > 3
