@@ -8,6 +8,7 @@ outlive the overwriting: what protects a removed file is encryption of the disk 
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopp
 """Folders of the restricted zone with a folder for each source, and in it one for each cohort."""
 _OF_SEVERAL = "files of several cohorts"
 _SHREDDING_PREFIX = ".shredding-"
+_IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
+"""Why a file cannot be renamed that is gone, or for whose new name there is a folder."""
 _LAST_YEAR = 2098
 _LONG_AGO = "1970-01-01T00:00:00+00:00"
 """When a file was taken in of which no row is held any more."""
@@ -228,7 +231,9 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
         odd = _finish_shredding(home, landing)
         shredded = tuple(file for file in found.ready if shred(home, keys, file))
     left = [
-        f"{file.landed.name} changed, or cannot be renamed; it stays" for file in found.ready if file not in shredded
+        f"{file.landed.name} changed, or a folder is in its way; it stays"
+        for file in found.ready
+        if file not in shredded
     ]
     return Looked(shredded, (*found.kept, *left, *odd))
 
@@ -254,7 +259,9 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     try:
         landed.path.rename(begun)
-    except OSError:
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY:
+            raise
         return False
     if _mac(keys, replace(landed, path=begun)) != file.file_mac:
         if not landed.path.exists():

@@ -135,8 +135,8 @@ def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -
     places = [(key[0], cohort, key[2]) for cohort in cohorts_of_children()] if part.of_several else [key]
     found = [(place, each) for place in places for each in parts.noted(home, place) if each.file_mac in macs]
     for (source, cohort, council), each in found:
-        then = each.made_under["keys"]
-        if any(then[name] != keys.fingerprints[name] for name in ("row", "tokens")):
+        then = each.made_under.get("keys", {})
+        if any(then.get(name) != keys.fingerprints[name] for name in ("row", "tokens")):
             raise KeyProblem(
                 f"{council}/{source}/{cohort}: part {each.number} was read under other keys: give the key set of then"
             )
