@@ -23,7 +23,7 @@ from tests.browser.test_site import (
     open_tables,
     opened,
 )
-from tests.support.browser import IN_A_BROWSER, started
+from tests.support.browser import IN_A_BROWSER, follow, started
 from tests.support.daily import first
 from tests.support.site.pages import Made
 
@@ -77,12 +77,12 @@ def test_no_words_of_a_chart_are_cut_off_or_overlap(browser: Browser, on_request
 
 def test_the_area_goes_along_to_the_page_of_a_table_and_back(browser: Browser, on_request: Made) -> None:
     with opened(browser, on_request.site, "index", f"?area={LEEDS}") as page:
-        page.locator("a.page").first.click()
+        follow(page.locator("a.page").first)
         assert page.url.endswith(f"{OF_SEN}.html?area={LEEDS}")
         assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds"]
         page.get_by_label("Show", exact=True).select_option(HALTON)
         assert page.locator(".panel:visible h3").all_inner_texts() == ["Halton"]
-        page.get_by_role("link", name="Goals", exact=True).click()
+        follow(page.get_by_role("link", name="Goals", exact=True))
         assert page.url.endswith(f"goals.html?area={HALTON}")
 
 

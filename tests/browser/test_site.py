@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.support.browser import IN_A_BROWSER, started
+from tests.support.browser import IN_A_BROWSER, follow, started
 from tests.support.daily import first
 from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, Made
 
@@ -227,8 +227,7 @@ def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made
         assert page.locator("[role=status]").inner_text() == "Showing Leeds"
         smaller = page.locator("svg.chart").first.bounding_box()
         assert height and smaller and height["height"] - smaller["height"] == 7 * 48  # noqa: PT018 - both or neither
-        page.get_by_role("link", name="Goals").click()
-        page.wait_for_load_state()
+        follow(page.get_by_role("link", name="Goals"))
         assert page.url.endswith(f"goals.html?area={LEEDS}")
         assert page.get_by_label("Show", exact=True).input_value() == LEEDS
         visible = page.locator(".panel:visible h3").all_inner_texts()
@@ -244,7 +243,7 @@ def test_a_cohort_chosen_is_what_is_shown(browser: Browser, two_cohorts: Made) -
         assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds, 2025/26"] * 2
         page.get_by_label("Finished Reception in").select_option("202425")
         assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds, 2024/25"] * 2
-        page.get_by_role("link", name="Overview").click()
+        follow(page.get_by_role("link", name="Overview"))
         assert "cohort=202425" in page.url
         assert page.locator(".headline:visible").count() == 1
         assert LATER not in page.locator(".panel:visible").first.get_attribute("data-cohort")

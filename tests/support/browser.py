@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Locator, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
@@ -24,3 +24,9 @@ def started() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
         yield browser
         browser.close()
+
+
+def follow(link: Locator) -> None:
+    """Click a link to another page, and wait, as a click alone does not, until that page has run its scripts."""
+    with link.page.expect_event("load"):
+        link.click()
