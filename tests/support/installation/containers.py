@@ -26,7 +26,10 @@ from tests.support.installation.server import Server
 PAGE = PROJECT / "docs" / "deployment.md"
 BASE = "localhost/debian:trixie-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-NEEDED = ("podman", "podman-compose", "runc", "mmdebstrap")
+ENGINE = os.environ.get("READINESS_TEST_ENGINE", "podman")
+"""podman, or docker."""
+COMPOSE = {"podman": "podman-compose", "docker": "docker compose"}[ENGINE]
+NEEDED = ("mmdebstrap", *{"podman": ("podman", COMPOSE, "runc"), "docker": ("docker", "dockerd")}[ENGINE])
 SERVICES = ("postgres", "restricted", "release", "webserver", "daemon")
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 _RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"
@@ -85,6 +88,10 @@ class Deployment:
         return Path("/run") / self.name
 
     @property
+    def socket(self) -> Path:
+        return self.root / "engine.sock"
+
+    @property
     def environment(self) -> dict[str, str]:
         """Without settings of this machine's own installation; limits that this account may set."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
@@ -92,33 +99,22 @@ class Deployment:
         engine = {
             "CONTAINERS_CONF": str(self.root / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(self.root / "storage.conf"),
+            "DOCKER_HOST": f"unix://{self.socket}",
             "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
             "TMPDIR": str(self.root / "building"),
         }
         return kept | {"PATH": here} | engine
 
     def prepare(self) -> None:
-        """What this machine needs to build and run containers in a sandbox; skips where none can be run."""
-        limits = [
-            f'"{name}={hard}:{hard}"'
-            for name, of in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
-            if (hard := resource.getrlimit(of)[1]) != resource.RLIM_INFINITY
-        ]
-        (self.root / "containers.conf").write_text(
-            f'[containers]\ndefault_ulimits = [{", ".join(limits)}]\n[engine]\nruntime = "runc"\n'
-        )
-        (self.root / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.stored}"\nrunroot = "{self.running}"\n'
-        )
-        (self.root / "building").mkdir()
+        """A base image of Debian's packages; skips where no container can be run."""
         archive = self.root / "base.tar"
         self.do(["mmdebstrap", "--variant=minbase", "trixie", str(archive)])
-        self.podman("import", str(archive), BASE)
+        self.ask("import", str(archive), BASE)
         archive.unlink()
-        self.podman("network", "create", "--internal", self.name)
-        trial = ["podman", "run", "--rm", "--network", self.name, BASE, "true"]
+        self.ask("network", "create", "--internal", self.name)
+        trial = [ENGINE, "run", "--rm", "--network", self.name, BASE, "true"]
         done = subprocess.run(trial, env=self.environment, capture_output=True, text=True)
-        self.podman("network", "rm", self.name)
+        self.ask("network", "rm", self.name)
         if done.returncode:
             pytest.skip(f"containers do not run here: {done.stderr.strip().splitlines()[-1]}")
 
@@ -127,14 +123,15 @@ class Deployment:
         assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout.strip()
 
-    def podman(self, *words: str, **given: Any) -> str:
-        return self.do(["podman", *words], **given)
+    def ask(self, *words: str, **given: Any) -> str:
+        """What a command of the engine prints."""
+        return self.do([ENGINE, *words], **given)
 
     def type(self, heading: str, folder: str = ".", further: Mapping[str, str] | None = None) -> str:
         """The commands below a heading of the page, in a folder of the project, about this deployment, and with
         `further` words in the place of those of the page."""
         commands = shown(heading)
-        build = f"podman build --network host --build-arg BASE={BASE}"
+        build = f"{ENGINE} build --network host --build-arg BASE={BASE}"
         if CERTIFICATES.exists():
             build += f" --secret id=ca,src={CERTIFICATES}"
         places = {
@@ -142,7 +139,8 @@ class Deployment:
             "/srv/readiness": f"{self.root}/srv",
             "localhost/readiness": f"localhost/{self.name}",
             "podman build": build,
-            "podman compose": f"podman-compose -p {self.name}",
+            "podman compose": f"{COMPOSE} -p {self.name}",
+            "podman run": f"{ENGINE} run",
             "ada.": f"{self.root}/ada.",
             "systemctl enable --now podman.socket": "true",
             "/mnt/": f"{self.root}/",
@@ -162,7 +160,8 @@ class Deployment:
             "READINESS_POSTGRES_IMAGE": f"localhost/{self.name}-postgres:latest",
             "READINESS_PORT": self.port,
             "READINESS_NETWORK": self.name,
-            "READINESS_ENGINE_SOCKET": self.root / "engine.sock",
+            "READINESS_ENGINE_SOCKET": self.socket,
+            "READINESS_ENGINE_GROUP": self.socket.stat().st_gid,
         }
         text = path.read_text()
         for name, value in changed.items():
@@ -172,14 +171,15 @@ class Deployment:
     def compose(self, *words: str) -> str:
         more = ["-f", "compose.runs.yaml"] if self.in_containers else []
         env = str(self.root / "srv" / "deployment.env")
-        command = ["podman-compose", "-p", self.name, "--env-file", env, "-f", "compose.yaml", *more, *words]
+        command = [*COMPOSE.split(), "-p", self.name, "--env-file", env, "-f", "compose.yaml", *more, *words]
         return self.do(command, cwd=PROJECT / "packaging" / "containers")
 
     def container(self, service: str) -> str:
-        return f"{self.name}_{service}_1"
+        between = {"podman": "_", "docker": "-"}[ENGINE]
+        return between.join((self.name, service, "1"))
 
     def inside(self, service: str, *command: str, given: str | None = None) -> str:
-        return self.podman("exec", "-i", self.container(service), *command, input=given)
+        return self.ask("exec", "-i", self.container(service), *command, input=given)
 
     def alone(self, folder: Path, *words: str) -> str:
         """What a command prints in one container without the others, over the home and keys in a folder."""
@@ -193,7 +193,7 @@ class Deployment:
         given = [word for volume in volumes for word in ("--volume", volume)]
         given += [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
         image = f"localhost/{self.name}:latest"
-        return self.podman("run", "--rm", "--network", "none", *given, image, "readiness", *words)
+        return self.ask("run", "--rm", "--network", "none", *given, image, "readiness", *words)
 
     @property
     def server(self) -> Server:
@@ -209,7 +209,7 @@ class Deployment:
                     self.runs()
                     return
             time.sleep(1)
-        said = {each: self.podman("logs", "--tail", "20", self.container(each)) for each in SERVICES}
+        said = {each: self.ask("logs", "--tail", "20", self.container(each)) for each in SERVICES}
         raise AssertionError(f"{found}\n{said}")
 
     def runs(self) -> list[dict[str, Any]]:
@@ -266,12 +266,12 @@ class Deployment:
     def run_containers(self, run: str = "", *, all_of_them: bool = False) -> list[str]:
         """Ids of the containers of a run, or of all runs; those that have ended or never began as well, if asked."""
         of = ["--filter", f"network={self.name}-inside", "--filter", f"label=dagster/run_id{'=' if run else ''}{run}"]
-        return self.podman("ps", "--quiet", *of, *(["--all"] if all_of_them else [])).split()
+        return self.ask("ps", "--quiet", *of, *(["--all"] if all_of_them else [])).split()
 
     def kill(self, container: str) -> bool:
         """Kill a container's first process from outside, as a machine that fails does; False where it is gone."""
         with suppress(AssertionError, ProcessLookupError, ValueError):
-            if pid := int(self.podman("inspect", "--format", "{{.State.Pid}}", container)):
+            if pid := int(self.ask("inspect", "--format", "{{.State.Pid}}", container)):
                 os.kill(pid, signal.SIGKILL)
                 return True
         return False
@@ -286,26 +286,45 @@ class Deployment:
 
     @contextmanager
     def engine(self) -> Iterator[None]:
-        """The engine's socket, as systemd opens it where there is one."""
-        path = self.root / "engine.sock"
-        command = ["podman", "system", "service", "--time", "0", f"unix://{path}"]
-        process = subprocess.Popen(command, env=self.environment)
+        """An engine of the test's own with its socket, as systemd starts one; afterwards nothing of it is left."""
+        limits = [
+            f'"{name}={hard}:{hard}"'
+            for name, of in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+            if (hard := resource.getrlimit(of)[1]) != resource.RLIM_INFINITY
+        ]
+        (self.root / "containers.conf").write_text(
+            f'[containers]\ndefault_ulimits = [{", ".join(limits)}]\n[engine]\nruntime = "runc"\n'
+        )
+        (self.root / "storage.conf").write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.stored}"\nrunroot = "{self.running}"\n'
+        )
+        (self.root / "building").mkdir()
+        places = {"--data-root": self.stored, "--exec-root": self.running, "--pidfile": self.root / "dockerd.pid"}
+        command = {
+            "podman": ["podman", "system", "service", "--time", "0", f"unix://{self.socket}"],
+            "docker": ["dockerd", "--bridge", "none", "--host", f"unix://{self.socket}"]
+            + [str(word) for place in places.items() for word in place],
+        }[ENGINE]
+        with (self.root / "engine.log").open("w") as log:
+            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + 30
-            while not path.exists():
+            while not self.socket.exists():
+                assert process.poll() is None, (self.root / "engine.log").read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-            path.chmod(0o660)
+            self.socket.chmod(0o660)
             yield
         finally:
+            self.clear()
             process.terminate()
             process.wait(30)
+            for folder in (self.stored, self.running, self.root / "building"):
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def remove(self) -> None:
+    def clear(self) -> None:
+        """Remove containers, networks and the volume."""
         with suppress(AssertionError):
             for container in self.run_containers(all_of_them=True):
-                self.podman("rm", "--force", "--time", "0", container)
+                self.ask("rm", "--force", container)
             self.compose("down", "--volumes", "--timeout", "5")
-            self.podman("rmi", "--all", "--force")
-        for folder in (self.stored, self.running, self.root / "building"):
-            shutil.rmtree(folder, ignore_errors=True)
