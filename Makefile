@@ -51,7 +51,7 @@ test-e2e:  ## the whole pipeline, and what people do with an installation
 test-faults:  ## kills, a full disk, missing rights, damaged files, two runs at once
 test-privacy:  ## mechanism, ledger, audit, attacks
 test-browser:  ## pages in a real browser
-test-deployed:  ## images, the deployment in containers from landing to bundle, kills; needs root, podman, podman-compose, mmdebstrap
+test-deployed:  ## images, the deployment in containers from landing to bundle, kills; needs root, mmdebstrap, and podman-compose or (READINESS_TEST_ENGINE=docker) Docker
 
 $(KINDS): test-%: setup
 	$(PYTEST) tests/$*

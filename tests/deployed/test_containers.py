@@ -27,7 +27,8 @@ from ndl_export.bundle.verify import verify
 from privacy.release.ledger import Ledger
 from tests.support import PROJECT
 from tests.support.extracts import COHORT
-from tests.support.installation.containers import ENDED, SERVICES, Deployment, why_not
+from tests.support.installation.containers import ENDED, SERVICES, Deployment
+from tests.support.installation.engine import why_not
 
 pytestmark = [
     pytest.mark.slow,
@@ -124,8 +125,7 @@ def switch_to_containers(deployed: Deployment) -> None:
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Brought up as the page says, with the extracts of eight councils in landing."""
     made = Deployment(tmp_path_factory.mktemp("deployed"), f"readiness-{os.getpid()}")
-    with made.engine():
-        made.prepare()
+    with made.at_work():
         made.type("Build")
         made.type("Folders, keys and passwords")
         made.fill_in()
@@ -138,9 +138,9 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 def test_the_images_hold_no_more_than_they_need(deployed: Deployment) -> None:
     for image, account in ((deployed.name, "10001:10001"), (f"{deployed.name}-postgres", "10002:10002")):
-        (told,) = json.loads(deployed.ask("image", "inspect", f"localhost/{image}:latest"))
+        (told,) = json.loads(deployed.engine.ask("image", "inspect", f"localhost/{image}:latest"))
         assert told["Config"]["User"] == account
-        steps = deployed.ask("history", "--no-trunc", "--format", "{{.CreatedBy}}", f"localhost/{image}:latest")
+        steps = deployed.engine.ask("history", "--no-trunc", "--format", "{{.CreatedBy}}", f"localhost/{image}:latest")
         assert "apt-get install" in steps
         said = " ".join(told["Config"]["Env"]) + steps
         assert not [word for word in ("password=", "SECRET", "TOKEN", "PGPASSWORD") if word in said]
@@ -155,7 +155,7 @@ def test_the_images_hold_no_more_than_they_need(deployed: Deployment) -> None:
 def test_each_service_sees_its_own_and_no_more(deployed: Deployment) -> None:
     mounts, ways_out = {}, set()
     for service in SERVICES:
-        (told,) = json.loads(deployed.ask("inspect", deployed.container(service)))
+        (told,) = json.loads(deployed.engine.ask("inspect", deployed.container(service)))
         mounts[service] = {mount["Destination"] for mount in told["Mounts"]} - {"/tmp", "/run/postgresql"}
         assert told["HostConfig"]["ReadonlyRootfs"]
         check_without_rights(deployed.inside(service, "cat", "/proc/1/status"))
@@ -233,14 +233,26 @@ def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
         run = deployed.launch(location, job, COHORT, measuring(FIRST) if job == "release" else None)
         while not (found := deployed.run_containers(run)):
             time.sleep(0.2)
-        (told,) = json.loads(deployed.ask("inspect", *found))
+        (told,) = json.loads(deployed.engine.ask("inspect", *found))
         by_place = {mount["Destination"]: mount.get("Source", "") for mount in told["Mounts"]}
         assert set(by_place) - {"/tmp"} == mounts
         assert by_place["/run/keys"].endswith(f"/{keys}")
         assert len(told["NetworkSettings"]["Networks"]) == networks
         assert told["HostConfig"]["ReadonlyRootfs"]
-        check_without_rights(deployed.ask("exec", *found, "cat", "/proc/1/status"))
+        check_without_rights(deployed.engine.ask("exec", *found, "cat", "/proc/1/status"))
         assert deployed.until_ended(run) == ["SUCCESS"]
+
+
+def test_after_a_power_cut_everything_comes_back(deployed: Deployment) -> None:
+    """By itself, as the machine starts again; the run that was at work is told as failed, and can be repeated."""
+    run = deployed.launch("restricted", "linkage", COHORT)
+    while not deployed.run_containers(run):
+        time.sleep(0.2)
+    deployed.engine.cut_power()
+    deployed.engine.start()
+    deployed.until_loaded()
+    assert deployed.until_ended(run) == ["FAILURE"]
+    deployed.run("restricted", "linkage", COHORT)
 
 
 def test_from_landing_to_bundle_as_on_one_machine(deployed: Deployment, tmp_path: Path) -> None:

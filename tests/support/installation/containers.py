@@ -1,16 +1,12 @@
-"""The deployment of docs/deployment.md, typed as it stands there, with folders and a base image of the test's own."""
+"""The deployment of docs/deployment.md, typed as it stands there, with folders and an engine of the test's own."""
 
 from __future__ import annotations
 
 import os
 import random
 import re
-import resource
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,18 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support import PROJECT
+from tests.support.installation.engine import BASE, COMPOSE, ENGINE, Engine
 from tests.support.installation.server import Server
 
 PAGE = PROJECT / "docs" / "deployment.md"
-BASE = "localhost/debian:trixie-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-ENGINE = os.environ.get("READINESS_TEST_ENGINE", "podman")
-"""podman, or docker."""
-COMPOSE = {"podman": "podman-compose", "docker": "docker compose"}[ENGINE]
-NEEDED = ("mmdebstrap", *{"podman": ("podman", COMPOSE, "runc"), "docker": ("docker", "dockerd")}[ENGINE])
 SERVICES = ("postgres", "restricted", "release", "webserver", "daemon")
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 _RUNS = "{ runsOrError { ... on Runs { results { runId status jobName startTime endTime tags { key value } } } } }"
@@ -39,14 +29,6 @@ _EVENTS = """query E($run: ID!) { runOrError(runId: $run) { ... on Run { eventCo
 _SENSOR = "mutation S($in: SensorSelector!) { startSensor(sensorSelector: $in) { __typename } }"
 _PARTITION = """mutation P($in: RepositorySelector!, $key: String!) {
   addDynamicPartition(repositorySelector: $in, partitionsDefName: "councils", partitionKey: $key) { __typename } }"""
-
-
-def why_not() -> str:
-    """Why nothing can be deployed here; empty where it can."""
-    missing = [name for name in NEEDED if not shutil.which(name)]
-    if missing:
-        return f"{', '.join(missing)} cannot be found"
-    return "" if os.getuid() == 0 else "only root makes a base image of Debian's packages"
 
 
 def shown(heading: str) -> str:
@@ -66,8 +48,7 @@ def _free_port() -> int:
 
 @dataclass
 class Deployment:
-    """One deployment in `root`, of containers, networks and a volume that begin with `name`. Images and containers lie
-    in `root` too, and not among those of this machine."""
+    """One deployment in `root`, of containers, networks and a volume that begin with `name`."""
 
     root: Path
     name: str
@@ -75,57 +56,12 @@ class Deployment:
     in_containers: bool = False
 
     @property
+    def engine(self) -> Engine:
+        return Engine(self.root, self.name)
+
+    @property
     def data(self) -> Path:
         return self.root / "srv" / "data"
-
-    @property
-    def stored(self) -> Path:
-        return self.root / "images"
-
-    @property
-    def running(self) -> Path:
-        """What lasts while containers run: its path may have no more than 50 characters."""
-        return Path("/run") / self.name
-
-    @property
-    def socket(self) -> Path:
-        return self.root / "engine.sock"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Without settings of this machine's own installation; limits that this account may set."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
-        here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        engine = {
-            "CONTAINERS_CONF": str(self.root / "containers.conf"),
-            "CONTAINERS_STORAGE_CONF": str(self.root / "storage.conf"),
-            "DOCKER_HOST": f"unix://{self.socket}",
-            "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
-            "TMPDIR": str(self.root / "building"),
-        }
-        return kept | {"PATH": here} | engine
-
-    def prepare(self) -> None:
-        """A base image of Debian's packages; skips where no container can be run."""
-        archive = self.root / "base.tar"
-        self.do(["mmdebstrap", "--variant=minbase", "trixie", str(archive)])
-        self.ask("import", str(archive), BASE)
-        archive.unlink()
-        self.ask("network", "create", "--internal", self.name)
-        trial = [ENGINE, "run", "--rm", "--network", self.name, BASE, "true"]
-        done = subprocess.run(trial, env=self.environment, capture_output=True, text=True)
-        self.ask("network", "rm", self.name)
-        if done.returncode:
-            pytest.skip(f"containers do not run here: {done.stderr.strip().splitlines()[-1]}")
-
-    def do(self, command: list[str], **given: Any) -> str:
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, **given)
-        assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-        return done.stdout.strip()
-
-    def ask(self, *words: str, **given: Any) -> str:
-        """What a command of the engine prints."""
-        return self.do([ENGINE, *words], **given)
 
     def type(self, heading: str, folder: str = ".", further: Mapping[str, str] | None = None) -> str:
         """The commands below a heading of the page, in a folder of the project, about this deployment, and with
@@ -142,13 +78,13 @@ class Deployment:
             "podman compose": f"{COMPOSE} -p {self.name}",
             "podman run": f"{ENGINE} run",
             "ada.": f"{self.root}/ada.",
-            "systemctl enable --now podman.socket": "true",
+            "systemctl enable": "true",
             "/mnt/": f"{self.root}/",
             **(further or {}),
         }
         for theirs, ours in places.items():
             commands = commands.replace(theirs, ours)
-        return self.do(["bash", "-euo", "pipefail", "-c", commands], cwd=PROJECT / folder)
+        return self.engine.do(["bash", "-euo", "pipefail", "-c", commands], cwd=PROJECT / folder)
 
     def fill_in(self) -> None:
         """The file of settings, as a person fills it in."""
@@ -160,8 +96,8 @@ class Deployment:
             "READINESS_POSTGRES_IMAGE": f"localhost/{self.name}-postgres:latest",
             "READINESS_PORT": self.port,
             "READINESS_NETWORK": self.name,
-            "READINESS_ENGINE_SOCKET": self.socket,
-            "READINESS_ENGINE_GROUP": self.socket.stat().st_gid,
+            "READINESS_ENGINE_SOCKET": self.engine.socket,
+            "READINESS_ENGINE_GROUP": self.engine.socket.stat().st_gid,
         }
         text = path.read_text()
         for name, value in changed.items():
@@ -172,14 +108,14 @@ class Deployment:
         more = ["-f", "compose.runs.yaml"] if self.in_containers else []
         env = str(self.root / "srv" / "deployment.env")
         command = [*COMPOSE.split(), "-p", self.name, "--env-file", env, "-f", "compose.yaml", *more, *words]
-        return self.do(command, cwd=PROJECT / "packaging" / "containers")
+        return self.engine.do(command, cwd=PROJECT / "packaging" / "containers")
 
     def container(self, service: str) -> str:
         between = {"podman": "_", "docker": "-"}[ENGINE]
         return between.join((self.name, service, "1"))
 
     def inside(self, service: str, *command: str, given: str | None = None) -> str:
-        return self.ask("exec", "-i", self.container(service), *command, input=given)
+        return self.engine.ask("exec", "-i", self.container(service), *command, input=given)
 
     def alone(self, folder: Path, *words: str) -> str:
         """What a command prints in one container without the others, over the home and keys in a folder."""
@@ -193,7 +129,7 @@ class Deployment:
         given = [word for volume in volumes for word in ("--volume", volume)]
         given += [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
         image = f"localhost/{self.name}:latest"
-        return self.ask("run", "--rm", "--network", "none", *given, image, "readiness", *words)
+        return self.engine.ask("run", "--rm", "--network", "none", *given, image, "readiness", *words)
 
     @property
     def server(self) -> Server:
@@ -209,7 +145,7 @@ class Deployment:
                     self.runs()
                     return
             time.sleep(1)
-        said = {each: self.ask("logs", "--tail", "20", self.container(each)) for each in SERVICES}
+        said = {each: self.engine.ask("logs", "--tail", "20", self.container(each)) for each in SERVICES}
         raise AssertionError(f"{found}\n{said}")
 
     def runs(self) -> list[dict[str, Any]]:
@@ -266,12 +202,12 @@ class Deployment:
     def run_containers(self, run: str = "", *, all_of_them: bool = False) -> list[str]:
         """Ids of the containers of a run, or of all runs; those that have ended or never began as well, if asked."""
         of = ["--filter", f"network={self.name}-inside", "--filter", f"label=dagster/run_id{'=' if run else ''}{run}"]
-        return self.ask("ps", "--quiet", *of, *(["--all"] if all_of_them else [])).split()
+        return self.engine.ask("ps", "--quiet", *of, *(["--all"] if all_of_them else [])).split()
 
     def kill(self, container: str) -> bool:
         """Kill a container's first process from outside, as a machine that fails does; False where it is gone."""
         with suppress(AssertionError, ProcessLookupError, ValueError):
-            if pid := int(self.ask("inspect", "--format", "{{.State.Pid}}", container)):
+            if pid := int(self.engine.ask("inspect", "--format", "{{.State.Pid}}", container)):
                 os.kill(pid, signal.SIGKILL)
                 return True
         return False
@@ -285,46 +221,17 @@ class Deployment:
         return service if self.kill(self.container(service)) else ""
 
     @contextmanager
-    def engine(self) -> Iterator[None]:
-        """An engine of the test's own with its socket, as systemd starts one; afterwards nothing of it is left."""
-        limits = [
-            f'"{name}={hard}:{hard}"'
-            for name, of in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
-            if (hard := resource.getrlimit(of)[1]) != resource.RLIM_INFINITY
-        ]
-        (self.root / "containers.conf").write_text(
-            f'[containers]\ndefault_ulimits = [{", ".join(limits)}]\n[engine]\nruntime = "runc"\n'
-        )
-        (self.root / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.stored}"\nrunroot = "{self.running}"\n'
-        )
-        (self.root / "building").mkdir()
-        places = {"--data-root": self.stored, "--exec-root": self.running, "--pidfile": self.root / "dockerd.pid"}
-        command = {
-            "podman": ["podman", "system", "service", "--time", "0", f"unix://{self.socket}"],
-            "docker": ["dockerd", "--bridge", "none", "--host", f"unix://{self.socket}"]
-            + [str(word) for place in places.items() for word in place],
-        }[ENGINE]
-        with (self.root / "engine.log").open("w") as log:
-            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 30
-            while not self.socket.exists():
-                assert process.poll() is None, (self.root / "engine.log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            self.socket.chmod(0o660)
-            yield
-        finally:
-            self.clear()
-            process.terminate()
-            process.wait(30)
-            for folder in (self.stored, self.running, self.root / "building"):
-                shutil.rmtree(folder, ignore_errors=True)
+    def at_work(self) -> Iterator[None]:
+        """With an engine; afterwards nothing of the deployment is left but its files."""
+        with self.engine.at_work():
+            try:
+                yield
+            finally:
+                self._clear()
 
-    def clear(self) -> None:
+    def _clear(self) -> None:
         """Remove containers, networks and the volume."""
         with suppress(AssertionError):
             for container in self.run_containers(all_of_them=True):
-                self.ask("rm", "--force", container)
+                self.engine.ask("rm", "--force", container)
             self.compose("down", "--volumes", "--timeout", "5")

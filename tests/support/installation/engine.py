@@ -1,0 +1,173 @@
+"""An engine for containers of a test's own, Podman or Docker, with a power cut."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ENGINE = os.environ.get("READINESS_TEST_ENGINE", "podman")
+"""podman, or docker."""
+COMPOSE = {"podman": "podman-compose", "docker": "docker compose"}[ENGINE]
+BASE = "localhost/debian:trixie-slim"
+_NEEDED = ("mmdebstrap", *{"podman": ("podman", COMPOSE, "runc"), "docker": ("docker", "dockerd")}[ENGINE])
+_RESTART_UNIT = Path("/usr/lib/systemd/system/podman-restart.service")
+
+
+def why_not() -> str:
+    """Why no containers can be run here; empty where they can."""
+    missing = [name for name in _NEEDED if not shutil.which(name)]
+    if missing:
+        return f"{', '.join(missing)} cannot be found"
+    return "" if os.getuid() == 0 else "only root makes a base image of Debian's packages"
+
+
+@dataclass
+class Engine:
+    """Images and containers lie in `root`, and not among those of this machine."""
+
+    root: Path
+    name: str
+
+    @property
+    def stored(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def running(self) -> Path:
+        """What lasts while the machine is on: its path may have no more than 50 characters."""
+        return Path("/run") / self.name
+
+    @property
+    def socket(self) -> Path:
+        return self.root / "engine.sock"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Without settings of this machine's own installation."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
+        here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        own = {
+            "CONTAINERS_CONF": str(self.root / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.root / "storage.conf"),
+            "DOCKER_HOST": f"unix://{self.socket}",
+            "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
+            "TMPDIR": str(self.root / "building"),
+        }
+        return kept | {"PATH": here} | own
+
+    def do(self, command: list[str], **given: Any) -> str:
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, **given)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done.stdout.strip()
+
+    def ask(self, *words: str, **given: Any) -> str:
+        """What a command of the engine prints."""
+        return self.do([ENGINE, *words], **given)
+
+    def _configure(self) -> None:
+        """What Podman needs in a sandbox: limits that this account may set, places, locks of its own."""
+        limits = [
+            f'"{name}={hard}:{hard}"'
+            for name, of in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+            if (hard := resource.getrlimit(of)[1]) != resource.RLIM_INFINITY
+        ]
+        (self.root / "containers.conf").write_text(
+            f"[containers]\ndefault_ulimits = [{', '.join(limits)}]\n"
+            f'[engine]\nruntime = "runc"\nlock_type = "file"\ntmp_dir = "{self.running}/libpod"\n'
+        )
+        (self.root / "storage.conf").write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.stored}"\nrunroot = "{self.running}"\n'
+        )
+        (self.root / "building").mkdir()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """With a base image of Debian's packages; skips where no container can be run. Afterwards nothing is left."""
+        self._configure()
+        self.start()
+        try:
+            self._import_base()
+            yield
+        finally:
+            self._kill()
+            self._let_go()
+            for folder in (self.stored, self.root / "building"):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _import_base(self) -> None:
+        archive = self.root / "base.tar"
+        self.do(["mmdebstrap", "--variant=minbase", "trixie", str(archive)])
+        self.ask("import", str(archive), BASE)
+        archive.unlink()
+        self.ask("network", "create", "--internal", self.name)
+        trial = [ENGINE, "run", "--rm", "--network", self.name, BASE, "true"]
+        done = subprocess.run(trial, env=self.environment, capture_output=True, text=True)
+        self.ask("network", "rm", self.name)
+        if done.returncode:
+            pytest.skip(f"containers do not run here: {done.stderr.strip().splitlines()[-1]}")
+
+    def start(self) -> None:
+        """As systemd starts an engine with its socket, and what is to run from the machine's start on."""
+        places = {"--data-root": self.stored, "--exec-root": self.running, "--pidfile": self.root / "dockerd.pid"}
+        command = {
+            "podman": ["podman", "system", "service", "--time", "0", f"unix://{self.socket}"],
+            "docker": ["dockerd", "--bridge", "none", "--host", f"unix://{self.socket}"]
+            + [str(word) for place in places.items() for word in place],
+        }[ENGINE]
+        with (self.root / "engine.log").open("a") as log:
+            process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while not self.socket.exists():
+            assert process.poll() is None, (self.root / "engine.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        self.socket.chmod(0o660)
+        if ENGINE == "podman":
+            (words,) = re.findall(r"^ExecStart=(.*)", _RESTART_UNIT.read_text(), re.MULTILINE)
+            self.do([word for word in words.split() if word != "$LOGGING"])
+
+    def cut_power(self) -> None:
+        """Kill all that runs, at once, and let go what a machine does not keep: mounts, networks, `/run`."""
+        kept = "{{.State.Pid}} {{.NetworkSettings.SandboxKey}}"
+        told = [self.ask("inspect", "--format", kept, each).split() for each in self.ask("ps", "--quiet").split()]
+        self._kill(int(pid) for pid, *_ in told)
+        for _, *network in told:
+            for place in network:
+                subprocess.run(["umount", "--lazy", place], check=False)
+                Path(place).unlink(missing_ok=True)
+        self._let_go()
+        self.socket.unlink()
+        (self.root / "dockerd.pid").unlink(missing_ok=True)
+
+    def _kill(self, containers: Iterable[int] = ()) -> None:
+        """The engine, what watches containers, and what runs in them."""
+        ours = {str(self.root).encode(), str(self.running).encode()}
+        watching = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (process / "cmdline").read_bytes()
+                if any(each in command for each in ours) and int(process.name) != os.getpid():
+                    watching.append(int(process.name))
+        for pid in (*watching, *containers):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _let_go(self) -> None:
+        mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for place in sorted(mounted, reverse=True):
+            if Path(place).is_relative_to(self.stored) or Path(place).is_relative_to(self.running):
+                subprocess.run(["umount", "--lazy", place], check=False)
+        shutil.rmtree(self.running, ignore_errors=True)
