@@ -153,8 +153,8 @@ class PartsReader:
         with several.in_turn(self._home, landed.source, landed.council):
             known = several.known(self._home, landed.source, landed.council)
             for path in landed.several:
-                file = Landed(landed.council, landed.source, landed.cohort, path)
-                sha256 = content_sha256(path, file.name)
+                file = replace(landed, path=path, parts=(), several=())
+                sha256 = content_sha256(path, file.name, file.within)
                 mac = deliveries.file_mac(self._keys, sha256)
                 delivery = self._delivery(file, sha256, mac)
                 entry, now = known.get(mac), state(path)
@@ -261,7 +261,7 @@ class PartsReader:
         """The parts that have not been read under these circumstances, each with the run that first found it."""
         known = {part.file_mac: part for part in parts.noted(self._home, landed.key)}
         run = max((part.arrived for part in known.values()), default=0) + 1
-        hashes = {path: content_sha256(path, f"a part of {landed.name}") for path in landed.parts}
+        hashes = {path: content_sha256(path, f"a part of {landed.name}", landed.within) for path in landed.parts}
         macs = {path: deliveries.file_mac(self._keys, sha256) for path, sha256 in hashes.items()}
         numbers = parts.give_numbers(self._home, landed.key, [*macs.values()])
         found: dict[str, Unread] = {}
@@ -334,7 +334,7 @@ class PartsReader:
     def was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any] | None]) -> bool:
         """Whether a file is among those that were read, under the same circumstances; None where these do not matter,
         because it is not read again."""
-        sha256 = content_sha256(path, landed.name)
+        sha256 = content_sha256(path, landed.name, landed.within)
         mac = deliveries.file_mac(self._keys, sha256)
         file = replace(landed, path=path, parts=(), several=())
         return mac in made_under and made_under[mac] in (None, self._delivery(file, sha256, mac).made_under)

@@ -168,7 +168,7 @@ class Intake:
     def _is_in(self, landed: Landed) -> bool:
         if landed.several or landed.parts:
             return self._stands_together(landed)
-        sha256 = content_sha256(landed.path, landed.name)
+        sha256 = content_sha256(landed.path, landed.name, landed.within)
         delivery = self.delivery(landed, sha256, deliveries.file_mac(self.keys, sha256))
         earlier = self._earlier(delivery)
         return earlier is not None and has_report(self.home, earlier) and not self._came_since(landed)
@@ -188,7 +188,7 @@ class Intake:
         try:
             if stopped:
                 raise stopped
-            seen, sha256 = state(landed.path), content_sha256(landed.path, landed.name)
+            seen, sha256 = state(landed.path), content_sha256(landed.path, landed.name, landed.within)
             mac = deliveries.file_mac(self.keys, sha256)
             delivery = self.delivery(landed, sha256, mac)
             if earlier := self._taken_before(delivery):
@@ -279,7 +279,8 @@ class Intake:
         """Every part of an extract that has been read, in landing or not any more; raises `ExtractStopped` where one
         cannot be laid beside the others."""
         files = (*landed.parts, *landed.several)
-        names = {deliveries.file_mac(self.keys, content_sha256(path, landed.name)): self._name(path) for path in files}
+        hashes = {path: content_sha256(path, landed.name, landed.within) for path in files}
+        names = {deliveries.file_mac(self.keys, sha256): self._name(path) for path, sha256 in hashes.items()}
         found = parts.called_as_they_lie(parts.held(self.home, landed.key), names)
         now = {**self._made_under, "contract": CONTRACTS[landed.source].sha256}
         for part in found:

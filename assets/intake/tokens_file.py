@@ -256,7 +256,7 @@ def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -
 
 
 def _open(landed: Landed, keys: KeyRing, **options: Any) -> pyarrow.parquet.ParquetFile:
-    stream = content_of(landed.name, landed.path).open()
+    stream = content_of(landed.name, landed.path, within=landed.within).open()
     try:
         if sealed.is_open(stream):
             raise ExtractStopped(

@@ -21,6 +21,7 @@ from assets.home.retention_policy import Retention
 from assets.intake import deliveries, parts, several
 from assets.intake.suppressions import objection_in
 from privacy.doors.destroy import destroy
+from privacy.doors.regular import leads_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
@@ -214,7 +215,7 @@ def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -
 
 
 def _mac(keys: KeyRing, landed: Landed) -> str:
-    return deliveries.file_mac(keys, content_sha256(landed.path))
+    return deliveries.file_mac(keys, content_sha256(landed.path, within=landed.within))
 
 
 def _files_of(landed: Landed | None) -> list[Landed]:
@@ -254,16 +255,19 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     """Overwrite and unlink, and record it before; False where the sender has put another file there since it was looked
-    at, or a folder in the way. A death leaves a name that no extract has, and the next time does the rest."""
+    at, a link in place of a folder, or a folder in the way. A death leaves a name that no extract has, and the next
+    time does the rest."""
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
+    if landed.within and leads_out(landed.path, landed.within):
+        return False
     try:
         landed.path.rename(begun)
     except OSError as error:
         if error.errno not in _IN_THE_WAY:
             raise
         return False
-    if _mac(keys, replace(landed, path=begun)) != file.file_mac:
+    if not _is_still(keys, replace(landed, path=begun), file.file_mac):
         if not landed.path.exists():
             begun.rename(landed.path)
         return False
@@ -274,6 +278,13 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     if folder.name == landed.cohort and not any(folder.iterdir()):
         folder.rmdir()  # an empty one would look like an extract that is still to come
     return True
+
+
+def _is_still(keys: KeyRing, landed: Landed, file_mac: str) -> bool:
+    try:
+        return _mac(keys, landed) == file_mac
+    except ExtractStopped:
+        return False
 
 
 def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:

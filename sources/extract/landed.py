@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from privacy.doors.regular import leads_out, open_regular
+from privacy.doors.regular import LeadsOut, leads_out, open_regular
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
@@ -59,7 +59,8 @@ class Landed:
 
     `parts` are the files that an extract in parts comes in, whose folder is `path`; none of a whole one. `several` are
     files beside that folder that may hold rows of it among others. Of one part, `path` is its file, and `part` its
-    number.
+    number. No link is followed out of `within`, the council's folder; of a file that does not lie in landing there is
+    none.
     """
 
     council: str
@@ -69,6 +70,7 @@ class Landed:
     parts: tuple[Path, ...] = ()
     part: int = 0
     several: tuple[Path, ...] = ()
+    within: Path | None = None
 
     @property
     def name(self) -> str:
@@ -213,7 +215,8 @@ def _of_several(folder: Path) -> list[Path]:
 
 def in_several(landing: Path, council: str, source: str) -> list[Landed]:
     """The files of a council's source that may hold several cohorts; of which cohort they are is not said yet."""
-    return [Landed(council, source, "", path) for path in _of_several(landing / council / source)]
+    folder = landing / council
+    return [Landed(council, source, "", path, within=folder) for path in _of_several(folder / source)]
 
 
 def names_an_extract(name: str) -> bool:
@@ -273,24 +276,25 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise ExtractStopped(f"{council}/{source}: {names} both lie there; leave the one that counts")
-    several = tuple(_of_several(landing / council / source))
+    within = landing / council
+    several = tuple(_of_several(within / source))
     for path in several:
-        if leads_out(path, landing / council):
+        if leads_out(path, within):
             raise rules.stopped(f"a file of {council}/{source}", rules.LINK)
     if not found:
-        folder = landing / council / source / cohort
-        return Landed(council, source, cohort, folder, several=several) if several else None
+        folder = within / source / cohort
+        return Landed(council, source, cohort, folder, several=several, within=within) if several else None
     parts = parts_in(found[0], source)
-    landed = Landed(council, source, cohort, found[0], tuple(parts), several=several)
+    landed = Landed(council, source, cohort, found[0], tuple(parts), several=several, within=within)
     for part in parts:
         if rule := _refusal(part.name):
             raise rules.stopped(f"a part of {landed.name}", rule)
-        if leads_out(part, landing / council):
+        if leads_out(part, within):
             raise rules.stopped(f"a part of {landed.name}", rules.LINK)
     refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
     if refused:
         raise rules.stopped(landed.name, refused)
-    if leads_out(landed.path, landing / council):
+    if leads_out(landed.path, within):
         raise rules.stopped(landed.name, rules.LINK)
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
         raise rules.stopped(landed.name, rules.NOT_A_FILE)
@@ -324,7 +328,8 @@ def candidates(landing: Path) -> Iterator[Landed]:
                 try:
                     found = find(landing, council, source, cohort)
                 except ExtractStopped:
-                    yield from (Landed(council, source, cohort, path) for path in paths)
+                    within = landing / council
+                    yield from (Landed(council, source, cohort, path, within=within) for path in paths)
                 else:
                     yield from [found] if found else []
 
@@ -341,16 +346,18 @@ def check_extract_name(name: str) -> None:
         raise ValueError(f"{name!r} is not a council and source such as halton/eyfsp")
 
 
-def content_sha256(path: Path, name: str = "a file") -> str:
+def content_sha256(path: Path, name: str = "a file", within: Path | None = None) -> str:
     """SHA-256 of a file's bytes, streamed; of a folder, of the names and hashes of its files.
 
-    Raises `ExtractStopped` where it cannot be read; `name` is how messages call it.
+    Raises `ExtractStopped` where it cannot be read; `name` is how messages call it, `within` as in `Landed`.
     """
     try:
         if path.is_dir():
-            lines = (f"{_file_sha256(file)}  {file.name}\n" for file in files_in(path))
+            lines = (f"{_file_sha256(file, within)}  {file.name}\n" for file in files_in(path))
             return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
-        return _file_sha256(path)
+        return _file_sha256(path, within)
+    except LeadsOut:
+        raise rules.stopped(name, rules.LINK) from None
     except OSError as error:
         raise ExtractStopped(f"{name} cannot be read ({error.strerror}); check its owner and mode") from None
 
@@ -361,6 +368,6 @@ def state(*paths: Path) -> list[list[int]]:
     return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
 
 
-def _file_sha256(path: Path) -> str:
-    with open_regular(path) as file:
+def _file_sha256(path: Path, within: Path | None) -> str:
+    with open_regular(path, within) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -116,7 +116,7 @@ def open_table(
     if landed.path.is_dir():
         contents = folder_contents(landed)
     else:
-        content = content_of(landed.name, landed.path)
+        content = content_of(landed.name, landed.path, within=landed.within)
         contents = members(content) if content.format is Format.ARCHIVE else [content]
     if contract.name == "hv_reviews" and (parts := csds_parts(contents)):
         return open_csds(landed.name, parts, Cohort(landed.cohort))

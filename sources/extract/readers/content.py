@@ -19,7 +19,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from privacy.doors.regular import NotRegular, open_regular
+from privacy.doors.regular import LeadsOut, NotRegular, open_regular
 from privacy.doors.typed import printable
 from sources.contracts import Rule
 from sources.extract import rules
@@ -311,23 +311,29 @@ def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def opened(name: str, path: Path) -> BinaryIO:
-    """A file on disk as a guarded stream; raises `ExtractStopped` where it cannot be opened."""
+def opened(name: str, path: Path, within: Path | None = None) -> BinaryIO:
+    """A file on disk as a guarded stream; raises `ExtractStopped` where it cannot be opened.
+
+    No link is followed out of `within`.
+    """
     try:
-        return Guarded(name, open_regular(path))  # type: ignore[return-value]
+        return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
     except NotRegular:
         raise rules.stopped(name, rules.NOT_REGULAR) from None
+    except LeadsOut:
+        raise rules.stopped(name, rules.LINK) from None
     except PermissionError:
         raise rules.stopped(name, rules.NOT_ALLOWED) from None
     except OSError:
         raise rules.stopped(name, rules.DAMAGED) from None
 
 
-def content_of(name: str, path: Path, called: str = "") -> Content:
-    """What lies at `path`, gzip taken off; raises `ExtractStopped`. `name` and `called` as in `Content`."""
+def content_of(name: str, path: Path, called: str = "", within: Path | None = None) -> Content:
+    """What lies at `path`, gzip taken off; raises `ExtractStopped`. `name` and `called` as in `Content`, `within` as in
+    `Landed`."""
 
     def plain() -> BinaryIO:
-        return opened(name, path)
+        return opened(name, path, within)
 
     format = format_of(name, plain)
     if format is Format.GZIP:

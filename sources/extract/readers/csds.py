@@ -30,7 +30,6 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
-from privacy.doors.regular import leads_out
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
@@ -43,7 +42,7 @@ from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.sheets import open_sheet
-from sources.extract.rules import LINK, OTHER_FORMAT, TABLES_TOO_LARGE, stopped
+from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, stopped
 from sources.extract.table import SOURCE_ROW, TextTable, trimmed
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.cohorts import Cohort
@@ -194,13 +193,11 @@ def folder_contents(landed: Landed) -> list[Content]:
     A link is followed within its council's folder only.
     """
     paths = [path for path in landed.path.iterdir() if table_of(path.name) and not path.name.startswith(".")]
-    contents = []
-    for number, path in enumerate(sorted(paths), 1):
-        name = f"{landed.name}, file {number}"
-        if leads_out(path, landed.path.parent.parent):
-            raise stopped(name, LINK)
-        contents.append(content_of(name, path, path.name))
-    return contents
+    within = landed.within or landed.path.parent.parent
+    return [
+        content_of(f"{landed.name}, file {number}", path, path.name, within)
+        for number, path in enumerate(sorted(paths), 1)
+    ]
 
 
 def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:

@@ -177,6 +177,32 @@ def test_what_came_since_it_was_looked_at_stays(place: Place) -> None:
     assert "landing file shredded" not in {entry.what for entry in entries(place.home)}
 
 
+@pytest.mark.parametrize("in_time", [True, False], ids=["before it begins", "while it renames"])
+def test_a_folder_changed_for_a_link_since_it_was_looked_at_is_left_alone(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_time: bool
+) -> None:
+    """Even where what it leads to is the same, byte for byte."""
+    path = place.file("halton/eyfsp")
+    (file,) = [f for f in shreddable(place.landing, place.home, place.keys).ready if f.landed.path == path]
+
+    def swap() -> None:
+        path.parent.rename(tmp_path / "elsewhere")
+        path.parent.symlink_to(tmp_path / "elsewhere")
+
+    def looked(*_: Path) -> bool:
+        swap()
+        return False
+
+    if in_time:
+        swap()
+    else:
+        monkeypatch.setattr("assets.keeping.retention.leads_out", looked)
+    content = path.read_bytes()
+    assert not shred(place.home, place.keys, file)
+    assert (tmp_path / "elsewhere" / path.name).read_bytes() == content
+    assert "landing file shredded" not in {entry.what for entry in entries(place.home)}
+
+
 def test_what_a_death_left_of_a_shredding_goes_with_the_next(place: Place) -> None:
     """With retention too, which shreds what has lain long enough."""
     left = place.file("halton/eyfsp").rename(place.file("halton/eyfsp").with_name(".shredding-202425.csv"))

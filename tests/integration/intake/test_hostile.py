@@ -93,6 +93,38 @@ def test_a_source_folder_that_is_a_link_is_not_followed(desk: Desk, tmp_path: Pa
         find(desk.landing, "leeds", "eyfsp", COHORT)
 
 
+@pytest.mark.parametrize(
+    ("source", "files"),
+    [
+        ("eyfsp", [f"{COHORT}.csv"]),
+        ("eyfsp", [f"{COHORT}/one.csv", f"{COHORT}/two.csv"]),
+        ("eyfsp", ["all years.csv"]),
+        ("hv_reviews", [f"{COHORT}/{name}" for name in csds_files(csds(rows("hv_reviews", {})))]),
+        ("eyfsp", [""]),
+    ],
+    ids=["whole", "parts", "of several cohorts", "tables", "the folder itself"],
+)
+def test_a_file_that_was_changed_for_a_link_since_it_was_found_is_not_followed(
+    desk: Desk, tmp_path: Path, source: str, files: list[str]
+) -> None:
+    """Nothing of the file that it leads to is read, which may be another council's, or a key."""
+    folder, elsewhere = desk.landing / "leeds" / source, tmp_path / "elsewhere"
+    content = csds_files(csds(rows("hv_reviews", {}))) if source == "hv_reviews" else {}
+    for name in files:
+        place = folder / (name or f"{COHORT}.csv")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content[place.name].encode() if content else CSV)
+    found = find(desk.landing, "leeds", source, COHORT)
+    assert found
+    for name in files:
+        elsewhere.mkdir(exist_ok=True)
+        (folder / name).rename(elsewhere / (name.replace("/", " ") or source))
+        (folder / name).symlink_to(elsewhere / (name.replace("/", " ") or source))
+    with pytest.raises(ExtractStopped, match="leaves its council's folder"):
+        desk.intake.take_in(found)
+    assert not [*desk.home.restricted.rglob("*.parquet"), *desk.home.tokens_zone.rglob("*.parquet")]
+
+
 @pytest.mark.parametrize("name", ["a#b", "a?b", "a\\b", "a\nb"])
 def test_a_home_folder_that_no_database_can_open_is_refused_at_once(tmp_path: Path, name: str) -> None:
     options = ["run", "--landing", str(tmp_path), "--home", str(tmp_path / name), "--cohort", COHORT, "--create-keys"]
