@@ -23,6 +23,8 @@ ENGINE = os.environ.get("READINESS_TEST_ENGINE", "podman")
 COMPOSE = {"podman": "podman-compose", "docker": "docker compose"}[ENGINE]
 BASE = "localhost/debian:trixie-slim"
 _NEEDED = ("mmdebstrap", *{"podman": ("podman", COMPOSE, "runc"), "docker": ("docker", "dockerd")}[ENGINE])
+_NAMES = Path("/run/containers/networks/aardvark-dns")
+"""Where Podman keeps the names in its networks, those of all engines of a machine."""
 _RESTART_UNIT = Path("/usr/lib/systemd/system/podman-restart.service")
 
 
@@ -149,6 +151,8 @@ class Engine:
                 subprocess.run(["umount", "--lazy", place], check=False)
                 Path(place).unlink(missing_ok=True)
         self._let_go()
+        for names in _NAMES.glob(f"{self.name}-*"):
+            names.unlink()
         self.socket.unlink()
         (self.root / "dockerd.pid").unlink(missing_ok=True)
 
