@@ -182,6 +182,17 @@ def test_a_run_in_its_location(deployed: Deployment) -> None:
     assert not deployed.run_containers(all_of_them=True)
 
 
+def test_a_run_whose_location_was_killed_is_told_as_failed(deployed: Deployment) -> None:
+    deployed.add_council("leeds")
+    run = deployed.launch("restricted", "intake", f"{COHORT}|leeds")
+    while deployed.status(run) != ["STARTED"]:
+        time.sleep(0.1)
+    assert deployed.kill(deployed.container("restricted"))
+    assert deployed.until_ended(run, patience=120) == ["FAILURE"]
+    deployed.until_loaded()
+    deployed.run("restricted", "intake", f"{COHORT}|leeds")
+
+
 def test_intakes_go_side_by_side_in_containers_of_their_own(deployed: Deployment) -> None:
     switch_to_containers(deployed)
     deployed.start_sensor("restricted", "landing_sensor")
@@ -292,6 +303,25 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     charged = {charge["entry"] for account in told for charge in account["charges"]}
     assert charged == {entry.entry_hash for entry in entries if entry.entry_hash in charged}
     assert len({(entry.release, entry.family) for entry in entries if entry.release}) == len(charged)
+
+
+def test_both_databases_move_to_a_new_server(deployed: Deployment) -> None:
+    """As to another major version of PostgreSQL, which does not take the folder of the one before."""
+    budget, runs = deployed.inside("release", "readiness", "budget", "--json"), len(deployed.runs())
+    deployed.engine.ask("exec", deployed.container("postgres"), "touch", "/var/lib/postgresql/data/here-before")
+    deployed.type("A new major version of PostgreSQL", FOLDER)
+    deployed.in_containers = False
+    deployed.until_loaded()
+    assert "here-before" not in deployed.inside("postgres", "ls", "/var/lib/postgresql/data")
+    assert deployed.inside("release", "readiness", "budget", "--json") == budget
+    assert len(deployed.runs()) == runs
+    told = deployed.inside("release", "readiness", "doctor")
+    assert re.search(r"PostgreSQL: [1-9]\d* entries, unbroken", told), told
+    earlier = "mkdir /var/lib/postgresql/data/16; start-postgres 2>&1 || true"
+    said = deployed.engine.ask(
+        "run", "--rm", "--network", "none", f"localhost/{deployed.name}-postgres", "sh", "-c", earlier
+    )
+    assert "data/16 was made by another version of PostgreSQL than this one, 17: see docs/deployment.md" in said
 
 
 def send_again(council: Path) -> None:

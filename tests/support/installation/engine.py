@@ -25,6 +25,8 @@ BASE = "localhost/debian:trixie-slim"
 _NEEDED = ("mmdebstrap", *{"podman": ("podman", COMPOSE, "runc"), "docker": ("docker", "dockerd")}[ENGINE])
 _NAMES = Path("/run/containers/networks/aardvark-dns")
 """Where Podman keeps the names in its networks, those of all engines of a machine."""
+_NETWORKS = Path("/etc/containers/networks")
+_OF_RUNC = Path("/run/runc")
 _RESTART_UNIT = Path("/usr/lib/systemd/system/podman-restart.service")
 
 
@@ -104,8 +106,10 @@ class Engine:
             self._import_base()
             yield
         finally:
-            self._kill()
-            self._let_go()
+            with suppress(AssertionError):
+                self.cut_power()
+            for network in _NETWORKS.glob(f"{self.name}-*.json"):
+                network.unlink()
             for folder in (self.stored, self.root / "building"):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -143,17 +147,18 @@ class Engine:
 
     def cut_power(self) -> None:
         """Kill all that runs, at once, and let go what a machine does not keep: mounts, networks, `/run`."""
-        kept = "{{.State.Pid}} {{.NetworkSettings.SandboxKey}}"
+        kept = "{{.Id}} {{.State.Pid}} {{.NetworkSettings.SandboxKey}}"
         told = [self.ask("inspect", "--format", kept, each).split() for each in self.ask("ps", "--quiet").split()]
-        self._kill(int(pid) for pid, *_ in told)
-        for _, *network in told:
+        self._kill(int(pid) for _, pid, *_ in told)
+        for container, _, *network in told:
+            shutil.rmtree(_OF_RUNC / container, ignore_errors=True)
             for place in network:
                 subprocess.run(["umount", "--lazy", place], check=False)
                 Path(place).unlink(missing_ok=True)
         self._let_go()
         for names in _NAMES.glob(f"{self.name}-*"):
             names.unlink()
-        self.socket.unlink()
+        self.socket.unlink(missing_ok=True)
         (self.root / "dockerd.pid").unlink(missing_ok=True)
 
     def _kill(self, containers: Iterable[int] = ()) -> None:

@@ -1,0 +1,33 @@
+"""Runs in their code location's own process: the launcher that `packaging/containers/dagster/in_place.yaml` names."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import deserialize_value
+
+
+class WatchedLauncher(DefaultRunLauncher):
+    """Dagster's own, and a run that its code server does not know any more is lost, since the server is another one.
+
+    With Dagster's own such a run counts as started for as long as runs may last, and no other begins.
+    """
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Asked of runs that have started. A server that cannot be reached says nothing: it is asked again later."""
+        server = self._get_grpc_client_for_termination(run.run_id)
+        if server is None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        try:
+            said = server.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
+        except DagsterUserCodeUnreachableError:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if deserialize_value(said, CanCancelExecutionResult).can_cancel:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.FAILED, "its code location was started again, which ended it")

@@ -1,0 +1,92 @@
+"""Runs in the process of their code location, whose server may be another one by the time somebody asks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.launcher import WorkerStatus
+
+from tests.support import PROJECT
+
+pytestmark = pytest.mark.slow
+CODE = """
+import time
+import dagster as dg
+
+@dg.op
+def waits():
+    time.sleep(600)
+
+@dg.job
+def waiting():
+    waits()
+
+defs = dg.Definitions(jobs=[waiting])
+"""
+SETTINGS = """
+run_launcher: {module: pipelines.dagster.in_place, class: WatchedLauncher}
+run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
+telemetry: {enabled: false}
+"""
+WORKSPACE = "load_from: [{grpc_server: {host: 127.0.0.1, port: %d, location_name: waits}}]\n"
+
+
+def dagster(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"DAGSTER_HOME": str(folder), "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-W", "ignore", "-m", "dagster", *words]
+    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+
+
+@contextmanager
+def code_server(folder: Path, port: int) -> Iterator[None]:
+    """Killed with its runs, as the container that it is the first process of."""
+    server = dagster(folder, "api", "grpc", "--host", "127.0.0.1", "--port", str(port), "--python-file", "waits.py")
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            with socket.socket() as asked:
+                if asked.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait(30)
+
+
+def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "waits.py").write_text(CODE)
+    (tmp_path / "dagster.yaml").write_text(SETTINGS)
+    (tmp_path / "workspace.yaml").write_text(WORKSPACE % port)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+
+        def status() -> WorkerStatus:
+            (run,) = instance.get_runs()
+            return instance.run_launcher.check_run_worker_health(run).status
+
+        with code_server(tmp_path, port):
+            assert dagster(tmp_path, "job", "launch", "-w", "workspace.yaml", "-j", "waiting").wait(120) == 0
+            deadline = time.monotonic() + 120
+            while instance.get_runs()[0].status is not dg.DagsterRunStatus.STARTED:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert instance.run_launcher.supports_check_run_worker_health
+            assert status() is WorkerStatus.RUNNING
+        assert status() is WorkerStatus.RUNNING  # nobody knows, as long as nobody answers
+        with code_server(tmp_path, port):
+            assert status() is WorkerStatus.FAILED
