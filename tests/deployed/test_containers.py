@@ -196,17 +196,19 @@ def test_a_run_whose_location_was_killed_is_told_as_failed(deployed: Deployment)
 def test_intakes_go_side_by_side_in_containers_of_their_own(deployed: Deployment) -> None:
     switch_to_containers(deployed)
     deployed.start_sensor("restricted", "landing_sensor")
+
+    def intakes() -> list[dict[str, Any]]:
+        return [run for run in deployed.runs() if "docker/container_id" in run["tags"]]
+
     deadline = time.monotonic() + 900
-    while len(deployed.runs()) < 1 + len(COUNCILS):
+    while len(intakes()) < len(COUNCILS):
         assert time.monotonic() < deadline, deployed.runs()
         time.sleep(2)
-    runs = [run["runId"] for run in deployed.runs()]
-    assert set(deployed.until_ended(*runs)) == {"SUCCESS"}
-    intakes = [run for run in deployed.runs() if "docker/container_id" in run["tags"]]
-    assert {run["tags"]["dagster/partition"] for run in intakes} == {f"{COHORT}|{council}" for council in COUNCILS}
+    assert set(deployed.until_ended(*(run["runId"] for run in intakes()))) == {"SUCCESS"}
+    assert {run["tags"]["dagster/partition"] for run in intakes()} == {f"{COHORT}|{council}" for council in COUNCILS}
     at_once = [
         (one, other)
-        for one, other in combinations(intakes, 2)
+        for one, other in combinations(intakes(), 2)
         if max(one["startTime"], other["startTime"]) < min(one["endTime"], other["endTime"])
     ]
     assert len(at_once) >= 3
