@@ -259,8 +259,8 @@ def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
 def test_after_a_power_cut_everything_comes_back(deployed: Deployment) -> None:
     """By itself, as the machine starts again; the run that was at work is told as failed, and can be repeated."""
     run = deployed.launch("restricted", "linkage", COHORT)
-    while not deployed.run_containers(run):
-        time.sleep(0.2)
+    while deployed.status(run) != ["STARTED"]:
+        time.sleep(0.1)
     deployed.engine.cut_power()
     deployed.engine.start()
     deployed.until_loaded()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -22,7 +23,7 @@ ENGINE = os.environ.get("READINESS_TEST_ENGINE", "podman")
 """podman, or docker."""
 COMPOSE = {"podman": "podman-compose", "docker": "docker compose"}[ENGINE]
 BASE = "localhost/debian:trixie-slim"
-_NEEDED = ("mmdebstrap", *{"podman": ("podman", COMPOSE, "runc"), "docker": ("docker", "dockerd")}[ENGINE])
+_NEEDED = ("mmdebstrap", *{"podman": ("podman", COMPOSE, "runc", "nft"), "docker": ("docker", "dockerd")}[ENGINE])
 _NAMES = Path("/run/containers/networks/aardvark-dns")
 """Where Podman keeps the names in its networks, those of all engines of a machine."""
 _NETWORKS = Path("/etc/containers/networks")
@@ -156,10 +157,19 @@ class Engine:
                 subprocess.run(["umount", "--lazy", place], check=False)
                 Path(place).unlink(missing_ok=True)
         self._let_go()
+        self._close_ports()
         for names in _NAMES.glob(f"{self.name}-*"):
             names.unlink()
         self.socket.unlink(missing_ok=True)
         (self.root / "dockerd.pid").unlink(missing_ok=True)
+
+    def _close_ports(self) -> None:
+        """Podman's rules by which ports lead into containers; Docker clears away its own when it starts."""
+        for network in _NETWORKS.glob(f"{self.name}-*.json"):
+            (subnet,) = (each["subnet"] for each in json.loads(network.read_text())["subnets"])
+            of_subnet = subnet.replace(".", "_").replace("/", "_nm")
+            for chain in re.findall(rf"chain (nv_\w+_{of_subnet}_dnat)", self.do(["nft", "list", "chains"])):
+                self.do(["nft", "flush", "chain", "inet", "netavark", chain])
 
     def _kill(self, containers: Iterable[int] = ()) -> None:
         """The engine, what watches containers, and what runs in them."""
