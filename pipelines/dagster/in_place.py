@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
 
-class WatchedLauncher(DefaultRunLauncher):
+class WatchedLauncher(dg.DefaultRunLauncher):
     """Dagster's own, and a run that its code server does not know any more is lost, since the server is another one.
 
     With Dagster's own such a run counts as started for as long as runs may last, and no other begins.

@@ -29,13 +29,19 @@ PARTS = {
     "dagster._core.remote_origin.RegisteredCodeLocationOrigin": "place_in_history(): the command on the timeline",
     "dagster._core.remote_origin.RemoteJobOrigin": "place_in_history(): the command on the timeline",
     "dagster._core.remote_origin.RemoteRepositoryOrigin": "place_in_history(): the command on the timeline",
+    "dagster._core.errors.DagsterUserCodeUnreachableError": "WatchedLauncher: a code server that does not answer",
+    "dagster._core.launcher.CheckRunHealthResult": "WatchedLauncher: its answer",
+    "dagster._core.launcher.WorkerStatus": "WatchedLauncher: its answer",
+    "dagster._grpc.types.CanCancelExecutionRequest": "WatchedLauncher: whether a code server knows a run",
+    "dagster._grpc.types.CanCancelExecutionResult": "WatchedLauncher: whether a code server knows a run",
+    "dagster._serdes.deserialize_value": "WatchedLauncher: what the code server says",
 }
 """By what is used, who uses it and for what."""
-USERS = {"pipelines.dagster.event_log", "pipelines.dagster.instance"}
+USERS = {"pipelines.dagster.event_log", "pipelines.dagster.in_place", "pipelines.dagster.instance"}
 
 
 @pytest.mark.slow
-def test_they_are_used_in_two_modules_and_are_all_named_here() -> None:
+def test_they_are_used_in_few_modules_and_are_all_named_here() -> None:
     used = {module.name: {name for name in module.imports() if name.startswith("dagster._")} for module in modules()}
     assert {name for name, parts in used.items() if parts} == USERS
     assert {part.rpartition(".")[0] for part in PARTS} == set().union(*used.values())
@@ -62,6 +68,7 @@ def test_they_are_called_as_before() -> None:
         "dispose",
     ):
         assert callable(getattr(SqliteEventLogStorage, method))
+    assert callable(dg.DefaultRunLauncher._get_grpc_client_for_termination)
     assert list(inspect.signature(RunStorage.replace_job_origin).parameters) == ["self", "run", "job_origin"]
     assert isinstance(inspect.getattr_static(dg.DagsterInstance, "run_storage"), property)
 
