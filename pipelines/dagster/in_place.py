@@ -6,7 +6,6 @@ import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import deserialize_value
 
 
 class WatchedLauncher(dg.DefaultRunLauncher):
@@ -28,6 +27,6 @@ class WatchedLauncher(dg.DefaultRunLauncher):
             said = server.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
         except DagsterUserCodeUnreachableError:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        if deserialize_value(said, CanCancelExecutionResult).can_cancel:
+        if dg.deserialize_value(said, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.FAILED, "its code location was started again, which ended it")

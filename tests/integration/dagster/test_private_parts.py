@@ -34,7 +34,6 @@ PARTS = {
     "dagster._core.launcher.WorkerStatus": "WatchedLauncher: its answer",
     "dagster._grpc.types.CanCancelExecutionRequest": "WatchedLauncher: whether a code server knows a run",
     "dagster._grpc.types.CanCancelExecutionResult": "WatchedLauncher: whether a code server knows a run",
-    "dagster._serdes.deserialize_value": "WatchedLauncher: what the code server says",
 }
 """By what is used, who uses it and for what."""
 USERS = {"pipelines.dagster.event_log", "pipelines.dagster.in_place", "pipelines.dagster.instance"}
