@@ -2,8 +2,12 @@
 
 - hypothesis never fails a property for being slow on a busy machine. `make test` asks for the profile `daily`.
 - A command that a test runs in its own process does not say how long it takes: what it says is compared.
+- absl, which comes with mbi, closes what was standard error when it was imported, as soon as logging is set up anew. In
+  a test that would be pytest's own file, and every test after it would fail; so it is told of the real one.
 """
 
+import importlib.util
+import sys
 import threading
 
 from hypothesis import settings
@@ -16,3 +20,5 @@ settings.register_profile("daily", settings.get_profile("readiness"), max_exampl
 settings.load_profile("readiness")
 
 console.SILENCE_SECONDS = threading.TIMEOUT_MAX
+if importlib.util.find_spec("absl"):
+    importlib.import_module("absl.logging").get_absl_handler().python_handler.setStream(sys.__stderr__)
