@@ -34,6 +34,8 @@ _RESTART_UNIT = Path("/usr/lib/systemd/system/podman-restart.service")
 def why_not() -> str:
     """Why no containers can be run here; empty where they can."""
     missing = [name for name in _NEEDED if not shutil.which(name)]
+    if ENGINE == "podman" and not _RESTART_UNIT.exists():
+        missing.append(_RESTART_UNIT.name)
     if missing:
         return f"{', '.join(missing)} cannot be found"
     return "" if os.getuid() == 0 else "only root makes a base image of Debian's packages"
