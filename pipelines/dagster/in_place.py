@@ -7,6 +7,8 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 
+_LOST = CheckRunHealthResult(WorkerStatus.FAILED, "its code location ended, or was started again, and the run with it")
+
 
 class WatchedLauncher(dg.DefaultRunLauncher):
     """Dagster's own, and a run that its code server does not know any more is lost, since the server is another one.
@@ -19,14 +21,16 @@ class WatchedLauncher(dg.DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Asked of runs that have started. A server that cannot be reached says nothing: it is asked again later."""
+        """Asked of runs that have started. A server at an address that cannot be reached says nothing, and is asked
+        again later; behind a socket of this machine there is none any more."""
         server = self._get_grpc_client_for_termination(run.run_id)
         if server is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         try:
             said = server.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
-        except DagsterUserCodeUnreachableError:
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        except DagsterUserCodeUnreachableError as unreachable:
+            is_gone = server.socket and "UNAVAILABLE" in str(unreachable)
+            return _LOST if is_gone else CheckRunHealthResult(WorkerStatus.RUNNING)
         if dg.deserialize_value(said, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.FAILED, "its code location was started again, which ended it")
+        return _LOST

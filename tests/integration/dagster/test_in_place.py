@@ -38,7 +38,7 @@ run_launcher: {module: pipelines.dagster.in_place, class: WatchedLauncher}
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
 telemetry: {enabled: false}
 """
-WORKSPACE = "load_from: [{grpc_server: {host: 127.0.0.1, port: %d, location_name: waits}}]\n"
+WORKSPACE = "load_from: [{grpc_server: {%s, location_name: waits}}]\n"
 
 
 def dagster(folder: Path, *words: str) -> subprocess.Popen[bytes]:
@@ -48,38 +48,39 @@ def dagster(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def code_server(folder: Path, port: int) -> Iterator[None]:
+def code_server(folder: Path, *where: str) -> Iterator[None]:
     """Killed with its runs, as the container that it is the first process of."""
-    server = dagster(folder, "api", "grpc", "--host", "127.0.0.1", "--port", str(port), "--python-file", "waits.py")
+    server = dagster(folder, "api", "grpc", *where, "--python-file", "waits.py")
     try:
         deadline = time.monotonic() + 120
-        while True:
-            with socket.socket() as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        while dagster(folder, "api", "grpc-health-check", *where).wait(60):
             assert server.poll() is None
             assert time.monotonic() < deadline
-            time.sleep(0.1)
         yield
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait(30)
 
 
-def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("behind", ["an address", "a socket"])
+def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path, behind: str) -> None:
+    """While none answers at its address nobody knows; behind a socket there is none."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    place, where = f"host: 127.0.0.1, port: {port}", ("--host", "127.0.0.1", "--port", str(port))
+    if behind == "a socket":
+        place, where = f"socket: {tmp_path}/waits.sock", ("--socket", f"{tmp_path}/waits.sock")
     (tmp_path / "waits.py").write_text(CODE)
     (tmp_path / "dagster.yaml").write_text(SETTINGS)
-    (tmp_path / "workspace.yaml").write_text(WORKSPACE % port)
+    (tmp_path / "workspace.yaml").write_text(WORKSPACE % place)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
 
         def status() -> WorkerStatus:
             (run,) = instance.get_runs()
             return instance.run_launcher.check_run_worker_health(run).status
 
-        with code_server(tmp_path, port):
+        with code_server(tmp_path, *where):
             assert dagster(tmp_path, "job", "launch", "-w", "workspace.yaml", "-j", "waiting").wait(120) == 0
             deadline = time.monotonic() + 120
             while instance.get_runs()[0].status is not dg.DagsterRunStatus.STARTED:
@@ -87,6 +88,6 @@ def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path) -> Non
                 time.sleep(0.1)
             assert instance.run_launcher.supports_check_run_worker_health
             assert status() is WorkerStatus.RUNNING
-        assert status() is WorkerStatus.RUNNING  # nobody knows, as long as nobody answers
-        with code_server(tmp_path, port):
+        assert status() is (WorkerStatus.RUNNING if behind == "an address" else WorkerStatus.FAILED)
+        with code_server(tmp_path, *where):
             assert status() is WorkerStatus.FAILED
