@@ -77,7 +77,6 @@ class Deployment:
             "podman build": build,
             "podman compose": f"{COMPOSE} -p {self.name}",
             "podman run": f"{ENGINE} run",
-            "podman volume rm readiness": f"{ENGINE} volume rm {self.name}",
             "ada.": f"{self.root}/ada.",
             "systemctl enable": "true",
             "/mnt/": f"{self.root}/",
