@@ -185,8 +185,7 @@ def test_a_run_in_its_location(deployed: Deployment) -> None:
 def test_a_run_whose_location_was_killed_is_told_as_failed(deployed: Deployment) -> None:
     deployed.add_council("leeds")
     run = deployed.launch("restricted", "intake", f"{COHORT}|leeds")
-    while deployed.status(run) != ["STARTED"]:
-        time.sleep(0.1)
+    deployed.until_started(run)
     assert deployed.kill(deployed.container("restricted"))
     assert deployed.until_ended(run, patience=120) == ["FAILURE"]
     deployed.until_loaded()
@@ -245,6 +244,7 @@ def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
         location = "release" if job == "release" else "restricted"
         run = deployed.launch(location, job, COHORT, measuring(FIRST) if job == "release" else None)
         while not (found := deployed.run_containers(run)):
+            assert not ENDED.intersection(deployed.status(run))
             time.sleep(0.2)
         (told,) = json.loads(deployed.engine.ask("inspect", *found))
         by_place = {mount["Destination"]: mount.get("Source", "") for mount in told["Mounts"]}
@@ -259,8 +259,7 @@ def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
 def test_after_a_power_cut_everything_comes_back(deployed: Deployment) -> None:
     """By itself, as the machine starts again; the run that was at work is told as failed, and can be repeated."""
     run = deployed.launch("restricted", "linkage", COHORT)
-    while deployed.status(run) != ["STARTED"]:
-        time.sleep(0.1)
+    deployed.until_started(run)
     deployed.engine.cut_power()
     deployed.engine.start()
     deployed.until_loaded()

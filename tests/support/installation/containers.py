@@ -183,6 +183,14 @@ class Deployment:
         found = {run["runId"]: run["status"] for run in self.runs()}
         return [found[each] for each in ids]
 
+    def until_started(self, run: str) -> None:
+        """Wait until a run is at work."""
+        deadline = time.monotonic() + 300
+        while (status := self.status(run)) != ["STARTED"]:
+            assert time.monotonic() < deadline, status
+            assert not ENDED.intersection(status), self.server.ask(_EVENTS, run=run)
+            time.sleep(0.1)
+
     def until_ended(self, *ids: str, patience: float = 900) -> list[str]:
         """How these runs ended."""
         deadline, status = time.monotonic() + patience, list[str]()

@@ -151,7 +151,8 @@ class Engine:
     def cut_power(self) -> None:
         """Kill all that runs, at once, and let go what a machine does not keep: mounts, networks, `/run`."""
         kept = "{{.Id}} {{.State.Pid}} {{.NetworkSettings.SandboxKey}}"
-        told = [self.ask("inspect", "--format", kept, each).split() for each in self.ask("ps", "--quiet").split()]
+        found = self.ask("ps", "--quiet").split()
+        told = [line.split() for line in self.ask("inspect", "--format", kept, *found).splitlines()] if found else []
         self._kill(int(pid) for _, pid, *_ in told)
         for container, _, *network in told:
             shutil.rmtree(_OF_RUNC / container, ignore_errors=True)
