@@ -41,8 +41,8 @@ WARM.set_forkserver_preload(["tests.support.release.crash"])
 
 COHORT, FAMILY = "202425", "small"
 CAP = 10.0
-MOST_OF_A_RUN = 0.8
-"""Share of the time of a whole process in which moments are chosen: few runs then finish before theirs comes."""
+WHOLE_RUN = 1.0
+"""Share of the time of a whole process in which moments are chosen: some then come after its last commit."""
 FIRST = "first"
 """A release that each scene has already, so that the folders are there and every later one takes the same steps."""
 NEVER = -1
@@ -322,7 +322,7 @@ def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int
         for release in releases:
             again = True
             while again:
-                died = killed_after(scene, release, moments.uniform(0, MOST_OF_A_RUN * longest)) == -signal.SIGKILL
+                died = killed_after(scene, release, moments.uniform(0, WHOLE_RUN * longest)) == -signal.SIGKILL
                 ends["killed" if died else "finished"] += 1
                 again = died and moments.random() < 1 / 3
             ends[outcome(scene, release)] += 1
