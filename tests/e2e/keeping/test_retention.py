@@ -177,6 +177,14 @@ def test_what_came_since_it_was_looked_at_stays(place: Place) -> None:
     assert "landing file shredded" not in {entry.what for entry in entries(place.home)}
 
 
+def test_a_link_out_of_a_councils_folder_holds_no_other_file_up(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.csv").write_text("another's\n")
+    (place.landing / "leeds" / "eyfsp" / "all years.csv").symlink_to(tmp_path / "elsewhere.csv")
+    found = shreddable(place.landing, place.home, place.keys)
+    assert place.file("halton/eyfsp") in {file.landed.path for file in found.ready}
+    assert "a file of leeds/eyfsp has not been taken in as it lies there; it stays" in found.kept
+
+
 @pytest.mark.parametrize("in_time", [True, False], ids=["before it begins", "while it renames"])
 def test_a_folder_changed_for_a_link_since_it_was_looked_at_is_left_alone(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_time: bool
