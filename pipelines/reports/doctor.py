@@ -211,9 +211,6 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
             yield State.LOOK, sentence
 
 
-_AS_A_LOCATION = "as a code location of its own has them; for all of it on one machine"
-
-
 def _usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
     """What a key set is for, of `_USES` (empty: for nothing), its keys, and what it lacks to be for all of it."""
     lacks = ""
@@ -237,7 +234,8 @@ def _keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) 
     if ring is None:
         yield State.MISSING, lacks
     else:
-        yield State.OK, f"epoch {ring.epoch}, for {use}{f' alone, {_AS_A_LOCATION}: {lacks}' if lacks else ''}"
+        of_a_location = f" alone, as a code location of its own has them; for all of it on one machine: {lacks}"
+        yield State.OK, f"epoch {ring.epoch}, for {use}{of_a_location if lacks else ''}"
     yield from _privacy(folder)
     if folder.is_relative_to(home.root):
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"

@@ -25,7 +25,7 @@ import pytest
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from privacy.release.ledger import Ledger
-from tests.support import PROJECT
+from tests.support import PROJECT, environment_without_settings
 from tests.support.extracts import COHORT
 from tests.support.installation.containers import ENDED, SERVICES, Deployment
 from tests.support.installation.engine import why_not
@@ -51,7 +51,7 @@ FOLDER = "packaging/containers"
 def readiness(*words: str, **settings: str) -> str:
     """What a command of the project prints, outside of containers."""
     command = [str(Path(sys.executable).with_name("readiness")), *words]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
+    kept = environment_without_settings()
     done = subprocess.run(command, env=kept | {"PYTHONPATH": str(PROJECT)} | settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -204,10 +204,11 @@ def test_intakes_go_side_by_side_in_containers_of_their_own(deployed: Deployment
         assert time.monotonic() < deadline, deployed.runs()
         time.sleep(2)
     assert set(deployed.until_ended(*(run["runId"] for run in intakes()))) == {"SUCCESS"}
-    assert {run["tags"]["dagster/partition"] for run in intakes()} == {f"{COHORT}|{council}" for council in COUNCILS}
+    ended = intakes()
+    assert {run["tags"]["dagster/partition"] for run in ended} == {f"{COHORT}|{council}" for council in COUNCILS}
     at_once = [
         (one, other)
-        for one, other in combinations(intakes(), 2)
+        for one, other in combinations(ended, 2)
         if max(one["startTime"], other["startTime"]) < min(one["endTime"], other["endTime"])
     ]
     assert len(at_once) >= 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.support import PROJECT
+from tests.support import PROJECT, environment_without_settings
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +27,7 @@ def shown(language: str, *pages: str) -> str:
 def typed(folder: Path, *pages: str) -> str:
     """What the commands of the pages print; each must end as the page says, with 0 where it says nothing."""
     commands = ENDS_WITH.sub(r'status=0; \g<command> || status=$?; test "$status" = \g<status>', shown("bash", *pages))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
+    inherited = environment_without_settings()
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=folder,

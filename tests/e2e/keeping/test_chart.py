@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -35,7 +34,7 @@ from pipelines.dagster.sensors import approved_releases, landing_sensor
 from pipelines.definitions import Part, build_definitions
 from privacy.keys import KeyRing
 from sources.extract.landed import READY
-from tests.support import PROJECT
+from tests.support import PROJECT, free_port
 from tests.support.daily import first
 from tests.support.installation import chart, cluster
 from tests.support.installation.chart import named
@@ -362,9 +361,7 @@ PROGRAM = str(Path(sys.executable).with_name("dagster"))
 @contextmanager
 def asked(environment: dict[str, str], instance: dg.DagsterInstance) -> Iterator[JobPythonOrigin]:
     """What the restricted location's code server says of its job, while it runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command, own = code_server("restricted")
     command = [PROGRAM, *command[1:]]
     command[command.index("-p") + 1] = str(port)

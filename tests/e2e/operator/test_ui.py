@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import PROJECT
+from tests.support import PROJECT, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -31,9 +30,7 @@ ASKED = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStat
 @contextmanager
 def started(home: Path, said: Path) -> Iterator[str]:
     """The address that `readiness ui` answers at, until it is interrupted."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     command = [READINESS, "ui", "--home", home, "--landing", home / "landing", "--keys", home / "keys"]
     with said.open("wb") as output:

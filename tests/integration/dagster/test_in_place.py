@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ import dagster as dg
 import pytest
 from dagster._core.launcher import WorkerStatus
 
-from tests.support import PROJECT
+from tests.support import PROJECT, free_port
 
 pytestmark = pytest.mark.slow
 CODE = """
@@ -65,9 +64,7 @@ def code_server(folder: Path, *where: str) -> Iterator[None]:
 @pytest.mark.parametrize("behind", ["an address", "a socket"])
 def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path, behind: str) -> None:
     """While none answers at its address nobody knows; behind a socket there is none."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     place, where = f"host: 127.0.0.1, port: {port}", ("--host", "127.0.0.1", "--port", str(port))
     if behind == "a socket":
         place, where = f"socket: {tmp_path}/waits.sock", ("--socket", f"{tmp_path}/waits.sock")

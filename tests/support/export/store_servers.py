@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import free_port
+
 BUCKET = "bucket"
 S3_KEY, S3_SECRET = "publisher", "secret-of-the-tests"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -36,7 +38,7 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
     """A server whose buckets are the folders in `folder`; gives the environment of its clients."""
     program = _rclone()
     (folder / BUCKET).mkdir(parents=True)
-    port = _free_port()
+    port = free_port()
     command = [program, "serve", "s3", "--auth-key", f"{S3_KEY},{S3_SECRET}", "--addr", f"127.0.0.1:{port}", folder]
     with _running(command, port):
         yield s3_environment(port)
@@ -45,7 +47,7 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
 @contextmanager
 def web_server(folder: Path) -> Iterator[str]:
     """An ordinary web server of a folder, which answers requests for parts of files; gives its address."""
-    program, port = _rclone(), _free_port()
+    program, port = _rclone(), free_port()
     with _running([program, "serve", "http", "--addr", f"127.0.0.1:{port}", "--copy-links", str(folder)], port):
         yield f"http://127.0.0.1:{port}"
 
@@ -63,7 +65,7 @@ def azure_server() -> Iterator[dict[str, str]]:
     program = shutil.which("azurite-blob")
     if program is None:
         pytest.skip("azurite is not installed: npm install --global azurite")
-    port = _free_port()
+    port = free_port()
     connection = (
         f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={AZURE_KEY};"
         f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
@@ -74,13 +76,6 @@ def azure_server() -> Iterator[dict[str, str]]:
 
         BlobServiceClient.from_connection_string(connection).create_container(BUCKET)
         yield {"AZURE_STORAGE_CONNECTION_STRING": connection}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support import PROJECT
+from tests.support import PROJECT, free_port
 from tests.support.installation.engine import BASE, COMPOSE, ENGINE, Engine
 from tests.support.installation.server import Server
 
@@ -40,19 +39,13 @@ def shown(heading: str) -> str:
     return "\n".join(blocks)
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @dataclass
 class Deployment:
     """One deployment in `root`, of containers, networks and a volume that begin with `name`."""
 
     root: Path
     name: str
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     in_containers: bool = False
 
     @property

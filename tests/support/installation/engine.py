@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import environment_without_settings
+
 ENGINE = os.environ.get("READINESS_TEST_ENGINE", "podman")
 """podman, or docker."""
 COMPOSE = {"podman": "podman-compose", "docker": "docker compose"}[ENGINE]
@@ -64,7 +66,7 @@ class Engine:
     @property
     def environment(self) -> dict[str, str]:
         """Without settings of this machine's own installation."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("READINESS_")}
+        kept = environment_without_settings()
         here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {
             "CONTAINERS_CONF": str(self.root / "containers.conf"),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support import PROJECT
+from tests.support import PROJECT, free_port
 from tests.support.installation.rig import Site
 
 _LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
@@ -63,9 +63,7 @@ class Server:
 @contextmanager
 def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server over the home folder's own instance, and its daemon; both processes end with the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {
         "DAGSTER_HOME": str(site.home / "dagster"),
         "READINESS_LANDING": str(site.landing),

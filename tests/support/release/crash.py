@@ -41,8 +41,6 @@ WARM.set_forkserver_preload(["tests.support.release.crash"])
 
 COHORT, FAMILY = "202425", "small"
 CAP = 10.0
-WHOLE_RUN = 1.0
-"""Share of the time of a whole process in which moments are chosen: some then come after its last commit."""
 FIRST = "first"
 """A release that each scene has already, so that the folders are there and every later one takes the same steps."""
 NEVER = -1
@@ -309,7 +307,8 @@ def _draws_by_charge(scene: Scene) -> dict[str, list[dict[str, Any]]]:
 
 
 def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int = 25) -> Counter[str]:
-    """Kill runs at random moments until that many have died, each release run to its end; how they ended.
+    """Kill runs at random moments, some after their last commit, until that many have died, each release run to its
+    end; how they ended.
 
     One run in three of those that pick up after a kill is killed as well. Runs that finished before their moment came
     are counted as `finished`, and no kill.
@@ -322,7 +321,7 @@ def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int
         for release in releases:
             again = True
             while again:
-                died = killed_after(scene, release, moments.uniform(0, WHOLE_RUN * longest)) == -signal.SIGKILL
+                died = killed_after(scene, release, moments.uniform(0, longest)) == -signal.SIGKILL
                 ends["killed" if died else "finished"] += 1
                 again = died and moments.random() < 1 / 3
             ends[outcome(scene, release)] += 1
