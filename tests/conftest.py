@@ -1,6 +1,7 @@
 """What holds for every test.
 
 - hypothesis never fails a property for being slow on a busy machine. `make test` asks for the profile `daily`.
+- Tests that need a program are counted at the end where they were skipped (`tests.support.areas`).
 - A command that a test runs in its own process does not say how long it takes: what it says is compared.
 - absl, which comes with mbi, closes what was standard error when it was imported, as soon as logging is set up anew. In
   a test that would be pytest's own file, and every test after it would fail; so it is told of the real one.
@@ -10,12 +11,15 @@ import importlib.util
 import sys
 import threading
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from pipelines.commands import console
+from tests.support.areas import pytest_configure, pytest_runtest_makereport, pytest_terminal_summary
 from tests.support.daily import EXAMPLES_PERCENT
 
-settings.register_profile("readiness", deadline=None, max_examples=100)
+__all__ = ["pytest_configure", "pytest_runtest_makereport", "pytest_terminal_summary"]
+
+settings.register_profile("readiness", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("daily", settings.get_profile("readiness"), max_examples=EXAMPLES_PERCENT)
 settings.load_profile("readiness")
 

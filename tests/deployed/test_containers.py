@@ -29,6 +29,7 @@ from tests.support import PROJECT, environment_without_settings
 from tests.support.extracts import COHORT
 from tests.support.installation.containers import ENDED, SERVICES, Deployment
 from tests.support.installation.engine import why_not
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.slow,
@@ -187,7 +188,7 @@ def test_a_run_whose_location_was_killed_is_told_as_failed(deployed: Deployment)
     run = deployed.launch("restricted", "intake", f"{COHORT}|leeds")
     deployed.until_started(run)
     assert deployed.kill(deployed.container("restricted"))
-    assert deployed.until_ended(run, patience=120) == ["FAILURE"]
+    assert deployed.until_ended(run) == ["FAILURE"]
     deployed.until_loaded()
     deployed.run("restricted", "intake", f"{COHORT}|leeds")
 
@@ -199,10 +200,7 @@ def test_intakes_go_side_by_side_in_containers_of_their_own(deployed: Deployment
     def intakes() -> list[dict[str, Any]]:
         return [run for run in deployed.runs() if "docker/container_id" in run["tags"]]
 
-    deadline = time.monotonic() + 900
-    while len(intakes()) < len(COUNCILS):
-        assert time.monotonic() < deadline, deployed.runs()
-        time.sleep(2)
+    until(lambda: len(intakes()) >= len(COUNCILS), patience=3600, every=2)
     assert set(deployed.until_ended(*(run["runId"] for run in intakes()))) == {"SUCCESS"}
     ended = intakes()
     assert {run["tags"]["dagster/partition"] for run in ended} == {f"{COHORT}|{council}" for council in COUNCILS}

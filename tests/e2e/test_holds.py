@@ -19,7 +19,7 @@ from sources.synthetic import generate
 from tests.support.extracts import COHORT
 from tests.support.installation.rig import FIRST, Site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 SCALE = 0.03
 

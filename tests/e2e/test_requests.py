@@ -38,11 +38,12 @@ from privacy.release.ledger import Ledger
 from sources.reference.places import place as place_of
 from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
+from tests.support.areas import lacking
 from tests.support.export.synthetic import of_bundle
 from tests.support.installation.demonstration import COHORT, READINESS, VERSION
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.slow
 
 FILES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
@@ -237,7 +238,7 @@ def test_the_notebook_goes_from_synthetic_children_to_the_answer(
 ) -> None:
     """With rows of independent columns, and with those that are drawn from the release."""
     if drawn:
-        pytest.importorskip("mbi", reason="mbi (extra synthetic) is not installed")
+        pytest.importorskip("mbi", reason=lacking("synthetic"))
         done = asked.readiness("synthesise", asked.home.release / VERSION, "--out", tmp_path / "synthetic")
         assert done.returncode == 0, done.stderr
     else:

@@ -21,7 +21,7 @@ from privacy.release.ledger import Ledger
 from tests.support.independent import write_extracts
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 COHORT, VERSION = "202425", "2026.11.0"
 

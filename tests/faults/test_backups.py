@@ -16,8 +16,9 @@ from privacy.release.ledger import Ledger
 from tests.support.installation.backups import Safe, tree
 from tests.support.installation.rig import WARM
 from tests.support.installation.steps import killed_at_steps
+from tests.support.waiting import PATIENCE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 
 
 def _killed(
@@ -111,7 +112,7 @@ def test_a_disk_that_is_full(copy: Callable[[str], Safe], size: int) -> None:
     words = ("backup", "home", "--into", str(safe.disk("home")), *safe.to("home"))
     process = WARM.Process(target=_with_room_for, args=(size or 50_000, safe, words, said))
     process.start()
-    process.join(120)
+    process.join(PATIENCE)
     assert process.exitcode == 5, said.read_text()
     assert "the disk is full or fails" in said.read_text()
     assert set(safe.disk("home").iterdir()) == before

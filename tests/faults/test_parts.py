@@ -24,7 +24,7 @@ from tests.support.installation.steps import killed_at_steps
 from tests.support.intake.in_parts import child, take
 from tests.support.intake.numbered import numbered
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 
 KEY = ("eyfsp", COHORT, "leeds")
 REASON = "It is of Bradford."

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Locator, sync_playwright
 
+from tests.support.areas import lacking
+from tests.support.waiting import PATIENCE
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason=lacking("browser"))
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -21,7 +24,8 @@ _FLAGS = (
 def started() -> Iterator[Browser]:
     """The browser, without a window, asking for nothing of its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS), timeout=PATIENCE * 1000)
+        browser.on("context", lambda context: context.set_default_timeout(PATIENCE * 1000))
         yield browser
         browser.close()
 

@@ -16,7 +16,8 @@ EXAMPLES_PERCENT = 10
 
 def examples(number: int, unchecked: Collection[HealthCheck] = ()) -> settings:
     """Settings of a property with so many examples where all are tried, without the health checks named."""
-    return settings(max_examples=max(1, number * settings.default.max_examples // 100), suppress_health_check=unchecked)
+    number = max(1, number * settings.default.max_examples // 100)
+    return settings(max_examples=number, suppress_health_check=[*settings.default.suppress_health_check, *unchecked])
 
 
 def first(number: int, cases: Iterable[Any]) -> list[Any]:

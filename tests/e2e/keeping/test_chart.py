@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -38,6 +37,7 @@ from tests.support import PROJECT, free_port
 from tests.support.daily import first
 from tests.support.installation import chart, cluster
 from tests.support.installation.chart import named
+from tests.support.waiting import until
 
 LOCATIONS = ("restricted", "release")
 SECRETS = {"restricted": {"readiness-keys", "readiness-postgresql"}}
@@ -368,11 +368,7 @@ def asked(environment: dict[str, str], instance: dg.DagsterInstance) -> Iterator
     with subprocess.Popen(command, env=environment | own, cwd=PROJECT, stderr=subprocess.DEVNULL) as server:
         try:
             healthy = [PROGRAM, "api", "grpc-health-check", "-p", str(port)]
-            deadline = time.monotonic() + 120
-            while subprocess.run(healthy, capture_output=True, check=False).returncode:
-                assert server.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(1)
+            until(lambda: subprocess.run(healthy, capture_output=True, check=False).returncode == 0, of=server)
             target = GrpcServerTarget(host="127.0.0.1", port=port, socket=None, location_name="restricted")
             with WorkspaceProcessContext(instance, target) as workspace:
                 location = workspace.create_request_context().get_code_location("restricted")

@@ -41,10 +41,7 @@ def storage(
         with dg.DagsterInstance.ephemeral() as instance:
             yield instance
         return
-    reason = postgres.why_not()
-    if not reason and importlib.util.find_spec("dagster_postgres") is None:
-        reason = "dagster-postgres is not installed (extra `postgres`)"
-    if reason:
+    if reason := postgres.why_not():
         pytest.skip(reason)
     settings = yaml.safe_load((CONTAINERS / "dagster" / "in_place.yaml").read_text())
     settings["local_artifact_storage"]["config"]["base_dir"] = str(tmp_path / "artifacts")

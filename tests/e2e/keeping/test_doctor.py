@@ -179,7 +179,9 @@ def test_a_variable_that_nothing_reads_is_said_with_the_likely_one() -> None:
     assert unknown({"READINESS_HOEM": "x"}) == [
         "READINESS_HOEM is not a variable that anything reads; perhaps READINESS_HOME"
     ]
-    assert unknown({"READINESS_HOME": "x", "HOME": "y", "READINESS_AUDIT_KILLS": "1"}) == []
+    assert (
+        unknown({"READINESS_HOME": "x", "HOME": "y", "READINESS_AUDIT_KILLS": "1", "READINESS_TEST_REQUIRE": ""}) == []
+    )
     assert "postgresql" not in repr(Settings.read({"READINESS_LEDGER": "postgresql://me:secret@host/db"}))
 
 

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
+from tests.support.areas import lacking
 from tests.support.installation.released import COHORT, Place
 
 pytestmark = pytest.mark.slow
@@ -109,7 +110,7 @@ def test_the_page_says_what_the_text_says(ask: Callable[..., Result], command: C
     assert "https://" not in markup
 
 
-@pytest.mark.skipif(VALIDATOR is None, reason="html-validate (npm) is not on PATH")
+@pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
 def test_a_validator_finds_nothing_in_the_pages(ask: Callable[..., Result], tmp_path: Path) -> None:
     """But that elements are closed as in XML, and that a frame which scrolls is a region, as in all reports."""
     pages = [tmp_path / f"{number}.html" for number, _ in enumerate(PAGES)]

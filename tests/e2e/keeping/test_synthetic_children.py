@@ -19,6 +19,7 @@ from ndl_export.tables.model import COUNCIL
 from pipelines.cli import main
 from sources.reference.goals import GLD_GOALS
 from sources.reference.places import place
+from tests.support.areas import lacking
 from tests.support.installation.released import Place
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ def synthesise(bundle: Path, out: Path, *more: str) -> Result:
 
 
 def test_a_bundle_alone_gives_synthetic_children(bundle: Path, tmp_path: Path) -> None:
-    pytest.importorskip("mbi", reason="mbi (extra synthetic) is not installed")
+    pytest.importorskip("mbi", reason=lacking("synthetic"))
     done = synthesise(bundle, tmp_path / "one", "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
@@ -58,7 +59,7 @@ def test_a_bundle_alone_gives_synthetic_children(bundle: Path, tmp_path: Path) -
 
 def test_the_rows_agree_with_the_published_file_by_a_count_of_its_own(bundle: Path, tmp_path: Path) -> None:
     """Counted from the two CSV files alone: children by characteristic and sex, for all councils and for each."""
-    pytest.importorskip("mbi", reason="mbi (extra synthetic) is not installed")
+    pytest.importorskip("mbi", reason=lacking("synthetic"))
     done = synthesise(bundle, tmp_path / "out", "--json")
     outside = set(json.loads(done.stdout)["outside"])
     rows = pd.read_csv(tmp_path / "out" / "synthetic_children.csv", dtype=str, keep_default_na=False)
@@ -94,7 +95,7 @@ def test_nothing_is_written_over_and_the_cohort_must_be_there(bundle: Path, tmp_
 
 
 def test_beside_the_release_they_are_signed_and_made_again_to_the_byte(released: Place, tmp_path: Path) -> None:
-    pytest.importorskip("mbi", reason="mbi (extra synthetic) is not installed")
+    pytest.importorskip("mbi", reason=lacking("synthetic"))
     home = Path(shutil.copytree(released.home.root, tmp_path / "home", symlinks=True))
     run = CliRunner().invoke
     done = run(main, ["synthesise", VERSION, "--home", str(home), "--keys", str(released.root / "keys")])

@@ -8,11 +8,9 @@ import re
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import pytest
 import yaml
 
 from tests.support import PROJECT, free_port
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
 
@@ -41,19 +40,18 @@ def started(home: Path, said: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) is not None
+            assert process.wait(PATIENCE) is not None
 
 
 def ask(url: str) -> Any:
     body = json.dumps({"query": ASKED}).encode()
-    for _ in range(240):
-        try:
-            request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.loads(answer.read())["data"]
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.5)
-    raise AssertionError("the web server did not answer")
+
+    def look() -> Any:
+        request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
+        with suppress(OSError), urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.loads(answer.read())["data"]
+
+    return until(look, every=0.5)
 
 
 def test_a_fresh_home_is_made_ready_and_served(tmp_path: Path) -> None:

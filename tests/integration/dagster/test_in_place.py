@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from dagster._core.launcher import WorkerStatus
 
 from tests.support import PROJECT, free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 CODE = """
@@ -24,7 +24,7 @@ import dagster as dg
 
 @dg.op
 def waits():
-    time.sleep(600)
+    time.sleep(3600)
 
 @dg.job
 def waiting():
@@ -51,14 +51,11 @@ def code_server(folder: Path, *where: str) -> Iterator[None]:
     """Killed with its runs, as the container that it is the first process of."""
     server = dagster(folder, "api", "grpc", *where, "--python-file", "waits.py")
     try:
-        deadline = time.monotonic() + 120
-        while dagster(folder, "api", "grpc-health-check", *where).wait(60):
-            assert server.poll() is None
-            assert time.monotonic() < deadline
+        until(lambda: dagster(folder, "api", "grpc-health-check", *where).wait() == 0, of=server)
         yield
     finally:
         os.killpg(server.pid, signal.SIGKILL)
-        server.wait(30)
+        server.wait()
 
 
 @pytest.mark.parametrize("behind", ["an address", "a socket"])
@@ -78,11 +75,8 @@ def test_a_run_of_a_server_that_was_started_again_is_lost(tmp_path: Path, behind
             return instance.run_launcher.check_run_worker_health(run).status
 
         with code_server(tmp_path, *where):
-            assert dagster(tmp_path, "job", "launch", "-w", "workspace.yaml", "-j", "waiting").wait(120) == 0
-            deadline = time.monotonic() + 120
-            while instance.get_runs()[0].status is not dg.DagsterRunStatus.STARTED:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            assert dagster(tmp_path, "job", "launch", "-w", "workspace.yaml", "-j", "waiting").wait() == 0
+            until(lambda: instance.get_runs()[0].status is dg.DagsterRunStatus.STARTED)
             assert instance.run_launcher.supports_check_run_worker_health
             assert status() is WorkerStatus.RUNNING
         assert status() is (WorkerStatus.RUNNING if behind == "an address" else WorkerStatus.FAILED)

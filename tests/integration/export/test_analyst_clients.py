@@ -19,6 +19,7 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
 from ndl_export.analyst_db.script import NOTEBOOK_FILE
 from tests.support import PROJECT
+from tests.support.export.standard_validators import program
 
 pytestmark = pytest.mark.slow
 
@@ -27,13 +28,6 @@ NOTEBOOK = PROJECT / "ndl_export" / "analyst_db" / "templates" / NOTEBOOK_FILE
 EMPTY_WITHOUT_REQUESTS = {
     *("dimension.requested_category", "main.requests", "releases.request_charges", "releases.requests"),
 }
-
-
-def program(environment: str, name: str) -> Path:
-    found = PROJECT / ".validators" / environment / "bin" / name
-    if not found.exists():
-        pytest.skip("the clients are not installed: make validators")
-    return found
 
 
 def finds(python: Path, database: Path) -> Any:

@@ -28,6 +28,7 @@ from tests.support import PROJECT
 from tests.support.export.bundles import publish
 from tests.support.export.reader import look
 from tests.support.export.store_servers import BUCKET, s3_server
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,7 @@ def publishing(two: Path, version: str, url: str, folder: Path, beat: float = 0.
         yield process
     finally:
         go.touch()
-        process.wait(120)
+        process.wait(PATIENCE)
 
 
 def test_the_second_of_two_is_refused_and_loses_nothing(two: Path, url: str, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_many_at_once_lose_nothing(two: Path, url: str, tmp_path: Path) -> None:
             )
             for version in waiting
         ]
-        said = [process.communicate(timeout=200)[0] for process in running]
+        said = [process.communicate(timeout=PATIENCE)[0] for process in running]
         assert all(p.returncode == 0 or "another publisher is at work" in s for p, s in zip(running, said, strict=True))
         waiting = [version for version, process in zip(waiting, running, strict=True) if process.returncode]
     assert not waiting
@@ -137,7 +138,7 @@ def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None
     command += ["--reason", "x"]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     running = [subprocess.Popen([*command, version], env=environment) for version in (FIRST, SECOND)]
-    assert [process.wait(200) for process in running] == [0, 0]
+    assert [process.wait(PATIENCE) for process in running] == [0, 0]
     assert set(withdrawals(own)) == {FIRST, SECOND}
     with duckdb.connect(own / DATABASE_FILE, read_only=True) as database:
         told = database.execute("SELECT count(withdrawn_on) FROM releases.release").fetchall()

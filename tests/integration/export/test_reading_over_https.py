@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support import PROJECT
+from tests.support.areas import lacking
+from tests.support.export.standard_validators import program
 from tests.support.export.store_servers import web_server
 
 pytestmark = pytest.mark.slow
@@ -45,12 +47,10 @@ def server(two_releases: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A Python with the libraries of the page and their surroundings, DuckDB's extension in place."""
-    program = PROJECT / ".validators" / "remote" / "bin" / "python"
-    if not program.exists():
-        pytest.skip("the clients are not installed: make validators")
+    python = program("remote")
     surroundings = os.environ | {"HOME": str(tmp_path_factory.mktemp("home"))}
-    subprocess.run([program, "-c", PREPARED], env=surroundings, check=True)
-    return program, surroundings
+    subprocess.run([python, "-c", PREPARED], env=surroundings, check=True)
+    return python, surroundings
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +73,17 @@ def test_every_snippet_is_run() -> None:
 def test_a_snippet_finds_the_council(
     title: str, language: str, snippet: str, server: str, python: tuple[Path, dict[str, str]], of_leeds: set[float]
 ) -> None:
-    program, surroundings = python
+    client, surroundings = python
     run = snippet.replace(ADDRESS, server)
     if language == "r":
         rscript = shutil.which("Rscript")
         if rscript is None:
-            pytest.skip("R is not installed: apt-get install r-base-core")
+            pytest.skip(lacking("r"))
         command, given = [rscript, "-"], run
     elif language == "sql":
-        command, given = [str(program), "-c", OF_SQL], run
+        command, given = [str(client), "-c", OF_SQL], run
     else:
-        command, given = [str(program), "-"], run
+        command, given = [str(client), "-"], run
     ran = subprocess.run(command, input=given, env=surroundings, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, (title, ran.stderr)
     assert any(f"{percent}" in line for line in ran.stdout.splitlines() if "Leeds" in line for percent in of_leeds)

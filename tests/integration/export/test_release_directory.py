@@ -34,6 +34,7 @@ from pipelines.cli import main
 from pipelines.commands.runs import report_release
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
+from tests.support.export.standard_validators import program
 
 pytestmark = pytest.mark.slow
 
@@ -391,10 +392,7 @@ def test_a_release_that_does_not_say_what_is_new_is_listed_all_the_same(two: Pat
 
 
 def heard(environment: str, script: str, *arguments: Path) -> Any:
-    python = PROJECT / ".validators" / environment / "bin" / "python"
-    if not python.exists():
-        pytest.skip("the validators are not installed: make validators")
-    command = [python, VALIDATORS / script, *arguments]
+    command = [program(environment), VALIDATORS / script, *arguments]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(said.splitlines()[-1])
 

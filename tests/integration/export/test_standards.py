@@ -24,6 +24,7 @@ from ndl_export.tables import TABLES
 from tests.support import PROJECT
 from tests.support.export.accessible_workbook import Workbook
 from tests.support.export.fake_release import fake_facts, fake_tables
+from tests.support.export.standard_validators import program
 
 pytestmark = pytest.mark.slow
 
@@ -112,10 +113,7 @@ PLANTED = {
 
 def start(environment: str, *folders: Path) -> subprocess.Popen[str]:
     """The validators of an environment, at work on bundles."""
-    python = PROJECT / ".validators" / environment / "bin" / "python"
-    if not python.exists():
-        pytest.skip("the validators are not installed: make validators")
-    command = [python, VALIDATORS / f"{environment}_faults.py", *folders]
+    command = [program(environment), VALIDATORS / f"{environment}_faults.py", *folders]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

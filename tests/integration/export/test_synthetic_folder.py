@@ -29,7 +29,7 @@ from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, SYNTHETIC_FOLDER,
 from ndl_export.files import signing
 from ndl_export.publish.withdraw import withdraw
 from privacy.keys import KeyRing
-from tests.support import PROJECT
+from tests.support.export.standard_validators import program
 from tests.support.export.synthetic import of_bundle
 
 VERSION = "2026.11.0"
@@ -127,10 +127,7 @@ print(pyshacl.validate(record, shacl_graph=rdflib.Graph().parse(shapes, format="
 
 @pytest.mark.slow
 def test_their_records_are_sound_by_the_validators_of_the_standards(directory: Path, folder: Path) -> None:
-    python = PROJECT / ".validators" / "standards" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("the validators are not installed: make validators")
-    command = [python, "-c", CHECKED, folder / "croissant.json", directory / "catalogue.jsonld"]
+    command = [program("standards"), "-c", CHECKED, folder / "croissant.json", directory / "catalogue.jsonld"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     faults, rows, report = done.stdout.split("\n", 2)
     assert (faults, rows) == ("", "3 rows")

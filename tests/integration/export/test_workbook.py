@@ -21,6 +21,7 @@ from ndl_export.files.ods import Column, Sheet, differing, workbook
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, Flag
 from sources.reference.places import places
+from tests.support.areas import lacking
 from tests.support.export.accessible_workbook import POINTS, Workbook, not_met
 from tests.support.export.fake_release import fake_facts, fake_tables
 
@@ -261,7 +262,7 @@ def test_what_is_no_workbook_is_told_in_one_way(content: bytes) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")
+@pytest.mark.skipif(shutil.which("soffice") is None, reason=lacking("workbook"))
 def test_libreoffice_reads_every_cell(bundle: Path, tmp_path: Path) -> None:
     command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", "--convert-to", "xlsx"]
     subprocess.run([*command, "--outdir", str(tmp_path), str(bundle / NAME)], check=True, capture_output=True)

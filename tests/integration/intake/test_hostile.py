@@ -36,6 +36,7 @@ from tests.support.intake.desk import Desk
 from tests.support.intake.files import as_csv, as_xlsx, with_shared_strings, zipped
 from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb, record
 from tests.support.intake.standards import csds, csds_files, eyfsp_xml
+from tests.support.waiting import PATIENCE
 
 CSV, TABLE = text(many("eyfsp")), table(many("eyfsp"))
 MOST_MIB = 1024
@@ -311,7 +312,7 @@ def test_what_a_file_claims_is_bounded(tmp_path: Path, name: str) -> None:
     (folder / f"{COHORT}{suffix}").write_bytes(write())
     command = [sys.executable, "-W", "ignore", "-c", _TAKE, tmp_path, source]
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=180)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=PATIENCE)
     assert done.returncode == 0, (name, done.stderr[-500:])
     said, grown = json.loads(done.stdout.splitlines()[-1])
     assert said.startswith(f"leeds/{source}/{COHORT}"), name

@@ -15,6 +15,7 @@ from assets.intake.deliveries import ExtractQuality
 from tests.support import PROJECT
 from tests.support.daily import first
 from tests.support.intake.desk import COHORT, Desk
+from tests.support.waiting import PATIENCE
 
 SCRIPT = """
 import os, signal, sys, time
@@ -68,7 +69,7 @@ def started(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str
 
 
 def said(process: subprocess.Popen[str]) -> list[str]:
-    return process.communicate(timeout=120)[0].splitlines()
+    return process.communicate(timeout=PATIENCE)[0].splitlines()
 
 
 @pytest.mark.slow
@@ -96,7 +97,7 @@ def test_it_ends_with_the_process_that_began_it(tmp_path: Path, end: str) -> Non
 
 def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
     heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background process ignores it
-    process = started(tmp_path, "", f"{heard}; print('begun', flush=True); time.sleep(120)")
+    process = started(tmp_path, "", f"{heard}; print('begun', flush=True); time.sleep(3600)")
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     os.killpg(process.pid, signal.SIGINT)

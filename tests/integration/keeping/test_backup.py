@@ -23,6 +23,7 @@ from pipelines.ending import Ending
 from privacy.doors import age
 from privacy.keys import KeyRing
 from tests.support import PROJECT
+from tests.support.areas import lacking
 from tests.support.installation.backups import Safe, tree
 from tests.support.release.anchored import COHORT, Books
 
@@ -67,7 +68,7 @@ def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     assert [path.name for path in safe.root.iterdir() if path.name.startswith(".")] == []
 
 
-@pytest.mark.skipif(shutil.which("age") is None, reason="age is not installed")
+@pytest.mark.skipif(shutil.which("age") is None, reason=lacking("age"))
 def test_stock_tools_open_it(safe: Safe) -> None:
     """And it holds no key."""
     command = f"age -d -i {safe.identity('operator')} {safe.backup('home')} | tar -t"
@@ -336,7 +337,7 @@ def test_a_run_and_a_backup_wait_for_each_other(safe: Safe, monkeypatch: pytest.
     monkeypatch.setattr("assets.home.at_work.locked", _impatient(monkeypatch))
     code = "import sys, time; from pathlib import Path; from assets.home.paths import Home\n"
     code += "from assets.home.at_work import in_use\nwith in_use(Home(Path(sys.argv[1]))):\n"
-    code += " print(flush=True); time.sleep(60)"
+    code += " print(flush=True); time.sleep(3600)"
     with subprocess.Popen([sys.executable, "-c", code, safe.home.root], stdout=subprocess.PIPE, cwd=PROJECT) as run:
         assert run.stdout
         run.stdout.readline()

@@ -20,6 +20,7 @@ from assets.intake.quality_report.page import render, render_council
 from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
 from tests.support.browser import CHROMIUM, IN_A_BROWSER
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -162,7 +163,7 @@ def test_fits_a_telephone_and_a_desk(page: str, tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE,
         check=True,
     )
     measured = re.search(r'<p id="measured">([^<]*)</p>', found.stdout)

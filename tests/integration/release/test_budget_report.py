@@ -14,6 +14,7 @@ from pipelines.cli import main
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
 from privacy.release.mechanism import epsilon
+from tests.support.areas import lacking
 
 CHARGES = (
     ("2026.11.0", "pupil", 0.1),
@@ -75,7 +76,7 @@ def test_a_spent_budget_is_said(home: Path) -> None:
 
 
 def test_a_ledger_that_is_out_of_reach_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("psycopg")
+    pytest.importorskip("psycopg", reason=lacking("postgresql"))
     monkeypatch.setenv("READINESS_LEDGER", "postgresql://someone:s3cret@127.0.0.1:1/nothing")
     landing = home / "landing"
     (landing / "leeds" / "eyfsp").mkdir(parents=True)

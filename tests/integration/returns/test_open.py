@@ -24,6 +24,7 @@ from pipelines.council_cli import main as council_main
 from privacy.doors import age
 from privacy.returns import seal
 from privacy.services import SERVICE_NAMES, SERVICES
+from tests.support.areas import lacking
 from tests.support.independent import write_extracts
 from tests.support.intake.spreadsheets import as_xls
 from tests.support.returns.agreements import Recipients, write
@@ -219,7 +220,7 @@ def test_keys_that_are_none_are_named(pipeline: Pipeline, tmp_path: Path) -> Non
     refused(pipeline, "is not a file with one age private key", key=key)
 
 
-@pytest.mark.skipif(AGE is None, reason="age (Debian package age) is not here")
+@pytest.mark.skipif(AGE is None, reason=lacking("age"))
 def test_stock_age_decrypts_it(pipeline: Pipeline) -> None:
     assert AGE
     key = pipeline.recipients.key("leeds", "education")

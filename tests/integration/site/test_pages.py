@@ -30,6 +30,7 @@ from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
 from sources.reference.places import PILOT, resolve
+from tests.support.areas import lacking
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.expected import (
@@ -634,7 +635,7 @@ def test_hostile_words_stay_words(whole: Made) -> None:
             assert "<script>alert(1)</script>" in words(root)
 
 
-@pytest.mark.skipif(VALIDATOR is None, reason="html-validate (npm) is not on PATH")
+@pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
 def test_a_validator_finds_nothing(made: Made) -> None:
     run = subprocess.run(
         [str(VALIDATOR), "--preset", "recommended", *(str(made.site / f"{page}.html") for page in PAGES)],

@@ -22,6 +22,7 @@ from ndl_export.site.requested import labels
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.rows import rows
 from sources.reference.places import PILOT
+from tests.support.areas import lacking
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
 from tests.support.site.dom import has_class, parse, words
@@ -135,7 +136,7 @@ def test_every_link_leads_to_something_that_is_there(on_request: Made, place: st
     )
 
 
-@pytest.mark.skipif(VALIDATOR is None, reason="html-validate (npm) is not on PATH")
+@pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
 def test_a_validator_finds_nothing(on_request: Made) -> None:
     beside = on_request.site.parent.parent / "site"
     names = [

@@ -12,9 +12,11 @@ import pytest
 
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import LedgerUnavailable
+from tests.support.areas import lacking
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, approved, server
 from tests.support.release.processes import holding, spending
+from tests.support.waiting import PATIENCE
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -37,7 +39,7 @@ def test_of_processes_racing_for_the_last_of_the_budget_one_gets_it(backend):
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(60)
+        racer.join(PATIENCE)
     assert sorted(racer.exitcode for racer in racers) == [0, 1]
     assert ledger.remaining("202425") == 0
     ledger.verify_chain()
@@ -64,7 +66,7 @@ def test_sessions_that_ignore_the_lock_cannot_overspend(backend):
     thread = threading.Thread(target=other)
     thread.start()
     first.commit()
-    thread.join(30)
+    thread.join(PATIENCE)
     second.rollback()
     first.close()
     second.close()
@@ -77,7 +79,7 @@ def test_the_lock_of_a_process_that_was_killed_is_let_go(backend):
     held = SPAWN.Event()
     holder = SPAWN.Process(target=holding, args=(held, backend.location))
     holder.start()
-    assert held.wait(60)
+    assert held.wait(PATIENCE)
     entered = threading.Event()
 
     def enter() -> None:
@@ -88,9 +90,9 @@ def test_the_lock_of_a_process_that_was_killed_is_let_go(backend):
     waiting.start()
     assert not entered.wait(0.3)
     holder.kill()
-    holder.join(30)
+    holder.join(PATIENCE)
     assert holder.exitcode == -signal.SIGKILL
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE)
     waiting.join()
 
 
@@ -190,7 +192,7 @@ def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(back
 
 
 def test_a_server_that_is_not_there_is_said_without_the_password():
-    pytest.importorskip("psycopg")
+    pytest.importorskip("psycopg", reason=lacking("postgresql"))
     with pytest.raises(LedgerUnavailable, match="cannot be reached") as refused:
         Ledger("postgresql://someone:s3cret@127.0.0.1:1/nothing")
     assert "s3cret" not in str(refused.value)

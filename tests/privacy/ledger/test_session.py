@@ -26,6 +26,7 @@ from privacy.release.store import StoreError
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import small_plan
 from tests.support.release.processes import POINTS, SURVIVES, killed_at, measure_here, racing
+from tests.support.waiting import PATIENCE
 
 SPAWN = multiprocessing.get_context("spawn")
 CHARGE = ("202425", "2026.11.0", "small")
@@ -77,7 +78,7 @@ def test_it_is_charged_stored_and_read_back_ever_after(home):
 def test_a_kill_at_any_point_never_draws_twice_for_one_charge(home, point):
     process = SPAWN.Process(target=killed_at, args=(point, home))
     process.start()
-    process.join(60)
+    process.join(PATIENCE)
     assert process.exitcode == -signal.SIGKILL
     waiting = list((home / "restricted").glob("drawn/[!.]*"))
     path = store.path_of(home / "restricted", *CHARGE)
@@ -104,7 +105,7 @@ def test_of_processes_at_once_exactly_one_draws(home):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE)
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
     assert len((home / "draws").read_text().split()) == 1
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]

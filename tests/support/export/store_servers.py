@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import free_port
+from tests.support.areas import lacking
+from tests.support.waiting import answers, until
 
 BUCKET = "bucket"
 S3_KEY, S3_SECRET = "publisher", "secret-of-the-tests"
@@ -64,7 +64,7 @@ def azure_server() -> Iterator[dict[str, str]]:
     """A server with one container; gives the environment of its clients."""
     program = shutil.which("azurite-blob")
     if program is None:
-        pytest.skip("azurite is not installed: npm install --global azurite")
+        pytest.skip(lacking("azure"))
     port = free_port()
     connection = (
         f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={AZURE_KEY};"
@@ -82,12 +82,7 @@ def azure_server() -> Iterator[dict[str, str]]:
 def _running(command: list[str | Path], port: int) -> Iterator[None]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, "the server ended"
-            time.sleep(0.1)
+        until(lambda: answers(port), of=process)
         yield
     finally:
         process.kill()

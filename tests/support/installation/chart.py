@@ -7,9 +7,8 @@ import json
 import subprocess
 from typing import Any
 
-import pytest
-
 from tests.support import PROJECT
+from tests.support.export.standard_validators import program
 
 CHART = PROJECT / "packaging" / "kubernetes"
 _PROGRAM = PROJECT / "tests" / "support" / "export" / "standard_validators" / "kubernetes_chart.py"
@@ -38,10 +37,7 @@ def faults(manifests: list[Manifest]) -> dict[str, str]:
 
 
 def _run(*arguments: str, stdin: str = "") -> str:
-    python = PROJECT / ".validators" / "kubernetes" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("Helm's library and Kubernetes' schemas are not installed: make validators")
-    command = [python, _PROGRAM, *arguments]
+    command = [program("kubernetes"), _PROGRAM, *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, check=True).stdout
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from tests.support import PROJECT, free_port
 from tests.support.installation.engine import BASE, COMPOSE, ENGINE, Engine
 from tests.support.installation.server import Server
+from tests.support.waiting import until
 
 PAGE = PROJECT / "docs" / "deployment.md"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -128,7 +129,7 @@ class Deployment:
     def server(self) -> Server:
         return Server(f"http://127.0.0.1:{self.port}")
 
-    def until_loaded(self, patience: float = 300) -> None:
+    def until_loaded(self, patience: float = 1200) -> None:
         """Wait until both code locations answer, and the database."""
         deadline, found = time.monotonic() + patience, None
         while time.monotonic() < deadline:
@@ -151,13 +152,13 @@ class Deployment:
         tags = {"dagster/partition": partition}
         if "|" in partition:
             tags["dagster/partition/cohort"], tags["dagster/partition/council"] = partition.split("|")
-        deadline = time.monotonic() + 120
-        while True:  # a code server that is starting again cannot say yet what the job is
-            try:
+
+        def look() -> str:
+            with suppress(OSError):  # a code server that is starting again cannot say yet what the job is
                 return self.server.launch(location, job, tags, config)
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(1)
+            return ""
+
+        return until(look, every=1)
 
     def add_council(self, council: str) -> None:
         selector = {"repositoryName": "__repository__", "repositoryLocationName": "restricted"}
@@ -178,13 +179,15 @@ class Deployment:
 
     def until_started(self, run: str) -> None:
         """Wait until a run is at work."""
-        deadline = time.monotonic() + 300
-        while (status := self.status(run)) != ["STARTED"]:
-            assert time.monotonic() < deadline, status
-            assert not ENDED.intersection(status), self.server.ask(_EVENTS, run=run)
-            time.sleep(0.1)
 
-    def until_ended(self, *ids: str, patience: float = 900) -> list[str]:
+        def look() -> bool:
+            status = self.status(run)
+            assert not ENDED.intersection(status), self.server.ask(_EVENTS, run=run)
+            return status == ["STARTED"]
+
+        until(look)
+
+    def until_ended(self, *ids: str, patience: float = 3600) -> list[str]:
         """How these runs ended."""
         deadline, status = time.monotonic() + patience, list[str]()
         while time.monotonic() < deadline:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from typing import Any
 import pytest
 
 from tests.support import environment_without_settings
+from tests.support.areas import lacking
+from tests.support.waiting import until
 
 ENGINE = os.environ.get("READINESS_TEST_ENGINE", "podman")
 """podman, or docker."""
@@ -39,8 +40,8 @@ def why_not() -> str:
     if ENGINE == "podman" and not _RESTART_UNIT.exists():
         missing.append(_RESTART_UNIT.name)
     if missing:
-        return f"{', '.join(missing)} cannot be found"
-    return "" if os.getuid() == 0 else "only root makes a base image of Debian's packages"
+        return lacking("deployment", f"{', '.join(missing)} cannot be found")
+    return "" if os.getuid() == 0 else lacking("deployment", "this is not root")
 
 
 @dataclass
@@ -128,7 +129,7 @@ class Engine:
         done = subprocess.run(trial, env=self.environment, capture_output=True, text=True)
         self.ask("network", "rm", self.name)
         if done.returncode:
-            pytest.skip(f"containers do not run here: {done.stderr.strip().splitlines()[-1]}")
+            pytest.skip(lacking("deployment", f"containers do not run: {done.stderr.strip().splitlines()[-1]}"))
 
     def start(self) -> None:
         """As systemd starts an engine with its socket, and what is to run from the machine's start on."""
@@ -140,11 +141,7 @@ class Engine:
         }[ENGINE]
         with (self.root / "engine.log").open("a") as log:
             process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        while not self.socket.exists():
-            assert process.poll() is None, (self.root / "engine.log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(self.socket.exists, of=process, said=self.root / "engine.log")
         self.socket.chmod(0o660)
         if ENGINE == "podman":
             (words,) = re.findall(r"^ExecStart=(.*)", _RESTART_UNIT.read_text(), re.MULTILINE)

@@ -31,6 +31,7 @@ from privacy.release.ledger_storage import EntryKind
 from tests.support.extracts import COHORT, append
 from tests.support.independent import write_extracts
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
+from tests.support.waiting import PATIENCE
 
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(
@@ -43,7 +44,6 @@ FIRST, NEXT = "2026.11.0", "2026.11.1"
 SMALL_SHARE = "0.05"
 REVISION = ("--release", NEXT, "--share", SMALL_SHARE)
 STAGES = {"intake": 1, "linkage": 2, "release": 3}
-_LONG = 240
 
 Case = TypeVar("Case")
 KILLS = os.environ.get("READINESS_AUDIT_FAULTS")
@@ -147,7 +147,7 @@ class Running:
         return self.end()
 
     def end(self) -> Ended:
-        self.process.join(_LONG)
+        self.process.join(PATIENCE)
         assert self.process.exitcode is not None, self.said.read_text()
         return Ended(self.process.exitcode, self.said.read_text())
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +15,11 @@ from typing import Any
 
 from tests.support import PROJECT, free_port
 from tests.support.installation.rig import Site
+from tests.support.waiting import PATIENCE, answers, until
 
 _LAUNCH = """mutation L($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 WORKSPACE = PROJECT / "workspace.yaml"
-_PATIENCE = 240.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Server:
         """The data of a GraphQL query; it may have no errors."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             content = json.loads(answer.read())
         assert "errors" not in content, content
         return content["data"]
@@ -53,11 +51,14 @@ class Server:
 
     def until(self, query: str, good: Any, **variables: Any) -> Any:
         """The first answer that is `good`."""
-        deadline = time.monotonic() + _PATIENCE
-        while not good(found := self.ask(query, **variables)):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.5)
-        return found
+        found: list[Any] = []
+
+        def look() -> bool:
+            found[:] = [self.ask(query, **variables)]
+            return bool(good(*found))
+
+        until(look, every=0.5)
+        return found[0]
 
 
 @contextmanager
@@ -84,22 +85,10 @@ def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, st
         for name, *options in programs
     ]
     try:
-        _wait(port, processes, site.root / "servers.txt")
+        until(lambda: answers(port), of=processes[0], said=site.root / "servers.txt")
         yield Server(f"http://127.0.0.1:{port}")
     finally:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.wait(30)
-
-
-def _wait(port: int, processes: list[subprocess.Popen[bytes]], said: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        assert all(process.poll() is None for process in processes), said.read_text()
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(said.read_text())
+            process.wait(PATIENCE)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.installation.rig import KILLED, KILLS, WARM
+from tests.support.waiting import PATIENCE
 
 _STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "sqlite3.connect"}
 """What Python tells of, as it begins, that leaves something on a disk."""
@@ -45,7 +46,7 @@ def killed_at_steps(
         root = copy(f"step{step}")
         process = WARM.Process(target=_dies_at, args=(step, root, act))
         process.start()
-        process.join(120)
+        process.join(PATIENCE)
         assert process.exitcode in (KILLED, 0)
         check(root)
         shutil.rmtree(root)

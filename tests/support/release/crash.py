@@ -35,6 +35,7 @@ from privacy.release.plan import Plan, make_plan
 from privacy.release.session import measure_once
 from privacy.release.workload import Attribute, Family, Marginal
 from tests.support.release.examples import attribute, small_table
+from tests.support.waiting import PATIENCE
 
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(["tests.support.release.crash"])
@@ -170,7 +171,7 @@ def killed_at(scene: Scene, release: str, step: int) -> int:
     """Run in a process of its own that is killed on reaching that step of `steps`; its exit code."""
     process = WARM.Process(target=_stepping, args=(scene, release, step))
     process.start()
-    process.join(60)
+    process.join(PATIENCE)
     assert process.exitcode is not None
     return process.exitcode
 

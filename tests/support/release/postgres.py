@@ -8,21 +8,21 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.areas import lacking
+from tests.support.waiting import PATIENCE, until
+
 OWNER = "ledger_owner"
 UNPRIVILEGED = "nobody"
-PATIENCE_SECONDS = 30
 
 
 def why_not() -> str:
     """Why no server can be started here; empty where one can."""
-    if importlib.util.find_spec("psycopg") is None:
-        return "psycopg is not installed (extra `postgres`)"
-    return "" if _binaries() else "no PostgreSQL server is installed (apt-get install postgresql)"
+    packages = all(importlib.util.find_spec(name) for name in ("psycopg", "dagster_postgres"))
+    return "" if packages and _binaries() else lacking("postgresql")
 
 
 class Server:
@@ -63,26 +63,22 @@ def running() -> Iterator[Server]:
             [binaries / "postgres", "-D", data, *options], stdout=out, stderr=out, user=user, cwd=folder
         )
     try:
-        _wait(Server(folder), log)
+        until(lambda: _answers(Server(folder)), of=server, said=log, every=0.05)
         yield Server(folder)
     finally:
         server.send_signal(signal.SIGQUIT)  # at once, without writing anything out: the folder goes away
-        server.wait(PATIENCE_SECONDS)
+        server.wait(PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(server: Server, log: Path) -> None:
+def _answers(server: Server) -> bool:
     import psycopg
 
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            psycopg.connect(server.url()).close()
-            return
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the test server did not start: {log.read_text()}") from None
-            time.sleep(0.05)
+    try:
+        psycopg.connect(server.url()).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _binaries() -> Path | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import re
 import sys
-import time
 
 import pytest
 
 from pipelines.commands import console
 from pipelines.commands.console import at_work
+from tests.support.waiting import until
 
 
 class Terminal(io.StringIO):
@@ -27,9 +27,16 @@ def test_what_is_quick_says_nothing(capsys: pytest.CaptureFixture[str], monkeypa
 
 def test_what_takes_long_says_so_in_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "SILENCE_SECONDS", 0.02)
+    said = ""
+
+    def heard() -> str:
+        nonlocal said
+        said += capsys.readouterr().err
+        return said
+
     with at_work("Counting"):
-        time.sleep(0.2)
-    assert capsys.readouterr() == ("", "Counting: 0 s\n")
+        until(heard, every=0.01)
+    assert re.fullmatch(r"Counting: \d s\n", said)
 
 
 def test_on_a_terminal_it_is_one_line_which_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,5 +44,5 @@ def test_on_a_terminal_it_is_one_line_which_is_gone_at_the_end(monkeypatch: pyte
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(console, "SILENCE_SECONDS", 0.02)
     with at_work("Counting"):
-        time.sleep(0.2)
+        until(terminal.getvalue, every=0.01)
     assert re.fullmatch(r"(\rCounting: \d s)+\r\x1b\[K", terminal.getvalue())

@@ -10,12 +10,13 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyProblem, KeyRing
 from privacy.pseudonyms import RARE_PAIR, RARE_SURNAME, as_bytes, hmac_64
+from tests.support.daily import examples
 
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode", "upn", "nhs_number", "local_patient_id"}
 PEOPLE = [
@@ -241,7 +242,7 @@ _ONE_OF_FEW = st.tuples(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@examples(100, [HealthCheck.function_scoped_fixture])
 @given(people=st.lists(_ONE_OF_FEW, min_size=1, max_size=12))
 def test_a_token_of_common_names_joins_no_two_dates_and_no_two_addresses(
     con: duckdb.DuckDBPyConnection, keys: KeyRing, people: list[tuple[str | None, ...]]

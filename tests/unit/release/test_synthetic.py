@@ -17,6 +17,7 @@ from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
 from privacy.synthetic import model
 from privacy.synthetic.problem import FIRST, AllOf, Codes, Problem, contradictions, problems, widest
+from tests.support.areas import lacking
 from tests.support.release.examples import small_plan, small_table
 from tests.unit.release.test_nested import nested_family, noisy
 
@@ -167,7 +168,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(scope="module")
 def library() -> None:
-    pytest.importorskip("mbi", reason="mbi (extra synthetic) is not installed")
+    pytest.importorskip("mbi", reason=lacking("synthetic"))
 
 
 def counted(problem: Problem, rows: Codes, names: tuple[str, ...]) -> np.ndarray:

@@ -1,0 +1,72 @@
+"""Areas of the tests that need a program which a machine may lack, and what becomes of a test without its program.
+
+Such a test is skipped for the reason that `lacking` gives. At the end of a run the reasons are counted, and where
+READINESS_TEST_REQUIRE names the area (as `.ci/run` does) the test fails instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+AREAS = {
+    "postgresql": "a PostgreSQL server (apt-get install postgresql) and the extra `postgres`",
+    "browser": "Chromium (apt-get install chromium)",
+    "validators": "the environments of `make validators`",
+    "deployment": "root, mmdebstrap, and podman-compose with runc and nftables, or Docker",
+    "proxy": "nginx (apt-get install nginx-light)",
+    "html": "html-validate (npm install --global html-validate)",
+    "azure": "azurite (npm install --global azurite)",
+    "age": "age (apt-get install age)",
+    "workbook": "LibreOffice (apt-get install libreoffice-calc)",
+    "synthetic": "mbi (make synthetic)",
+    "r": "R (apt-get install r-base-core)",
+}
+REQUIRE = "READINESS_TEST_REQUIRE"
+
+
+def lacking(area: str, detail: str = "") -> str:
+    """The reason for which a test of an area is skipped."""
+    return f"{area}: needs {AREAS[area]}" + (f": {detail}" if detail else "")
+
+
+def required() -> set[str]:
+    """The areas whose tests must run. Raises `pytest.UsageError` for one that there is not."""
+    named = set(os.environ.get(REQUIRE, "").replace(",", " ").split())
+    if unknown := named - set(AREAS):
+        raise pytest.UsageError(f"{REQUIRE} names {', '.join(sorted(unknown))}; the areas are {', '.join(AREAS)}")
+    return named
+
+
+def pytest_configure() -> None:
+    required()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail the test of a required area that was skipped for want of its program."""
+    report = yield
+    if (why := _why_skipped(report)) and why.partition(":")[0] in required():
+        report.outcome = "failed"
+        report.longrepr = f"skipped, though {REQUIRE} asks for it: {why}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many tests were skipped, by reason."""
+    reasons = Counter(_why_skipped(report) for report in terminalreporter.stats.get("skipped", ()))
+    if reasons:
+        terminalreporter.section("skipped tests, by reason")
+        for why, number in reasons.most_common():
+            terminalreporter.line(f"{number:5} {why}")
+
+
+def _why_skipped(report: Any) -> str:
+    """The reason of a report; empty where the test was not skipped."""
+    if report.outcome != "skipped" or hasattr(report, "wasxfail") or not isinstance(report.longrepr, tuple):
+        return ""
+    return str(report.longrepr[2]).removeprefix("Skipped: ")
