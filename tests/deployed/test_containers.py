@@ -159,6 +159,11 @@ def test_each_service_sees_its_own_and_no_more(deployed: Deployment) -> None:
         (told,) = json.loads(deployed.engine.ask("inspect", deployed.container(service)))
         mounts[service] = {mount["Destination"] for mount in told["Mounts"]} - {"/tmp", "/run/postgresql"}
         assert told["HostConfig"]["ReadonlyRootfs"]
+        assert (
+            told["HostConfig"]["Memory"] == (8 if service == "restricted" else 4 if service == "release" else 2) << 30
+        )
+        assert told["HostConfig"]["LogConfig"]["Type"] in ("json-file", "k8s-file")
+        deployed.until_healthy(service)
         check_without_rights(deployed.inside(service, "cat", "/proc/1/status"))
         routes = deployed.inside(service, "cat", "/proc/net/route").splitlines()[1:]
         if any(route.split()[1] == "00000000" for route in routes):
@@ -251,6 +256,7 @@ def test_a_run_has_the_mounts_of_its_location(deployed: Deployment) -> None:
         assert by_place["/run/keys"].endswith(f"/{keys}")
         assert len(told["NetworkSettings"]["Networks"]) == networks
         assert told["HostConfig"]["ReadonlyRootfs"]
+        assert told["HostConfig"]["Memory"] == (4 if job == "release" else 8) << 30
         check_without_rights(deployed.engine.ask("exec", *found, "cat", "/proc/1/status"))
         assert deployed.until_ended(run) == ["SUCCESS"]
 

@@ -87,3 +87,22 @@ pod_spec_config:
 - secretRef: {name: readiness-ledger}
 {{- end }}
 {{- end }}
+
+{{/* Probes of a pod that serves, from what asks whether it works: ten minutes to begin, then a look each minute. A server
+that does not answer for five minutes is started again, which ends no run: runs have pods of their own. */}}
+{{- define "probes" -}}
+startupProbe:
+  {{- . | nindent 2 }}
+  periodSeconds: 20
+  timeoutSeconds: 30
+  failureThreshold: 30
+readinessProbe:
+  {{- . | nindent 2 }}
+  periodSeconds: 60
+  timeoutSeconds: 30
+livenessProbe:
+  {{- . | nindent 2 }}
+  periodSeconds: 60
+  timeoutSeconds: 30
+  failureThreshold: 5
+{{- end }}

@@ -89,6 +89,26 @@ def test_every_pod_is_restricted_and_only_dagsters_own_may_ask_kubernetes() -> N
     assert {each["kind"] for each in bound} == {"RoleBinding"}
 
 
+def test_every_server_is_asked_whether_it_works() -> None:
+    """What is asked of the daemon and the code locations is what Compose asks of them."""
+    services = yaml.safe_load((PROJECT / "packaging" / "containers" / "compose.yaml").read_text())["services"]
+    servers = {n: pod for n, pod in chart.pods(chart.rendered()).items() if n.startswith("Deployment ")}
+    assert {name.partition("/")[2] for name in servers} == {"webserver", "daemon", "restricted", "release"}
+    for name, pod in servers.items():
+        (container,) = pod["containers"]
+        role = name.partition("/")[2]
+        asked = services[role]["healthcheck"]["test"]
+        wanted = {"exec": {"command": asked.split()}}
+        if role == "webserver":
+            wanted = {"httpGet": {"path": "/server_info", "port": "http"}}
+            assert f"{container['ports'][0]['containerPort']}/server_info" in asked
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert {key: value for key, value in container[probe].items() if key in ("exec", "httpGet")} == wanted, name
+            assert container[probe]["timeoutSeconds"] >= 30, name  # asking loads Dagster
+        start = container["startupProbe"]
+        assert start["periodSeconds"] * start["failureThreshold"] >= 600, name
+
+
 def test_code_servers_have_no_keys_and_dagster_has_no_data() -> None:
     pods = chart.pods(chart.rendered())
     restricted, release = (pods[f"Deployment readiness-{each}/{each}"] for each in LOCATIONS)

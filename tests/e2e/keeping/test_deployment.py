@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from docker.types import LogConfig
 
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
 from assets.catalogue.runs import SHARE, Installation, note_councils, one_run
@@ -24,7 +26,8 @@ from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landed import taking_part
-from tests.support import PROJECT
+from tests.support import PROJECT, environment_without_settings
+from tests.support.areas import lacking
 from tests.support.installation.released import COHORT, Place
 from tests.support.release import postgres
 
@@ -127,8 +130,17 @@ def test_a_part_holds_nothing_of_the_other(tmp_path: Path) -> None:
     assert sorted(sensors[Part.RESTRICTED] + sensors[Part.RELEASE]) == sorted(sensors[Part.ALL])
 
 
+BESIDE = ("compose.runs.yaml", "compose.tls.yaml", "compose.metrics.yaml")
+"""What may be beside `compose.yaml`."""
+
+
 def compose(file: str = "compose.yaml") -> dict[str, Any]:
     return yaml.safe_load((CONTAINERS / file).read_text())
+
+
+def all_services() -> dict[str, dict[str, Any]]:
+    """Every service, of those beside `compose.yaml` those that it does not have."""
+    return compose("compose.tls.yaml")["services"] | compose("compose.metrics.yaml")["services"] | compose()["services"]
 
 
 def instance_settings(where: str) -> dict[str, Any]:
@@ -136,8 +148,7 @@ def instance_settings(where: str) -> dict[str, Any]:
 
 
 def test_compose_gives_each_service_its_own_secrets() -> None:
-    content = compose()
-    services = content["services"]
+    content, services = compose(), all_services()
     declared = set(content["secrets"])
     for name, service in services.items():
         assert set(service.get("secrets", ())) <= declared, name
@@ -148,9 +159,42 @@ def test_compose_gives_each_service_its_own_secrets() -> None:
     assert {name for name, said in mounts.items() if "restricted-keys" in said} == {"restricted"}
     assert {name for name, said in mounts.items() if "release-keys" in said} == {"release"}
     assert {name for name, said in mounts.items() if "/data/landing" in said} == {"restricted"}
-    assert {name for name, said in mounts.items() if "/data/home" in said} == {"restricted", "release"}
-    assert {n for n, s in services.items() if "READINESS_LEDGER" in s.get("environment", {})} == {"release"}
-    assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", ()))
+    assert {name for name, said in mounts.items() if "/data/home" in said} == {"restricted", "release", "metrics"}
+    assert "/data/home:ro" in mounts["metrics"]
+    assert mounts["proxy"] == "${READINESS_SECRETS}/tls:/run/tls:ro"
+    with_ledger = {n for n, s in services.items() if "READINESS_LEDGER" in s.get("environment", {})}
+    assert with_ledger == {"release", "metrics"}
+    open_to_all = {n for n, s in services.items() if not all(p.startswith("127.0.0.1:") for p in s.get("ports", ()))}
+    assert open_to_all == {"proxy"}
+    assert services["proxy"]["networks"] == ["outside"]
+
+
+def test_every_service_is_looked_at_and_bounded() -> None:
+    """Health, memory, and the size of its log, so that none fills the machine or fails in silence."""
+    services = all_services()
+    assert set(services) == {"postgres", "restricted", "release", "webserver", "daemon", "proxy", "metrics"}
+    content = compose()
+    for name, service in services.items():
+        assert service["logging"] == content["x-logging"], name
+        assert {key: value for key, value in service["healthcheck"].items() if key != "test"} == content["x-health"]
+        assert re.fullmatch(r"(\$\{READINESS_\w+_MEMORY:-)?\d+[gm]\}?", service["mem_limit"]), name
+        assert isinstance(service["healthcheck"]["test"], str), name  # podman-compose quotes a list wrongly
+
+
+@pytest.mark.skipif(shutil.which("podman-compose") is None, reason=lacking("deployment", "podman-compose"))
+@pytest.mark.parametrize("beside", [(), *((each,) for each in BESIDE), BESIDE])
+def test_podman_compose_reads_what_is_beside_compose_yaml(beside: tuple[str, ...]) -> None:
+    files = [word for file in ("compose.yaml", *beside) for word in ("-f", file)]
+    command = ["podman-compose", "--env-file", "deployment.env", *files, "config"]
+    environment = environment_without_settings()
+    done = subprocess.run(command, cwd=CONTAINERS, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    wanted = {name for file in ("compose.yaml", *beside) for name in compose(file)["services"]}
+    assert set(services) == wanted
+    limits = {name: service["mem_limit"] for name, service in services.items()}
+    assert (limits["restricted"], limits["release"], limits["postgres"]) == ("8g", "4g", "2g")
+    assert "$" not in done.stdout.replace("$webserver", "")
 
 
 def test_a_run_has_what_its_location_has_and_no_more() -> None:
@@ -164,6 +208,7 @@ def test_a_run_has_what_its_location_has_and_no_more() -> None:
         assert set(given["container_kwargs"]["volumes"]) == volumes | secrets
         settings = {f"{key}={value}" for key, value in service["environment"].items()}
         assert set(given["env_vars"]) == {each for each in settings if "DAGSTER_POSTGRES_URL" not in each}
+        assert given["container_kwargs"]["mem_limit"] == service["mem_limit"]
         assert given["networks"] == [content["networks"][each]["name"] for each in service["networks"]]
         assert own["DAGSTER_CURRENT_IMAGE"] == service["image"]
     assert {name for name, service in beside.items() if "volumes" in service} == {"daemon"}  # the engine's socket
@@ -174,9 +219,7 @@ def test_a_run_has_what_its_location_has_and_no_more() -> None:
 def test_every_setting_of_compose_is_in_the_file_to_fill_in() -> None:
     """Empty where it may be: some engines hand on the name of a variable that they do not know."""
     used = {
-        name
-        for file in ("compose.yaml", "compose.runs.yaml")
-        for name in re.findall(r"\$\{(\w+)", (CONTAINERS / file).read_text())
+        name for file in ("compose.yaml", *BESIDE) for name in re.findall(r"\$\{(\w+)", (CONTAINERS / file).read_text())
     }
     filled = re.findall(r"^(\w+)=", (CONTAINERS / "deployment.env").read_text(), re.MULTILINE)
     assert sorted(used) == sorted(filled)
@@ -189,6 +232,9 @@ def test_runs_in_containers_differ_in_how_they_run_alone() -> None:
     service = compose()["services"]["restricted"]
     for setting in ("read_only", "cap_drop", "security_opt"):
         assert kwargs[setting] == service[setting]
+    assert LogConfig(**kwargs["log_config"]) == LogConfig(
+        type=service["logging"]["driver"], config=service["logging"]["options"]
+    )
     assert in_containers["run_monitoring"]["max_resume_run_attempts"] == 0
     limits = [each["concurrency"]["runs"].pop("max_concurrent_runs") for each in (in_place, in_containers)]
     assert limits == [1, 4]

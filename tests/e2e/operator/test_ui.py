@@ -48,7 +48,7 @@ def ask(url: str) -> Any:
 
     def look() -> Any:
         request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
-        with suppress(OSError), urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        with suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read())["data"]
 
     return until(look, every=0.5)

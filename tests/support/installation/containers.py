@@ -129,12 +129,17 @@ class Deployment:
     def server(self) -> Server:
         return Server(f"http://127.0.0.1:{self.port}")
 
+    @property
+    def starting_server(self) -> Server:
+        """The same where it may be starting again, so that it is asked anew where it gives no answer."""
+        return Server(f"http://127.0.0.1:{self.port}", 60)
+
     def until_loaded(self, patience: float = 1200) -> None:
         """Wait until both code locations answer, and the database."""
         deadline, found = time.monotonic() + patience, None
         while time.monotonic() < deadline:
             with suppress(OSError, AssertionError):
-                found = self.server.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"]
+                found = self.starting_server.ask(_LOCATIONS)["workspaceOrError"]["locationEntries"]
                 if [each["locationOrLoadError"]["__typename"] for each in found] == ["RepositoryLocation"] * 2:
                     self.runs()
                     return
@@ -142,9 +147,24 @@ class Deployment:
         said = {each: self.engine.ask("logs", "--tail", "20", self.container(each)) for each in SERVICES}
         raise AssertionError(f"{found}\n{said}")
 
+    def until_healthy(self, service: str) -> None:
+        """Wait until the check of a service says that it works; Podman's timers need systemd, so it is asked here."""
+        container = self.container(service)
+        ask = {
+            "podman": ("healthcheck", "run", container),
+            "docker": ("inspect", "--format", "{{.State.Health.Status}}", container),
+        }[ENGINE]
+
+        def look() -> bool:
+            with suppress(AssertionError):
+                return self.engine.ask(*ask) in ("", "healthy")
+            return False
+
+        until(look, every=2)
+
     def runs(self) -> list[dict[str, Any]]:
         """All runs, the newest first, with their tags as a mapping."""
-        found = self.server.ask(_RUNS)["runsOrError"]["results"]
+        found = self.starting_server.ask(_RUNS)["runsOrError"]["results"]
         return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
 
     def launch(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> str:

@@ -24,15 +24,16 @@ WORKSPACE = PROJECT / "workspace.yaml"
 
 @dataclass(frozen=True)
 class Server:
-    """Where it answers."""
+    """Where it answers, and for how many seconds an answer is waited for: a server that is starting may give none."""
 
     url: str
+    seconds: float = PATIENCE
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The data of a GraphQL query; it may have no errors."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(request, timeout=self.seconds) as answer:
             content = json.loads(answer.read())
         assert "errors" not in content, content
         return content["data"]
