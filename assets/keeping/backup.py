@@ -27,7 +27,7 @@ from ndl_export.files.whole_files import steady
 from privacy.doors import age
 from privacy.doors.environment import settings
 from privacy.doors.locks import locked
-from privacy.keys import KeyRing
+from privacy.keys import PIPELINE, RELEASE, RESTRICTED, Holder, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy, LedgerCorrupt
 from privacy.release.store import charges
 
@@ -41,7 +41,8 @@ _NOT_KEPT = re.compile(
     r"restricted/(staging-[^/]*|turns)/.*|dagster/processes/.*|settings/.*|(.*/)?(\.[^/]*|[^/]*\.lock)"
 )
 _SETTINGS = ("policy", "publisher", "retention", "calendar", "councils", "agreements")
-_NAME = re.compile(r"readiness-(home|records|keys)-(\d{8}T\d{6})Z\.age")
+_LOCATIONS = {"restricted": RESTRICTED, "release": RELEASE}
+_NAME = re.compile(rf"readiness-(home|records|keys)(?:-(?:{'|'.join(_LOCATIONS)}))?-(\d{{8}}T\d{{6}})Z\.age")
 _BETWEEN_LOOKS = 0.1
 _SQLITE = b"SQLite format 3\0"
 _ITS_JOURNALS = ("-wal", "-shm", "-journal")
@@ -59,7 +60,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     """
     _check_place(home, keys_folder, folder, part)
     to = {_fingerprint(each): str(age.recipient(each)) for each in recipients}
-    place = _free_name(folder, part)
+    place = _free_name(folder, part, location_of(keys_folder) if part is Part.KEYS else "")
     note = f"{part} of epoch {keys.epoch} to {' '.join(to)}"
     if part is Part.KEYS:
         if home.root.is_dir():
@@ -209,9 +210,22 @@ def _noted(home: Home) -> list[re.Match[str]]:
     return [note for note in notes if note]
 
 
-def _free_name(folder: Path, part: Part) -> Path:
-    """One that no backup has: none is ever replaced."""
-    while (place := folder / f"readiness-{part}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}{SUFFIX}").exists():
+def location_of(keys: Path) -> str:
+    """The code location whose keys a folder holds; empty where it holds those of both, or of neither."""
+
+    def has(holder: Holder) -> bool:
+        try:
+            return bool(KeyRing.load(keys, holder))
+        except KeyProblem:
+            return False
+
+    return "" if has(PIPELINE) else next((name for name, holder in _LOCATIONS.items() if has(holder)), "")
+
+
+def _free_name(folder: Path, part: Part, location: str) -> Path:
+    """One that no backup has: none is ever replaced. A backup of keys names the code location that they are for."""
+    of = f"{part}-{location}" if location else str(part)
+    while (place := folder / f"readiness-{of}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}{SUFFIX}").exists():
         time.sleep(_BETWEEN_LOOKS)
     return place
 

@@ -31,6 +31,7 @@ from assets.keeping.backup import (
     files_of,
     is_record,
     latest_epoch,
+    location_of,
 )
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
@@ -77,7 +78,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
         staged.chmod(files.OWNER_ONLY_FOLDER)
         ring = KeyRing.load(staged, ANY_HOLDER)
         unpacked.manifest.check_made_by(ring, unpacked.mac)
-        found = Restored(unpacked.manifest, [f"the key set of epoch {ring.epoch}"])
+        found = Restored(unpacked.manifest, [f"the {_described(staged)} of epoch {ring.epoch}"])
         if (newest := latest_epoch(home)) > ring.epoch:
             raise CannotRestore(
                 f"these keys are of epoch {ring.epoch}, and {home.root} was backed up under those of epoch {newest},"
@@ -88,6 +89,12 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
                 record(home, Processing.RESTORE, note=f"keys of epoch {ring.epoch}")
             _promote(staged, place)
     return found
+
+
+def _described(keys: Path) -> str:
+    """A key set, with the code location that it is for, where it is for one."""
+    location = location_of(keys)
+    return f"key set of the {location} location" if location else "key set"
 
 
 def restore_home(

@@ -34,13 +34,23 @@ def started(home: Path, said: Path) -> Iterator[str]:
     command = [READINESS, "ui", "--home", home, "--landing", home / "landing", "--keys", home / "keys"]
     with said.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--port", str(port)], stdout=output, stderr=output, env=environment, cwd=home.parent
+            [*command, "--port", str(port)],
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=home.parent,
+            preexec_fn=_can_be_interrupted,
         )
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) is not None
+
+
+def _can_be_interrupted() -> None:
+    """As in a terminal: what a shell starts in the background ignores an interruption, and so would this process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ask(url: str) -> Any:

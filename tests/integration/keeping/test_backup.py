@@ -91,6 +91,28 @@ def test_nobody_can_open_keys_and_what_they_open(safe: Safe) -> None:
     _refused(safe.command("backup", "records", "--into", disk, *safe.to("home")), "keys are kept where nothing lies")
 
 
+def test_backups_of_two_locations_keys_say_which_is_which(safe: Safe) -> None:
+    """A restore of the one where the other belongs would be noticed at the next run, perhaps long after."""
+    apart = {"release": ("input-mac.key", "signing.pem", "epoch"), "restricted": ()}
+    whole = {path.name for path in safe.keys.iterdir()}
+    held = {location: set(names) or whole - {"signing.pem"} for location, names in apart.items()}
+    for location, names in held.items():
+        folder = safe.root / location
+        folder.mkdir(mode=0o700)
+        for name in names & whole:
+            shutil.copy(safe.keys / name, folder)
+        made = safe.backup("keys", "--keys", str(folder))
+        assert made.name.startswith(f"readiness-keys-{location}-20")
+        shutil.rmtree(folder)
+        back = safe.restore("keys", made, "--yes", "--keys", str(folder))
+        assert f"restored: the key set of the {location} location of epoch 1" in back.stdout, back.output
+        assert {path.name for path in folder.iterdir()} == names & whole
+    assert safe.backup("keys").name.startswith("readiness-keys-20")
+    _refused(
+        safe.command("backup", "home", "--into", safe.disk("keys"), *safe.to("home")), "keys are kept where nothing"
+    )
+
+
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
