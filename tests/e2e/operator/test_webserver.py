@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from assets.catalogue.descriptions import ALLOWED
 from assets.catalogue.runs import BY, RELEASE, WHY
+from tests.support import PROJECT
 from tests.support.browser import IN_A_BROWSER, started
 from tests.support.installation.rig import COHORT, COUNCILS, FIRST, Site, check_nothing_leaked
 from tests.support.installation.server import Server, served
 from tests.support.planted import IDENTIFIERS
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +139,21 @@ def test_nothing_that_it_says_leaks(everything: dict[str, Any], site: Site) -> N
         for made in asset["assetMaterializations"]:
             numbers |= {entry["intValue"] for entry in made["metadataEntries"] if entry.get("intValue") is not None}
     assert not counts & numbers, counts & numbers
+
+
+def test_what_containers_and_pods_ask_of_a_server_is_answered(server: Server, site: Site, tmp_path: Path) -> None:
+    """Of the daemon: while it is at work, and not where it never was."""
+    services = yaml.safe_load((PROJECT / "packaging" / "containers" / "compose.yaml").read_text())["services"]
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def asked(service: str, home: Path) -> int:
+        command = services[service]["healthcheck"]["test"].replace("http://127.0.0.1:3000", server.url)
+        environment = os.environ | {"PATH": programs, "DAGSTER_HOME": str(home)}
+        return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, check=False).returncode
+
+    assert asked("webserver", tmp_path) == 0
+    until(lambda: asked("daemon", site.home / "dagster") == 0)
+    assert asked("daemon", tmp_path) == 1
 
 
 @IN_A_BROWSER
