@@ -5,15 +5,19 @@ The tests follow one another, each with what the one before has made; the kills 
 
 from __future__ import annotations
 
+import base64
 import codecs
 import json
 import os
 import random
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -113,7 +117,7 @@ def check_without_rights(status: str) -> None:
     told = dict(re.findall(r"^(\w+):\t(\S+)", status, re.MULTILINE))
     assert {int(told[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert told["NoNewPrivs"] == "1"
-    assert int(told["Uid"]) in (OWNER, OWNER + 1)
+    assert int(told["Uid"]) in (OWNER, OWNER + 1, OWNER + 2)
 
 
 def switch_to_containers(deployed: Deployment) -> None:
@@ -180,6 +184,36 @@ def test_each_service_sees_its_own_and_no_more(deployed: Deployment) -> None:
     refused = deployed.inside("restricted", "sh", "-c", "psql --version 2>&1; touch /opt/x 2>&1 || true")
     assert "Read-only file system" in refused
     assert "0 wrong" not in deployed.type("What is missing", FOLDER)
+
+
+def test_people_get_in_through_the_proxy(deployed: Deployment) -> None:
+    """And find the web server again when it was started again, perhaps at another address."""
+    deployed.type("TLS and a log-in", further={"openssl passwd -6": "echo horse | openssl passwd -6 -stdin"})
+    deployed.compose("-f", "compose.tls.yaml", "up", "--detach", "proxy")
+    context = ssl.create_default_context(cafile=str(deployed.root / "srv" / "secrets" / "tls" / "certificate.pem"))
+    context.check_hostname = False
+
+    def status(words: str) -> int:
+        headers = {"Authorization": "Basic " + base64.b64encode(words.encode()).decode()}
+        request = urllib.request.Request(f"https://127.0.0.1:{deployed.tls_port}/server_info", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60, context=context) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
+        except OSError:
+            return 0
+
+    try:
+        until(lambda: status("ada:horse") == 200, every=1)
+        assert status("ada:cow") == 401
+        deployed.until_healthy("proxy")
+        check_without_rights(deployed.inside("proxy", "cat", "/proc/1/status"))
+        deployed.engine.ask("restart", deployed.container("webserver"))
+        until(lambda: status("ada:horse") == 200, every=1)
+    finally:
+        deployed.engine.ask("rm", "--force", deployed.container("proxy"))
+    deployed.until_loaded()
 
 
 def test_a_run_in_its_location(deployed: Deployment) -> None:

@@ -7,17 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installation.rig import Ended, Site
+from tests.support.installation.rig import Ended, Site, finished_site
 
 Copies = Callable[[], Site]
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
-    site = Site.made(tmp_path_factory.mktemp("finished"))
-    ended = site.run()
-    assert ended.code == 0, ended.output
-    return site, ended
+    return finished_site(tmp_path_factory)
 
 
 @pytest.fixture

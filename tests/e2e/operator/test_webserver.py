@@ -19,7 +19,7 @@ from assets.catalogue.descriptions import ALLOWED
 from assets.catalogue.runs import BY, RELEASE, WHY
 from tests.support import PROJECT
 from tests.support.browser import IN_A_BROWSER, started
-from tests.support.installation.rig import COHORT, COUNCILS, FIRST, Site, check_nothing_leaked
+from tests.support.installation.rig import COHORT, COUNCILS, FIRST, Site, check_nothing_leaked, finished_site
 from tests.support.installation.server import Server, served
 from tests.support.planted import IDENTIFIERS
 from tests.support.waiting import until
@@ -54,10 +54,7 @@ BACKFILL = """mutation B($params: LaunchBackfillParams!) { launchPartitionBackfi
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    made = Site.made(tmp_path_factory.mktemp("served"))
-    ended = made.run()
-    assert ended.code == 0, ended.output
-    return made
+    return finished_site(tmp_path_factory)[0].copy(tmp_path_factory.mktemp("served"))
 
 
 @pytest.fixture(scope="module")

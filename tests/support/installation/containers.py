@@ -47,6 +47,7 @@ class Deployment:
     root: Path
     name: str
     port: int = field(default_factory=free_port)
+    tls_port: int = field(default_factory=free_port)
     in_containers: bool = False
 
     @property
@@ -89,6 +90,8 @@ class Deployment:
             "READINESS_IMAGE": f"localhost/{self.name}:latest",
             "READINESS_POSTGRES_IMAGE": f"localhost/{self.name}-postgres:latest",
             "READINESS_PORT": self.port,
+            "READINESS_PROXY_IMAGE": f"localhost/{self.name}-proxy:latest",
+            "READINESS_TLS_PORT": self.tls_port,
             "READINESS_NETWORK": self.name,
             "READINESS_ENGINE_SOCKET": self.engine.socket,
             "READINESS_ENGINE_GROUP": self.engine.socket.stat().st_gid,

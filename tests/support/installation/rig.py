@@ -14,11 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
+import pytest
 
 from ndl_export.bundle.verify import verify
 from pipelines.cli import main
@@ -30,6 +31,7 @@ from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
 from tests.support.extracts import COHORT, append
 from tests.support.independent import write_extracts
+from tests.support.once import made_once
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
 from tests.support.waiting import PATIENCE
 
@@ -127,6 +129,18 @@ class Site:
         process = WARM.Process(target=_command, args=(self, options, said, prelude))
         process.start()
         return Running(process, said)
+
+
+def finished_site(factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
+    """An installation with a finished release, made once in a run of the tests, and how its run ended; to be copied."""
+
+    def make(folder: Path) -> None:
+        ended = Site.made(folder / "site").run()
+        assert ended.code == 0, ended.output
+        (folder / "ended.json").write_text(json.dumps(asdict(ended)))
+
+    made = made_once(factory, "finished", make)
+    return Site(made / "site"), Ended(**json.loads((made / "ended.json").read_text()))
 
 
 @dataclass(frozen=True)
