@@ -13,6 +13,8 @@ from tests.support.areas import lacking
 from tests.support.waiting import PATIENCE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_PATIENCE_ON_A_PAGE = 180.0
+"""Seconds; what is not there after them is missing, and each of many tests would wait for it."""
 IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason=lacking("browser"))
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -25,7 +27,7 @@ def started() -> Iterator[Browser]:
     """The browser, without a window, asking for nothing of its own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS), timeout=PATIENCE * 1000)
-        browser.on("context", lambda context: context.set_default_timeout(PATIENCE * 1000))
+        browser.on("context", lambda context: context.set_default_timeout(_PATIENCE_ON_A_PAGE * 1000))
         yield browser
         browser.close()
 
