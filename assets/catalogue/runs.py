@@ -1,5 +1,5 @@
-"""What every run has: the partition that it is of, its tags, the installation that it works in, and, round the body of
-every asset and op, errors in plain words.
+"""What every run has: the partition that it is of, its tags, and, round the body of every asset and op, errors in
+plain words.
 
 Partitions are council x cohort for what is about one sender, cohort for everything after linkage. Tags say who started
 a run, why, and what it spends: the list of runs in Dagster can be searched by them.
@@ -12,16 +12,12 @@ import getpass
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from assets.home.errors import plainly
-from assets.home.installation import Folders
-from assets.home.paths import Home
 from assets.home.processing_log import of_run
-from privacy.keys import PIPELINE, Holder, KeyRing
 from sources.reference.cohorts import cohort_codes
 
 LAST_COHORT_YEAR = 2030
@@ -85,65 +81,6 @@ def of_release(version: str, share: float | None) -> dict[str, str]:
 def versioned(data: str, code: str) -> dict[str, str]:
     """Tags of a materialisation that a step reports besides its own: the versions by which Dagster compares them."""
     return {"dagster/data_version": data, "dagster/code_version": code}
-
-
-class Installation(dg.ConfigurableResource):
-    """Folders of one installation, as absolute paths. `agreements_dir` is empty where nothing is returned, which is the
-    default."""
-
-    landing_dir: str
-    home_dir: str
-    keys_dir: str
-    agreements_dir: str = ""
-
-    @classmethod
-    def at(
-        cls,
-        landing: Path | None = None,
-        home: Path | None = None,
-        keys: Path | None = None,
-        agreements: Path | None = None,
-    ) -> Self:
-        """The installation that options describe, else the environment; raises `InvalidSettings`."""
-        return cls.of(Folders.at(landing, home, keys, agreements))
-
-    @classmethod
-    def of(cls, folders: Folders) -> Self:
-        """The installation of these folders, for the steps of a run."""
-        return cls(
-            landing_dir=str(folders.landing),
-            home_dir=str(folders.home.root),
-            keys_dir=str(folders.keys),
-            agreements_dir=str(folders.agreements or ""),
-        )
-
-    @property
-    def folders(self) -> Folders:
-        return Folders(self.landing_folder, self.home_folder, Path(self.keys_dir), self.agreements_folder)
-
-    @property
-    def landing_folder(self) -> Path:
-        return Path(self.landing_dir)
-
-    @property
-    def home_folder(self) -> Home:
-        home = Home(Path(self.home_dir))
-        home.prepare()
-        return home
-
-    def open_home(self) -> Home:
-        """The home folder for a step that reads rows. Where steps run, no removal is left unfinished in it: the
-        definitions see to that (`pipelines.definitions`)."""
-        return self.home_folder
-
-    @property
-    def agreements_folder(self) -> Path | None:
-        """Folder of sharing agreements; None where nothing is returned."""
-        return Path(self.agreements_dir) if self.agreements_dir else None
-
-    def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
-        """The keys that `holder` needs, read and checked each time; raises `KeyProblem`."""
-        return KeyRing.load(Path(self.keys_dir), holder)
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -16,7 +16,8 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from assets.catalogue.runs import COHORTS, COUNCILS, WHY, Installation, council_cohort
+from assets.catalogue.runs import COHORTS, COUNCILS, WHY, council_cohort
+from assets.home.installation import Installation
 from assets.linkage.assets import GROUP as LINKAGE
 from assets.release.sign_off import signed_and_waiting
 from pipelines.dagster.arriving import Look, looks
@@ -58,8 +59,10 @@ Identities = dict[str, dict[str, str]]
         " alone, and several files of a council give one run."
     ),
 )
-def landing_sensor(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult | dg.SkipReason:
-    landing = installation.landing_folder
+def landing_sensor(
+    context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> dg.SensorResult | dg.SkipReason:
+    landing = installation.landing
     if not landing.is_dir():
         return dg.SkipReason(f"{landing} does not exist")
     earlier = json.loads(context.cursor) if context.cursor else {}
@@ -118,7 +121,7 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
     ),
 )
 def approved_releases(
-    context: dg.SensorEvaluationContext, installation: Installation
+    context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     waiting = signed_and_waiting(installation.home_folder)
     for ready in waiting:
