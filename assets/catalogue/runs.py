@@ -18,7 +18,8 @@ import dagster as dg
 
 from assets.home.errors import plainly
 from assets.home.processing_log import of_run
-from sources.reference.cohorts import cohort_codes
+from sources.reference.cohorts import Cohort, cohort_codes
+from sources.reference.places import place, places
 
 LAST_COHORT_YEAR = 2030
 
@@ -27,6 +28,7 @@ COUNCILS = dg.DynamicPartitionsDefinition(name="councils")
 """Those that take part: each is added when it first has a folder in landing."""
 COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": COUNCILS})
 
+PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 BY, WHY = "readiness/by", "readiness/why"
@@ -43,14 +45,23 @@ def council_cohort(council: str, cohort: str) -> str:
 
 
 def parts(key: str) -> tuple[str, str]:
-    """(council, cohort) of a partition key; dimensions stand in order of their names."""
+    """(council, cohort) of a partition key; dimensions stand in order of their names.
+
+    Raises `UnknownCouncil` and `InvalidCohort`: a launch may name any partition, and folders are called by them.
+    """
     cohort, council = key.split("|")
-    return council, cohort
+    return place(council).council, Cohort(cohort).code
 
 
 def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
-    """Make sure that there are partitions of these councils; all that there are, in their order."""
+    """Make sure that there are partitions of these councils; all that there are, in their order.
+
+    Partitions that are no council's, which anyone can add in the UI, are removed: a range of councils may span them.
+    """
     name = str(COUNCILS.name)
+    for stray in instance.get_dynamic_partitions(name):
+        if stray not in places():
+            instance.delete_dynamic_partition(name, stray)
     known = instance.get_dynamic_partitions(name)
     if new := [council for council in councils if council not in known]:
         instance.add_dynamic_partitions(name, new)
@@ -87,7 +98,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def speaks_plainly(step: F) -> F:
-    """The body of an asset or op, within `plainly`; the sentence of an error stands in the run's log."""
+    """The body of an asset or op, of a partition that there is and within `plainly`; the sentence of an error stands in
+    the run's log."""
 
     @functools.wraps(step)
     def whole(*args: Any, **kwargs: Any) -> Any:
@@ -106,16 +118,19 @@ def speaks_plainly(step: F) -> F:
 def _in_a_run() -> Iterator[None]:
     """An error in the block is a line of the run's log, where otherwise it stands between two stack traces."""
     try:
-        with of_run(_run_id()), plainly():
+        run = _run()
+        with of_run(run.run_id if run else ""), plainly():
+            if run and (key := run.tags.get(PARTITION)):
+                parts(key) if "|" in key else Cohort(key)
             yield
     except Exception as error:
         dg.get_dagster_logger().error(f"{STOPPED}{error}")
         raise
 
 
-def _run_id() -> str:
-    """Of the run whose step this is; empty where a test calls the body by itself."""
+def _run() -> dg.DagsterRun | None:
+    """The run whose step this is; None where a test calls the body by itself."""
     try:
-        return dg.OpExecutionContext.get().run_id
+        return dg.OpExecutionContext.get().run
     except dg.DagsterInvariantViolationError:
-        return ""
+        return None

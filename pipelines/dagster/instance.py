@@ -100,9 +100,15 @@ def place_in_history(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
-    """Mark as failed the runs of processes that are gone."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED)):
-        if (name := run.tags.get(PROCESS)) and not is_held(folder / name):
+    """Mark as failed the runs of processes that are gone.
+
+    Whoever starts a run in Dagster may write its tags: no path is made of one, and a run that is executed again there
+    has inherited them.
+    """
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED))
+    alive = {place.name for place in folder.glob(f"*{_ALIVE}") if is_held(place)}  # after the runs: each had its file
+    for run in unfinished:
+        if (name := run.tags.get(PROCESS)) and name not in alive and not run.parent_run_id:
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
             place_in_history(instance, instance.get_run_by_id(run.run_id) or run)
     for place in folder.glob(f"*{_ALIVE}"):
