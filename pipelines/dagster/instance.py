@@ -19,6 +19,7 @@ from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import retention
 from assets.keeping.retention import due, expire
 from pipelines.dagster.event_log import OpenEventLog
+from privacy.doors.environment import dagster_home
 from privacy.doors.locks import is_held, locked
 from privacy.keys import KeyRing
 from sources.extract.landed import taking_part
@@ -60,6 +61,13 @@ def instance(home: Home) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(
         InstanceRef.from_dir(str(folder), overrides={"event_log_storage": event_log})  # where Dagster's own would lie
     )
+
+
+def history(home: Home) -> dg.DagsterInstance:
+    """The instance that `DAGSTER_HOME` names, else that of the home folder, else an empty one. To be closed."""
+    if (named := dagster_home()) is not None:
+        return dg.DagsterInstance.from_config(str(named))
+    return instance(home) if home.dagster.is_dir() else dg.DagsterInstance.ephemeral()
 
 
 def note_taking_part(home: Home, landing: Path) -> None:

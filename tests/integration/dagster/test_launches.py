@@ -16,6 +16,7 @@ from dagster._core.test_utils import freeze_time
 
 from assets.catalogue.runs import WHY, council_cohort, note_councils, parts
 from assets.home.paths import Home
+from assets.linkage.arrivals import note_landing
 from pipelines.dagster.instance import PROCESS, instance, working_instance
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
@@ -41,8 +42,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for folder in (root / "landing" / "leeds", root / "elsewhere" / "leeds"):
             (folder / "eyfsp").mkdir(parents=True)
             (folder / "eyfsp" / f"{COHORT}.csv").write_text("upn\n1\n")
-        Home(root / "home").prepare()
-        ledger = Ledger(Home(root / "home").ledger)
+        home = Home(root / "home")
+        home.prepare()
+        note_landing(home, root / "landing")
+        ledger = Ledger(home.ledger)
         ledger.approve(COHORT, 0.3)
         ledger.commit(ledger.reserve(COHORT, "2026.11.0", "pupil", 0.1, "a" * 64, "c" * 64), "b" * 64)
         yield root
