@@ -117,12 +117,18 @@ def of_op(name: str, **config: Any) -> dict[str, Any]:
     return {"ops": {name: {"config": config}}}
 
 
+def of_folders(**other: str) -> dict[str, Any]:
+    """The folders of the installation, as they could be given once, and one of them another."""
+    own = {f"{name}_dir": f"{{elsewhere}}/../{name}" for name in ("landing", "home", "keys")}
+    return of_resource("installation", **own | other)
+
+
 FROM_ENVIRONMENT = {"env": "DEPLOYMENT_PASSWORD"}
 ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "other keys": ("retention", of_resource("installation", keys_dir="{elsewhere}/keys")),
-    "other extracts": ("retention", of_resource("installation", landing_dir="{elsewhere}")),
-    "rows to another place": ("retention", of_resource("installation", home_dir="{elsewhere}/home")),
-    "other agreements": ("retention", of_resource("installation", agreements_dir="{elsewhere}")),
+    "other keys": ("retention", of_folders(keys_dir="{elsewhere}/keys")),
+    "other extracts": ("retention", of_folders(landing_dir="{elsewhere}")),
+    "rows to another place": ("retention", of_folders(home_dir="{elsewhere}/home")),
+    "other agreements": ("retention", of_folders(agreements_dir="{elsewhere}")),
     "outputs to another place": ("retention", of_resource("io_manager", base_dir="{elsewhere}")),
     "another logger": ("retention", {"loggers": {"console": {"config": {"path": "{elsewhere}"}}}}),
     "another executor": ("retention", {"execution": {"config": {"retries": {"enabled": {}}}}}),
