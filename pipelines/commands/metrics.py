@@ -23,7 +23,7 @@ def metrics(home: Path, landing: Path | None, listen: str | None) -> None:
     from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
     from assets.home.paths import Home
-    from pipelines.reports.metrics import InstallationCollector
+    from pipelines.dagster.metrics import InstallationCollector
 
     if not home.is_dir():
         console.stop(f"there is no home folder at {home}")

@@ -271,6 +271,11 @@ def test_what_is_done_to_dagsters_history_moves_no_budget_and_no_file(root: Path
         "AssetWipeSuccess",
     ]
     assert check["found"]["__typename"]  # whatever it is answered, nothing is decided by it
+    component = desk.ask(
+        'mutation { found: setAppManagedComponent(attributes: "", componentId: "x", locationName: "readiness",'
+        ' componentType: "dagster.PythonScriptComponent") { __typename } }'
+    )
+    assert component["found"]["__typename"] == "UnauthorizedError"  # code cannot be added to a location
     assert stands(root) == before
     again = desk.launch("release", {"dagster/partition": COHORT}, of_op("release__measurements", version="2026.11.0"))
     assert again["run"]["status"] == "FAILURE"

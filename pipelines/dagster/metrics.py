@@ -14,7 +14,8 @@ from assets.home.paths import Home
 from assets.release.sign_off import is_done
 from pipelines.dagster.instance import history
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
-from pipelines.reports.budget import statement
+from privacy.release.ledger import Ledger
+from privacy.release.ledger_storage import EntryKind
 from privacy.release.policy import Stage
 
 _SUCCEEDED, _FAILED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
@@ -33,15 +34,14 @@ class InstallationCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Every metric. Raises `LedgerError` where the ledger is broken: a scrape that fails is an alarm, too."""
         yield from self._runs()
-        yield _gauge(
-            "newest_delivery_timestamp_seconds", "When an extract last came in.", "source", self._newest()
-        )
+        yield _gauge("newest_delivery_timestamp_seconds", "When an extract last came in.", "source", self._newest())
         yield _gauge("releases_waiting", "Releases that wait for people to sign.", "stage", self._waiting())
         yield _gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", self._free())
-        accounts = [((each["cohort"], each["unit"]), each) for each in statement(self._home.ledger)]
-        for name, about in (("cap", "Approved privacy budget, rho."), ("remaining", "Privacy budget left, rho.")):
-            samples = ((labels, account[f"{name}_rho"]) for labels, account in accounts)
-            yield _gauge(f"budget_{name}_rho", about, "cohort unit", samples)
+        ledger = Ledger(self._home.ledger)
+        accounts = [(entry.cohort, entry.account) for entry in ledger.entries() if entry.kind == EntryKind.APPROVE]
+        caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.cap, ledger.remaining))
+        yield _gauge("budget_cap_rho", "Approved privacy budget, rho.", "cohort unit", caps)
+        yield _gauge("budget_remaining_rho", "Privacy budget left, rho.", "cohort unit", left)
 
     def _runs(self) -> Iterator[GaugeMetricFamily]:
         with history(self._home) as runs:
