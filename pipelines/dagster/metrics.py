@@ -19,7 +19,8 @@ from privacy.release.ledger_storage import EntryKind
 from privacy.release.policy import Stage
 
 _SUCCEEDED, _FAILED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
-_JOBS = [job.name for job in (*RESTRICTED_JOBS, *RELEASE_JOBS, returns_job)]
+_JOBS = [*(job.name for job in (*RESTRICTED_JOBS, *RELEASE_JOBS, returns_job)), "__ASSET_JOB"]
+"""The last is what Dagster calls runs of assets alone, as the automation and the button Materialize start them."""
 
 Sample = tuple[Iterable[str], float]
 """The values of the labels, and the figure."""
