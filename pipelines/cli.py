@@ -11,6 +11,7 @@ from pipelines.commands.approve import approve
 from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keys import keys
+from pipelines.commands.metrics import metrics
 from pipelines.commands.requests import request
 from pipelines.commands.returns import returns
 from pipelines.commands.sender import pseudonymise
@@ -26,7 +27,7 @@ def main() -> None:
 
 main.add(
     {
-        "Data engineer": (runs.run, runs.status, runs.doctor, ui, council, keys, *backup.COMMANDS, runs.synth),
+        "Data engineer": (runs.run, runs.status, runs.doctor, metrics, ui, council, keys, *backup.COMMANDS, runs.synth),
         "Data protection": keeping.COMMANDS,
         "Council or health data officer": (pseudonymise, returns),
         "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link),

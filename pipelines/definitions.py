@@ -2,17 +2,19 @@
 
 `defs` is all of it, for one machine. Where intake and release are kept apart, each loads its part
 (`restricted_definitions`, `release_definitions`) and holds its own keys.
+
+Whoever launches a run chooses what a person may choose: cohort, version, share, and so on. Folders, keys, executor and
+loggers have no configuration (`tests/integration/dagster/test_launches.py` walks over all of it).
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TypeAlias
 
 import dagster as dg
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.home.software import software
 from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
@@ -38,7 +40,7 @@ class OpenedInstallation(Installation):
     """The installation as steps have it: they open a home folder in which no removal is left unfinished."""
 
     def open_home(self) -> Home:
-        return opened(self.home_folder, Path(self.keys_dir))
+        return opened(self.home_folder, self.keys)
 
 
 _Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]
@@ -54,6 +56,8 @@ _RELEASE_ASSETS: _Assets = (measurements, bundle, analyst_database, synthetic_ch
 
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:
     """The project's definitions, or a part of them, over one installation; tests and commands pass their own."""
+    fixed = installation or Installation.at()
+    opening = OpenedInstallation(fixed.landing, fixed.home, fixed.keys, fixed.agreements)
     restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
     return dg.Definitions(
         assets=[
@@ -75,10 +79,13 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
             *((approved_releases,) if release else ()),
             *((failed_runs,) if release else ()),  # of one location, for all: what is told twice is not read
         ],
-        resources={"installation": OpenedInstallation(**(installation or Installation.at()).model_dump())},
+        resources={
+            "installation": dg.ResourceDefinition(lambda _: opening, config_schema={}),
+            "io_manager": dg.IOManagerDefinition(lambda _: dg.InMemoryIOManager(), config_schema={}),
+        },
         loggers={"console": progress_logger},
         metadata={"readiness": software()},
-        executor=dg.in_process_executor,
+        executor=dg.in_process_executor.configured(lambda _: {"retries": {"disabled": {}}}, config_schema={}),
     )
 
 

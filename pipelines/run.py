@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.home.installation import Folders
+from assets.home.installation import Installation
 from assets.home.loading import loading
 from assets.home.paths import Home
 from assets.home.retention_policy import check_may_be_held
@@ -52,7 +52,7 @@ class _Step:
 
 
 def run_cohort(
-    folders: Folders,
+    folders: Installation,
     cohort: Cohort,
     version: str | None,
     allow_missing: bool,
@@ -101,7 +101,7 @@ def run_cohort(
     return home.release / release
 
 
-def _take(folders: Folders, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
+def _take(folders: Installation, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
     """Run the steps, in order, of which what they make does not stand; all of them where a process died at its work."""
     home = folders.home
     home.clear_half_made()
@@ -131,7 +131,7 @@ def _stands(step: _Step) -> bool:
         return False
 
 
-def _check_ledger(folders: Folders, cohort: Cohort, release: str, measured: Sequence[Cohort]) -> None:
+def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured: Sequence[Cohort]) -> None:
     """Where something is to be charged, raise what `settle` does now, and not after intake and linkage."""
     home, ledger = folders.home, Ledger(folders.home.ledger)
     if {each.code for each in measured} - ledger.cohorts_charged(release):
@@ -139,7 +139,7 @@ def _check_ledger(folders: Folders, cohort: Cohort, release: str, measured: Sequ
         settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
-def _made_ready(folders: Folders, cohort: Cohort, several: bool) -> Iterator[_Step]:
+def _made_ready(folders: Installation, cohort: Cohort, several: bool) -> Iterator[_Step]:
     """Intake and linkage of a cohort."""
     home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
     about = f" of {cohort.code}" if several else ""
@@ -162,7 +162,7 @@ def _made_ready(folders: Folders, cohort: Cohort, several: bool) -> Iterator[_St
     )
 
 
-def _of_release(folders: Folders, cohort: Cohort, version: str, asked: Asked, *, spends: bool) -> _Step:
+def _of_release(folders: Installation, cohort: Cohort, version: str, asked: Asked, *, spends: bool) -> _Step:
     home, councils = folders.home, taking_part(folders.landing)
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
     return _Step(
@@ -176,7 +176,7 @@ def _of_release(folders: Folders, cohort: Cohort, version: str, asked: Asked, *,
     )
 
 
-def run_returns(folders: Folders, cohort: Cohort) -> None:
+def run_returns(folders: Installation, cohort: Cohort) -> None:
     """Make the returns of a cohort; raises `RunStopped`."""
     from pipelines.dagster.executing import jobs_of
 

@@ -1,5 +1,5 @@
-"""What every run has: the partition that it is of, its tags, the installation that it works in, and, round the body of
-every asset and op, errors in plain words.
+"""What every run has: the partition that it is of, its tags, and, round the body of every asset and op, errors in
+plain words.
 
 Partitions are council x cohort for what is about one sender, cohort for everything after linkage. Tags say who started
 a run, why, and what it spends: the list of runs in Dagster can be searched by them.
@@ -12,17 +12,14 @@ import getpass
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 
 from assets.home.errors import plainly
-from assets.home.installation import Folders
-from assets.home.paths import Home
 from assets.home.processing_log import of_run
-from privacy.keys import PIPELINE, Holder, KeyRing
-from sources.reference.cohorts import cohort_codes
+from sources.reference.cohorts import Cohort, cohort_codes
+from sources.reference.places import place, places
 
 LAST_COHORT_YEAR = 2030
 
@@ -31,6 +28,7 @@ COUNCILS = dg.DynamicPartitionsDefinition(name="councils")
 """Those that take part: each is added when it first has a folder in landing."""
 COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": COUNCILS})
 
+PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 BY, WHY = "readiness/by", "readiness/why"
@@ -47,14 +45,23 @@ def council_cohort(council: str, cohort: str) -> str:
 
 
 def parts(key: str) -> tuple[str, str]:
-    """(council, cohort) of a partition key; dimensions stand in order of their names."""
+    """(council, cohort) of a partition key; dimensions stand in order of their names.
+
+    Raises `UnknownCouncil` and `InvalidCohort`: a launch may name any partition, and folders are called by them.
+    """
     cohort, council = key.split("|")
-    return council, cohort
+    return place(council).council, Cohort(cohort).code
 
 
 def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
-    """Make sure that there are partitions of these councils; all that there are, in their order."""
+    """Make sure that there are partitions of these councils; all that there are, in their order.
+
+    Partitions that are no council's, which anyone can add in the UI, are removed: a range of councils may span them.
+    """
     name = str(COUNCILS.name)
+    for stray in instance.get_dynamic_partitions(name):
+        if stray not in places():
+            instance.delete_dynamic_partition(name, stray)
     known = instance.get_dynamic_partitions(name)
     if new := [council for council in councils if council not in known]:
         instance.add_dynamic_partitions(name, new)
@@ -87,70 +94,12 @@ def versioned(data: str, code: str) -> dict[str, str]:
     return {"dagster/data_version": data, "dagster/code_version": code}
 
 
-class Installation(dg.ConfigurableResource):
-    """Folders of one installation, as absolute paths. `agreements_dir` is empty where nothing is returned, which is the
-    default."""
-
-    landing_dir: str
-    home_dir: str
-    keys_dir: str
-    agreements_dir: str = ""
-
-    @classmethod
-    def at(
-        cls,
-        landing: Path | None = None,
-        home: Path | None = None,
-        keys: Path | None = None,
-        agreements: Path | None = None,
-    ) -> Self:
-        """The installation that options describe, else the environment; raises `InvalidSettings`."""
-        return cls.of(Folders.at(landing, home, keys, agreements))
-
-    @classmethod
-    def of(cls, folders: Folders) -> Self:
-        """The installation of these folders, for the steps of a run."""
-        return cls(
-            landing_dir=str(folders.landing),
-            home_dir=str(folders.home.root),
-            keys_dir=str(folders.keys),
-            agreements_dir=str(folders.agreements or ""),
-        )
-
-    @property
-    def folders(self) -> Folders:
-        return Folders(self.landing_folder, self.home_folder, Path(self.keys_dir), self.agreements_folder)
-
-    @property
-    def landing_folder(self) -> Path:
-        return Path(self.landing_dir)
-
-    @property
-    def home_folder(self) -> Home:
-        home = Home(Path(self.home_dir))
-        home.prepare()
-        return home
-
-    def open_home(self) -> Home:
-        """The home folder for a step that reads rows. Where steps run, no removal is left unfinished in it: the
-        definitions see to that (`pipelines.definitions`)."""
-        return self.home_folder
-
-    @property
-    def agreements_folder(self) -> Path | None:
-        """Folder of sharing agreements; None where nothing is returned."""
-        return Path(self.agreements_dir) if self.agreements_dir else None
-
-    def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
-        """The keys that `holder` needs, read and checked each time; raises `KeyProblem`."""
-        return KeyRing.load(Path(self.keys_dir), holder)
-
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def speaks_plainly(step: F) -> F:
-    """The body of an asset or op, within `plainly`; the sentence of an error stands in the run's log."""
+    """The body of an asset or op, of a partition that there is and within `plainly`; the sentence of an error stands in
+    the run's log."""
 
     @functools.wraps(step)
     def whole(*args: Any, **kwargs: Any) -> Any:
@@ -169,16 +118,19 @@ def speaks_plainly(step: F) -> F:
 def _in_a_run() -> Iterator[None]:
     """An error in the block is a line of the run's log, where otherwise it stands between two stack traces."""
     try:
-        with of_run(_run_id()), plainly():
+        run = _run()
+        with of_run(run.run_id if run else ""), plainly():
+            if run and (key := run.tags.get(PARTITION)):
+                parts(key) if "|" in key else Cohort(key)
             yield
     except Exception as error:
         dg.get_dagster_logger().error(f"{STOPPED}{error}")
         raise
 
 
-def _run_id() -> str:
-    """Of the run whose step this is; empty where a test calls the body by itself."""
+def _run() -> dg.DagsterRun | None:
+    """The run whose step this is; None where a test calls the body by itself."""
     try:
-        return dg.OpExecutionContext.get().run_id
+        return dg.OpExecutionContext.get().run
     except dg.DagsterInvariantViolationError:
-        return ""
+        return None

@@ -1,4 +1,4 @@
-"""The folders and settings of one installation, as commands and Dagster's resource share them."""
+"""The folders of one installation, as commands and the steps of Dagster share them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from privacy.keys import PIPELINE, Holder, KeyRing
 
 
 @dataclass(frozen=True)
-class Folders:
+class Installation:
     """Folders of one installation, as absolute paths. `agreements` is None where nothing is returned, which is the
-    default."""
+    default.
+
+    The process that starts fixes them, from its options or environment. In Dagster they are a plain object and no
+    configuration, so that whoever may launch a run cannot choose other keys, extracts or places to write to.
+    """
 
     landing: Path
     home: Home
     keys: Path
-    agreements: Path | None
+    agreements: Path | None = None
 
     @classmethod
     def at(
@@ -37,6 +41,17 @@ class Folders:
             (keys or found.keys).resolve(),
             agreements or found.agreements,
         )
+
+    @property
+    def home_folder(self) -> Home:
+        """The home folder, made where there is none."""
+        self.home.prepare()
+        return self.home
+
+    def open_home(self) -> Home:
+        """The home folder for a step that reads rows. Where steps run, no removal is left unfinished in it: the
+        definitions see to that (`pipelines.definitions`)."""
+        return self.home_folder
 
     def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
         """The keys that `holder` needs, read and checked each time; raises `KeyProblem`."""

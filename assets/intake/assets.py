@@ -9,8 +9,9 @@ import dagster as dg
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import WINDOW, due_freshness
-from assets.catalogue.runs import COUNCIL_COHORTS, Installation, council_cohort, parts, speaks_plainly, versioned
+from assets.catalogue.runs import COUNCIL_COHORTS, council_cohort, parts, speaks_plainly, versioned
 from assets.home.at_work import in_use, turn_of_senders
+from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
@@ -122,7 +123,7 @@ landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
 )
 @speaks_plainly
 def pseudonymised_extracts(
-    context: dg.AssetExecutionContext, installation: Installation
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
     home, partitions = installation.open_home(), [parts(partition) for partition in context.partition_keys]
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
@@ -147,7 +148,7 @@ def pseudonymised_extracts(
 
 
 def _all_have_sent(installation: Installation, source: str, cohort: str) -> bool:
-    councils = taking_part(installation.landing_folder)
+    councils = taking_part(installation.landing)
     return all(deliveries.current(installation.home_folder, source, cohort, council) for council in councils)
 
 
@@ -155,7 +156,7 @@ def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, 
     """Take in each partition's extracts, and say how they fared by every family of rules; the sentences of those that
     were stopped."""
     stopped: list[str] = []
-    intake = Intake(installation.landing_folder, installation.home_folder, installation.key_ring(INTAKE))
+    intake = Intake(installation.landing, installation.home_folder, installation.key_ring(INTAKE))
     landed: list[Landed] = []
     cohorts = {parts(partition)[1] for partition in context.partition_keys}
     for cohort in cohorts:
@@ -163,7 +164,7 @@ def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, 
     for source, partition in product(sources, context.partition_keys):
         council, cohort = parts(partition)
         try:
-            found = find(installation.landing_folder, council, source, cohort)
+            found = find(installation.landing, council, source, cohort)
         except ExtractStopped as stop:
             intake.refuse(council, source, cohort, stop)
             stopped.append(_say_stopped(context, source, partition, stop))

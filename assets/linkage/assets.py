@@ -7,7 +7,8 @@ import dagster as dg
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import linked_at_night, linked_freshness
-from assets.catalogue.runs import COHORTS, Installation, speaks_plainly, versioned
+from assets.catalogue.runs import COHORTS, speaks_plainly, versioned
+from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED
 from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
@@ -42,6 +43,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 
 @dg.asset(
     key=LINKS,
+    config_schema={},
     deps=[_every_council(key) for source, key in EXTRACTS.items() if source in SERVICES],
     partitions_def=COHORTS,
     output_required=True,
@@ -69,11 +71,11 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     ),
 )
 @speaks_plainly
-def links(context: dg.AssetExecutionContext, installation: Installation) -> dg.MaterializeResult:
+def links(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
-    councils = taking_part(installation.landing_folder)
+    councils = taking_part(installation.landing)
     home, ring = installation.open_home(), installation.key_ring(LINKAGE)
-    note_landing(home, installation.landing_folder)
+    note_landing(home, installation.landing)
     link_cohort(home, context.partition_key, councils, ring)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
@@ -90,8 +92,8 @@ def _arrivals_check(
     context: dg.AssetExecutionContext, installation: Installation, councils: list[str]
 ) -> dg.AssetCheckResult:
     cohort = Cohort(context.partition_key)
-    found = arrivals(installation.landing_folder, installation.home_folder, cohort, councils, dt.date.today())
-    missing, behind, unread = absent(found), waiting(found), not_read(installation.landing_folder)
+    found = arrivals(installation.landing, installation.home_folder, cohort, councils, dt.date.today())
+    missing, behind, unread = absent(found), waiting(found), not_read(installation.landing)
     sentences = [*missing, *behind, *unread]
     return dg.AssetCheckResult(
         check_name=ARRIVALS_CHECK,
@@ -140,9 +142,9 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
 )
 @speaks_plainly
 def confidential_tables(
-    context: dg.AssetExecutionContext, installation: Installation
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    cohort, councils = context.partition_key, taking_part(installation.landing_folder)
+    cohort, councils = context.partition_key, taking_part(installation.landing)
     home, ring = installation.open_home(), installation.key_ring(LINKAGE)
     came = derive_confidential_tables(home, cohort, councils, ring)
     if came:

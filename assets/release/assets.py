@@ -13,11 +13,11 @@ from typing import Any, cast
 
 import dagster as dg
 import pyarrow.parquet as pq
-from pydantic import Field
 
 from assets.catalogue import descriptions
-from assets.catalogue.runs import COHORTS, Installation, of_release, speaks_plainly
+from assets.catalogue.runs import COHORTS, of_release, speaks_plainly
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
+from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.linkage.arrivals import note_landing
 from assets.linkage.assets import CONFIDENTIAL
@@ -54,53 +54,66 @@ _TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
-class AcceptConfig(dg.Config):
-    """What a person accepts of what the release is held for. Everyone who can open Dagster reads it: no count, no name
-    of a person."""
-
-    hold: str = Field(description="Its name by the check `holds`, such as wirral/eyfsp/rows-far-from-expected.")
-    reason: str = Field(description="Why it is right as it is; the decision sheet repeats it.")
-    signature: str = Field(
-        "", description="As `readiness accept --for-dagster` prints it; a demonstration's key signs by itself."
-    )
-
-
-class ReleaseConfig(dg.Config):
-    """What release a run makes."""
-
-    version: str = Field(
-        description="Such as 2026.11.0. A version that was released is repeated and spends nothing; a new one spends."
-    )
-    allow_missing: bool = Field(False, description="Release without the councils that have sent no EYFS Profile.")
-    share: float | None = Field(
-        None, description="Share of the policy's split that the release spends, as 0.2 for a revision; 1 by default."
-    )
-    with_cohorts: list[str] = Field(
-        [], description="Earlier cohorts that stand beside the partition's, as a time series."
-    )
-    reuse: bool = Field(False, description="Measure nothing: publish what earlier releases drew.")
-    requests: list[str] = Field(
-        [], description="With reuse: registered requests by name; what they ask for is measured, charged and published."
-    )
-    accept: list[AcceptConfig] = Field([], description="What is held, and is right as it is.")
-
-
-class BundleConfig(dg.Config):
-    """Which release a run writes again, where it does not measure."""
-
-    version: str | None = Field(
-        None,
+_RELEASE_CONFIG = {
+    "version": dg.Field(
+        str,
+        description="Such as 2026.11.0. A version that was released is repeated and spends nothing; a new one spends.",
+    ),
+    "allow_missing": dg.Field(
+        bool, default_value=False, description="Release without the councils that have sent no EYFS Profile."
+    ),
+    "share": dg.Field(
+        dg.Noneable(float),
+        default_value=None,
+        description="Share of the policy's split that the release spends, as 0.2 for a revision; 1 by default.",
+    ),
+    "with_cohorts": dg.Field(
+        [str], default_value=[], description="Earlier cohorts that stand beside the partition's, as a time series."
+    ),
+    "reuse": dg.Field(bool, default_value=False, description="Measure nothing: publish what earlier releases drew."),
+    "requests": dg.Field(
+        [str],
+        default_value=[],
+        description="With reuse: registered requests by name; what they ask for is measured, charged and published.",
+    ),
+    "accept": dg.Field(
+        [
+            {
+                "hold": dg.Field(
+                    str, description="Its name by the check `holds`, such as wirral/eyfsp/rows-far-from-expected."
+                ),
+                "reason": dg.Field(str, description="Why it is right as it is; the decision sheet repeats it."),
+                "signature": dg.Field(
+                    str,
+                    default_value="",
+                    description="As `readiness accept --for-dagster` prints it; a demonstration's key signs by itself.",
+                ),
+            }
+        ],
+        default_value=[],
+        description="What is held, and is right as it is. Everyone who can open Dagster reads it: no count, no name of"
+        " a person.",
+    ),
+}
+"""What release a run makes. Plain values: with `dg.Config` a launch may write `{"env": NAME}` for any text, and the
+message or tag that repeats it would show a variable of the run's environment, as the password in a ledger's URL."""
+_BUNDLE_CONFIG = {
+    "version": dg.Field(
+        str,
+        is_required=False,
         description="Only to write the bundle of a release again, which was begun before. A run that measures names the"
         " version once, at the measurements.",
     )
-
-
-class SyntheticConfig(dg.Config):
-    """Of which release synthetic children are made."""
-
-    version: str | None = Field(None, description="A published release, such as 2026.11.0; by default the current one.")
-    cohort: str | None = Field(None, description="A cohort of it; by default its newest.")
-    seed: int = Field(1, description="Where drawing begins; the same seed gives the same children.")
+}
+_SYNTHETIC_CONFIG = {
+    "version": dg.Field(
+        str,
+        is_required=False,
+        description="A published release, such as 2026.11.0; by default the current one.",
+    ),
+    "cohort": dg.Field(str, is_required=False, description="A cohort of it; by default its newest."),
+    "seed": dg.Field(int, default_value=1, description="Where drawing begins; the same seed gives the same children."),
+}
 
 
 class VersionUnclear(Exception):
@@ -178,6 +191,7 @@ def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
 
 @dg.multi_asset(
     name=_MEASURING,
+    config_schema=_RELEASE_CONFIG,
     specs=[_measurement(family) for family in FAMILIES],
     check_specs=[
         _waits(MEASUREMENTS["pupil"], Stage.MEASUREMENT),
@@ -202,24 +216,25 @@ def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
 )
 @speaks_plainly
 def measurements(
-    context: dg.AssetExecutionContext, config: ReleaseConfig, installation: Installation
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, version, checked = context.partition_key, _version(context), MEASUREMENTS["pupil"]
-    context.instance.add_run_tags(context.run.run_id, of_release(version, config.share))
+    config = context.op_execution_context.op_config
+    context.instance.add_run_tags(context.run.run_id, of_release(version, config["share"]))
     home = installation.open_home()
-    if installation.landing_folder.is_dir():
-        note_landing(home, installation.landing_folder)
+    if installation.landing.is_dir():
+        note_landing(home, installation.landing)
     try:
-        for said in config.accept:
+        for said in config["accept"]:
             keys = installation.key_ring(KEYS_OF_RELEASE)
-            accept_configured(home, keys, cohort, said.hold, said.reason, said.signature)
+            accept_configured(home, keys, cohort, said["hold"], said["reason"], said["signature"])
         made = measure_release(
             home,
             installation.key_ring(KEYS_OF_RELEASE),
             cohort,
             version,
             _councils(installation, cohort),
-            Asked(config.allow_missing, config.share, config.with_cohorts, config.reuse, config.requests),
+            Asked(*(config[each] for each in ("allow_missing", "share", "with_cohorts", "reuse", "requests"))),
         )
     except WaitsForApproval as waiting:
         is_held = isinstance(waiting, WaitsForAcceptance)
@@ -253,6 +268,7 @@ def _of_plan(key: dg.AssetKey, found: PlanCheck) -> dg.AssetCheckResult:
 
 @dg.asset(
     key=BUNDLE,
+    config_schema=_BUNDLE_CONFIG,
     deps=list(MEASUREMENTS.values()),
     partitions_def=COHORTS,
     group_name=RELEASE,
@@ -277,7 +293,7 @@ def _of_plan(key: dg.AssetKey, found: PlanCheck) -> dg.AssetCheckResult:
 )
 @speaks_plainly
 def bundle(
-    context: dg.AssetExecutionContext, config: BundleConfig, installation: Installation
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     version = _version(context)
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
@@ -321,6 +337,7 @@ def _verified(found: Verification) -> dg.AssetCheckResult:
 
 @dg.asset(
     key=DATABASE,
+    config_schema={},
     deps=[BUNDLE],
     group_name=RELEASE,
     kinds={"duckdb"},
@@ -335,7 +352,7 @@ def _verified(found: Verification) -> dg.AssetCheckResult:
     ],
 )
 @speaks_plainly
-def analyst_database(installation: Installation) -> dg.MaterializeResult:
+def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
     release = installation.home_folder.release
     path = build_database(release)
     held, published = releases_held(path), {str(version) for version in versions(release)}
@@ -352,6 +369,7 @@ def analyst_database(installation: Installation) -> dg.MaterializeResult:
 
 @dg.asset(
     key=SYNTHETIC,
+    config_schema=_SYNTHETIC_CONFIG,
     deps=[BUNDLE],
     group_name=RELEASE,
     kinds={"parquet", "csv"},
@@ -373,14 +391,16 @@ def analyst_database(installation: Installation) -> dg.MaterializeResult:
 )
 @speaks_plainly
 def synthetic_children(
-    context: dg.AssetExecutionContext, config: SyntheticConfig, installation: Installation
+    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.MaterializeResult:
-    home = installation.home_folder
-    version = config.version or str(current(home.release) or "")
+    home, config = installation.home_folder, context.op_execution_context.op_config
+    version = config.get("version") or str(current(home.release) or "")
     if not version:
         raise VersionUnclear(f"no release stands in {home.release}: synthetic children are made from one")
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
-    made = publish_synthetic(home, installation.key_ring(KEYS_OF_RELEASE), version, config.cohort, config.seed)
+    made = publish_synthetic(
+        home, installation.key_ring(KEYS_OF_RELEASE), version, config.get("cohort"), config["seed"]
+    )
     folder = home.release / SYNTHETIC_FOLDER / version
     check = dg.AssetCheckResult(
         check_name=INTERVALS_CHECK,
@@ -411,6 +431,6 @@ def _councils(installation: Installation, cohort: str) -> list[str]:
 
     Raises `NotLinked` where neither is there.
     """
-    if installation.landing_folder.is_dir():
-        return taking_part(installation.landing_folder)
+    if installation.landing.is_dir():
+        return taking_part(installation.landing)
     return list(read_record(installation.home_folder, cohort).taking_part)

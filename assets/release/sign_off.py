@@ -169,13 +169,13 @@ def signed_and_waiting(home: Home) -> list[Ready]:
     for newest in {(each.request["stage"], each.request["release"]): each for each in books.approvals}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         same = {each.approval.key for each in books.approvals if each.request == newest.request}
-        if len(same) >= persons[stage] and not _is_done(home, stage, version):
+        if len(same) >= persons[stage] and not is_done(home, stage, version):
             asked = as_begun(home, version, newest.approval.cohort)
             found.append(Ready(stage, version, newest.approval.cohort, asked, newest.entry_hash))
     return found
 
 
-def _is_done(home: Home, stage: Stage, version: str) -> bool:
+def is_done(home: Home, stage: Stage, version: str) -> bool:
     if stage == Stage.PUBLICATION:
         return (home.release / version).exists() or not (home.held / version).is_dir()
     return _is_measured(home, version)

@@ -4,7 +4,8 @@ import datetime as dt
 
 import dagster as dg
 
-from assets.catalogue.runs import COHORTS, Installation, speaks_plainly
+from assets.catalogue.runs import COHORTS, speaks_plainly
+from assets.home.installation import Installation
 from assets.intake.assets import RESTRICTED
 from assets.linkage.assets import LINKS
 from assets.returns.agreements import load_all
@@ -16,6 +17,7 @@ RETURNS = dg.AssetKey([RESTRICTED, "returns"])
 
 @dg.asset(
     key=RETURNS,
+    config_schema={},
     deps=[LINKS],
     partitions_def=COHORTS,
     group_name=GROUP,
@@ -29,8 +31,8 @@ RETURNS = dg.AssetKey([RESTRICTED, "returns"])
     ),
 )
 @speaks_plainly
-def returns(context: dg.AssetExecutionContext, installation: Installation) -> None:
-    folder = installation.agreements_folder
+def returns(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
+    folder = installation.agreements
     if folder is None:
         context.log.info("no folder of sharing agreements is given (READINESS_AGREEMENTS): nothing is made")
         return

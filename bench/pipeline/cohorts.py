@@ -22,7 +22,7 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from assets.home.installation import Folders
+from assets.home.installation import Installation
 from bench.pipeline.commands import READINESS, memory_gib
 from bench.pipeline.stored import stored
 from pipelines.run import run_cohort
@@ -37,7 +37,7 @@ def main() -> None:
     root.mkdir(parents=True)
     os.environ[RETENTION] = str(_long_retention(root))
     KeyRing.create(root / "keys", demonstration=True)
-    folders = Folders.at(root / "landing", root / "home", root / "keys")
+    folders = Installation.at(root / "landing", root / "home", root / "keys")
     print("| cohort | seconds | memory after, GiB | peak | Dagster, MiB | restricted, GiB | release, GiB |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for number, cohort in enumerate(_cohorts(options.last, options.cohorts), 1):

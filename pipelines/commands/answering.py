@@ -109,13 +109,13 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
     directory = (keys or settings().keys).resolve()
     ring = KeyRing.load(directory)
     with loading():
-        from assets.home.installation import Folders
+        from assets.home.installation import Installation
         from assets.release.requests.supplement import base_for
         from assets.release.standing import bundle_stands
         from pipelines.run import release_answering, run_cohort
         from sources.extract.landed import taking_part
         from sources.reference.cohorts import Cohort
-    folders = Folders.at(landing, home, directory)
+    folders = Installation.at(landing, home, directory)
     base, cohorts = base_for(folders.home, names)
     newest, *others = map(Cohort, cohorts)
     bundle = run_cohort(

@@ -85,7 +85,7 @@ def rows(home: Path, cohort: Cohort, out: Path, keys: Path | None, as_json: bool
 @console.keys()
 def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
-    from assets.home.installation import Folders
+    from assets.home.installation import Installation
     from assets.returns.agreements import InvalidAgreement, load_all
     from pipelines.run import run_returns
 
@@ -97,7 +97,7 @@ def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> Non
         load_all(agreements)
     except InvalidAgreement as invalid:
         stop(f"{agreements}: {things_to_change(invalid.problems)} before any return is made or withdrawn\n{invalid}")
-    run_returns(Folders.at(home=home, keys=keys, agreements=agreements), cohort)
+    run_returns(Installation.at(home=home, keys=keys, agreements=agreements), cohort)
 
 
 @click.command()

@@ -112,11 +112,11 @@ def run(
 
         if not Home(home).any_taken(cohort.code):
             judging.begin()  # and let it load while the rest does
-        from assets.home.installation import Folders
+        from assets.home.installation import Installation
         from pipelines.run import run_cohort
 
     bundle = run_cohort(
-        Folders.at(landing, home, directory),
+        Installation.at(landing, home, directory),
         cohort,
         version,
         allow_missing,

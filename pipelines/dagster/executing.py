@@ -9,9 +9,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import Installation, note_councils, one_run, started_by_command
+from assets.catalogue.runs import note_councils, one_run, started_by_command
 from assets.home.errors import in_plain_words
-from assets.home.installation import Folders
+from assets.home.installation import Installation
 from assets.release.assets import WAITS
 from assets.release.begin import Asked
 from pipelines.dagster.instance import OF_LOCATION, place_in_history, working_instance
@@ -23,8 +23,8 @@ from pipelines.ending import Ending, RunStopped, ending_named
 class Jobs:
     """Each method executes the job of its name, and raises `RunStopped` where it does not complete."""
 
-    def __init__(self, folders: Folders, instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
-        self._definitions = build_definitions(Installation.of(folders))
+    def __init__(self, folders: Installation, instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
+        self._definitions = build_definitions(folders)
         self._instance, self._tags = instance, tags
 
     def intake(self, councils: Sequence[str], cohort: str) -> None:
@@ -60,7 +60,7 @@ class Jobs:
 
 
 @contextmanager
-def jobs_of(folders: Folders) -> Iterator[Jobs]:
+def jobs_of(folders: Installation) -> Iterator[Jobs]:
     """The jobs of an installation, with Dagster's storage of its home folder open. Raises `RunStopped` where that
     cannot be used."""
     try:

@@ -19,6 +19,7 @@ from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import retention
 from assets.keeping.retention import due, expire
 from pipelines.dagster.event_log import OpenEventLog
+from privacy.doors.environment import dagster_home
 from privacy.doors.locks import is_held, locked
 from privacy.keys import KeyRing
 from sources.extract.landed import taking_part
@@ -62,6 +63,13 @@ def instance(home: Home) -> dg.DagsterInstance:
     )
 
 
+def history(home: Home) -> dg.DagsterInstance:
+    """The instance that `DAGSTER_HOME` names, else that of the home folder, else an empty one. To be closed."""
+    if (named := dagster_home()) is not None:
+        return dg.DagsterInstance.from_config(str(named))
+    return instance(home) if home.dagster.is_dir() else dg.DagsterInstance.ephemeral()
+
+
 def note_taking_part(home: Home, landing: Path) -> None:
     """Make sure that there is a partition for each council with a folder in landing."""
     if landing.is_dir():
@@ -100,9 +108,15 @@ def place_in_history(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
-    """Mark as failed the runs of processes that are gone."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED)):
-        if (name := run.tags.get(PROCESS)) and not is_held(folder / name):
+    """Mark as failed the runs of processes that are gone.
+
+    Whoever starts a run in Dagster may write its tags: no path is made of one, and a run that is executed again there
+    has inherited them.
+    """
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED))
+    alive = {place.name for place in folder.glob(f"*{_ALIVE}") if is_held(place)}  # after the runs: each had its file
+    for run in unfinished:
+        if (name := run.tags.get(PROCESS)) and name not in alive and not run.parent_run_id:
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
             place_in_history(instance, instance.get_run_by_id(run.run_id) or run)
     for place in folder.glob(f"*{_ALIVE}"):

@@ -6,7 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, Installation, of_release, speaks_plainly
+from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, of_release, speaks_plainly
+from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.anchors import check_known
@@ -93,11 +94,11 @@ def run_of_publication(cohort: str, version: str) -> dict[str, Any]:
     }
 
 
-@dg.op(description="Remove what the retention policy says has been kept long enough.")
+@dg.op(config_schema={}, description="Remove what the retention policy says has been kept long enough.")
 @speaks_plainly
-def expire_op(context: dg.OpExecutionContext, installation: Installation) -> None:
+def expire_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     ring = installation.key_ring(KEYS_OF_INTAKE)
-    for sentence in expire_all(installation.home_folder, installation.landing_folder, ring, storage=context.instance):
+    for sentence in expire_all(installation.home_folder, installation.landing, ring, storage=context.instance):
         context.log.info(f"removed: {sentence}")
 
 
@@ -106,23 +107,20 @@ def retention_job() -> None:
     expire_op()
 
 
-class PublicationConfig(dg.Config):
-    """Which release is published, of those that were made."""
-
-    version: str
-
-
-@dg.op(description="Put a release that was made before at the place where readers get it.")
+@dg.op(
+    config_schema={"version": dg.Field(str, description="A release that was made before.")},
+    description="Put a release that was made before at the place where readers get it.",
+)
 @speaks_plainly
-def publish_op(context: dg.OpExecutionContext, config: PublicationConfig, installation: Installation) -> None:
-    url = settings().publish_to
+def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
+    url, version = settings().publish_to, context.op_config["version"]
     if url is None:
         raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
-    check_may_be_published(config.version, dt.datetime.now(dt.UTC))
+    check_may_be_published(version, dt.datetime.now(dt.UTC))
     home = installation.home_folder
-    check_publication(home, config.version)
+    check_publication(home, version)
     tell_readers(home.release)
-    publish(home.release, config.version, url, known=partial(check_known, home), tell=context.log.info)
+    publish(home.release, version, url, known=partial(check_known, home), tell=context.log.info)
 
 
 @dg.job(

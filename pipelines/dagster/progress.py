@@ -42,7 +42,9 @@ def _message(record: logging.LogRecord) -> str:
     return str(getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage()))
 
 
-progress_logger = dg.LoggerDefinition(_plain_lines, description="One plain line for each message of an asset")
+progress_logger = dg.LoggerDefinition(
+    _plain_lines, config_schema={}, description="One plain line for each message of an asset"
+)
 
 
 class _Plain(logging.Formatter):

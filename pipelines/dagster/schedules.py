@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.catalogue.runs import COHORTS, RELEASE, WHY, Installation, note_councils, one_run
+from assets.catalogue.runs import COHORTS, RELEASE, WHY, note_councils, one_run
+from assets.home.installation import Installation
 from ndl_export.facts.announced import calendar
 from pipelines.dagster.arriving import not_taken
 from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
@@ -23,9 +24,9 @@ from privacy.doors.environment import settings
     ),
 )
 def nightly_intake(
-    context: dg.ScheduleEvaluationContext, installation: Installation
+    context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    waiting = not_taken(installation.landing_folder, installation.home_folder)
+    waiting = not_taken(installation.landing, installation.home_folder)
     known = note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
     for cohort, councils in sorted(waiting.items()):
         if cohort in COHORTS.get_partition_keys():

@@ -16,7 +16,8 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from assets.catalogue.runs import COHORTS, COUNCILS, WHY, Installation, council_cohort
+from assets.catalogue.runs import COHORTS, COUNCILS, PARTITION, RANGE_END, RANGE_START, WHY, council_cohort
+from assets.home.installation import Installation
 from assets.linkage.assets import GROUP as LINKAGE
 from assets.release.sign_off import signed_and_waiting
 from pipelines.dagster.arriving import Look, looks
@@ -26,8 +27,6 @@ from privacy.release.policy import Stage
 from sources.extract.landed import taking_part
 
 INTERVAL_SECONDS = 60
-_PARTITION = "dagster/partition"
-_RANGE = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _PATIENCE_SECONDS = 10
 _ADVICE = {
     "intake": "Nothing that was in is lost. Correct or replace the extract; its intake starts by itself, or at night.",
@@ -58,8 +57,10 @@ Identities = dict[str, dict[str, str]]
         " alone, and several files of a council give one run."
     ),
 )
-def landing_sensor(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult | dg.SkipReason:
-    landing = installation.landing_folder
+def landing_sensor(
+    context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> dg.SensorResult | dg.SkipReason:
+    landing = installation.landing
     if not landing.is_dir():
         return dg.SkipReason(f"{landing} does not exist")
     earlier = json.loads(context.cursor) if context.cursor else {}
@@ -102,6 +103,7 @@ def _run_identity(identities: dict[str, str]) -> str:
 restricted_automation = dg.AutomationConditionSensorDefinition(
     "restricted_automation",
     target=dg.AssetSelection.groups(LINKAGE),
+    use_user_code_server=True,  # otherwise only Dagster's daemon can evaluate it, and a test of it in the UI fails
     default_status=dg.DefaultSensorStatus.STOPPED,
     run_tags={WHY: "extracts changed since the last linkage"},
     description="Links a cohort at 04:00 where its extracts changed since it was last linked. Spends nothing.",
@@ -118,7 +120,7 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
     ),
 )
 def approved_releases(
-    context: dg.SensorEvaluationContext, installation: Installation
+    context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     waiting = signed_and_waiting(installation.home_folder)
     for ready in waiting:
@@ -141,7 +143,9 @@ def approved_releases(
 
 def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
     """What failed and what to do; `steps` are the failed ones, with the kinds of their errors."""
-    partition = run.tags.get(_PARTITION) or "..".join(run.tags[tag] for tag in _RANGE if tag in run.tags)
+    partition = run.tags.get(PARTITION) or "..".join(
+        run.tags[tag] for tag in (RANGE_START, RANGE_END) if tag in run.tags
+    )
     of = f" of {partition}" if partition else ""
     at = "; ".join(f"{step} ({kind})" for step, kind in steps) or "before its first step"
     return (

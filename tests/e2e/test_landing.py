@@ -10,7 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
+from assets.home.paths import Home
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import looks, still_arriving
 from pipelines.dagster.sensors import landing_sensor
@@ -26,9 +27,7 @@ NAME = "halton/eyfsp/202425.csv"
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
     (tmp_path / "landing").mkdir()
-    return Installation(
-        landing_dir=str(tmp_path / "landing"), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path / "keys")
-    )
+    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def tick(installation: Installation) -> Callable[[], list[dg.RunRequest]]:
 
 
 def put(installation: Installation, name: str = NAME, text: str = "content") -> Path:
-    path = installation.landing_folder / name
+    path = installation.landing / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
@@ -129,7 +128,7 @@ def test_a_file_that_goes_away_while_looked_at(installation: Installation, monke
         return state(path)
 
     monkeypatch.setattr(arriving, "state", vanishing)
-    assert [look.landed.council for look in looks(installation.landing_folder)] == ["leeds"]
+    assert [look.landed.council for look in looks(installation.landing)] == ["leeds"]
 
 
 def test_two_files_of_one_extract_are_both_looked_at(installation: Installation, tick: Tick) -> None:
@@ -143,18 +142,18 @@ def test_two_files_of_one_extract_are_both_looked_at(installation: Installation,
 def test_old_files_are_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     age(put(installation), 60)
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-    assert still_arriving(installation.landing_folder, "202425") == []
+    assert still_arriving(installation.landing, "202425") == []
 
 
 def test_a_marked_file_is_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     put(installation)
     put(installation, f"{NAME}.ready", "")
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-    assert still_arriving(installation.landing_folder, "202425") == []
+    assert still_arriving(installation.landing, "202425") == []
 
 
 def test_a_run_does_not_take_a_half_written_file(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    KeyRing.create(Path(installation.keys_dir))
+    KeyRing.create(installation.keys)
     extract = put(installation)
     put(installation, "leeds/eyfsp/202425.csv")
     pauses: list[float] = []
@@ -165,7 +164,7 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
 
     monkeypatch.setattr(arriving.time, "sleep", written_meanwhile)
     with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole$"):
-        run_cohort(installation.folders, Cohort("202425"), None, False, print)
+        run_cohort(installation, Cohort("202425"), None, False, print)
     assert pauses == [arriving.PAUSE_SECONDS]
     monkeypatch.setattr(arriving.time, "sleep", pauses.append)
-    assert still_arriving(installation.landing_folder, "202425") == []
+    assert still_arriving(installation.landing, "202425") == []

@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release.begin import Asked
 from assets.release.record import read_record, requested_tables
@@ -94,9 +94,7 @@ class Place:
 
     def in_dagster(self, names: list[str]) -> dg.ExecuteInProcessResult:
         """The run of the job `release` that answers the requests of these names."""
-        installation = Installation(
-            landing_dir=str(self.landing), home_dir=str(self.home.root), keys_dir=str(self.root / "keys")
-        )
+        installation = Installation(landing=self.landing, home=self.home, keys=self.root / "keys")
         job = build_definitions(installation).resolve_job_def("release")
         with dg.DagsterInstance.ephemeral() as instance:
             given = run_of_release(COHORT, ANSWERING, Asked(reuse=True, requests=names))

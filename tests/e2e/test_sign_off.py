@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
 from assets.home.paths import Home
 from ndl_export.bundle.verify import verify
 from pipelines.dagster.sensors import approved_releases

@@ -28,7 +28,8 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
+from assets.home.paths import Home
 from pipelines.dagster.sensors import approved_releases, landing_sensor
 from pipelines.definitions import Part, build_definitions
 from privacy.keys import KeyRing
@@ -185,10 +186,10 @@ def test_a_code_server_does_its_work_without_keys(part: Part, tmp_path: Path) ->
     landed.parent.mkdir(parents=True)
     landed.write_text("upn")
     landed.with_name(landed.name + READY).touch()
-    folders = {"landing_dir": str(tmp_path / "landing"), "home_dir": str(tmp_path / "home"), "keys_dir": "/not/mounted"}
-    definitions = build_definitions(Installation(**folders), part)
+    installation = Installation(tmp_path / "landing", Home(tmp_path / "home"), Path("/not/mounted"))
+    definitions = build_definitions(installation, part)
     repository = definitions.get_repository_def()
-    given: dict[str, Any] = {"repository_def": repository, "resources": {"installation": Installation(**folders)}}
+    given: dict[str, Any] = {"repository_def": repository, "resources": {"installation": installation}}
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         now = dt.datetime.now(dt.UTC)
         for each in repository.schedule_defs:

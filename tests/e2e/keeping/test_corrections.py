@@ -183,7 +183,7 @@ def test_links_of_other_rows_are_not_explained(place: Place) -> None:
 
 def again(place: Place, version: str = "2026.11.0", share: float | None = None) -> list[str]:
     said: list[str] = []
-    run_cohort(place.installation.folders, Cohort(COHORT), version, False, said.append, share)
+    run_cohort(place.installation, Cohort(COHORT), version, False, said.append, share)
     return said
 
 

@@ -19,7 +19,9 @@ import yaml
 from docker.types import LogConfig
 
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
-from assets.catalogue.runs import SHARE, Installation, note_councils, one_run
+from assets.catalogue.runs import SHARE, note_councils, one_run
+from assets.home.installation import Installation
+from assets.home.paths import Home
 from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
 from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
@@ -83,13 +85,8 @@ def test_each_part_does_its_work_with_its_own_secrets(
         with pytest.raises(KeyProblem, match="is missing"):
             KeyRing.load(folder, other)
 
-    home = str(place.home.root)
-    restricted = build_definitions(
-        Installation(landing_dir=str(place.landing), home_dir=home, keys_dir=str(intake_keys)), Part.RESTRICTED
-    )
-    release = build_definitions(
-        Installation(landing_dir=str(tmp_path / "not-mounted"), home_dir=home, keys_dir=str(release_keys)), Part.RELEASE
-    )
+    restricted = build_definitions(Installation(place.landing, place.home, intake_keys), Part.RESTRICTED)
+    release = build_definitions(Installation(tmp_path / "not-mounted", place.home, release_keys), Part.RELEASE)
     councils = taking_part(place.landing)
     done = [
         run(restricted, "intake", storage, tags=one_run(councils, COHORT, note_councils(storage, councils))),
@@ -118,7 +115,7 @@ def run(definitions: dg.Definitions, job: str, instance: dg.DagsterInstance, **o
 
 
 def test_a_part_holds_nothing_of_the_other(tmp_path: Path) -> None:
-    installation = Installation(landing_dir=str(tmp_path), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path))
+    installation = Installation(tmp_path, Home(tmp_path / "home"), tmp_path)
     of = {part: build_definitions(installation, part) for part in Part}
     made = {part: {k.to_user_string() for k in d.resolve_asset_graph().executable_asset_keys} for part, d in of.items()}
     assert made[Part.RESTRICTED] | made[Part.RELEASE] | {"restricted/returns"} == made[Part.ALL]

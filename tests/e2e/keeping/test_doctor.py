@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
 from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine

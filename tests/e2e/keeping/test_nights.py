@@ -40,7 +40,7 @@ NEWCOMER = PROFILE | {"upn": upn(899_999_123_459), "surname": "Vanterpool", "for
 
 def run(place: Place, version: str = VERSION, share: float | None = None) -> list[str]:
     said: list[str] = []
-    run_cohort(place.installation.folders, Cohort(COHORT), version, False, said.append, share)
+    run_cohort(place.installation, Cohort(COHORT), version, False, said.append, share)
     return said
 
 
@@ -134,7 +134,7 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
 
 def test_an_extract_that_is_found_unchanged_has_the_same_version(place: Place) -> None:
     def versions() -> dict[str, str]:
-        with jobs_of(place.installation.folders) as jobs:
+        with jobs_of(place.installation) as jobs:
             jobs.intake(["leeds"], COHORT)
         with instance(place.home) as opened:
             events = {

@@ -95,7 +95,7 @@ def test_a_run_of_an_expired_cohort_says_so_and_makes_nothing(
     monkeypatch.setenv("READINESS_RETENTION", str(policy))
     before = hashes(place.home.restricted)
     with pytest.raises(CohortExpired, match="may not be held since 1 October 2025"):
-        run_cohort(place.installation.folders, Cohort(COHORT), None, False, lambda _: None)
+        run_cohort(place.installation, Cohort(COHORT), None, False, lambda _: None)
     result = (
         build_definitions(place.installation)
         .resolve_job_def("linkage")
@@ -249,7 +249,7 @@ def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
     before = hashes(place.home.release)
     shred_taken(place.landing, place.home, place.keys)
     assert not [path for path in place.landing.rglob(f"{COHORT}.*") if path.is_file()]
-    run_cohort(place.installation.folders, Cohort(COHORT), None, False, lambda _: None)
+    run_cohort(place.installation, Cohort(COHORT), None, False, lambda _: None)
     after = hashes(place.home.release)
     assert {name: after[name] for name in before if name.startswith("2026.11.0")} == {
         name: digest for name, digest in before.items() if name.startswith("2026.11.0")

@@ -10,7 +10,9 @@ import dagster as dg
 import pytest
 
 from assets.catalogue.descriptions import ALLOWED
-from assets.catalogue.runs import Installation, council_cohort, note_councils, one_run
+from assets.catalogue.runs import council_cohort, note_councils, one_run
+from assets.home.installation import Installation
+from assets.home.paths import Home
 from assets.intake.rule_families import ALL_COUNCILS, FAMILIES
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
@@ -25,9 +27,7 @@ class Desk:
 
     def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
         self.landing, self.instance = root / "landing", instance
-        installation = Installation(
-            landing_dir=str(self.landing), home_dir=str(root / "home"), keys_dir=str(root / "keys")
-        )
+        installation = Installation(landing=self.landing, home=Home(root / "home"), keys=root / "keys")
         KeyRing.create(root / "keys")
         write_extracts(self.landing, children=60, councils=COUNCILS)
         self.definitions = build_definitions(installation)

@@ -12,7 +12,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
+from assets.home.paths import Home
 from assets.home.software import software
 from assets.linkage import assets as linkage_assets
 from pipelines.dagster.schedules import last_assessed
@@ -26,9 +27,7 @@ from tests.support import PROJECT
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
     (tmp_path / "landing").mkdir()
-    return Installation(
-        landing_dir=str(tmp_path / "landing"), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path / "keys")
-    )
+    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
 
 
 def test_loads_without_a_warning() -> None:
@@ -88,7 +87,7 @@ def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -
 
 
 def test_sensor_waits_for_a_file_to_settle_and_asks_once(installation: Installation) -> None:
-    landed = installation.landing_folder / "leeds" / "eyfsp" / "202425.csv"
+    landed = installation.landing / "leeds" / "eyfsp" / "202425.csv"
     landed.parent.mkdir(parents=True)
     landed.write_text("half")
 
@@ -145,8 +144,8 @@ def test_what_should_move_has_a_freshness_policy(installation: Installation) -> 
 
 
 def test_the_links_say_which_councils_are_missing(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    KeyRing.create(Path(installation.keys_dir))
-    (installation.landing_folder / "halton").mkdir()
+    KeyRing.create(installation.keys)
+    (installation.landing / "halton").mkdir()
     monkeypatch.setattr(linkage_assets, "link_cohort", lambda home, cohort, *_: files.write(home.links(cohort), b""))
     result = dg.materialize(
         [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)],

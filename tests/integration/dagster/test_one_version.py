@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
 from assets.release.assets import VersionUnclear
 from assets.release.record import NotBegun
 from ndl_export.facts.release_facts import InvalidVersion

@@ -16,8 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from assets.catalogue.policies import linked_at_night
-from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, Installation, council_cohort
+from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, council_cohort
 from assets.home.errors import StepFailed, plainly
+from assets.home.installation import Installation
+from assets.home.paths import Home
 from assets.linkage.assets import GROUP
 from ndl_export.facts.announced import Announced, InvalidCalendar, calendar
 from pipelines.cli import main
@@ -34,9 +36,7 @@ LONDON = ZoneInfo("Europe/London")
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
     (tmp_path / "landing").mkdir()
-    return Installation(
-        landing_dir=str(tmp_path / "landing"), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path / "keys")
-    )
+    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
 
 
 def requests(evaluated: object) -> list[dg.RunRequest]:
@@ -63,7 +63,7 @@ def test_everything_is_off_until_it_is_switched_on(installation: Installation) -
 
 
 def landed(installation: Installation, council: str, source: str = "eyfsp", ready: bool = True) -> Path:
-    path = installation.landing_folder / council / source / "202425.csv"
+    path = installation.landing / council / source / "202425.csv"
     path.parent.mkdir(parents=True)
     path.write_text("a,b\n1,2\n")
     if ready:
@@ -93,7 +93,7 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
     assert requests(nightly_intake(at(2026, 11, 26, 2, 0), installation=installation)) == []
     time.sleep(0.02)  # more than the grain of the file system's clock
     for name in ("202425.csv", "202425.csv.ready"):
-        os.utime(installation.landing_folder / "leeds" / "eyfsp" / name)
+        os.utime(installation.landing / "leeds" / "eyfsp" / name)
     assert requests(nightly_intake(at(2026, 11, 27, 2, 0), installation=installation)) != []
 
 

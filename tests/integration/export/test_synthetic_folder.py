@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release import assets
 from ndl_export.analyst_db import build_database
@@ -159,9 +159,7 @@ def test_the_asset_makes_them_of_the_current_release(
         return made
 
     monkeypatch.setattr(assets, "publish_synthetic", publish_three)
-    installation = Installation(
-        landing_dir=str(tmp_path / "landing"), home_dir=str(tmp_path / "home"), keys_dir=str(tmp_path / "keys")
-    )
+    installation = Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
     done = dg.materialize(
         [assets.synthetic_children],
         resources={"installation": installation},

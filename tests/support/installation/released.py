@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from assets.catalogue.runs import Installation
+from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.intake.take_in import Intake
 from assets.linkage.row_numbers import RowNumbers
@@ -52,9 +52,7 @@ class Place:
 
     @property
     def installation(self) -> Installation:
-        return Installation(
-            landing_dir=str(self.landing), home_dir=str(self.home.root), keys_dir=str(self.root / "keys")
-        )
+        return Installation(landing=self.landing, home=self.home, keys=self.root / "keys")
 
     def file(self, name: str) -> Path:
         return self.landing / name / f"{COHORT}.csv"
@@ -114,7 +112,7 @@ def _make(folder: Path) -> None:
     append(place.file("leeds/hv_reviews"), REVIEW)
     append(place.file("halton/early_years_census"), row("early_years_census", CHILD, entitlement="2YO"))
     KeyRing.create(place.root / "keys", demonstration=True)
-    run_cohort(place.installation.folders, Cohort(COHORT), "2026.11.0", False, lambda _: None)
+    run_cohort(place.installation, Cohort(COHORT), "2026.11.0", False, lambda _: None)
     assert set(CONTRACTS) == {
         path.name.removeprefix("source=") for path in (place.home.restricted / "quality").iterdir()
     }

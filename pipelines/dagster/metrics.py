@@ -1,0 +1,85 @@
+"""`readiness metrics`: the state of an installation for Prometheus. Nothing in it equals a count that is measured."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import dagster as dg
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from assets.home.paths import Home
+from assets.release.sign_off import is_done
+from pipelines.dagster.instance import history
+from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
+from privacy.release.ledger import Ledger
+from privacy.release.ledger_storage import EntryKind
+from privacy.release.policy import Stage
+
+_SUCCEEDED, _FAILED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
+_JOBS = [*(job.name for job in (*RESTRICTED_JOBS, *RELEASE_JOBS, returns_job)), "__ASSET_JOB"]
+"""The last is what Dagster calls runs of assets alone, as the automation and the button Materialize start them."""
+
+Sample = tuple[Iterable[str], float]
+"""The values of the labels, and the figure."""
+
+
+class InstallationCollector(Collector):
+    """Reads everything again each time that it is asked: runs, deliveries, releases that wait, disks and budget."""
+
+    def __init__(self, home: Home, folders: Iterable[tuple[str, Path]]) -> None:
+        self._home, self._folders = home, tuple(folders)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Every metric. Raises `LedgerError` where the ledger is broken: a scrape that fails is an alarm, too."""
+        yield from self._runs()
+        yield _gauge("newest_delivery_timestamp_seconds", "When an extract last came in.", "source", self._newest())
+        yield _gauge("releases_waiting", "Releases that wait for people to sign.", "stage", self._waiting())
+        yield _gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", self._free())
+        ledger = Ledger(self._home.ledger)
+        accounts = [(entry.cohort, entry.account) for entry in ledger.entries() if entry.kind == EntryKind.APPROVE]
+        caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.cap, ledger.remaining))
+        yield _gauge("budget_cap_rho", "Approved privacy budget, rho.", "cohort unit", caps)
+        yield _gauge("budget_remaining_rho", "Privacy budget left, rho.", "cohort unit", left)
+
+    def _runs(self) -> Iterator[GaugeMetricFamily]:
+        with history(self._home) as runs:
+            ended = {
+                status: {name: runs.get_run_records(_of(name, status), limit=1) for name in _JOBS}
+                for status in (_SUCCEEDED, _FAILED)
+            }
+            failed = [((name,), runs.get_runs_count(_of(name, _FAILED))) for name in _JOBS]
+        for status, word in ((_SUCCEEDED, "success"), (_FAILED, "failure")):
+            last = [((name,), found[0].end_time or 0) for name, found in ended[status].items() if found]
+            yield _gauge(f"last_{word}_timestamp_seconds", f"When a job last ended in {word}.", "job", last)
+        yield _gauge("runs_failed", "Failed runs in Dagster's history, from which retention removes.", "job", failed)
+
+    def _newest(self) -> Iterator[Sample]:
+        for source in sorted((self._home.restricted / "quality").glob("source=*")):
+            times = [path.stat().st_mtime for path in source.glob("cohort=*/*.json")]
+            if times:
+                yield (source.name.removeprefix("source="),), max(times)
+
+    def _waiting(self) -> Iterator[Sample]:
+        sheets = self._home.decision_sheet("", "").parent
+        for stage in Stage:
+            versions = [path.name.removesuffix(f"-{stage}.html") for path in sheets.glob(f"*-{stage}.html")]
+            yield (stage,), sum(not is_done(self._home, stage, version) for version in versions)
+
+    def _free(self) -> Iterator[Sample]:
+        for name, folder in self._folders:
+            if folder.is_dir():
+                yield (name,), shutil.disk_usage(folder).free
+
+
+def _of(job: str, status: dg.DagsterRunStatus) -> dg.RunsFilter:
+    return dg.RunsFilter(job_name=job, statuses=[status])
+
+
+def _gauge(name: str, about: str, labels: str, samples: Iterable[Sample]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"readiness_{name}", about, labels=labels.split())
+    for values, figure in samples:
+        family.add_metric([str(value) for value in values], figure)
+    return family
