@@ -25,7 +25,7 @@ from privacy.release.session import ChargeLost, measure_once, settle
 from privacy.release.store import StoreError
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import small_plan
-from tests.support.release.processes import POINTS, SURVIVES, killed_at, measure_here, racing
+from tests.support.release.processes import POINTS, SURVIVES, faulting, killed_at, measure_here, racing
 
 SPAWN = multiprocessing.get_context("spawn")
 CHARGE = ("202425", "2026.11.0", "small")
@@ -96,6 +96,20 @@ def test_a_kill_at_any_point_never_draws_twice_for_one_charge(home, point):
     assert list((home / "restricted").glob("drawn/*")) == []
     assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
     ledger_of(home).check_known(store.charges(home / "restricted", "202425"))
+
+
+def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
+    """Twice in a row, and the third run measures."""
+    for _ in range(2):
+        process = SPAWN.Process(target=faulting, args=(home,))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGSEGV
+    assert list((home / "restricted").glob("**/*.json")) == []
+    first = measure_here(home)
+    assert same(first, measure_here(home, ForbiddenNoise()))
+    assert kinds(home) == ["APPROVE", "RESERVE", "VOID", "RESERVE", "VOID", "RESERVE", "COMMIT"]
+    assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
 
 
 def test_of_processes_at_once_exactly_one_draws(home):
