@@ -27,10 +27,12 @@ from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from assets.linkage.capacity import gib_of_run
-from assets.release.anchors import stated_charges
-from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
+from assets.release.anchors import stated_charges, unconfirmed
+from ndl_export.bundle.anchors import UnreadableAnchor, anchors_at, anchors_in
 from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
 from ndl_export.facts.publisher import InvalidPublisher, publisher
+from ndl_export.files.stores import StoreError as PlaceError
+from ndl_export.files.stores import open_store
 from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
@@ -117,7 +119,7 @@ def _answers(check: Callable[[], Answers]) -> Answers:
     """The answers of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
-    except (LedgerError, LogBroken, StoreError, UnreadableAnchor) as problem:
+    except (LedgerError, LogBroken, PlaceError, StoreError, UnreadableAnchor) as problem:
         yield State.MISSING, str(problem)
     except environment.InvalidSettings as problem:
         yield State.MISSING, f"cannot be looked at: {problem}"
@@ -319,7 +321,8 @@ def _existing(folder: Path) -> Path:
 def _ledger(home: Home) -> Answers:
     where = home.ledger
     shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
-    published = stated_charges(anchors_in(home.release))
+    place = environment.settings().publish_to
+    published = stated_charges([*anchors_in(home.release), *(anchors_at(open_store(place)) if place else ())])
     if isinstance(where, Path) and not where.exists():
         spent = published or any(home.restricted.glob("measurements/*/*/*.json"))
         said = (
@@ -329,9 +332,16 @@ def _ledger(home: Home) -> Answers:
         return
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     ledger = Ledger(where)
-    ledger.check_known([*published, *(each for cohort in cohorts for each in charges(home.restricted, cohort))])
-    number = len(ledger.entries())
-    yield State.OK, f"{shown}: {number} entries, unbroken, with what paid for every kept measurement and every bundle"
+    number = len(ledger.copy().entries)
+    for each in ledger.unknown([*published, *(of for cohort in cohorts for of in charges(home.restricted, cohort))]):
+        said = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
+        yield State.MISSING, f"{said}, and the ledger does not know it: restore newer records; nothing is charged"
+        number = 0
+    if number:
+        paid = "with what paid for every kept measurement and every bundle found"
+        yield State.OK, f"{shown}: {number} entries, unbroken, {paid}"
+    if doubt := unconfirmed(home):
+        yield State.LOOK, doubt
     if any(charge.end is None for charge in ledger.charges()):
         yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
 

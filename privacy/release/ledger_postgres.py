@@ -60,6 +60,11 @@ ALTER TABLE readiness_ledger.entries DROP CONSTRAINT entries_kind_check,
 ALTER TABLE readiness_ledger.entries ALTER COLUMN unit DROP DEFAULT;
 """
 
+_PLACE = f"""
+SELECT concat_ws(' ', system_identifier, timeline_id, '{_SCHEMA}.entries'::regclass::oid)
+  FROM pg_control_system(), pg_control_checkpoint()
+"""
+
 _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")
 _RULES = _CHECKS.partition("CREATE TRIGGER")[0]
 """The functions without the triggers, which stand."""
@@ -153,6 +158,11 @@ class PostgresStorage:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             entries = Log(connection, Entry, _ENTRIES.place, "%s").entries()
             return entries, Log(connection, SignOffLine, _SIGN_OFFS.place, "%s").entries()
+
+    def place(self) -> str:
+        """The server's identifier and timeline, which a restore to an earlier moment ends, and the table's number."""
+        with self._connection() as connection:
+            return f"postgresql {_value(connection, _PLACE)}"
 
     @contextmanager
     def _transaction(self, kind: type[Line], table: str) -> Iterator[Log[Line]]:
