@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -53,6 +54,35 @@ def following(ledger, **changes):
     last = ledger.entries()[-1]
     blank = replace(last, seq=last.seq + 1, previous_hash=last.entry_hash, note="", **changes)
     return replace(blank, entry_hash=blank.computed_hash())
+
+
+def test_a_ledger_keeps_its_place_while_it_is_written_and_read(backend, ledger):
+    place = ledger.place()
+    ledger.reserve("202425", "2026.11.0", "pupil", 0.185, PLAN, MAC)
+    assert Ledger(backend.location).place() == ledger.place() == place
+
+
+def test_a_copy_of_a_file_is_at_another_place_and_a_file_that_was_moved_is_not(tmp_path):
+    """Also one that took the place of the first, with all its times: an inode may be given again, a birth may not."""
+    one, two, three = (tmp_path / f"{name}.sqlite" for name in ("one", "two", "three"))
+    place = Ledger(one).place()
+    shutil.copy2(one, two)
+    assert Ledger(two).place() != place
+    one.rename(three)
+    assert Ledger(three).place() == place
+    three.unlink()
+    shutil.copy2(two, three)
+    assert Ledger(three).place() not in (place, Ledger(two).place())
+
+
+def test_tables_that_were_made_anew_are_at_another_place(database_server):
+    """As those are that a dump was read into, for a worker that may read and add lines alone."""
+    from privacy.release.ledger_postgres import _PLACE
+
+    place = Ledger(location := database_server.emptied()).place()
+    PostgreSQL(location).raw("CREATE ROLE reader; GRANT USAGE ON SCHEMA readiness_ledger TO reader")
+    PostgreSQL(location).raw(f"SET ROLE reader; {' '.join(_PLACE.split())}")
+    assert Ledger(database_server.emptied()).place() != place
 
 
 def test_a_release_is_charged_and_ended(ledger):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -222,6 +224,37 @@ def test_a_home_of_before_had_stored_what_is_not_committed_yet(home):
     store.promote(home / "restricted", *CHARGE, begun.entry.entry_hash)
     assert same(measure_here(home, ForbiddenNoise()), stored.measurement)
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
+
+
+def test_two_homes_with_one_ledger_share_its_cap_and_draw_a_release_once(home, tmp_path):
+    """As workers do that share a database, and as an attacker would who points a copy at the ledger of the first."""
+    measure_here(home)
+    counts = {a: np.full(small_plan().family.shape(a), 7, dtype=np.int64) for a in small_plan().sigmas}
+    second = {"cohort": "202425", "family": "small", "plan": small_plan(), "input_mac": "a" * 64}
+    second |= {"count": lambda: counts, "published": tuple}
+    with pytest.raises(StoreError, match="not in the store"):
+        measure_once(ledger_of(home), tmp_path / "second", release="2026.11.0", noise=ForbiddenNoise(), **second)
+    measure_once(ledger_of(home), tmp_path / "second", release="2026.11.1", **second)
+    ask(home, release="2026.11.2")
+    for store_dir in (home / "restricted", tmp_path / "second"):
+        with pytest.raises(BudgetExceeded):
+            measure_once(ledger_of(home), store_dir, release="2026.11.3", noise=ForbiddenNoise(), **second)
+
+
+def test_a_ledger_that_lost_its_write_ahead_log_draws_nothing(home):
+    """Somebody deletes it while another program keeps the ledger open, so that the file itself is of before."""
+    with closing(sqlite3.connect(home / "ledger.sqlite")) as held:
+        held.execute("BEGIN")
+        held.execute("SELECT * FROM entries").fetchall()
+        measure_here(home)
+        content = (home / "ledger.sqlite").read_bytes()
+    for file in home.glob("ledger.sqlite*"):
+        file.unlink()
+    (home / "ledger.sqlite").write_bytes(content)
+    assert kinds(home) == ["APPROVE"]
+    with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
+        measure_here(home, ForbiddenNoise())
+    assert kinds(home) == ["APPROVE"]
 
 
 def stated(entry, **changes):
