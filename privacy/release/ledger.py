@@ -8,7 +8,6 @@ Rules, each enforced here with a message for people and again by the storage its
 - RESERVE charges a family of a release before any noise is drawn, one charge at a time, and only within the cap;
 - a charge ends as COMMIT (its measurement is stored: it stays spent, and is never made again) or as VOID (what was
   drawn, if anything, was removed unseen: it is given back, and the family may be charged again);
-- what ledgers of before have as WRITE_OFF, spent with nothing stored, stays spent;
 - what people sign is kept beside the entries, in a chain of its own: `approval` says what counts.
 
 Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries live is a small
@@ -98,11 +97,6 @@ class Reservation:
     def is_committed(self) -> bool:
         """Whether its measurement is stored."""
         return self.end is not None and self.end.kind == EntryKind.COMMIT
-
-    @property
-    def is_written_off(self) -> bool:
-        """Whether it was spent without a measurement, as ledgers of before record it."""
-        return self.end is not None and self.end.kind == EntryKind.WRITE_OFF
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,13 @@ SELECT 1 WHERE NOT EXISTS (
 _CONVERSION = """
 DROP INDEX IF EXISTS readiness_ledger.one_approval, readiness_ledger.one_charge, readiness_ledger.one_end;
 ALTER TABLE readiness_ledger.entries DROP CONSTRAINT entries_kind_check,
-    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID', 'WRITE_OFF')),
+    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID')),
     ADD COLUMN unit TEXT NOT NULL DEFAULT '';
 ALTER TABLE readiness_ledger.entries ALTER COLUMN unit DROP DEFAULT;
 """
 
-_PLACE = f"""
-SELECT concat_ws(' ', system_identifier, timeline_id, '{_SCHEMA}.entries'::regclass::oid)
+_PLACE = """
+SELECT concat_ws(' ', system_identifier, timeline_id, 'readiness_ledger.entries'::regclass::oid)
   FROM pg_control_system(), pg_control_checkpoint()
 """
 

@@ -34,7 +34,6 @@ class EntryKind(StrEnum):
     RESERVE = "RESERVE"
     COMMIT = "COMMIT"
     VOID = "VOID"
-    WRITE_OFF = "WRITE_OFF"
 
 
 @dataclass(frozen=True)

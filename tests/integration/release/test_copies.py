@@ -92,7 +92,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     done = safe.restore("home", backup, "--yes")
     assert done.exit_code == 0
     assert "if a release was measured after" in done.stdout
-    with pytest.raises(WaitsForApproval, match="where the ledger is kept.* a backup was restored here"):
+    with pytest.raises(WaitsForApproval, match=r"where the ledger is kept.* a backup was restored here"):
         measure(safe.home, safe.keys)
     assert charged(safe.home) == 0
     ledger = [each for each in examine(safe.home.root, safe.root, safe.keys) if each.what == "ledger"]
@@ -136,7 +136,7 @@ def test_a_version_below_one_that_was_charged_is_refused(safe: Safe, version: st
     with pytest.raises(InvalidVersion, match=rf"{version} is older than 2026\.11\.1, .* Versions only rise"):
         check_asked(safe.home, COHORT, version, asked)
     write_record(safe.home, version, {COHORT: CohortRecord(version)})  # it was begun before the other
-    with pytest.raises(InvalidVersion, match="Give the new release a version above 2026.11.1"):
+    with pytest.raises(InvalidVersion, match=r"Give the new release a version above 2026\.11\.1"):
         check_asked(safe.home, COHORT, version, asked)
 
 

@@ -21,9 +21,8 @@ from privacy.release.ledger import (
     ReleaseConflict,
     StatedCharge,
 )
-from privacy.release.ledger_storage import EntryKind
 from privacy.release.mechanism import OPENDP, charge, measure
-from privacy.release.session import ChargeLost, measure_once, settle
+from privacy.release.session import measure_once, settle
 from privacy.release.store import StoreError
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import small_plan
@@ -216,8 +215,8 @@ def test_another_charges_measurement_is_not_committed(home):
     assert kinds(home) == ["APPROVE", "RESERVE"]
 
 
-def test_a_home_of_before_had_stored_what_is_not_committed_yet(home):
-    """Or the ledger is a copy from between the two: what lies in its place may have been seen."""
+def test_what_lies_in_its_place_is_committed_to_a_ledger_of_before_its_commit(home):
+    """The ledger is a copy from between the two: what lies in its place may have been seen."""
     begun = reserve(home)
     stored = measurement_of(home, begun.entry.entry_hash)
     store.keep(home / "restricted", stored)
@@ -293,15 +292,6 @@ def test_who_was_cut_off_from_the_ledger_cannot_commit(home):
     settle(ledger_of(home), home / "restricted", "202425", tuple)
     assert list((home / "restricted" / "drawn").iterdir()) == []
     assert same(first, measure_here(home, ForbiddenNoise()))
-
-
-def test_a_charge_lost_by_software_of_before_stays_lost(home):
-    begun = reserve(home)
-    ledger_of(home)._end(begun, EntryKind.WRITE_OFF, note="no measurement was stored")
-    with pytest.raises(ChargeLost, match=r"was charged rho 0\.0999.*written off.*new release version"):
-        measure_here(home, ForbiddenNoise())
-    ask(home, release="2026.11.1")
-    assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - 2 * charge(small_plan()), abs=4e-9)
 
 
 def test_the_size_of_what_is_stored_does_not_depend_on_what_was_drawn(home):
