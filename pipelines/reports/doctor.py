@@ -104,7 +104,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("home", lambda: _home(where)),
         ("disk", lambda: _disk(where, lies)),
         ("memory", lambda: _memory(lies) if part != RELEASES else _of_another("restricted")),
-        ("ledger", lambda: _ledger(where) if part != INTAKE_AND_LINKAGE else _of_another("release")),
+        ("ledger", lambda: _ledger(where, usable.publish_to) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("processing log", lambda: _log(where)),
         ("removals", lambda: _removals(where, held)),
         ("backup", lambda: _backup(where)),
@@ -318,13 +318,13 @@ def _existing(folder: Path) -> Path:
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 
-def _ledger(home: Home) -> Answers:
+def _ledger(home: Home, published: str | None) -> Answers:
     where = home.ledger
     shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
-    place = environment.settings().publish_to
-    published = stated_charges([*anchors_in(home.release), *(anchors_at(open_store(place)) if place else ())])
+    anchors = [*anchors_in(home.release), *(anchors_at(open_store(published)) if published else ())]
+    stated = stated_charges(anchors)
     if isinstance(where, Path) and not where.exists():
-        spent = published or any(home.restricted.glob("measurements/*/*/*.json"))
+        spent = stated or any(home.restricted.glob("measurements/*/*/*.json"))
         said = (
             "measurements or bundles are there that it must know: restore it" if spent else "the first release makes it"
         )
@@ -333,11 +333,11 @@ def _ledger(home: Home) -> Answers:
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     ledger = Ledger(where)
     number = len(ledger.copy().entries)
-    for each in ledger.unknown([*published, *(of for cohort in cohorts for of in charges(home.restricted, cohort))]):
+    unknown = ledger.unknown([*stated, *(of for cohort in cohorts for of in charges(home.restricted, cohort))])
+    for each in unknown:
         said = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
         yield State.MISSING, f"{said}, and the ledger does not know it: restore newer records; nothing is charged"
-        number = 0
-    if number:
+    if not unknown:
         paid = "with what paid for every kept measurement and every bundle found"
         yield State.OK, f"{shown}: {number} entries, unbroken, {paid}"
     if doubt := unconfirmed(home):
