@@ -35,7 +35,7 @@ ENDINGS = {
         *("LedgerError", "LedgerCorrupt", "LedgerUnavailable", "SignedByAnother"),
     ),
     Ending.USAGE: ("NoSuchCohort",),
-    Ending.INPUT: ("ReleaseConflict", "ChargeLost", "UnusableAddress"),
+    Ending.INPUT: ("ReleaseConflict", "UnusableAddress"),
 }
 """Errors by how a command ends with them, by name, so that no command loads what it does not use. Any other of the
 project's own is about what was sent or asked; any other at all is a fault."""

@@ -102,6 +102,12 @@ def entries(home: Home) -> list[LogEntry]:
     return [_entry(home, line) for line in chained_log.unchecked_entries(home.processing_log)]
 
 
+def last_restore(home: Home) -> LogEntry | None:
+    """When the home folder or its records last came from a backup; None where they never did."""
+    restored = (line for line in entries(home) if line.what == Processing.RESTORE and not line.note.startswith("keys"))
+    return max(restored, key=lambda line: line.seq, default=None)
+
+
 def verify(home: Home) -> list[LogEntry]:
     """Every line, after each was found in its place and unchanged; raises `LogBroken`."""
     return [_entry(home, line) for line in chained_log.entries(home.processing_log)]

@@ -95,7 +95,7 @@ def _size(quality: ExtractQuality) -> Outcome:
         SIZE,
         not _OF_SIZE & {finding.rule for finding in quality.holds},
         ", ".join(words) or "nothing to compare it with",
-        {**{name: round(share, 1) for name, share in known.items()}, **expected},
+        {**{name: round(share * 10) / 10 for name, share in known.items()}, **expected},  # as `about` rounds
     )
 
 

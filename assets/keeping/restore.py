@@ -36,13 +36,13 @@ from assets.keeping.backup import (
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
 from assets.release.anchors import stated_charges
-from ndl_export.bundle.anchors import anchors_at
+from ndl_export.bundle.anchors import anchors_at, anchors_in
 from ndl_export.files.stores import open_store
 from privacy.doors import files
 from privacy.doors.environment import settings
 from privacy.doors.locks import locked
 from privacy.keys import Holder, KeyRing
-from privacy.release.ledger import Ledger, LedgerCopy, LedgerCorrupt
+from privacy.release.ledger import Ledger, LedgerCopy
 from privacy.release.store import path_of
 
 Key = tuple[str, str, str]
@@ -133,7 +133,8 @@ def restore_home(
         new_objections = [each for each in objections(staged) if each not in known]
         _tell(found, since, changed, new_objections)
         ledger = _furthest(ledger, found)
-        _look_for_charges(folder, staged, ledger, published, found)
+        was = records / "release" if records and records.is_dir() else None
+        _look_for_charges(folder, staged, ledger, published, found, was)
         if do:
             _bring_up_to_date(staged, keys, changed, new_objections, found)
             _place_settings(folder, staged)
@@ -278,35 +279,43 @@ def _ledger_in(folder: Path) -> LedgerCopy | None:
 def _furthest(ledger: LedgerCopy | None, found: Restored, place: Path | str | None = None) -> LedgerCopy | None:
     """The ledger of the backup, or the one at the place where it is to be, if that goes further."""
     there = place or settings().ledger
-    if there is None or (isinstance(there, Path) and not there.exists()):
-        return ledger
-    live = Ledger(there).copy()
-    if ledger is None:
-        return live
-    if (further := ledger.newer(live)) != ledger:
+    is_there = there is not None and not (isinstance(there, Path) and not there.exists())
+    live = Ledger(there).copy() if there is not None and is_there else None
+    further = ledger.newer(live) if ledger and live else ledger or live
+    if further != live or live is None:
+        times = [found.manifest.made_at, *(entry.recorded_at for entry in (further.entries if further else ()))]
+        found.to_do.append(
+            f"if a release was measured after {_minute(max(times))} and is in no bundle found here,"
+            " the ledger does not know what it cost. Earlier signatures no longer count: a named person who knows that"
+            " nothing was measured since signs the next release again"
+        )
+    elif further != ledger:
         found.done.append("the ledger that is there stays: it goes further than the backup's")
     return further
 
 
 def _look_for_charges(
-    folder: Path, home: Home, ledger: LedgerCopy | None, published: str | None, found: Restored
+    folder: Path,
+    home: Home,
+    ledger: LedgerCopy | None,
+    published: str | None,
+    found: Restored,
+    was: Path | None = None,
 ) -> None:
-    """Say which charges the ledger lacks that were published, and which it has whose measurement is not here."""
+    """Say which charges the ledger lacks that any bundle states which can be found, which it has whose measurement is
+    not here, and that nobody knows of those that are in no bundle. `was` is a release directory beside the home's."""
     place = published or settings().publish_to
-    stated = stated_charges(anchors_at(open_store(place))) if place else []
+    anchors = [*anchors_in(home.release), *(anchors_in(was) if was else ())]
+    stated = stated_charges([*anchors, *(anchors_at(open_store(place)) if place else ())])
     checked = Ledger(folder / "checked.sqlite")
     if ledger is not None:
         checked.restore(ledger)
-    unknown = set()
-    for each in stated:
-        try:
-            checked.check_known([each])
-        except LedgerCorrupt:
-            unknown.add(each.release)
+    unknown: dict[str, str] = {each.release: each.place for each in checked.unknown(stated)}
     if unknown:
+        named = "; ".join(f"release {each}, which is published at {at}" for each, at in sorted(unknown.items()))
         found.lacking.append(
-            f"the ledger knows nothing of release {', '.join(sorted(unknown))}, which is published at {place}: give a"
-            " newer backup of records; until then nothing is charged or published"
+            f"the ledger knows nothing of {named}: give a newer backup of records; until then nothing is charged or"
+            " published"
         )
     ended = (charge.entry for charge in checked.charges() if charge.is_committed)
     lost = {e.release for e in ended if not path_of(home.restricted, e.cohort, e.release, e.family).exists()}
@@ -384,4 +393,8 @@ def _place_settings(folder: Path, staged: Home) -> None:
 
 
 def _day(manifest: Manifest) -> str:
-    return manifest.made_at[:16].replace("T", " ") + " UTC"
+    return _minute(manifest.made_at)
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ") + " UTC"

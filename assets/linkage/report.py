@@ -11,9 +11,8 @@ or row number is in the page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
 from ndl_export.pages.words import capital, percent, points
 from ndl_export.tables import Attribute, dimensions, pupil
-from privacy.doors.counts import EXACT_BELOW, magnitude
+from privacy.doors.counts import EXACT_BELOW, least_of_size, magnitude, share_in_steps
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
 from privacy.linkage.model import MISSING
@@ -45,7 +44,7 @@ _Z = float(ndtri(0.975))
 
 
 def rates_by_group(children: Path) -> list[dict[str, Any]]:
-    """A line a group: topic, group, children and, for a review and a setting, linked, share, lower and upper limit.
+    """A line a group: topic, group, children and, for a review and a setting, how many are linked.
 
     `children` is the confidential table of family pupil. All children first, then councils, then every category of the
     public domain of each characteristic, empty ones included.
@@ -61,9 +60,9 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
     return [{"topic": topic, "group": label, **_line(by_group.get(key, {}))} for topic, label, key in _groups(by_group)]
 
 
-def wilson(events: int, trials: int) -> tuple[float, float]:
+def wilson(share: float, trials: int) -> tuple[float, float]:
     """Wilson's score interval (1927) of a share, 95%."""
-    share, spread = events / trials, _Z**2 / trials
+    spread = _Z**2 / trials
     centre = (share + spread / 2) / (1 + spread)
     half = _Z * ((share * (1 - share) + spread / 4) / trials) ** 0.5 / (1 + spread)
     return max(centre - half, 0.0), min(centre + half, 1.0)
@@ -87,15 +86,7 @@ def _groups(by_group: dict[_Key, dict[str, Any]]) -> Iterator[tuple[str, str, _K
 
 
 def _line(counts: dict[str, Any]) -> dict[str, Any]:
-    children = counts.get("children", 0)
-    return {"children": children, **{name: _rate(counts.get(name, 0), children) for name in LINKED_TO}}
-
-
-def _rate(linked: int, children: int) -> dict[str, Any]:
-    if not children:
-        return {"linked": 0, "share": None, "lower": None, "upper": None}
-    lower, upper = wilson(linked, children)
-    return {"linked": linked, "share": linked / children, "lower": lower, "upper": upper}
+    return {"children": counts.get("children", 0), **{name: counts.get(name, 0) for name in LINKED_TO}}
 
 
 JOINTLY = "FSM, IMD quintile and sex jointly"
@@ -206,50 +197,86 @@ def _rates(con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, 
     return {category: (int(count), share) for category, count, share in found}
 
 
-_OF_CHILDREN = ("children", "groups", "weighted", "rows_by_source", "rows_by_source_and_rule")
-"""Facts that count what is measured with noise."""
+_MEASURED = (
+    *("children", "groups", "weighted", "rows_by_source", "rows_by_source_and_rule"),
+    *("links", "linked_one_to_one", "subjects", "right_units"),
+)
+"""Facts that count what is measured with noise, or nearly; below a hundred too they are told by order of size."""
 _DIGITS = 2
-_OF_RATES = {"groups": 3, "weighted": 3, "thresholds": 3, "unlinkable": 3}
-"""Decimals of shares; other shares and limits of error have `_DIGITS` significant digits."""
+"""Significant digits of limits of error."""
 
 
 def coarse(facts: Facts) -> Facts:
-    """The facts as they are written: counts of children and rows, and every other of a hundred or more, by order of
-    size; rates rounded, so that no count can be worked out of them. What is drawn of the model stays as it is."""
+    """The facts as they are written: no count that is measured can be worked out of them.
+
+    Counts of children and rows, and every other of a hundred or more, are by order of size; each rate is one of at
+    least ten counts (`share_in_steps`), and its interval follows from what is shown. What is drawn of the model stays.
+    """
+    sources, control = facts["rows_by_source"], facts["negative_control"]
     changed = [
-        line | {"changed": (line["gained"] + line["lost"]) / line["links"] if line["links"] else None}
+        line | {"changed": _share_of_mistakes(line["gained"] + line["lost"], line["links"])}
         for line in facts["thresholds"]
     ]
     unlinkable = [
-        line | {"share": line["rows"] / facts["rows_by_source"][line["source"]]} for line in facts["unlinkable"]
+        line | {"share": _share_of_mistakes(line["rows"], sources[line["source"]])} for line in facts["unlinkable"]
     ]
     in_band = sum(step["in_review_band"] for step in facts["steps"])
-    facts = facts | {"thresholds": changed, "unlinkable": unlinkable, "pairs_in_review_band": in_band}
-    control = facts["negative_control"]
-    steps = [_coarse(step, always=False, rounded=_significant) for step in control["steps"]]
-    found = {
-        name: _coarse(value, always=name in _OF_CHILDREN, rounded=partial(_to, _OF_RATES.get(name)))
-        for name, value in facts.items()
+    facts = facts | {
+        "groups": [line | _shares(line) for line in facts["groups"]],
+        "weighted": [_weighted(line) for line in facts["weighted"]],
+        "thresholds": changed,
+        "unlinkable": unlinkable,
+        "pairs_in_review_band": in_band,
     }
+    found = {name: _coarse(value, always=name in _MEASURED) for name, value in facts.items()}
+    steps = [_coarse(_limits(step), always=False) for step in control["steps"]]
     return found | {"negative_control": control | {"steps": steps}}
 
 
-def _coarse(value: Any, *, always: bool, rounded: Callable[[float], float]) -> Any:
+def _share_of_mistakes(part: int, whole: int) -> float | None:
+    """Of a part that is told as a number: of the least whole that is of this size, so that it says no more of it."""
+    if part >= EXACT_BELOW:
+        return share_in_steps(part, whole)
+    least = least_of_size(whole)
+    return round(part / least, 3) if least else None
+
+
+def _shares(line: dict[str, Any]) -> dict[str, Any]:
+    """The share of a group's children that is linked, and Wilson's interval at the least size that the group may have;
+    nothing where the group is too small."""
+    children, found = line["children"], {}
+    for name in LINKED_TO:
+        share = share_in_steps(line[name], children)
+        limits = (None, None) if share is None else wilson(share, least_of_size(children))
+        lower, upper = (None if limit is None else round(limit, 3) for limit in limits)
+        found[name] = {"share": share, "lower": lower, "upper": upper}
+    return found
+
+
+def _weighted(line: dict[str, Any]) -> dict[str, Any]:
+    """Rates of the linked children of a category, in the steps that fit their number."""
+    of = line["children"]
+    weighted = {name: share_in_steps(share * of, of) for name, share in line["weighted"].items()}
+    return line | {"unweighted": share_in_steps(line["unweighted"] * of, of), "weighted": weighted}
+
+
+def _limits(step: dict[str, Any]) -> dict[str, Any]:
+    """Limits of error of a step with two significant digits; none where one is as large as the number of links."""
+    found = {name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in step.items()}
+    for of in ("", "_cautious"):
+        if found.get(f"share_of_links_at_most{of}", 0) >= 1:
+            found[f"false_links_at_most{of}"] = None
+    return found
+
+
+def _coarse(value: Any, *, always: bool) -> Any:
     if isinstance(value, dict):
-        return {key: _coarse(each, always=always, rounded=rounded) for key, each in value.items()}
+        return {key: _coarse(each, always=always or key in _MEASURED) for key, each in value.items()}
     if isinstance(value, list):
-        return [_coarse(each, always=always, rounded=rounded) for each in value]
+        return [_coarse(each, always=always) for each in value]
     if isinstance(value, int) and not isinstance(value, bool):
         return magnitude(value) if always or value >= EXACT_BELOW else value
-    return rounded(value) if isinstance(value, float) else value
-
-
-def _to(decimals: int | None, value: float) -> float:
-    return value if decimals is None else round(value, decimals)
-
-
-def _significant(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
+    return value
 
 
 PATTERNS_DRAWN, PATTERNS_LISTED = 4, 30
@@ -316,13 +343,14 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
                 f"{capital(line['step'])}: at most {percent(line['share_of_links_at_most'])} of the links are false"
                 f" ({control['confidence']:.0%} sure)."
             )
-    moves = [abs(share - line["unweighted"]) for line in report["weighted"] for share in line["weighted"].values()]
+    told = [line for line in report["weighted"] if line["unweighted"] is not None]
+    moves = [abs(share - line["unweighted"]) for line in told for share in line["weighted"].values()]
     if moves:
         yield (
             "If the children who are not linked are like the linked of their group, no rate of the linked tables would"
             f" be off by more than {points(max(moves))} points."
         )
-    lacking = max((line["share"] for line in report["unlinkable"]), default=0.0)
+    lacking = max((line["share"] or 0.0 for line in report["unlinkable"]), default=0.0)
     yield (
         f"Of no source do more than {percent(lacking)} of the rows lack the same and can so not be compared."
         if lacking

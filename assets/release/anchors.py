@@ -10,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from assets.home.paths import Home
+from assets.home.processing_log import last_restore
 from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, anchors_at, anchors_in
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.files.signing import fingerprint, public_pem
 from ndl_export.files.stores import StoreError, open_store
 from privacy.doors.environment import settings
 from privacy.keys import KeyRing
+from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
+from privacy.release.policy import Stage
 
 
 class SignedByAnother(Exception):
@@ -48,6 +51,26 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
     if isinstance(home.ledger, Path) and not home.ledger.exists():
         raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it from a backup; nothing is published")
     Ledger(home.ledger).check_known(stated_charges(anchors))
+
+
+def unconfirmed(home: Home, but: str | None = None) -> str:
+    """Why charges may be missing from the ledger, where nobody has signed a release, `but` one, since: it was restored
+    from a backup, or signatures in it were given elsewhere. Empty where there is no reason to think so."""
+    ledger, restored = Ledger(home.ledger), last_restore(home)
+    signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
+    here = {"place": ledger.place(), "restored": restored.entry_hash if restored else ""}
+    if any(here.items() <= request.items() and request["release"] != but for request in signed):
+        return ""
+    if restored:
+        why = f"This home was restored on {restored.time[:10]} ({restored.note})."
+    elif any(request["place"] != here["place"] for request in signed):
+        why = "This ledger is a copy, or was moved: earlier signatures were given for it at another place."
+    else:
+        return ""
+    return (
+        f"{why} Anything that was measured elsewhere since, and is in no bundle found here, is missing from the ledger:"
+        " it would be drawn and paid for a second time. Sign only if you know that nothing was."
+    )
 
 
 def stated_charges(anchors: Sequence[Anchor]) -> list[StatedCharge]:

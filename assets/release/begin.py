@@ -211,14 +211,24 @@ def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
 
 
 def check_asked(home: Home, cohort: str, version: str, asked: Asked) -> None:
-    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for what is no version, cohort or share."""
+    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for what is no version, cohort or share, and for a new
+    release whose version is not above all that were charged or made here."""
     parsed = Version.parse(version)
     for each in (cohort, *asked.others):
         Cohort(each)
     if asked.share is not None:
         _policy_at(asked.share)
-    if not Ledger(home.ledger).cohorts_charged(version) and not read_record(home, version):
+    charged = (Version.parse(charge.entry.release) for charge in Ledger(home.ledger).charges())
+    known = {*charged, *versions(home.release), *versions(home.held)}
+    if parsed in known:
+        return
+    if not read_record(home, version):
         parsed.check_is_new(dt.date.today())
+    if (newest := max(known, default=parsed)) > parsed:
+        raise InvalidVersion(
+            f"Release {version} is older than {newest}, which was measured or published here. Versions only rise, so"
+            f" no budget was spent. Give the new release a version above {newest}."
+        )
 
 
 def _policy_at(share: float) -> Policy:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
+from assets.release.anchors import unconfirmed
 from assets.release.expected_accuracy import expected_accuracy
 from assets.release.holds import state
 from assets.release.measured_plans import further_plan, further_plans, published_plans
@@ -94,6 +95,7 @@ def render_sheet(home: Home, request: Request) -> str:
         request=request,
         request_sha256=sha256_hex(canonical_json(request)),
         is_publication=is_publication,
+        unconfirmed="" if is_publication else unconfirmed(home, version),
         measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},

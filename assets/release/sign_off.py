@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.at_work import turn
 from assets.home.paths import Home
+from assets.home.processing_log import last_restore
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, begin_release
@@ -92,7 +93,14 @@ def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Re
     """What a release that was begun is about to measure, as it is signed. Raises `NotBegun` and `NotLinked`."""
     ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
     cohorts = {each: _of_cohort(home, ledger, each, version, councils, fixed[each]) for each in fixed}
-    return _request(ledger, Stage.MEASUREMENT, version, policy_sha256=load_policy().sha256, cohorts=cohorts)
+    restored = last_restore(home)
+    return _request(
+        *(ledger, Stage.MEASUREMENT, version),
+        policy_sha256=load_policy().sha256,
+        place=ledger.place(),
+        restored=restored.entry_hash if restored else "",
+        cohorts=cohorts,
+    )
 
 
 def publication_request(home: Home, version: str) -> Request:

@@ -16,13 +16,8 @@ from privacy.release.policy import Stage, load_policy
 
 Account = dict[str, Any]
 
-_STATES = {EntryKind.COMMIT: "measured", EntryKind.WRITE_OFF: "written off"}
 _OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopped, and the next gives the charge back"
-_LEGEND = {
-    "written off": "spent in a crash by an earlier version of this software, with nothing kept: a new release version "
-    "measures anew, from what is left.",
-    "open": "a run is drawing noise now, or stopped doing so: the next run then gives the charge back.",
-}
+_LEGEND = "Open: a run is drawing noise now, or stopped doing so: the next run then gives the charge back."
 
 
 def statement(location: Path | str) -> list[Account]:
@@ -68,7 +63,6 @@ def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> 
         "charges": [_charge(charge.entry, charge.end, delta) for charge in charges],
         "releases": _releases(reserved, delta),
         "spent": _amount(spent, delta),
-        "written_off_rho": sum(charge.entry.nano_rho for charge in charges if charge.is_written_off) / NANO,
         "given_back": sum(entry.kind == EntryKind.VOID for entry in own),
         "remaining_rho": (cap - spent) / NANO,
         "remaining_epsilon": _epsilon(cap - spent, delta),
@@ -96,7 +90,7 @@ def _charge(reserved: Entry, end: Entry | None, delta: float) -> dict[str, Any]:
         "release": reserved.release,
         "family": reserved.family,
         **_amount(reserved.nano_rho, delta),
-        "state": _STATES[EntryKind(end.kind)] if end else "open",
+        "state": "measured" if end else "open",
         "note": end.note if end else _OPEN,
         "recorded_at": reserved.recorded_at,
         "entry": reserved.entry_hash,
@@ -140,8 +134,7 @@ def _outcome(account: Account) -> str:
 
 
 def _section(account: Account) -> Section:
-    states = {charge["state"] for charge in account["charges"]}
-    sentences = [f"{state.capitalize()}: {meaning}" for state, meaning in _LEGEND.items() if state in states]
+    sentences = [_LEGEND] if any(charge["state"] == "open" for charge in account["charges"]) else []
     if account["given_back"]:
         sentences.append(
             f"Given back: {account['given_back']} times a run stopped between charge and commit; what it had drawn, if"

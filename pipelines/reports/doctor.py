@@ -27,10 +27,12 @@ from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from assets.linkage.capacity import gib_of_run
-from assets.release.anchors import stated_charges
-from ndl_export.bundle.anchors import UnreadableAnchor, anchors_in
+from assets.release.anchors import stated_charges, unconfirmed
+from ndl_export.bundle.anchors import UnreadableAnchor, anchors_at, anchors_in
 from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
 from ndl_export.facts.publisher import InvalidPublisher, publisher
+from ndl_export.files.stores import StoreError as PlaceError
+from ndl_export.files.stores import open_store
 from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
@@ -102,7 +104,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("home", lambda: _home(where)),
         ("disk", lambda: _disk(where, lies)),
         ("memory", lambda: _memory(lies) if part != RELEASES else _of_another("restricted")),
-        ("ledger", lambda: _ledger(where) if part != INTAKE_AND_LINKAGE else _of_another("release")),
+        ("ledger", lambda: _ledger(where, usable.publish_to) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("processing log", lambda: _log(where)),
         ("removals", lambda: _removals(where, held)),
         ("backup", lambda: _backup(where)),
@@ -117,7 +119,7 @@ def _answers(check: Callable[[], Answers]) -> Answers:
     """The answers of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
-    except (LedgerError, LogBroken, StoreError, UnreadableAnchor) as problem:
+    except (LedgerError, LogBroken, PlaceError, StoreError, UnreadableAnchor) as problem:
         yield State.MISSING, str(problem)
     except environment.InvalidSettings as problem:
         yield State.MISSING, f"cannot be looked at: {problem}"
@@ -316,12 +318,13 @@ def _existing(folder: Path) -> Path:
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 
-def _ledger(home: Home) -> Answers:
+def _ledger(home: Home, published: str | None) -> Answers:
     where = home.ledger
     shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
-    published = stated_charges(anchors_in(home.release))
+    anchors = [*anchors_in(home.release), *(anchors_at(open_store(published)) if published else ())]
+    stated = stated_charges(anchors)
     if isinstance(where, Path) and not where.exists():
-        spent = published or any(home.restricted.glob("measurements/*/*/*.json"))
+        spent = stated or any(home.restricted.glob("measurements/*/*/*.json"))
         said = (
             "measurements or bundles are there that it must know: restore it" if spent else "the first release makes it"
         )
@@ -329,9 +332,16 @@ def _ledger(home: Home) -> Answers:
         return
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     ledger = Ledger(where)
-    ledger.check_known([*published, *(each for cohort in cohorts for each in charges(home.restricted, cohort))])
-    number = len(ledger.entries())
-    yield State.OK, f"{shown}: {number} entries, unbroken, with what paid for every kept measurement and every bundle"
+    number = len(ledger.copy().entries)
+    unknown = ledger.unknown([*stated, *(of for cohort in cohorts for of in charges(home.restricted, cohort))])
+    for each in unknown:
+        said = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
+        yield State.MISSING, f"{said}, and the ledger does not know it: restore newer records; nothing is charged"
+    if not unknown:
+        paid = "with what paid for every kept measurement and every bundle found"
+        yield State.OK, f"{shown}: {number} entries, unbroken, {paid}"
+    if doubt := unconfirmed(home):
+        yield State.LOOK, doubt
     if any(charge.end is None for charge in ledger.charges()):
         yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
 

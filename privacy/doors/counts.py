@@ -13,6 +13,9 @@ EXACT_BELOW = 100
 FEW = "under a hundred"
 _UNITS = ((100, 1000, "hundred"), (1000, 1_000_000, "thousand"), (1_000_000, None, "million"))
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_COUNTS_OF_A_SHARE = 10
+_SHARE_STEPS = (10, 20, 50, 100, 200, 500, 1000)
+"""Of a share of one: a tenth, a twentieth, and so on."""
 _PARTS = ((0.01, "few"), (0.1, "under a tenth"), (0.5, "under half"), (0.9, "more than half"), (1.0, "nearly all"))
 
 
@@ -27,6 +30,24 @@ def magnitude(count: int) -> str:
                 return f"over {_STEPS[-1]:,} {name}"
             return f"{_STEPS[step - 1]} to {_STEPS[step]} {name}"
     return FEW
+
+
+def least_of_size(count: int) -> int:
+    """The smallest count of the same order of size, as `magnitude` says it; 0 for one under a hundred."""
+    for unit, end, _ in _UNITS:
+        if unit <= count and (end is None or count < end):
+            return _STEPS[bisect_right(_STEPS, count // unit) - 1] * unit
+    return 0
+
+
+def share_in_steps(part: float, whole: int) -> float | None:
+    """A share of true counts in steps so wide that at least ten counts give the same; None of under a hundred.
+
+    Who knows the whole, as of a council that publishes it, cannot work out the part from it: the step follows from the
+    order of size of the whole, from a tenth (100 to 999) to a thousandth (10,000 and more).
+    """
+    fit = [step for step in _SHARE_STEPS if least_of_size(whole) >= _COUNTS_OF_A_SHARE * step]
+    return round(round(part / whole * max(fit)) / max(fit), 3) if fit else None
 
 
 def rows(count: int) -> str:

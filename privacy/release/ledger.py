@@ -8,7 +8,6 @@ Rules, each enforced here with a message for people and again by the storage its
 - RESERVE charges a family of a release before any noise is drawn, one charge at a time, and only within the cap;
 - a charge ends as COMMIT (its measurement is stored: it stays spent, and is never made again) or as VOID (what was
   drawn, if anything, was removed unseen: it is given back, and the family may be charged again);
-- what ledgers of before have as WRITE_OFF, spent with nothing stored, stays spent;
 - what people sign is kept beside the entries, in a chain of its own: `approval` says what counts.
 
 Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries live is a small
@@ -27,7 +26,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
-from privacy.release.canonical import canonical_json, check_name
+from privacy.release.canonical import canonical_json, check_name, sha256_hex
 from privacy.release.ledger_sqlite import SQLiteStorage
 from privacy.release.ledger_storage import (
     CHILD,
@@ -98,11 +97,6 @@ class Reservation:
     def is_committed(self) -> bool:
         """Whether its measurement is stored."""
         return self.end is not None and self.end.kind == EntryKind.COMMIT
-
-    @property
-    def is_written_off(self) -> bool:
-        """Whether it was spent without a measurement, as ledgers of before record it."""
-        return self.end is not None and self.end.kind == EntryKind.WRITE_OFF
 
 
 @dataclass(frozen=True)
@@ -268,6 +262,10 @@ class Ledger:
             made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
             return (lines[0] if lines else _appended(log, lines, made)).entry_hash
 
+    def place(self) -> str:
+        """Where the ledger is kept, as a hash: another for a copy of it, and for one that was restored elsewhere."""
+        return sha256_hex(self._storage.place().encode())
+
     def charged_besides(self, cohort: str, release: str, unit: str = CHILD) -> int:
         """Nano-rho that other releases have spent of an account, for good."""
         ended = (charge.entry for charge in self.charges() if charge.end is not None)
@@ -294,17 +292,23 @@ class Ledger:
         What is kept or published outside anchors the chain: one that was cut short, rebuilt, restored from an old copy
         or begun anew lacks it, and would hand out the same budget again.
         """
-        spent = {charge.entry.entry_hash: charge.entry for charge in self.charges() if charge.is_committed}
-        for each in stated:
-            found = spent.get(each.ledger_entry)
-            wanted = (each.cohort, each.release, each.family, each.plan_sha256)
-            if found is None or wanted != (found.cohort, found.release, found.family, found.plan_sha256):
-                raise LedgerCorrupt(
-                    f"the ledger does not have the charge that {each.place} states for {each.family} of release "
-                    f"{each.release}, cohort {each.cohort}: this is another ledger, or an old copy. Restore the newest "
-                    "copy of the ledger from a backup, or set READINESS_LEDGER as before; until then nothing is "
-                    "charged or published"
-                )
+        for each in self.unknown(stated):
+            raise LedgerCorrupt(
+                f"the ledger does not have the charge that {each.place} states for {each.family} of release "
+                f"{each.release}, cohort {each.cohort}: this is another ledger, or an old copy. Restore the newest "
+                "copy of the ledger from a backup, or set READINESS_LEDGER as before; until then nothing is "
+                "charged or published"
+            )
+
+    def unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
+        """Those of these charges that are not here, as they are stated, and spent for good."""
+        spent = (charge.entry for charge in self.charges() if charge.is_committed)
+        here = {(each.cohort, each.release, each.family, each.plan_sha256, each.entry_hash) for each in spent}
+        return [
+            each
+            for each in stated
+            if (each.cohort, each.release, each.family, each.plan_sha256, each.ledger_entry) not in here
+        ]
 
     def copy(self) -> LedgerCopy:
         """Every line of both chains, as of one moment. Raises LedgerCorrupt."""

@@ -55,9 +55,14 @@ SELECT 1 WHERE NOT EXISTS (
 _CONVERSION = """
 DROP INDEX IF EXISTS readiness_ledger.one_approval, readiness_ledger.one_charge, readiness_ledger.one_end;
 ALTER TABLE readiness_ledger.entries DROP CONSTRAINT entries_kind_check,
-    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID', 'WRITE_OFF')),
+    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID')),
     ADD COLUMN unit TEXT NOT NULL DEFAULT '';
 ALTER TABLE readiness_ledger.entries ALTER COLUMN unit DROP DEFAULT;
+"""
+
+_PLACE = """
+SELECT concat_ws(' ', system_identifier, timeline_id, 'readiness_ledger.entries'::regclass::oid)
+  FROM pg_control_system(), pg_control_checkpoint()
 """
 
 _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")
@@ -153,6 +158,11 @@ class PostgresStorage:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             entries = Log(connection, Entry, _ENTRIES.place, "%s").entries()
             return entries, Log(connection, SignOffLine, _SIGN_OFFS.place, "%s").entries()
+
+    def place(self) -> str:
+        """The server's identifier and timeline, which a restore to an earlier moment ends, and the table's number."""
+        with self._connection() as connection:
+            return f"postgresql {_value(connection, _PLACE)}"
 
     @contextmanager
     def _transaction(self, kind: type[Line], table: str) -> Iterator[Log[Line]]:

@@ -8,7 +8,10 @@ also stops INSERT OR REPLACE and INSERT OR IGNORE. What triggers cannot stop, dr
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sqlite3
+import struct
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import fields
@@ -106,6 +109,13 @@ class SQLiteStorage:
             connection.execute("BEGIN")
             return _entries(connection).entries(), _sign_offs(connection).entries()
 
+    def place(self) -> str:
+        """The file's inode and time of birth, which a copy cannot have; the same for whoever mounts the file system.
+
+        A snapshot of the whole disk has both, and a file system that knows no times of birth gives 0.
+        """
+        return f"sqlite {self._path.stat().st_ino} {_born(self._path)}"
+
     @contextmanager
     def _transaction(self, log: Callable[[sqlite3.Connection], Log[Line]]) -> Iterator[Log[Line]]:
         with self._usable(), closing(self._connect()) as connection:
@@ -138,6 +148,18 @@ class SQLiteStorage:
             raise
         except sqlite3.DatabaseError as error:
             raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}; {_advice(error)}") from None
+
+
+_STATX_BTIME, _AT_FDCWD = 0x800, -100
+
+
+def _born(path: Path) -> str:
+    """Seconds and nanoseconds at which a file was made, by Linux's statx, which `os.stat` lacks before Python 3.15."""
+    found = ctypes.create_string_buffer(256)
+    failed = ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found)
+    if failed or not struct.unpack_from("I", found)[0] & _STATX_BTIME:
+        return "0"
+    return "{}.{}".format(*struct.unpack_from("qI", found, 80))
 
 
 _ADVICE = {

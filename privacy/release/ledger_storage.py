@@ -34,7 +34,6 @@ class EntryKind(StrEnum):
     RESERVE = "RESERVE"
     COMMIT = "COMMIT"
     VOID = "VOID"
-    WRITE_OFF = "WRITE_OFF"
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,9 @@ class Storage(Protocol):
 
     def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
         """All entries and all that people have signed, as of one moment."""
+
+    def place(self) -> str:
+        """Text that names where the lines are kept, and no copy of them elsewhere."""
 
     def exclusive(self) -> AbstractContextManager[None]:
         """A lock across processes, held for the block and let go when its holder dies."""

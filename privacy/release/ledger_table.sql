@@ -1,7 +1,7 @@
 -- The ledger's entries, for a name, the database's type of 64-bit integers, and its options of a table.
 CREATE TABLE IF NOT EXISTS {table} (
     seq                {integer} PRIMARY KEY,
-    kind               TEXT NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID', 'WRITE_OFF')),
+    kind               TEXT NOT NULL CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID')),
     cohort             TEXT NOT NULL CHECK (cohort <> ''),
     release            TEXT NOT NULL,
     family             TEXT NOT NULL,

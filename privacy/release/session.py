@@ -17,12 +17,11 @@ no charge two draws that are kept, since a file bears the hash of the RESERVE en
     --------------------------      -------------------------    ---------------------------------------------
     none, or VOID                   none                         1 to 6
     RESERVE of a dead process       waiting, half-made or none   VOID, remove the file, then 1 to 6
-    RESERVE                         in its place                 COMMIT, return it: a home of before, or a ledger that
-                                                                 was restored; what is in its place may have been seen
+    RESERVE                         in its place                 COMMIT, return it: the ledger was restored, and what
+                                                                 is in its place may have been seen
     COMMIT                          waiting                      promote, return it
     COMMIT                          in its place, same hash      return it
     COMMIT                          missing or altered           refuse
-    WRITE_OFF (ledgers of before)   any                          refuse
     any, under another plan or input                             refuse
 
 Before a charge, the ledger must know every charge that is stated outside it: by the measurements that the store holds
@@ -65,10 +64,6 @@ Published = Callable[[], Iterable[StatedCharge]]
 """Looks up the charges that everything published so far states."""
 
 
-class ChargeLost(ReleaseConflict):
-    """A charge that an earlier version of this software spent in a crash, with no measurement to show for it."""
-
-
 def measure_once(
     ledger: Ledger,
     store_dir: Path,
@@ -87,7 +82,7 @@ def measure_once(
     `store_dir` is the restricted zone; `count` is called only if noise will be drawn; `noise` is for tests, and by
     default OpenDP behind a filter of exactly the reserved rho. Raises BudgetExceeded or BudgetNotApproved before
     anything is spent, ReleaseConflict for another plan or input, LedgerCorrupt for a ledger that does not know what is
-    kept or `published`, ChargeLost or StoreError.
+    kept or `published`, or StoreError.
     """
     if family != plan.family.name:
         raise ValueError(f"the plan is for family {plan.family.name!r}, not {family!r}")
@@ -164,14 +159,11 @@ class _Wanted:
 
 
 def _committed(wanted: _Wanted) -> Reservation | None:
-    """The charge made for it before, where it has ended. Raises ReleaseConflict for another plan or input, and
-    ChargeLost."""
+    """The charge made for it before, where it has ended. Raises ReleaseConflict for another plan or input."""
     reservation = wanted.ledger.find(*wanted.key)
     if reservation is None or reservation.end is None:
         return None
     _refuse_change(reservation, wanted.plan, wanted.input_mac)
-    if reservation.is_written_off:
-        raise _lost(reservation)
     return reservation
 
 
@@ -230,12 +222,3 @@ def _refuse_change(reservation: Reservation, plan: Plan, input_mac: str) -> None
             f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged with another "
             f"{' and another '.join(changed)}. A revision is a new release, and draws on the same budget."
         )
-
-
-def _lost(reservation: Reservation) -> ChargeLost:
-    charged = reservation.entry
-    return ChargeLost(
-        f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged rho {reservation.rho:g}, "
-        "and the process stopped before its measurement was stored. The charge is spent and written off. To measure "
-        "again, run a new release version: it is charged anew, if the budget of the cohort allows."
-    )

@@ -425,7 +425,6 @@ def test_kills_at_random(deployed: Deployment, tmp_path: Path) -> None:
         assert len(set(charges)) == len(charges)
         assert {charge["state"] for charge in account["charges"]} == {"measured"}
         assert {release for release, _ in charges} == {FIRST, *(f"2026.11.{each + 1}" for each in range(revisions))}
-        assert account["written_off_rho"] == 0
     deployed.run("restricted", "intake", f"{COHORT}|{COUNCILS[0]}")
     deployed.run("restricted", "linkage", COHORT)
     assert tables_of(deployed.data / "home") == tables_of(on_one_machine(deployed, tmp_path))

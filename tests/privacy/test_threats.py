@@ -43,7 +43,7 @@ def _right(plan: Plan, cells: int) -> float:
     every marginal: a row more (one), or another row (two)."""
     sigmas = np.array(list(plan.sigmas.values())).repeat(cells)
     truth = np.random.default_rng(1).integers(0, 2, RELEASES)
-    noise = OpenDPNoise(2 * cells * charge(plan))  # the filter counts every cell as a table of its own
+    noise = OpenDPNoise(2 * cells * charge(plan))  # every cell counts as a table of its own
     seen = noise.add([truth] * len(sigmas), list(sigmas))
     evidence = sum((noisy - 0.5) / sigma**2 for noisy, sigma in zip(seen, sigmas, strict=True))
     return float(((evidence > 0) == truth).mean())

@@ -182,7 +182,7 @@ DOORS = (
             "privacy.release.statement",
             "pipelines.reports.budget",
         ),
-        _mentions("EntryKind.RESERVE", "EntryKind.COMMIT", "EntryKind.WRITE_OFF"),
+        _mentions("EntryKind.RESERVE", "EntryKind.COMMIT"),
     ),
 )
 

@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli import main
 from privacy.release.ledger import Ledger
-from privacy.release.ledger_storage import EntryKind
 from privacy.release.mechanism import epsilon
 from tests.support.areas import lacking
 
@@ -30,12 +29,12 @@ def budget(home: Path, *options: str) -> Result:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """Two releases and a revision: one charge written off by earlier software, one given back, one still open."""
+    """Two releases and a revision: one charge given back, one still open."""
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.approve("202425", 0.30)
     made = [ledger.reserve("202425", release, family, rho, "p", "m") for release, family, rho in CHARGES]
     ledger.commit(made[0], "f" * 64)
-    ledger._end(made[1], EntryKind.WRITE_OFF, note="no measurement was stored: the process that drew it stopped")
+    ledger.commit(made[1], "e" * 64)
     ledger.void(ledger.reserve("202425", "2027.02.2", "pupil", 0.05, "p", "m"), "stopped")
     ledger.commit(made[2], "f" * 64)
     return tmp_path
@@ -44,14 +43,13 @@ def home(tmp_path: Path) -> Path:
 def test_the_statement_adds_up(home: Path) -> None:
     (account,) = json.loads(budget(home, "--json").output)
     assert [(c["release"], c["family"], c["rho"]) for c in account["charges"]] == list(CHARGES)
-    assert [c["state"] for c in account["charges"]] == ["measured", "written off", "measured", "open"]
+    assert [c["state"] for c in account["charges"]] == ["measured", "measured", "measured", "open"]
     assert [(r["release"], r["rho"], r["to_date_rho"]) for r in account["releases"]] == [
         ("2026.11.0", 0.13, 0.13),
         ("2027.02.0", 0.05, 0.18),
         ("2027.02.1", 0.02, 0.2),
     ]
     assert (account["cap_rho"], account["spent"]["rho"], account["remaining_rho"]) == (0.3, 0.2, 0.1)
-    assert account["written_off_rho"] == 0.03
     assert account["given_back"] == 1
     assert account["releases"][0]["epsilon"] == epsilon(0.13, 1e-6) < sum(epsilon(r, 1e-6) for r in (0.1, 0.03))
 
@@ -59,10 +57,9 @@ def test_the_statement_adds_up(home: Path) -> None:
 def test_the_table_says_what_happened_in_words(home: Path) -> None:
     text = budget(home).output
     rows = [line.split() for line in text.splitlines()]
-    assert any(row[:4] == ["2026.11.0", "health", "written", "off"] and row[-2:] == ["0.0300", "1.12"] for row in rows)
+    assert any(row[:3] == ["2026.11.0", "health", "measured"] and row[-2:] == ["0.0300", "1.12"] for row in rows)
     assert any(row[:5] == ["2027.02.0", "so", "far,", "in", "all"] and row[5] == "0.1800" for row in rows)
     said = " ".join(text.split())
-    assert "Written off: spent in a crash by an earlier version of this software" in said
     assert "Open: a run is drawing noise now, or stopped doing so: the next run then gives the charge back" in said
     assert "Given back: 1 times a run stopped between charge and commit" in said
     assert "2027.02.2" not in text

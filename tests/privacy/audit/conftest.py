@@ -32,9 +32,11 @@ class Size:
     releases_told_apart: int
     bundles_told_apart: int
     rows: int
+    draws_under_load: int
+    lines_between_interrupts: int
 
 
-SIZE = Size(4000, 200, 3000, 100, 3000) if IS_FULL else Size(200, 20, 300, 0, 300)
+SIZE = Size(4000, 200, 3000, 100, 3000, 20_000, 3) if IS_FULL else Size(200, 20, 300, 0, 300, 400, 41)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ _COUNTS, _L2 = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64"
 
 
 class _Noise(OneByOne):
-    """A noise source under OpenDP's name, without its filter."""
+    """A noise source under OpenDP's name, without a limit."""
 
     name = OPENDP
 
@@ -161,7 +161,7 @@ def _drawing_on_retry() -> Iterator[None]:
 
 @contextmanager
 def _undercharging() -> Iterator[None]:
-    """Half of what OpenDP's map says is charged, and the filter is opened wide."""
+    """Half of what OpenDP's map says is charged, and the source's limit is raised."""
     charge, begin = session.charge, OpenDPNoise.__init__
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "charge", lambda plan: charge(plan) / 2))

@@ -15,6 +15,7 @@ from sources.reference.places import PILOT, places
 from tests.privacy.audit.accountants import by_loss_distributions, check_charge, check_epsilon
 from tests.privacy.audit.black_box import Bundles, Small, SmallOnRequest, check_black_box
 from tests.privacy.audit.conftest import IS_FULL, SIZE
+from tests.privacy.audit.draws import check_draws_under_load, check_interrupted_draws
 from tests.privacy.audit.extracts import CHILDREN, Neighbours, neighbours
 from tests.privacy.audit.once import check_once
 from tests.privacy.audit.residuals import check_residuals
@@ -106,3 +107,13 @@ def test_what_is_measured_on_request(family: str) -> None:
 
 def test_a_kill_and_a_retry(tmp_path: Path) -> None:
     check_once(tmp_path)
+
+
+@pytest.mark.slow
+def test_draws_under_load() -> None:
+    check_draws_under_load(SIZE.draws_under_load)
+
+
+@pytest.mark.slow
+def test_interrupted_draws() -> None:
+    check_interrupted_draws(SIZE.lines_between_interrupts)

@@ -63,10 +63,10 @@ def test_the_charge_is_opendps_and_at_most_what_is_declared():
     assert charge(plan) == pytest.approx(sum(0.5 / s**2 for s in plan.sigmas.values()), rel=1e-12)
 
 
-def test_the_filter_refuses_a_draw_beyond_what_was_reserved():
+def test_a_draw_beyond_what_was_reserved_is_refused():
     plan = small_plan(0.1)
     noise = OpenDPNoise(0.09)
-    with pytest.raises(ChargeError, match="privacy filter"):
+    with pytest.raises(ChargeError, match="more than the reserved rho"):
         measure(plan, zeros(plan), noise)
     with pytest.raises(ChargeError):
         noise.add([np.zeros(3, dtype=np.int64)], [1000.0])

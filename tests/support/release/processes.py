@@ -5,6 +5,7 @@ Started by `multiprocessing` with the spawn method, so nothing is shared with th
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -53,6 +54,12 @@ def measure_here(
 def killed_at(point: str, home: Path) -> None:
     """Measure, and be killed at `point`."""
     with patches(point):
+        measure_here(home)
+
+
+def faulting(home: Path) -> None:
+    """Measure, and read memory that is not there in the middle of the draw."""
+    with patch.object(session, "OpenDPNoise", _FaultyNoise):
         measure_here(home)
 
 
@@ -119,6 +126,13 @@ class _KilledNoise(OpenDPNoise):
         super().add(vectors, sigmas)
         _kill()
         raise AssertionError("it should have been killed")
+
+
+class _FaultyNoise(OpenDPNoise):
+    def add(self, vectors: Sequence[NDArray[np.int64]], sigmas: Sequence[float]) -> list[NDArray[np.int64]]:
+        super().add(vectors, sigmas)
+        ctypes.string_at(0)
+        raise AssertionError("it should have crashed")
 
 
 def _after_writing(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +74,6 @@ def test_the_log_holds_no_count_of_an_extract() -> None:
 
 
 def test_the_written_linkage_report_has_no_count_of_children() -> None:
-    rate = {"linked": 668, "share": 0.8520408163265306, "lower": 0.8254718970087277, "upper": 0.8751766837682714}
     facts = {
         "children": 784,
         "steps": [{"step": "a", "in_review_band": 3, "linked_one_to_one": 668}],
@@ -79,12 +82,80 @@ def test_the_written_linkage_report_has_no_count_of_children() -> None:
         "rows_by_source_and_rule": [{"source": "eyfsp", "rows": 37}],
         "unlinkable": [{"source": "eyfsp", "rows": 12}],
         "negative_control": {"parts": 10, "steps": [{"links": 668, "share_of_links_at_most": 6.668 / 668}]},
-        "groups": [{"children": 41, "review": rate}],
-        "weighted": [{"children": 477, "unweighted": 0.7316561844863733}],
+        "groups": [{"children": 784, "review": 668, "setting": 477}, {"children": 41, "review": 37, "setting": 0}],
+        "weighted": [{"children": 477, "unweighted": 0.7316561844863733, "weighted": {}}],
     }
     said = str(coarse(facts))
     assert not {"784", "668", "788", "37", "41", "477"} & set(re.findall(r"\d+", said))
     assert max(map(len, re.findall(r"\d\.\d+", said))) <= len("0.0000")
+
+
+KNOWN = [
+    range(1, 150),
+    [199, 200, 499, 500, 999, 1000],
+    [1999, 2000],
+    [4999],
+    pytest.param([10_000, 26_132], marks=pytest.mark.slow),
+]
+"""Numbers of children that somebody may know, as councils and the Department for Education publish them."""
+
+
+ALIKE = 5
+"""So many counts at least give the same."""
+
+
+def _written(**facts: object) -> dict[str, Any]:
+    nothing = {"steps": [], "thresholds": [], "rows_by_source": {}, "unlinkable": [], "groups": [], "weighted": []}
+    return coarse(nothing | {"negative_control": {"steps": []}} | facts)
+
+
+def _least_alike(written: Iterable[object]) -> int:
+    """How many true counts give what is told of the one that the fewest others share."""
+    return min(Counter(map(str, written)).values())
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_no_count_of_linked_children_can_be_worked_out_from_rates_and_limits(known: Iterable[int]) -> None:
+    """By whoever knows how many children there are, and tries every number of linked ones."""
+    for children in known:
+        parts = range(children + 1)
+        groups = [{"children": children, "review": part, "setting": 0} for part in parts]
+        weighted = [{"children": children, "unweighted": part / children, "weighted": {}} for part in parts]
+        found = _written(groups=groups, weighted=weighted)
+        for name in ("groups", "weighted"):
+            assert _least_alike(found[name]) >= min(ALIKE, children + 1)
+
+
+@pytest.mark.parametrize("mistakes", [1, 12, 89, 400])
+def test_no_count_of_links_or_rows_can_be_worked_out_from_mistakes_that_are_numbers(mistakes: int) -> None:
+    """A rate of mistakes beside their number would otherwise say how many there are of all."""
+    sizes = range(mistakes, 6_000)
+    thresholds = [{"links": size, "gained": mistakes, "lost": 0} for size in sizes]
+    sources = {f"s{size}": size for size in sizes}
+    unlinkable = [{"source": name, "rows": mistakes} for name in sources]
+    found = _written(thresholds=thresholds, rows_by_source=sources, unlinkable=unlinkable)
+    assert _least_alike(found["thresholds"]) >= ALIKE
+    assert _least_alike(line | {"source": ""} for line in found["unlinkable"]) >= ALIKE
+
+
+def test_no_count_of_links_can_be_worked_out_from_limits_of_error() -> None:
+    """Where all links may be false, the limit is their number."""
+    steps = [
+        {"links": n, "subjects": n, "right_units": n, "share_of_links_at_most": 1.0, "false_links_at_most": float(n)}
+        for n in range(1, 300)
+    ]
+    assert _least_alike(_written(negative_control={"steps": steps})["negative_control"]["steps"]) >= 99
+
+
+@pytest.mark.parametrize("expected", [200, 1000])
+def test_no_count_of_rows_can_be_worked_out_from_their_share_of_a_published_number(expected: int) -> None:
+    quality = ExtractQuality(
+        "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
+        "2025-07-10T00:00:00+00:00", {}, expected, expected, 0, 0, (), (), Profile(expected, (), ()), expected, None,
+    )  # fmt: skip
+    told = (outcomes(replace(quality, rows_read=kept, rows_kept=kept)) for kept in range(2 * expected))
+    shown = Counter(str([(each.sentence, each.numbers) for each in of_size]) for of_size in told)
+    assert min(list(shown.values())[1:-1]) >= ALIKE, "every count but none of all, and those beyond what was tried"
 
 
 def test_headings_are_for_the_sender_alone() -> None:

@@ -1,0 +1,153 @@
+"""Attacks on the budget by copies of a home folder or its ledger, by old versions, and by lost files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from assets.home.paths import Home
+from assets.release import begin
+from assets.release.anchors import unconfirmed
+from assets.release.begin import Asked, check_asked
+from assets.release.decision_sheet import render_sheet
+from assets.release.measure import measure_release
+from assets.release.record import CohortRecord, write_record
+from assets.release.sign_off import measurement_request
+from ndl_export.facts.release_facts import InvalidVersion
+from pipelines.cli import main
+from pipelines.reports.doctor import State, examine
+from privacy.keys import KeyRing
+from privacy.release.approval import WaitsForApproval
+from privacy.release.ledger import Ledger
+from tests.support.installation.backups import Safe
+from tests.support.release.homes import COHORT, VERSION, home_of
+from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
+
+COUNCILS = ["leeds"]
+
+
+@pytest.fixture(autouse=True)
+def people_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
+    monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)  # these homes have tables and no extracts
+
+
+@pytest.fixture
+def safe(tmp_path: Path) -> Safe:
+    """A home with confidential tables, its keys, and people who may back it up."""
+    home_of(tmp_path / "home", 200, COUNCILS)
+    KeyRing.create(tmp_path / "keys")
+    return Safe.beside(tmp_path)
+
+
+def approve(home: Home, folder: Path) -> Result:
+    key = str(ANNA.key_file(folder / "people"))
+    command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--key", key, "--release", VERSION]
+    return CliRunner().invoke(main, command)
+
+
+def measure(home: Home, keys: Path, version: str = VERSION) -> None:
+    measure_release(home, KeyRing.load(keys), COHORT, version, COUNCILS, Asked())
+
+
+def charged(home: Home) -> int:
+    return len(Ledger(home.ledger).charges())
+
+
+def test_a_copy_that_was_taken_after_the_signature_draws_nothing(safe: Safe) -> None:
+    """With all times, owners and modes, and also where the copy takes the place of the home that was."""
+    assert approve(safe.home, safe.root).exit_code == 0
+    copy = Home(safe.root / "copy")
+    shutil.copytree(safe.home.root, copy.root)
+    with pytest.raises(WaitsForApproval, match="where the ledger is kept, since this is a copy, or it was moved"):
+        measure(copy, safe.keys)
+    assert charged(copy) == 0
+    shutil.rmtree(safe.home.root)
+    shutil.copytree(copy.root, safe.home.root)
+    with pytest.raises(WaitsForApproval, match="where the ledger is kept"):
+        measure(safe.home, safe.keys)
+    assert charged(safe.home) == 0
+
+
+def test_a_home_under_another_name_is_the_same_home(safe: Safe) -> None:
+    approve(safe.home, safe.root)
+    moved = Home(safe.root / "moved")
+    safe.home.root.rename(moved.root)
+    measure(moved, safe.keys)
+    assert charged(moved) == 3
+    assert unconfirmed(moved) == ""
+
+
+def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe) -> None:
+    """The release was signed before the backup and measured after it, and no newer record is left."""
+    approve(safe.home, safe.root)
+    backup = safe.backup("home")
+    measure(safe.home, safe.keys)
+    shutil.rmtree(safe.home.root)
+    done = safe.restore("home", backup, "--yes")
+    assert done.exit_code == 0
+    assert "if a release was measured after" in done.stdout
+    with pytest.raises(WaitsForApproval, match=r"where the ledger is kept.* a backup was restored here"):
+        measure(safe.home, safe.keys)
+    assert charged(safe.home) == 0
+    ledger = [each for each in examine(safe.home.root, safe.root, safe.keys) if each.what == "ledger"]
+    assert ledger[-1].state is State.LOOK
+    assert "would be drawn and paid for a second time" in ledger[-1].said
+    assert approve(safe.home, safe.root).exit_code == 0
+    sheet = safe.home.decision_sheet(VERSION, "measurement").read_text(encoding="utf-8")
+    assert re.search(r"This home was restored on .* \(home of .*\)\. Anything that was measured elsewhere since", sheet)
+    assert render_sheet(safe.home, measurement_request(safe.home, VERSION, COUNCILS)) == sheet
+    measure(safe.home, safe.keys)
+    assert charged(safe.home) == 3
+    assert unconfirmed(safe.home) == ""
+
+
+def test_records_that_are_older_than_a_bundle_in_the_release_directory(safe: Safe) -> None:
+    """The bundle is found where it is, without a place of publication, by restore and by doctor alike."""
+    shutil.rmtree(safe.home.root)
+    safe.books.home.prepare()
+    safe.books.release(VERSION)
+    records = safe.backup("records")
+    safe.books.release("2026.12.0")
+    safe.books.lose_ledger()
+    done = safe.restore("records", records, "--yes")
+    said = f"knows nothing of release 2026.12.0, which is published at {safe.home.release / '2026.12.0'}"
+    assert (done.exit_code, said in done.stdout) == (5, True), done.output
+    states = [each.said for each in examine(safe.home.root, safe.root, safe.keys) if each.state is State.MISSING]
+    assert [each for each in states if "2026.12.0 was charged for" in each and "does not know it" in each]
+
+
+def charge(home: Home, *versions: str) -> None:
+    ledger = Ledger(home.ledger)
+    ledger.approve(COHORT, 0.3)
+    for version in versions:
+        ledger.commit(ledger.reserve(COHORT, version, "pupil", 0.01, "p" * 64, "m" * 64), "s" * 64)
+
+
+@pytest.mark.parametrize("version", ["2025.01.0", "2026.10.9", "2026.11.0"])
+@pytest.mark.parametrize("asked", [Asked(), Asked(reuse=True)], ids=["measured", "used again"])
+def test_a_version_below_one_that_was_charged_is_refused(safe: Safe, version: str, asked: Asked) -> None:
+    charge(safe.home, "2026.11.1")
+    with pytest.raises(InvalidVersion, match=rf"{version} is older than 2026\.11\.1, .* Versions only rise"):
+        check_asked(safe.home, COHORT, version, asked)
+    write_record(safe.home, version, {COHORT: CohortRecord(version)})  # it was begun before the other
+    with pytest.raises(InvalidVersion, match=r"Give the new release a version above 2026\.11\.1"):
+        check_asked(safe.home, COHORT, version, asked)
+
+
+def test_a_version_below_one_that_was_published_is_refused(safe: Safe) -> None:
+    (safe.home.release / "2026.11.1").mkdir()
+    with pytest.raises(InvalidVersion, match="Versions only rise"):
+        check_asked(safe.home, COHORT, VERSION, Asked())
+
+
+def test_versions_that_are_there_are_run_again_and_newer_ones_begun(safe: Safe) -> None:
+    charge(safe.home, "2026.10.0", "2026.11.1")
+    (safe.home.held / "2026.10.3").mkdir(parents=True)
+    for version in ("2026.10.0", "2026.10.3", "2026.11.1", "2026.11.2", "2026.12.0"):
+        check_asked(safe.home, COHORT, version, Asked())
