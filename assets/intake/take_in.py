@@ -35,7 +35,7 @@ from assets.intake.one_pass import (
     one_pass,
     stop_if_wrong,
 )
-from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now, size_of
+from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now
 from assets.intake.profile import Counted, Uncounted, count, rows_warned
 from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_council_report, has_report, report_council, report_extract
@@ -52,7 +52,7 @@ from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, sh
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, state
+from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, size_of, state
 from sources.extract.open import OpenExtract
 from sources.extract.part_names import marked
 from sources.extract.recognise import open_recognised

@@ -368,6 +368,14 @@ def state(*paths: Path) -> list[list[int]]:
     return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
 
 
+def size_of(path: Path) -> int:
+    """The bytes of what lies there; 0 where that cannot be told yet."""
+    try:
+        return sum(size for size, _ in state(path))
+    except OSError:  # told when it is opened
+        return 0
+
+
 def _file_sha256(path: Path, within: Path | None) -> str:
     with open_regular(path, within) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
