@@ -90,7 +90,7 @@ class Reader:
         seconds = SILENT_PER_CPU_SECOND * self._limits.cpu_seconds
         try:
             if not self._pipe.poll(seconds):
-                raise self._stopped(f"no progress in {seconds} seconds")
+                raise self._stopped(f"no progress in {seconds:g} seconds")
             message = memoryview(self._pipe.recv_bytes(MAX_MESSAGE_BYTES))
         except (EOFError, OSError):
             raise self._stopped(self._why_it_ended()) from None
