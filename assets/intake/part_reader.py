@@ -131,7 +131,7 @@ class PartsReader:
         wrong += self._read([[replace(part, extract=None)] for group in several for part in group], staging / "alone")
         for (part,), stop in wrong:
             landed = part.delivery.landed
-            own = f"{stop.for_sender} (The file is called {landed.path.name!r}.)"
+            own = f"{stop.for_sender} (The file is called {part.delivery.file!r}.)"
             stopped.setdefault(landed.key, ExtractStopped(str(stop), own))
         return stopped
 

@@ -22,6 +22,7 @@ from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, entries_not_read, find, not_read_sentence, state
+from sources.extract.readers.content import is_clutter
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -194,9 +195,9 @@ _RESOLUTION = dt.timedelta(seconds=1)
 def _changed(paths: Iterable[Path]) -> dt.datetime:
     """When the last of the files came to hold what it holds."""
     found = list(paths)
-    inside = [file.lstat() for path in found for file in path.rglob("*")]  # a link in it may lead nowhere
-    times = [each.st_ctime for each in (*(path.stat() for path in found), *inside)]
-    return dt.datetime.fromtimestamp(max(times, default=0), dt.UTC)
+    inside = [file for path in found for file in path.rglob("*") if not is_clutter(file.name)]
+    looks = [path.stat() for path in found if not path.is_dir()] + [file.lstat() for file in inside]  # links may be odd
+    return dt.datetime.fromtimestamp(max((look.st_ctime for look in looks), default=0), dt.UTC)
 
 
 def _date(time: str) -> dt.date:

@@ -81,10 +81,6 @@ def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
     return found
 
 
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
-
-
 def _is_marked(path: Path) -> bool:
     """Whether a marker beside it says that it is complete."""
     marker, changed = path.with_name(path.name + READY), max((times[1] for times in state(path)), default=0)
@@ -98,6 +94,6 @@ def _look(landed: Landed) -> Look:
         landed,
         hashlib.sha256(json.dumps(seen).encode()).hexdigest(),
         ready=all(_is_marked(path) for path in landed.paths),
-        unfinished=_is_empty(landed.path) or any(is_unfinished(path.name) for path in landed.path.rglob("*")),
+        unfinished=any(is_unfinished(path.name) for path in landed.path.rglob("*")),
         changed=changed / 1e9,
     )

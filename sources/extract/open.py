@@ -182,9 +182,7 @@ def _set_aside(table: TextTable) -> bytes:
     return json.dumps(found).encode()
 
 
-def _open_here(
-    landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str]
-) -> TextTable:
+def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:
     if landed.path.is_dir():
         contents = folder_contents(landed)
     else:

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
 from privacy.doors import environment
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.rules import READER_STOPPED, stopped
@@ -248,7 +249,8 @@ def _leave_pandas_out() -> None:
 
 
 if __name__ == "__main__":
-    import numpy.ma  # noqa: F401  Arrow loads it, and the other is what reads: so that no reader has to
+    import numpy.ma
+
     import sources.extract.open  # noqa: F401
 
     _leave_pandas_out()
