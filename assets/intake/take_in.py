@@ -112,7 +112,7 @@ class Intake:
         """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `take_in_all`."""
         (outcome,) = self.take_in_all([landed])
         if outcome is None:
-            raise ExtractStopped(f"{landed.name}: no row of the files of several cohorts is of this one")
+            raise ExtractStopped(f"{landed.name}: no row of the files that came is of this extract")
         if isinstance(outcome, ExtractStopped):
             raise outcome
         return outcome
@@ -239,7 +239,7 @@ class Intake:
         if not landed.in_parts:
             return self._is_in(replace(landed, several=()))
         held = self._parts_in_hand(landed)
-        if all(part.moved for part in held):
+        if not any(part.has_rows for part in held):
             return True
         earlier = self._earlier(self._delivery_of_parts(landed, held))
         return earlier is not None and has_report(self.home, earlier) and not self._came_since(landed)
@@ -260,7 +260,7 @@ class Intake:
             if stopped:
                 raise stopped
             held = self._parts_in_hand(landed)
-            if all(part.moved for part in held):
+            if not any(part.has_rows for part in held):
                 return None
             delivery = self._delivery_of_parts(landed, held)
             mac = delivery.mac

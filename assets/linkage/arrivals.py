@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake import deliveries, several
+from assets.intake import deliveries, parts, several
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from privacy.doors.counts import magnitude
@@ -177,7 +177,8 @@ def _is_newer(
 ) -> bool:
     """Whether something lies there that was written after the intake last looked: it may say what it said before."""
     if not stopped and not taken:
-        return True
+        empty = [dt.datetime.fromisoformat(part.read_at) for part in parts.noted(home, landed.key) if not part.has_rows]
+        return not empty or _changed(landed.paths) > max(empty) + _RESOLUTION
     looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION if stopped else _looked_at(home, landed)
     of_others = [entry.state for entry in several.known(home, landed.source, landed.council).values()]
     own = [path for path in landed.paths if path not in landed.several or state(path) not in of_others]

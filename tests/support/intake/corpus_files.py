@@ -337,7 +337,7 @@ def _packed() -> Iterator[Case]:
     )
     yield packed("zip that names nothing", _unnamed(sound), stops="damaged")
     yield packed(
-        "zip of two", zipped({f"{SURNAME}.csv": CSV, "b.csv": CSV}), stops="several extracts.*member 2, member 1"
+        "zip of two", zipped({f"{SURNAME}.csv": CSV, "b.csv": CSV}), stops="several extracts.*member 1, member 2"
     )
     yield packed("zip of none", zipped({"readme.pdf": b"x"}), stops="holds no extract")
     yield packed("an empty zip", zipped({}), stops="no extract")
