@@ -23,7 +23,7 @@ from functools import cache
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -45,8 +45,8 @@ _SAID, _ROWS, _STOPPED, _END = b"S", b"R", b"X", b"E"
 _OF_LIBRARIES = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 """Address space counts against the limit: allocators must not reserve it, and only one thread may run at a fork."""
 
-Sent = bytes | pa.RecordBatch
-Serve = Callable[..., Iterator[Sent]]
+Sent: TypeAlias = bytes | pa.RecordBatch
+Serve: TypeAlias = Callable[..., Iterator[Sent]]
 """Runs in the reader: a generator of what is sent back. Its first argument waits for the next message from here."""
 
 
@@ -204,7 +204,7 @@ def _messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
             if isinstance(each, bytes):
                 yield _SAID + each
             else:
-                yield from map(memoryview, _rows(each))
+                yield from _rows(each)
         yield _END
     except MemoryError:
         raise
@@ -213,7 +213,7 @@ def _messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
         yield _STOPPED + json.dumps([str(stop), stop.for_sender]).encode()
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
+def _rows(batch: pa.RecordBatch) -> Iterator[memoryview]:
     """The batch in messages of a usual size."""
     rows = max(batch.num_rows * USUAL_MESSAGE_BYTES // max(batch.nbytes, USUAL_MESSAGE_BYTES), 1)
     for start in range(0, max(batch.num_rows, 1), rows):
@@ -221,7 +221,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
         sink.write(_ROWS)
         with pa.ipc.new_stream(sink, batch.schema) as stream:
             stream.write_batch(batch.slice(start, rows))
-        yield sink.getvalue()
+        yield memoryview(sink.getvalue())
 
 
 def _limit(limits: _Limits) -> None:

@@ -31,5 +31,5 @@ def test_half_a_megabyte_of_headings_is_matched_in_bounded_time(length: int) -> 
 
 
 def test_a_heading_that_is_longer_than_any_stops_the_file() -> None:
-    with pytest.raises(ExtractStopped, match="heading is longer than 1,000 characters.*: column 2$"):
+    with pytest.raises(ExtractStopped, match=r"heading is longer than 1,000 characters.*: column 2$"):
         checked_header("a file", ["upn", "x" * (MAX_HEADING + 1)])
