@@ -31,7 +31,7 @@ from sources.reference.cohorts import Cohort
 if APART := hasattr(os, "fork"):
     from sources.extract.reader_process import Reader, Sent
 """Whether files are read in processes of their own; not on Windows, where a sender reads what it sends itself."""
-MAX_READERS_WAITING = 32
+MAX_READERS_WAITING = 8
 """Files that were opened and of which no row has been read: the reader of the next one takes the place of the first."""
 Origin = Literal["column", "derived", "constant", "missing"]
 

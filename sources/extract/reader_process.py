@@ -1,6 +1,6 @@
 """Reader processes: each file of a sender is read in a process that may crash without costing more than that file.
 
-A template process loads the readers once and forks a reader for each file, which takes 10 ms in place of a second. A
+A template process loads the readers once and forks a reader for each file, which takes 20 ms in place of a second. A
 reader has a limit of memory and of processor time, leaves no core file and writes to the pipe alone. What comes back
 is JSON and Arrow, never pickled objects: a reader that a file has taken over can run nothing here.
 """
