@@ -7,29 +7,24 @@ is JSON and Arrow, never pickled objects: a reader that a file has taken over ca
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-import resource
-import select
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
+from multiprocessing.connection import Pipe
 from threading import Lock
 from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 
 from privacy.doors import environment
-from sources.errors import ExtractStopped, unexpected
+from sources.errors import ExtractStopped
 from sources.extract.rules import READER_STOPPED, stopped
 
 MEMORY_BYTES = 2 << 30
@@ -38,10 +33,10 @@ CPU_SECONDS, CPU_SECONDS_PER_MIB = 120, 2
 """The slowest format, a return in XML, takes .06 seconds for a MiB."""
 SILENT_PER_CPU_SECOND = 5
 """Seconds on the clock without a word from a reader, for each second of its processor time."""
-USUAL_MESSAGE_BYTES, MAX_MESSAGE_BYTES = 32 << 20, 1 << 30
-"""One row may be longer: it has 500 values of 1 MiB at most."""
-_OUT_OF_MEMORY = 3
-_SAID, _ROWS, _STOPPED, _END = b"S", b"R", b"X", b"E"
+MAX_MESSAGE_BYTES = 1 << 30
+_TEMPLATE = "sources.extract.reader_template"
+OUT_OF_MEMORY = 3
+SAID, ROWS, STOPPED, END = b"S", b"R", b"X", b"E"
 _OF_LIBRARIES = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 """Address space counts against the limit: allocators must not reserve it, and only one thread may run at a fork."""
 
@@ -51,7 +46,7 @@ Serve: TypeAlias = Callable[..., Iterator[Sent]]
 
 
 @dataclass(frozen=True)
-class _Limits:
+class Limits:
     memory_bytes: int
     cpu_seconds: int
 
@@ -65,7 +60,7 @@ class Reader:
 
     def __init__(self, name: str, file_bytes: int, serve: Serve, *arguments: Any) -> None:
         self._name = name
-        self._limits = _Limits(MEMORY_BYTES, CPU_SECONDS + CPU_SECONDS_PER_MIB * (file_bytes >> 20))
+        self._limits = Limits(MEMORY_BYTES, CPU_SECONDS + CPU_SECONDS_PER_MIB * (file_bytes >> 20))
         self._pipe, theirs = Pipe()
         self._watch, watching = Pipe()
         with theirs, watching:
@@ -96,12 +91,12 @@ class Reader:
         except (EOFError, OSError):
             raise self._stopped(self._why_it_ended()) from None
         kind, content = message[:1], message[1:]
-        if kind == _ROWS:
+        if kind == ROWS:
             return pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
-        if kind == _SAID:
+        if kind == SAID:
             return bytes(content)
         self.close()
-        if kind == _STOPPED:
+        if kind == STOPPED:
             raise ExtractStopped(*json.loads(bytes(content)))
         return None
 
@@ -119,7 +114,7 @@ class Reader:
             code = int(self._watch.recv_bytes())
         except (EOFError, OSError, ValueError):
             code = 0
-        if code == _OUT_OF_MEMORY:
+        if code == OUT_OF_MEMORY:
             return f"memory limit of {self._limits.memory_bytes / 2**30:.3g} GiB"
         if code == -signal.SIGXCPU:
             return f"limit of {self._limits.cpu_seconds} seconds of processor time"
@@ -145,7 +140,7 @@ def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", __name__, str(theirs.fileno())],
+            [sys.executable, "-W", "ignore", "-m", _TEMPLATE, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -154,105 +149,3 @@ def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             process_group=0,  # an interruption from the keyboard is the parent's to act on
         )
     return ours, process
-
-
-def _run_template(requests: socket.socket) -> None:
-    """In the template: fork a reader for each request, say how it ended, and kill it once nobody waits for it."""
-    waiting: dict[int, tuple[int, Connection]] = {}
-    while True:
-        watches = {watch.fileno(): alive for alive, (_, watch) in waiting.items()}
-        for ready in select.select([requests.fileno(), *waiting, *watches], [], [])[0]:
-            if ready == requests.fileno():
-                ends = socket.recv_fds(requests, 1, 2)[1]
-                if not ends:
-                    for reader, _ in waiting.values():
-                        os.kill(reader, signal.SIGKILL)
-                    return
-                alive, lives = os.pipe()  # closes with the reader
-                if not (reader := os.fork()):
-                    requests.close()
-                    os._exit(_run_reader(Connection(ends[0])))
-                os.close(lives)
-                os.close(ends[0])
-                waiting[alive] = reader, Connection(ends[1])
-            elif ready in waiting:
-                reader, watch = waiting.pop(ready)
-                os.close(ready)
-                with watch, suppress(OSError):
-                    watch.send_bytes(str(os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1])).encode())
-            elif watches[ready] in waiting:
-                os.kill(waiting[watches[ready]][0], signal.SIGKILL)
-
-
-def _run_reader(pipe: Connection) -> int:
-    """In a reader: send what the function of the request gives; the exit code."""
-    try:
-        name, limits, serve, arguments = pipe.recv()
-        _limit(limits)
-        for message in _messages(name, serve(pipe.recv_bytes, *arguments)):
-            pipe.send_bytes(message)
-    except MemoryError:
-        return _OUT_OF_MEMORY
-    except (EOFError, OSError):  # nobody waits for it any more
-        return 0
-    return 0
-
-
-def _messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
-    try:
-        for each in sent:
-            if isinstance(each, bytes):
-                yield _SAID + each
-            else:
-                yield from _rows(each)
-        yield _END
-    except MemoryError:
-        raise
-    except Exception as error:
-        stop = error if isinstance(error, ExtractStopped) else unexpected(name, error)
-        yield _STOPPED + json.dumps([str(stop), stop.for_sender]).encode()
-
-
-def _rows(batch: pa.RecordBatch) -> Iterator[memoryview]:
-    """The batch in messages of a usual size."""
-    rows = max(batch.num_rows * USUAL_MESSAGE_BYTES // max(batch.nbytes, USUAL_MESSAGE_BYTES), 1)
-    for start in range(0, max(batch.num_rows, 1), rows):
-        sink = pa.BufferOutputStream()
-        sink.write(_ROWS)
-        with pa.ipc.new_stream(sink, batch.schema) as stream:
-            stream.write_batch(batch.slice(start, rows))
-        yield memoryview(sink.getvalue())
-
-
-def _limit(limits: _Limits) -> None:
-    held = Path("/proc/self/statm")
-    taken = int(held.read_text().split()[0]) * resource.getpagesize() if held.exists() else 0
-    for what, most in (
-        (resource.RLIMIT_CORE, 0),  # it would hold what was read
-        (resource.RLIMIT_AS, taken + limits.memory_bytes),
-        (resource.RLIMIT_CPU, limits.cpu_seconds),
-    ):
-        with suppress(ValueError, OSError):  # macOS knows no limit of memory
-            hard = resource.getrlimit(what)[1]
-            resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    with suppress(OSError):  # where memory runs out, the reader goes first
-        Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _leave_pandas_out() -> None:
-    """In the template: Arrow looks for pandas once, with its first array, and would load it in every reader for half a
-    second."""
-    sys.modules["pandas"] = None  # type: ignore[assignment]
-    with suppress(AttributeError, ImportError):
-        pa.array(np.zeros(1))
-    del sys.modules["pandas"]
-
-
-if __name__ == "__main__":
-    import numpy.ma
-
-    import sources.extract.open  # noqa: F401
-
-    _leave_pandas_out()
-    gc.freeze()
-    _run_template(socket.socket(fileno=int(sys.argv[1])))
