@@ -277,11 +277,11 @@ def _not_read(count: int) -> str:
 
 def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
     """What lies there under the cohort's name, as a folder or with an ending that is read or refused, by name. An empty
-    folder is nothing sent."""
+    folder of the cohort is nothing sent."""
     folder = landing / council / source
     names = {cohort, *(cohort + suffix for suffix in (*SUFFIXES, *REFUSED_SUFFIXES))}
     found = entries(folder) if folder.is_dir() else []
-    return [path for path in found if path.name.lower() in names and _is_there(path)]
+    return [path for path in found if path.name.lower() in names and (path.name != cohort or _is_there(path))]
 
 
 def _is_there(path: Path) -> bool:
