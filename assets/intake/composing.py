@@ -58,7 +58,7 @@ class Composed:
     @property
     def counting(self) -> tuple[Part, ...]:
         """The parts of which rows that were set aside still count."""
-        own = tuple(part for part in self.parts.parts if not part.moved)
+        own = tuple(part for part in self.parts.parts if part.has_rows)
         return own[-1:] if self.how is Parts.CUMULATIVE else own
 
 
@@ -74,7 +74,7 @@ def compose(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
     states = _states(entries)
     how = stated or (Parts.CUMULATIVE if _each_holds_the_one_before(states, ordered) else Parts.INCREMENTAL)
     _stop_at_contradictions(states, name, ordered, how)
-    last = sum(not part.moved for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
+    last = sum(part.has_rows for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
     in_force = _in_force(entries, states, last)
     set_aside = entries.of(entries.rejected & (entries.place >= last))
     given = np.isin(set_aside.key, entries.key[in_force])
@@ -193,8 +193,8 @@ def _components(told: Sequence[np.ndarray]) -> np.ndarray:
 
 def _places(ordered: Ordered) -> list[float]:
     """The place of each part; of one that only says what others have now, between those of the parts around it."""
-    own = np.cumsum([not part.moved for part in ordered.parts]) - 1
-    return [place + 0.5 * part.moved for place, part in zip(own.tolist(), ordered.parts, strict=True)]
+    own = np.cumsum([part.has_rows for part in ordered.parts]) - 1
+    return [place + 0.5 * (not part.has_rows) for place, part in zip(own.tolist(), ordered.parts, strict=True)]
 
 
 def _last_of_each_part(entries: _Entries) -> _Entries:
@@ -265,7 +265,7 @@ def _reduced(by: np.ufunc, values: np.ndarray, starts: np.ndarray) -> np.ndarray
 
 def _each_holds_the_one_before(states: _States, ordered: Ordered) -> bool:
     """Whether every part but the first holds nearly all records of the one before it."""
-    own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if not part.moved]
+    own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if part.has_rows]
     if len(own) < 2 or len(set(own)) < len(own):
         return False
     held = [states.key[states.has_kept & (states.place == place)] for place in range(len(own))]
@@ -273,7 +273,7 @@ def _each_holds_the_one_before(states: _States, ordered: Ordered) -> bool:
 
 
 def _stop_at_contradictions(states: _States, name: str, ordered: Ordered, how: Parts) -> None:
-    own = [(part, tie) for part, tie in zip(ordered.parts, ordered.ties, strict=True) if not part.moved]
+    own = [(part, tie) for part, tie in zip(ordered.parts, ordered.ties, strict=True) if part.has_rows]
     if len({tie for _, tie in own}) == len(own):
         return
     starts = _starts(states.key, states.tie)

@@ -31,7 +31,7 @@ from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, TOO_MANY_REJECTED
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import Landed, cohorts_of_children, content_sha256, state
+from sources.extract.landed import Landed, cohorts_of_children, content_sha256, size_of, state
 from sources.extract.open import OpenExtract, together
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
@@ -131,7 +131,7 @@ class PartsReader:
         wrong += self._read([[replace(part, extract=None)] for group in several for part in group], staging / "alone")
         for (part,), stop in wrong:
             landed = part.delivery.landed
-            own = f"{stop.for_sender} (The file is called {landed.path.name!r}.)"
+            own = f"{stop.for_sender} (The file is called {part.delivery.file!r}.)"
             stopped.setdefault(landed.key, ExtractStopped(str(stop), own))
         return stopped
 
@@ -391,14 +391,6 @@ def _rule_of(rule: RuleCount, part: int, out: PartsApart) -> RuleCount:
     """How often a rule was broken in one of the parts that were read together."""
     first = tuple(row for of, row in map(part_and_row, rule.first_rows) if of == part)
     return replace(rule, rows=out.counts[part, rule.rule], first_rows=first)
-
-
-def size_of(path: Path) -> int:
-    """The bytes of what lies there; 0 where that cannot be told yet."""
-    try:
-        return sum(size for size, _ in state(path))
-    except OSError:  # told when it is opened
-        return 0
 
 
 def now() -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,11 @@ class Part:
     """The one that it was read from, of a workbook."""
     withdrawn: str = ""
     """Why it should not have been sent: none of its rows is kept, and its file is not read again."""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether its file holds rows of the extract; an empty file is a month without news."""
+        return not self.moved and self.rows_read + self.rows_deleted > 0
 
 
 _PART = TypeAdapter(Part)
@@ -214,9 +219,3 @@ def _sorted(parts: Sequence[Part], keys: Sequence[Any], by: str) -> Ordered:
 
 def _numbers(place: Place | None) -> tuple[int, ...]:
     return place.numbers if place else ()
-
-
-def files_of_parts(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files that parts lie in: a part may be a folder of tables."""
-    for path in paths:
-        yield from path.iterdir() if path.is_dir() else (path,)

@@ -35,7 +35,7 @@ from assets.intake.one_pass import (
     one_pass,
     stop_if_wrong,
 )
-from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now, size_of
+from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now
 from assets.intake.profile import Counted, Uncounted, count, rows_warned
 from assets.intake.quality import Finding, Judged
 from assets.intake.reports import has_council_report, has_report, report_council, report_extract
@@ -52,7 +52,7 @@ from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, sh
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, state
+from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, size_of, state
 from sources.extract.open import OpenExtract
 from sources.extract.part_names import marked
 from sources.extract.recognise import open_recognised
@@ -112,7 +112,7 @@ class Intake:
         """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `take_in_all`."""
         (outcome,) = self.take_in_all([landed])
         if outcome is None:
-            raise ExtractStopped(f"{landed.name}: no row of the files of several cohorts is of this one")
+            raise ExtractStopped(f"{landed.name}: no row of the files that came is of this extract")
         if isinstance(outcome, ExtractStopped):
             raise outcome
         return outcome
@@ -239,7 +239,7 @@ class Intake:
         if not landed.in_parts:
             return self._is_in(replace(landed, several=()))
         held = self._parts_in_hand(landed)
-        if all(part.moved for part in held):
+        if not any(part.has_rows for part in held):
             return True
         earlier = self._earlier(self._delivery_of_parts(landed, held))
         return earlier is not None and has_report(self.home, earlier) and not self._came_since(landed)
@@ -260,7 +260,7 @@ class Intake:
             if stopped:
                 raise stopped
             held = self._parts_in_hand(landed)
-            if all(part.moved for part in held):
+            if not any(part.has_rows for part in held):
                 return None
             delivery = self._delivery_of_parts(landed, held)
             mac = delivery.mac

@@ -10,6 +10,7 @@ are those that the pipeline's own pass over the identifiable file would have wri
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,31 +19,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from assets.intake.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
 from assets.intake.one_pass import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH, Staged
 from assets.intake.rows_apart import CHUNK_ROWS, Out
 from privacy import pseudonyms, row_keys
-from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
-from sources.extract.readers.content import content_of
+from sources.extract.landed import Landed, size_of
 from sources.extract.readers.csds import ORPHANS, TABLES
-from sources.extract.readers.parquet import decoded
+from sources.extract.readers.sealed_tokens import MAKE_AGAIN, serve_manifest, serve_rows
 from sources.extract.rules import FILE_RULES
-from sources.extract.table import MAX_ROWS, SOURCE_ROW, columns
+from sources.extract.table import SOURCE_ROW, columns
+
+if hasattr(os, "fork"):  # on Windows, tokens are only made
+    from sources.extract.reader_process import Reader, Serve
 
 MANIFEST_KEY = "readiness_manifest"
 """Name of the manifest (JSON) in the file's metadata."""
-_READING_ERRORS = (pa.ArrowException, OSError, UnicodeError)
-"""What pyarrow raises over a file that is not what it says."""
-
-_MAKE_AGAIN = "the sender must pseudonymise the extract again"
 _MAX_MANIFEST_BYTES = 1 << 20
 _LONGEST_TEXT = 2000
 _NAMES_SHOWN = 5
@@ -136,8 +133,10 @@ def _rules_of(source: str) -> set[str]:
 
 def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
     """The manifest of a tokens file; raises `ExtractStopped` where it has none that can be used."""
-    metadata = _open(landed, keys).metadata.metadata or {}
-    text = metadata.get(MANIFEST_KEY.encode())
+    text = None
+    for sent in _reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES):
+        assert isinstance(sent, bytes)
+        text = sent
     if text is None:
         raise ExtractStopped(
             f"{landed.name}: the file carries no manifest; it must be what `readiness pseudonymise` wrote, unchanged"
@@ -159,22 +158,13 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
 
     Raises `ExtractStopped` unless the file has the source's columns, in order, no other, and can be read throughout.
     """
-    file = _open(landed, keys)
-    _stop_unless_columns_fit(landed, file.schema_arrow, contract)
-    given, names = False, file.schema_arrow.names
-    _stop_unless_plain(landed, file.metadata)
-    texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-    try:
-        for batch in _open(landed, keys, read_dictionary=texts).iter_batches(batch_size=CHUNK_ROWS):
-            columns = [
-                decoded(landed.name, file.schema_arrow, *column) for column in zip(names, batch.columns, strict=True)
-            ]
-            batch = pa.record_batch(columns, names=names)
-            batch.validate(full=True)
+    given = False
+    for batch in _reader(landed, keys, serve_rows, CHUNK_ROWS):
+        assert isinstance(batch, pa.RecordBatch)
+        _stop_unless_columns_fit(landed, batch.schema, contract)
+        if batch.num_rows:
             yield pa.table(batch)
             given = True
-    except _READING_ERRORS:
-        raise ExtractStopped(f"{landed.name}: a part of the file cannot be read; send it again") from None
     if not given:
         yield tokens_schema(contract).empty_table()
 
@@ -182,7 +172,7 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
 def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
     """Raise `ExtractStopped` where a tokens file is of another place or made under something else than here."""
     own = pseudonyms.manifest(keys)
-    tool = f"{_MAKE_AGAIN} with a tool of this version"
+    tool = f"{MAKE_AGAIN} with a tool of this version"
     for what in ("council", "source", "cohort"):
         theirs, ours = getattr(manifest, what), getattr(landed, what)
         if theirs != ours:
@@ -196,7 +186,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
                 f"a {name} key of fingerprint",
                 manifest.key_fingerprints.get(name, "none"),
                 own[f"{name}_key_fingerprint"],
-                f"{_MAKE_AGAIN} with the keys of this pipeline (`readiness keys show` shows fingerprints)",
+                f"{MAKE_AGAIN} with the keys of this pipeline (`readiness keys show` shows fingerprints)",
             )
             for name in SENDER_KEYS
         ),
@@ -244,34 +234,9 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
 
 
-def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
-    """Raises `ExtractStopped` for what no tool of this version writes: pages that unpack to more than they are."""
-    chunks = (
-        metadata.row_group(group).column(column)
-        for group in range(metadata.num_row_groups)
-        for column in range(metadata.num_columns)
-    )
-    if metadata.num_rows > MAX_ROWS or any(chunk.compression != "UNCOMPRESSED" for chunk in chunks):
-        raise ExtractStopped(f"{landed.name}: is not as `readiness pseudonymise` writes it; {_MAKE_AGAIN}")
-
-
-def _open(landed: Landed, keys: KeyRing, **options: Any) -> pyarrow.parquet.ParquetFile:
-    stream = content_of(landed.name, landed.path, within=landed.within).open()
-    try:
-        if sealed.is_open(stream):
-            raise ExtractStopped(
-                f"{landed.name}: is not sealed to this pipeline: tokens come sealed, so that nobody reads them on their"
-                f" way; {_MAKE_AGAIN} with a tool of this version"
-            )
-        file = sealed.opened(stream, keys.opens("intake"), **options)
-        _ = file.schema_arrow
-        return file
-    except sealed.NotForThisKey:
-        raise ExtractStopped(
-            f"{landed.name}: is sealed to another pipeline's key; {_MAKE_AGAIN} with the intake.pub.pem of this one"
-        ) from None
-    except _READING_ERRORS:
-        raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None
+def _reader(landed: Landed, keys: KeyRing, serve: Serve, *arguments: Any) -> Reader:
+    key = keys.opens("intake").private_bytes_raw()
+    return Reader(landed.name, size_of(landed.path), serve, landed, key, *arguments)
 
 
 def _some(names: list[str]) -> str:
@@ -337,13 +302,13 @@ def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | No
     keys = chunk[ROW_KEY].to_numpy()
     rising = (keys[1:] > keys[:-1]).all() and (last is None or not len(keys) or keys[0] > last)
     if chunk[ROW_KEY].null_count or not rising:
-        raise ExtractStopped(f"{landed.name}: {ROW_KEY} must rise from row to row; {_MAKE_AGAIN}")
+        raise ExtractStopped(f"{landed.name}: {ROW_KEY} must rise from row to row; {MAKE_AGAIN}")
     for name, known in DERIVED.items():
         if name in chunk.column_names and not _all_in(chunk[name].cast(pa.string()), known):
-            raise ExtractStopped(f"{landed.name}: {name} holds values that it cannot have; {_MAKE_AGAIN}")
+            raise ExtractStopped(f"{landed.name}: {name} holds values that it cannot have; {MAKE_AGAIN}")
     for name in chunk.column_names:
         if pa.types.is_floating(chunk[name].type) and not _all(pc.is_finite(chunk[name])):
-            raise ExtractStopped(f"{landed.name}: {name} holds what is not a number; {_MAKE_AGAIN}")
+            raise ExtractStopped(f"{landed.name}: {name} holds what is not a number; {MAKE_AGAIN}")
     return int(keys[-1]) if len(keys) else last
 
 
@@ -351,7 +316,7 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
     """The rows with their numbers in the extract, in the place of the sender's keys, by number."""
     rows = sent.rows(chunk[ROW_KEY].to_numpy())
     if ((rows < 1) | (rows > manifest.rows_read)).any():
-        raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {_MAKE_AGAIN}")
+        raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {MAKE_AGAIN}")
     chunk = chunk.drop_columns([ROW_KEY]).add_column(0, SOURCE_ROW, pa.array(rows))
     return chunk.take(pa.array(np.argsort(rows)))
 

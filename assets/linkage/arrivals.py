@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake import deliveries, several
+from assets.intake import deliveries, parts, several
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from privacy.doors.counts import magnitude
@@ -22,6 +22,7 @@ from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, entries_not_read, find, not_read_sentence, state
+from sources.extract.readers.content import is_clutter
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -176,7 +177,8 @@ def _is_newer(
 ) -> bool:
     """Whether something lies there that was written after the intake last looked: it may say what it said before."""
     if not stopped and not taken:
-        return True
+        empty = [dt.datetime.fromisoformat(part.read_at) for part in parts.noted(home, landed.key) if not part.has_rows]
+        return not empty or _changed(landed.paths) > max(empty) + _RESOLUTION
     looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION if stopped else _looked_at(home, landed)
     of_others = [entry.state for entry in several.known(home, landed.source, landed.council).values()]
     own = [path for path in landed.paths if path not in landed.several or state(path) not in of_others]
@@ -194,9 +196,9 @@ _RESOLUTION = dt.timedelta(seconds=1)
 def _changed(paths: Iterable[Path]) -> dt.datetime:
     """When the last of the files came to hold what it holds."""
     found = list(paths)
-    inside = [file.lstat() for path in found for file in path.rglob("*")]  # a link in it may lead nowhere
-    times = [each.st_ctime for each in (*(path.stat() for path in found), *inside)]
-    return dt.datetime.fromtimestamp(max(times, default=0), dt.UTC)
+    inside = [file for path in found for file in path.rglob("*") if not is_clutter(file.name)]
+    looks = [path.stat() for path in found if not path.is_dir()] + [file.lstat() for file in inside]  # links may be odd
+    return dt.datetime.fromtimestamp(max((look.st_ctime for look in looks), default=0), dt.UTC)
 
 
 def _date(time: str) -> dt.date:

@@ -24,7 +24,7 @@ from sources.councils.council_file import council_file as shipped_council_file
 from sources.councils.council_file import load as load_council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import Landed, content_sha256, is_unfinished
+from sources.extract.landed import Landed, arrived_in, content_sha256
 from sources.extract.open import OpenExtract, open_extract, together
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
@@ -88,7 +88,7 @@ def _parts(folder: Path, header: Header) -> dict[int, Landed]:
     of = f"{header.source} of {header.council}, cohort {header.cohort}"
     if not folder.is_dir():
         raise ReturnProblem(f"{folder.name}: the return is about {of}, which was sent in parts; give their folder")
-    files = {_mac(header, path): path for path in sorted(folder.iterdir()) if not is_unfinished(path.name)}
+    files = {_mac(header, path): path for path in arrived_in(folder)}
     missing = sorted(number for mac, number in header.parts.items() if mac not in files)
     if missing:
         raise ReturnProblem(

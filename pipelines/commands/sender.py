@@ -139,7 +139,7 @@ def _summary(landed: Landed, done: Pseudonymised) -> str:
     lines += [other.for_sender for other in done.elsewhere]
     if sheet := done.sheet:
         others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
-        lines.append(f"Read from the sheet {sheet.called!r}, whose row numbers are given{others}")
+        lines.append(f"Read from sheet {sheet.number}, whose row numbers are given{others}")
     for title, severity in (("Set aside", "reject"), ("Kept, to look at", "warn")):
         found = [rule for rule in manifest.rules if rule.severity == severity]
         lines += [f"\n{title}:", *(_line(rule, done.sheet) for rule in found)] if found else []

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.home.paths import Home
+from privacy.doors.regular import leads_out
 from sources.extract.landed import READY, Landed, candidates, files_in, is_unfinished, state
 
 YOUNG_SECONDS = 5.0
@@ -81,14 +82,19 @@ def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
     return found
 
 
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _inside(landed: Landed) -> Iterator[Path]:
+    """What is in the folder of an extract; nothing of one that is elsewhere, which may be the whole disk."""
+    if not (landed.within and leads_out(landed.path, landed.within)):
+        yield from landed.path.rglob("*")
 
 
 def _is_marked(path: Path) -> bool:
     """Whether a marker beside it says that it is complete."""
-    marker, changed = path.with_name(path.name + READY), max((times[1] for times in state(path)), default=0)
-    return marker.exists() and marker.stat().st_mtime_ns >= changed
+    changed = max((times[1] for times in state(path)), default=0)
+    try:
+        return path.with_name(path.name + READY).stat().st_mtime_ns >= changed
+    except OSError:  # there is none, or the name would be too long
+        return False
 
 
 def _look(landed: Landed) -> Look:
@@ -98,6 +104,6 @@ def _look(landed: Landed) -> Look:
         landed,
         hashlib.sha256(json.dumps(seen).encode()).hexdigest(),
         ready=all(_is_marked(path) for path in landed.paths),
-        unfinished=_is_empty(landed.path) or any(is_unfinished(path.name) for path in landed.path.rglob("*")),
+        unfinished=any(is_unfinished(path.name) for path in _inside(landed)),
         changed=changed / 1e9,
     )

@@ -36,6 +36,7 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
     """What the arrivals mean for a release, what holds it, why deliveries were stopped, what is not read (`unread`, as
     `not_read` gives it), and a line for each council with a column for each source."""
     meant = meaning(found, cohort).splitlines()
+    meant += ["something in landing is not read, and may be an extract: see below"] if unread else []
     facts = {
         "cohort": cohort.code,
         "arrivals": [
@@ -58,7 +59,7 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
             Section("By council", [_LEGEND], [_by_council(found)]),
         ],
         facts=facts,
-        good=not held and all(entry.state in (State.TAKEN, State.NOT_DUE) for entry in found),
+        good=not (held or unread) and all(entry.state in (State.TAKEN, State.NOT_DUE) for entry in found),
     )
 
 

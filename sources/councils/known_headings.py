@@ -90,10 +90,19 @@ def _score(heading: str, known: Iterable[str]) -> float:
             best = max(best, SURE_SCORE)
         elif (
             len(folded) >= _TELLING_LENGTH
-            and (near := difflib.SequenceMatcher(None, folded, squash(form)).ratio()) >= _NEAR_LIKENESS
+            and (near := likeness(folded, squash(form), _NEAR_LIKENESS)) >= _NEAR_LIKENESS
         ):
             best = max(best, near * _NEAR_LIKENESS)
     return best
+
+
+def likeness(one: str, other: str, least: float) -> float:
+    """Share of their letters that two texts have in common, in order; 0 where it is below `least`, which costs less:
+    their lengths say so at once, and the letters that they have in any order soon."""
+    compared = difflib.SequenceMatcher(None, one, other)
+    if compared.real_quick_ratio() < least or compared.quick_ratio() < least:
+        return 0.0
+    return near if (near := compared.ratio()) >= least else 0.0
 
 
 @cache

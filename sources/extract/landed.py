@@ -21,7 +21,7 @@ from privacy.doors.regular import LeadsOut, leads_out, open_regular
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
-from sources.extract.readers.content import SPREADSHEET_SUFFIXES
+from sources.extract.readers.content import SPREADSHEET_SUFFIXES, is_clutter
 from sources.reference.cohorts import Cohort, InvalidCohort, cohort_codes
 from sources.reference.places import places
 
@@ -50,7 +50,7 @@ READY = ".ready"
 """Ends the name of the empty file that a sender may put beside an extract once it is complete."""
 TABLE_NAME = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
 """In the name of a file that holds a table of CSDS."""
-_UNFINISHED_STARTS, _UNFINISHED_ENDS = (".", "~$"), (".part", ".filepart", ".tmp")
+_UNFINISHED_ENDS = (".part", ".filepart", ".tmp")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Landed:
     @property
     def in_parts(self) -> bool:
         """Whether it is put together from files, however many."""
-        return bool(self.parts or (self.several and not self.path.exists()))
+        return bool(self.parts or (self.several and not _is_there(self.path)))
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -113,7 +113,22 @@ def taking_part(landing: Path) -> list[str]:
 def unknown_folders(landing: Path) -> list[str]:
     """Folders of landing that are not the name of an English authority."""
     known = {*places(), REFERENCE}
-    return sorted(folder.name for folder in landing.iterdir() if folder.is_dir() and folder.name not in known)
+    return sorted(folder.name for folder in arrived_in(landing) if folder.is_dir() and folder.name not in known)
+
+
+def misplaced(landing: Path) -> list[Path]:
+    """Files in landing itself, where they belong to no council."""
+    return [path for path in arrived_in(landing) if not path.is_dir() and not path.name.endswith(READY)]
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder, by name, without what operating systems and office programs leave there."""
+    return sorted(path for path in folder.iterdir() if not is_clutter(path.name))
+
+
+def arrived_in(folder: Path) -> list[Path]:
+    """The same, without what is still being written."""
+    return [path for path in entries(folder) if not is_unfinished(path.name)]
 
 
 def not_read(landing: Path) -> list[str]:
@@ -129,20 +144,24 @@ def not_read_sentence(folder: str, paths: Sequence[Path]) -> str:
     """What is said of entries of a folder that nobody reads."""
     if "/" in folder:
         return _no_part(folder, len(paths)) if _is_cohort(Path(folder).name) else _no_extract(folder, len(paths))
-    known = ("council", places()) if folder == "landing" else ("source", CONTRACTS)
-    return _misnamed(folder, [path.name for path in paths], *known)
+    if folder == "landing":
+        folders = [path.name for path in paths if path.is_dir()]
+        said = [_misnamed(folder, folders, "council", places())] if folders else []
+        return "; ".join(said + ([_misplaced(len(paths) - len(folders))] if len(paths) > len(folders) else []))
+    return _misnamed(folder, [path.name for path in paths], "source", CONTRACTS)
 
 
 def entries_not_read(landing: Path) -> dict[str, list[Path]]:
     """What `not_read` is about, by the name of the folder that it lies in."""
-    found = {"landing": [landing / name for name in unknown_folders(landing)]}
+    found = {"landing": [*(landing / name for name in unknown_folders(landing)), *misplaced(landing)]}
     for council in taking_part(landing):
-        entries = sorted(entry for entry in (landing / council).iterdir() if not is_unfinished(entry.name))
-        for entry in (each for each in entries if each.name in CONTRACTS and each.is_dir()):
-            found[f"{council}/{entry.name}"] = _strays(entry)
-            for inside in (path for path in sorted(entry.iterdir()) if _is_cohort(path.name) and path.is_dir()):
-                found[f"{council}/{entry.name}/{inside.name}"] = _strays_inside(inside, entry.name)
-        found[council] = [entry for entry in entries if entry.name not in CONTRACTS]
+        within = arrived_in(landing / council)
+        sources = [entry for entry in within if entry.name in CONTRACTS and entry.is_dir()]
+        for source in sources:
+            found[f"{council}/{source.name}"] = _strays(source)
+            for inside in (path for path in entries(source) if _is_cohort(path.name) and path.is_dir()):
+                found[f"{council}/{source.name}/{inside.name}"] = _strays_inside(inside, source.name)
+        found[council] = [entry for entry in within if entry not in sources]
     return {folder: paths for folder, paths in found.items() if paths}
 
 
@@ -155,11 +174,7 @@ def without_endings(name: str) -> str:
 def _strays(folder: Path) -> list[Path]:
     """What is called neither as an extract nor as a file of several cohorts is."""
     known = {*_of_several(folder)}
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if not is_unfinished(path.name) and not names_an_extract(path.name) and path not in known
-    )
+    return [path for path in arrived_in(folder) if not names_an_extract(path.name) and path not in known]
 
 
 def _strays_inside(folder: Path, source: str) -> list[Path]:
@@ -167,9 +182,8 @@ def _strays_inside(folder: Path, source: str) -> list[Path]:
     tables = _holds_tables(folder, source)
     return [
         path
-        for path in sorted(folder.iterdir())
-        if not is_unfinished(path.name)
-        and not path.name.endswith(READY)
+        for path in arrived_in(folder)
+        if not path.name.endswith(READY)
         and not (TABLE_NAME.search(path.name) if tables else _is_part(path, source) or _refusal(path.name))
     ]
 
@@ -184,7 +198,7 @@ def _is_cohort(name: str) -> bool:
 
 def _holds_tables(path: Path, source: str) -> bool:
     """Whether it is a folder of tables of CSDS: some file in it is named after one."""
-    return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in path.iterdir())
+    return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in entries(path))
 
 
 def _is_part(path: Path, source: str) -> bool:
@@ -201,16 +215,16 @@ def parts_in(folder: Path, source: str) -> list[Path]:
     """The parts in a cohort's folder, by name; with those that are refused, for their sender to hear of it."""
     if not folder.is_dir() or _holds_tables(folder, source):
         return []
-    paths = (path for path in folder.iterdir() if not is_unfinished(path.name) and not path.name.endswith(READY))
-    return sorted(path for path in paths if _is_part(path, source) or _refusal(path.name))
+    paths = (path for path in arrived_in(folder) if not path.name.endswith(READY))
+    return [path for path in paths if _is_part(path, source) or _refusal(path.name)]
 
 
 def _of_several(folder: Path) -> list[Path]:
     """The files of a source's folder that may hold several cohorts, by name."""
     if not folder.is_dir():
         return []
-    paths = (path for path in folder.iterdir() if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
-    return sorted(path for path in paths if not is_unfinished(path.name) and not names_an_extract(path.name))
+    paths = (path for path in arrived_in(folder) if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
+    return [path for path in paths if not names_an_extract(path.name)]
 
 
 def in_several(landing: Path, council: str, source: str) -> list[Landed]:
@@ -239,6 +253,13 @@ def _no_extract(folder: str, files: int) -> str:
     return f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"
 
 
+def _misplaced(files: int) -> str:
+    return (
+        f"{_number(files, 'file')} in landing itself {_not_read(files)}: nothing says which council sent it; put each"
+        " into the folder of its council and source, as leeds/eyfsp/202425.csv, or take it out of landing"
+    )
+
+
 def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> str:
     near = sorted({match for name in names for match in difflib.get_close_matches(name, known, n=1)})
     perhaps = f"; perhaps {' or '.join(near)}" if near else ""
@@ -255,15 +276,21 @@ def _not_read(count: int) -> str:
 
 
 def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
-    """What lies there under the cohort's name, as a folder or with an ending that is read or refused, by name."""
+    """What lies there under the cohort's name, as a folder or with an ending that is read or refused, by name. An empty
+    folder of the cohort is nothing sent."""
     folder = landing / council / source
     names = {cohort, *(cohort + suffix for suffix in (*SUFFIXES, *REFUSED_SUFFIXES))}
-    return sorted(path for path in folder.iterdir() if path.name.lower() in names) if folder.is_dir() else []
+    found = entries(folder) if folder.is_dir() else []
+    return [path for path in found if path.name.lower() in names and (path.name != cohort or _is_there(path))]
+
+
+def _is_there(path: Path) -> bool:
+    return bool(entries(path)) if path.is_dir() else os.path.lexists(path)
 
 
 def files_in(path: Path) -> list[Path]:
     """The file itself, or the regular files of a folder of tables, by name."""
-    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    return [file for file in entries(path) if file.is_file()] if path.is_dir() else [path]
 
 
 def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
@@ -319,10 +346,11 @@ def candidates(landing: Path) -> Iterator[Landed]:
     for council in taking_part(landing):
         for source in CONTRACTS:
             by_cohort: dict[str, list[Path]] = {}
-            for path in sorted((landing / council / source).glob("*")):
-                if not is_unfinished(path.name) and not path.name.endswith(READY):
+            folder = landing / council / source
+            for path in arrived_in(folder) if folder.is_dir() else []:
+                if not path.name.endswith(READY):
                     by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
-            if _of_several(landing / council / source):
+            if _of_several(folder):
                 by_cohort = {code: [] for code in cohorts_of_children()} | by_cohort
             for cohort, paths in by_cohort.items():
                 try:
@@ -335,8 +363,8 @@ def candidates(landing: Path) -> Iterator[Landed]:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file's name is one that transfer tools and office programs give to what they are still writing."""
-    return name.startswith(_UNFINISHED_STARTS) or name.lower().endswith(_UNFINISHED_ENDS)
+    """Whether a file's name is one that transfer tools give to what they are still writing."""
+    return (name.startswith(".") and not is_clutter(name)) or name.lower().endswith(_UNFINISHED_ENDS)
 
 
 def check_extract_name(name: str) -> None:
@@ -366,6 +394,14 @@ def state(*paths: Path) -> list[list[int]]:
     """Size and time of change of each file: equal over two looks when nothing is being written."""
     files = (file for path in paths for file in files_in(path))
     return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
+
+
+def size_of(path: Path) -> int:
+    """The bytes of what lies there; 0 where that cannot be told yet."""
+    try:
+        return sum(size for size, _ in state(path))
+    except OSError:  # told when it is opened
+        return 0
 
 
 def _file_sha256(path: Path, within: Path | None) -> str:

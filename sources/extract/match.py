@@ -3,13 +3,12 @@ form."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from sources.contracts import Column, SourceContract
 from sources.councils.dialect import Dialect
-from sources.councils.known_headings import heading_score
+from sources.councils.known_headings import heading_score, likeness
 from sources.errors import ExtractStopped, HeadingsMissing
 from sources.extract.table import columns, stop_at_values
 
@@ -17,6 +16,8 @@ MAX_SKIPPED = 20
 """Title and blank lines that may stand before the header."""
 MIN_KNOWN = 2
 """A line with fewer known column names is no header: its cells may be a child's, and no message repeats them."""
+_MOST_SPARE = 100
+"""Headings that may be others renamed: of a file with more that nobody knows, nothing is guessed."""
 _RENAMED_LIKENESS = 0.6
 """Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
 _BETWEEN_WORDS = re.compile(r"[\s_.-]+")
@@ -132,7 +133,7 @@ def _likely(contract: SourceContract, missing: Mapping[str, str], spare: Sequenc
     pairs = [
         (-_likeness(contract[column], local, heading), order, local, heading)
         for local, column in missing.items()
-        for order, heading in enumerate(spare)
+        for order, heading in enumerate(spare[:_MOST_SPARE])
     ]
     for distance, _, local, heading in sorted(pairs):
         if -distance >= _RENAMED_LIKENESS and local not in found and heading not in found.values():
@@ -142,7 +143,7 @@ def _likely(contract: SourceContract, missing: Mapping[str, str], spare: Sequenc
 
 def _likeness(column: Column, local: str, heading: str) -> float:
     """How like a heading is to the names of a column, 0 to 1: by its letters, or as one that is known for it."""
-    letters = (difflib.SequenceMatcher(None, key(heading), key(name)).ratio() for name in (local, column.name))
+    letters = (likeness(key(heading), key(name), _RENAMED_LIKENESS) for name in (local, column.name))
     return max(*letters, heading_score(column, heading))
 
 

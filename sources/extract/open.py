@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.contracts import Rule, SourceContract
+from sources.contracts import Rule, Severity, SourceContract
 from sources.councils.council_file import Dialect
-from sources.extract.landed import Landed
+from sources.extract.landed import Landed, size_of
 from sources.extract.match import known_keys, match
 from sources.extract.readers.books import book_of
 from sources.extract.readers.content import Content, Format, content_of, members, only_member
@@ -22,9 +25,14 @@ from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.sheets import open_book
 from sources.extract.rules import NOT_A_FILE, XML, stopped
-from sources.extract.table import SOURCE_ROW, TextTable, rows_with_content
+from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, rows_with_content
 from sources.reference.cohorts import Cohort
 
+if APART := hasattr(os, "fork"):
+    from sources.extract.reader_process import Reader, Sent
+"""Whether files are read in processes of their own; not on Windows, where a sender reads what it sends itself."""
+MAX_READERS_WAITING = 8
+"""Files that were opened and of which no row has been read: the reader of the next one takes the place of the first."""
 Origin = Literal["column", "derived", "constant", "missing"]
 
 
@@ -113,6 +121,68 @@ def open_table(
     `known` are the keys of the headings by which a header line is found, the contract's and the council's by default.
     """
     known = known if known is not None else known_keys(contract, council_dialect)
+    if not APART:
+        return _open_here(landed, contract, council_dialect, known)
+    landed = replace(landed, path=landed.path.absolute(), within=landed.within and landed.within.absolute())
+
+    def start() -> tuple[dict[str, Any], Reader]:
+        reader = Reader(landed.name, size_of(landed.path), _serve, landed, contract, council_dialect, known)
+        return json.loads(reader.said()), reader
+
+    opened, waiting = start()
+    _readers_waiting.append(waiting)
+    if len(_readers_waiting) > MAX_READERS_WAITING:
+        _readers_waiting.popleft().close()
+    set_aside: dict[Rule, list[int]] = {}
+
+    def read(names: list[str]) -> Iterator[pa.RecordBatch]:
+        try:
+            _readers_waiting.remove(waiting)
+            reader = waiting
+        except ValueError:  # it was read from before, or closed
+            reader = start()[1]
+        try:
+            reader.send(json.dumps(names).encode())
+            for sent in reader:
+                if isinstance(sent, pa.RecordBatch):
+                    yield sent
+                else:
+                    for rule, rows in json.loads(sent):
+                        set_aside.setdefault(_rule(rule), []).extend(rows)
+        finally:
+            reader.close()
+
+    doubt, sheet = opened["doubt"] and _rule(opened["doubt"]), opened["sheet"] and SheetTaken(**opened["sheet"])
+    return TextTable(opened["header"], read, set_aside, opened["in_contract_form"], doubt, sheet)
+
+
+_readers_waiting: deque[Reader] = deque()
+
+
+def _rule(entry: dict[str, Any]) -> Rule:
+    return Rule(**entry | {"columns": tuple(entry["columns"]), "severity": Severity(entry["severity"])})
+
+
+def _serve(wait: Callable[[], bytes], *arguments: Any) -> Iterator[Sent]:
+    """In a reader: the table that `_open_here` opens, then the columns that are asked for, with the rows set aside."""
+    table = _open_here(*arguments)
+    doubt, sheet = table.doubt and asdict(table.doubt), table.sheet and asdict(table.sheet)
+    opened = {"header": table.header, "in_contract_form": table.in_contract_form, "doubt": doubt, "sheet": sheet}
+    yield json.dumps(opened).encode()
+    for batch in table.read(json.loads(wait())):
+        yield batch
+        if table.set_aside:
+            yield _set_aside(table)
+    yield _set_aside(table)
+
+
+def _set_aside(table: TextTable) -> bytes:
+    found = [(asdict(rule), rows) for rule, rows in table.set_aside.items()]
+    table.set_aside.clear()
+    return json.dumps(found).encode()
+
+
+def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:
     if landed.path.is_dir():
         contents = folder_contents(landed)
     else:

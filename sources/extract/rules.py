@@ -30,8 +30,13 @@ DAMAGED = stop("damaged-file", "The file breaks off or is damaged; send it again
 CUT_ROW = stop(
     "cut-last-row", "The file breaks off in its last row; send it again, whole, with a line end after the last row."
 )
+READER_STOPPED = stop(
+    "reader-stopped",
+    "The file could not be read; save the extract anew, as .csv, and send that. Its reader was stopped.",
+)
 LONG_ROW = stop("row-too-long", "A row is longer than 1 MiB; it is not a row of an extract.")
 TOO_MANY_COLUMNS = stop("too-many-columns", "The file has more than 500 columns.")
+LONG_HEADING = stop("heading-too-long", "A heading is longer than 1,000 characters; it is none of an extract.")
 TOO_MANY_ROWS = stop("too-many-rows", "The file has more rows than an extract of all England; it is not an extract.")
 TOO_MANY_UNUSABLE = stop(
     "too-many-unusable-rows", "A million rows of the file cannot be read; it is damaged or no extract, send it again."

@@ -14,6 +14,7 @@ from sources.contracts import Rule
 from sources.errors import ExtractStopped
 from sources.extract.rules import (
     EMPTY,
+    LONG_HEADING,
     REPEATED_HEADER,
     TOO_MANY_COLUMNS,
     TOO_MANY_ROWS,
@@ -23,6 +24,8 @@ from sources.extract.rules import (
 )
 
 MAX_COLUMNS = 500
+MAX_HEADING = 1000
+"""Characters. Forms export whole questions as headings, with what explains them."""
 MAX_ROWS = 20_000_000
 """Of one extract: England has three million reviews of a cohort."""
 MAX_UNUSABLE_ROWS = 1_000_000
@@ -39,11 +42,9 @@ VALUE = re.compile(
 
 @dataclass(frozen=True)
 class SheetTaken:
-    """The sheet of a workbook that a table is read from: what its sender calls it, which may be a person's name and so
-    stands in what the sender gets alone, its number among the visible ones, the number of its header row, and how many
-    other visible sheets are left aside."""
+    """The sheet of a workbook that a table is read from: its number among the visible ones, the number of its header
+    row, and how many other visible sheets are left aside. What it is called may be a child's name, and is not kept."""
 
-    called: str
     number: int
     header_row: int
     left_aside: int
@@ -82,6 +83,8 @@ def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> l
         raise stopped(name, EMPTY)
     if len(header) > MAX_COLUMNS:
         raise stopped(name, TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
+    if long := [number for number, column in enumerate(header, 1) if len(column) > MAX_HEADING]:
+        raise stopped(name, LONG_HEADING, columns(long))
     repeated = sorted({column for column in header if column and header.count(column) > 1})
     if repeated and doubt:
         raise stopped(name, doubt)
@@ -118,11 +121,12 @@ def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator
             raise stopped(name, TOO_MANY_ROWS)
         if max(map(len, table.set_aside.values()), default=0) > MAX_UNUSABLE_ROWS:
             raise stopped(name, TOO_MANY_UNUSABLE)
-        repeated = _rows_where(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name))
+        blank = _rows_where(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
+        repeated = _rows_where(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name)) & ~blank
         if repeated.any():
             rows = batch.column(SOURCE_ROW).filter(pa.array(repeated)).to_pylist()
             table.set_aside.setdefault(REPEATED_HEADER, []).extend(rows)
-        unwanted = repeated | _rows_where(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
+        unwanted = repeated | blank
         yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
 
 

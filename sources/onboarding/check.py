@@ -208,7 +208,7 @@ class _Reading:
     def notes(self) -> tuple[str, ...]:
         notes = []
         if sheet := self.extract.table.sheet:
-            notes.append(f"read from the sheet {sheet.called!r}; other sheets left aside: {sheet.left_aside}")
+            notes.append(f"read from sheet {sheet.number}; other sheets left aside: {sheet.left_aside}")
         if self.rows >= MAX_ROWS:
             notes.append(f"only the first {MAX_ROWS:,} rows were read")
         if self.unreadable:

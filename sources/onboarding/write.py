@@ -72,9 +72,10 @@ def council_file_text(council: str, drafts: Sequence[Draft]) -> str:
 
 def _form(sample: Sample) -> Iterator[str]:
     if (sheet := sample.sheet) and sheet.left_aside:
-        yield f"    sheet: {scalar(sheet.called)}   # has most columns; other sheets left aside: {sheet.left_aside}"
+        others = f"other sheets left aside: {sheet.left_aside}"
+        yield f"    # sheet: NAME   # sheet {sheet.number} has most columns; {others}; say its name if it stays"
     elif sheet:
-        yield f"    # read from the one visible sheet, {scalar(sheet.called)}"
+        yield "    # read from the one visible sheet"
     if sample.delimiter is None:
         return
     yield f"    delimiter: {scalar(sample.delimiter)}"

@@ -88,13 +88,29 @@ def test_a_marker_says_that_a_file_is_whole(installation: Installation, tick: Ti
     assert len(tick()) == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["202425.csv.part", "202425.csv.filepart", ".202425.csv", "202425.tmp", "~$202425.csv"]
-)
+@pytest.mark.parametrize("name", ["202425.csv.part", "202425.csv.filepart", ".202425.csv", "202425.tmp"])
 def test_unfinished_names_are_no_extracts(installation: Installation, tick: Tick, name: str) -> None:
     put(installation, f"halton/eyfsp/{name}")
     assert is_unfinished(name)
     assert (tick(), tick()) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["x" * 250 + ".csv", "a\nb\x1b[31m.csv"])
+def test_a_name_of_any_length_or_letters_stops_no_run(installation: Installation, tick: Tick, name: str) -> None:
+    put(installation)
+    put(installation, f"leeds/eyfsp/{name}")
+    assert still_arriving(installation.landing_folder, "202425") == []
+    tick()
+    assert "202425|halton" in [request.partition_key for request in tick()]
+
+
+def test_a_link_to_another_place_is_not_looked_through(installation: Installation, tmp_path: Path) -> None:
+    put(installation)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".hidden").write_text("x")
+    (installation.landing_folder / "leeds" / "eyfsp").mkdir(parents=True)
+    (installation.landing_folder / "leeds" / "eyfsp" / "202425").symlink_to(tmp_path / "elsewhere")
+    assert still_arriving(installation.landing_folder, "202425") == []
 
 
 def test_a_correction_of_the_same_size_starts_again(installation: Installation, tick: Tick) -> None:

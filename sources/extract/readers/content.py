@@ -41,6 +41,14 @@ _GZIP, _PACKED_BLOCK = 31, 256 << 10
 _MAX_DIRECTORY_BYTES = 4 << 20
 """Of a zip archive: some 50,000 entries."""
 _ENCRYPTED = 0x1
+_CLUTTER = {
+    *(".ds_store", ".localized", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "__macosx"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *(".directory", "lost+found", "@eadir"),
+}
+"""Names, in lower case, that macOS, Windows, Linux and network storage give."""
+_CLUTTER_STARTS = ("._", "~$", ".~lock.", ".nfs", ".fuse_hidden", ".trash-")
+"""A file's other half on macOS, a document that is open in Office or LibreOffice, a deleted file that is still open."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 DAMAGE = (
@@ -348,7 +356,7 @@ def members(archive: Content) -> list[Content]:
     """
     with archive.open() as stream:
         listed = enumerate(zip_entries(archive.name, stream), 1)
-        entries = [(number, info) for number, info in listed if not _is_clutter(info)]
+        entries = [(number, info) for number, info in listed if not _is_no_file(info)]
         packed_size = stream.seek(0, io.SEEK_END)
     if len(entries) > MAX_MEMBERS:
         raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
@@ -369,7 +377,7 @@ def only_member(archive: Content) -> Content:
         raise rules.stopped(archive.name, rules.NO_MEMBER)
     if len(found) > 1:
         numbers = ", ".join(content.name.partition(", ")[2] for content in found[:5])
-        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, numbers, ", ".join(c.called for c in found[:5]))
+        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, numbers)
     return found[0]
 
 
@@ -444,9 +452,14 @@ def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise rules.stopped(name, rules.UNSAFE_MEMBER)
     if path.suffix.lower() in ARCHIVE_SUFFIXES:
-        raise rules.stopped(name, rules.NESTED_ARCHIVE, f"member {number}", printable(info.filename)[:100])
+        raise rules.stopped(name, rules.NESTED_ARCHIVE, f"member {number}")
 
 
-def _is_clutter(info: zipfile.ZipInfo) -> bool:
+def is_clutter(name: str) -> bool:
+    """Whether operating systems and office programs leave files and folders of the name of their own accord."""
+    return name.lower() in _CLUTTER or name.startswith(_CLUTTER_STARTS)
+
+
+def _is_no_file(info: zipfile.ZipInfo) -> bool:
     parts = PurePosixPath(info.filename).parts
-    return info.is_dir() or not parts or parts[0] == "__MACOSX" or parts[-1].startswith(".") or parts[-1] == "Thumbs.db"
+    return info.is_dir() or not parts or any(map(is_clutter, parts)) or parts[-1].startswith(".")

@@ -35,7 +35,7 @@ from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
-from sources.extract.landed import TABLE_NAME, Landed
+from sources.extract.landed import TABLE_NAME, Landed, arrived_in
 from sources.extract.match import key
 from sources.extract.readers.books import book_of
 from sources.extract.readers.content import Content, Format, content_of
@@ -192,11 +192,10 @@ def folder_contents(landed: Landed) -> list[Content]:
 
     A link is followed within its council's folder only.
     """
-    paths = [path for path in landed.path.iterdir() if table_of(path.name) and not path.name.startswith(".")]
+    paths = [path for path in arrived_in(landed.path) if table_of(path.name)]
     within = landed.within or landed.path.parent.parent
     return [
-        content_of(f"{landed.name}, file {number}", path, path.name, within)
-        for number, path in enumerate(sorted(paths), 1)
+        content_of(f"{landed.name}, file {number}", path, path.name, within) for number, path in enumerate(paths, 1)
     ]
 
 

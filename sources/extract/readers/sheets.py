@@ -175,8 +175,7 @@ def open_book(book: Book, known: Container[str], called: str | None = None) -> T
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
         shown = found[:_MAX_SHOWN_CELLS]
-        numbers = ", ".join(f"sheet {sheet.number}" for sheet in shown)
-        raise stopped(book.name, SEVERAL_SHEETS, numbers, ", ".join(sheet.called for sheet in shown))
+        raise stopped(book.name, SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in shown))
     return open_sheet(book, found[0], known)
 
 
@@ -187,7 +186,7 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
     """
     row, count = _header(book, sheet, known)
     if count < MIN_KNOWN:
-        raise stopped(book.name, NO_SHEET, f"sheet {sheet.number}", sheet.called)
+        raise stopped(book.name, NO_SHEET, f"sheet {sheet.number}")
     width = max(column for column, text in row.cells.items() if text.strip()) + 1
     if width > MAX_COLUMNS:
         raise stopped(book.name, TOO_MANY_COLUMNS)
@@ -195,7 +194,7 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
     return TextTable(
         header,
         lambda names: _batches(book, sheet, row.number, [*map(header.index, names)], names),
-        sheet=SheetTaken(sheet.called, sheet.number, row.number, len(book.sheets) - 1),
+        sheet=SheetTaken(sheet.number, row.number, len(book.sheets) - 1),
     )
 
 
@@ -246,7 +245,7 @@ def _refuse_formulas(name: str, sheet: Sheet, rows: list[SheetRow], columns: lis
     found = [f"{_letters(column)}{row.number}" for row in rows for column in sorted(row.formulas & wanted)]
     if found:
         cells = ", ".join(found[:_MAX_SHOWN_CELLS]) + (" and more" if len(found) > _MAX_SHOWN_CELLS else "")
-        raise stopped(name, FORMULA, f"sheet {sheet.number}, {cells}", f"{sheet.called}, {cells}")
+        raise stopped(name, FORMULA, f"sheet {sheet.number}, {cells}")
 
 
 def _letters(column: int) -> str:

@@ -1,5 +1,5 @@
 """A desk that takes in extracts."""
 
-from tests.support.intake.desk import _temporary, desk, eyfsp, keys
+from tests.support.intake.desk import _temporary, desk, eyfsp, keys, read_here
 
-__all__ = ["_temporary", "desk", "eyfsp", "keys"]
+__all__ = ["_temporary", "desk", "eyfsp", "keys", "read_here"]

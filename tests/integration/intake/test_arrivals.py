@@ -18,9 +18,10 @@ from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.one_pass import Staged
 from assets.intake.profile import Profile
 from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
+from pipelines.dagster.arriving import still_arriving
 from pipelines.reports.status import report
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed, not_read
+from sources.extract.landed import Landed, candidates, content_sha256, find, not_read
 from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")
@@ -242,9 +243,61 @@ def test_what_lies_there_under_another_name_is_said(at: Place) -> None:
         (at.landing / name).write_text("x")
     for folder in ("halton/eyfs", "haltn/eyfsp", "reference/anything"):
         (at.landing / folder).mkdir(parents=True)
+    (at.landing / "halton" / "hv_reviews").write_text("x")
     assert not_read(at.landing) == [
         "1 entry of landing is not read: no name of a council; perhaps halton",
         "3 files of halton/eyfsp are not read: an extract ends as its kind does and is called by its cohort, as"
         " 202425.csv, or holds several",
-        "1 entry of halton is not read: no name of a source; perhaps eyfsp",
+        "2 entries of halton are not read: no name of a source; perhaps eyfsp or hv_reviews",
     ]
+
+
+def test_a_file_in_no_councils_folder_is_said(at: Place) -> None:
+    at.send()
+    (at.landing / "Qwyjibo.csv").write_text("x")
+    (sentence,) = not_read(at.landing)
+    assert sentence == (
+        "1 file in landing itself is not read: nothing says which council sent it; put each into the folder of its"
+        " council and source, as leeds/eyfsp/202425.csv, or take it out of landing"
+    )
+    made = report(arrivals(at.landing, at.home, COHORT, ["halton"], BEFORE), COHORT, [sentence])
+    assert "Something in landing is not read, and may be an extract: see below." in made.outcome
+    assert not made.good
+
+
+CLUTTER = (".DS_Store", "._202425.csv", "~$1.xlsx", ".~lock.1.xlsx#", "Thumbs.db", "desktop.ini", ".Trashes")
+
+
+@pytest.mark.parametrize("name", CLUTTER)
+def test_what_systems_and_office_programs_leave_is_nothing(at: Place, name: str) -> None:
+    at.send()
+    tables = at.landing / "halton" / "hv_reviews" / COHORT.code
+    tables.mkdir(parents=True)
+    for number in ("001", "101"):
+        (tables / f"CYP{number}.csv").write_text("a,b\n")
+    before = _seen(at.landing)
+    for folder in (at.landing, at.landing / "halton", at.landing / "halton" / "eyfsp", tables):
+        (folder / name).write_text("x")
+    (at.landing / "halton" / "eyfsp" / "202324").mkdir()
+    (at.landing / "halton" / "eyfsp" / "202324" / name).write_text("x")
+    assert _seen(at.landing) == before
+    assert not_read(at.landing) == []
+    assert still_arriving(at.landing, COHORT.code) == []
+
+
+def _seen(landing: Path) -> object:
+    """Every extract that lies there, by its content."""
+    return {(found.name, content_sha256(found.path)) for found in candidates(landing)}
+
+
+def test_an_empty_folder_is_nothing_sent(at: Place) -> None:
+    at.send()
+    (at.landing / "halton" / "hv_reviews" / COHORT.code).mkdir(parents=True)
+    assert still_arriving(at.landing, COHORT.code) == []
+    assert find(at.landing, "halton", "hv_reviews", COHORT.code) is None
+    found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    assert {entry.source: entry.state for entry in found}["hv_reviews"] is not State.LANDED
+    (at.landing / "halton" / "hv_reviews" / "all years.csv").write_text("a,b\n")
+    several = find(at.landing, "halton", "hv_reviews", COHORT.code)
+    assert several
+    assert several.in_parts

@@ -95,6 +95,7 @@ class Taken:
 @pytest.fixture(scope="module")
 def taken(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Taken:
     with pytest.MonkeyPatch.context() as patch, _printed() as printed:
+        patch.setattr("sources.extract.open.APART", False)  # so that its readers have the bound that follows
         patch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
         seen = {
             one.case.name: one

@@ -264,6 +264,7 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk, eyfsp: Text) -> None
     assert desk.kept(columns="imd_quintile") == [2]
 
 
+@pytest.mark.usefixtures("read_here")
 @pytest.mark.slow
 def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.land(children(eyfsp, 60))

@@ -124,6 +124,7 @@ def _understated(content: bytes, size: int) -> bytes:
     return content.replace(old, new)
 
 
+@pytest.mark.usefixtures("read_here")
 @pytest.mark.parametrize("suffix", [".csv.gz", ".zip"])
 def test_a_file_that_unpacks_to_far_more_is_stopped(
     landing: Landing, suffix: str, monkeypatch: pytest.MonkeyPatch
@@ -135,6 +136,7 @@ def test_a_file_that_unpacks_to_far_more_is_stopped(
         landing.read()
 
 
+@pytest.mark.usefixtures("read_here")
 def test_what_a_zip_says_of_sizes_is_not_believed(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
     bomb = CSV + b"\n" * (16 << 20)
@@ -143,6 +145,7 @@ def test_what_a_zip_says_of_sizes_is_not_believed(landing: Landing, monkeypatch:
         landing.read()
 
 
+@pytest.mark.usefixtures("read_here")
 def test_a_file_far_beyond_any_extract_is_stopped(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.extract.readers.content.MAX_UNPACKED", 1 << 8)
     landing.put(as_gzip(CSV), ".csv.gz")

@@ -260,6 +260,7 @@ def test_cells_that_are_repeated_do_not_become_many(landing: Landing) -> None:
         landing.read()
 
 
+@pytest.mark.usefixtures("read_here")
 def test_an_old_workbook_that_is_too_large_is_stopped(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(old_workbook, "MAX_BYTES", 4 << 10)
     landing.put(as_xls({"Extract": ROWS}), ".xls")
@@ -267,6 +268,7 @@ def test_an_old_workbook_that_is_too_large_is_stopped(landing: Landing, monkeypa
         landing.read()
 
 
+@pytest.mark.usefixtures("read_here")
 @pytest.mark.parametrize(("suffix", "reader"), [(".xls", old_workbook), (".xlsb", binary_workbook)])
 def test_a_table_of_too_many_texts_is_stopped(
     landing: Landing, monkeypatch: pytest.MonkeyPatch, suffix: str, reader: object

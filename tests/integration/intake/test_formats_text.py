@@ -238,6 +238,7 @@ def test_a_file_that_may_not_be_read(landing: Landing, monkeypatch: pytest.Monke
         landing.read()
 
 
+@pytest.mark.usefixtures("read_here")
 def test_a_file_whose_permission_goes_before_it_is_read(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     landing.put(PLAIN)
 

@@ -324,6 +324,7 @@ def test_other_workbooks_say_what_to_do(landing: Landing, content: bytes, messag
         landing.read()
 
 
+@pytest.mark.usefixtures("read_here")
 def test_a_workbook_that_unpacks_to_far_more_is_stopped(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
     landing.put(_edited(as_xlsx(ROWS), ("</sheetData>", " " * (8 << 20) + "</sheetData>")), ".xlsx")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 import pytest
 
 from assets.intake import deliveries
 from assets.intake.part_reader import PartsReader
+from assets.linkage.arrivals import State, arrivals
 from privacy.row_keys import part_and_row
 from sources.errors import ExtractStopped
 from sources.extract.landed import find
+from sources.reference.cohorts import Cohort
 from tests.support.extracts import nhs_number, upn
 from tests.support.intake.desk import COHORT, Desk, reviews
 
@@ -152,6 +155,26 @@ def test_one_wrong_part_stops_the_extract_and_the_others_are_read(desk: Desk, ey
     assert "2026-06.csv" in stopped.value.for_sender
     land(desk, "2026-06.csv", eyfsp(*map(child, range(40, 80))))
     assert desk.take().rows_kept == 79
+
+
+def test_an_empty_part_is_a_month_without_news(desk: Desk, eyfsp: Text) -> None:
+    """It neither stops the extract nor changes how the others belong together, which are cumulative here."""
+    header = f"{eyfsp().splitlines()[0]}\n"
+    land(desk, "2026-03.csv", header)
+    landed = find(desk.landing, "leeds", "eyfsp", COHORT)
+    assert landed
+    assert list(desk.intake.take_in_all([landed])) == [None]
+    assert desk.intake.to_take(COHORT, ["leeds"]) == []
+    found = arrivals(desk.landing, desk.home, Cohort(COHORT), ["leeds"], dt.date(2099, 1, 1))
+    assert {entry.source: entry.state for entry in found}["eyfsp"] is State.MISSING
+    land(desk, "2026-04.csv", eyfsp(*map(child, range(1, 25))))
+    land(desk, "2026-05.csv", eyfsp(*map(child, range(2, 26))))
+    land(desk, "2026-06.csv", header)
+    taken = desk.take()
+    assert taken.rows_kept == 24
+    assert taken.parts
+    assert taken.parts.how == "cumulative"
+    assert [(part.rows_read, part.in_force) for part in taken.parts.parts] == [(24, 23), (24, 1), (0, 0)]
 
 
 def test_parts_of_any_format_and_form(desk: Desk, eyfsp: Text) -> None:

@@ -336,10 +336,12 @@ def _packed() -> Iterator[Case]:
         stops="damaged|header line|unbalanced",
     )
     yield packed("zip that names nothing", _unnamed(sound), stops="damaged")
-    yield packed("zip of two", zipped({"a.csv": CSV, "b.csv": CSV}), stops="several extracts.*a.csv, b.csv")
+    yield packed(
+        "zip of two", zipped({f"{SURNAME}.csv": CSV, "b.csv": CSV}), stops="several extracts.*member 1, member 2"
+    )
     yield packed("zip of none", zipped({"readme.pdf": b"x"}), stops="holds no extract")
     yield packed("an empty zip", zipped({}), stops="no extract")
-    yield packed("zip in zip", zipped({"inner.zip": sound}), stops="another archive")
+    yield packed("zip in zip", zipped({f"{SURNAME}.zip": sound}), stops="another archive.*member 1")
     yield packed("hidden zip in zip", zipped({"inner.csv": sound}), stops="another archive")
     yield packed("zip that leads out", zipped({"../../../etc/passwd.csv": CSV}), stops="outside itself")
     yield packed("zip with an absolute name", zipped({"/tmp/x.csv": CSV}), stops="outside itself")
@@ -374,10 +376,17 @@ def _workbooks() -> Iterator[Case]:
         return case("eyfsp", f"workbook: {name}", content or as_xlsx(SOUND, change), suffix, **expected)
 
     def second_sheet(book: Workbook, state: str = "visible") -> None:
-        sheet = book.create_sheet("Copy")
+        sheet = book.create_sheet(SURNAME)
         sheet.sheet_state = state
         for row in SOUND:
             sheet.append(row)
+
+    def called_as_a_child(book: Workbook) -> None:
+        book.worksheets[0].title = f"{FORENAME} {SURNAME}"
+
+    def no_heading(book: Workbook) -> None:
+        called_as_a_child(book)
+        book.worksheets[0].delete_rows(1)
 
     def formula(column: str) -> Callable[[Workbook], None]:
         def change(book: Workbook) -> None:
@@ -408,9 +417,11 @@ def _workbooks() -> Iterator[Case]:
 
     yield book("sound", kept=ALL)
     yield book("shared texts", content=with_shared_strings(as_xlsx(SOUND)), kept=ALL)
-    yield book("two sheets", second_sheet, stops="[Ss]everal sheets.*Sheet, Copy")
+    yield book("two sheets", second_sheet, stops="[Ss]everal sheets.*sheet 1, sheet 2")
+    yield book("a sheet that is called as a child", called_as_a_child, kept=ALL)
+    yield book("no heading in a sheet that is called as a child", no_heading, stops="no visible sheet")
     yield book("a hidden copy", lambda book: second_sheet(book, "hidden"), kept=ALL)
-    yield book("a formula in a name", formula("surname"), stops="holds a formula.*Sheet, [A-Z]+3")
+    yield book("a formula in a name", formula("surname"), stops="holds a formula.*sheet 1, [A-Z]+3")
     yield book("merged cells", merged, kept=ALL, warned={3: {"surname-blank"}})
     yield book("dates", typed, kept=ALL)
     yield book("dates since 1904", since_1904, kept=ALL)
@@ -610,6 +621,8 @@ def _parquet() -> Iterator[Case]:
     yield parquet(
         "nulls", with_column("surname", pa.array([None, SURNAME, SURNAME])), kept=ALL, warned={1: {"surname-blank"}}
     )
+    columns = {name: [one, None, other] for name, one, _, other in zip(*SOUND[:4], strict=True)}
+    yield parquet("a row of nulls alone", _written(pa.table(columns)), kept=(1, 3))
     yield parquet("dictionaries", with_column("sex", pa.array(["F", "M", "F"]).dictionary_encode()), kept=ALL)
     yield parquet(
         "no row", _written(pa.table({name: pa.array([], pa.string()) for name in SOUND[0]})), stops="no usable row"

@@ -71,6 +71,12 @@ def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read in this process, where a test can change what bounds a reader."""
+    monkeypatch.setattr("sources.extract.open.APART", False)
+
+
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
     return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")

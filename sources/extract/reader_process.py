@@ -1,0 +1,151 @@
+"""Reader processes: each file of a sender is read in a process that may crash without costing more than that file.
+
+A template process loads the readers once and forks a reader for each file, which takes 20 ms in place of a second. A
+reader has a limit of memory and of processor time, leaves no core file and writes to the pipe alone. What comes back
+is JSON and Arrow, never pickled objects: a reader that a file has taken over can run nothing here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.connection import Pipe
+from threading import Lock
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from privacy.doors import environment
+from sources.errors import ExtractStopped
+from sources.extract.rules import READER_STOPPED, stopped
+
+MEMORY_BYTES = 2 << 30
+"""Beyond what the template takes: twice what any reader bounds itself to."""
+CPU_SECONDS, CPU_SECONDS_PER_MIB = 120, 2
+"""The slowest format, a return in XML, takes .06 seconds for a MiB."""
+SILENT_PER_CPU_SECOND = 5
+"""Seconds on the clock without a word from a reader, for each second of its processor time."""
+MAX_MESSAGE_BYTES = 1 << 30
+_TEMPLATE = "sources.extract.reader_template"
+OUT_OF_MEMORY = 3
+SAID, ROWS, STOPPED, END = b"S", b"R", b"X", b"E"
+_OF_LIBRARIES = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+"""Address space counts against the limit: allocators must not reserve it, and only one thread may run at a fork."""
+
+Sent: TypeAlias = bytes | pa.RecordBatch
+Serve: TypeAlias = Callable[..., Iterator[Sent]]
+"""Runs in the reader: a generator of what is sent back. Its first argument waits for the next message from here."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    memory_bytes: int
+    cpu_seconds: int
+
+
+class Reader:
+    """One reader process. Iterating over it gives what its function sends, and raises `ExtractStopped` where that
+    stops the extract or the reader ends before its time.
+
+    `name` is how messages call the file, `file_bytes` its size; `serve` and `arguments` are pickled for the reader.
+    """
+
+    def __init__(self, name: str, file_bytes: int, serve: Serve, *arguments: Any) -> None:
+        self._name = name
+        self._limits = Limits(MEMORY_BYTES, CPU_SECONDS + CPU_SECONDS_PER_MIB * (file_bytes >> 20))
+        self._pipe, theirs = Pipe()
+        self._watch, watching = Pipe()
+        with theirs, watching:
+            _fork(theirs.fileno(), watching.fileno())
+        self._pipe.send((name, self._limits, serve, arguments))
+
+    def send(self, message: bytes) -> None:
+        with suppress(OSError):  # it has ended, which is noticed when it is asked for an answer
+            self._pipe.send_bytes(message)
+
+    def said(self) -> bytes:
+        """The next thing that the reader sends, which must be text."""
+        if not isinstance(sent := self.receive(), bytes):
+            raise self._stopped("the reader crashed")
+        return sent
+
+    def __iter__(self) -> Iterator[Sent]:
+        while (sent := self.receive()) is not None:
+            yield sent
+
+    def receive(self) -> Sent | None:
+        """The next thing that the reader sends; None at its end."""
+        seconds = SILENT_PER_CPU_SECOND * self._limits.cpu_seconds
+        try:
+            if not self._pipe.poll(seconds):
+                raise self._stopped(f"no progress in {seconds:g} seconds")
+            message = memoryview(self._pipe.recv_bytes(MAX_MESSAGE_BYTES))
+        except (EOFError, OSError):
+            raise self._stopped(self._why_it_ended()) from None
+        kind, content = message[:1], message[1:]
+        if kind == ROWS:
+            return pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
+        if kind == SAID:
+            return bytes(content)
+        self.close()
+        if kind == STOPPED:
+            raise ExtractStopped(*json.loads(bytes(content)))
+        return None
+
+    def close(self) -> None:
+        """End the reader, wherever it is."""
+        self._pipe.close()
+        self._watch.close()
+
+    def _stopped(self, why: str) -> ExtractStopped:
+        self.close()
+        return stopped(self._name, READER_STOPPED, why)
+
+    def _why_it_ended(self) -> str:
+        try:
+            code = int(self._watch.recv_bytes())
+        except (EOFError, OSError, ValueError):
+            code = 0
+        if code == OUT_OF_MEMORY:
+            return f"memory limit of {self._limits.memory_bytes / 2**30:.3g} GiB"
+        if code == -signal.SIGXCPU:
+            return f"limit of {self._limits.cpu_seconds} seconds of processor time"
+        return "the reader crashed"
+
+
+_in_turn = Lock()
+
+
+def _fork(*ends: int) -> None:
+    """Have the template fork a reader with these ends of pipes; one that was killed is started again."""
+    with _in_turn:
+        try:
+            socket.send_fds(_template()[0], [b"1"], ends)
+        except OSError:
+            _template.cache_clear()
+            socket.send_fds(_template()[0], [b"1"], ends)
+
+
+@cache
+def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start the template process, which ends when this one does; requests go through the socket."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", _TEMPLATE, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # a library may print what a file holds
+            env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path), **_OF_LIBRARIES),
+            process_group=0,  # an interruption from the keyboard is the parent's to act on
+        )
+    return ours, process

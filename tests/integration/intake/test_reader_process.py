@@ -1,0 +1,140 @@
+"""A file that crashes its reader, or asks too much of it, costs its own extract and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pyarrow as pa
+import pyarrow.parquet
+import pyarrow.parquet.encryption as modular
+import pytest
+
+from sources.errors import ExtractStopped
+from sources.extract import reader_process
+from sources.extract.landed import find
+from sources.extract.reader_process import Reader, Serve
+from tests.support.intake import served
+from tests.support.intake.corpus import COHORT, many, table, text
+from tests.support.intake.desk import Desk
+
+_SECONDS = 30
+"""Within which what should happen does, on a machine with much else to do."""
+
+
+class _OpenKeys(modular.KmsClient):  # type: ignore[misc]
+    def __init__(self, _: object) -> None:
+        super().__init__()
+
+    def wrap_key(self, key: bytes, _: str) -> bytes:
+        return base64.b64encode(key)
+
+
+def _with_an_encrypted_column() -> bytes:
+    """Parquet whose footer anybody can read, and one column nobody."""
+    header, *rows = table(many("eyfsp"))
+    columns = {name: [row[at] for row in rows] for at, name in enumerate(header)}
+    how = modular.EncryptionConfiguration("key", column_keys={"key": ["surname"]}, plaintext_footer=True)
+    keys = modular.CryptoFactory(_OpenKeys).file_encryption_properties(modular.KmsConnectionConfig(), how)
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pa.table(columns), file, encryption_properties=keys)
+    return file.getvalue()
+
+
+def _that_repeats_a_long_value() -> bytes:
+    """Parquet of some kilobytes that stands for 8 GiB."""
+    header, row, *_ = table(many("eyfsp"))
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 8192, pa.int32()), pa.array(["Q" * (1 << 20)]))
+    columns = {name: pa.array([value] * 8192) for name, value in zip(header, row, strict=True)} | {"surname": long}
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pa.table(columns), file, compression="zstd")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (_with_an_encrypted_column, "the Parquet file is encrypted"),
+        (_that_repeats_a_long_value, "the file could not be read.*: memory limit of 2 GiB"),
+    ],
+)
+def test_a_file_that_ends_its_reader_costs_its_own_extract_alone(
+    desk: Desk, content: Callable[[], bytes], why: str
+) -> None:
+    desk.land(content(), suffix=".parquet")
+    for council in ("halton", "wirral"):
+        desk.land(text(many("eyfsp")), council=council)
+    found = [find(desk.landing, council, "eyfsp", COHORT) for council in ("halton", "leeds", "wirral")]
+    first, stopped, last = desk.intake.take_in_all(each for each in found if each)
+    assert isinstance(stopped, ExtractStopped)
+    assert re.match(rf"leeds/eyfsp/{COHORT}\.parquet: {why}", str(stopped))
+    assert [getattr(each, "rows_kept", None) for each in (first, last)] == [24, 24]
+
+
+@pytest.mark.parametrize(
+    ("serve", "why"),
+    [
+        (served.holds_memory, "memory limit of 0.0625 GiB"),
+        (served.takes_time, "limit of 1 seconds of processor time"),
+        (served.crashes, "the reader crashed"),
+        (served.says_nothing, "no progress in 2 seconds"),
+    ],
+)
+def test_why_a_reader_was_stopped_is_told(monkeypatch: pytest.MonkeyPatch, serve: Serve, why: str) -> None:
+    monkeypatch.setattr(reader_process, "MEMORY_BYTES", 64 << 20)
+    monkeypatch.setattr(reader_process, "CPU_SECONDS", 1 if serve is served.takes_time else 20)
+    silent = 2 / 20 if serve is served.says_nothing else 20
+    monkeypatch.setattr(reader_process, "SILENT_PER_CPU_SECOND", silent)
+    with pytest.raises(ExtractStopped, match=f"^a file: the file could not be read.*stopped: {why}"):
+        list(Reader("a file", 0, serve))
+
+
+def test_an_error_of_a_reader_is_told_without_what_it_says() -> None:
+    with pytest.raises(ExtractStopped, match=r"^a file: .*ValueError at served\.py") as stopped:
+        list(Reader("a file", 0, served.fails))
+    assert "Qwyjibo" not in str(stopped.value)
+
+
+def test_a_reader_leaves_no_core_file_and_no_process() -> None:
+    reader = Reader("a file", 0, served.what_it_may)
+    process, core = json.loads(reader.said())
+    assert core == 0
+    assert list(reader) == []
+    _until(lambda: not _runs(process))
+
+
+def test_a_reader_that_nobody_waits_for_is_ended() -> None:
+    reader = Reader("a file", 0, served.says_nothing)
+    process = int(reader.said())
+    assert _runs(process)
+    reader.close()
+    _until(lambda: not _runs(process))
+
+
+def test_a_template_that_was_killed_is_started_again() -> None:
+    assert Reader("a file", 0, served.what_it_may).said()
+    _, template = reader_process._template()
+    os.kill(template.pid, signal.SIGKILL)
+    template.wait()
+    assert Reader("a file", 0, served.what_it_may).said()
+
+
+def _runs(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + _SECONDS
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
