@@ -248,7 +248,7 @@ def _sign_off(keys: Path) -> Answers:
     except PolicyError as problem:
         yield State.MISSING, str(problem)
         return
-    today = dt.date.today()
+    today = dt.date.today().isoformat()
     able = [person.role for person in policy.people if person.may_sign(today)]
     needed = max(policy.persons.values())
     if not (is_alone := not policy.people and (keys / DEMONSTRATION_FILE).exists()):
