@@ -57,6 +57,11 @@ DEMONSTRATION_KEY = Ed25519PrivateKey.generate()
 ANNA, BRAM = Signer.new("Anna Quillfeather"), Signer.new("Bram Thistlewood", "statistics lead")
 
 
+def read_page(output: str) -> tuple[str, str]:
+    """The option that names the page that `readiness approve` or `accept` has written, for who has read it."""
+    return "--sheet", output.partition("SHA-256 ")[2][:64]
+
+
 def sign_off(*signers: Signer, measurement: int = 1, publication: int = 1) -> SignOff:
     """A policy's part that names them."""
     persons = {"measurement": measurement, "publication": publication}

@@ -325,7 +325,7 @@ def test_a_signature_under_anothers_key_does_not_keep_the_other_from_signing(led
     signed(ledger, ANNA, policy, request)
     line = json.loads(ledger.sign_offs()[-1].content)
     ledger.add_sign_off(json.dumps(line | {"key": BRAM.person.key}))
-    with pytest.raises(WaitsForApproval, match="by 2 people, and has 1.*does not verify"):
+    with pytest.raises(WaitsForApproval, match=r"by 2 people, and has 1.*does not verify"):
         allowed(ledger, policy, request)
     signed(ledger, BRAM, policy, request)
     allowed(ledger, policy, request)
