@@ -35,7 +35,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.facts.publisher import InvalidPublisher
 from ndl_export.facts.released import versions
 from pipelines.cli import main
-from privacy.keys import KeyRing
+from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import session
 from privacy.release.approval import SignOffs, WaitsForApproval, add_line, approval_of
 from privacy.release.canonical import canonical_json, sha256_hex
@@ -264,6 +264,18 @@ def test_a_demonstration_beside_a_real_policy_spends_nothing(
     with pytest.raises(WaitsForApproval, match="by 1 person, and has none"):
         measure(home, keys)
     assert approve(home, ANNA).exit_code == 0
+    assert Ledger(home.ledger).entries() == []
+
+
+def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READINESS_POLICY", "")
+    KeyRing.create(tmp_path / "real")
+    KeyRing.create(tmp_path / "demonstration", demonstration=True)
+    shutil.copy(tmp_path / "demonstration" / DEMONSTRATION_FILE, tmp_path / "real")
+    with pytest.raises(WaitsForApproval, match="name people in the policy first"):
+        measure(home, KeyRing.load(tmp_path / "real"))
     assert Ledger(home.ledger).entries() == []
 
 
