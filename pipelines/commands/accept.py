@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -38,7 +38,7 @@ def accept(
     reason: str | None,
     key_file: Path | None,
     sheet_read: str | None,
-    signature: Path | None,
+    signature: BinaryIO | None,
     for_dagster: bool,
     as_json: bool,
 ) -> None:

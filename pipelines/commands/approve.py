@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -40,7 +40,7 @@ def approve(
     cohort: Cohort | None,
     key_file: Path | None,
     sheet_read: str | None,
-    signature: Path | None,
+    signature: BinaryIO | None,
     version: str | None,
     share: float | None,
     with_cohorts: tuple[Cohort, ...],
@@ -93,7 +93,7 @@ _HOW_TO_SIGN = (
 
 
 def signed_by(
-    key_file: Path | None, sheet_read: str | None, signature: Path | None, sheet_now: str
+    key_file: Path | None, sheet_read: str | None, signature: BinaryIO | None, sheet_now: str
 ) -> Ed25519PrivateKey | bytes | None:
     """What a person signs with: their key, where the page is still the one that they read, or a signature made
     elsewhere; None where neither is given."""
@@ -104,7 +104,7 @@ def signed_by(
     if key_file and signature:
         stop("give --key or --signature, not both", Ending.USAGE)
     if signature:
-        return signature_of(signature.read_bytes())
+        return signature_of(signature.read())
     if key_file is None:
         return None
     if sheet_read is None:

@@ -326,9 +326,9 @@ sheet_read = click.option(
 )
 signature_file = click.option(
     "--signature",
-    type=FILE,
+    type=click.File("rb"),
     metavar="FILE",
-    help="A signature made elsewhere, under the file that was written to sign.",
+    help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard input.",
 )
 
 
