@@ -310,6 +310,8 @@ def _remedy(home: Home, cohort: str, request: Request) -> str:
     command = f"{approve} --cohort {cohort} --release {request['release']}{publish} --sheet SHA256 --key FILE"
     books, sign_off = SignOffs(Ledger(home.ledger)), load_policy().sign_off
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
+    if nobody and (extract := books.recorded.real_extract):
+        nobody = f"since this is no demonstration ({extract} is not from `readiness synth`), {nobody}"
     others = (
         "The policy names other people than the ledger records. Those recorded sign until enough of them have signed"
         f" the change: {approve} --people. "

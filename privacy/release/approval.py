@@ -155,17 +155,18 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the lines of the ledger, up to one of them, say of who may sign; `line` is the one that named the people."""
+    """What the lines of the ledger, up to one of them, say of who may sign; `line` is the one that named the people,
+    `real_extract` the first extract that was not synthetic."""
 
     sign_off: SignOff | None = None
     line: str = ""
     demonstration_key: str = ""
-    is_synthetic: bool = True
+    real_extract: str = ""
 
     @property
     def may_be_demonstration(self) -> bool:
         """Whether no people are recorded, and no extract that `readiness synth` did not write."""
-        return self.sign_off is None and self.is_synthetic
+        return self.sign_off is None and not self.real_extract
 
     @property
     def keys(self) -> list[str]:
@@ -274,7 +275,7 @@ class SignOffs:
             case "demonstration" if before.may_be_demonstration and not before.demonstration_key:
                 return replace(before, demonstration_key=str(content.get("key", "")))
             case "not synthetic":
-                return replace(before, is_synthetic=False)
+                return replace(before, real_extract=before.real_extract or str(content.get("extract") or "an extract"))
         return before
 
     @cached_property
@@ -376,7 +377,7 @@ def note_keys(ledger: Ledger, release_key: str, demonstration_key: str = "") -> 
 
 def note_not_synthetic(ledger: Ledger, extract: str) -> None:
     """Record that an extract was taken in that `readiness synth` did not write: that ends a demonstration for good."""
-    if SignOffs(ledger).recorded.is_synthetic:
+    if not SignOffs(ledger).recorded.real_extract:
         add_line(ledger, _REAL, {"extract": extract})
 
 
