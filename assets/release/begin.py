@@ -48,7 +48,7 @@ from ndl_export.facts.released import PRIVACY_RECORD_FILE, versions
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.chained_log import LogBroken
-from privacy.release.approval import SignOffs, is_demonstration
+from privacy.release.approval import nobody_may_sign
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import LedgerError
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
@@ -98,18 +98,6 @@ class Asked:
     requests: Sequence[str] = ()
 
 
-def _check_publisher(ledger: Ledger) -> None:
-    """Raises `InvalidPublisher`; where a real extract has ended a demonstration, the message says which."""
-    try:
-        publisher(demonstration=is_demonstration(ledger, load_policy().sign_off))
-    except InvalidPublisher as problem:
-        if extract := SignOffs(ledger).recorded.real_extract:
-            raise InvalidPublisher(
-                f"{problem}. This is no demonstration: {extract} was taken in, which `readiness synth` did not write"
-            ) from None
-        raise
-
-
 @in_turn
 def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str], asked: Asked) -> list[str]:
     """Fix what a release is of and return the cohorts that it measures itself. To be called before each measurement.
@@ -120,12 +108,12 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
 
     Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not
     allowed, `ReleaseConflict` where the release was begun with other cohorts, another share or other councils missing,
-    `InvalidPublisher` where nobody could publish it, or it is no demonstration and only a placeholder says who would,
+    `InvalidPublisher` where nobody could publish it, or people may sign it and only a placeholder says who would,
     what `series_for` and `check_fits` raise, and `NotAccurateEnough` where the plan of a family is not expected to be
     worth its budget: a cohort's first release is held to it whatever its share, a revision only where it spends the
     whole.
     """
-    _check_publisher(Ledger(home.ledger))
+    publisher(demonstration=nobody_may_sign(Ledger(home.ledger), load_policy().sign_off))
     series = series_for(home, cohort, version, asked)
     cohorts = measured_now(series, version)
     before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)

@@ -349,9 +349,14 @@ def _whose(person: Person, line: SignOffLine) -> str:
     return f"that of {line.recorded_at[:10]} by the {person.role}"
 
 
+def nobody_may_sign(ledger: Ledger, sign_off: SignOff) -> bool:
+    """Whether no person is named who could sign, by the policy or the ledger."""
+    return not sign_off.people and SignOffs(ledger).recorded.sign_off is None
+
+
 def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Whether no person is named who could sign, by the policy or the ledger, and every extract is synthetic."""
-    return not sign_off.people and SignOffs(ledger).recorded.may_be_demonstration
+    """Whether no person is named who could sign, and every extract is synthetic."""
+    return nobody_may_sign(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
 
 
 def note_people(ledger: Ledger, sign_off: SignOff) -> None:

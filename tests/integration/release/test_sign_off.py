@@ -37,7 +37,7 @@ from ndl_export.facts.released import versions
 from pipelines.cli import main
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import session
-from privacy.release.approval import SignOffs, WaitsForApproval, add_line, approval_of
+from privacy.release.approval import SignOffs, WaitsForApproval, add_line, approval_of, note_not_synthetic
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.child_table import true_counts
 from privacy.release.ledger import Ledger
@@ -264,6 +264,16 @@ def test_a_demonstration_beside_a_real_policy_spends_nothing(
     with pytest.raises(WaitsForApproval, match="by 1 person, and has none"):
         measure(home, keys)
     assert approve(home, ANNA).exit_code == 0
+    assert Ledger(home.ledger).entries() == []
+
+
+def test_a_demonstration_that_a_real_extract_ended_waits_and_says_why(
+    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READINESS_POLICY", "")
+    note_not_synthetic(Ledger(home.ledger), "leeds/eyfsp/202425")
+    with pytest.raises(WaitsForApproval, match=r"this is no demonstration \(leeds/eyfsp/202425 is not from"):
+        measure(home, keys)
     assert Ledger(home.ledger).entries() == []
 
 
