@@ -15,6 +15,7 @@ from assets.home.installation import Installation
 from assets.home.loading import loading
 from assets.home.paths import Home
 from assets.home.retention_policy import check_may_be_held
+from assets.home.signers import note_signers
 from assets.intake.take_in import Intake
 from assets.linkage.arrivals import note_landing
 from assets.linkage.standing import links_stand, tables_stand
@@ -30,9 +31,9 @@ from pipelines.dagster.arriving import still_arriving
 from pipelines.ending import RunStopped
 from privacy.keys import INTAKE
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
-from privacy.release.approval import SignOffs, note_people
+from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
-from privacy.release.policy import Stage, load_policy
+from privacy.release.policy import Stage
 from privacy.release.session import settle
 from sources.extract.landed import anything_arrived, not_read, taking_part, unknown_folders
 from sources.reference.cohorts import Cohort
@@ -75,7 +76,7 @@ def run_cohort(
     """
     home, others = folders.home, [each.code for each in with_cohorts]
     home.prepare()
-    note_people(Ledger(home.ledger), load_policy().sign_off)
+    note_signers(home)
     release = version or release_of(home, cohort)
     asked = Asked(allow_missing, share, others, reuse, requests)
     series = series_for(home, cohort.code, release, asked)
@@ -191,7 +192,7 @@ def release_of(home: Home, cohort: Cohort) -> str:
     So that a repeated run repeats the release and never spends again by default; a revision names its version.
     """
     ledger = Ledger(home.ledger)
-    signed = [each.approval for each in SignOffs(ledger).approvals if each.approval.cohort == cohort.code]
+    signed = [each for each in SignOffs(ledger).approvals if each.approval.cohort == cohort.code and not each.why_not]
     asked = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
     if asked and not ledger.cohorts_charged(asked[-1]):
         return str(asked[-1])

@@ -38,7 +38,8 @@ from privacy.doors import files
 KEY_BYTES = 32
 SIGNING_FILE = "signing.pem"
 DEMONSTRATION_FILE = "demo-approver.pem"
-"""The key that signs releases off in a demonstration. A key set for real extracts has none."""
+"""The key that signs releases off in a demonstration, below a line that binds it to its own set. A key set for real
+extracts has none."""
 STANDARD_INPUT = Path("-")
 EPOCH_FILE = "epoch"
 SENDER_KEYS = ("linkage", "upn", "nhs")
@@ -97,13 +98,12 @@ class KeyRing:
         public: dict[str, X25519PublicKey],
         private: dict[str, X25519PrivateKey],
         epoch: int,
-        demonstration: Ed25519PrivateKey | None = None,
     ) -> None:
         self._directory = directory
         self._symmetric = symmetric
         self._signing = signing
         self._public, self._private = public, private
-        self.demonstration_key = demonstration
+        self.demonstration_key: Ed25519PrivateKey | None = None
         self.epoch = epoch
 
     @classmethod
@@ -127,9 +127,13 @@ class KeyRing:
                 public[name] = _public_key(_public_file(directory, name), remedy)
             if name in holder.open or _private_file(directory, name).exists():
                 private[name] = _private_key(_private_file(directory, name), remedy)
+        ring = cls(directory, symmetric, signing, public, private, _epoch(directory / EPOCH_FILE))
         approver = directory / DEMONSTRATION_FILE
-        demonstration = _signing_key(approver) if approver.exists() else None
-        return cls(directory, symmetric, signing, public, private, _epoch(directory / EPOCH_FILE), demonstration)
+        if approver.exists() and signing and ring.holds("input-mac"):
+            key = _signing_key(approver)
+            if hmac.compare_digest(_private_bytes(approver, _REMEDY).partition(b"\n")[0], ring._binding(key)):
+                ring.demonstration_key = key
+        return ring
 
     @classmethod
     def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> KeyRing:
@@ -142,10 +146,15 @@ class KeyRing:
         contents = _new_symmetric(names)
         if not at_sender:
             contents |= {SIGNING_FILE: new_private_pem()} | _new_pairs(PAIRS)
-        if demonstration:
-            contents[DEMONSTRATION_FILE] = new_private_pem()
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
-        return cls.load(directory, Holder(SENDER_KEYS) if at_sender else PIPELINE)
+        ring = cls.load(directory, Holder(SENDER_KEYS) if at_sender else PIPELINE)
+        if demonstration:
+            pem = new_private_pem()
+            key = serialization.load_pem_private_key(pem, None)
+            assert isinstance(key, Ed25519PrivateKey)
+            _write_set(directory, {DEMONSTRATION_FILE: ring._binding(key) + b"\n" + pem})
+            ring.demonstration_key = key
+        return ring
 
     @classmethod
     def complete(cls, directory: Path) -> KeyRing:
@@ -199,6 +208,17 @@ class KeyRing:
         if pair not in self._private:
             raise KeyProblem(f"{_private_file(self._directory, pair)} is needed here and is not in this key set")
         return self._private[pair]
+
+    def _binding(self, demonstration: Ed25519PrivateKey) -> bytes:
+        """The line that binds a demonstration's key to this set: who copies the key alone into another has none."""
+        public = [key.public_key().public_bytes_raw() for key in (demonstration, self.signing_key)]
+        own = self.subkey("input-mac", "demonstration")
+        return f"demonstration key of the set {hmac.digest(own, b''.join(public), 'sha256').hex()}".encode()
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether the set has the key that signs releases."""
+        return self._signing is not None
 
     @property
     def signing_key(self) -> Ed25519PrivateKey:

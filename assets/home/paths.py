@@ -246,9 +246,27 @@ class Home:
         """Bundles that were made and wait to be approved for publication."""
         return self.restricted / "held"
 
+    @property
+    def first_people(self) -> Path:
+        """Whom the policy named when an extract was first taken in."""
+        return self.restricted / "first_intake" / "people.json"
+
+    @property
+    def first_real_extract(self) -> Path:
+        """The name of the first extract that was taken in and is not synthetic."""
+        return self.restricted / "first_intake" / "not_synthetic.json"
+
     def decision_sheet(self, version: str, stage: str) -> Path:
         """The page that people are shown before they sign a release off."""
         return self.restricted / "decisions" / f"{version}-{stage}.html"
+
+    def list_of_holds(self, cohort: str) -> Path:
+        """The page that people read before they accept what a release is held for."""
+        return self.restricted / "decisions" / f"{cohort}-holds.txt"
+
+    def acceptance_to_sign(self, cohort: str, hold: str) -> Path:
+        """The file that a person signs to accept a hold."""
+        return self.list_of_holds(cohort).with_name(f"{cohort}-{hold.replace('/', '-')}.request")
 
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""

@@ -20,6 +20,7 @@ import pyarrow as pa
 from assets.home.at_work import in_use
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
+from assets.home.signers import note_intake
 from assets.home.software import software
 from assets.intake import deliveries, from_parts, judging, parts, several
 from assets.intake.composing import compose, sent_again
@@ -52,6 +53,7 @@ from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, sh
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
+from sources.extract import synthetic_marker
 from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, size_of, state
 from sources.extract.open import OpenExtract
 from sources.extract.part_names import marked
@@ -102,6 +104,7 @@ class Intake:
         self._first: Tools | None = None
         self._idle: SimpleQueue[Tools] = SimpleQueue()
         self._making = Lock()
+        self._synthetic = synthetic_marker.marked(landing)
 
     @property
     def not_read(self) -> list[str]:
@@ -125,6 +128,7 @@ class Intake:
         and normaliser is answered from its earlier result.
         """
         with in_use(self.home), self.home.staging() as staging:
+            note_intake(self.home, self.keys)
             landed = list(extracts)
             stopped = self._reader.read([each for each in landed if each.in_parts or each.several], staging)
             ways = (
@@ -193,6 +197,7 @@ class Intake:
             delivery = self.delivery(landed, sha256, mac)
             if earlier := self._taken_before(delivery):
                 return earlier
+            self._note_if_real(landed, sha256)
             judging.begin()  # so that it is ready when there is something to judge
             staged = yield from self._stage(delivery, folder)
             counted = yield from self._count(delivery, staged)
@@ -201,6 +206,12 @@ class Intake:
             stopped = error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
             return self._stop(landed, mac, stopped)
         return (yield from self._judged(delivery, counted))
+
+    def _note_if_real(self, landed: Landed, *hashes: str) -> None:
+        """Note an extract that the generator of synthetic ones did not write: it ends a demonstration."""
+        if not self._synthetic.issuperset(hashes):
+            with self._making:
+                note_intake(self.home, self.keys, f"{landed.council}/{landed.source}/{landed.cohort}")
 
     def _judged(self, delivery: Delivery, counted: _Counted, told: FromParts | None = None) -> Way[Outcome]:
         landed = delivery.landed
@@ -280,6 +291,7 @@ class Intake:
         cannot be laid beside the others."""
         files = (*landed.parts, *landed.several)
         hashes = {path: content_sha256(path, landed.name, landed.within) for path in files}
+        self._note_if_real(landed, *hashes.values())
         names = {deliveries.file_mac(self.keys, sha256): self._name(path) for path, sha256 in hashes.items()}
         found = parts.called_as_they_lie(parts.held(self.home, landed.key), names)
         now = {**self._made_under, "contract": CONTRACTS[landed.source].sha256}

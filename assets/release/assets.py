@@ -155,9 +155,9 @@ def _signed(
 ) -> dg.AssetCheckResult:
     """The check of a release that was signed off; of a demonstration it says so."""
     signed = SignOffs(Ledger(home.ledger)).allowed(stage, version)
-    if any(each.approval.is_demonstration for each in signed):
+    if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
-    roles = ", ".join(each.approval.role for each in signed)
+    roles = ", ".join(each.person.role for each in signed)
     return dg.AssetCheckResult(
         passed=True,
         asset_key=key,

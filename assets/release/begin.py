@@ -48,7 +48,7 @@ from ndl_export.facts.released import PRIVACY_RECORD_FILE, versions
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.chained_log import LogBroken
-from privacy.release.approval import is_demonstration
+from privacy.release.approval import nobody_may_sign
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import LedgerError
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
@@ -108,12 +108,12 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
 
     Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not
     allowed, `ReleaseConflict` where the release was begun with other cohorts, another share or other councils missing,
-    `InvalidPublisher` where nobody could publish it, or it is no demonstration and only a placeholder says who would,
+    `InvalidPublisher` where nobody could publish it, or people may sign it and only a placeholder says who would,
     what `series_for` and `check_fits` raise, and `NotAccurateEnough` where the plan of a family is not expected to be
     worth its budget: a cohort's first release is held to it whatever its share, a revision only where it spends the
     whole.
     """
-    publisher(demonstration=is_demonstration(Ledger(home.ledger), load_policy().sign_off))
+    publisher(demonstration=nobody_may_sign(Ledger(home.ledger), load_policy().sign_off))
     series = series_for(home, cohort, version, asked)
     cohorts = measured_now(series, version)
     before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)

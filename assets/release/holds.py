@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from assets.home.paths import Home
+from assets.home.signers import note_signers
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import landing_seen
@@ -20,13 +21,15 @@ from assets.linkage.inputs import PROFILE, read_record, record_of_tables
 from assets.linkage.replaced import replaced
 from assets.release.record import fixed_record
 from ndl_export.facts.missing import SOURCES
+from privacy.doors import files
 from privacy.doors.counts import about, rows, share_of_rows
 from privacy.keys import KeyRing
 from privacy.release import acceptance
-from privacy.release.acceptance import Acceptance, Held
-from privacy.release.approval import MayNotSign, is_demonstration
+from privacy.release.acceptance import Accepted, Held
+from privacy.release.approval import MayNotSign, is_demonstration, signature_of
+from privacy.release.canonical import sha256_hex
 from privacy.release.ledger import Ledger
-from privacy.release.policy import load_policy, public_text
+from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import (
     FAR_FROM_CENSUS,
@@ -74,34 +77,30 @@ class State:
     """Holds of a release, each with its acceptance where it has one that counts."""
 
     holds: Mapping[Held, Hold]
-    accepted: Mapping[Held, Acceptance]
+    accepted: Mapping[Held, Accepted]
 
     @property
     def open(self) -> list[Hold]:
         return [hold for held, hold in self.holds.items() if held not in self.accepted]
 
     @property
-    def closed(self) -> list[tuple[Hold, Acceptance]]:
+    def closed(self) -> list[tuple[Hold, Accepted]]:
         return [(hold, self.accepted[held]) for held, hold in self.holds.items() if held in self.accepted]
 
 
-def state_of_release(home: Home, version: str, keys: KeyRing | None = None) -> State:
-    """Of every cohort that the release measures itself and has not charged yet. With `keys`, an acceptance by the key
-    that signs releases, or by another demonstration's, does not count. Raises `NotBegun` and `NotLinked`."""
+def state_of_release(home: Home, version: str) -> State:
+    """Of every cohort that the release measures itself and has not charged yet. Raises `NotBegun` and `NotLinked`."""
     charged = Ledger(home.ledger).cohorts_charged(version)
     measured = [each for each, fixed in fixed_record(home, version).items() if fixed.measured_in == version]
-    return state(home, [each for each in measured if each not in charged], keys)
+    return state(home, [each for each in measured if each not in charged])
 
 
-def state(home: Home, cohorts: Sequence[str], keys: KeyRing | None = None) -> State:
+def state(home: Home, cohorts: Sequence[str]) -> State:
     """The same of cohorts that are linked."""
-    release_key = public_text(keys.signing_key.public_key()) if keys else ""
-    own = keys.demonstration_key if keys else None
-    demonstration_key = None if keys is None else public_text(own.public_key()) if own else ""
     found = {hold.held: hold for cohort in cohorts for hold in holds(home, cohort)}
     if not found:
         return State({}, {})
-    accepted = acceptance.counting(Ledger(home.ledger), load_policy().sign_off, release_key, demonstration_key)
+    accepted = acceptance.counting(Ledger(home.ledger))
     return State(found, {held: accepted[held] for held in found if held in accepted})
 
 
@@ -117,18 +116,31 @@ def named(home: Home, cohort: str, name: str) -> Hold:
 def accept_configured(home: Home, keys: KeyRing, cohort: str, name: str, reason: str, code: str) -> None:
     """Accept a hold as the configuration of a run says: by a person's signature, as `readiness accept --for-dagster`
     prints it, or in a demonstration by its own key. Raises `NoSuchHold` and `MayNotSign`."""
-    ledger, sign_off, own = Ledger(home.ledger), load_policy().sign_off, keys.demonstration_key
-    held = named(home, cohort, name).held
-    if code:
-        acceptance.accept(ledger, sign_off, acceptance.from_code(ledger, sign_off, held, reason, code))
-    elif own and is_demonstration(ledger, sign_off):
-        if held not in acceptance.counting(ledger, sign_off, demonstration_key=public_text(own.public_key())):
-            acceptance.accept(ledger, sign_off, acceptance.made(ledger, sign_off, held, reason, own))
+    ledger, sign_off, own = note_signers(home, keys), load_policy().sign_off, keys.demonstration_key
+    unsigned = acceptance.acceptance_of(ledger, named(home, cohort, name).held, reason, list_sha256(home, cohort))
+    if code or (own and is_demonstration(ledger, sign_off)):
+        by = signature_of(code) if code else own
+        assert by is not None
+        acceptance.accept(ledger, acceptance.sign(ledger, sign_off, unsigned, by)[1])
     else:
         raise MayNotSign(
             f"{name} is accepted with a person's signature: put what `readiness accept --for-dagster` prints into the"
             " configuration of the run; nothing was recorded"
         )
+
+
+def list_of_holds(home: Home, cohort: str) -> bytes:
+    """The page that a person reads before accepting: every hold of a cohort with the sender's own numbers, whoever has
+    accepted it. Raises `NotLinked`."""
+    lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in holds(home, cohort))
+    return f"What a release of {cohort} is held for\n\n{''.join(lines)}".encode()
+
+
+def list_sha256(home: Home, cohort: str) -> str:
+    """Write the list of holds and return its SHA-256, which an acceptance names."""
+    page = list_of_holds(home, cohort)
+    files.write(home.list_of_holds(cohort), page)
+    return sha256_hex(page)
 
 
 def holds(home: Home, cohort: str) -> Iterator[Hold]:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.at_work import turn
 from assets.home.paths import Home
 from assets.home.processing_log import last_restore
+from assets.home.signers import note_signers
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, begin_release
@@ -30,15 +31,19 @@ from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
 from ndl_export.tables import FAMILIES
+from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.release.approval import (
+    CHANGE_OF_PEOPLE,
+    MayNotSign,
     Request,
     SignOffs,
     WaitsForApproval,
     allow,
+    approval_of,
     is_demonstration,
+    note_people,
     sign,
-    sign_as_demonstration,
 )
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import Ledger
@@ -78,15 +83,72 @@ def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish:
         return measurement_request(home, version, councils)
 
 
-def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, key: Ed25519PrivateKey) -> Count:
-    """Record a person's signature in the ledger. Raises `WaitsForAcceptance` where the release is held, `MayNotSign`
-    and `LedgerError`."""
-    ledger, sign_off = Ledger(home.ledger), load_policy().sign_off
+def change_of_people(home: Home) -> Request:
+    """The people whom the policy names, as those recorded sign it. Raises `NothingToSign`."""
+    request = SignOffs(note_signers(home)).change_of_people(load_policy().sign_off)
+    if request is None:
+        raise NothingToSign(
+            "the policy names the people whom the ledger records, or nobody: there is no change to sign"
+        )
+    return request
+
+
+@dataclass(frozen=True)
+class ToSign:
+    """What a person takes away to read and sign: the sheet, its SHA-256, and the file whose bytes are signed."""
+
+    sheet: Path
+    sheet_sha256: str
+    file: Path
+
+
+def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
+    """Write the sheet about a request, and the file to sign."""
+    if request["stage"] == CHANGE_OF_PEOPLE:
+        sheet, page = home.decision_sheet("change-of", CHANGE_OF_PEOPLE).with_suffix(".txt"), _page_of_people(request)
+        files.write(sheet, page)
+        sheet_sha256 = sha256_hex(page)
+    else:
+        sheet = home.decision_sheet(request["release"], request["stage"])
+        sheet_sha256 = write_sheet(home, request)
+    file = sheet.with_suffix(".request")
+    files.write(file, approval_of(request, cohort, sheet_sha256).message)
+    return ToSign(sheet, sheet_sha256, file)
+
+
+def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
+    """Record a person's signature in the ledger, made with a private key or elsewhere. `sheet_sha256` is of the sheet
+    about the request as it is now. Raises `WaitsForAcceptance` where the release is held, `MayNotSign` and
+    `LedgerError`."""
+    ledger, sign_off = note_signers(home), load_policy().sign_off
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(home, cohort, state_of_release(home, request["release"]))
-    signed = sign(ledger, sign_off, request, cohort, sheet_sha256, key).approval
-    same = {each.approval.key for each in SignOffs(ledger).approvals if each.request == request}
-    return Count(signed.role, len(same), sign_off.persons[request["stage"]])
+    person, judgement = sign(ledger, sign_off, request, cohort, sheet_sha256, by)
+    if request["stage"] == CHANGE_OF_PEOPLE:
+        note_people(ledger, sign_off)
+    return Count(person.role, len(judgement.counting), judgement.needed)
+
+
+def check_read(read: str, now: str) -> None:
+    """Raise `MayNotSign` unless the page that a person has read, by its SHA-256, is the page as it is now."""
+    if read.strip().lower() != now:
+        raise MayNotSign(
+            f"the page is not the one that was read: its SHA-256 is now {now}. Nothing was signed: read it"
+        )
+
+
+def _page_of_people(request: Request) -> bytes:
+    """The page about a change of people: who may sign before, and after."""
+    lines = ["A change of the people who sign releases off"]
+    for title, what in (("Recorded now", "before"), ("After the change", "after")):
+        persons = request[what]["persons"]
+        lines += ["", f"{title}: measurement {persons['measurement']}, publication {persons['publication']}"]
+        lines += [
+            f"  {person['name']}, {person['role']}, until {person['until'] or 'further notice'}, "
+            f"name {'published' if person['public'] else 'not published'}, key {person['key']}"
+            for person in request[what]["people"]
+        ]
+    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
 
 
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
@@ -122,7 +184,8 @@ def check_measurement(home: Home, keys: KeyRing, cohort: str, version: str, coun
     Raises `WaitsForAcceptance` where something is held that nobody has accepted, and `WaitsForApproval`; then the page
     that they decide by lies ready.
     """
-    held, request = state_of_release(home, version, keys), measurement_request(home, version, councils)
+    note_signers(home, keys)
+    held, request = state_of_release(home, version), measurement_request(home, version, councils)
     if held.open:
         write_sheet(home, request)
     _check_holds(home, cohort, held)
@@ -141,7 +204,7 @@ def _check_holds(home: Home, cohort: str, held: State) -> None:
         command = f"readiness accept --home {shlex.quote(str(home.root))} --cohort {', '.join(of_cohorts)}"
         raise WaitsForAcceptance(
             f"cohort {cohort} is held, and nothing was charged: {told}{more}. Send what is right, or let a named person"
-            f" accept each as it is: {command} --hold NAME --reason TEXT --key FILE"
+            f" accept each as it is: {command} --hold NAME --reason TEXT --sheet SHA256 --key FILE"
         )
 
 
@@ -168,16 +231,15 @@ class Ready:
 
 
 def signed_and_waiting(home: Home) -> list[Ready]:
-    """Releases that as many people have signed as are needed, and that are not measured, or not published, yet.
+    """Releases that enough people have signed, and that are not measured, or not published, yet.
 
-    Whether the signatures count is decided at the gate.
+    Whether what they signed is still what would be done is decided at the gate.
     """
-    ledger, persons = Ledger(home.ledger), load_policy().sign_off.persons
-    books, found = SignOffs(ledger), []
-    for newest in {(each.request["stage"], each.request["release"]): each for each in books.approvals}.values():
+    signed = (each for each in SignOffs(note_signers(home)).signed() if each.request["stage"] in set(Stage))
+    found = []
+    for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
-        same = {each.approval.key for each in books.approvals if each.request == newest.request}
-        if len(same) >= persons[stage] and not is_done(home, stage, version):
+        if not is_done(home, stage, version):
             asked = as_begun(home, version, newest.approval.cohort)
             found.append(Ready(stage, version, newest.approval.cohort, asked, newest.entry_hash))
     return found
@@ -215,7 +277,7 @@ def check_publication(home: Home, version: str) -> None:
         bundle, ledger = home.release / version, Ledger(home.ledger)
         release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:
-            allow(ledger, load_policy().sign_off, request, release_key)
+            allow(ledger, load_policy().sign_off, request, release_key, write_sheet(home, request))
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
             raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
@@ -239,31 +301,33 @@ def _published_request(home: Home, version: str) -> Request | None:
 
 
 def _gate(home: Home, keys: KeyRing, cohort: str, request: Request) -> None:
-    ledger, sign_off = Ledger(home.ledger), load_policy().sign_off
-    own = keys.demonstration_key
-    demonstration_key = public_text(own.public_key()) if own else ""
-    if own and is_demonstration(ledger, sign_off) and not _has_signed(ledger, demonstration_key, request):
-        sign_as_demonstration(ledger, sign_off, request, cohort, write_sheet(home, request), own)
+    ledger, sign_off = note_signers(home, keys), load_policy().sign_off
+    sheet_sha256, own, books = write_sheet(home, request), keys.demonstration_key, SignOffs(ledger)
+    signs_itself = own and is_demonstration(ledger, sign_off) and public_text(own.public_key()) in books.recorded.keys
+    if own and signs_itself and not books.judge(request, sheet_sha256).is_enough:
+        sign(ledger, sign_off, request, cohort, sheet_sha256, own)
     try:
-        allow(ledger, sign_off, request, public_text(keys.signing_key.public_key()), demonstration_key)
+        allow(ledger, sign_off, request, public_text(keys.signing_key.public_key()), sheet_sha256)
     except WaitsForApproval as waiting:
-        write_sheet(home, request)
         raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
-
-
-def _has_signed(ledger: Ledger, key: str, request: Request) -> bool:
-    signed = (each.approval for each in SignOffs(ledger).approvals)
-    return any(approval.key == key and approval.request == request for approval in signed)
 
 
 def _remedy(home: Home, cohort: str, request: Request) -> str:
     publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
-    command = (
-        f"readiness approve --home {shlex.quote(str(home.root))} --cohort {cohort} --release {request['release']}"
-        f"{publish} --key FILE"
+    approve = f"readiness approve --home {shlex.quote(str(home.root))}"
+    command = f"{approve} --cohort {cohort} --release {request['release']}{publish} --sheet SHA256 --key FILE"
+    books, sign_off = SignOffs(Ledger(home.ledger)), load_policy().sign_off
+    nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
+    if nobody and (extract := books.recorded.real_extract):
+        nobody = f"since this is no demonstration ({extract} is not from `readiness synth`), {nobody}"
+    others = (
+        "The policy names other people than the ledger records. Those recorded sign until enough of them have signed"
+        f" the change: {approve} --people. "
+        if books.change_of_people(sign_off)
+        else ""
     )
-    nobody = "" if load_policy().sign_off.people else "name people in the policy first (sign_off.people), then "
-    return f"To sign, {nobody}read {home.decision_sheet(request['release'], request['stage'])} and run: {command}"
+    sheet = home.decision_sheet(request["release"], request["stage"])
+    return f"{others}To sign, {nobody}read {sheet} and run: {command}"
 
 
 def _of_cohort(

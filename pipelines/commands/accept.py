@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from pipelines.commands import console
+from pipelines.commands.approve import signed_by
 from pipelines.commands.console import answer, stop
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from assets.home.paths import Home
     from assets.release.holds import State
     from sources.reference.cohorts import Cohort
 
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 @console.cohort()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
 @console.reason("; the decision sheet repeats it. Name no child", required=False)
-@console.own_signing_key(", as for readiness approve")
+@console.own_signing_key(", as for readiness approve; needs --sheet")
+@console.sheet_read
+@console.signature_file
 @click.option("--for-dagster", is_flag=True, help="Record nothing: print the lines for the configuration of a run.")
 @console.as_json
 def accept(
@@ -30,37 +37,68 @@ def accept(
     names: tuple[str, ...],
     reason: str | None,
     key_file: Path | None,
+    sheet_read: str | None,
+    signature: BinaryIO | None,
     for_dagster: bool,
     as_json: bool,
 ) -> None:
     """List what a release waits for, or accept it with your own key.
 
     An acceptance is of the files that are in: when another one comes, it does not count for that. Without --hold it
-    lists, and records nothing.
+    lists, and records nothing; without --key or --signature it writes the files to sign on your own machine.
     """
     from assets.home.paths import Home
     from assets.release import holds
-    from privacy.keys import load_own_key
-    from privacy.release import acceptance
-    from privacy.release.ledger import Ledger
-    from privacy.release.policy import load_policy
 
     folder = Home(home.resolve())
+    sheet_sha256 = holds.list_sha256(folder, cohort.code)
+    if not (names and for_dagster):
+        click.echo(f"List of holds: {folder.list_of_holds(cohort.code)}\n  SHA-256 {sheet_sha256}", err=as_json)
     if names:
-        if reason is None or key_file is None:
-            stop("an acceptance needs a reason and a key: --reason TEXT --key FILE", Ending.USAGE)
-        found = [holds.named(folder, cohort.code, name).held for name in names]
-        key = load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
-        ledger, sign_off = Ledger(folder.ledger), load_policy().sign_off
-        for each in [acceptance.made(ledger, sign_off, held, reason, key) for held in found]:
-            if for_dagster:
-                click.echo(_as_configuration(each.held["name"], reason, each.code), nl=False)
-            else:
-                acceptance.accept(ledger, sign_off, each)
-                click.echo(f"Accepted: {each.held['name']}, as {each.role}.", err=as_json)
+        if reason is None:
+            stop("an acceptance needs a reason: --reason TEXT", Ending.USAGE)
+        by = signed_by(key_file, sheet_read, signature, sheet_sha256)
+        _accept(folder, cohort.code, names, reason, sheet_sha256, by, for_dagster=for_dagster, as_json=as_json)
     if not (names and for_dagster):
         state = holds.state(folder, [cohort.code])
         answer(_facts(state, cohort.code), lambda: _listed(state, cohort.code), as_json=as_json)
+
+
+def _accept(
+    home: Home,
+    cohort: str,
+    names: Sequence[str],
+    reason: str,
+    sheet_sha256: str,
+    by: Ed25519PrivateKey | bytes | None,
+    *,
+    for_dagster: bool,
+    as_json: bool,
+) -> None:
+    """Record acceptances, or print them for the configuration of a run; without `by`, write the files to sign."""
+    from assets.home.signers import note_signers
+    from assets.release import holds
+    from privacy.doors import files
+    from privacy.release import acceptance
+    from privacy.release.policy import load_policy
+
+    if isinstance(by, bytes) and len(names) > 1:
+        stop("a signature is of one hold: give one --hold with --signature", Ending.USAGE)
+    ledger, sign_off = note_signers(home), load_policy().sign_off
+    held = [holds.named(home, cohort, name).held for name in names]
+    unsigned = [acceptance.acceptance_of(ledger, each, reason, sheet_sha256) for each in held]
+    if by is None:
+        for each in unsigned:
+            path = home.acceptance_to_sign(cohort, each.held["name"])
+            files.write(path, each.message)
+            click.echo(f"Nothing was signed. File to sign on your own machine: {path}", err=as_json)
+        return
+    for person, signed in [acceptance.sign(ledger, sign_off, each, by) for each in unsigned]:
+        if for_dagster:
+            click.echo(_as_configuration(signed.held["name"], reason, signed.signature), nl=False)
+        else:
+            acceptance.accept(ledger, signed)
+            click.echo(f"Accepted: {signed.held['name']}, as {person.role}.", err=as_json)
 
 
 def _facts(state: State, cohort: str) -> dict[str, Any]:

@@ -4,43 +4,55 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import at_work
+from pipelines.commands.console import at_work, stop
 from pipelines.commands.keys import keys
 from pipelines.commands.release_option import release
+from pipelines.ending import Ending
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from assets.release.sign_off import Count
+    from privacy.release.approval import Request
     from sources.reference.cohorts import Cohort
 
 
 @click.command()
 @console.home()
-@console.cohort()
-@console.own_signing_key("; without it the sheet alone is written")
+@console.cohort("; needed unless it is a change of people")
+@console.own_signing_key(", for use on your own machine; needs --sheet")
+@console.sheet_read
+@console.signature_file
 @release
 @console.share
 @console.with_cohorts
 @console.reuse
 @console.allow_missing
 @click.option("--publish", is_flag=True, help="Approve the bundle that is made and held, so that it is published.")
+@click.option("--people", is_flag=True, help="Approve the people whom the policy names in place of those recorded.")
 def approve(
     home: Path,
-    cohort: Cohort,
+    cohort: Cohort | None,
     key_file: Path | None,
+    sheet_read: str | None,
+    signature: BinaryIO | None,
     version: str | None,
     share: float | None,
     with_cohorts: tuple[Cohort, ...],
     reuse: bool,
     allow_missing: bool,
     publish: bool,
+    people: bool,
 ) -> None:
-    """Write a release's decision sheet, and sign it with your key.
+    """Write a release's decision sheet, and sign it.
 
-    Without --key nothing is signed, and without the signatures that the policy asks for no budget is spent.
+    Without --key or --signature nothing is signed: the sheet is written, and beside it the file to sign on your own
+    machine. Without the signatures that the policy asks for no budget is spent.
     Before anything is measured you sign plan, cohorts, version, share, inputs and policy; with --publish, the bundle
     that was made. What moves after that needs a new signature.
     """
@@ -48,33 +60,68 @@ def approve(
     from assets.release import begin, sign_off
     from assets.release.record import read_record
     from pipelines.run import release_of
-    from privacy.keys import load_own_key
 
-    folder = Home(home.resolve())
-    asked = begin.Asked(allow_missing, share, [each.code for each in with_cohorts], reuse)
-    release = version or release_of(folder, cohort)
-    if asked == begin.Asked(others=[]) and cohort.code in read_record(folder, release):
-        asked = sign_off.as_begun(folder, release, cohort.code)
+    folder, release, again = Home(home.resolve()), "", ""
     with at_work("Decision sheet"):
-        request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
-        sheet = folder.decision_sheet(release, request["stage"])
-        sheet_sha256 = sign_off.write_sheet(folder, request)
-    click.echo(f"Decision sheet: {sheet}\n  SHA-256 {sheet_sha256}")
-    if key_file is None:
-        click.echo("Nothing was signed: run the same command with --key FILE.")
+        if people:
+            request = sign_off.change_of_people(folder)
+        elif cohort is None:
+            stop("name the cohort: --cohort 202425", Ending.USAGE)
+        else:
+            asked = begin.Asked(allow_missing, share, [each.code for each in with_cohorts], reuse)
+            release = version or release_of(folder, cohort)
+            if asked == begin.Asked(others=[]) and cohort.code in read_record(folder, release):
+                asked = sign_off.as_begun(folder, release, cohort.code)
+            request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
+            again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else "run"
+        code = cohort.code if cohort else ""
+        written = sign_off.to_sign(folder, code, request)
+    click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
+    by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
+    if by is None:
+        click.echo(_HOW_TO_SIGN)
         return
-    key = load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
-    found = sign_off.sign_request(folder, cohort.code, request, sheet_sha256, key)
-    again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else "run"
-    click.echo(_said(found, release, publish, f"{again} --home {shlex.quote(str(folder.root))}"))
+    found = sign_off.sign_request(folder, code, request, written.sheet_sha256, by)
+    click.echo(_said(found, request, f"{again} --home {shlex.quote(str(folder.root))}"))
 
 
-def _said(found: Any, release: str, publish: bool, again: str) -> str:
+_HOW_TO_SIGN = (
+    "Nothing was signed. Read the sheet, and sign on your own machine: openssl pkeyutl -sign -rawin -inkey KEY -in FILE"
+    " -out SIGNATURE. Then run the same command with --signature SIGNATURE; or, where your key is, with --sheet SHA256"
+    " --key KEY."
+)
+
+
+def signed_by(
+    key_file: Path | None, sheet_read: str | None, signature: BinaryIO | None, sheet_now: str
+) -> Ed25519PrivateKey | bytes | None:
+    """What a person signs with: their key, where the page is still the one that they read, or a signature made
+    elsewhere; None where neither is given."""
+    from assets.release.sign_off import check_read
+    from privacy.keys import load_own_key
+    from privacy.release.approval import signature_of
+
+    if key_file and signature:
+        stop("give --key or --signature, not both", Ending.USAGE)
+    if signature:
+        return signature_of(signature.read())
+    if key_file is None:
+        return None
+    if sheet_read is None:
+        stop("name the page that you have read by its SHA-256: --sheet SHA256", Ending.USAGE)
+    check_read(sheet_read, sheet_now)
+    return load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
+
+
+def _said(found: Count, request: Request, again: str) -> str:
     """What was signed, and what comes next."""
-    what = "the publication" if publish else "the measurement"
-    lines = [f"Signed: {what} of release {release}, as {found.role}; {found.signed} of {found.needed}."]
+    stage, release = request["stage"], request["release"]
+    what = f"the {stage} of release {release}" if release else "the change of people"
+    lines = [f"Signed: {what}, as {found.role}; {found.signed} of {found.needed}."]
     if found.signed < found.needed:
         lines.append("Another person must sign, with a key of their own, before it goes on.")
+    elif not release:
+        lines.append("The ledger has recorded them: from now on they sign.")
     else:
         lines.append(
             f"Now run it again: readiness {again} --release {release}, with the options of before (or start the job in"

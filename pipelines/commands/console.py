@@ -318,6 +318,20 @@ def own_signing_key(further: str) -> Callable[..., Any]:
     return click.option("--key", "key_file", type=kind, metavar="FILE", help=words)
 
 
+sheet_read = click.option(
+    "--sheet",
+    "sheet_read",
+    metavar="SHA256",
+    help="SHA-256 of the page that you have read; needed with --key. Nothing is signed where the page differs by now.",
+)
+signature_file = click.option(
+    "--signature",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard input.",
+)
+
+
 def signer(further: str = "", **given: Any) -> Callable[..., Any]:
     """The public key of those who sign, by which a signature is checked."""
     words = f"Public key (PEM) of who must have signed, got by another way{further}."

@@ -12,7 +12,7 @@ from privacy.release.approval import SignOffs
 from privacy.release.ledger import NANO, Ledger, charges_of
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
 from privacy.release.mechanism import epsilon
-from privacy.release.policy import Stage, load_policy
+from privacy.release.policy import load_policy
 
 Account = dict[str, Any]
 
@@ -30,7 +30,7 @@ def statement(location: Path | str) -> list[Account]:
     ledger.verify_chain()
     entries, delta, signed = ledger.entries(), load_policy().delta, SignOffs(ledger)
     approved = [(entry.cohort, entry.account) for entry in entries if entry.kind == EntryKind.APPROVE]
-    waiting = {each.approval.cohort for each in signed.approvals} - {cohort for cohort, _ in approved}
+    waiting = {each.approval.cohort for each in signed.approvals} - {"", *(cohort for cohort, _ in approved)}
     return [
         _account(cohort, unit, entries, delta) | {"approvals": list(_approvals(cohort, signed))}
         for cohort, unit in [*approved, *((cohort, CHILD) for cohort in sorted(waiting))]
@@ -72,14 +72,14 @@ def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> 
 def _approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
     """Signatures on releases of the cohort, oldest first. Names are not among them."""
     for each in signed.approvals:
-        stage, release = Stage(each.request["stage"]), each.request["release"]
+        stage, release = each.request["stage"], each.request["release"]
         if each.approval.cohort == cohort:
             yield {
                 "release": release,
-                "stage": stage.value,
-                "role": each.approval.role,
-                "is_demonstration": each.approval.is_demonstration,
-                "signed_at": each.approval.signed_at,
+                "stage": stage,
+                "role": each.person.role,
+                "is_demonstration": each.is_demonstration,
+                "signed_at": each.signed_at,
                 "counted": each.entry_hash in {other.entry_hash for other in signed.allowed(stage, release)},
                 "line": each.entry_hash,
             }

@@ -99,7 +99,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("libraries", _libraries),
         ("settings", lambda: _settings(usable, problems, part)),
         ("keys", lambda: _keys(held, where, part, ring, lacks)),
-        ("sign-off", lambda: _sign_off(held) if part != INTAKE_AND_LINKAGE else _of_another("release")),
+        ("sign-off", lambda: _sign_off(held, ring) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("landing", lambda: _landing(lies) if part != RELEASES else _of_another("restricted")),
         ("home", lambda: _home(where)),
         ("disk", lambda: _disk(where, lies)),
@@ -243,17 +243,19 @@ def _keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) 
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
 
 
-def _sign_off(keys: Path) -> Answers:
+def _sign_off(folder: Path, ring: KeyRing | None) -> Answers:
     """Who may sign releases off; by the policy alone, since the ledger is another check's."""
+    if ring is not None and ring.demonstration_key is None and (folder / DEMONSTRATION_FILE).exists():
+        yield State.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
     try:
         policy = load_policy().sign_off
     except PolicyError as problem:
         yield State.MISSING, str(problem)
         return
-    today = dt.date.today()
+    today = dt.date.today().isoformat()
     able = [person.role for person in policy.people if person.may_sign(today)]
     needed = max(policy.persons.values())
-    if not (is_alone := not policy.people and (keys / DEMONSTRATION_FILE).exists()):
+    if not (is_alone := not policy.people and ring is not None and ring.demonstration_key is not None):
         try:
             publisher(demonstration=False)
         except InvalidPublisher as problem:

@@ -2,34 +2,43 @@
 
 A person signs a request with a key of their own (Ed25519): before noise the plans, cohorts, version, shares, councils
 missing, inputs, the policy and what other releases have spent; before publication the sums of the bundle. With it they
-sign the ledger that it is for, and the SHA-256 of the page that they were shown. What is signed stands in the ledger,
-beside its entries, in a chain that only grows, and so does what it allowed.
+sign the ledger that it is for, and the SHA-256 of the page that they read. Signatures are kept in the ledger, beside
+its entries, in a chain that only grows, and so is what they allowed.
 
-What counts is decided when it is needed: the signature verifies, the request is to the letter what is about to be done,
-the policy names the key, the person's time is not over, and the key is not the one that signs releases. A person counts
-once. Where the policy names nobody, and the ledger has never seen one that does, the key of a demonstration counts, and
-everything says that it did.
+`SignOffs` judges them, and nothing else does. The ledger records who may sign: the people whom the policy names first,
+and after that only those whom enough of the people recorded have signed for. A signature counts where it verifies, the
+request is to the letter what is about to be done, its key is that of a recorded person whose time is not over, and it
+is not the key that signs releases. A person counts once. What was allowed is judged by who was recorded then.
+
+In a demonstration one key counts for everybody: that of the key set, until people are recorded or an extract is taken
+in that `readiness synth` did not write.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from itertools import islice
+from typing import Any, ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import Ledger
-from privacy.release.policy import Person, SignOff, Stage, public_key, public_text
+from privacy.release.ledger_storage import SignOffLine
+from privacy.release.policy import Person, PolicyError, SignOff, Stage, public_key, public_text
 
 Request = Mapping[str, Any]
 """What is signed, JSON-ready: `stage`, `release`, and what would be done."""
 
+CHANGE_OF_PEOPLE = "people"
+"""The stage of a request that changes who may sign."""
 DEMONSTRATION = Person("demonstration key", "demonstration", "", public=True)
+STRANGER = Person("", "somebody who is not recorded", "", public=False)
 
 
 class WaitsForApproval(Exception):
@@ -40,212 +49,418 @@ class MayNotSign(Exception):
     """A signature that would not count; nothing was recorded."""
 
 
-class OfAPerson:
-    """What a person has signed: a dataclass with the public `key`, the time and the signature (hexadecimal)."""
+@dataclass(frozen=True)
+class Signature:
+    """What a person has signed, with the public `key` and the signature (hexadecimal)."""
 
     purpose: ClassVar[bytes]
-    """Stands before every message, so that no other signature of a key can be taken for one of this kind."""
+    """Begins every message, so that no other signature of a key can be taken for one of this kind."""
     key: str
-    signed_at: str
     signature: str
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Self | None:
+        """Read a line of the ledger; None where it is not of this kind."""
+        names = {field.name for field in fields(cls)}
+        return cls(**content) if set(content) == names else None
 
     @property
     def message(self) -> bytes:
-        """What the signature is of."""
-        content = asdict(self)  # type: ignore[call-overload]
-        del content["signature"]
-        return self.purpose + canonical_json(content)
+        """The bytes that are signed; the same for whoever signs."""
+        content = asdict(self)
+        return self.purpose + canonical_json({name: content[name] for name in content.keys() - {"key", "signature"}})
 
     @property
     def is_genuine(self) -> bool:
         """Whether the key signed it."""
         try:
             public_key(self.key).verify(bytes.fromhex(self.signature), self.message)
-        except (ValueError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature):
             return False
         return True
 
-    @property
-    def day(self) -> str:
-        return self.signed_at[:10]
+    def signed(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
+        """The same with a signature: made with a private key, or made elsewhere by one of the people recorded. Raises
+        `MayNotSign` where nobody recorded made it."""
+        if isinstance(by, Ed25519PrivateKey):
+            return replace(self, key=public_text(by.public_key()), signature=by.sign(self.message).hex())
+        found = (replace(self, key=key, signature=by.hex()) for key in recorded.keys)
+        genuine = next((each for each in found if each.is_genuine), None)
+        if genuine is None:
+            raise MayNotSign(
+                "the signature is of something else, or by nobody who may sign: the request or its sheet may have"
+                " changed since it was signed. Nothing was recorded"
+            )
+        return genuine
 
 
 @dataclass(frozen=True)
-class Approval(OfAPerson):
+class Approval(Signature):
     """One person's signature under a request. `cohort` is the one that the release was asked for, `sheet_sha256` of the
-    page that was shown, `signed_at` ISO 8601 in UTC."""
+    page that was read."""
 
     request: Request
     cohort: str
     sheet_sha256: str
-    name: str
-    role: str
-    public: bool
-    key: str
-    is_demonstration: bool
-    signed_at: str
-    signature: str = ""
 
     purpose: ClassVar[bytes] = b"readiness sign-off 1\n"
+
+    @property
+    def is_request(self) -> bool:
+        """Whether it is of something that people can be asked to sign; a forged line need not be."""
+        return isinstance(self.request, Mapping) and self.request.get("stage") in [CHANGE_OF_PEOPLE, *Stage]
 
 
 @dataclass(frozen=True)
 class Signed:
-    """An approval, and the hash of its line in the ledger."""
+    """An approval as it was judged: the line of the ledger that has it, who signed, and why it does not count, in words
+    for a message (empty where it counts)."""
 
     approval: Approval
-    entry_hash: str
+    line: SignOffLine
+    person: Person
+    why_not: str
 
     @property
     def request(self) -> Request:
         return self.approval.request
 
-
-_APPROVAL, _ALLOWED, _PEOPLE = "approval", "allowed", "people"
-
-
-class SignOffs:
-    """What the ledger holds of signatures; read once."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._lines = [(json.loads(line.content), line.entry_hash) for line in ledger.sign_offs()]
+    @property
+    def entry_hash(self) -> str:
+        """Hash of its line in the ledger."""
+        return self.line.entry_hash
 
     @property
-    def approvals(self) -> list[Signed]:
-        """Every signature, oldest first."""
-        return [Signed(Approval(**content), line) for content, line in self.of(_APPROVAL)]
-
-    def allowed(self, stage: Stage, release: str) -> list[Signed]:
-        """The signatures by which the release was allowed."""
-        about = (stage, release)
-        mine = (content for content, _ in self.of(_ALLOWED) if (content["stage"], content["release"]) == about)
-        counted = {line for content in mine for line in content["approvals"]}
-        return [signed for signed in self.approvals if signed.entry_hash in counted]
-
-    def is_allowed(self, request: Request) -> bool:
-        """Whether this very request was allowed before, by signatures that verify."""
-        counted = [
-            signed.approval
-            for signed in self.allowed(request["stage"], request["release"])
-            if signed.request == request
-        ]
-        return bool(counted) and all(approval.is_genuine for approval in counted)
+    def signed_at(self) -> str:
+        """When it was recorded, ISO 8601 in UTC."""
+        return self.line.recorded_at
 
     @property
-    def people(self) -> dict[str, Any]:
-        """Whom the policy named when it last changed, and how many must sign; empty where none ever did."""
-        return next((content for content, _ in reversed(list(self.of(_PEOPLE)))), {})
-
-    @property
-    def has_seen_people(self) -> bool:
-        """Whether a policy that names people was ever at work on this ledger."""
-        return any(True for _ in self.of(_PEOPLE))
-
-    def of(self, kind: str) -> Iterator[tuple[dict[str, Any], str]]:
-        """The content of every line of a kind, oldest first, and its hash."""
-        for content, line in self._lines:
-            if content["kind"] == kind:
-                yield {key: value for key, value in content.items() if key != "kind"}, line
-
-
-def note_people(ledger: Ledger, sign_off: SignOff) -> None:
-    """Record in the ledger whom the policy names, and how many of them must sign, where that is new."""
-    people = [{"role": each.role, "key": each.key, "until": str(each.until or "")} for each in sign_off.people]
-    named = {"people": people, "persons": dict(sign_off.persons)}
-    if people and named != SignOffs(ledger).people:
-        add_line(ledger, _PEOPLE, named)
-
-
-def sign(
-    ledger: Ledger, sign_off: SignOff, request: Request, cohort: str, sheet_sha256: str, key: Ed25519PrivateKey
-) -> Signed:
-    """Record a person's signature under a request; durable on return. Raises `MayNotSign`."""
-    note_people(ledger, sign_off)
-    person = who_may_sign(sign_off, public_text(key.public_key()))
-    if any(signed.approval.key == person.key and signed.request == request for signed in SignOffs(ledger).approvals):
-        raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
-    return _signed(ledger, request, cohort, sheet_sha256, person, key, is_demonstration=False)
-
-
-def who_may_sign(sign_off: SignOff, key: str) -> Person:
-    """The person whom the policy names with this public key; raises `MayNotSign` where it names none, or none now."""
-    person = sign_off.who_has(key)
-    if person is None:
-        raise MayNotSign("the policy names nobody with this key (sign_off.people): nothing was recorded")
-    if not person.may_sign(_now().date()):
-        raise MayNotSign(f"the time of the {person.role} is over by the policy ({person.until}): nothing was recorded")
-    return person
-
-
-def sign_as_demonstration(
-    ledger: Ledger, sign_off: SignOff, request: Request, cohort: str, sheet_sha256: str, key: Ed25519PrivateKey
-) -> Signed:
-    """Record the signature of a demonstration's key. Raises `MayNotSign` where people are named, or ever were."""
-    if not is_demonstration(ledger, sign_off):
-        raise MayNotSign("people sign this installation's releases: a demonstration's key does not count")
-    person = replace(DEMONSTRATION, key=public_text(key.public_key()))
-    return _signed(ledger, request, cohort, sheet_sha256, person, key, is_demonstration=True)
-
-
-def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Whether nobody is named who could sign, by the policy or by any that the ledger has seen."""
-    return not sign_off.people and not SignOffs(ledger).has_seen_people
-
-
-def allow(ledger: Ledger, sign_off: SignOff, request: Request, release_key: str, demonstration_key: str = "") -> None:
-    """Record that a request is allowed, where enough people have signed it; else raise `WaitsForApproval`.
-
-    `release_key` is the public key that signs releases, `demonstration_key` that of a demonstration, if any. The
-    message names roles, not people: logs may hold it.
-    """
-    note_people(ledger, sign_off)
-    judge = _Judge(sign_off, request, release_key, demonstration_key if is_demonstration(ledger, sign_off) else "")
-    books = SignOffs(ledger)
-    reasons = {signed.entry_hash: judge.why_not(signed.approval) for signed in books.approvals}
-    counting = {signed.approval.key: signed for signed in books.approvals if reasons[signed.entry_hash] is None}
-    needed = sign_off.persons[request["stage"]]
-    if len(counting) < needed and not any(signed.approval.is_demonstration for signed in counting.values()):
-        same_stage = [each for each in books.approvals if each.request["stage"] == request["stage"]]
-        about = [each for each in same_stage if each.request["release"] == request["release"]]
-        said = [reasons[each.entry_hash] for each in about or same_stage[-1:]]
-        raise WaitsForApproval(_waiting(request, len(counting), needed, [reason for reason in said if reason]))
-    lines = sorted(signed.entry_hash for signed in counting.values())
-    if lines != sorted(signed.entry_hash for signed in books.allowed(request["stage"], request["release"])):
-        allowed = {"stage": request["stage"], "release": request["release"], "approvals": lines}
-        add_line(ledger, _ALLOWED, allowed | {"request_sha256": sha256_hex(canonical_json(request))})
+    def is_demonstration(self) -> bool:
+        return _is_demonstration_key(self.person)
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """What a signature must be for it to count."""
+class Judgement:
+    """The signatures under one request that count, one for each person, and how many people are needed."""
 
-    sign_off: SignOff
-    request: Request
-    release_key: str
-    demonstration_key: str
+    counting: Sequence[Signed]
+    passed_over: Sequence[Signed]
+    needed: int
 
-    def why_not(self, approval: Approval) -> str | None:
-        """Why it does not count, in words for a message; None where it does."""
-        person = self.sign_off.who_has(approval.key)
-        whose = f"that of {approval.day} by the {person.role if person else 'key of somebody'}"
-        if not approval.is_genuine:
-            return f"{whose} does not verify"
-        if approval.key == self.release_key:
-            return f"{whose} is of the key that signs releases, which may not sign them off"
-        if approval.is_demonstration:
-            if approval.key != self.demonstration_key:
-                return f"that of {approval.day} is of a demonstration's key, which does not count here"
-        elif person is None:
-            return f"{whose} is of a key that the policy does not name any more"
-        elif not person.may_sign(_now().date()):
-            return f"{whose}, whose time is over"
-        if moved := list(_moved(approval.request, self.request)):
-            return f"{whose} does not count, because this differs: {', '.join(moved)}"
-        return None
+    @property
+    def is_enough(self) -> bool:
+        return len(self.counting) >= self.needed or any(each.is_demonstration for each in self.counting)
 
 
-def _moved(before: Request, now: Request) -> Iterator[str]:
-    """What differs between two requests, in words."""
+@dataclass(frozen=True)
+class Recorded:
+    """What the lines of the ledger, up to one of them, say of who may sign; `line` is the one that named the people,
+    `real_extract` the first extract that was not synthetic."""
+
+    sign_off: SignOff | None = None
+    line: str = ""
+    demonstration_key: str = ""
+    real_extract: str = ""
+
+    @property
+    def may_be_demonstration(self) -> bool:
+        """Whether no people are recorded, and no extract that `readiness synth` did not write."""
+        return self.sign_off is None and not self.real_extract
+
+    @property
+    def keys(self) -> list[str]:
+        """Public keys of everybody who may sign."""
+        if self.may_be_demonstration:
+            return [self.demonstration_key] if self.demonstration_key else []
+        return [person.key for person in self.sign_off.people] if self.sign_off else []
+
+    def needed(self, stage: str) -> int:
+        """How many people must sign: for a change of people, as many as for any stage."""
+        if self.sign_off is None:
+            return 1
+        persons = self.sign_off.persons
+        return max(persons.values()) if stage == CHANGE_OF_PEOPLE else persons[Stage(stage)]
+
+
+_APPROVAL, _ALLOWED, _PEOPLE = "approval", "allowed", "people"
+_RELEASE_KEY, _DEMONSTRATION, _REAL = "release key", "demonstration", "not synthetic"
+
+
+class SignOffs:
+    """What the ledger holds of signatures, and the judgement of each; read once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._lines = [(json.loads(line.content), line) for line in ledger.sign_offs()]
+        self.release_keys = {content.get("key") for content, _ in self.of(_RELEASE_KEY)}
+        self._recorded = [Recorded()]
+        for number, (content, line) in enumerate(self._lines):
+            self._recorded.append(self._after(self._recorded[-1], number, content, line))
+
+    @property
+    def recorded(self) -> Recorded:
+        """Who may sign now."""
+        return self._recorded[-1]
+
+    @property
+    def approvals(self) -> list[Signed]:
+        """Every signature under a request, oldest first, as judged when it was recorded, whatever has moved since."""
+        return [
+            self._judged(approval, line, self._recorded[number], line.recorded_at)
+            for number, approval, line in self._approvals(len(self._lines))
+        ]
+
+    def judge(self, request: Request, sheet_sha256: str = "", at: int | None = None) -> Judgement:
+        """Which signatures count for a request, and whether they are enough: now, or `at` the line of that number.
+
+        With `sheet_sha256`, one that was given under another page does not count.
+        """
+        number = len(self._lines) if at is None else at
+        return self._judge(request, sheet_sha256, number, _now() if at is None else self._lines[at][1].recorded_at)
+
+    def who(self, signature: Signature, at: str = "") -> tuple[Person, str]:
+        """Who gave a signature, by the people recorded now, and why it does not count, if so. `at` is a time."""
+        return self._who(signature, self.recorded, at or _now())
+
+    def allowed(self, stage: str, release: str) -> list[Signed]:
+        """The signatures by which the release was allowed, by who was recorded then."""
+        found: dict[str, Signed] = {}
+        for request, judgement in self._allowances:
+            if (request.get("stage"), request.get("release")) == (stage, release):
+                found |= {each.entry_hash: each for each in judgement.counting}
+        return list(found.values())
+
+    def is_allowed(self, request: Request) -> bool:
+        """Whether this very request was allowed before, by who was recorded then."""
+        return any(each == request for each, _ in self._allowances)
+
+    def signed(self) -> list[Signed]:
+        """Of every request that enough people have signed by now the newest signature that counts; oldest first."""
+        requests = {sha256_hex(canonical_json(each.request)): each.request for _, each, _ in self._approvals()}
+        judged = (self.judge(request) for request in requests.values())
+        return sorted((each.counting[-1] for each in judged if each.is_enough), key=lambda signed: signed.line.seq)
+
+    def of(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
+        """The content of every line of a kind, oldest first."""
+        for content, line in self._lines:
+            if content.get("kind") == kind:
+                yield {name: value for name, value in content.items() if name != "kind"}, line
+
+    def change_of_people(self, sign_off: SignOff) -> Request | None:
+        """The request that puts the people of a policy in the place of those recorded; None where nothing is to
+        change. A policy that names nobody changes nothing."""
+        before = self.recorded
+        if before.sign_off is None or not sign_off.people or sign_off.content() == before.sign_off.content():
+            return None
+        return self._change(before, sign_off.content())
+
+    def _change(self, before: Recorded, people: Mapping[str, Any]) -> Request:
+        assert before.sign_off
+        whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][1].entry_hash}
+        return whole | {"replaces": before.line, "before": before.sign_off.content(), "after": people}
+
+    def _after(self, before: Recorded, number: int, content: Mapping[str, Any], line: SignOffLine) -> Recorded:
+        match content.get("kind"):
+            case "people":
+                people = {name: value for name, value in content.items() if name != "kind"}
+                try:
+                    named = SignOff.parse(people)
+                except PolicyError:
+                    return before
+                if before.sign_off is not None:
+                    change = self._change(before, people)
+                    if not self._judge(change, "", number, line.recorded_at).is_enough:
+                        return before
+                return replace(before, sign_off=named, line=line.entry_hash)
+            case "demonstration" if before.may_be_demonstration and not before.demonstration_key:
+                return replace(before, demonstration_key=str(content.get("key", "")))
+            case "not synthetic":
+                return replace(before, real_extract=before.real_extract or str(content.get("extract") or "an extract"))
+        return before
+
+    @cached_property
+    def _allowances(self) -> list[tuple[Request, Judgement]]:
+        """Every request that was allowed, as it is judged by who was recorded then."""
+        found = []
+        by_line = {line.entry_hash: approval.request for _, approval, line in self._approvals()}
+        for number, (content, _) in enumerate(self._lines):
+            if content.get("kind") == _ALLOWED:
+                request = next((by_line[each] for each in content.get("approvals", ()) if each in by_line), None)
+                if request is None or sha256_hex(canonical_json(request)) != content.get("request_sha256"):
+                    continue
+                judgement = self.judge(request, at=number)
+                if judgement.is_enough:
+                    found.append((request, judgement))
+        return found
+
+    def _approvals(self, until: int | None = None) -> Iterator[tuple[int, Approval, SignOffLine]]:
+        """Approvals before the line of that number, with the number of their own."""
+        for number, (content, line) in enumerate(islice(self._lines, until)):
+            if content.get("kind") == _APPROVAL:
+                approval = Approval.parse({name: value for name, value in content.items() if name != "kind"})
+                if approval is not None and approval.is_request:
+                    yield number, approval, line
+
+    def _judge(self, request: Request, sheet_sha256: str, number: int, at: str) -> Judgement:
+        recorded = self._recorded[number]
+        counting: dict[str, Signed] = {}
+        passed_over = []
+        for _, approval, line in self._approvals(number):
+            if moved := list(_moved(approval, request, sheet_sha256)):
+                person = _holder(approval.key, recorded)
+                said = f"{_whose(person, line)} does not count, because this differs: {', '.join(moved)}"
+                passed_over.append(Signed(approval, line, person, said))
+                continue
+            judged = self._judged(approval, line, recorded, max(at, line.recorded_at))
+            if judged.why_not:
+                passed_over.append(judged)
+            else:
+                counting.setdefault(approval.key, judged)
+        return Judgement(list(counting.values()), passed_over, recorded.needed(request["stage"]))
+
+    def _judged(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
+        person, why_not = self._who(approval, recorded, at)
+        return Signed(approval, line, person, f"{_whose(person, line)} {why_not}" if why_not else "")
+
+    def _who(self, signature: Signature, recorded: Recorded, at: str) -> tuple[Person, str]:
+        """The one rule of whose signature counts."""
+        person = _holder(signature.key, recorded)
+        if signature.key in self.release_keys:
+            return person, "is of the key that signs releases, which may not sign them off"
+        if person is STRANGER:
+            return person, "is of a key that no person who may sign is recorded with"
+        if not person.may_sign(at[:10]):
+            return person, f"does not count, because the time of the {person.role} is over"
+        return person, "" if signature.is_genuine else "does not verify"
+
+
+def _holder(key: str, recorded: Recorded) -> Person:
+    """Who holds the key, by what is recorded."""
+    if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
+        return replace(DEMONSTRATION, key=key)
+    return (recorded.sign_off and recorded.sign_off.who_has(key)) or STRANGER
+
+
+def _is_demonstration_key(person: Person) -> bool:
+    return person == replace(DEMONSTRATION, key=person.key)
+
+
+def _whose(person: Person, line: SignOffLine) -> str:
+    return f"that of {line.recorded_at[:10]} by the {person.role}"
+
+
+def nobody_may_sign(ledger: Ledger, sign_off: SignOff) -> bool:
+    """Whether no person is named who could sign, by the policy or the ledger."""
+    return not sign_off.people and SignOffs(ledger).recorded.sign_off is None
+
+
+def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
+    """Whether no person is named who could sign, and every extract is synthetic."""
+    return nobody_may_sign(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
+
+
+def note_people(ledger: Ledger, sign_off: SignOff) -> None:
+    """Record in the ledger whom the policy names and how many of them must sign: the first time as it is, and a change
+    once enough of the people recorded have signed it."""
+    if not sign_off.people:
+        return
+    books = SignOffs(ledger)
+    change = books.change_of_people(sign_off)
+    if books.recorded.sign_off is None or (change and books.judge(change).is_enough):
+        add_line(ledger, _PEOPLE, sign_off.content())
+
+
+def note_keys(ledger: Ledger, release_key: str, demonstration_key: str = "") -> None:
+    """Record the public key that signs releases, which may not sign them off, and that of a demonstration, if this may
+    be one."""
+    books = SignOffs(ledger)
+    if release_key not in books.release_keys:
+        add_line(ledger, _RELEASE_KEY, {"key": release_key})
+    if demonstration_key and books.recorded.may_be_demonstration and not books.recorded.demonstration_key:
+        add_line(ledger, _DEMONSTRATION, {"key": demonstration_key})
+
+
+def note_not_synthetic(ledger: Ledger, extract: str) -> None:
+    """Record that an extract was taken in that `readiness synth` did not write: that ends a demonstration for good."""
+    if not SignOffs(ledger).recorded.real_extract:
+        add_line(ledger, _REAL, {"extract": extract})
+
+
+def sign(
+    ledger: Ledger,
+    sign_off: SignOff,
+    request: Request,
+    cohort: str,
+    sheet_sha256: str,
+    by: Ed25519PrivateKey | bytes,
+) -> tuple[Person, Judgement]:
+    """Record a person's signature under a request, made with a private key or elsewhere; durable on return. Returns who
+    signed, and what counts now. Raises `MayNotSign`."""
+    note_people(ledger, sign_off)
+    books = SignOffs(ledger)
+    plain = json.loads(canonical_json(request))
+    approval = approval_of(plain, cohort, sheet_sha256).signed(by, books.recorded)
+    person = check_may_sign(books, approval)
+    if any(each.approval.key == approval.key for each in books.judge(plain, sheet_sha256).counting):
+        raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
+    add_line(ledger, _APPROVAL, asdict(approval))
+    return person, SignOffs(ledger).judge(plain, sheet_sha256)
+
+
+def approval_of(request: Request, cohort: str, sheet_sha256: str) -> Approval:
+    """What is signed, without a signature."""
+    return Approval("", "", request, cohort, sheet_sha256)
+
+
+def check_may_sign(books: SignOffs, signature: Signature) -> Person:
+    """The person whose signature counts; raises `MayNotSign`."""
+    person, why_not = books.who(signature)
+    if why_not:
+        raise MayNotSign(f"the signature {why_not}. Nothing was recorded")
+    return person
+
+
+def allow(ledger: Ledger, sign_off: SignOff, request: Request, release_key: str, sheet_sha256: str = "") -> None:
+    """Record that a request is allowed, where enough people have signed it; else raise `WaitsForApproval`.
+
+    `release_key` is the public key that signs releases, `sheet_sha256` of the page about the request as it is now. The
+    message names roles, not people: logs may hold it.
+    """
+    note_people(ledger, sign_off)
+    note_keys(ledger, release_key)
+    books = SignOffs(ledger)
+    found = books.judge(request, sheet_sha256)
+    if not found.is_enough:
+        stage, release = request["stage"], request["release"]
+        same_stage = [each for each in found.passed_over if each.request.get("stage") == stage]
+        about = [each for each in same_stage if each.request.get("release") == release]
+        raise WaitsForApproval(_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
+    lines = sorted(signed.entry_hash for signed in found.counting)
+    allowed = {"approvals": lines, "request_sha256": sha256_hex(canonical_json(request))}
+    if allowed not in [content for content, _ in books.of(_ALLOWED)]:
+        add_line(ledger, _ALLOWED, allowed)
+
+
+def signature_of(text: str | bytes) -> bytes:
+    """A signature as a person hands it over: 64 bytes as `openssl pkeyutl` writes them, or in hexadecimal. Raises
+    `MayNotSign`."""
+    if isinstance(text, bytes) and len(text) == _SIGNATURE_BYTES:
+        return text
+    try:
+        found = bytes.fromhex(text.decode("ascii") if isinstance(text, bytes) else text)  # white space may surround it
+    except ValueError:
+        found = b""
+    if len(found) != _SIGNATURE_BYTES:
+        raise MayNotSign("this is no Ed25519 signature, 64 bytes as `openssl pkeyutl -sign -rawin` writes them")
+    return found
+
+
+_SIGNATURE_BYTES = 64
+
+
+def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]:
+    """What differs between what was signed and what is about to be done, in words."""
+    before = approval.request
     words = {
         "release": f"the release ({before.get('release')})",
         "stage": "what was signed",
@@ -255,12 +470,17 @@ def _moved(before: Request, now: Request) -> Iterator[str]:
         "policy_sha256": "the policy",
         "sha256sums": "the bundle",
     }
-    yield from (said for what, said in words.items() if before.get(what) != now.get(what))
+    said = [sentence for what, sentence in words.items() if before.get(what) != now.get(what)]
     was, is_now = before.get("cohorts", {}), now.get("cohorts", {})
     if was.keys() != is_now.keys():
-        yield "the cohorts"
+        said.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
-        yield from _moved_of_cohort(was[cohort], is_now[cohort])
+        said += _moved_of_cohort(was[cohort], is_now[cohort])
+    if not said and before != now:
+        said.append("what was signed")
+    if not said and sheet_sha256 not in ("", approval.sheet_sha256):
+        said.append("the decision sheet")
+    yield from said
 
 
 def _moved_of_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -284,48 +504,24 @@ def _moved_of_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
 _NAMES_SHOWN = 5
 
 
-def _waiting(request: Request, found: int, needed: int, reasons: list[str]) -> str:
+def _waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
     what = {
         Stage.MEASUREMENT: "nothing was charged or drawn",
         Stage.PUBLICATION: "its bundle is made and held",
     }[Stage(request["stage"])]
-    people = f"{needed} person" if needed == 1 else f"{needed} people"
+    people = f"{found.needed} person" if found.needed == 1 else f"{found.needed} people"
     passed_over = f"; {'; '.join(reasons[-_NAMES_SHOWN:])}" if reasons else ""
     return (
         f"release {request['release']} waits for the approval of its {request['stage']} by {people}, and has"
-        f" {found or 'none'}: {what}{passed_over}"
+        f" {len(found.counting) or 'none'}: {what}{passed_over}"
     )
-
-
-def _signed(
-    ledger: Ledger,
-    request: Request,
-    cohort: str,
-    sheet_sha256: str,
-    person: Person,
-    key: Ed25519PrivateKey,
-    *,
-    is_demonstration: bool,
-) -> Signed:
-    unsigned = Approval(
-        json.loads(canonical_json(request)),
-        cohort,
-        sheet_sha256,
-        person.name,
-        person.role,
-        person.public,
-        person.key,
-        is_demonstration,
-        _now().isoformat(timespec="seconds"),
-    )
-    approval = replace(unsigned, signature=key.sign(unsigned.message).hex())
-    return Signed(approval, add_line(ledger, _APPROVAL, asdict(approval)))
 
 
 def add_line(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
     """Record what somebody signed, or what it allowed, in the ledger; returns the hash of the line."""
+    ledger.identity()  # the first line of the chain, which every request names
     return ledger.add_sign_off(canonical_json({"kind": kind, **content}).decode()).entry_hash
 
 
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

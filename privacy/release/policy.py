@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ class Person:
     public: bool
     until: dt.date | None = None
 
-    def may_sign(self, day: dt.date) -> bool:
-        """Whether a signature counts on that day."""
-        return self.until is None or day <= self.until
+    def may_sign(self, day: str) -> bool:
+        """Whether a signature counts on that day, ISO 8601."""
+        return self.until is None or day <= self.until.isoformat()
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,24 @@ class SignOff:
     def who_has(self, key: str) -> Person | None:
         """The person whose public key this is."""
         return next((person for person in self.people if person.key == key), None)
+
+    def content(self) -> dict[str, Any]:
+        """The same as the policy file has it under `sign_off`, JSON-ready; `parse` reads it back."""
+        people = [asdict(person) | {"until": str(person.until or "")} for person in self.people]
+        return {"people": sorted(people, key=itemgetter("key")), "persons": dict(self.persons)}
+
+    @classmethod
+    def parse(cls, content: Any) -> SignOff:
+        """Read what `content` gave. Raises PolicyError."""
+        _check_keys("sign_off", content, {"persons", "people"})
+        try:
+            people = [
+                {**person, "until": dt.date.fromisoformat(person["until"]) if person["until"] else None}
+                for person in content["people"]
+            ]
+        except (TypeError, KeyError, ValueError):
+            raise PolicyError("sign_off.people is not as the ledger records people") from None
+        return _sign_off({**content, "people": people})
 
 
 @dataclass(frozen=True)

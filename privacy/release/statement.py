@@ -238,13 +238,13 @@ def _approval(signed: Signed) -> Record:
     The hash of the decision sheet is left out: the sheet has bands and numbers of rows, and whoever guessed them could
     tell by the hash. The line of the ledger covers it, under a signature that cannot be guessed.
     """
-    approval = signed.approval
+    person = signed.person
     return {
-        "role": approval.role,
-        "name": approval.name if approval.public else "",
-        "signed_at": approval.signed_at,
-        "demonstration": approval.is_demonstration,
-        "request_sha256": sha256_hex(canonical_json(approval.request)),
+        "role": person.role,
+        "name": person.name if person.public else "",
+        "signed_at": signed.signed_at,
+        "demonstration": signed.is_demonstration,
+        "request_sha256": sha256_hex(canonical_json(signed.request)),
         "ledger_line": signed.entry_hash,
     }
 

@@ -22,6 +22,7 @@ import pyarrow.parquet
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
+from sources.extract import synthetic_marker
 from sources.reference import expected_rows
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, place
@@ -73,6 +74,7 @@ def generate(
     - `landing/<council>/<source>/<cohort>.<ext>`: in the council's own dialect, or the contract's with `contract_names`
       and for councils without a council file.
     - `landing/reference/postcode_directory.csv` and, where the size is not the published one, `expected_rows.csv`.
+    - `landing/reference/synthetic.json`: the marker by which the intake knows these files for synthetic.
     - `truth.parquet` and `truth_tables.parquet` in the folder that holds `landing`.
 
     `scale` times the children of 2024/25: 26,132 in the pilot, 589,471 in England. The same arguments give the same
@@ -87,7 +89,7 @@ def generate(
     linkable: dict[str, Rows] = {}
     for rows_of in _RETURNS:
         source, rows = rows_of.__name__, rows_of(world)
-        write_source(landing, source, rows, world)
+        synthetic_marker.mark(landing, write_source(landing, source, rows, world))
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
     _write_truth(landing.resolve().parent, world, linkable)
 
@@ -104,9 +106,9 @@ def _write_expected(path: Path, world: World, scale: float) -> None:
         expected_rows.write(path, expected)
 
 
-def write_source(landing: Path, source: str, rows: Rows, world: World) -> None:
-    """Write one file a council: `landing/<council>/<source>/<cohort>.<ext>`."""
-    contract = CONTRACTS[source]
+def write_source(landing: Path, source: str, rows: Rows, world: World) -> list[Path]:
+    """Write one file a council, `landing/<council>/<source>/<cohort>.<ext>`; returns them."""
+    contract, written = CONTRACTS[source], []
     edges = np.searchsorted(rows.council, np.arange(len(world.margins.councils) + 1))
     for index, entry in enumerate(world.margins.councils):
         start, end = int(edges[index]), int(edges[index + 1])
@@ -116,6 +118,8 @@ def write_source(landing: Path, source: str, rows: Rows, world: World) -> None:
         path = landing / entry.council / source / f"{world.cohort.code}{file_ending(entry.council, source)}"
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, table, dialect)
+        written.append(path)
+    return written
 
 
 def columns_sent(contract: SourceContract, council: str, contract_names: bool) -> Sequence[Column]:

@@ -33,6 +33,7 @@ from tests.support import PROJECT, environment_without_settings
 from tests.support.extracts import COHORT
 from tests.support.installation.containers import ENDED, SERVICES, Deployment
 from tests.support.installation.engine import why_not
+from tests.support.release.people import read_page
 from tests.support.waiting import until
 
 pytestmark = [
@@ -69,8 +70,9 @@ def measuring(version: str, **more: Any) -> dict[str, Any]:
 def sign(deployed: Deployment, version: str, *more: str) -> None:
     """With a key that stays outside of the containers."""
     key = (deployed.root / "ada.pem").read_text()
-    words = ["readiness", "approve", "--cohort", COHORT, "--release", version, "--key", "-", *more]
-    assert "Signed: " in deployed.inside("release", *words, given=key)
+    about = ["readiness", "approve", "--cohort", COHORT, "--release", version, *more]
+    page = read_page(deployed.inside("release", *about))
+    assert "Signed: " in deployed.inside("release", *about, *page, "--key", "-", given=key)
 
 
 def release(deployed: Deployment, version: str, **more: Any) -> None:

@@ -18,6 +18,7 @@ from privacy.release.ledger import Ledger
 from sources.synthetic import generate
 from tests.support.extracts import COHORT
 from tests.support.installation.rig import FIRST, Site
+from tests.support.release.people import read_page
 
 pytestmark = pytest.mark.slow
 
@@ -58,8 +59,9 @@ def accept(site: Site, *names: str) -> int:
 
     options = [option for name in names for option in ("--hold", name)]
     key = str(site.root / "keys" / "demo-approver.pem")
-    command = ["accept", "--home", str(site.home), "--cohort", COHORT, *options, "--reason", "So it is.", "--key", key]
-    return CliRunner().invoke(main, command).exit_code
+    asked = ["accept", "--home", str(site.home), "--cohort", COHORT]
+    page = read_page(CliRunner().invoke(main, asked).output)
+    return CliRunner().invoke(main, [*asked, *options, "--reason", "So it is.", *page, "--key", key]).exit_code
 
 
 def fewer(site: Site) -> str:

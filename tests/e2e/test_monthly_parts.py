@@ -27,7 +27,7 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find, taking_part
 from sources.synthetic import generate
-from tests.support.extracts import COHORT
+from tests.support.extracts import COHORT, mark_synthetic
 from tests.support.independent import write_extracts
 from tests.support.release.held_still import held_still
 from tests.support.release.homes import released
@@ -95,6 +95,7 @@ def earlier(row: dict[str, str], source: str) -> dict[str, str]:
 
 def take_all(landing: Path, home: Home, keys: KeyRing) -> list[object]:
     """What came of each extract, all of which are linked."""
+    mark_synthetic(landing)
     intake, councils = Intake(landing, home, keys), taking_part(landing)
     outcomes: list[object] = []
     for source in CONTRACTS:

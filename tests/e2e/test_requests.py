@@ -41,7 +41,7 @@ from tests.support import PROJECT
 from tests.support.areas import lacking
 from tests.support.export.synthetic import of_bundle
 from tests.support.installation.demonstration import COHORT, READINESS, VERSION
-from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
+from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 
 pytestmark = pytest.mark.slow
 
@@ -204,7 +204,8 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(asked: Pla
 
     def approve(signer: Any, *more: str) -> str:
         key = signer.key_file(tmp_path / "people")
-        done = place.readiness("approve", "--cohort", COHORT, "--release", ANSWERING, "--key", key, *more)
+        about = ("approve", "--cohort", COHORT, "--release", ANSWERING, *more)
+        done = place.readiness(*about, *read_page(place.readiness(*about).stdout), "--key", key)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

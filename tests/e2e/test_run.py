@@ -27,6 +27,7 @@ from tests.support.extracts import append
 from tests.support.independent import GOALS, Truth, write_extracts
 from tests.support.intake.numbered import numbered_quarantine
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
+from tests.support.release.people import read_page
 
 COHORT = "202425"
 
@@ -219,7 +220,9 @@ def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     assert all(name in held.stderr for name in names)
     options = [option for name in names for option in ("--hold", name)]
     key = str(root / "keys" / "demo-approver.pem")
-    accepted = readiness(root, "accept", "--cohort", COHORT, *options, "--reason", "They will not come.", "--key", key)
+    page = read_page(readiness(root, "accept", "--cohort", COHORT).stdout)
+    options += ["--reason", "They will not come.", *page, "--key", key]
+    accepted = readiness(root, "accept", "--cohort", COHORT, *options)
     assert accepted.returncode == 0, accepted.stderr
     allowed = run_release(root, "--allow-missing")
     assert allowed.returncode == 0, allowed.stderr

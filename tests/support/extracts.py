@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sources.contracts import CONTRACTS, Column, Kind
+from sources.extract.landed import REFERENCE
+from sources.extract.synthetic_marker import mark, marked
 from sources.reference.asq3 import DOMAINS
 from sources.reference.goals import GOALS
 
@@ -87,11 +89,25 @@ def line(path: Path, values: Mapping[str, str]) -> str:
     return _lines([[values.get(name, "") for name in header]])
 
 
+def mark_synthetic(landing: Path) -> None:
+    """Mark all that lies in landing as synthetic, as the generator marks what it writes."""
+    folders = (folder for folder in landing.iterdir() if folder.name != REFERENCE)
+    mark(landing, [path for folder in folders for path in folder.rglob("*") if path.is_file()])
+
+
 def append(path: Path, *rows: Mapping[str, str]) -> None:
     """Add rows at the end of a landed text file."""
     added = "".join(line(path, values) for values in rows)
     with path.open("a", encoding="utf-8") as file:
         file.write(added)
+    mark_again(path)
+
+
+def mark_again(path: Path) -> None:
+    """Mark a landed file that was changed as synthetic, if landing is marked."""
+    landing = path.parents[2]
+    if marked(landing):
+        mark(landing, [path])
 
 
 def prepend(path: Path, *rows: Mapping[str, str], drop_last: bool = False) -> None:
@@ -99,6 +115,7 @@ def prepend(path: Path, *rows: Mapping[str, str], drop_last: bool = False) -> No
     first, *rest = path.read_text(encoding="utf-8").splitlines(keepends=True)
     added = [line(path, values) for values in rows]
     path.write_text("".join([first, *added, *(rest[:-1] if drop_last else rest)]), encoding="utf-8")
+    mark_again(path)
 
 
 def _sound(column: Column) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, place
-from tests.support.extracts import nhs_number, row, upn
+from tests.support.extracts import mark_synthetic, nhs_number, row, upn
 
 GOALS = (
     "com_e01 com_e02 pse_e03 pse_e04 pse_e05 phy_e06 phy_e07 lit_e08 lit_e09 lit_e10 mat_e11 mat_e12"
@@ -70,6 +70,7 @@ def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils:
     with (landing / "reference" / "expected_rows.csv").open("w", newline="") as file:
         expected = [(council, source, "202425", children // len(councils)) for council in councils for source in _WHOLE]
         csv.writer(file).writerows([("council", "source", "cohort", "rows"), *expected])
+    mark_synthetic(landing)
     return truth
 
 

@@ -22,7 +22,7 @@ from privacy.keys import KeyRing
 from sources.extract.landed import taking_part
 from tests.support import PROJECT
 from tests.support.daily import first
-from tests.support.extracts import append, prepend, upn
+from tests.support.extracts import append, mark_again, prepend, upn
 from tests.support.installation.released import COHORT, PLANTED, Place
 from tests.support.installation.traces import hashes, traces
 from tests.support.intake.numbered import numbered, numbered_quarantine
@@ -87,6 +87,7 @@ def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> N
     for name in PLANTED:
         lines = place.file(name).read_text().splitlines(keepends=True)
         place.file(name).write_text("".join(lines[:-1]))
+        mark_again(place.file(name))
     fresh = Place(place.root)
     again = fresh.take("leeds/eyfsp")
     assert (again.profile, again.rows_kept) == (after.profile, after.rows_kept)

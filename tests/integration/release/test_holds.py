@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.intake import deliveries
@@ -31,7 +33,7 @@ from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
 from tests.support.release.homes import COHORT, VERSION, home_of
-from tests.support.release.people import ANNA, BRAM, Signer, write_policy, write_publisher
+from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
 
 COUNCILS = ["halton", "knowsley", "leeds", "sefton", "wirral"]
 HOLD = "wirral/eyfsp/rows-far-from-expected"
@@ -77,11 +79,17 @@ def names(home: Home) -> list[str]:
 
 
 def command(home: Home, *options: str, who: Signer | None = ANNA, what: str = "accept") -> Result:
-    key = ("--key", str(who.key_file(home.root.parent / "people"))) if who else ()
-    return CliRunner().invoke(main, [what, "--home", str(home.root), "--cohort", COHORT, *key, *options])
+    """As somebody types it who reads the page first."""
+    asked = [what, "--home", str(home.root), "--cohort", COHORT]
+    about = [option for option in options if option not in ("--for-dagster",)] if what == "approve" else []
+    read = CliRunner().invoke(main, [*asked, *about])
+    if who is None or "SHA-256" not in read.output:
+        return CliRunner().invoke(main, [*asked, *options]) if who is None else read
+    key = ("--key", str(who.key_file(home.root.parent / "people")))
+    return CliRunner().invoke(main, [*asked, *key, *read_page(read.output), *options])
 
 
-def accept(home: Home, *options: str, who: Signer = ANNA, reason: str = RIGHT) -> Result:
+def accept(home: Home, *options: str, who: Signer | None = ANNA, reason: str = RIGHT) -> Result:
     return command(home, "--hold", HOLD, "--reason", reason, *options, who=who)
 
 
@@ -140,18 +148,59 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
     home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_wirral(home)
-    stranger = accept(home, who=Signer.new("Somebody Else"))
-    assert (stranger.exit_code, "names nobody with this key" in stranger.output) == (1, True)
     publisher = Signer("Release Machine", "machine", keys.signing_key)
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, publisher])))
+    stranger = accept(home, who=Signer.new("Somebody Else"))
+    assert (stranger.exit_code, "no person who may sign is recorded with" in stranger.output) == (1, True)
     accept(home, who=publisher)
     begun = pytest.raises(WaitsForAcceptance)
     with begun:
         measure(home, keys)
     accept(home, who=ANNA)
-    assert holds.state(home, [COHORT], keys).open == []
+    assert holds.state(home, [COHORT]).open == []
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [BRAM])))
-    assert [hold.name for hold in holds.state(home, [COHORT], keys).open] == [HOLD]
+    change_people(home, ANNA)
+    assert [hold.name for hold in holds.state(home, [COHORT]).open] == [HOLD]
+
+
+def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) -> None:
+    put_wirral(home)
+    key = str(ANNA.key_file(home.root.parent / "people"))
+    asked = ["accept", "--home", str(home.root), "--cohort", COHORT, "--hold", HOLD, "--reason", RIGHT, "--key", key]
+    read = read_page(command(home, who=None).output)
+    put_wirral(home, rows=1200, mac="b")
+    for options, said in ((read, "the page is not the one that was read"), ((), "--sheet SHA256")):
+        refused = CliRunner().invoke(main, [*asked, *options])
+        assert (refused.exit_code != 0, said in refused.output) == (True, True)
+    assert holds.state(home, [COHORT]).closed == []
+
+
+def test_a_hold_is_accepted_with_a_signature_made_elsewhere(home: Home, tmp_path: Path) -> None:
+    put_wirral(home)
+    to_sign = accept(home, who=None).output.partition("File to sign on your own machine: ")[2].split("\n")[0]
+    signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(ANNA.key_file(tmp_path)), "-in", to_sign]
+    subprocess.run([*signing, "-out", str(tmp_path / "signature")], check=True, capture_output=True)
+    signed = ("--signature", str(tmp_path / "signature"))
+    assert "the signature is of something else" in accept(home, *signed, who=None, reason="Another reason.").output
+    assert "Accepted" in accept(home, *signed, who=None).output
+    ((_, accepted),) = holds.state(home, [COHORT]).closed
+    assert accepted.name == ANNA.name
+
+
+def test_in_a_demonstration_its_own_key_alone_accepts(
+    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READINESS_POLICY", "")
+    put_wirral(home)
+    put(home, "halton", "eyfsp", 1305, expected=1305)  # at its real size, so that Wirral's is held
+    assert keys.demonstration_key
+    with pytest.raises(WaitsForAcceptance):
+        measure(home, keys)
+    for key in (Ed25519PrivateKey.generate(), keys.signing_key):
+        assert accept(home, who=Signer("Demo", "demonstration", key)).exit_code == 1
+    assert holds.state(home, [COHORT]).closed == []
+    assert "Accepted" in accept(home, who=Signer("Demo", "demonstration", keys.demonstration_key)).output
+    assert holds.state(home, [COHORT]).open == []
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 501])

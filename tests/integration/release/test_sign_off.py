@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
@@ -18,23 +21,31 @@ from assets.release.begin import Asked
 from assets.release.decision_sheet import render_sheet
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.planning import plan_family
-from assets.release.sign_off import check_publication, measurement_request, publish_approved, signed_and_waiting
+from assets.release.sign_off import (
+    check_publication,
+    measurement_request,
+    publication_request,
+    publish_approved,
+    signed_and_waiting,
+    to_sign,
+)
 from ndl_export.bundle import make
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.publisher import InvalidPublisher
 from ndl_export.facts.released import versions
 from pipelines.cli import main
-from privacy.keys import KeyRing
+from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import session
-from privacy.release.approval import WaitsForApproval
-from privacy.release.canonical import sha256_hex
+from privacy.release.approval import SignOffs, WaitsForApproval, add_line, approval_of, note_not_synthetic
+from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.child_table import true_counts
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
 from privacy.release.statement import privacy_page
 from sources.contracts import CONTRACTS
 from tests.support.release.homes import COHORT, VERSION, home_of
-from tests.support.release.people import ANNA, BRAM, Signer, write_policy, write_publisher
+from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
 
 COUNCILS = ["halton", "leeds"]
 REVISION = "2026.11.1"
@@ -70,10 +81,15 @@ def link(home: Home, file_mac: str) -> None:
     write_record(home, COHORT, LinkageRecord(COUNCILS, sent, extracts))
 
 
-def approve(home: Home, who: Signer, *options: str) -> Result:
+def approve(home: Home, who: Signer | None, *options: str) -> Result:
+    """As somebody types it who reads the sheet first; without anybody, the sheet alone."""
+    about = ("--cohort", COHORT, "--release", VERSION)
+    command = ["approve", "--home", str(home.root), *(() if "--people" in options else about), *options]
+    written = CliRunner().invoke(main, command)
+    if who is None or written.exit_code:
+        return written
     key = str(who.key_file(home.root.parent / "people"))
-    command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--key", key, "--release", VERSION, *options]
-    return CliRunner().invoke(main, command)
+    return CliRunner().invoke(main, [*command, *read_page(written.output), "--key", key])
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
@@ -162,20 +178,114 @@ def test_an_approver_who_was_removed_does_not_count(
 ) -> None:
     approve(home, ANNA)
     name_people(tmp_path, monkeypatch, [BRAM])
-    with pytest.raises(WaitsForApproval, match="a key that the policy does not name any more"):
+    change_people(home, ANNA)
+    with pytest.raises(WaitsForApproval, match="of a key that no person who may sign is recorded with"):
         measure(home, keys)
     assert Ledger(home.ledger).entries() == []
 
 
-def test_a_demonstration_beside_a_real_policy_spends_nothing(
-    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_sign_it(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor where the policy is left out afterwards: the ledger knows that people sign."""
+    mallory = Signer.new("Mallory Unnamed")
+    approve(home, BRAM)
+    name_people(tmp_path, monkeypatch, [mallory])
+    assert "recorded with" in approve(home, mallory, "--share", "0.9").output
+    assert "recorded with" in approve(home, mallory, "--people").output
+    with pytest.raises(WaitsForApproval, match=r"The policy names other people than the ledger records.* --people"):
+        measure(home, keys, share=0.9)
+    said = approve(home, ANNA, "--people").output
+    assert "Signed: the change of people, as privacy lead; 1 of 1." in said
+    assert "there is no change to sign" in approve(home, None, "--people").output
+    assert approve(home, mallory, "--share", "0.9").exit_code == 0
+
+
+def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: KeyRing) -> None:
+    """The operator asks for another share once the lead has read the sheet."""
+    read = read_page(approve(home, None).output)
+    key = str(ANNA.key_file(home.root.parent / "people"))
+    command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--release", VERSION, "--key", key]
+    for options, said in (
+        ((*read, "--share", "0.9"), "the page is not the one that was read"),
+        (("--share", "0.9"), "--sheet SHA256"),
+    ):
+        refused = CliRunner().invoke(main, [*command, *options])
+        assert (refused.exit_code != 0, said in refused.output) == (True, True)
+    assert SignOffs(Ledger(home.ledger)).approvals == []
+    assert CliRunner().invoke(main, [*command, *read, "--share", "0.9"]).exit_code == 1
+    assert CliRunner().invoke(main, [*command, *read, "--share", "1"]).exit_code == 0
+
+
+def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_path: Path) -> None:
+    written = approve(home, None).output
+    sheet, to_sign = home.decision_sheet(VERSION, "measurement"), written.partition("File to sign: ")[2].split("\n")[0]
+    own = tmp_path / "own-machine"
+    key = str(BRAM.key_file(own))
+    taken = shutil.copy(to_sign, own / "to-sign")
+    assert sha256_hex(sheet.read_bytes()) in Path(taken).read_text()
+    command = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", "to-sign", "-out", "signature"]
+    subprocess.run(command, cwd=own, check=True, capture_output=True)
+    swapped = approve(home, None, "--share", "0.9", "--signature", str(own / "signature"))
+    assert "the signature is of something else" in swapped.output
+    found = approve(home, None, "--share", "1", "--signature", str(own / "signature"))
+    assert "as statistics lead; 1 of 1" in found.output, found.output
+    measure(home, keys)
+
+
+@pytest.mark.slow
+def test_a_fresh_key_and_a_line_that_allows_it_publish_nothing(home: Home, keys: KeyRing) -> None:
+    """Put into the ledger by whoever runs the pipeline."""
+    approve(home, ANNA)
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    ledger, request = Ledger(home.ledger), publication_request(home, VERSION)
+    sheet = to_sign(home, COHORT, request).sheet_sha256
+    forged = approval_of(request, COHORT, sheet).signed(Ed25519PrivateKey.generate(), SignOffs(ledger).recorded)
+    line = add_line(ledger, "approval", asdict(forged))
+    add_line(ledger, "allowed", {"approvals": [line], "request_sha256": sha256_hex(canonical_json(request))})
+    assert signed_and_waiting(home) == []
+    with pytest.raises(WaitsForApproval, match="of its publication by 1 person, and has none"):
+        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    assert versions(home.release) == []
+
+
+def test_a_demonstration_beside_a_real_policy_spends_nothing(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where the policy is left out afterwards: the ledger knows who signs."""
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
     monkeypatch.delenv("READINESS_POLICY")
-    with pytest.raises(WaitsForApproval, match="name people in the policy first"):
+    monkeypatch.delenv("READINESS_PUBLISHER")
+    with pytest.raises(InvalidPublisher):
         measure(home, keys)
+    monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "publisher.yaml"))
+    with pytest.raises(WaitsForApproval, match="by 1 person, and has none"):
+        measure(home, keys)
+    assert approve(home, ANNA).exit_code == 0
+    assert Ledger(home.ledger).entries() == []
+
+
+def test_a_demonstration_that_a_real_extract_ended_waits_and_says_why(
+    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READINESS_POLICY", "")
+    note_not_synthetic(Ledger(home.ledger), "leeds/eyfsp/202425")
+    with pytest.raises(WaitsForApproval, match=r"this is no demonstration \(leeds/eyfsp/202425 is not from"):
+        measure(home, keys)
+    assert Ledger(home.ledger).entries() == []
+
+
+def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READINESS_POLICY", "")
+    KeyRing.create(tmp_path / "real")
+    KeyRing.create(tmp_path / "demonstration", demonstration=True)
+    shutil.copy(tmp_path / "demonstration" / DEMONSTRATION_FILE, tmp_path / "real")
+    with pytest.raises(WaitsForApproval, match="name people in the policy first"):
+        measure(home, KeyRing.load(tmp_path / "real"))
     assert Ledger(home.ledger).entries() == []
 
 
@@ -190,6 +300,7 @@ def test_what_is_measured_is_read_back_and_published_again_without_anybody(
     approve(home, ANNA, "--publish")
     before = contents(publish_bundle(home, COHORT, keys, VERSION, COUNCILS))
     name_people(tmp_path, monkeypatch, [BRAM])
+    change_people(home, ANNA)
     measure(home, keys)
     assert contents(publish_bundle(home, COHORT, keys, VERSION, COUNCILS)) == before
     shutil.rmtree(home.release)
@@ -336,6 +447,7 @@ def test_a_charge_that_a_crash_left_open_needs_the_signature_still_to_count(
         with pytest.raises(Killed):
             measure(home, keys)
     name_people(tmp_path, monkeypatch, [BRAM])
+    change_people(home, ANNA)
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
     assert not list(home.restricted.glob("measurements/**/*.json"))

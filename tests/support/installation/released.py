@@ -21,7 +21,7 @@ from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
-from tests.support.extracts import COHORT, append, row, upn
+from tests.support.extracts import COHORT, append, mark_synthetic, row, upn
 from tests.support.independent import write_extracts
 from tests.support.intake.numbered import numbered, row_keys_by_number
 from tests.support.once import made_once
@@ -65,6 +65,7 @@ class Place:
         council, source = name.split("/")
         landed = find(self.landing, council, source, COHORT)
         assert landed
+        mark_synthetic(self.landing)
         return Intake(self.landing, self.home, keys or self.keys).take_in(landed)
 
     def rows(self, name: str) -> set[int]:

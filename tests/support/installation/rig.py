@@ -29,7 +29,7 @@ from privacy.release import store
 from privacy.release.canonical import sha256_hex
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
-from tests.support.extracts import COHORT, append
+from tests.support.extracts import COHORT, append, mark_synthetic
 from tests.support.independent import write_extracts
 from tests.support.once import made_once
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
@@ -179,6 +179,8 @@ def _command(site: Site, options: tuple[str, ...], said: Path, prelude: Prelude 
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     if prelude:
         prelude()
+    if site.landing.is_dir():
+        mark_synthetic(site.landing)
     named = () if "--release" in options else ("--release", FIRST)
     main(["run", "--cohort", COHORT, *named, *options])
 

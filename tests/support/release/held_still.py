@@ -35,5 +35,5 @@ def held_still(noise: type[OneByOne] = SameNoise) -> Iterator[None]:
         stack.enter_context(patch.object(session, "OpenDPNoise", noise))
         stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
         stack.enter_context(patch.object(ledger, "_nonce", lambda: "0" * 32))
-        stack.enter_context(patch.object(approval, "_now", lambda: _FixedTime.now(UTC)))
+        stack.enter_context(patch.object(approval, "_now", lambda: _FixedTime.now(UTC).isoformat()))
         yield

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.holds import accept_configured, state
-from assets.release.sign_off import publication_request
+from assets.release.sign_off import change_of_people, publication_request, sign_request, to_sign
 from privacy.keys import KeyRing
-from privacy.release.approval import allow, sign_as_demonstration
+from privacy.release.approval import allow, note_keys, sign
 from privacy.release.ledger import Ledger
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, load_policy, public_text
 
@@ -52,7 +52,14 @@ class Signer:
         return path
 
 
+DEMONSTRATION_KEY = Ed25519PrivateKey.generate()
+"""Signs where a test has no key set of a demonstration."""
 ANNA, BRAM = Signer.new("Anna Quillfeather"), Signer.new("Bram Thistlewood", "statistics lead")
+
+
+def read_page(output: str) -> tuple[str, str]:
+    """The option that names the page that `readiness approve` or `accept` has written, for who has read it."""
+    return "--sheet", output.partition("SHA-256 ")[2][:64]
 
 
 def sign_off(*signers: Signer, measurement: int = 1, publication: int = 1) -> SignOff:
@@ -87,6 +94,13 @@ def write_publisher(path: Path, **other: str) -> Path:
     return path
 
 
+def change_people(home: Home, *signers: Signer) -> None:
+    """Sign the change to the people whom the policy names, as those who are recorded do."""
+    request = change_of_people(home)
+    for signer in signers:
+        sign_request(home, "", request, to_sign(home, "", request).sheet_sha256, signer.key)
+
+
 def accept_held(home: Home, keys: KeyRing, cohort: str = "202425") -> None:
     """Accept everything that a release of the cohort is held for, by the key of a demonstration."""
     for hold in state(home, [cohort]).open:
@@ -96,6 +110,7 @@ def accept_held(home: Home, keys: KeyRing, cohort: str = "202425") -> None:
 def approve_publication(home: Home, version: str) -> None:
     """Let the bundle in the release directory be published, as a demonstration does."""
     ledger, policy, request = Ledger(home.ledger), load_policy().sign_off, publication_request(home, version)
-    key, release_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    sign_as_demonstration(ledger, policy, request, "202425", "5" * 64, key)
-    allow(ledger, policy, request, public_text(release_key.public_key()), public_text(key.public_key()))
+    release_key = public_text(Ed25519PrivateKey.generate().public_key())
+    note_keys(ledger, release_key, public_text(DEMONSTRATION_KEY.public_key()))
+    sign(ledger, policy, request, "202425", "5" * 64, DEMONSTRATION_KEY)
+    allow(ledger, policy, request, release_key)

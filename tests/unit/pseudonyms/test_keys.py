@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import stat
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from privacy import keys
 from privacy.keys import (
+    DEMONSTRATION_FILE,
     INTAKE,
     LINKAGE,
     LINKED_UNDER,
@@ -16,6 +18,7 @@ from privacy.keys import (
     PIPELINE_KEYS,
     SENDER,
     SENDER_KEYS,
+    SIGNING_FILE,
     KeyProblem,
     KeyRing,
 )
@@ -89,6 +92,18 @@ def test_a_set_of_an_earlier_version_is_completed_and_keeps_its_keys(directory: 
     after = KeyRing.complete(directory).fingerprints
     assert {name for name in before if before[name] == after[name]} == set(PIPELINE_KEYS) - {"row"}
     assert KeyRing.complete(directory).fingerprints == after
+
+
+def test_the_key_of_a_demonstration_is_one_in_its_own_set_alone(directory: Path, tmp_path: Path) -> None:
+    own = tmp_path / "demonstration"
+    assert KeyRing.create(own, demonstration=True).demonstration_key
+    assert KeyRing.load(own).demonstration_key
+    assert KeyRing.load(own).rotate(tmp_path / "next").demonstration_key
+    assert KeyRing.load(directory).demonstration_key is None
+    shutil.copy(own / DEMONSTRATION_FILE, directory)
+    assert KeyRing.load(directory).demonstration_key is None
+    shutil.copy(own / SIGNING_FILE, directory)
+    assert KeyRing.load(directory).demonstration_key is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""Whose signature counts in this home: kept from its first intake on, and recorded in the ledger.
+
+Intake may run where there is no ledger (a code location of its own). What must not be forgotten until a release begins
+is kept in the restricted zone, each in a file that is written once: whom the policy named at the first intake, and the
+first extract that `readiness synth` did not write.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from assets.home.paths import Home
+from privacy.doors import files
+from privacy.keys import KeyRing
+from privacy.release.approval import note_keys, note_not_synthetic, note_people
+from privacy.release.ledger import Ledger
+from privacy.release.policy import SignOff, load_policy, public_text
+
+
+def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
+    """Keep whom the policy names at the first intake, and the name of the first extract that is not synthetic. Where
+    this process has the key that signs releases, the ledger has it at once."""
+    people = load_policy().sign_off
+    new = people.people and _keep(home.first_people, people.content())
+    if ((not_synthetic and _keep(home.first_real_extract, not_synthetic)) or new) and keys.can_sign:
+        note_signers(home, keys)
+
+
+def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
+    """Record in the ledger who may sign, what the intake has kept, and the public keys of a key set that signs
+    releases; returns the ledger."""
+    ledger = Ledger(home.ledger)
+    if first := _kept(home.first_people):
+        note_people(ledger, SignOff.parse(first))
+    note_people(ledger, load_policy().sign_off)
+    if extract := _kept(home.first_real_extract):
+        note_not_synthetic(ledger, extract)
+    if keys is not None and keys.can_sign:
+        own = keys.demonstration_key
+        demonstration = public_text(own.public_key()) if own else ""
+        note_keys(ledger, public_text(keys.signing_key.public_key()), demonstration)
+    return ledger
+
+
+def _keep(path: Path, content: Any) -> bool:
+    """Write a file that is not there yet; whether it was new."""
+    if path.exists():
+        return False
+    files.write_json(path, content)
+    return True
+
+
+def _kept(path: Path) -> Any:
+    return json.loads(path.read_bytes()) if path.exists() else None

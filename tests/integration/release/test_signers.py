@@ -1,0 +1,122 @@
+"""Whose signature counts is settled by the first intake, however it is started, and a demonstration is one of synthetic
+extracts alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.catalogue.runs import Installation, note_councils, one_run
+from assets.home.paths import Home
+from assets.home.signers import note_signers
+from assets.intake.take_in import Intake
+from pipelines.definitions import build_definitions
+from privacy.keys import DEMONSTRATION_FILE, RESTRICTED, SIGNING_FILE, KeyRing
+from privacy.release.approval import Recorded, SignOffs
+from privacy.release.ledger import Ledger
+from privacy.release.policy import public_text
+from sources.extract.landed import find
+from tests.support.extracts import COHORT, row, text
+from tests.support.independent import write_extracts
+from tests.support.release.people import ANNA, BRAM, Signer, write_policy
+
+COUNCILS = ("halton", "leeds")
+MALLORY = Signer.new("Mallory Unnamed")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    write_extracts(tmp_path / "landing", children=40, councils=COUNCILS)
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def demonstration(tmp_path: Path) -> KeyRing:
+    return KeyRing.create(tmp_path / "keys", demonstration=True)
+
+
+def name(folder: Path, monkeypatch: pytest.MonkeyPatch, *signers: Signer) -> None:
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(folder / "policy.yaml", signers)))
+
+
+def take_in(home: Home, keys: KeyRing, council: str = "leeds") -> None:
+    landing = home.root.parent / "landing"
+    landed = find(landing, council, "eyfsp", COHORT)
+    assert landed
+    Intake(landing, home, keys).take_in(landed)
+
+
+def recorded(home: Home) -> Recorded:
+    return SignOffs(Ledger(home.ledger)).recorded
+
+
+def test_the_first_intake_records_people_also_where_dagster_starts_it(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that who runs the pipeline does not name herself between intake and release."""
+    name(tmp_path, monkeypatch, ANNA, BRAM)
+    KeyRing.create(tmp_path / "keys")
+    folders = {"landing_dir": tmp_path / "landing", "home_dir": home.root, "keys_dir": tmp_path / "keys"}
+    definitions = build_definitions(Installation(**{folder: str(path) for folder, path in folders.items()}))
+    with dg.DagsterInstance.ephemeral() as instance:
+        known = note_councils(instance, COUNCILS)
+        done = definitions.resolve_job_def("intake").execute_in_process(
+            instance=instance,
+            tags=one_run(["leeds"], COHORT, known),
+            asset_selection=[dg.AssetKey(["restricted", "eyfsp"])],
+        )
+    assert done.success
+    name(tmp_path, monkeypatch, MALLORY)
+    note_signers(home)
+    assert set(recorded(home).keys) == {ANNA.person.key, BRAM.person.key}
+
+
+def test_an_intake_without_a_ledger_keeps_whom_the_policy_named(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a code location of its own, which has neither the ledger nor the key that signs releases."""
+    name(tmp_path, monkeypatch, ANNA)
+    keys = KeyRing.create(tmp_path / "keys", demonstration=True)
+    apart = Path(shutil.copytree(tmp_path / "keys", tmp_path / "apart"))
+    for file in (SIGNING_FILE, DEMONSTRATION_FILE):
+        (apart / file).unlink()
+    take_in(home, KeyRing.load(apart, RESTRICTED))
+    assert not (home.root / "ledger.sqlite").exists()
+    name(tmp_path, monkeypatch, MALLORY)
+    note_signers(home, keys)
+    assert recorded(home).keys == [ANNA.person.key]
+
+
+def test_synthetic_extracts_leave_a_demonstration_what_it_is(home: Home, demonstration: KeyRing) -> None:
+    take_in(home, demonstration)
+    note_signers(home, demonstration)
+    assert demonstration.demonstration_key
+    assert recorded(home).keys == [public_text(demonstration.demonstration_key.public_key())]
+
+
+def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration: KeyRing) -> None:
+    """Also beside a marker, under the name of a synthetic one, and where that takes its place again."""
+    take_in(home, demonstration)
+    note_signers(home, demonstration)
+    path = home.root.parent / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv"
+    synthetic = path.read_bytes()
+    path.write_text(text([row("eyfsp")] * 20))
+    take_in(home, demonstration)
+    path.write_bytes(synthetic)
+    take_in(home, demonstration)
+    note_signers(home, demonstration)
+    assert recorded(home).keys == []
+    assert not recorded(home).may_be_demonstration
+
+
+def test_a_real_extract_in_parts_ends_it_as_well(home: Home, demonstration: KeyRing) -> None:
+    part = home.root.parent / "landing" / "leeds" / "eyfsp" / COHORT / "2025-01.csv"
+    part.parent.with_name(f"{COHORT}.csv").unlink()
+    part.parent.mkdir()
+    part.write_text(text([row("eyfsp")] * 20))
+    take_in(home, demonstration)
+    note_signers(home, demonstration)
+    assert recorded(home).keys == []
