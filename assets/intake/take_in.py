@@ -398,6 +398,7 @@ class Intake:
             staged.rejected_share,
             rows_of_last=_of_last(counted),
             rows_of_expected=share_of(staged.rows_kept, counted.rows_expected),
+            rows_of_many=staged.rows_of_many(delivery.contract),
             filled={column.column: column.filled for column in counted.rows.profile.columns},
             breaking=counted.rows.breaking,
         )
