@@ -1,7 +1,8 @@
 """The one pass over an identifiable file: read, check, normalise and tokenise, a chunk of rows at a time.
 
 What is written, by `rows_apart`, holds no identifier. Memory does not grow with the file, but for eight bytes a
-row that tell whether it repeats an earlier one, and what `shared_numbers` holds. Connections live in memory and cannot spill: identifiers pass through.
+row that tell whether it repeats an earlier one, and what `shared_numbers` holds. Connections live in memory and cannot
+spill: identifiers pass through.
 """
 
 from __future__ import annotations

@@ -415,6 +415,9 @@ class Intake:
             stopped.for_sender,
             stopped.headings,
         )
+        known = deliveries.stopped(self.home, *landed.key)
+        if known is None or known.file_mac != mac:
+            record(self.home, Processing.STOPPED, *landed.key, file_mac=mac)
         deliveries.note_stopped(self.home, note)
         report_extract(self.home, note, deliveries.current(self.home, *landed.key))
         return stopped

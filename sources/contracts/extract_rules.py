@@ -16,8 +16,8 @@ class ExtractRule:
     Facts: `rows_kept`; `rows_repeated`, those among them with the row number of another; `rejected_share`, of the rows
     read, where at least `MANY_ROWS` were rejected; `rows_of_last` and `rows_of_expected`, rows kept as a share of the
     last delivery's and of the expected number, where that is at least `MANY_ROWS`; `rows_of_many`, those with a number
-    of many children, as a share of the rows read, where they are at least `MANY_ROWS`; `<column>_complete`, share of kept
-    rows with a usable value; `<rule>_rows`, kept rows that break a rule across columns. The rest are facts of a
+    of many children, as a share of the rows read, where they are at least `MANY_ROWS`; `<column>_complete`, share of
+    kept rows with a usable value; `<rule>_rows`, kept rows that break a rule across columns. The rest are facts of a
     release, which the intake of one extract cannot know: see `RELEASE_RULES`.
     """
 
@@ -50,8 +50,8 @@ published number of rows. Set by judgement: coverage of reviews and places truly
 answers a survey differs more."""
 MIN_COMPLETE_SHARE = 0.9
 MAX_SHARE_OF_MANY = 0.05
-"""Of the rows, with a UPN or other number of many children. Every child has a number of its own; a default that somebody
-typed for a few children without one stays far below this."""
+"""Of the rows, with a UPN or other number of many children. Every child has a number of its own; a default that
+somebody typed for a few children without one stays far below this."""
 
 NO_USABLE_ROW = ExtractRule("no-usable-row", Severity.STOP, "The extract has no usable row.", "rows_kept", low=1)
 TOO_MANY_REJECTED = ExtractRule(
@@ -109,9 +109,32 @@ FAR_FROM_CENSUS = ExtractRule(
 OTHER_CHILDREN = ExtractRule(
     "other-children-than-before",
     Severity.HOLD,
-    f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of the delivery before are in the one that replaces it.",
+    f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of an earlier delivery are in the one that replaces it: of"
+    " the one that a release was last measured from, or of the first.",
     "shared_children",
     low=MIN_SHARED_CHILDREN,
+)
+NOT_COMPARED = ExtractRule(
+    "not-compared",
+    Severity.HOLD,
+    "The delivery replaces another, and what is needed to compare the two is gone or was made under other keys.",
+    "deliveries_not_compared",
+    high=0,
+)
+NOT_JUDGED = ExtractRule(
+    "result-missing",
+    Severity.HOLD,
+    "The result of the intake, or its line in the processing log, is missing: nobody can say what the extract is held"
+    " for.",
+    "results_missing",
+    high=0,
+)
+LEFT_OUT = ExtractRule(
+    "no-longer-taking-part",
+    Severity.HOLD,
+    "Extracts of the council were taken in for the cohort, and it takes part no longer.",
+    "councils_left_out",
+    high=0,
 )
 STOPPED = ExtractRule(
     "newer-delivery-stopped",
@@ -123,8 +146,9 @@ STOPPED = ExtractRule(
 MISSING = ExtractRule(
     "due-and-missing",
     Severity.HOLD,
-    "The source was due and has not come. It is due from a council once its day is past, if the council sent it for"
-    " the cohort before, has a folder for it in landing, or any other council has sent it for this cohort.",
+    "The source was due and is not in. It is due from a council once its day is past, if the council sent it for the"
+    " cohort before, has a folder for it in landing, or any other council has sent it for this cohort; and at once, if"
+    " it was taken in before.",
     "sources_missing",
     high=0,
 )
@@ -135,7 +159,17 @@ NOT_READ = ExtractRule(
     "entries_not_read",
     high=0,
 )
-RELEASE_RULES = (FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, STOPPED, MISSING, NOT_READ)
+NOT_SEEN = ExtractRule(
+    "not-looked-at",
+    Severity.HOLD,
+    "Nobody knows whether landing holds files that are not read: the note of what it held is missing.",
+    "landings_not_seen",
+    high=0,
+)
+RELEASE_RULES = (
+    *(FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, NOT_COMPARED),
+    *(NOT_JUDGED, LEFT_OUT, STOPPED, MISSING, NOT_READ, NOT_SEEN),
+)
 """What else a release waits for."""
 
 

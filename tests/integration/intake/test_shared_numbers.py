@@ -1,4 +1,4 @@
-"""A number that a sender gives to many children: the rows are noted, and from a share of the rows on a release waits."""
+"""A number that a sender gives to many children: its rows are noted; from a share of the rows on, a release waits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from privacy.services import MAX_CHILDREN_A_NUMBER
 from sources.contracts.extract_rules import MAX_SHARE_OF_MANY, NUMBER_OF_MANY
 from sources.contracts.people import OF_MANY
 from sources.extract.table import SOURCE_ROW
-from tests.support.extracts import COHORT, PERSON, nhs_number, row, text, upn
+from tests.support.extracts import COHORT, nhs_number, row, text, upn
 from tests.support.intake.desk import Desk
 
 OWN = {
