@@ -157,7 +157,7 @@ class Home:
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.sample"
 
     def newest_sample(self, source: str, cohort: str, council: str) -> Path:
-        """The same of the extract that is in, where it is another; it takes the place when a release is measured."""
+        """The same of the extract that is in, where it is another; it takes its place after a measurement."""
         return self.token_sample(source, cohort, council).with_suffix(".newest")
 
     def replaced(self, cohort: str) -> Path:

@@ -78,6 +78,8 @@ def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str,
             council, source = name.split("/")
             known, extract = before.get(name), extracts[name]
             key = source, cohort, council
+            if known and known.compared_with == known.file_mac and home.newest_sample(*key).exists():
+                promote(home.newest_sample(*key), home.token_sample(*key))  # people signed it since
             shared = _sampled(home, keys, key, staging / f"{source}.{council}")
             if known and known.file_mac == extract.file_mac:  # other rows of the same file: some were removed
                 return replace(known, sha256=extract.sha256)
@@ -103,13 +105,9 @@ def replaces(home: Home, key: Key, file_mac: str) -> bool:
 
 
 def compare_with_these(home: Home, cohort: str) -> None:
-    """From now on, compare later deliveries with those that are in: people signed a measurement of them."""
+    """From now on, compare later deliveries with those that are in: people signed a measurement of them. The next
+    linkage, which alone works in the tokens zone, puts their samples in place."""
     known = replaced(home, cohort)
-    for name in known:
-        council, source = name.split("/")
-        newest = home.newest_sample(source, cohort, council)
-        if newest.exists():
-            promote(newest, home.token_sample(source, cohort, council))
     now = {name: replace(entry, compared_with=entry.file_mac) for name, entry in known.items()}
     if now != known:
         write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})

@@ -292,15 +292,11 @@ def test_what_people_signed_is_what_later_deliveries_are_compared_with(home: Hom
     put(home, "wirral", "eyfsp", 3209, "older")
     put(home, "wirral", "eyfsp", 3209, "newer")
     note_compared(home, 1.0, "newer", "wirral/eyfsp")
-    newest, compared = (place("eyfsp", COHORT, "wirral") for place in (home.newest_sample, home.token_sample))
-    newest.parent.mkdir(parents=True)
-    newest.write_text("sample")
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
-    assert not compared.exists()
+    assert replaced(home, COHORT)["wirral/eyfsp"].compared_with == "older"
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     measure(home, keys)
-    assert compared.read_text() == "sample"
     assert replaced(home, COHORT)["wirral/eyfsp"].compared_with == "newer"
 
 
