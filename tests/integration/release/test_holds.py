@@ -59,7 +59,7 @@ def home(tmp_path: Path) -> Home:
     return home_of(tmp_path / "home", 50, COUNCILS)
 
 
-def put(home: Home, *about: Any, **numbers: int) -> None:
+def put(home: Home, *about: Any, **numbers: Any) -> None:
     """The result of an intake, with the rules that it broke."""
     note_taken(home, quality_of(*about, **numbers))
 
