@@ -153,11 +153,15 @@ class Home:
         return self.restricted / "landing_seen.json"
 
     def token_sample(self, source: str, cohort: str, council: str) -> Path:
-        """The least tokens of the children of an extract that was linked, sealed to the linkage."""
+        """The least tokens of the children of an extract with which later ones are compared, sealed to the linkage."""
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.sample"
 
+    def newest_sample(self, source: str, cohort: str, council: str) -> Path:
+        """The same of the extract that is in, where it is another; it takes its place after a measurement."""
+        return self.token_sample(source, cohort, council).with_suffix(".newest")
+
     def replaced(self, cohort: str) -> Path:
-        """Which share of the children of a replaced extract is in the one that replaced it."""
+        """How each extract that was linked compares with an earlier delivery."""
         return self.linked(cohort) / "replaced.json"
 
     @property

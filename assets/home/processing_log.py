@@ -7,17 +7,21 @@ councils and sources, MACs of files and versions; no identifier, no row number, 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from assets.home.paths import Home
 from assets.home.software import software
 from privacy import chained_log
+from privacy.doors.locks import locked
 
+Key = tuple[str, str, str]
+"""Source, cohort and council of an extract."""
 _run_id: ContextVar[str] = ContextVar("run_id", default="")
 
 
@@ -25,6 +29,7 @@ class Processing(StrEnum):
     """What is done with personal data."""
 
     INTAKE = "extract taken in"
+    STOPPED = "extract stopped"
     LINKAGE = "cohort linked"
     MEASUREMENT = "cohort measured for a release, or its measurement read back"
     EXPLANATION = "link of two rows explained"
@@ -111,6 +116,27 @@ def last_restore(home: Home) -> LogEntry | None:
 def verify(home: Home) -> list[LogEntry]:
     """Every line, after each was found in its place and unchanged; raises `LogBroken`."""
     return [_entry(home, line) for line in chained_log.entries(home.processing_log)]
+
+
+def intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
+    """Which deliveries of each extract were taken in or stopped, oldest first. Raises `LogBroken`."""
+    if not home.processing_log.exists():
+        return {}
+    stat = home.processing_log.stat()
+    return _intakes(home, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogEntry]]:
+    """The same of a log of this size and time: a gate asks for each family."""
+    found: dict[Key, list[LogEntry]] = {}
+    with locked(home.processing_log, shared=True):  # a run of another cohort may be adding lines
+        lines = verify(home)
+    for line in lines:
+        is_part = line.what == Processing.INTAKE and line.note
+        if line.what in (Processing.INTAKE, Processing.STOPPED) and not is_part:
+            found.setdefault((line.source, line.cohort, line.council), []).append(line)
+    return found
 
 
 def _entry(home: Home, line: dict[str, Any]) -> LogEntry:

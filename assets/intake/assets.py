@@ -141,7 +141,7 @@ def pseudonymised_extracts(
             asset_key=EXTRACTS[source],
             passed=not waiting,
             severity=dg.AssetCheckSeverity.WARN,
-            description=_first(waiting) if waiting else "no newest delivery is stopped, or holds a release",
+            description=_first(waiting) if waiting else "no newest delivery is stopped or in doubt",
         )
     if stopped:
         raise ExtractsStopped(_first(stopped))

@@ -13,7 +13,6 @@ from assets.intake.elsewhere import Elsewhere, Whose
 from assets.intake.rows_apart import Out
 from assets.intake.shared_numbers import SharedNumbers
 from sources.contracts import Role, Rule, Severity, SourceContract
-from sources.contracts.people import UPN_OF_TWO
 from sources.extract.landed import Landed
 from sources.extract.project import BITS, Projection
 from sources.extract.rules import GARBLED_ROW
@@ -92,8 +91,7 @@ class Findings:
         return pa.chunked_array([pa.array(~rejected)])
 
     def see(self, chunk: pa.Table) -> None:
-        """Look at rows, whatever becomes of them, for numbers that two children share, and for whose children these
-        are."""
+        """Look at rows, whatever becomes of them, for numbers that children share, and for whose children these are."""
         self._shared.see(chunk)
         self._whose.see(chunk)
 
@@ -102,9 +100,9 @@ class Findings:
         return self._whose.elsewhere(landed.council, landed.cohort)
 
     def note_shared_numbers(self, out: Out) -> None:
-        """Tell of rows whose number stands for two children; they are kept."""
-        if len(rows := self._shared.rows):
-            self._note(UPN_OF_TWO, rows, np.ones(len(rows), bool), out)
+        """Note the rows whose number is another child's too; they are kept."""
+        for rule, rows in self._shared.rows.items():
+            self._note(rule, rows, np.ones(len(rows), bool), out)
 
     def set_aside(self, rows: Mapping[Rule, list[int]], out: Out) -> None:
         """Add the rows that the reader could not give."""

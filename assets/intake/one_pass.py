@@ -1,7 +1,8 @@
 """The one pass over an identifiable file: read, check, normalise and tokenise, a chunk of rows at a time.
 
 What is written, by `rows_apart`, holds no identifier. Memory does not grow with the file, but for eight bytes a
-row that tell whether it repeats an earlier one. Connections live in memory and cannot spill: identifiers pass through.
+row that tell whether it repeats an earlier one, and what `shared_numbers` holds. Connections live in memory and cannot
+spill: identifiers pass through.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from privacy.doors.database import in_memory, rows_of
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import CONTRACTS, Role, Severity, SourceContract
-from sources.contracts.extract_rules import MANY_ROWS
+from sources.contracts.extract_rules import MANY_ROWS, rules_of_many
 from sources.contracts.eyfsp import ANOTHER_COUNCIL, ANOTHER_YEAR
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.errors import ExtractStopped
@@ -105,6 +106,12 @@ class Staged:
         on request say nothing of it."""
         wrong = self.rows_rejected - self.rows_forgotten
         return wrong / self.rows_read if wrong >= MANY_ROWS else None
+
+    def rows_of_many(self, contract: SourceContract) -> float | None:
+        """Rows with a number of many children, as a share of the rows read, where there are enough to say anything."""
+        of_many = {rule.id for rule in rules_of_many(contract)}
+        most = max((count.rows for count in self.rules if count.rule in of_many), default=0)
+        return most / self.rows_read if most >= MANY_ROWS else None
 
     @property
     def hints(self) -> tuple[str, str]:

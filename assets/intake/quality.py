@@ -73,6 +73,7 @@ class Judged:
     """Kept rows with a usable value, by column."""
     breaking: Mapping[str, int]
     """Kept rows that break a rule across columns of the payload, by rule."""
+    rows_of_many: float | None = None
 
     def complete(self, column: Column) -> float | None:
         """Share of the kept rows with a usable value of a column."""
@@ -175,6 +176,7 @@ def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[st
             "rejected_share": extract.rejected_share,
             "rows_of_last": extract.rows_of_last,
             "rows_of_expected": extract.rows_of_expected,
+            "rows_of_many": extract.rows_of_many,
             **{f"{column.name}_complete": extract.complete(column) for column in expected_complete(contract)},
             **{broken_rows(rule): extract.breaking.get(rule.id) for rule in judged_on_payload(contract)},
         }

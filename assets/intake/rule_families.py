@@ -22,7 +22,7 @@ QUALITY, ROWS, SIZE, VALUES, FILLED = "quality", "rows", "size", "values", "fill
 FAMILIES = {
     QUALITY: "The newest delivery of the council was taken, not stopped",
     ROWS: "No row was set aside",
-    SIZE: "The number of rows is near that of the last delivery and the expected one; else a release is held",
+    SIZE: "The number of rows is near that of the last delivery and the expected one; else a release may be held",
     VALUES: "Great Expectations over the payload: every rule of the contract that it can be judged by",
     FILLED: "Columns are as full as they should be",
 }
@@ -69,13 +69,14 @@ def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
 
 
 def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
-    """What stands between a source and its release: `wirral/202425 stopped` for every newest delivery that was stopped,
-    of any cohort, and `wirral/202425 held` for what is in of these cohorts and holds a release."""
+    """What may stand between a source and its release: `wirral/202425 stopped` for every newest delivery that was
+    stopped, of any cohort, and `wirral/202425 in doubt` for what is in of these cohorts and breaks a rule that can hold
+    a release; whether it does is known once the cohort is linked."""
     stopped: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
     found = [f"{path.stem}/{path.parent.name.removeprefix('cohort=')} stopped" for path in stopped]
     for cohort in sorted(cohorts):
         taken = sorted(home.quality(source, cohort, "any").parent.glob("*.json"))
-        found += [f"{path.stem}/{cohort} held" for path in taken if (quality := read(path)) and quality.holds]
+        found += [f"{path.stem}/{cohort} in doubt" for path in taken if (quality := read(path)) and quality.holds]
     return found
 
 

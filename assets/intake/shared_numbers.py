@@ -1,4 +1,4 @@
-"""Rows of one extract in which two children stand under one number: found by hashes, in memory, wherever they stand."""
+"""Rows of one extract whose number is another child's too: found by hashes, in memory, wherever the rows are."""
 
 from __future__ import annotations
 
@@ -6,44 +6,76 @@ import numpy as np
 import pyarrow as pa
 
 from privacy import row_keys
-from sources.contracts import SourceContract
+from privacy.services import MAX_CHILDREN_A_NUMBER
+from sources.contracts import Rule, SourceContract
+from sources.contracts.people import NUMBERS, OF_MANY, UPN_OF_TWO
 from sources.extract.table import SOURCE_ROW
 
-_NUMBER = "upn"
 _TELLING = ("date_of_birth", "surname", "forename")
 """What differs in all of these is not one child."""
-HASHES = tuple(f"{name}_hash" for name in (_NUMBER, *_TELLING))
+_CHILD = "hash(date_of_birth, lower(coalesce(forename, surname, postcode)))"
+"""A child, as the linkage counts those who share a number; a row that says too little is a child of its own."""
+
+
+def _hashed(name: str) -> str:
+    return f"{name}_hash"
+
+
+def _with_child(number: str) -> str:
+    """Name of the hash of a number together with the child who has it."""
+    return f"{number}_child_hash"
+
+
+def _plain(number: str) -> str:
+    """SQL of a number however it is written, in groups of digits or not."""
+    return f"translate(lower({number}::VARCHAR), ' -', '')"
+
+
+HASHES = (*map(_hashed, (*NUMBERS, *_TELLING)), *map(_with_child, NUMBERS))
 
 
 def hashes_sql(contract: SourceContract) -> str:
-    """SQL of the columns that `SharedNumbers` looks at, beginning with a comma; empty for a source without UPN."""
-    if _NUMBER not in contract:
-        return ""
-    names = zip(HASHES, (_NUMBER, *_TELLING), strict=True)
+    """SQL of the columns that `SharedNumbers` looks at, beginning with a comma; empty for a source without numbers."""
+    numbers = [number for number in NUMBERS if number in contract]
     part = row_keys.part_sql(SOURCE_ROW)
-    return "".join(
-        f", CASE WHEN {name} IS NULL THEN 0 ELSE hash(lower({name}::VARCHAR), {part}) END AS {hashed}"
-        for hashed, name in names
-    )
+    columns = {_hashed(name): f"hash({_plain(name)}, {part})" for name in numbers}
+    if "upn" in numbers:
+        columns |= {_hashed(name): f"hash(lower({name}::VARCHAR), {part})" for name in _TELLING}
+    nobody = "date_of_birth IS NULL OR coalesce(forename, surname, postcode) IS NULL"
+    child = f"CASE WHEN {nobody} THEN hash({SOURCE_ROW}) ELSE {_CHILD} END"
+    columns |= {_with_child(name): f"hash({_plain(name)}, {part}, {child})" for name in numbers}
+    filled = {column: column.removesuffix("_hash").removesuffix("_child") for column in columns}
+    return "".join(f", CASE WHEN {filled[to]} IS NULL THEN 0 ELSE {sql} END AS {to}" for to, sql in columns.items())
 
 
 class SharedNumbers:
-    """Sees the typed rows of an extract, a chunk at a time; `rows` are the numbers of those that share a UPN with a row
-    that differs in date of birth, surname and forename. Holds 40 bytes for each different UPN."""
+    """Sees the typed rows of an extract, a chunk at a time. Holds 24 bytes for each row and number, and 40 for each
+    different UPN."""
 
     def __init__(self) -> None:
-        self._first = np.empty((0, len(HASHES) + 1), np.uint64)
-        self._found: list[np.ndarray] = []
+        self._first = np.empty((0, len(_TELLING) + 2), np.uint64)
+        self._of_two: list[np.ndarray] = []
+        self._children: dict[str, list[np.ndarray]] = {}
 
     @property
-    def rows(self) -> np.ndarray:
-        return np.unique(np.concatenate(self._found)) if self._found else np.empty(0, np.int64)
+    def rows(self) -> dict[Rule, np.ndarray]:
+        """Numbers of the rows that break each rule: those that share a UPN with a row that differs in date of birth,
+        surname and forename, and those with a number of many children."""
+        of_many = {OF_MANY[number]: _of_many(np.concatenate(seen)) for number, seen in self._children.items()}
+        of_two = np.unique(np.concatenate([_NO_ROW, *self._of_two]))
+        of_two = of_two[~np.isin(of_two, of_many.get(OF_MANY["upn"], _NO_ROW))]
+        found = {UPN_OF_TWO: of_two, **of_many}
+        return {rule: rows for rule, rows in found.items() if len(rows)}
 
     def see(self, chunk: pa.Table) -> None:
-        if HASHES[0] not in chunk.column_names:
-            return
-        columns = [chunk[name].to_numpy().astype(np.uint64) for name in (*HASHES, SOURCE_ROW)]
-        seen = np.column_stack(columns)
+        for number in NUMBERS:
+            if _hashed(number) in chunk.column_names:
+                seen = _columns(chunk, _hashed(number), _with_child(number), SOURCE_ROW)
+                self._children.setdefault(number, []).append(seen[seen[:, 0] != 0])
+        if _hashed("upn") in chunk.column_names:
+            self._see_upns(_columns(chunk, *map(_hashed, ("upn", *_TELLING)), SOURCE_ROW))
+
+    def _see_upns(self, seen: np.ndarray) -> None:
         seen = np.concatenate([self._first, seen[seen[:, 0] != 0]])
         seen = seen[np.lexsort((seen[:, -1], seen[:, 0]))]
         starts = np.flatnonzero(np.diff(seen[:, 0], prepend=np.uint64(0)) != 0)
@@ -51,5 +83,20 @@ class SharedNumbers:
         told, told_first = seen[:, 1:-1], first[:, 1:-1]
         other = ((told != told_first) & (told != 0) & (told_first != 0)).all(axis=1)
         if other.any():
-            self._found.append(np.concatenate([seen[other, -1], first[other, -1]]).astype(np.int64))
+            self._of_two.append(np.concatenate([seen[other, -1], first[other, -1]]).astype(np.int64))
         self._first = seen[starts]
+
+
+_NO_ROW = np.empty(0, np.int64)
+
+
+def _columns(chunk: pa.Table, *names: str) -> np.ndarray:
+    return np.column_stack([chunk[name].to_numpy().astype(np.uint64) for name in names])
+
+
+def _of_many(seen: np.ndarray) -> np.ndarray:
+    """Row numbers of those whose number has more children than may share one; `seen` has number, child and row."""
+    _, first = np.unique(seen[:, 1], return_index=True)
+    numbers, children = np.unique(seen[first, 0], return_counts=True)
+    many = np.isin(seen[:, 0], numbers[children > MAX_CHILDREN_A_NUMBER])
+    return np.sort(seen[many, -1].astype(np.int64))

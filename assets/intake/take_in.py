@@ -410,6 +410,7 @@ class Intake:
             staged.rejected_share,
             rows_of_last=_of_last(counted),
             rows_of_expected=share_of(staged.rows_kept, counted.rows_expected),
+            rows_of_many=staged.rows_of_many(delivery.contract),
             filled={column.column: column.filled for column in counted.rows.profile.columns},
             breaking=counted.rows.breaking,
         )
@@ -426,6 +427,9 @@ class Intake:
             stopped.for_sender,
             stopped.headings,
         )
+        known = deliveries.stopped(self.home, *landed.key)
+        if known is None or known.file_mac != mac:
+            record(self.home, Processing.STOPPED, *landed.key, file_mac=mac)
         deliveries.note_stopped(self.home, note)
         report_extract(self.home, note, deliveries.current(self.home, *landed.key))
         return stopped

@@ -12,6 +12,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.intake.reports import ALL_EXTRACTS
 from assets.intake.rule_families import SIZE, outcomes
 from privacy.doors.counts import rows
+from sources.contracts.people import OF_MANY
 
 
 def told(home: Home, cohorts: Iterable[str], taken: Sequence[ExtractQuality], any_stopped: bool) -> Iterator[str]:
@@ -35,8 +36,11 @@ def told(home: Home, cohorts: Iterable[str], taken: Sequence[ExtractQuality], an
 def _wrong(quality: ExtractQuality) -> list[str]:
     """What an extract is told apart for."""
     found = [other.looks_like for other in quality.elsewhere]
-    held = (outcome for outcome in outcomes(quality) if outcome.family == SIZE and not outcome.passed)
-    found += [f"held: {outcome.sentence}" for outcome in held]
+    found += [
+        f"number of rows: {each.sentence}" for each in outcomes(quality) if each.family == SIZE and not each.passed
+    ]
+    of_many = {rule.id for rule in OF_MANY.values()}
+    found += [f"{rule.columns[0]} shared by many children" for rule in quality.rules if rule.rule in of_many]
     if quality.rows_rejected:
         found.append(f"{rows(quality.rows_rejected)} set aside")
     return found

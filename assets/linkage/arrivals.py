@@ -104,9 +104,12 @@ def note_landing(home: Home, landing: Path) -> None:
         write_json(home.landing_seen, asdict(now))
 
 
-def landing_seen(home: Home) -> LandingSeen:
-    """The newest such note; empty where landing was never looked at."""
-    return _LANDING_SEEN.validate_json(home.landing_seen.read_bytes()) if home.landing_seen.exists() else LandingSeen()
+def landing_seen(home: Home) -> LandingSeen | None:
+    """The newest such note; None where there is none, or it is damaged."""
+    try:
+        return _LANDING_SEEN.validate_json(home.landing_seen.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 _LANDING_SEEN = TypeAdapter(LandingSeen)

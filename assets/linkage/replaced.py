@@ -1,16 +1,19 @@
-"""Which share of the children of an extract is in the one that replaced it, without keeping the tokens of the first.
+"""How much of an earlier delivery's children each extract has, without keeping the tokens of the first.
 
 Of every extract that was linked, the linkage keeps a sample: the least `SAMPLE` of its tokens, sealed to itself beside
 the tokens. Tokens are keyed, and so drawn evenly; the least of two sets together are a sample of both, of which the
 share in each estimates how much they overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small
 extracts are in their samples whole.
+
+An extract is compared with the delivery that people last signed a measurement of, or with the first one: a wrong file
+that is sent twice is not compared with itself, and many small steps add up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +23,12 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
+from assets.home.processing_log import Key, Processing, intakes
 from assets.intake.deliveries import TOKENS_KEY
 from assets.linkage import tokens
 from assets.linkage.inputs import Extract
 from privacy.doors import sealed
-from privacy.doors.files import promote_all, write_json
+from privacy.doors.files import promote, promote_all, write_json
 from privacy.keys import KeyRing
 
 SAMPLE = 1024
@@ -37,12 +41,17 @@ _MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class Replaced:
-    """Of an extract: the sample that was taken of it (`file_mac`, `sha256` of its payload), and where it replaced
-    another, which share of that one's children it holds, 0 to 1."""
+    """How an extract (`file_mac`, `sha256` of its payload) compares with an earlier delivery, if it `replaces` one.
+
+    `shared` is the share of the other's children that it has, 0 to 1; None where the two cannot be compared.
+    `compared_with` is the MAC of the delivery with which the next one will be compared, unless people sign this one.
+    """
 
     file_mac: str
     sha256: str
+    replaces: bool = False
     shared: float | None = None
+    compared_with: str = ""
 
 
 _REPLACED = TypeAdapter(dict[str, Replaced])
@@ -51,13 +60,15 @@ _Sample = tuple[np.ndarray, int]
 
 
 def replaced(home: Home, cohort: str) -> dict[str, Replaced]:
-    """What is known of each extract (`council/source`)."""
-    path = home.replaced(cohort)
-    return _REPLACED.validate_json(path.read_bytes()) if path.exists() else {}
+    """What is known of each extract (`council/source`); nothing where the file is gone or damaged."""
+    try:
+        return _REPLACED.validate_json(home.replaced(cohort).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
-    """Compare the extracts that changed since the last linkage with what they replaced, and sample them anew. What was
+    """Compare the extracts that changed since the last linkage with an earlier delivery, and sample them. What was
     found is written before the samples: after a death between, nothing is compared with its own."""
     before = replaced(home, cohort)
     other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
@@ -65,26 +76,54 @@ def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str,
 
         def compared(name: str) -> Replaced:
             council, source = name.split("/")
-            made, known, extract = staging / f"{source}.{council}", before.get(name), extracts[name]
-            shared = _sampled(home, keys, source, cohort, council, made)
+            known, extract = before.get(name), extracts[name]
+            key = source, cohort, council
+            if known and known.compared_with == known.file_mac and home.newest_sample(*key).exists():
+                promote(home.newest_sample(*key), home.token_sample(*key))  # people signed it since
+            shared = _sampled(home, keys, key, staging / f"{source}.{council}")
             if known and known.file_mac == extract.file_mac:  # other rows of the same file: some were removed
-                shared = known.shared
-            return Replaced(extract.file_mac, extract.sha256, shared)
+                return replace(known, sha256=extract.sha256)
+            if known is None and not home.token_sample(*key).exists() and not replaces(home, key, extract.file_mac):
+                return Replaced(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
+            with_what = known.compared_with if known else ""
+            return Replaced(extract.file_mac, extract.sha256, True, shared, with_what)
 
         with ThreadPoolExecutor(_SAMPLED_AT_ONCE) as threads:
             changed = dict(zip(other, threads.map(compared, other), strict=True))
         now = {name: changed.get(name) or before[name] for name in extracts}
         if now != before:
             write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
-        sampled = {made: made.name.split(".") for made in staging.iterdir()}
-        samples = ((made, home.token_sample(source, cohort, council)) for made, (source, council) in sampled.items())
-        promote_all(list(samples))
+        promote_all(
+            [(staging / "{1}.{0}".format(*name.split("/")), _place(home, cohort, name, now)) for name in changed]
+        )
 
 
-def _sampled(home: Home, keys: KeyRing, source: str, cohort: str, council: str, made: Path) -> float | None:
-    """Write the sample of an extract to `made`; the share of the children of the last sample that are in it, where the
-    two can be compared."""
-    file = tokens.opened(home, keys, source, cohort, council)
+def replaces(home: Home, key: Key, file_mac: str) -> bool:
+    """Whether another delivery of the extract was ever taken in before. Raises `LogBroken`."""
+    taken = (line.file_mac for line in intakes(home).get(key, ()) if line.what == Processing.INTAKE)
+    return any(each != file_mac for each in taken)
+
+
+def compare_with_these(home: Home, cohort: str) -> None:
+    """From now on, compare later deliveries with those that are in: people signed a measurement of them. The next
+    linkage, which alone works in the tokens zone, puts their samples in place."""
+    known = replaced(home, cohort)
+    now = {name: replace(entry, compared_with=entry.file_mac) for name, entry in known.items()}
+    if now != known:
+        write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
+
+
+def _place(home: Home, cohort: str, name: str, now: Mapping[str, Replaced]) -> Path:
+    """Where the sample of an extract goes: it is the one to compare with, or waits to become it."""
+    council, source = name.split("/")
+    is_first = now[name].compared_with == now[name].file_mac
+    return (home.token_sample if is_first else home.newest_sample)(source, cohort, council)
+
+
+def _sampled(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
+    """Write the sample of an extract to `made`; the share of the children of the earlier sample that are in it, where
+    the two can be compared."""
+    file = tokens.opened(home, keys, *key)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.metadata(file).get(TOKENS_KEY, "")
     least = {name: _least(rows[name]) for name in columns if len(rows) * _MOSTLY <= len(rows) - rows[name].null_count}
@@ -92,8 +131,8 @@ def _sampled(home: Home, keys: KeyRing, source: str, cohort: str, council: str, 
     listed = pa.table({name: pa.array([values], pa.list_(pa.uint64())) for name, (values, _) in least.items()})
     seal = sealed.sealed_to(keys.opens("tokens").public_key())
     pyarrow.parquet.write_table(listed.replace_schema_metadata(said), made, encryption_properties=seal)
-    last = home.token_sample(source, cohort, council)
-    return _shared(_read(last, keys, made_under), least) if last.exists() else None
+    earlier = home.token_sample(*key)
+    return _shared(_read(earlier, keys, made_under), least) if earlier.exists() else None
 
 
 def _least(column: pa.ChunkedArray) -> _Sample:
@@ -102,7 +141,7 @@ def _least(column: pa.ChunkedArray) -> _Sample:
 
 
 def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
-    """A sample of tokens that were made as those of now; none where they were made otherwise."""
+    """A sample of tokens that were made as those of now; none where they were made otherwise, or it is damaged."""
     try:
         file = sealed.opened(path, keys.opens("tokens"))
     except (sealed.NotForThisKey, pa.ArrowException, OSError):

@@ -1,9 +1,9 @@
 """The page that people decide by before they sign a release off: one sheet of A4, in the restricted zone.
 
 What the release can say, what it costs and what is left, what is wrong or missing in what was taken in, and what lies
-outside the guarantee. Everything on it is public, or in bands, but for what the release is held for: there the sender's
-own numbers stand. It depends on what is signed, accepted and taken in alone, so that its SHA-256, which is signed too,
-can be checked.
+outside the guarantee. Everything on it is public, or in bands, but for what the release is held for and the operator's
+expected numbers: there the sender's own numbers are shown. It depends on what is signed, accepted and taken in alone,
+so that its SHA-256, which is signed too, can be checked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.anchors import unconfirmed
+from assets.release.expectations import expectations
 from assets.release.expected_accuracy import expected_accuracy
 from assets.release.holds import state
 from assets.release.measured_plans import further_plan, further_plans, published_plans
@@ -52,6 +53,7 @@ _BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and m
 """Shares of rows, each with the words for what lies up to it."""
 _NAMED = 3
 _FINDINGS_SHOWN = 6
+_COUNCILS_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def render_sheet(home: Home, request: Request) -> str:
         bands=[words for _, words in _BANDS[1:]],
         findings=_findings(home, measured),
         held=None if is_publication else state(home, measured),
+        expected=[] if is_publication else [line for cohort in measured for line in _expected_rows(home, cohort)],
+        taking_part=[_named_in_full(home, cohort) for cohort in measured],
         outside=outside_the_guarantee(),
     )
 
@@ -228,6 +232,22 @@ def _on_request(home: Home, cohort: str, version: str, entry: CohortRecord, unit
     """What the release charges an account for tables on request: rho by family."""
     plans = (further_plan(home, cohort, version, family) for family in entry.measured_by(version))
     return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
+
+
+def _expected_rows(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
+    """By source, the councils for which the operator expects another number of rows than the published one."""
+    by_source: dict[str, list[str]] = {}
+    for each in expectations(home, cohort):
+        council, source = each.name.split("/")
+        published = "none published" if each.published is None else f"published {each.published:,}"
+        by_source.setdefault(source, []).append(f"{place(council).la_name} {each.expected:,} ({published})")
+    for source, councils in by_source.items():
+        yield {"source": SOURCES[source].title, "councils": councils}
+
+
+def _named_in_full(home: Home, cohort: str) -> str:
+    names = [place(council).la_name for council in read_record(home, cohort).taking_part]
+    return f"{len(names)} councils: {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else f"{len(names)} councils"
 
 
 def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:

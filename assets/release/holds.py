@@ -8,17 +8,20 @@ every count is a band, and one for the decision sheet, which may say a sender's 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from statistics import median
 
 from assets.home.paths import Home
+from assets.home.processing_log import Processing, intakes
 from assets.home.signers import note_signers
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import landing_seen
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables
-from assets.linkage.replaced import replaced
+from assets.linkage.replaced import Replaced, replaced, replaces
 from assets.release.record import fixed_record
 from ndl_export.facts.missing import SOURCES
 from privacy.doors import files
@@ -27,9 +30,10 @@ from privacy.keys import KeyRing
 from privacy.release import acceptance
 from privacy.release.acceptance import Accepted, Held
 from privacy.release.approval import MayNotSign, is_demonstration, signature_of
-from privacy.release.canonical import sha256_hex
+from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
+from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import (
     FAR_FROM_CENSUS,
@@ -37,10 +41,15 @@ from sources.contracts.extract_rules import (
     FAR_FROM_LAST,
     HOLD_ABOVE,
     HOLD_BELOW,
+    LEFT_OUT,
     MANY_ROWS,
     MIN_SHARED_CHILDREN,
     MISSING,
+    NOT_COMPARED,
+    NOT_JUDGED,
     NOT_READ,
+    NOT_SEEN,
+    NUMBER_OF_MANY,
     OF_OTHERS,
     OTHER_CHILDREN,
     OTHER_COUNCILS,
@@ -49,6 +58,7 @@ from sources.contracts.extract_rules import (
     STOPPED,
     share_of,
 )
+from sources.contracts.people import OF_MANY
 from sources.reference.cohorts import Cohort
 from sources.reference.expected_rows import SOURCES_OF_CHILDREN
 from sources.reference.places import place
@@ -70,6 +80,20 @@ class Hold:
     def name(self) -> str:
         """`council/source/rule`, or the folder that is not read in place of council and source."""
         return self.held.name
+
+    @property
+    def cause(self) -> str:
+        """The rule, which several councils may break."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def council(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def source(self) -> str:
+        """Empty where the hold is of no one source."""
+        return self.name.partition("/")[2].rpartition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -113,6 +137,20 @@ def named(home: Home, cohort: str, name: str) -> Hold:
     return found[name]
 
 
+def selected(
+    home: Home, cohort: str, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
+) -> tuple[str, ...]:
+    """Names of holds: those given, and with them every open one of these causes, of these councils or of all. Raises
+    `NoSuchHold` for a cause or a council of which nothing is open."""
+    waiting = state(home, [cohort]).open if causes else []
+    found = [hold for hold in waiting if hold.cause in causes and (not councils or hold.council in councils)]
+    lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
+    if lacking:
+        listed = ", ".join(sorted({f"{hold.cause} of {hold.council}" for hold in waiting})) or "nothing"
+        raise NoSuchHold(f"nothing is held for {', '.join(sorted(lacking))}; of cohort {cohort}, this is: {listed}")
+    return tuple(dict.fromkeys((*names, *(hold.name for hold in found))))
+
+
 def accept_configured(home: Home, keys: KeyRing, cohort: str, name: str, reason: str, code: str) -> None:
     """Accept a hold as the configuration of a run says: by a person's signature, as `readiness accept --for-dagster`
     prints it, or in a demonstration by its own key. Raises `NoSuchHold` and `MayNotSign`."""
@@ -144,7 +182,8 @@ def list_sha256(home: Home, cohort: str) -> str:
 
 
 def holds(home: Home, cohort: str) -> Iterator[Hold]:
-    """Everything that a release of the cohort waits for, whoever has accepted it. Raises `NotLinked`."""
+    """Everything that a release of the cohort waits for, whoever has accepted it: one hold for each thing that is
+    wrong, however many rules see it. What cannot be judged is held. Raises `NotLinked` and `LogBroken`."""
     councils = list(read_record(home, cohort).taking_part)
     extracts = {
         (source, council): quality
@@ -153,23 +192,52 @@ def holds(home: Home, cohort: str) -> Iterator[Hold]:
         if (quality := deliveries.read(home.quality(source, cohort, council)))
     }
     trials = {source for source in SOURCES_OF_CHILDREN if _is_trial(home, source, extracts)}
-    per_child = {source: _per_child(source, extracts, trials) for source in OF_OTHERS}
+    rows_of = {key: list(_of_rows(quality, trials)) for key, quality in extracts.items()}
+    for key, quality in extracts.items():
+        rows_of[key] += _against_census(quality, extracts, rows_of)
+    per_child = {source: _per_child(source, extracts, rows_of) for source in OF_OTHERS}
+    made, compared = record_of_tables(home, cohort).extracts, replaced(home, cohort)
     for (source, council), quality in extracts.items():
-        for finding in quality.holds:
-            if not (finding.rule == FAR_FROM_EXPECTED.id and source in trials):
-                yield _of_rows(quality, finding.rule)
-        if source in per_child:
-            yield from _against_others(quality, per_child[source])
-        yield from _against_census(source, council, extracts)
-    yield from _replaced(home, cohort, extracts)
-    yield from _stopped(home, cohort, councils)
-    yield from _missing(home, cohort, councils)
-    for folder, (sentence, seen) in landing_seen(home).not_read.items():
-        yield Hold(Held(cohort, f"{folder}/{NOT_READ.id}", seen), sentence, sentence)
+        extract = made.get(f"{council}/{source}")
+        of_delivery = partial(_of_delivery, quality, extract.sha256 if extract else "")
+        of_rows = [*rows_of[source, council], *_against_others(quality, per_child.get(source, {}))]
+        shared = _shared(home, quality, compared)
+        yield from of_delivery([_NOT_COMPARED] if shared is None or _has_lost_last(home, quality) else [])
+        yield from of_delivery([*_of_children(quality, shared, of_rows), *of_rows])
+        yield from of_delivery(_of_numbers(quality))
+    yield from _not_judged(home, cohort, extracts)
+    yield from _not_in(home, cohort, councils)
+    yield from _left_out(home, cohort, councils)
 
 
+@dataclass(frozen=True)
+class _Fact:
+    """What one rule says of an extract: in bands, and in the sender's own numbers."""
+
+    rule: str
+    sentence: str
+    numbers: str
+
+
+_NOT_COMPARED = _Fact(NOT_COMPARED.id, *["nobody can say how it compares with an earlier delivery"] * 2)
 _Extracts = Mapping[tuple[str, str], ExtractQuality]
 """What is in, by source and council."""
+_Facts = Mapping[tuple[str, str], Sequence[_Fact]]
+
+
+def _of_delivery(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
+    """One hold for several facts with the same cause, by the first. With another fact, other rows kept of the file or
+    another expected number it is another hold, which nobody has accepted."""
+    if facts:
+        bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
+        about = sha256_hex(canonical_json(bound_to))
+        held = Held(quality.cohort, f"{quality.council}/{quality.source}/{facts[0].rule}", about)
+        title = _title(quality.council, quality.source)
+        yield Hold(
+            held,
+            f"{title}: {'; '.join(fact.sentence for fact in facts)}",
+            f"{title}: {'; '.join(fact.numbers for fact in facts)}",
+        )
 
 
 def _is_trial(home: Home, source: str, extracts: _Extracts) -> bool:
@@ -180,27 +248,42 @@ def _is_trial(home: Home, source: str, extracts: _Extracts) -> bool:
     return small and is_demonstration(Ledger(home.ledger), load_policy().sign_off)
 
 
-def _of_rows(quality: ExtractQuality, rule: str) -> Hold:
-    """Far fewer or far more rows than the last delivery, or than are expected."""
-    kept, of_last = quality.rows_kept, rule == FAR_FROM_LAST.id
-    reference = quality.rows_last if of_last else quality.rows_expected
-    share = about(kept / reference) if reference else "another number"
-    of_what = "of the rows of the last delivery" if of_last else "of the rows that are expected"
+def _of_rows(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
+    """Far fewer or far more rows than are expected, or than in the last delivery."""
+    kept = quality.rows_kept
+    broken = {finding.rule for finding in quality.holds}
     unit = "children" if quality.source in SOURCES_OF_CHILDREN else "rows"
-    exactly = f"{kept:,} of about {reference or 0:,} {unit} {'last time' if of_last else 'that are expected'}"
-    return _about_extract(quality, rule, f"{share} {of_what} ({rows(kept)})", exactly)
+    if FAR_FROM_EXPECTED.id in broken and quality.source not in trials:
+        expected = quality.rows_expected or 0
+        share = about(kept / expected) if expected else "another number"
+        sentence = f"{share} of the rows that are expected ({rows(kept)})"
+        yield _Fact(FAR_FROM_EXPECTED.id, sentence, f"{kept:,} of about {expected:,} {unit} that are expected")
+    if FAR_FROM_LAST.id in broken:
+        last = quality.rows_last or 0
+        share = about(kept / last) if last else "another number"
+        sentence = f"{share} of the rows of the last delivery ({rows(kept)})"
+        yield _Fact(FAR_FROM_LAST.id, sentence, f"{kept:,} of about {last:,} {unit} last time")
 
 
-def _per_child(source: str, extracts: _Extracts, trials: set[str]) -> dict[str, float]:
+def _per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, float]:
     """Rows for each child, by council."""
     return {
         council: quality.rows_kept / children
         for (of, council), quality in extracts.items()
-        if of == source and (children := _children(extracts.get((PROFILE, council)), trials))
+        if of == source and (children := _children(council, extracts, rows_of))
     }
 
 
-def _against_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> Iterator[Hold]:
+def _children(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
+    """How many children a council has: the rows of its Profile, or of its school census, if they are not held for their
+    number; else as many as are expected."""
+    known = [(key, extracts[key]) for of in SOURCES_OF_CHILDREN if (key := (of, council)) in extracts]
+    sound = (each.rows_kept for key, each in known if not rows_of[key])
+    expected = (each.rows_expected for _, each in known if each.rows_expected)
+    return next(chain(sound, expected), None)
+
+
+def _against_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> Iterator[_Fact]:
     own, others = per_child.get(quality.council), [each for of, each in per_child.items() if of != quality.council]
     if own is None or len(others) < OTHER_COUNCILS:
         return
@@ -208,82 +291,146 @@ def _against_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> 
     expected = round(usual * quality.rows_kept / own) if own else 0
     share = own / usual if usual else 1.0
     if expected >= MANY_ROWS and not low <= share <= high:
-        yield _about_extract(
-            quality,
+        yield _Fact(
             ROWS_OF_OTHERS.id,
             f"for each child {about(share)} of the rows that other councils have ({rows(quality.rows_kept)})",
             f"{quality.rows_kept:,} rows; at the other councils' median for each child there would be {expected:,}",
         )
 
 
-def _against_census(source: str, council: str, extracts: _Extracts) -> Iterator[Hold]:
+def _against_census(profile: ExtractQuality, extracts: _Extracts, rows_of: _Facts) -> Iterator[_Fact]:
     """A Profile of a council whose number of children nobody has published, beside its school census."""
-    profile, census = extracts.get((PROFILE, council)), extracts.get(("school_census", council))
-    if source != PROFILE or not profile or not census or profile.rows_expected:
+    key = "school_census", profile.council
+    if profile.source != PROFILE or profile.rows_expected or key not in extracts or rows_of[key]:
         return
+    census = extracts[key]
     share = share_of(profile.rows_kept, census.rows_kept)
     if share is not None and not HOLD_BELOW <= share <= HOLD_ABOVE:
-        yield _about_extract(
-            profile,
+        yield _Fact(
             FAR_FROM_CENSUS.id,
             f"{about(share)} of the rows of the school census ({rows(profile.rows_kept)})",
             f"{profile.rows_kept:,} children, and {census.rows_kept:,} in the school census",
         )
 
 
-def _children(profile: ExtractQuality | None, trials: set[str]) -> int | None:
-    """How many children a council has: by its Profile, or as expected where that is held for its number of rows."""
-    if profile is None:
-        return None
-    doubtful = PROFILE not in trials and FAR_FROM_EXPECTED.id in {finding.rule for finding in profile.holds}
-    return profile.rows_expected if doubtful else profile.rows_kept
+def _shared(home: Home, quality: ExtractQuality, compared: Mapping[str, Replaced]) -> float | None:
+    """Share of the children of an earlier delivery that are in an extract: all where it is the first, None where nobody
+    can say."""
+    if quality.source not in SERVICES or not replaces(home, quality.key, quality.file_mac):
+        return 1.0
+    entry = compared.get(f"{quality.council}/{quality.source}")
+    return entry.shared if entry and entry.file_mac == quality.file_mac else None
 
 
-def _replaced(home: Home, cohort: str, extracts: _Extracts) -> Iterator[Hold]:
-    for name, entry in replaced(home, cohort).items():
+def _has_lost_last(home: Home, quality: ExtractQuality) -> bool:
+    """Whether a delivery replaced another, and was compared with the rows of none because no result was left."""
+    superseded = any(home.history(*quality.key).glob("*.json"))
+    return quality.rows_last is None and not superseded and replaces(home, quality.key, quality.file_mac)
+
+
+def _of_children(quality: ExtractQuality, shared: float | None, of_rows: Sequence[_Fact]) -> Iterator[_Fact]:
+    """Other children than in an earlier delivery, unless they are fewer because rows are missing, which is known."""
+    known = [reference for reference in (quality.rows_expected, quality.rows_last) if reference]
+    fewer = min([1.0, *(quality.rows_kept / reference for reference in known)]) if of_rows else 1.0
+    if shared is not None and shared < MIN_SHARED_CHILDREN * fewer:
+        few = share_of_rows(round(100 * shared), 100).replace("rows", "children")
+        yield _Fact(
+            OTHER_CHILDREN.id,
+            f"{few} of an earlier delivery are in it",
+            f"{shared:.0%} of the children of an earlier delivery are in it (estimated from a sample of tokens)",
+        )
+
+
+def _of_numbers(quality: ExtractQuality) -> list[_Fact]:
+    """A number that many children share, on too many rows."""
+    if NUMBER_OF_MANY.id not in {finding.rule for finding in quality.holds}:
+        return []
+    counted = [count for count in quality.rules if count.rule in {rule.id for rule in OF_MANY.values()}]
+    worst = max(counted, key=lambda count: count.rows)
+    return [
+        _Fact(
+            NUMBER_OF_MANY.id,
+            f"{share_of_rows(worst.rows, quality.rows_read)} have a {worst.columns[0]} that many children share",
+            f"{worst.rows:,} of {quality.rows_read:,} rows have a {worst.columns[0]} that many children share",
+        )
+    ]
+
+
+def _not_judged(home: Home, cohort: str, extracts: _Extracts) -> Iterator[Hold]:
+    """Extracts that the confidential tables are made of, without a result of their intake or its line in the log."""
+    for name, extract in record_of_tables(home, cohort).extracts.items():
         council, source = name.split("/")
         quality = extracts.get((source, council))
-        share = 1.0 if entry.shared is None else entry.shared
-        if quality and entry.file_mac == quality.file_mac and share < MIN_SHARED_CHILDREN:
-            few = share_of_rows(round(100 * share), 100).replace("rows", "children")
-            yield _about_extract(
-                quality,
-                OTHER_CHILDREN.id,
-                f"{few} of the delivery before are in it",
-                f"{share:.0%} of the children of the delivery before are in it (estimated from a sample of tokens)",
-            )
+        taken = {line.file_mac for line in intakes(home).get((source, cohort, council), ())}
+        if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
+            sentence = f"{_title(council, source)}: the result of its intake is missing, so it cannot be judged"
+            yield Hold(Held(cohort, f"{name}/{NOT_JUDGED.id}", extract.file_mac), sentence, sentence)
 
 
-def _stopped(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
+def _not_in(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
+    """What came and was not taken in, and what was due and did not come: one hold for each source of a council."""
+    seen = landing_seen(home)
+    unread = dict(seen.not_read) if seen else {}
+    missing = dict(_missing(home, cohort, councils, seen.folders if seen else ()))
     for source in CONTRACTS:
         for council in councils:
-            note = deliveries.stopped(home, source, cohort, council)
-            if note:
-                said = (
-                    f"{_title(council, source)}: a newer delivery was stopped on {note.stopped_at[:10]}, and is not in"
-                )
-                held = Held(cohort, f"{council}/{source}/{STOPPED.id}", note.file_mac or note.stopped_at)
-                yield Hold(held, said, said)
+            name, found = f"{council}/{source}", list[tuple[str, str, str]]()
+            if stopped := _stopped(home, source, cohort, council):
+                found.append((STOPPED.id, *stopped))
+            if name in unread:
+                found.append((NOT_READ.id, *unread.pop(name)))
+            if name in missing:
+                found.append((MISSING.id, *missing[name]))
+            if found:
+                about = " ".join(each for *_, each in found)
+                sentence = f"{_title(council, source)}: {'; '.join(each for _, each, _ in found)}"
+                yield Hold(Held(cohort, f"{name}/{found[0][0]}", about), sentence, sentence)
+    for folder, (sentence, about) in unread.items():
+        yield Hold(Held(cohort, f"{folder}/{NOT_READ.id}", about), sentence, sentence)
+    if seen is None:
+        yield Hold(Held(cohort, f"landing/{NOT_SEEN.id}", ""), NOT_SEEN.sentence, NOT_SEEN.sentence)
 
 
-def _missing(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
-    """Sources that were due. Without an EYFS Profile, a release is refused before this unless that is allowed."""
-    sent, folders, before = record_of_tables(home, cohort).sent, landing_seen(home).folders, Cohort(cohort).previous
+def _stopped(home: Home, source: str, cohort: str, council: str) -> tuple[str, str] | None:
+    """A newer delivery that was stopped, by the note of it or, where that is gone, by the processing log; its MAC."""
+    note, logged = deliveries.stopped(home, source, cohort, council), intakes(home).get((source, cohort, council), ())
+    if note:
+        day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
+    elif logged and logged[-1].what == Processing.STOPPED:
+        day, about = logged[-1].time[:10], logged[-1].file_mac or logged[-1].time
+    else:
+        return None
+    return f"a newer delivery was stopped on {day}, and is not in", about
+
+
+def _missing(
+    home: Home, cohort: str, councils: Sequence[str], folders: Collection[str]
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Sources that were due or taken in, and are not in, by `council/source`. Without an EYFS Profile, a release is
+    refused before this unless that is allowed."""
+    sent, before = record_of_tables(home, cohort).sent, Cohort(cohort).previous
     for source, contract in CONTRACTS.items():
         due = contract.due.on(Cohort(cohort))
-        if due >= dt.date.today():
-            continue
+        day, is_due = due.isoformat(), due < dt.date.today()
         for council in sorted(set(councils) - set(sent.get(source, ()))):
-            earlier = before is not None and home.quality(source, before.code, council).exists()
-            if sent.get(source) or earlier or f"{council}/{source}" in folders:
-                said = f"{_title(council, source)}: it was due on {due.isoformat()}, and has not come"
-                yield Hold(Held(cohort, f"{council}/{source}/{MISSING.id}", f"due {due.isoformat()}"), said, said)
+            earlier = before is not None and _was_taken(home, source, before.code, council)
+            expected = sent.get(source) or earlier or f"{council}/{source}" in folders
+            if _was_taken(home, source, cohort, council):
+                yield f"{council}/{source}", ("it was taken in before, and is not in", "taken in before")
+            elif is_due and expected:
+                yield f"{council}/{source}", (f"it was due on {day}, and is not in", f"due {day}")
 
 
-def _about_extract(quality: ExtractQuality, rule: str, sentence: str, numbers: str) -> Hold:
-    held = Held(quality.cohort, f"{quality.council}/{quality.source}/{rule}", quality.file_mac)
-    title = _title(quality.council, quality.source)
-    return Hold(held, f"{title}: {sentence}", f"{title}: {numbers}")
+def _was_taken(home: Home, source: str, cohort: str, council: str) -> bool:
+    return any(line.what == Processing.INTAKE for line in intakes(home).get((source, cohort, council), ()))
+
+
+def _left_out(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
+    """Councils that sent something for the cohort, and take part no longer."""
+    known = {council for source, of, council in intakes(home) if of == cohort and _was_taken(home, source, of, council)}
+    for council in sorted(known - set(councils)):
+        sentence = f"{place(council).la_name}: its extracts were taken in, and it takes part no longer"
+        yield Hold(Held(cohort, f"{council}/{LEFT_OUT.id}", cohort), sentence, sentence)
 
 
 def _title(council: str, source: str) -> str:

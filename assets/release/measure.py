@@ -14,6 +14,7 @@ from assets.home.at_work import in_turn, turn, while_in_use
 from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
+from assets.linkage.replaced import compare_with_these
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, begin_release, check_asked, stands
 from assets.release.imprint import announce, day_of, publisher_of
@@ -67,12 +68,15 @@ def measure_release(
             settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
         begin_release(home, cohort, version, councils, asked)
         record = read_record(home, version)
-        return {
+        made = {
             (each, family): measure_family(home, each, keys, family, version, councils)
             for family in FAMILIES
             for each, entry in record.items()
             if family in entry.measured_by(version)
         }
+        for each in [each for each, entry in record.items() if entry.measured_in == version]:
+            compare_with_these(home, each)
+        return made
 
 
 @while_in_use

@@ -22,6 +22,7 @@ from assets.linkage.inputs import PROFILE, read_record, record_of_tables
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, begin_release
 from assets.release.decision_sheet import write_sheet
+from assets.release.expectations import expectations_sha256
 from assets.release.holds import State, state, state_of_release
 from assets.release.measured_plans import further_plan
 from assets.release.planning import plan_family
@@ -204,7 +205,8 @@ def _check_holds(home: Home, cohort: str, held: State) -> None:
         command = f"readiness accept --home {shlex.quote(str(home.root))} --cohort {', '.join(of_cohorts)}"
         raise WaitsForAcceptance(
             f"cohort {cohort} is held, and nothing was charged: {told}{more}. Send what is right, or let a named person"
-            f" accept each as it is: {command} --hold NAME --reason TEXT --sheet SHA256 --key FILE"
+            f" accept each as it is: {command} --hold NAME --reason TEXT --sheet SHA256 --key FILE (or"
+            " --cause CAUSE for several)"
         )
 
 
@@ -337,7 +339,9 @@ def _of_cohort(
         return {"measured_in": fixed.measured_in} | _on_request(home, ledger, cohort, version, fixed)
     linked = record_of_tables(home, cohort)
     accepted = {hold.name: acceptance.signature for hold, acceptance in state(home, [cohort]).closed}
-    return ({"accepted": accepted} if accepted else {}) | {
+    expected = expectations_sha256(home, cohort)
+    judged = ({"accepted": accepted} if accepted else {}) | ({"expected_rows": expected} if expected else {})
+    return judged | {
         "measured_in": version,
         "share": fixed.share,
         "missing": fixed.missing,

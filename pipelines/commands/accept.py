@@ -1,4 +1,4 @@
-"""`readiness accept`: a named person accepts what a release is held for, each by its name."""
+"""`readiness accept`: a named person accepts what a release is held for, by name or by cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from assets.home.paths import Home
-    from assets.release.holds import State
+    from assets.release.holds import Hold, State
+    from pipelines.reports.document import Section
     from sources.reference.cohorts import Cohort
 
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 @console.home()
 @console.cohort()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
+@click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
+@console.council("; with --cause, accept its holds alone", multiple=True)
 @console.reason("; the decision sheet repeats it. Name no child", required=False)
 @console.own_signing_key(", as for readiness approve; needs --sheet")
 @console.sheet_read
@@ -35,6 +38,8 @@ def accept(
     home: Path,
     cohort: Cohort,
     names: tuple[str, ...],
+    causes: tuple[str, ...],
+    council: tuple[str, ...],
     reason: str | None,
     key_file: Path | None,
     sheet_read: str | None,
@@ -44,13 +49,16 @@ def accept(
 ) -> None:
     """List what a release waits for, or accept it with your own key.
 
-    An acceptance is of the files that are in: when another one comes, it does not count for that. Without --hold it
-    lists, and records nothing; without --key or --signature it writes the files to sign on your own machine.
+    An acceptance is of the files that are in: when another one comes, it does not count for that. Without --hold or
+    --cause it lists, and records nothing; without --key or --signature it writes the files to sign on your own machine.
     """
     from assets.home.paths import Home
     from assets.release import holds
 
+    if council and not causes:
+        stop("--council says whose holds of a cause you accept: give --cause as well", Ending.USAGE)
     folder = Home(home.resolve())
+    names = holds.selected(folder, cohort.code, names, causes, council)
     sheet_sha256 = holds.list_sha256(folder, cohort.code)
     if not (names and for_dagster):
         click.echo(f"List of holds: {folder.list_of_holds(cohort.code)}\n  SHA-256 {sheet_sha256}", err=as_json)
@@ -105,23 +113,43 @@ def _facts(state: State, cohort: str) -> dict[str, Any]:
     """JSON-ready; people by their roles."""
     return {
         "cohort": cohort,
-        "open": [{"name": hold.name, "sentence": hold.sentence} for hold in state.open],
-        "accepted": [
-            {"name": hold.name, "sentence": hold.sentence, "role": accepted.role, "day": accepted.day}
-            for hold, accepted in state.closed
-        ],
+        "open": [_fact(hold) for hold in state.open],
+        "accepted": [_fact(hold) | {"role": accepted.role, "day": accepted.day} for hold, accepted in state.closed],
     }
 
 
+def _fact(hold: Hold) -> dict[str, str]:
+    said = {"cause": hold.cause, "council": hold.council, "source": hold.source, "sentence": hold.sentence}
+    return {"name": hold.name, **said}
+
+
 def _listed(state: State, cohort: str) -> str:
-    """A line for each hold; people by their roles."""
-    lines = [f"  {hold.name}\n    {hold.sentence}" for hold in state.open]
-    lines += [
-        f"  {hold.name}\n    {hold.sentence}; accepted by the {accepted.role} on {accepted.day}"
-        for hold, accepted in state.closed
-    ]
-    waits = f"A release of {cohort} waits for {len(state.open)} of {len(lines)} holds:"
-    return "\n".join([waits, *lines]) if lines else f"Nothing is held of cohort {cohort}."
+    """A table of what is open for each cause, then what was accepted; in bands, people by their roles."""
+    from pipelines.reports.document import Report, Section
+
+    if not state.holds:
+        return f"Nothing is held of cohort {cohort}."
+    causes = list(dict.fromkeys(hold.cause for hold in state.open))
+    sections = [_of_cause(cause, [hold for hold in state.open if hold.cause == cause]) for cause in causes]
+    if state.closed:
+        told = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)
+        sections.append(Section("Accepted", list(told)))
+    waits = f"A release of {cohort} waits for {len(state.open)} of {len(state.holds)} holds."
+    how = (
+        "Accept all of a cause with --cause CAUSE, of some councils with --council as well. The name of one hold, for"
+        " --hold, is council/source/cause."
+    )
+    return Report("holds", waits, [how] if causes else [], sections, None).text()
+
+
+def _of_cause(cause: str, open_holds: Sequence[Hold]) -> Section:
+    from pipelines.reports.document import Grid, Section
+
+    councils = {hold.council for hold in open_holds}
+    title = f"{cause}: {len(open_holds)} hold{'' if len(open_holds) == 1 else 's'}, {len(councils)} council"
+    rows = [(hold.council, hold.source, hold.sentence) for hold in open_holds]
+    grid = Grid("", ("council", "source", "what is wrong"), rows)
+    return Section(f"{title}{'' if len(councils) == 1 else 's'}", grids=[grid])
 
 
 def _as_configuration(name: str, reason: str, code: str) -> str:

@@ -27,14 +27,11 @@ from scipy.sparse.csgraph import connected_components
 
 from privacy.doors.sql import quoted
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
-from privacy.services import SERVICE_NAMES, SERVICES
+from privacy.services import MAX_CHILDREN_A_NUMBER, SERVICE_NAMES, SERVICES
 
 OWN_NUMBERS = ("t_upn", "t_nhs")
 SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 _NUMBERS = (*OWN_NUMBERS, *SCOPED_NUMBERS)
-MAX_CHILDREN_A_NUMBER = 6
-"""A number on records of more children than this (forename and date of birth) within one service identifies
-nobody."""
 CROWD_CHILDREN = 10
 """Children of a service who were born in one month and have one postcode (by forename and date of birth) from which it
 is a crowd's: that of a hostel, a hospital, or the council itself. They are counted by month because there is no token

@@ -25,8 +25,8 @@ _ACCEPTANCE = "acceptance"
 
 @dataclass(frozen=True)
 class Held:
-    """What a release waits for: `name` is what a person accepts, `about` the MAC of the delivery, or of what else it is
-    about. The same hold of another cohort, or of another file, is another one."""
+    """What a release waits for: `name` is what a person accepts, `about` a hash of the delivery and of what it is held
+    for. The same hold of another cohort, or of another file, is another one."""
 
     cohort: str
     name: str

@@ -490,6 +490,7 @@ def _moved_of_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
         "charged_besides_nano_rho": "what other releases have charged",
         "missing": "which councils have sent nothing",
         "accepted": "what was accepted of what is held",
+        "expected_rows": "the operator's expected numbers of rows",
         "requests": "which tables were asked for",
     }
     yield from (said for what, said in words.items() if before.get(what) != now.get(what))

@@ -1,7 +1,7 @@
 """`early_years_census`: nurseries and childminders, one row per child and setting."""
 
 from sources.contracts.model import Due, Kind, SourceContract, checked, kept, warn
-from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, PEOPLE_RULES, SEN_PROVISION, YES_NO
+from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, OF_MANY, PEOPLE_RULES, SEN_PROVISION, YES_NO
 
 ENTITLEMENT_CODES = {
     "2YO": "Entitlement for disadvantaged two-year-olds",
@@ -40,6 +40,7 @@ CONTRACT = SourceContract(
     record=(("setting_urn", "nhs_number"), ("setting_urn", "surname", "forename", "date_of_birth")),
     rules=(
         *PEOPLE_RULES,
+        OF_MANY["nhs_number"],
         warn(
             "progress-check-before-birth",
             "The progress check is dated before the child was born; the row is kept.",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sources.contracts.model import Column, Role, Rule, Severity, SourceContract
+from sources.contracts.people import OF_MANY
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,9 @@ class ExtractRule:
 
     Facts: `rows_kept`; `rows_repeated`, those among them with the row number of another; `rejected_share`, of the rows
     read, where at least `MANY_ROWS` were rejected; `rows_of_last` and `rows_of_expected`, rows kept as a share of the
-    last delivery's and of the expected number, where that is at least `MANY_ROWS`; `<column>_complete`, share of kept
-    rows with a usable value; `<rule>_rows`, kept rows that break a rule across columns. The rest are facts of a
+    last delivery's and of the expected number, where that is at least `MANY_ROWS`; `rows_of_many`, those with a number
+    of many children, as a share of the rows read, where they are at least `MANY_ROWS`; `<column>_complete`, share of
+    kept rows with a usable value; `<rule>_rows`, kept rows that break a rule across columns. The rest are facts of a
     release, which the intake of one extract cannot know: see `RELEASE_RULES`.
     """
 
@@ -47,6 +49,9 @@ OF_OTHERS = {"hv_reviews": (0.65, 1.5), "early_years_census": (0.65, 1.5), "pare
 published number of rows. Set by judgement: coverage of reviews and places truly differs between councils, and who
 answers a survey differs more."""
 MIN_COMPLETE_SHARE = 0.9
+MAX_SHARE_OF_MANY = 0.05
+"""Of the rows, with a UPN or other number of many children. Every child has a number of its own; a default that
+somebody typed for a few children without one stays far below this."""
 
 NO_USABLE_ROW = ExtractRule("no-usable-row", Severity.STOP, "The extract has no usable row.", "rows_kept", low=1)
 TOO_MANY_REJECTED = ExtractRule(
@@ -75,6 +80,14 @@ FAR_FROM_EXPECTED = ExtractRule(
     low=HOLD_BELOW,
     high=HOLD_ABOVE,
 )
+NUMBER_OF_MANY = ExtractRule(
+    "number-of-many-children",
+    Severity.HOLD,
+    f"More than {MAX_SHARE_OF_MANY:.0%} of the rows have a number that many children share: the file's own numbers are"
+    " lost or were filled in.",
+    "rows_of_many",
+    high=MAX_SHARE_OF_MANY,
+)
 ROW_COUNT_RULES = (NO_USABLE_ROW, TOO_MANY_REJECTED, FAR_FROM_LAST, FAR_FROM_EXPECTED)
 ROWS_OF_OTHERS = ExtractRule(
     "rows-far-from-other-councils",
@@ -96,9 +109,32 @@ FAR_FROM_CENSUS = ExtractRule(
 OTHER_CHILDREN = ExtractRule(
     "other-children-than-before",
     Severity.HOLD,
-    f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of the delivery before are in the one that replaces it.",
+    f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of an earlier delivery are in the one that replaces it: of"
+    " the one that a release was last measured from, or of the first.",
     "shared_children",
     low=MIN_SHARED_CHILDREN,
+)
+NOT_COMPARED = ExtractRule(
+    "not-compared",
+    Severity.HOLD,
+    "The delivery replaces another, and what is needed to compare the two is gone or was made under other keys.",
+    "deliveries_not_compared",
+    high=0,
+)
+NOT_JUDGED = ExtractRule(
+    "result-missing",
+    Severity.HOLD,
+    "The result of the intake, or its line in the processing log, is missing: nobody can say what the extract is held"
+    " for.",
+    "results_missing",
+    high=0,
+)
+LEFT_OUT = ExtractRule(
+    "no-longer-taking-part",
+    Severity.HOLD,
+    "Extracts of the council were taken in for the cohort, and it takes part no longer.",
+    "councils_left_out",
+    high=0,
 )
 STOPPED = ExtractRule(
     "newer-delivery-stopped",
@@ -110,8 +146,9 @@ STOPPED = ExtractRule(
 MISSING = ExtractRule(
     "due-and-missing",
     Severity.HOLD,
-    "The source was due and has not come. It is due from a council once its day is past, if the council sent it for"
-    " the cohort before, has a folder for it in landing, or any other council has sent it for this cohort.",
+    "The source was due and is not in. It is due from a council once its day is past, if the council sent it for the"
+    " cohort before, has a folder for it in landing, or any other council has sent it for this cohort; and at once, if"
+    " it was taken in before.",
     "sources_missing",
     high=0,
 )
@@ -122,7 +159,17 @@ NOT_READ = ExtractRule(
     "entries_not_read",
     high=0,
 )
-RELEASE_RULES = (FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, STOPPED, MISSING, NOT_READ)
+NOT_SEEN = ExtractRule(
+    "not-looked-at",
+    Severity.HOLD,
+    "Nobody knows whether landing holds files that are not read: the note of what it held is missing.",
+    "landings_not_seen",
+    high=0,
+)
+RELEASE_RULES = (
+    *(FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, NOT_COMPARED),
+    *(NOT_JUDGED, LEFT_OUT, STOPPED, MISSING, NOT_READ, NOT_SEEN),
+)
 """What else a release waits for."""
 
 
@@ -130,6 +177,8 @@ def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
     """Every rule about an extract of this source as a whole."""
     yield ROWS_ONCE
     yield from ROW_COUNT_RULES
+    if rules_of_many(contract):
+        yield NUMBER_OF_MANY
     for column in expected_complete(contract):
         yield ExtractRule(
             f"{column.name}-thin",
@@ -149,6 +198,11 @@ def judged_on_payload(contract: SourceContract) -> tuple[Rule, ...]:
     date the payload has the month: a rule about days may find fewer rows than the intake did."""
     payload = {column.name for column in contract.with_role(Role.PAYLOAD)}
     return tuple(rule for rule in contract.rules if set(rule.columns) <= payload and rule.columns)
+
+
+def rules_of_many(contract: SourceContract) -> tuple[Rule, ...]:
+    """Rules about numbers that many children share."""
+    return tuple(rule for rule in OF_MANY.values() if rule in contract.rules)
 
 
 def broken_rows(rule: Rule) -> str:

@@ -3,7 +3,7 @@
 from functools import partial
 
 from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, identifier, kept, warn
-from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, PEOPLE_RULES, YES_NO
+from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, OF_MANY, PEOPLE_RULES, YES_NO
 from sources.reference.asq3 import DOMAINS, cut_offs
 
 REVIEW_CODES = {
@@ -62,6 +62,8 @@ CONTRACT = SourceContract(
     record=(("nhs_number", "review", "review_date"), ("local_patient_id", "review", "review_date")),
     rules=(
         *PEOPLE_RULES,
+        OF_MANY["nhs_number"],
+        OF_MANY["local_patient_id"],
         warn(
             "review-before-birth",
             "The review is dated before the child was born; the row is kept.",

@@ -88,4 +88,15 @@ UPN_OF_TWO = warn(
     " rows are kept, and taken for one child until it is put right.",
     ("upn", "date_of_birth", "surname", "forename"),
 )
+NUMBERS = ("upn", "nhs_number", "local_patient_id")
+"""Columns with a number by which a sender knows one child."""
+OF_MANY = {
+    number: warn(
+        f"{number.replace('_', '-')}-of-many-children",
+        f"The same {number} is on rows of more children than can share one: it identifies none of them. The rows are"
+        " kept, and no row is linked by this number.",
+        (number, "forename", "date_of_birth"),
+    )
+    for number in NUMBERS
+}
 PEOPLE_RULES = (NO_REAL_DATE, BORN_OUTSIDE_COHORT, BORN_IN_ANOTHER_COHORT, POSTCODE_FORM, NAMELESS)

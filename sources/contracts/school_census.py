@@ -5,6 +5,7 @@ from sources.contracts.people import (
     DEMOGRAPHICS,
     ETHNICITY,
     NHS_NUMBER,
+    OF_MANY,
     PEOPLE_RULES,
     SEN_PROVISION,
     UPN,
@@ -46,5 +47,5 @@ CONTRACT = SourceContract(
         ),
     ),
     record=(("upn",),),
-    rules=(*PEOPLE_RULES, UPN_OF_TWO),
+    rules=(*PEOPLE_RULES, UPN_OF_TWO, OF_MANY["upn"], OF_MANY["nhs_number"]),
 )

@@ -21,7 +21,14 @@ from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from privacy.row_keys import part_and_row
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, MANY_ROWS, ROW_COUNT_RULES, ROWS_ONCE
+from sources.contracts.extract_rules import (
+    FAR_FROM_EXPECTED,
+    FAR_FROM_LAST,
+    MANY_ROWS,
+    NUMBER_OF_MANY,
+    ROW_COUNT_RULES,
+    ROWS_ONCE,
+)
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.councils.dialect import Parts
 from sources.extract.table import SheetTaken
@@ -66,6 +73,7 @@ _CHECKS = {
     "filled": "Columns that must be filled are",
     "thin": "Columns are as full as they should be",
     **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
+    NUMBER_OF_MANY.id: "Each number is one child's",
 }
 """What a check says when it is passed, by its rule, or by what the rule says of a column."""
 _ACROSS_COLUMNS = "Values of several columns agree with each other"
@@ -133,18 +141,21 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
 
 
 def _held(now: ExtractQuality) -> Iterator[str]:
-    """`1,954 of about 3,209 children`, for every number of rows that a release waits for."""
+    """`1,954 of about 3,209 children`, for everything that a release may wait for."""
     kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
     known = {
         FAR_FROM_EXPECTED.id: (now.rows_expected, f"{unit} expected", f"of about {{:,}} {unit}"),
         FAR_FROM_LAST.id: (now.rows_last, "last time", "of about {:,} rows last time"),
     }
-    for finding in sorted(now.holds, key=lambda finding: list(known).index(finding.rule)):
-        reference, against, of = known[finding.rule]
+    broken = {finding.rule for finding in now.holds}
+    for rule in [rule for rule in known if rule in broken]:
+        reference, against, of = known[rule]
         if reference and kept < reference:
             yield f"{kept:,} {of.format(reference)}"
         elif reference:
             yield f"{kept:,} rows, against about {reference:,} {against}"
+    if NUMBER_OF_MANY.id in broken:
+        yield NUMBER_OF_MANY.sentence.removesuffix(".")
 
 
 def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:

@@ -13,8 +13,9 @@ from privacy.doors.database import in_memory
 from privacy.linkage import rows
 from privacy.linkage.link import LinkResult, link
 from privacy.linkage.memory import PAIR, Memory
-from privacy.linkage.rows import CROWD_CHILDREN, MAX_CHILDREN_A_NUMBER
+from privacy.linkage.rows import CROWD_CHILDREN
 from privacy.pseudonyms import TOKEN_COLUMNS
+from privacy.services import MAX_CHILDREN_A_NUMBER
 from tests.support.linkage import stress
 
 Tables = dict[str, pa.Table]

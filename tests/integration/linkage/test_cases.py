@@ -249,9 +249,12 @@ def test_an_nhs_number_of_someone_else_is_not_enough(case: Callable[..., dict[st
     assert ids["profile"] != ids["seen"]
 
 
-def test_a_default_nhs_number_makes_no_child_of_many(crowd: Frames, linked: Callable[[Frames], LinkResult]) -> None:
+@pytest.mark.parametrize("every", [10, 1])
+def test_a_default_nhs_number_makes_no_child_of_many(
+    crowd: Frames, linked: Callable[[Frames], LinkResult], every: int
+) -> None:
     health = crowd["hv_reviews"].copy()
-    health.loc[health.child % 10 == 0, "nhs_number"] = NHS[5]
+    health.loc[health.child % every == 0, "nhs_number"] = NHS[5]
     sizes = linked({"hv_reviews": health}).links.group_by("child_id").aggregate([([], "count_all")])
     assert max(sizes["count_all"].to_pylist()) <= 4
 

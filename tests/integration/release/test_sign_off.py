@@ -44,7 +44,7 @@ from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
 from privacy.release.statement import privacy_page
 from sources.contracts import CONTRACTS
-from tests.support.release.homes import COHORT, VERSION, home_of
+from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
 
 COUNCILS = ["halton", "leeds"]
@@ -79,6 +79,9 @@ def link(home: Home, file_mac: str) -> None:
     sent = dict.fromkeys(CONTRACTS, COUNCILS)
     extracts = {f"{council}/eyfsp": Extract(file_mac * 64, "e" * 64) for council in COUNCILS}
     write_record(home, COHORT, LinkageRecord(COUNCILS, sent, extracts))
+    for council in COUNCILS:
+        note_taken(home, quality_of(council, "eyfsp", mac=file_mac * 64))
+    note_compared(home, 1.0, file_mac * 64, *extracts)
 
 
 def approve(home: Home, who: Signer | None, *options: str) -> Result:

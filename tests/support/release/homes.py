@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,10 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.home.paths import Home
+from assets.home.processing_log import Processing, record
+from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.profile import Profile
+from assets.intake.quality import Finding
+from assets.linkage.arrivals import LandingSeen
 from assets.linkage.inputs import LinkageRecord, write_record
+from assets.linkage.replaced import Replaced
 from assets.release import measure
 from assets.release.begin import Asked, begin_release
 from ndl_export.tables import FAMILIES
+from privacy.doors.files import write_json
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 
@@ -36,9 +45,34 @@ def home_of(folder: Path, rows: int, councils: Sequence[str], seed: int = 1) -> 
 def note_linked(
     home: Home, cohort: str, councils: Sequence[str], without: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """The record of a linkage of these councils, `without` one of them by source."""
+    """The record of a linkage of these councils, `without` one of them by source; landing was read whole."""
+    write_json(home.landing_seen, asdict(LandingSeen()))
     sent = {source: [name for name in councils if name != without.get(source)] for source in CONTRACTS}
     write_record(home, cohort, LinkageRecord(councils, sent))
+
+
+def note_taken(home: Home, quality: ExtractQuality) -> None:
+    """The result of an intake, and its line in the processing log."""
+    record(home, Processing.INTAKE, *quality.key, file_mac=quality.file_mac)
+    earlier = deliveries.read(home.quality(*quality.key))
+    if earlier and earlier.file_mac != quality.file_mac:
+        deliveries.keep(home.history(*quality.key) / f"{earlier.file_mac}.json", earlier)
+    deliveries.keep(home.quality(*quality.key), quality)
+
+
+def note_compared(home: Home, shared: float | None, mac: str, *names: str) -> None:
+    """What the linkage found of deliveries (`council/source`) of this MAC that replaced others."""
+    write_json(home.replaced(COHORT), {name: asdict(Replaced(mac, "s", True, shared, "older")) for name in names})
+
+
+def quality_of(
+    council: str, source: str, rows: int = 1000, mac: str = "a", *rules: str, expected: int = 0, last: int = 0
+) -> ExtractQuality:
+    """The result of an intake that broke these rules."""
+    findings = tuple(Finding(rule, "", None, "hold", False, None, "") for rule in rules)
+    counted = (rows, rows, 0, 0, (), findings, Profile(rows, (), ()), expected or None, last or None)
+    about = (council, source, COHORT, f"{COHORT}.csv", "", mac, {}, "2026-11-01T00:00:00+00:00", {})
+    return ExtractQuality(*about, *counted)
 
 
 def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION) -> Path:

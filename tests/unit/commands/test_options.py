@@ -46,7 +46,8 @@ def those_with(option: str) -> set[str]:
 def meaning(option: click.Option) -> tuple[object, ...]:
     """What it is and what it is of, up to where the help says what that means for one command."""
     kind = "place" if "--out" in option.opts else option.type.name
-    return re.split(r"[;:.,] ?", option.help or "")[0], kind, option.multiple, option.is_flag
+    several = option.multiple and "--council" not in option.opts  # a hold may be accepted of several councils at once
+    return re.split(r"[;:.,] ?", option.help or "")[0], kind, several, option.is_flag
 
 
 def test_an_option_means_the_same_wherever_it_is() -> None:

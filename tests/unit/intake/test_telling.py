@@ -8,10 +8,12 @@ from pathlib import Path
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.elsewhere import BORN, Elsewhere
+from assets.intake.findings import RuleCount
 from assets.intake.profile import Profile
 from assets.intake.quality import HOLD, Finding
 from assets.intake.telling import told
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
+from sources.contracts.people import OF_MANY
 from tests.support.intake.corpus import COHORT
 
 SOUND = ExtractQuality(
@@ -36,9 +38,9 @@ def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
     half = replace(SOUND, rows_read=4527, rows_kept=4497, rows_rejected=30, findings=(few,))
     year = Elsewhere(BORN, "2023/24", "2024/25", 9046, 9052, 6)
     other = replace(SOUND, council="halton", elsewhere=(year,))
-    held = "held: about 50% of expected; under a hundred rows set aside"
+    doubt = "number of rows: about 50% of expected; under a hundred rows set aside"
     assert lines(half, other)[:2] == [
-        f"leeds/eyfsp/202425.csv: 2 to 5 thousand rows read; {held}",
+        f"leeds/eyfsp/202425.csv: 2 to 5 thousand rows read; {doubt}",
         "halton/eyfsp/202425.csv: 5 to 10 thousand rows read; this looks like 2023/24, not 2024/25",
     ]
 
@@ -48,3 +50,12 @@ def test_what_was_read_before_is_not_told_again() -> None:
     assert lines(before) == ["1 extract unchanged since it was read"]
     assert lines(before, any_stopped=True)[1:] == [WHERE]
     assert lines() == []
+
+
+def test_the_intake_says_what_is_in_doubt_and_not_that_a_release_is_held() -> None:
+    """In a demonstration of a small size the number of rows holds nothing."""
+    few = Finding(FAR_FROM_EXPECTED.id, "", None, HOLD, False, None, "")
+    count = RuleCount(OF_MANY["nhs_number"].id, "warn", "", OF_MANY["nhs_number"].columns, 270, (1,))
+    said = lines(replace(SOUND, rows_read=270, rows_kept=270, findings=(few,), rules=(count,)))[0]
+    assert said.endswith("number of rows: under 10% of expected; nhs_number shared by many children")
+    assert "held" not in said

@@ -1,0 +1,92 @@
+"""Whether a delivery is of the children of an earlier one: what is compared with what, and what cannot be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assets.intake.take_in import Intake
+from assets.linkage.inputs import extracts_in
+from assets.linkage.replaced import Replaced, compare_with_these, note_replaced, replaced
+from privacy.keys import KeyRing
+from privacy.services import SERVICES
+from tests.support.extracts import COHORT, row, text, upn
+from tests.support.intake.desk import Desk
+
+NAME, ROWS = "leeds/eyfsp", 40
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def send(desk: Desk, first: int, changed: str = "") -> Replaced:
+    """A delivery of the children numbered from `first`, taken in and noted as the linkage does it."""
+    rows = [
+        row("eyfsp", upn=upn(each), surname=f"Thornton{LETTERS[each // 26]}{LETTERS[each % 26]}")
+        for each in range(first, first + ROWS)
+    ]
+    rows[0] |= {"postcode": changed or rows[0]["postcode"]}
+    desk.land(text(rows).encode())
+    desk.take()
+    return noted(desk)
+
+
+def noted(desk: Desk) -> Replaced:
+    note_replaced(desk.home, COHORT, desk.keys, extracts_in(desk.home, COHORT, ["leeds"], SERVICES))
+    return replaced(desk.home, COHORT)[NAME]
+
+
+def remove_samples(desk: Desk) -> None:
+    for path in [*desk.home.tokens_zone.rglob("*.sample"), *desk.home.tokens_zone.rglob("*.newest")]:
+        path.unlink()
+
+
+def test_a_first_delivery_and_a_correction_of_it(desk: Desk) -> None:
+    assert not send(desk, 0).replaces
+    assert noted(desk) == noted(desk)
+    corrected = send(desk, 0, "LS2 9JT")
+    assert (corrected.replaces, corrected.shared) == (True, 1.0)
+
+
+@pytest.mark.parametrize("note_too", [False, True])
+def test_without_the_samples_a_replacement_is_not_compared(desk: Desk, note_too: bool) -> None:
+    send(desk, 0)
+    remove_samples(desk)
+    if note_too:
+        desk.home.replaced(COHORT).unlink()
+    other = send(desk, 100)
+    assert (other.replaces, other.shared) == (True, None)
+    again = send(desk, 100, "LS2 9JT")  # what could not be compared is nothing to compare with
+    assert (again.replaces, again.shared) == (True, None)
+    compare_with_these(desk.home, COHORT)  # people signed it
+    assert send(desk, 100, "LS1 4AP").shared == 1.0
+
+
+def test_under_other_keys_a_replacement_is_not_compared(desk: Desk, tmp_path: Path) -> None:
+    send(desk, 0)
+    keys = KeyRing.create(tmp_path / "others")
+    rotated = Desk(desk.landing, desk.home, Intake(desk.landing, desk.home, keys), keys)
+    other = send(rotated, 100)
+    assert (other.replaces, other.shared) == (True, None)
+
+
+def test_a_wrong_file_is_not_compared_with_itself(desk: Desk) -> None:
+    send(desk, 0)
+    assert send(desk, 100).shared == 0.0
+    assert send(desk, 100, "LS2 9JT").shared == 0.0
+    assert send(desk, 0, "LS2 9JT").shared == 1.0
+
+
+def test_small_steps_add_up_until_people_sign(desk: Desk) -> None:
+    send(desk, 0)
+    shares = [send(desk, first).shared for first in (5, 10, 15)]
+    assert shares == pytest.approx([35 / 40, 30 / 40, 25 / 40])
+    compare_with_these(desk.home, COHORT)
+    compare_with_these(desk.home, COHORT)
+    assert send(desk, 20).shared == pytest.approx(35 / 40)
+
+
+def test_the_same_file_taken_in_anew_is_what_it_was(desk: Desk) -> None:
+    send(desk, 0)
+    other = send(desk, 100)
+    desk.home.quality("eyfsp", COHORT, "leeds").unlink()
+    assert send(desk, 100) == other
