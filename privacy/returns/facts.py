@@ -1,4 +1,4 @@
-"""What is told of the rows of one sender: SQL over the links of a cohort and what each record says at most.
+"""Facts disclosed to one sender about its own rows: SQL over the links of a cohort and what each record says.
 
 A fact is told where it is as sure as a link of probability SURE_PROBABILITY, and is left out otherwise, without a word
 why:
@@ -10,12 +10,9 @@ why:
   (`Doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or postcode, the
   same forename or surname and no other sex; and the row would have been found (FINDABLE_CONDITION).
 
-Only rows of the receiver and of services that may tell it something are looked at.
-
-A row that has not stood (`agreement.NewChildren`) is as good as not there: nothing is told of it, and no other row is
-told anything that it could have changed. So nothing is told of any row of a child whose rows, or those of a child who
-could be the same, include one that has not stood, other than of the service that tells: what a sender puts in to find
-out changes no byte of its return by what others know.
+Only rows of the receiver and of services that may tell it something are looked at. Rows that have not stood
+(`agreement.NewChildren`) are no part of this: they were left out of the linkage itself (`stood`), unless the agreement
+says that they are told who knows the child.
 
 Two records that would be one child with a probability above DOUBTFUL_PROBABILITY, if neither had another partner, leave
 it open whether their children are one; so do two records with the same number. A rival that took the place of one of
@@ -24,7 +21,6 @@ them is no reason to be sure: a service can hold two records of one child, and a
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
@@ -38,7 +34,7 @@ from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import bits_of
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
-from privacy.returns.agreement import Fact, First, NewChildren, Permitted, Sender
+from privacy.returns.agreement import Fact, NewChildren, Permitted, Sender
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
@@ -95,15 +91,13 @@ def facts_of(
     allowed: Permitted,
     of_absence: Absence,
     rule: NewChildren,
-    on: dt.date,
 ) -> pa.Table:
     """What is told of each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
 
     Reads, from `con`, `records` (source, council, service, row_key, row: its number in the file, child_id, probability,
-    last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), first_day,
-    deliveries, at_start and numbered: since when and in how many deliveries the row has stood, whether since the
-    sender's first, and whether it has a number of its own) and `doubts` (child_id, other_child_id, likely). A row of
-    which nothing can be told is left out. The JSON text is
+    last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), numbered:
+    whether it has a UPN or NHS number, and waiting: whether it has not stood) and `doubts` (child_id, other_child_id,
+    likely). A row of which nothing can be told is left out. The JSON text is
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
@@ -114,9 +108,6 @@ def facts_of(
             "source": source,
             "least": _LEAST_PROBABILITY,
             "absence": of_absence.why_not is None,
-            "since": on - dt.timedelta(days=rule.after_days),
-            "deliveries": rule.after_deliveries,
-            "first_at_once": rule.first_delivery is First.AT_ONCE,
             "waiting_known": Fact.KNOWN_TO in rule.until_then,
             "bare_known": Fact.KNOWN_TO in rule.without_number,
             "bare_contact": Fact.LAST_CONTACT in rule.without_number,

@@ -19,7 +19,8 @@ from assets.returns.make import NothingToReturn
 from assets.returns.standing import forget_rows
 from pipelines.cli import main
 from pipelines.ending import Ending
-from privacy.chained_log import LogBroken, entries
+from pipelines.reports.doctor import State, examine
+from privacy.chained_log import LogBroken, append, entries
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
 from tests.support.returns.agreements import everything, telling, write
@@ -239,6 +240,44 @@ def test_a_log_that_was_tampered_with_is_seen_and_not_written_to(
     shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
     assert shown.exit_code == Ending.FAULT
     assert said in shown.output
+
+
+def remove(pipeline: Pipeline, older: dict[Path, bytes]) -> None:
+    for path in older:
+        path.unlink()
+
+
+def put_back_an_older_copy(pipeline: Pipeline, older: dict[Path, bytes]) -> None:
+    for path, content in older.items():
+        path.write_bytes(content)
+
+
+def write_another(pipeline: Pipeline, older: dict[Path, bytes]) -> None:
+    """A log of as many lines, each in its chain."""
+    lines = entries(pipeline.home.disclosures)
+    remove(pipeline, older)
+    chain = ("seq", "previous_hash", "entry_hash")
+    for line in lines:
+        append(pipeline.home.disclosures, {k: v for k, v in line.items() if k not in chain} | {"rows": 0})
+
+
+@pytest.mark.parametrize("replace", [remove, put_back_an_older_copy, write_another])
+def test_a_log_that_was_removed_with_its_head_or_replaced_is_noticed(
+    pipeline: Pipeline, replace: Callable[[Pipeline, dict[Path, bytes]], None]
+) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    log = pipeline.home.disclosures
+    older = {path: path.read_bytes() for path in (log, log.with_suffix(".head.json"))}
+    write(pipeline.agreements, "leeds", pipeline.recipients, status="revoked")
+    pipeline.make()
+    replace(pipeline, older)
+    with pytest.raises(LogBroken, match="which the processing log knows"):
+        pipeline.make()
+    shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
+    assert shown.exit_code == Ending.FAULT
+    found = {each.what: each for each in examine(pipeline.home.root)}["disclosure log"]
+    assert (found.state, "it lacks line" in found.said) == (State.MISSING, True)
 
 
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
