@@ -1,6 +1,7 @@
 -- Facts on the rows of one source ($source) of a receiver ($council, $service), as `facts_of` says. $least is the
--- probability of a sure link, $absence whether it may be told that no other service knows a child, $waiting_known
--- whether a row that has not stood is told who knows the child, and $bare_... what a row without an own number is told.
+-- probability of a sure link, $absence whether it may be told that no other service knows a child, $least_absent of
+-- which share of the rows at least, $waiting_known whether a row that has not stood is told who knows the child, and
+-- $bare_... what a row without an own number is told.
 WITH seen AS (
     FROM records WHERE (council = $council AND service = $service)
         OR (council, service) IN (SELECT (council, service) FROM told_by)
@@ -48,8 +49,11 @@ WITH seen AS (
     SELECT row_key, row FROM mine
 ), of_nobody AS (
     SELECT row_key FROM unfound WHERE row_key NOT IN (SELECT row_key FROM alike)
+), of_enough AS (
+    FROM of_nobody WHERE (SELECT count(*) FROM of_nobody)
+        >= $least_absent * (SELECT count(*) FROM mine WHERE NOT waiting)
 )
 SELECT row, json_object('row', row, 'known_to', known_to)::VARCHAR AS fact FROM of_known JOIN numbers USING (row_key)
 UNION ALL
-SELECT row, json_object('row', row, 'known_to_no_other', true)::VARCHAR FROM of_nobody JOIN numbers USING (row_key)
+SELECT row, json_object('row', row, 'known_to_no_other', true)::VARCHAR FROM of_enough JOIN numbers USING (row_key)
 ORDER BY row

@@ -47,8 +47,9 @@ def population(names: pd.DataFrame, children: int, rng: np.random.Generator) -> 
 
 def postcodes(count: int, rng: np.random.Generator) -> np.ndarray:
     letters = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))
-    parts = (rng.integers(1, 40, count), rng.integers(1, 10, count), rng.choice(letters, count), rng.choice(letters, count))
-    return np.array([f"L{district} {sector}{a}{b}" for district, sector, a, b in zip(*parts, strict=True)])
+    numbers, ends = (rng.integers(1, most, count) for most in (40, 10)), (rng.choice(letters, count) for _ in range(2))
+    parts = zip(*numbers, *ends, strict=True)
+    return np.array([f"L{district} {sector}{first}{last}" for district, sector, first, last in parts])
 
 
 def nhs_number(number: int) -> str:

@@ -44,10 +44,11 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 @pytest.fixture
 def pipeline(linked: Pipeline, tmp_path: Path) -> Pipeline:
-    """The linked cohort with no agreement and no return yet."""
-    for folder in (linked.home.returns, linked.agreements):
-        if folder.exists():
-            folder.rename(tmp_path / folder.name)
+    """The linked cohort with no agreement and no return yet, nor a line about one."""
+    log = linked.home.processing_log
+    for path in (linked.home.returns, linked.agreements, log, log.with_suffix(".head.json")):
+        if path.exists():
+            path.rename(tmp_path / path.name)
     linked.agreements.mkdir()
     return linked
 
@@ -318,29 +319,16 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     assert pipeline.facts("leeds", "eyfsp")
 
 
-def test_doubts_of_an_earlier_version_are_refused(pipeline: Pipeline) -> None:
-    write(pipeline.agreements, "leeds", pipeline.recipients)
-    path = pipeline.home.doubts(COHORT)
-    now = pq.read_table(path)
-    try:
-        pq.write_table(now.drop_columns("likely"), path)
-        with pytest.raises(NothingToReturn, match="has not been linked by this version"):
-            pipeline.make()
-    finally:
-        pq.write_table(now, path)
-
-
 def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: Path) -> None:
     pipeline = pipeline_at(tmp_path)
     write_extracts(pipeline.landing, children=40, councils=("leeds",))
-    pipeline.extract("leeds", "school_census").unlink()
+    pipeline.extract("leeds", "early_years_census").unlink()
     pipeline.take_in(["leeds"])
     pipeline.link(["leeds"])
     write(pipeline.agreements, "leeds", pipeline.recipients)
     pipeline.make()
-    assert pipeline.opened("leeds", "hv_reviews").header.absence_why_not == "not every extract of leeds/education is in"
-    assert not any("known_to_no_other" in fact for fact in pipeline.facts("leeds", "hv_reviews"))
-    assert pipeline.opened("leeds", "eyfsp").header.absence_why_not is None
+    assert pipeline.opened("leeds", "eyfsp").header.absence_why_not == "not every extract of leeds/settings is in"
+    assert not any("known_to_no_other" in fact for fact in pipeline.facts("leeds", "eyfsp"))
     summary = json.loads(pipeline.home.return_summary(COHORT, "leeds").read_text())
     alone = {row["service"]: row["alone"] for row in summary["services"]}
     assert alone["health"] is None

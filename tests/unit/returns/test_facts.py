@@ -144,6 +144,15 @@ def test_no_other_is_not_said_where_a_record_could_be_the_childs() -> None:
     assert told([school, other], scope=Absence((), "not every extract is in")) == {}
 
 
+def test_no_other_is_not_said_where_it_would_be_of_hardly_any_row() -> None:
+    """Then a missed link is too often the reason."""
+    found = [record("eyfsp", row, f"c{row}") for row in range(2, 50)]
+    reviews = [record("hv_reviews", row, f"c{row}") for row in range(2, 60)]
+    alone = record("eyfsp", 1, "a")
+    assert told([alone, *found, *reviews])[1] == {"known_to_no_other": True}
+    assert 1 not in told([alone, *found, record("eyfsp", 50, "c50"), record("eyfsp", 51, "c51"), *reviews])
+
+
 def test_no_other_is_not_said_beside_a_stranger_with_the_same_name_and_date_of_birth() -> None:
     school = record("eyfsp", 1, "a", forename=8)
     nobody = {1: {"known_to_no_other": True}}
