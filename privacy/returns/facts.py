@@ -35,7 +35,7 @@ from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import bits_of
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
-from privacy.returns.agreement import Fact, NewChildren, Permitted, Sender
+from privacy.returns.agreement import ABSENCE_TO, Fact, NewChildren, Permitted, Sender
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
@@ -51,10 +51,6 @@ another date of birth is not found: that nothing was found says too little."""
 DOUBTFUL_PROBABILITY = 0.05
 """Probability from which two records that are not linked may still be one child: that they are not is then less sure
 than a link of 0.95."""
-ABSENCE_TO = "education"
-"""The service that is told that no other knows a child. Nearly every child of nurseries and health visitors is in some
-school's records: of the few that seem to be in none, most were missed. With three times the usual slips, or slips by
-gecko, 12 to 100% of what they would have been told was wrong."""
 LEAST_ABSENT_SHARE = 0.02
 """Share of a sender's rows from which absence is told: with fewer, missed links weigh more than 1 - SURE_PROBABILITY.
 The worst measured share of rows that seemed absent and were not is .025%; this allows for .1%."""
