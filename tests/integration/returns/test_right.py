@@ -15,9 +15,8 @@ from tests.support.returns.pipeline import Pipeline, pipeline_at
 
 COUNCILS = ("knowsley", "liverpool")
 RIGHT = 0.999
-LEAST_TOLD = {Fact.KNOWN_TO: 0.99, Fact.LAST_CONTACT: 0.99, Fact.CONCERN: 0.99, Fact.NO_OTHER: 0.4}
-"""A gate that told nothing would be right always: of what is true, at least this share is told; that no other service
-knows a child to schools alone, who have two thirds of such children."""
+LEAST_TOLD = {Fact.KNOWN_TO: 0.99, Fact.LAST_CONTACT: 0.99, Fact.CONCERN: 0.99, Fact.NO_OTHER: 0.5}
+"""A gate that told nothing would be right always: of what is true, at least this share is told."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_records_with_many_slips(tmp_path: Path) -> None:
     for kind in LEAST_TOLD:
         right, wrong, _ = accuracy.total(found, kind)
         assert right >= (0.95 if kind == Fact.NO_OTHER else 0.998) * (right + wrong), (kind, right, wrong)
-    assert all(found[source][Fact.NO_OTHER][:2] == (0, 0) for source in ("early_years_census", "hv_reviews"))
+    assert not any(Fact.NO_OTHER in found[source] for source in ("early_years_census", "hv_reviews"))
 
 
 def _told(pipeline: Pipeline) -> Pipeline:

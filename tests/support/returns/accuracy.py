@@ -179,7 +179,8 @@ CREATE TABLE known AS
 SELECT person_id, council || '/' || service AS sender, max(last_contact) AS last_contact, bool_or(concern) AS concern
   FROM rows GROUP BY ALL;
 CREATE TABLE seen AS
-SELECT sealed.source, sealed.council, source_row AS row, known.*, list_contains(absence_of, sender) AS counts
+SELECT sealed.source, sealed.council, source_row AS row, known.*, list_contains(absence_of, sender) AS counts,
+       len(absence_of) > 0 AS is_absence_told
   FROM sealed JOIN rows USING (source, council)
   LEFT JOIN known ON known.person_id = rows.person_id AND list_contains(tells, sender);
 CREATE TABLE true_facts AS
@@ -187,7 +188,7 @@ SELECT source, council, row, '{Fact.KNOWN_TO}' AS kind, sender, '' AS said FROM 
 UNION ALL SELECT source, council, row, '{Fact.LAST_CONTACT}', sender, last_contact FROM seen
  WHERE last_contact IS NOT NULL
 UNION ALL SELECT source, council, row, '{Fact.CONCERN}', sender, concern::VARCHAR FROM seen WHERE concern IS NOT NULL
-UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM seen
+UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM seen WHERE is_absence_told
  GROUP BY source, council, row HAVING NOT coalesce(bool_or(counts), false);
 """
 _JUDGED = """
