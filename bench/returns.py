@@ -1,6 +1,8 @@
 """How right returned facts are and how many true ones are withheld: the numbers of docs/returns.md.
 
 python -m bench.returns FOLDER --seeds 1 2 3
+python -m bench.returns FOLDER --seeds 1 2 3 --stress 20000 --slips 3
+python -m bench.returns FOLDER --seeds 1 2 3 --frames GECKO    # a folder a seed, by rivals/make_gecko.py
 """
 
 from __future__ import annotations
@@ -8,8 +10,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
 from sources.reference.places import PILOT
-from tests.support.returns.accuracy import agree, judge, stressed, synthetic
+from tests.support.returns.accuracy import agree, judge, stressed, synthetic, written
+from tests.support.returns.pipeline import Pipeline
 
 
 def main() -> None:
@@ -18,12 +23,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--scale", type=float, default=1.0, help="of the eight pilot councils' real size")
     parser.add_argument("--stress", type=int, metavar="CHILDREN", help="stress extracts of so many children instead")
+    parser.add_argument("--slips", type=float, default=1.0, help="how many times the usual errors in stress extracts")
+    parser.add_argument("--frames", type=Path, help="folder with a folder of frames for each seed, one file a source")
     given = parser.parse_args()
     found: dict[tuple[str, str, str], list[tuple[int, int, int]]] = {}
     for seed in given.seeds:
         folder = given.folder / str(seed)
         folder.mkdir(parents=True)
-        pipeline = stressed(folder, seed, given.stress) if given.stress else synthetic(folder, seed, given.scale)
+        pipeline = _pipeline(folder, seed, given)
         for scope, across in (("own council", False), ("all eight", True)):
             agree(pipeline, PILOT, across)
             for source, counts in judge(pipeline, PILOT).items():
@@ -35,6 +42,15 @@ def main() -> None:
         right, wrong, withheld = map(sum, zip(*numbers, strict=True))
         told, true = max(right + wrong, 1), max(right + withheld, 1)
         print(f"{scope:12} {kind:20} {of:20} {right:9,} {wrong:6} {100 * right / told:9.3f} {100 * right / true:15.1f}")
+
+
+def _pipeline(folder: Path, seed: int, given: argparse.Namespace) -> Pipeline:
+    if given.frames:
+        files = (given.frames / str(seed)).glob("*.parquet")
+        return written(folder, {path.stem: pd.read_parquet(path) for path in files})
+    if given.stress:
+        return stressed(folder, seed, given.stress, given.slips)
+    return synthetic(folder, seed, given.scale)
 
 
 if __name__ == "__main__":

@@ -262,7 +262,8 @@ class RowsApart:
         self._write_keyed(keyed(self._without_held_back(_without_marks(table)), self._keys))
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        pass
+        """Look for rows that are held back among those not kept as well: the quarantine is not to name them."""
+        self._held_back(table)
 
     def _without_held_back(self, table: pa.Table) -> pa.Table:
         held = self._held_back(table)

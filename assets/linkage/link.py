@@ -106,10 +106,11 @@ def _linked(
     watchers: Sequence[Watcher],
 ) -> LinkResult:
     """Link with what the linkage before kept, and keep what this one weighed."""
+    children = published_children(councils)
     with home.staging() as staging:
         kept = staging / "weighed.parquet"
-        with WeighedPairs(home, cohort, kept, keys, said_of_weights(councils)) as memory:
-            read, children = tokens.readers(home, keys, cohort, extracts), published_children(councils)
+        with WeighedPairs(home, cohort, kept, keys, said_of_weights(children)) as memory:
+            read = tokens.readers(home, keys, cohort, extracts)
             result = link(read, previous, watchers, children, memory)
         promote(kept, home.weighed(cohort))
     return result

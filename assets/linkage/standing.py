@@ -59,14 +59,14 @@ def stand_as(home: Home, cohort: str, made_from: Mapping[str, str]) -> bool:
 
 def said_of_links(extracts: Mapping[str, Extract], councils: Sequence[str]) -> dict[str, str]:
     """What decides the links, as their metadata say it; what the tokens were made under is in the extracts' hashes."""
-    return {EXTRACTS_LINKED: as_json(extracts), **said_of_weights(councils)}
+    return {EXTRACTS_LINKED: as_json(extracts), **said_of_weights(published_children(councils))}
 
 
-def said_of_weights(councils: Sequence[str]) -> dict[str, str]:
-    """What decides which pairs of given tokens are looked at, and what each weighs."""
+def said_of_weights(children: int) -> dict[str, str]:
+    """What decides which pairs of given tokens are looked at, and what each weighs; `children` as `link` has it."""
     return {
         PARAMETERS: parameters_sha256(),
-        CHILDREN: str(published_children(councils)),
+        CHILDREN: str(children),
         PROGRAM: program(),
     }
 

@@ -29,12 +29,12 @@ _PARTS = "row_groups"
 
 
 class WeighedPairs(Memory):
-    """Reads what was kept of a cohort, where it was made with what `made_with` says, and writes `now`.
+    """Reads what was kept of a cohort, where it was made with what `made_with` says, and writes `now`, if given.
 
     `read` raises `Damaged` where the file has other bytes than were written.
     """
 
-    def __init__(self, home: Home, cohort: str, now: Path, keys: KeyRing, made_with: Mapping[str, str]) -> None:
+    def __init__(self, home: Home, cohort: str, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
         self._home, self._place, self._now, self._made_with = home, home.weighed(cohort), now, dict(made_with)
         self._key = keys.opens("tokens")
         self._before = self._opened()
@@ -59,6 +59,8 @@ class WeighedPairs(Memory):
             raise damaged(self._home, self._place) from None
 
     def keep(self, part: int, rows: pa.RecordBatchReader) -> None:
+        if self._now is None:
+            return
         if self._writer is None:
             how = sealed.sealed_to(self._key.public_key())
             self._writer = pyarrow.parquet.ParquetWriter(

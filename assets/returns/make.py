@@ -12,12 +12,12 @@ import hmac
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home import processing_log
 from assets.home.at_work import in_turn, while_in_use
 from assets.home.paths import Home
 from assets.home.software import software
@@ -28,6 +28,8 @@ from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.standing import linked_extracts
 from assets.linkage.tokens import readers
 from assets.returns import told
+from assets.returns.disclosing import check_anchored, disclose
+from assets.returns.evidence import show_cohort, show_service
 from assets.returns.standing import Unusual, observe
 from assets.returns.summary import held_mac, write_summary
 from privacy.doors import files
@@ -41,6 +43,7 @@ from privacy.returns.disclosures import Disclosure, ReturnState, Told
 from privacy.returns.facts import Absence, absence, facts_of
 from privacy.returns.own_file import sender_key
 from privacy.returns.seal import TOLD_FORMAT, Header, content, seal, seal_document
+from privacy.returns.stood import note_waiting
 from privacy.returns.traits import traits
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS
@@ -71,6 +74,7 @@ def make_returns(
     A return whose content has not changed stays as it is. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
     """
     extracts = _extracts(home, cohort)
+    check_anchored(home)
     log = disclosures.told(home.disclosures, cohort)
     _stop_if_set_back(on, log.last_day)
     in_full = _in_full(extracts)
@@ -81,10 +85,10 @@ def make_returns(
         _records(con, home, Cohort(cohort), extracts, on)
         watched = {key: extract for key, extract in extracts.items() if key[0] in standing}
         unusual = observe(con, home, cohort, watched, log.released, on)
-        told.begin(con)
         making = _Making(home, cohort, agreements, keys, on, extracts, log, in_full, unusual, con)
-        done = [making.one(council, source) for council, source in sorted({*extracts, *_made_before(home, cohort)})]
-        done += making.tell_tellers()
+        note_waiting(con, making.rules(), on)
+        done = [one for service in SERVICE_NAMES for one in making.for_service(service)]
+        show_cohort(con, home, cohort)
         for council in agreements:
             if council in standing:
                 held = {source: found for (of, source), found in unusual.items() if of == council}
@@ -92,7 +96,7 @@ def make_returns(
             else:
                 for suffix in (".json", ".html"):
                     home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)
-    return done
+    return sorted(done, key=lambda one: (one.council, one.source))
 
 
 @while_in_use
@@ -108,7 +112,7 @@ def release(home: Home, cohort: str, council: str, source: str, reason: str) -> 
             f"{council}/{source}, cohort {cohort}: no delivery waits for somebody to look at it; make the returns first"
         )
     line = Disclosure(ReturnState.RELEASED, cohort, council, source, SERVICES[source], software())
-    disclosures.record(home.disclosures, replace(line, extract_mac=extract.file_mac, reason=reason))
+    disclose(home, replace(line, extract_mac=extract.file_mac, reason=reason))
 
 
 def _stop_if_set_back(on: dt.date, last_day: dt.date | None) -> None:
@@ -120,12 +124,20 @@ def _stop_if_set_back(on: dt.date, last_day: dt.date | None) -> None:
         )
 
 
+class _Terms(NamedTuple):
+    """On which a receiver is told anything."""
+
+    allowed: Permitted
+    of_absence: Absence
+    rule: NewChildren
+
+
 @dataclass(frozen=True)
 class _Making:
     """The returns of a cohort on a day; by council and source the extracts and the deliveries that are `unusual`; the
     disclosure `log`.
 
-    `con` has the tables that `privacy.returns.facts` reads; every extract of the senders `in_full` is in.
+    `con` has the records that `privacy.returns.facts` reads; every extract of the senders `in_full` is in.
     """
 
     home: Home
@@ -139,20 +151,62 @@ class _Making:
     unusual: Mapping[tuple[str, str], Unusual]
     con: duckdb.DuckDBPyConnection
 
-    def one(self, council: str, source: str) -> Made:
-        """Make, leave or withdraw one return."""
-        receiver, file = Sender(council, SERVICES[source]), self.home.return_file(source, self.cohort, council)
-        allowed = permitted(self.agreements, receiver, self.on)
-        why_not = "its extract is not in" if (council, source) not in self.extracts else None
-        why_not = why_not or _why_nothing(self.agreements, receiver, allowed, self.on)
-        if reason := why_not or self._why_held(council, source):
-            return self._withdraw(file, council, source, reason)
-        rule = rule_of_new(self.agreements, receiver, allowed)
+    def rules(self) -> dict[Sender, NewChildren]:
+        """The rule for new children of each service that can receive something."""
+        recipients = [
+            Sender(council, service)
+            for council, agreement in self.agreements.items()
+            if agreement.why_not(self.on) is None
+            for service in agreement.recipients
+        ]
+        return {each: rule_of_new(self.agreements, each, self._allowed(each)) for each in recipients}
+
+    def for_service(self, service: str) -> list[Made]:
+        """What becomes of the returns of a service in every council, and of what it is told of who was told.
+
+        All of it rests on links without its own rows that have not stood. Facts for other services are worked out
+        only to tell `service` about them.
+        """
+        payload = _payload(self.home, self.cohort, self.extracts)
+        show_service(self.con, self.home, self.cohort, self.keys, payload, service)
+        told.begin(self.con)
+        made = []
+        for council, source in sorted({*self.extracts, *_made_before(self.home, self.cohort)}):
+            why_not = self._why_none(council, source)
+            facts = [] if why_not else self._facts(council, source)
+            told.remember(self.con, Sender(council, SERVICES[source]), source, facts)
+            if SERVICES[source] == service:
+                file = self.home.return_file(source, self.cohort, council)
+                if why_not:
+                    made.append(self._withdraw(file, council, source, why_not))
+                else:
+                    made.append(self._one(file, council, source, facts))
+        return made + self._tell_tellers(service)
+
+    def _allowed(self, receiver: Sender) -> Permitted:
+        return permitted(self.agreements, receiver, self.on)
+
+    def _why_none(self, council: str, source: str) -> str | None:
+        """Why there is no return of an extract; None where there is one."""
+        if (council, source) not in self.extracts:
+            return "its extract is not in"
+        receiver = Sender(council, SERVICES[source])
+        why_nothing = _why_nothing(self.agreements, receiver, self._allowed(receiver), self.on)
+        return why_nothing or self._why_held(council, source)
+
+    def _terms(self, receiver: Sender) -> _Terms:
+        allowed = self._allowed(receiver)
         of_absence = absence(receiver, allowed, SERVICE_NAMES, self.in_full)
-        found = facts_of(self.con, receiver, source, allowed, of_absence, rule, self.on)
-        facts: list[str] = found["fact"].to_pylist()
-        told.remember(self.con, receiver, source, facts)
-        header = self._header(receiver, source, allowed, of_absence, rule, len(facts))
+        return _Terms(allowed, of_absence, rule_of_new(self.agreements, receiver, allowed))
+
+    def _facts(self, council: str, source: str) -> list[str]:
+        receiver = Sender(council, SERVICES[source])
+        found: list[str] = facts_of(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
+        return found
+
+    def _one(self, file: Path, council: str, source: str, facts: list[str]) -> Made:
+        """Make or leave one return."""
+        header = self._header(Sender(council, SERVICES[source]), source, len(facts))
         mac = self._mac(content(header, facts))
         if _same(file, self.log.newest.get((council, source)), ReturnState.MADE, mac):
             return Made(council, source, "unchanged since it was last made")
@@ -173,15 +227,7 @@ class _Making:
 
     def _hand_over(self, file: Path, sealed: bytes, header: Header, mac: str) -> None:
         """Put a return in place, after it was logged."""
-        disclosures.record(self.home.disclosures, self._line(header, mac, hashlib.sha256(sealed).hexdigest()))
-        named = {"cohort": self.cohort, "council": header.council, "source": header.source}
-        processing_log.record(
-            self.home,
-            processing_log.Processing.RETURN,
-            **named,
-            file_mac=header.extract_mac,
-            note=header.recipient_name,
-        )
+        disclose(self.home, self._line(header, mac, hashlib.sha256(sealed).hexdigest()))
         files.write(file, sealed)
 
     def _withdraw(self, file: Path, council: str, source: str, reason: str) -> Made:
@@ -189,15 +235,12 @@ class _Making:
         if not file.exists():
             return Made(council, source, f"nothing is made: {reason}")
         if before := self.log.newest.get((council, source)):
-            disclosures.record(
-                self.home.disclosures, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0)
-            )
+            disclose(self.home, replace(before, what=ReturnState.WITHDRAWN, reason=reason, rows=0))
         file.unlink()
         return Made(council, source, f"the return made before is withdrawn, nothing is made: {reason}")
 
-    def _header(
-        self, receiver: Sender, source: str, allowed: Permitted, of_absence: Absence, rule: NewChildren, rows: int
-    ) -> Header:
+    def _header(self, receiver: Sender, source: str, rows: int) -> Header:
+        allowed, of_absence, rule = self._terms(receiver)
         own, extract = self.agreements[receiver.council], self.extracts[receiver.council, source]
         recipient = own.recipients[receiver.service]
         councils = sorted({own.council, *(teller.council for teller in allowed)})
@@ -227,22 +270,23 @@ class _Making:
             made_on=self.on.isoformat(),
         )
 
-    def tell_tellers(self) -> list[Made]:
-        """Tell each service that may tell others who was told about its rows; take back what may not be told now."""
+    def _tell_tellers(self, service: str) -> list[Made]:
+        """Tell `service` of each council that may tell others who was told about its rows; take back what may not be
+        told now."""
         tellers = told.flows(self.agreements, self.on)
         before = {
             Sender(file.parent.name, file.stem.removeprefix("told-").removesuffix(f"-{self.cohort}"))
             for file in self.home.returns.glob(f"*/told-*-{self.cohort}.age")
         }
-        return [self._tell(teller, tellers.get(teller, {})) for teller in sorted({*tellers, *before})]
+        of_service = sorted(teller for teller in {*tellers, *before} if teller.service == service)
+        return [self._tell(teller, tellers.get(teller, {})) for teller in of_service]
 
     def _tell(self, teller: Sender, receivers: Mapping[str, list[str]]) -> Made:
         council, what = teller.council, f"told-{teller.service}"
         file = self.home.told_file(teller.service, self.cohort, council)
         if not receivers:
             return self._withdraw(file, council, what, "it may tell nobody under the agreements")
-        rule = rule_of_new(self.agreements, teller, permitted(self.agreements, teller, self.on))
-        own, found = self.agreements[council], told.told_about(self.con, teller, rule, self.on)
+        own, found = self.agreements[council], told.told_about(self.con, teller)
         recipient = own.recipients[teller.service]
         header = {**teller._asdict(), "cohort": self.cohort, "recipient": recipient.key, "may_tell": receivers, **found}
         mac = self._mac(told.document(header))
@@ -264,7 +308,7 @@ class _Making:
             return_mac=mac,
             file_sha256=hashlib.sha256(sealed).hexdigest(),
         )
-        disclosures.record(self.home.disclosures, line)
+        disclose(self.home, line)
         files.write(file, sealed)
         return Made(council, what, f"made for {recipient.name}: who was told about its rows", written=True)
 
@@ -324,7 +368,7 @@ def _made_before(home: Home, cohort: str) -> Iterator[tuple[str, str]]:
 def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
     """The extracts that the links are of, by council and source; all of them must be those that are in now."""
     linked = linked_extracts(home, cohort)
-    if not linked or not home.links(cohort).exists() or not _says_likely(home.doubts(cohort)):
+    if not linked:
         raise NothingToReturn(
             f"cohort {cohort} has not been linked by this version: run the job linkage first (or `readiness run`)"
         )
@@ -345,10 +389,6 @@ def _extracts(home: Home, cohort: str) -> dict[tuple[str, str], ExtractQuality]:
     return found
 
 
-def _says_likely(doubts: Path) -> bool:
-    return "likely" in pyarrow.parquet.read_schema(doubts).names
-
-
 def _in_full(extracts: Collection[tuple[str, str]]) -> set[Sender]:
     """Senders of whom every extract is in."""
     councils = {council for council, _ in extracts}
@@ -367,14 +407,12 @@ def _records(
     extracts: Collection[tuple[str, str]],
     on: dt.date,
 ) -> None:
-    """The tables that `privacy.returns.facts` reads, from `links` and `traits`."""
-    con.execute(f"CREATE VIEW doubts AS FROM {parquet(home.doubts(cohort.code))}")
+    """`records` as `privacy.returns.facts` has them, from `links` and `traits`."""
     selects = []
-    for source, service in SERVICES.items():
-        paths = [home.pseudonymised(source, cohort.code, council) for council, of in sorted(extracts) if of == source]
+    for source, paths in _payload(home, cohort.code, extracts).items():
         if paths:
             selects.append(
-                f"SELECT {quoted(source)} AS source, council, {quoted(service)} AS service, row_key,"
+                f"SELECT {quoted(source)} AS source, council, {quoted(SERVICES[source])} AS service, row_key,"
                 f" {_last_contact(source, cohort, on)} AS last_contact,"
                 f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern"
                 f" FROM {parquet(paths, hive_partitioning=False)}"
@@ -390,12 +428,16 @@ def _records(
     )
 
 
-def _traits(home: Home, cohort: str, extracts: Collection[tuple[str, str]], keys: KeyRing) -> pa.Table:
-    paths = {
+def _payload(home: Home, cohort: str, extracts: Collection[tuple[str, str]]) -> dict[str, list[Path]]:
+    """The payload files of the extracts, by source."""
+    return {
         source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
         for source in SERVICES
     }
-    return traits(readers(home, keys, cohort, paths), keys)
+
+
+def _traits(home: Home, cohort: str, extracts: Collection[tuple[str, str]], keys: KeyRing) -> pa.Table:
+    return traits(readers(home, keys, cohort, _payload(home, cohort, extracts)), keys)
 
 
 def _links(home: Home, cohort: str, keys: KeyRing) -> pa.Table:

@@ -3,7 +3,8 @@
 By row it says no more than the service's own return says already: which of the receivers that its return names for a
 row were told about that row's child, and what. Of receivers that may not tell it anything it has a number of children
 alone, rounded; rows of its own that have not stood count in neither, so that nobody can find out about a child by
-sending it.
+sending it. For the same reason it is worked out from links without those rows (`evidence`), and can differ in a few
+children from what a receiver was told.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from privacy.returns.agreement import Agreement, Fact, First, NewChildren, Sender, permitted
+from privacy.returns.agreement import Agreement, Fact, Sender, permitted
 
 ROUNDED_TO = 10
 """Numbers of children are multiples of it."""
@@ -25,7 +26,7 @@ ROUNDED_TO = 10
 def begin(con: duckdb.DuckDBPyConnection) -> None:
     """`told_facts`: each receiver's row with each sender that was named for it."""
     con.execute(
-        "CREATE TEMP TABLE told_facts (council VARCHAR, service VARCHAR, source VARCHAR, row BIGINT,"
+        "CREATE OR REPLACE TEMP TABLE told_facts (council VARCHAR, service VARCHAR, source VARCHAR, row BIGINT,"
         " teller_council VARCHAR, teller_service VARCHAR, contact BOOLEAN, concern BOOLEAN)"
     )
 
@@ -37,18 +38,12 @@ def remember(con: duckdb.DuckDBPyConnection, receiver: Sender, source: str, fact
     con.unregister("returned")
 
 
-def told_about(con: duckdb.DuckDBPyConnection, teller: Sender, rule: NewChildren, on: dt.date) -> dict[str, Any]:
+def told_about(con: duckdb.DuckDBPyConnection, teller: Sender) -> dict[str, Any]:
     """By receiver the number of this teller's children of whom it was told, rounded; and rows, by source and number.
 
-    A row that has not stood under `rule` on a day is left out, and so is its child.
+    A row that has not stood is left out, and so is its child.
     """
-    given = {
-        **teller._asdict(),
-        "since": on - dt.timedelta(days=rule.after_days),
-        "deliveries": rule.after_deliveries,
-        "at_once": rule.first_delivery is First.AT_ONCE,
-    }
-    con.execute(_CHILDREN, given)
+    con.execute(_CHILDREN, teller._asdict())
     counted = con.execute(_COUNTED, {**teller._asdict(), "to": ROUNDED_TO}).fetchall()
     rows = con.execute(_ROWS, teller._asdict()).fetchall()
     con.execute("DROP TABLE teller_children")
@@ -100,7 +95,7 @@ SELECT $council, $service, $source, row, contact.council, contact.service, conta
 _CHILDREN = """
 CREATE TEMP TABLE teller_children AS
 SELECT child_id FROM records WHERE council = $council AND service = $service GROUP BY child_id
-HAVING bool_and(coalesce((at_start AND $at_once) OR (first_day <= $since AND deliveries >= $deliveries), false))
+HAVING NOT bool_or(waiting)
 """
 _OF_CHILD = """
     SELECT child_id, told_facts.council || '/' || told_facts.service AS receiver, bool_or(contact) AS contact,

@@ -110,8 +110,10 @@ def log(home: Path, as_json: bool) -> None:
     was changed or removed.
     """
     from assets.home.paths import Home
+    from assets.returns.disclosing import check_anchored
     from privacy.chained_log import entries
 
+    check_anchored(Home(home))
     found = entries(Home(home).disclosures)
     lines = [_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
     answer(found, lambda: "\n".join(lines), as_json=as_json)

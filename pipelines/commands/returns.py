@@ -90,8 +90,10 @@ def _what_follows(agreement: Agreement) -> Iterator[str]:
 
 
 def _warnings(agreement: Agreement) -> Iterator[str]:
-    from privacy.returns.agreement import First
+    from privacy.returns.agreement import ABSENCE_TO, Fact, First
 
+    if any(Fact.NO_OTHER in telling.facts and telling.receiver != ABSENCE_TO for telling in agreement.tells):
+        yield f"{Fact.NO_OTHER} is told to {ABSENCE_TO} alone, whatever the agreement says"
     rule = agreement.new_children
     if rule.until_then or not rule.after_days or rule.first_delivery is First.AT_ONCE:
         yield "under this rule a child that is put in to find out about it is told of at once"

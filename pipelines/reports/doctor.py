@@ -28,6 +28,7 @@ from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from assets.linkage.capacity import gib_of_run
 from assets.release.anchors import stated_charges, unconfirmed
+from assets.returns.disclosing import check_anchored
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_at, anchors_in
 from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
 from ndl_export.facts.publisher import InvalidPublisher, publisher
@@ -106,6 +107,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("memory", lambda: _memory(lies) if part != RELEASES else _of_another("restricted")),
         ("ledger", lambda: _ledger(where, usable.publish_to) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("processing log", lambda: _log(where)),
+        ("disclosure log", lambda: _disclosures(where)),
         ("removals", lambda: _removals(where, held)),
         ("backup", lambda: _backup(where)),
         ("Dagster", lambda: _dagster(where)),
@@ -350,6 +352,11 @@ def _ledger(home: Home, published: str | None) -> Answers:
 
 def _log(home: Home) -> Answers:
     yield State.OK, f"{len(verify(home))} lines, none changed or removed"
+
+
+def _disclosures(home: Home) -> Answers:
+    lines = check_anchored(home)
+    yield State.OK, f"{lines} lines, none changed or removed" if lines else "no return was made here"
 
 
 def _removals(home: Home, keys: Path) -> Answers:

@@ -37,6 +37,10 @@ class Fact(StrEnum):
 
 NO_CONCERNS = ("education",)
 """Services whose extracts say nothing of concerns: an outcome of the EYFS Profile is no concern."""
+ABSENCE_TO = "education"
+"""The service that is told that no other knows a child. Nearly every child of nurseries and health visitors is in some
+school's records: of the few that seem to be in none, most were missed. With three times the usual slips, or slips by
+gecko, 7 to 100% of what they would have been told was wrong."""
 OTHERS_NEED = Fact.KNOWN_TO
 """Each other fact says that a service knows the child, or does not: it cannot be told without this one."""
 

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from privacy import chained_log
 
@@ -50,10 +51,10 @@ class Disclosure:
     serial: int = 0
 
 
-def record(path: Path, disclosure: Disclosure) -> None:
-    """Add a line, durable on return. Raises `LogBroken`."""
+def record(path: Path, disclosure: Disclosure) -> dict[str, Any]:
+    """Add a line, durable on return, and give it back with its number and hash. Raises `LogBroken`."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    chained_log.append(path, {"time": now, "by": chained_log.account(), **asdict(disclosure)})
+    return chained_log.append(path, {"time": now, "by": chained_log.account(), **asdict(disclosure)})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is told of the rows of one sender: SQL over the links of a cohort and what each record says at most.
+"""Facts disclosed to one sender about its own rows: SQL over the links of a cohort and what each record says.
 
 A fact is told where it is as sure as a link of probability SURE_PROBABILITY, and is left out otherwise, without a word
 why:
@@ -6,16 +6,14 @@ why:
 - a service knows the child: the probabilities that brought the two rows to the child, multiplied, are at least
   SURE_PROBABILITY. A row that came by its own number has probability 1;
 - a date or the absence of a concern: no less sure record of that service could be the child's as well;
-- no other service knows the child: no service that tells this has a record that is, or could be, the child's
+- no other service knows the child: told to schools alone (`ABSENCE_TO`), if of enough of their rows
+  (LEAST_ABSENT_SHARE); no service that tells this has a record that is, or could be, the child's
   (`Doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or postcode, the
   same forename or surname and no other sex; and the row would have been found (FINDABLE_CONDITION).
 
-Only rows of the receiver and of services that may tell it something are looked at.
-
-A row that has not stood (`agreement.NewChildren`) is as good as not there: nothing is told of it, and no other row is
-told anything that it could have changed. So nothing is told of any row of a child whose rows, or those of a child who
-could be the same, include one that has not stood, other than of the service that tells: what a sender puts in to find
-out changes no byte of its return by what others know.
+Only rows of the receiver and of services that may tell it something are looked at. Rows that have not stood
+(`agreement.NewChildren`) are no part of this: they were left out of the linkage itself (`stood`), unless the agreement
+says that they are told who knows the child.
 
 Two records that would be one child with a probability above DOUBTFUL_PROBABILITY, if neither had another partner, leave
 it open whether their children are one; so do two records with the same number. A rival that took the place of one of
@@ -24,7 +22,6 @@ them is no reason to be sure: a service can hold two records of one child, and a
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
@@ -38,7 +35,7 @@ from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import bits_of
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
 from privacy.pseudonyms import RARE_SURNAME, band_sql
-from privacy.returns.agreement import Fact, First, NewChildren, Permitted, Sender
+from privacy.returns.agreement import ABSENCE_TO, Fact, NewChildren, Permitted, Sender
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the band of links that are for review."""
@@ -54,6 +51,9 @@ another date of birth is not found: that nothing was found says too little."""
 DOUBTFUL_PROBABILITY = 0.05
 """Probability from which two records that are not linked may still be one child: that they are not is then less sure
 than a link of 0.95."""
+LEAST_ABSENT_SHARE = 0.02
+"""Share of a sender's rows from which absence is told: with fewer, missed links weigh more than 1 - SURE_PROBABILITY.
+The worst measured share of rows that seemed absent and were not is .025%; this allows for .1%."""
 _ROW = ("source", "council", "row_key")
 
 
@@ -73,6 +73,8 @@ def absence(
 
     It depends on agreements and on which extracts are in, never on a row: that it is not said says nothing of a child.
     """
+    if receiver.service != ABSENCE_TO:
+        return Absence((), f"for {receiver.service}, a record that was missed is too often the reason")
     tellers = tuple(teller for teller, facts in allowed.items() if Fact.NO_OTHER in facts)
     needed = [Sender(receiver.council, service) for service in own_services if service != receiver.service]
     silent = [sender for sender in needed if sender not in tellers]
@@ -95,15 +97,13 @@ def facts_of(
     allowed: Permitted,
     of_absence: Absence,
     rule: NewChildren,
-    on: dt.date,
 ) -> pa.Table:
     """What is told of each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
 
     Reads, from `con`, `records` (source, council, service, row_key, row: its number in the file, child_id, probability,
-    last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), first_day,
-    deliveries, at_start and numbered: since when and in how many deliveries the row has stood, whether since the
-    sender's first, and whether it has a number of its own) and `doubts` (child_id, other_child_id, likely). A row of
-    which nothing can be told is left out. The JSON text is
+    last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), numbered:
+    whether it has a UPN or NHS number, and waiting: whether it has not stood) and `doubts` (child_id, other_child_id,
+    likely). A row of which nothing can be told is left out. The JSON text is
     `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
     `{"row": 7, "known_to_no_other": true}`.
     """
@@ -114,9 +114,7 @@ def facts_of(
             "source": source,
             "least": _LEAST_PROBABILITY,
             "absence": of_absence.why_not is None,
-            "since": on - dt.timedelta(days=rule.after_days),
-            "deliveries": rule.after_deliveries,
-            "first_at_once": rule.first_delivery is First.AT_ONCE,
+            "least_absent": LEAST_ABSENT_SHARE,
             "waiting_known": Fact.KNOWN_TO in rule.until_then,
             "bare_known": Fact.KNOWN_TO in rule.without_number,
             "bare_contact": Fact.LAST_CONTACT in rule.without_number,

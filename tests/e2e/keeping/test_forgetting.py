@@ -139,6 +139,18 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
         assert quality.rows_read == quality.rows_kept + quality.rows_rejected
 
 
+def test_a_rejected_row_of_a_child_who_objects_leaves_no_key_in_the_quarantine(place: Place) -> None:
+    forget(place.home, planted(place), place.keys, objection=True)
+    append(place.file("leeds/eyfsp"), PROFILE | {"com_e01": "7"})
+    append(place.file("leeds/eyfsp"), PROFILE | {"com_e01": "7", "upn": upn(899_999_123_457), "surname": "Other"})
+    quality = place.take("leeds/eyfsp")
+    theirs, others = quality.rows_read - 1, quality.rows_read
+    named = numbered_quarantine(place.home, place.keys, "eyfsp", "leeds")["source_row"].to_pylist()
+    assert others in named
+    assert theirs not in named
+    assert not any(theirs in rule.first_rows for rule in quality.rules)
+
+
 def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(place: Place) -> None:
     forget(place.home, planted(place), place.keys, objection=True)
     place.keys.rotate(place.root / "keys-2")

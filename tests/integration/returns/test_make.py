@@ -19,7 +19,8 @@ from assets.returns.make import NothingToReturn
 from assets.returns.standing import forget_rows
 from pipelines.cli import main
 from pipelines.ending import Ending
-from privacy.chained_log import LogBroken, entries
+from pipelines.reports.doctor import State, examine
+from privacy.chained_log import LogBroken, append, entries
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
 from tests.support.returns.agreements import everything, telling, write
@@ -43,10 +44,11 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 @pytest.fixture
 def pipeline(linked: Pipeline, tmp_path: Path) -> Pipeline:
-    """The linked cohort with no agreement and no return yet."""
-    for folder in (linked.home.returns, linked.agreements):
-        if folder.exists():
-            folder.rename(tmp_path / folder.name)
+    """The linked cohort with no agreement and no return yet, nor a line about one."""
+    log = linked.home.processing_log
+    for path in (linked.home.returns, linked.agreements, log, log.with_suffix(".head.json")):
+        if path.exists():
+            path.rename(tmp_path / path.name)
     linked.agreements.mkdir()
     return linked
 
@@ -241,6 +243,44 @@ def test_a_log_that_was_tampered_with_is_seen_and_not_written_to(
     assert said in shown.output
 
 
+def remove(pipeline: Pipeline, older: dict[Path, bytes]) -> None:
+    for path in older:
+        path.unlink()
+
+
+def put_back_an_older_copy(pipeline: Pipeline, older: dict[Path, bytes]) -> None:
+    for path, content in older.items():
+        path.write_bytes(content)
+
+
+def write_another(pipeline: Pipeline, older: dict[Path, bytes]) -> None:
+    """A log of as many lines, each in its chain."""
+    lines = entries(pipeline.home.disclosures)
+    remove(pipeline, older)
+    chain = ("seq", "previous_hash", "entry_hash")
+    for line in lines:
+        append(pipeline.home.disclosures, {k: v for k, v in line.items() if k not in chain} | {"rows": 0})
+
+
+@pytest.mark.parametrize("replace", [remove, put_back_an_older_copy, write_another])
+def test_a_log_that_was_removed_with_its_head_or_replaced_is_noticed(
+    pipeline: Pipeline, replace: Callable[[Pipeline, dict[Path, bytes]], None]
+) -> None:
+    write(pipeline.agreements, "leeds", pipeline.recipients)
+    pipeline.make()
+    log = pipeline.home.disclosures
+    older = {path: path.read_bytes() for path in (log, log.with_suffix(".head.json"))}
+    write(pipeline.agreements, "leeds", pipeline.recipients, status="revoked")
+    pipeline.make()
+    replace(pipeline, older)
+    with pytest.raises(LogBroken, match="which the processing log knows"):
+        pipeline.make()
+    shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
+    assert shown.exit_code == Ending.FAULT
+    found = {each.what: each for each in examine(pipeline.home.root)}["disclosure log"]
+    assert (found.state, "it lacks line" in found.said) == (State.MISSING, True)
+
+
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
     write(pipeline.agreements, "leeds", pipeline.recipients)
     pipeline.make()
@@ -279,30 +319,16 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     assert pipeline.facts("leeds", "eyfsp")
 
 
-def test_doubts_of_an_earlier_version_are_refused(pipeline: Pipeline) -> None:
-    write(pipeline.agreements, "leeds", pipeline.recipients)
-    path = pipeline.home.doubts(COHORT)
-    now = pq.read_table(path)
-    try:
-        pq.write_table(now.drop_columns("likely"), path)
-        with pytest.raises(NothingToReturn, match="has not been linked by this version"):
-            pipeline.make()
-    finally:
-        pq.write_table(now, path)
-
-
 def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: Path) -> None:
     pipeline = pipeline_at(tmp_path)
     write_extracts(pipeline.landing, children=40, councils=("leeds",))
-    pipeline.extract("leeds", "school_census").unlink()
+    pipeline.extract("leeds", "early_years_census").unlink()
     pipeline.take_in(["leeds"])
     pipeline.link(["leeds"])
     write(pipeline.agreements, "leeds", pipeline.recipients)
     pipeline.make()
-    assert pipeline.opened("leeds", "hv_reviews").header.absence_why_not == "not every extract of leeds/education is in"
-    assert not any("known_to_no_other" in fact for fact in pipeline.facts("leeds", "hv_reviews"))
-    assert pipeline.opened("leeds", "eyfsp").header.absence_why_not is None
+    assert pipeline.opened("leeds", "eyfsp").header.absence_why_not == "not every extract of leeds/settings is in"
+    assert not any("known_to_no_other" in fact for fact in pipeline.facts("leeds", "eyfsp"))
     summary = json.loads(pipeline.home.return_summary(COHORT, "leeds").read_text())
     alone = {row["service"]: row["alone"] for row in summary["services"]}
-    assert alone["health"] is None
-    assert alone["education"] is not None
+    assert alone == {"education": None, "health": None}

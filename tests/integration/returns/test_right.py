@@ -46,12 +46,14 @@ def test_movers_are_told_across_councils(linked: Pipeline) -> None:
 
 @pytest.mark.slow
 def test_records_with_many_slips(tmp_path: Path) -> None:
-    """Absence is the hardest to tell: of children left without a partner, many have one under other names and dates."""
-    found = accuracy.judge(_told(accuracy.stressed(tmp_path, seed=7, children=8_000)), PILOT)
+    """Absence is the hardest to tell: of children left without a partner, many have one under other names and dates.
+    Before, 1 in 3 of those told to nurseries were wrong."""
+    found = accuracy.judge(_told(accuracy.stressed(tmp_path, seed=7, children=8_000, slips=3)), PILOT)
     print(found)
     for kind in LEAST_TOLD:
         right, wrong, _ = accuracy.total(found, kind)
-        assert right / (right + wrong) >= (0.99 if kind == Fact.NO_OTHER else 0.998), (kind, right, wrong)
+        assert right >= (0.95 if kind == Fact.NO_OTHER else 0.998) * (right + wrong), (kind, right, wrong)
+    assert not any(Fact.NO_OTHER in found[source] for source in ("early_years_census", "hv_reviews"))
 
 
 def _told(pipeline: Pipeline) -> Pipeline:

@@ -6,7 +6,7 @@ records have many more slips. Extracts go through intake, linkage, agreements an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -47,13 +47,19 @@ def synthetic(folder: Path, seed: int, scale: float, councils: Sequence[str] = P
     return _linked(pipeline, councils)
 
 
-def stressed(folder: Path, seed: int, children: int) -> Pipeline:
-    """Stress extracts, with reviews of several months and some concerns, taken in and linked."""
+def stressed(folder: Path, seed: int, children: int, slips: float = 1.0) -> Pipeline:
+    """Stress extracts, with `slips` times the usual errors, taken in and linked."""
+    return written(folder, stress.extracts(children, seed, slips=slips))
+
+
+def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
+    """Frames in contract columns by source, with council, child and row_key, as extracts with reviews of several months
+    and some concerns, taken in and linked."""
     pipeline = pipeline_at(folder)
     truths = []
-    for source, frame in stress.extracts(children, seed).items():
+    for source, frame in frames.items():
         number = frame.child
-        said = frame.drop(columns=["child", "twin", "row_key"]).assign(**_PAYLOAD[source])
+        said = frame.drop(columns=["child", "row_key"]).drop(columns="twin", errors="ignore").assign(**_PAYLOAD[source])
         if source == "hv_reviews":
             said["review_date"] = ("2022-0" + (number % 9 + 1).astype(str)) + "-02"
             said["concern"] = (number % 4 == 0).map({True: "Y", False: "N"})
@@ -173,7 +179,8 @@ CREATE TABLE known AS
 SELECT person_id, council || '/' || service AS sender, max(last_contact) AS last_contact, bool_or(concern) AS concern
   FROM rows GROUP BY ALL;
 CREATE TABLE seen AS
-SELECT sealed.source, sealed.council, source_row AS row, known.*, list_contains(absence_of, sender) AS counts
+SELECT sealed.source, sealed.council, source_row AS row, known.*, list_contains(absence_of, sender) AS counts,
+       len(absence_of) > 0 AS is_absence_told
   FROM sealed JOIN rows USING (source, council)
   LEFT JOIN known ON known.person_id = rows.person_id AND list_contains(tells, sender);
 CREATE TABLE true_facts AS
@@ -181,7 +188,7 @@ SELECT source, council, row, '{Fact.KNOWN_TO}' AS kind, sender, '' AS said FROM 
 UNION ALL SELECT source, council, row, '{Fact.LAST_CONTACT}', sender, last_contact FROM seen
  WHERE last_contact IS NOT NULL
 UNION ALL SELECT source, council, row, '{Fact.CONCERN}', sender, concern::VARCHAR FROM seen WHERE concern IS NOT NULL
-UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM seen
+UNION ALL SELECT source, council, row, '{Fact.NO_OTHER}', '', '' FROM seen WHERE is_absence_told
  GROUP BY source, council, row HAVING NOT coalesce(bool_or(counts), false);
 """
 _JUDGED = """

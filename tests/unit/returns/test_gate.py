@@ -133,3 +133,6 @@ def test_absence_is_said_only_of_services_that_tell_it_and_are_in(
     may = own <= tell and tell <= in_full
     assert (said.why_not is None) == may
     assert set(said.of) == (tell if may else set())
+    for service in ("settings", "health"):
+        other = Sender("leeds", service)
+        assert absence(other, permitted(held, other, day), SERVICE_NAMES, in_full).why_not
