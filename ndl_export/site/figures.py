@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from ndl_export.tables import ALL, Measure, MeasureKind, Table
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
-from ndl_export.tables.rows import rows
+from ndl_export.tables.rows import Row, rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, column_name
 
 _SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (FSM, ETHNIC, SEN, TERM, ASQ3)))
@@ -127,11 +127,27 @@ class Released:
         return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
 
     def _row(self, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
-        """None where the row is not published for the area."""
-        found = self._rows[table].get((cohort, area, *levels))
-        if found is None and levels not in {row.levels for row in rows(self._defined[table], all_together=True)}:
-            raise KeyError((table, cohort, area, *levels))
-        return found
+        """None where no row about these children is published for the area: several may be, under other levels."""
+        published = self._rows[table]
+        for same in _about_the_same(self._defined[table])[levels]:
+            if (cohort, area, *same) in published:
+                return published[cohort, area, *same]
+        return None
+
+
+@cache
+def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """By the levels of each row, those of all rows about the same children, its own first: a child of whom both services
+    had a concern was seen by both. A figure of theirs is withheld under one name only if it is under every other."""
+    defined = rows(table, all_together=True)
+    alike: dict[object, list[Row]] = {}
+    for row in defined:
+        alike.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
+    return {
+        row.levels: (row.levels, *(same.levels for same in group if same is not row and same.applies >= row.applies))
+        for group in alike.values()
+        for row in group
+    }
 
 
 def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:
