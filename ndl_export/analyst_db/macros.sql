@@ -164,20 +164,23 @@ CREATE MACRO normal_beyond(share) AS (
     (((2.32121276859 * sqrt(-ln(share)) + 4.85014127135) * sqrt(-ln(share)) - 2.29796479134) * sqrt(-ln(share))
      - 2.78718931138) / ((1.63706781897 * sqrt(-ln(share)) + 3.54388924762) * sqrt(-ln(share)) + 1));
 
--- How many standard errors from 0 a difference must be to be certain, given the distances of all differences in its list.
+-- Standard errors from 0 that a difference must exceed to be certain, at its place in its list: 1 is the farthest from 0.
 --
--- Holm 1979, in both directions: if no difference in the list were real, the risk is the share of releases that would
--- call any of them certain, and if some are, the share that would call any other certain or get its direction wrong. It
--- controls that error and not the share of false ones among many (FDR), because a council quotes its own line alone,
--- without the others of the list. The result is where Holm's steps end, so one number answers for the whole list, and
--- is never below 1.96 for a risk of 0.05. Distances that are NULL are not in the list.
+-- A step of Holm 1979, in both directions: a list of n differences is 2n claims that one side is ahead.
 --
---     SELECT certain_from([4.1, 2.9, 0.3], 0.05)
-CREATE MACRO certain_from(distances, risk) AS (
-    SELECT coalesce(max(needed) FILTER (distance <= needed), min(needed))
-    FROM (SELECT distance, normal_beyond(risk / (2 * count(*) OVER () - row_number() OVER (ORDER BY distance DESC) + 1))
-                     AS needed
-          FROM (SELECT unnest(distances) AS distance) WHERE distance IS NOT NULL));
+--     SELECT asked_at(0.05, 28, 1)
+CREATE MACRO asked_at(risk, many, place) AS (normal_beyond(risk / (2 * many - place + 1)));
+
+-- Standard errors from 0 from which on the differences of a list are certain; an aggregate over the list.
+--
+-- Of each difference its distance from 0 in standard errors, and what asked_at says at its place. If no difference in
+-- the list were real, the risk is the share of releases that would call any of them certain, and if some are, the share
+-- that would call any other certain or get a direction wrong (Holm 1979). It controls that error, and not the share of
+-- false ones among many (FDR), because a council quotes its own line alone, without the rest of the list. The result is
+-- where Holm's steps end, so one number answers for the whole list; it is never below 1.96 for a risk of 0.05.
+--
+--     SELECT certain_from(d, asked_at(0.05, 3, n)) FROM (VALUES (4.1, 1), (2.9, 2), (0.3, 3)) AS list(d, n)
+CREATE MACRO certain_from(distance, asked) AS (coalesce(max(asked) FILTER (distance <= asked), min(asked)));
 
 -- What may be said of a difference: ahead, behind, or that the data cannot say.
 --
@@ -451,15 +454,16 @@ answers AS (
     LEFT JOIN breaks AS one ON one.area_code = p.a1 AND one.group_key = p.g1
     LEFT JOIN breaks AS two ON two.area_code = p.a2 AND two.group_key = p.g2),
 lists AS (
-    SELECT c1, c2, with_all, list(distance) FILTER (counts) AS distances,
-           CASE WHEN is_within OR any_value(g1 <> g2) OR c1 <> c2 THEN 0.05 ELSE 0.025 END AS risk
-    FROM answers GROUP BY c1, c2, with_all),
-needed AS (
-    SELECT c1, c2, with_all, coalesce(certain_from(distances, risk), 1.959964) / 1.959964 AS times FROM lists),
+    SELECT c1, c2, with_all, distance,
+           asked_at(CASE WHEN is_within OR g1 <> g2 OR c1 <> c2 THEN 0.05 ELSE 0.025 END,
+                    count(*) OVER (PARTITION BY c1, c2, with_all),
+                    row_number() OVER (PARTITION BY c1, c2, with_all ORDER BY distance DESC)) AS asked
+    FROM answers WHERE counts AND distance IS NOT NULL),
+needed AS (SELECT c1, c2, with_all, certain_from(distance, asked) / 1.959964 AS times FROM lists GROUP BY c1, c2, with_all),
 ends AS (
-    SELECT a.*, CASE WHEN points IS NOT NULL THEN greatest(points - times * down, -100) END AS lower_end,
-           CASE WHEN points IS NOT NULL THEN least(points + times * up, 100) END AS upper_end
-    FROM answers AS a JOIN needed AS n ON n.c1 = a.c1 AND n.c2 = a.c2 AND n.with_all = a.with_all)
+    SELECT a.*, CASE WHEN points IS NOT NULL THEN greatest(points - coalesce(times, 1) * down, -100) END AS lower_end,
+           CASE WHEN points IS NOT NULL THEN least(points + coalesce(times, 1) * up, 100) END AS upper_end
+    FROM answers AS a LEFT JOIN needed AS n ON n.c1 = a.c1 AND n.c2 = a.c2 AND n.with_all = a.with_all)
 SELECT c1 AS time_period, a1 AS area_code, name AS area_name, is_council, g1 AS group_key, grp AS child_group, children,
        p1 AS percent, flag, c2 AS less_time_period, a2 AS less_area_code, less_name AS less_area_name, less_is_council,
        less_is_all, g2 AS less_group_key, less_grp AS less_child_group, p2 AS less_percent, points, low, high,
@@ -601,11 +605,15 @@ WITH pairs AS (
      AND e.breakdown_topic = f.breakdown_topic::VARCHAR AND e.breakdown = f.breakdown::VARCHAR
      AND e.sex = f.sex::VARCHAR
     WHERE f.time_period = cohort_or_newest(cohort) AND (f.sex = 'Total' OR f.breakdown = 'Total')),
-lists AS (SELECT is_all_together, list(distance) AS distances FROM pairs GROUP BY is_all_together),
-needed AS (SELECT is_all_together, certain_from(distances, 0.05) / 1.959964 AS times FROM lists),
+lists AS (
+    SELECT is_all_together, distance,
+           asked_at(0.05, count(*) OVER (PARTITION BY is_all_together),
+                    row_number() OVER (PARTITION BY is_all_together ORDER BY distance DESC)) AS asked
+    FROM pairs WHERE distance IS NOT NULL),
+needed AS (SELECT is_all_together, certain_from(distance, asked) / 1.959964 AS times FROM lists GROUP BY is_all_together),
 ends AS (
     SELECT p.* EXCLUDE (down, up, distance), points - times * down AS lower_end, points + times * up AS upper_end
-    FROM pairs AS p JOIN needed AS n ON n.is_all_together = p.is_all_together)
+    FROM pairs AS p LEFT JOIN needed AS n ON n.is_all_together = p.is_all_together)
 SELECT *, verdict_of(lower_end, upper_end) AS verdict FROM ends
 ORDER BY is_all_together DESC, area_name, breakdown_topic, breakdown, sex;
 
