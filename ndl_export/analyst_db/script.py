@@ -45,7 +45,9 @@ def analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
 
 
 @contextmanager
-def analyst_database(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+def analyst_database(
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table]
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """Makes the database of a bundle of these facts and tables in memory, with the script that makes it again."""
     release = _InMaking(facts, tables)
     with in_memory() as connection:

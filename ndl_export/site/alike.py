@@ -4,11 +4,12 @@ that noise and chance explain. `conclusions` decides; every sentence says at its
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
+from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.site.conclusions import GAP, OUTCOMES, Conclusions, Difference
 from ndl_export.site.figures import points
 from ndl_export.site.panels import Alike, Levels, Line, Sentences
-from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 
 _LIKE_THESE = "For children like these"
@@ -51,7 +52,7 @@ def outcomes(lines: tuple[Line, ...], found: Conclusions, cohort: str) -> Senten
 
 def changes(lines: tuple[Line, ...], found: Conclusions, _: str) -> Sentences:
     """From each cohort to the next, where no break lies between."""
-    return _changes(lines, found, ALL.label, "the figure", {"ahead": "rose", "behind": "fell"})
+    return _changes(lines, found, EVERYONE, "the figure", {"ahead": "rose", "behind": "fell"})
 
 
 def gap_changes(lines: tuple[Line, ...], found: Conclusions, _: str) -> Sentences:
@@ -80,8 +81,11 @@ def england(levels: Mapping[str, Levels]) -> Alike:
     """Which groups are ahead of or behind England's official figure; `levels` by label."""
 
     def said(lines: tuple[Line, ...], found: Conclusions, cohort: str) -> Sentences:
-        verdicts = {line.label: found.beside_england.get((cohort, line.area.code, levels[line.label])) for line in lines}
-        judged = {label: verdict for label, verdict in verdicts.items() if verdict}
+        judged = {
+            line.label: verdict
+            for line in lines
+            if (verdict := found.beside_england.get((cohort, line.area.code, levels[line.label])))
+        }
         return _apart(judged, "groups", "England’s official figure")
 
     return said
@@ -105,7 +109,9 @@ def _apart(judged: Mapping[str, str], kind: str, from_what: str) -> Sentences:
 def _less(one: str, other: str, found: Difference | None) -> Sentences:
     if found is None:
         return ()
-    verdict = f"{found.verdict}, {_MORE_THAN_CHANCE}" if found.is_certain else "the data cannot say which of them is ahead"
+    verdict = "the data cannot say which of them is ahead"
+    if found.is_certain:
+        verdict = f"{found.verdict}, {_MORE_THAN_CHANCE}"
     return (f"{_LIKE_THESE}, {one} less {other} would be between {_between(found)} points: {verdict}.",)
 
 
@@ -113,7 +119,7 @@ def _changes(
     lines: tuple[Line, ...], found: Conclusions, of_what: str, what: str, verbs: Mapping[str, str]
 ) -> Sentences:
     told = []
-    for before, now in zip(lines, lines[1:], strict=False):
+    for before, now in pairwise(lines):
         change = found.changes.get((of_what, now.cohort, now.area.code))
         if change and not now.broken:
             verdict = f"{what} {verbs[change.verdict]}, {_MORE_THAN_CHANCE}" if change.is_certain else ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE, comparisons
-from ndl_export.tables import ALL
 from privacy.doors.sql import quoted
 
 GAP, OUTCOMES = "Not eligible less eligible", "All five domains at or above less two or more below"
@@ -44,49 +43,51 @@ class Conclusions:
 
 def conclusions_of(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) -> Conclusions:
     """Asks the database of one release for everything that its pages conclude."""
-    from_all, within, england = {}, {}, {}
-    could_be: dict[tuple[str, str, str], set[str]] = {}
-    pairs = {each.comparison: (each.first, each.second or each.first) for each in comparisons()}
-    for cohort in cohorts:
-        same = f"{quoted(cohort)}, {quoted(cohort)}"
-        together = _differences(database, f"{quoted(EVERYONE)}, {quoted(EVERYONE)}, false, {same}", "less_is_all")
-        from_all |= {(cohort, area): found for area, found in together}
+    every = [quoted(cohort) for cohort in cohorts]
+    groups = {each.comparison: (quoted(each.first), quoted(each.second or each.first)) for each in comparisons()}
+    everyone = quoted(EVERYONE)
+    from_all: dict[tuple[str, str], Difference] = {}
+    within: dict[tuple[str, str, str], Difference] = {}
+    for cohort in every:
+        from_all |= _differences(database, f"{everyone}, {everyone}, false, {cohort}, {cohort}", "less_is_all")
         for name in (GAP, OUTCOMES):
-            first, second = map(quoted, pairs[name])
+            first, second = groups[name]
             of_pair = f"group_key = {first} AND less_group_key = {second}"
-            found = _differences(database, f"{first}, {second}, true, {same}", of_pair)
-            within |= {(name, cohort, area): each for area, each in found}
-        england |= {
-            (cohort, area, tuple(levels)): verdict
-            for area, *levels, verdict in _rows(
-                database,
-                "SELECT area_code, breakdown_topic, breakdown, sex, verdict"
-                f" FROM gld_against_england({quoted(cohort)}) WHERE verdict IS NOT NULL",
-            )
-        }
-        for area, of_what, item in _rows(
-            database, f"SELECT area_code, of_what, item FROM could_be_extreme({quoted(cohort)}) WHERE could_be"
-        ):
-            could_be.setdefault((cohort, area, of_what), set()).add(item)
+            found = _differences(database, f"{first}, {second}, true, {cohort}, {cohort}", of_pair)
+            within |= {(name, *key): each for key, each in found.items()}
     changes = {
-        (name, cohort, area): Difference(*found)
-        for name in (ALL.label, GAP)
-        for cohort, area, *found in _rows(
-            database,
-            "SELECT time_period, area_code, lower_end, upper_end, verdict"
-            f" FROM gld_compared({quoted(name)}, {quoted(name)}, true, NULL, NULL) WHERE verdict IS NOT NULL",
-        )
+        (name, *key): each
+        for name in (EVERYONE, GAP)
+        for key, each in _differences(database, f"{quoted(name)}, {quoted(name)}, true, NULL, NULL").items()
     }
-    return Conclusions(from_all, within, changes, england, {key: frozenset(found) for key, found in could_be.items()})
+    england = _each(database, every, "area_code, breakdown_topic, breakdown, sex, verdict FROM gld_against_england")
+    could_be: dict[tuple[str, str, str], frozenset[str]] = {}
+    for cohort, area, of_what, item, possible in _each(
+        database, every, "area_code, of_what, item, could_be FROM could_be_extreme"
+    ):
+        if possible:
+            could_be[cohort, area, of_what] = could_be.get((cohort, area, of_what), frozenset()) | {item}
+    return Conclusions(
+        from_all,
+        within,
+        changes,
+        {(cohort, area, tuple(levels)): verdict for cohort, area, *levels, verdict in england if verdict},
+        could_be,
+    )
 
 
-def _differences(database: duckdb.DuckDBPyConnection, asked: str, where: str) -> list[tuple[str, Difference]]:
+def _differences(
+    database: duckdb.DuckDBPyConnection, asked: str, where: str = "true"
+) -> dict[tuple[str, str], Difference]:
+    """By cohort and area, differences that there is a verdict on."""
     query = (
-        f"SELECT area_code, lower_end, upper_end, verdict FROM gld_compared({asked})"
+        f"SELECT time_period, area_code, lower_end, upper_end, verdict FROM gld_compared({asked})"
         f" WHERE verdict IS NOT NULL AND {where}"
     )
-    return [(area, Difference(*found)) for area, *found in _rows(database, query)]
+    return {(cohort, area): Difference(*found) for cohort, area, *found in database.execute(query).fetchall()}
 
 
-def _rows(database: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    return database.execute(query).fetchall()
+def _each(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str], wanted: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a macro for each cohort, with the cohort before them; `cohorts` as SQL writes them."""
+    for cohort in cohorts:
+        yield from database.execute(f"SELECT {cohort}, {wanted}({cohort})").fetchall()

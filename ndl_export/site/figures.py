@@ -137,8 +137,11 @@ class Released:
 
 @cache
 def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """By the levels of each row, those of all rows about the same children, its own first: a child of whom both services
-    had a concern was seen by both. A figure of theirs is withheld under one name only if it is under every other."""
+    """By the levels of each row, those of all rows about the same children, its own first.
+
+    A child of whom both services had a concern was seen by both: what is published under one name is not withheld under
+    the other.
+    """
     defined = rows(table, all_together=True)
     alike: dict[object, list[Row]] = {}
     for row in defined:

@@ -242,8 +242,8 @@ def no_official(_: str) -> tuple[Figure | None, ...]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A figure: the measure of a table, and the levels of its filters; `among` is the count that a percentage is a share
-    of, where numbers of children are worked out from it."""
+    """A figure: the measure of a table, and the levels of its filters; `among` is the count that a percentage is a
+    share of, where numbers of children are worked out from it."""
 
     table: str
     measure: str
@@ -253,8 +253,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Release:
-    """The released tables and their definitions by name, the areas that each family has rows for in each cohort, and what
-    is concluded from them."""
+    """The released tables and their definitions by name, the areas that each family has rows for in each cohort, and
+    what is concluded from them."""
 
     released: Released
     defined: Mapping[str, Table]
@@ -319,9 +319,7 @@ class ByArea:
 
     def _panel(self, release: Release, cohort: str) -> Panel:
         areas = release.of(self.shape.table, cohort)
-        lines = tuple(
-            Line(areas.name(area), area, release.figures(self.wanted, cohort, area)) for area in areas.every
-        )
+        lines = tuple(Line(areas.name(area), area, release.figures(self.wanted, cohort, area)) for area in areas.every)
         first, *others = lines
         said = (
             replace(line, words=self.say(line), alike=" ".join(release.alike(self.alike_each, (line, first), cohort)))

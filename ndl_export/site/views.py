@@ -109,8 +109,6 @@ def _by_label(table: str, percent: str, count: str, levels: Mapping[str, Levels]
     return {label: (Wanted(table, percent, of), Wanted(table, count, of)) for label, of in levels.items()}
 
 
-
-
 _GAP = (
     *(_gld((FSM.label, group, _TOTAL)) for group in (ELIGIBLE, NOT_ELIGIBLE)),
     Wanted("gld_differences", "gld_difference_points", (FSM.label, GAP)),

@@ -112,8 +112,8 @@ def _(cohort_choice, mo, rows):
                 Lines through the points are 95% intervals: what it was for these children. They cover the noise that
                 was added to protect children and, where records were linked, missed links. Whether it would be so for
                 children like these is another question, and chance counts as well: titles that compare answer that
-                one, and allow for the number of comparisons. Hollow points are figures flagged as unreliable; figures that are withheld are named below the
-                chart.
+                one, and allow for the number of comparisons. Hollow points are figures flagged as unreliable; figures
+                that are withheld are named below the chart.
                 """
             ),
             cohort_choice,
@@ -242,8 +242,8 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
             mo.md(
                 f"Of all children assessed, {placed[0]['all_together_percent']}% reached a good level of development"
                 + (f"; in England it was {england[0]['percent']:.1f}%. " if england else ". ")
-                + "The limits count the chance of small numbers, the noise and the number of councils: if none differed,"
-                " 5 of 100 releases at most would put any outside. "
+                + "The limits count the chance of small numbers, the noise and the number of councils: if none"
+                " differed, 5 of 100 releases at most would put any outside. "
                 + "A council outside its limits is a question to ask: they know nothing of who lives there."
             ),
             figures(funnel),
@@ -305,8 +305,8 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture,
             mo.md(
                 f"Over all councils, eligible children are {in_words(all_gap)} points behind. Intervals are those of"
                 " the gaps as they were for these children. The title compares the widest with every other for children"
-                " like these: noise, chance and the number of pairs. So does the worked query on the widest gap, for all"
-                " of them."
+                " like these: noise, chance and the number of pairs. So does the worked query on the widest gap, for"
+                " all of them."
                 + left_out([row["area_name"] for row in gaps if row["percent"] is None] + gap_hidden)
                 + (f" The {MOST} widest of {len(known_gaps)} are drawn." if len(known_gaps) > MOST else "")
             ),

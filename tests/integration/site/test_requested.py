@@ -211,7 +211,8 @@ def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) 
     missing = {"eyfsp": ("halton",)}
     facts = facts_with((SEN,), missing=missing)
     tables = fake_tables(missing=missing, requested=(SEN,))
-    page = site_files(facts, tables, on_request.others, [*on_request.others], concluded(facts, tables))[f"{OF_SEN}.html"].decode()
+    files = site_files(facts, tables, on_request.others, [*on_request.others], concluded(facts, tables))
+    page = files[f"{OF_SEN}.html"].decode()
     shown = panels(page)
     assert "These figures are not available [x]" in words(shown["Halton", COHORT])
     assert ("All councils but Halton", COHORT) in shown
