@@ -595,7 +595,7 @@ WITH pairs AS (
     SELECT f.time_period, f.area_code, f.area_name, f.geographic_level, f.is_all_together, f.breakdown_topic,
            f.breakdown, f.sex, f.gld_children_percent AS percent, f.gld_children_percent_lower_ci AS low,
            f.gld_children_percent_upper_ci AS high, e.gld_children_percent AS england, e.source,
-           percent - round(england, 1) AS points,
+           percent - england AS points,
            arm_with_chance(percent - low, chance_variance(percent, f.children_count_estimate)) AS down,
            arm_with_chance(high - percent, chance_variance(percent, f.children_count_estimate)) AS up,
            1.959964 * abs(points) / greatest(CASE WHEN points > 0 THEN down ELSE up END, 1e-9) AS distance

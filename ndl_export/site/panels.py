@@ -279,7 +279,8 @@ class Release:
 
     def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
         """Whether the row of the figure is flagged as a break."""
-        return self.released.broken(wanted.table, cohort, area.code, *wanted.levels)
+        measure = self.defined[wanted.table].measure(wanted.measure)
+        return self.released.broken(measure, wanted.table, cohort, area.code, *wanted.levels)
 
     def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
         return tuple(self.figure(each, cohort, area) for each in wanted)

@@ -17,7 +17,9 @@ from ndl_export.analyst_db.help import WORKED_QUERIES
 from ndl_export.analyst_db.script import analyst_database
 from ndl_export.site import conclusions_of
 from ndl_export.site.panels import Panel, release_of
-from ndl_export.site.views import charts_of
+from ndl_export.site.views import VIEWS, charts_of
+from ndl_export.tables import TABLES
+from ndl_export.tables.rows import rows
 from ndl_export.tables.schema import Flag
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
@@ -208,28 +210,51 @@ def test_every_place_has_one_verdict_on_groups(asked: Asked) -> None:
     assert all(goal in told for goal in lowest)
 
 
-def test_a_figure_is_withheld_on_the_page_only_where_the_database_has_none_of_the_same_children() -> None:
-    """A plan may publish the children of concern to both services, and not those among them whom both saw: all."""
-    facts, tables = fake_facts(), fake_tables()
-    dots = tables["joined_dots"]
-    left_out = [
-        (row["seen_by"], row["concern_by"]) in (("Both", "Both"), ("Setting only", "None"), ("Neither", "None"))
-        for row in dots.to_pylist()
-    ]
-    tables["joined_dots"] = dots.filter(pa.array([not each for each in left_out]))
+def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none_of_the_same_children() -> None:
+    """A plan publishes some rows and not others: here a fifth is left out, and children of concern to both services are
+    published while those among them whom both had seen, who are all of them, are not."""
+    facts, tables, rng = fake_facts(), fake_tables(), np.random.default_rng(11)
+    for name, data in tables.items():
+        kept = rng.random(data.num_rows) > 0.2
+        if name == "joined_dots":
+            pairs = zip(data["seen_by"].to_pylist(), data["concern_by"].to_pylist(), strict=True)
+            kept = np.array(
+                [
+                    pair == ("Total", "Both") or (k and pair != ("Both", "Both"))
+                    for pair, k in zip(pairs, kept, strict=True)
+                ]
+            )
+        tables[name] = data.filter(pa.array(kept))
     with analyst_database(facts, tables) as (con, _):
-        names = ("seen_by", "concern_by", "area_code", "gld_children_percent", "children_count")
-        found = con.execute(f"SELECT {', '.join(names)} FROM releases.joined_dots").fetchall()
-    published = {tuple(row[:3]): row[3:] for row in found}
-    release = release_of(tables, PILOT, (COHORT,), {})
-    same = {"Both saw, both had a concern": ("Total", "Both"), "Neither saw": ("Neither", "Total")}
-    seen = 0
-    for panel in next(chart for chart in charts_of(release)["joined-dots"] if chart.shape.name == "concern-gld").panels:
+        database = {name: con.sql(f"FROM releases.{name}").to_arrow_table().to_pylist() for name in tables}
+    published = {
+        (name, row["area_code"], *(row[entry.name] for entry in TABLES[name].filters)): row
+        for name, found in database.items()
+        for row in found
+    }
+    same: dict[tuple[str, object], set[tuple[str, ...]]] = {}
+    for name, table in TABLES.items():
+        for row in rows(table, all_together=True):
+            same.setdefault((name, frozenset(row.counts.items()) or row.levels), set()).add(row.levels)
+    alike = {(name, levels): group for (name, _), group in same.items() for levels in group}
+    charts, seen, elsewhere = charts_of(release_of(tables, PILOT, (COHORT,), {})), set(), 0
+    for view, panel in (
+        (view, panel)
+        for page, views in VIEWS.items()
+        for view in views
+        for chart in charts[page]
+        if chart.shape is view.shape
+        for panel in chart.panels
+    ):
         for line in panel.lines:
-            rate, number = line.figures
-            if line.label in same:
-                assert (rate.value, number.value) == published[*same[line.label], line.area.code]
-                seen += 1
-            elif line.label == "Nursery saw, no concern":
-                assert (rate.flag, number.flag) == (Flag.WITHHELD, Flag.WITHHELD)
-    assert seen == 20
+            wanted = view.wanted if isinstance(view.wanted, tuple) else view.wanted[line.label]
+            for figure, each in zip(line.figures, wanted, strict=True):
+                own = published.get((each.table, line.area.code, *each.levels))
+                others = (published.get((each.table, line.area.code, *t)) for t in alike[each.table, each.levels])
+                found = own or next((row for row in others if row and row[f"{each.measure}_flag"] != "z"), None)
+                shown = (found[each.measure], found[f"{each.measure}_flag"]) if found else (None, Flag.WITHHELD)
+                assert (figure.value, figure.flag) == shown, (panel.anchor, line.label, each.measure)
+                seen.add(panel.shape.name)
+                elsewhere += found is not own
+    assert len(seen) > 15
+    assert elsewhere > 10
