@@ -120,7 +120,7 @@ FROM gld_funnel('Total');
 -- explain, with allowance for the number of groups: it would for children like these. These councils are not a sample
 -- of England. Groups without an official figure are left out.
 SELECT time_period, breakdown_topic, breakdown, percent AS ours, round(low, 1) AS lower_ci, round(high, 1) AS upper_ci,
-       round(england, 2) AS england, round(points, 1) AS points_ahead, verdict <> 'cannot say' AS is_certain
+       round(england, 2) AS england, round(points, 2) AS points_ahead, verdict <> 'cannot say' AS is_certain
 FROM gld_against_england(NULL)
 WHERE is_all_together AND sex = 'Total'
 ORDER BY breakdown_topic, breakdown;
