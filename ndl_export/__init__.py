@@ -8,8 +8,9 @@ those above it alone:
 - `tables`: definitions of what is published; columns, rows, areas and CSV files, which follow from them;
 - `facts`: what a release says besides its tables: version, publisher, noisy counts, what is missing, withdrawals;
 - `check`: what must be true of the content, for whoever makes a release and whoever receives one;
-- `documents` for people, `metadata` for catalogues and tools, `site` for anyone with a browser;
+- `documents` for people, `metadata` for catalogues and tools;
+- `analyst_db`: every release in one DuckDB file, whose macros decide what may be concluded;
+- `site`: pages for anyone with a browser, with the conclusions that the database gives;
 - `bundle`: made, read, verified, and what stands beside bundles in a release directory;
-- `analyst_db`: every release in one DuckDB file;
 - `publish`: put where readers get it, withdrawn, compared.
 """

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from assets.home.paths import Home
 from assets.release.planning import plan_family
+from bench.comparisons import comparisons
 from bench.release.england import half_widths, seconds
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.mechanism import epsilon
@@ -131,6 +132,7 @@ one group is {models["one group below"].mean_error("model"):+.1f} points, that o
 The noise of two councils' rates is correlated by at most {largest_correlation(pilot):.3f} in the pilot, over all pairs
 and five characteristics: to take it as independent is safe.
 
+{comparisons()}
 ## Regions
 
 Half-width of the 95% interval of a count of children of one ethnic group, England with regions measured (a share of

@@ -6,7 +6,11 @@
 -- children by missed links too): rates and what lacks to a target have that interval, as in the tables. "Would it be so
 -- for children like these?" is uncertain by chance as well: differences, changes, ranks, the funnel and is_certain
 -- answer that one, because nobody acts on a difference that chance would make. Across a break in the series neither is
--- answered. 1.959964 and 3.090232 are the normal quantiles of intervals of 95% and of 99.8%.
+-- answered. 1.959964 is the normal quantile of an interval of 95%.
+--
+-- What may be concluded is decided here and nowhere else: gld_compared, gld_against_england and could_be_extreme hold
+-- the lists of comparisons, certain_from says how far from 0 one must be. Other macros, views, worked queries, the
+-- notebook and the release page ask these.
 
 -- A name without letter case and punctuation.
 --
@@ -150,6 +154,41 @@ CREATE MACRO normal_cdf(z) AS (
             0.319381530 / (1 - 0.2316419 * z) - 0.356563782 / (1 - 0.2316419 * z) ^ 2
             + 1.781477937 / (1 - 0.2316419 * z) ^ 3 - 1.821255978 / (1 - 0.2316419 * z) ^ 4
             + 1.330274429 / (1 - 0.2316419 * z) ^ 5) END);
+
+-- Normal quantile that a small share of values is beyond.
+--
+-- Beasley and Springer 1977 (AS 111), for shares from 1e-12 to 0.05; off by less than 1e-6.
+--
+--     SELECT normal_beyond(0.025)
+CREATE MACRO normal_beyond(share) AS (
+    (((2.32121276859 * sqrt(-ln(share)) + 4.85014127135) * sqrt(-ln(share)) - 2.29796479134) * sqrt(-ln(share))
+     - 2.78718931138) / ((1.63706781897 * sqrt(-ln(share)) + 3.54388924762) * sqrt(-ln(share)) + 1));
+
+-- Standard errors from 0 that a difference must exceed to be certain, at its place in its list: 1 is the farthest from 0.
+--
+-- A step of Holm 1979, in both directions: a list of n differences is 2n claims that one side is ahead.
+--
+--     SELECT asked_at(0.05, 28, 1)
+CREATE MACRO asked_at(risk, many, place) AS (normal_beyond(risk / (2 * many - place + 1)));
+
+-- Standard errors from 0 from which on the differences of a list are certain; an aggregate over the list.
+--
+-- Of each difference its distance from 0 in standard errors, and what asked_at says at its place. If no difference in
+-- the list were real, the risk is the share of releases that would call any of them certain, and if some are, the share
+-- that would call any other certain or get a direction wrong (Holm 1979). It controls that error, and not the share of
+-- false ones among many (FDR), because a council quotes its own line alone, without the rest of the list. The result is
+-- where Holm's steps end, so one number answers for the whole list; it is never below 1.96 for a risk of 0.05.
+--
+--     SELECT certain_from(d, asked_at(0.05, 3, n)) FROM (VALUES (4.1, 1), (2.9, 2), (0.3, 3)) AS list(d, n)
+CREATE MACRO certain_from(distance, asked) AS (coalesce(max(asked) FILTER (distance <= asked), min(asked)));
+
+-- What may be said of a difference: ahead, behind, or that the data cannot say.
+--
+-- By its interval for noise and chance, as wide as its list asks for.
+--
+--     SELECT verdict_of(0.4, 3.1)
+CREATE MACRO verdict_of(lower_end, upper_end) AS (
+    CASE WHEN lower_end > 0 THEN 'ahead' WHEN upper_end < 0 THEN 'behind' WHEN lower_end IS NOT NULL THEN 'cannot say' END);
 
 -- Share of children at a good level of development in an area, by the groups of a characteristic or of one group, with
 -- its interval.
@@ -304,137 +343,179 @@ SELECT (SELECT string_agg(a.area_name, ' + ' ORDER BY a.area_name)
             ELSE 'exact: covariances of the noise' END AS basis
 FROM rates AS r;
 
+-- Every difference of two groups, or of one group in two areas or cohorts, with what may be concluded from it.
+--
+-- Groups are keys of dimension.child_group, or a comparison of two groups in gld_differences: then their gaps are
+-- compared. With is_within, areas are compared with themselves: two groups of them and all others of their
+-- characteristics, or two cohorts; else areas with each other. Cohorts that are NULL are each compared with the one
+-- before. Comparisons that involve all councils together are one list, all others are another. Where areas are compared
+-- for one group and cohort, each of the two lists has a risk of 2.5%, 5% for both; in other cases each has 5%. lower_end
+-- and upper_end are for noise and chance, as wide as certain_from asks of the list: at least 95%, and without 0 only
+-- where the difference is certain. low and high are for the children themselves: noise alone. Of the noise: where
+-- gld_differences has the pair, its exact interval; two councils, MOVER with the bound on the correlation of their noise
+-- in releases.release; two cohorts, independent noise; any other pair the sum of both sides, which holds whatever the
+-- correlation. Of chance: two groups of children who are not the same are independent; children in both of a group or
+-- area and of what it is part of are counted so. Across a break in the series, verdict is empty.
+--
+--     FROM gld_compared('Total', 'Total', false, cohort_or_newest(NULL), cohort_or_newest(NULL)) WHERE less_is_all
+CREATE MACRO gld_compared(first_group, second_group, is_within, first_cohort, second_cohort) AS TABLE
+WITH cohorts AS (
+    SELECT first_cohort::VARCHAR AS c1, second_cohort::VARCHAR AS c2 WHERE first_cohort IS NOT NULL
+    UNION ALL
+    SELECT * FROM (SELECT time_period, lag(time_period) OVER (ORDER BY time_period) FROM releases.current)
+    WHERE first_cohort IS NULL),
+wanted AS (
+    SELECT first_group AS g1, second_group AS g2, true AS counts WHERE first_group = second_group OR NOT is_within
+    UNION ALL
+    SELECT one.group_key, two.group_key, one.characteristic <> two.characteristic OR one.position < two.position
+    FROM dimension.child_group AS asked JOIN dimension.child_group AS one USING (characteristic),
+         dimension.child_group AS less JOIN dimension.child_group AS two USING (characteristic)
+    WHERE is_within AND first_group <> second_group AND asked.group_key = first_group
+      AND less.group_key = second_group AND one.group_key <> two.group_key),
+standing AS (
+    SELECT v.time_period, r.release_version, r.council_noise_correlation
+    FROM releases.current AS v JOIN releases.release AS r ON r.release_version = v.release_version),
+groups AS MATERIALIZED (
+    SELECT f.time_period, f.area_code, f.area_name, f.geographic_level = 'Local authority' AS is_council,
+           f.is_all_together, f.characteristic, f.group_key, f.child_group, f.children_count_estimate AS children,
+           f.gld_children_percent AS p, f.gld_children_percent_lower_ci AS l, f.gld_children_percent_upper_ci AS u,
+           chance_variance(f.gld_children_percent, f.children_count_estimate) AS v,
+           f.gld_children_percent_flag AS flag, f.series_break, s.council_noise_correlation
+    FROM releases.gld_by_group AS f
+    JOIN standing AS s ON s.time_period = f.time_period AND s.release_version = f.release_version),
+published AS (
+    SELECT d.*, c.first_group AS g1, c.second_group AS g2
+    FROM releases.gld_differences AS d JOIN dimension.comparison AS c ON c.comparison = d.comparison
+    JOIN standing AS s ON s.time_period = d.time_period AND s.release_version = d.release_version),
+figures AS (
+    SELECT * FROM groups
+    UNION ALL
+    SELECT one.time_period, one.area_code, one.area_name, one.is_council, one.is_all_together, d.comparison::VARCHAR,
+           d.comparison::VARCHAR, d.comparison::VARCHAR, NULL, d.gld_difference_points,
+           d.gld_difference_points_lower_ci, d.gld_difference_points_upper_ci, one.v + two.v,
+           d.gld_difference_points_flag, d.series_break, one.council_noise_correlation
+    FROM published AS d
+    JOIN groups AS one ON one.time_period = d.time_period AND one.area_code = d.area_code AND one.group_key = d.g1
+    JOIN groups AS two ON two.time_period = d.time_period AND two.area_code = d.area_code AND two.group_key = d.g2),
+exact AS (
+    SELECT d.time_period, d.area_code AS a1, d.g1, coalesce(t.area_code, d.area_code) AS a2, coalesce(d.g2, d.g1) AS g2,
+           d.gld_difference_points AS given, d.gld_difference_points_lower_ci AS given_low,
+           d.gld_difference_points_upper_ci AS given_high
+    FROM published AS d LEFT JOIN groups AS t ON d.g2 IS NULL AND t.is_all_together AND t.group_key = d.g1
+                                              AND t.time_period = d.time_period),
+either_way AS (
+    FROM exact
+    UNION ALL
+    SELECT time_period, a2, g2, a1, g1, -given, -given_high, -given_low FROM exact WHERE a1 <> a2 OR g1 <> g2),
+breaks AS (
+    SELECT area_code, group_key, list(time_period) AS periods FROM figures WHERE series_break = 'b' GROUP BY ALL),
+pairs AS (
+    SELECT k.c1, k.c2, one.area_code AS a1, two.area_code AS a2, w.g1, w.g2, one.area_name AS name,
+           two.area_name AS less_name, one.child_group AS grp, two.child_group AS less_grp, one.is_council,
+           two.is_council AS less_is_council, one.children, one.flag, one.p AS p1, one.l AS l1, one.u AS u1,
+           two.p AS p2, two.l AS l2, two.u AS u2, two.is_all_together AS less_is_all,
+           one.is_all_together OR less_is_all AS with_all,
+           w.counts AND (is_within OR w.g1 <> w.g2 OR k.c1 <> k.c2 OR a1 < a2) AS counts,
+           -- Those of the smaller are among those of the larger: their covariance is the smaller's variance by its
+           -- share.
+           one.v + two.v - 2 * CASE WHEN k.c1 = k.c2
+                                     AND ((a1 = a2 AND 'Total' IN (one.characteristic, two.characteristic))
+                                          OR (w.g1 = w.g2 AND with_all))
+                THEN coalesce(least(one.children, two.children) / greatest(one.children, two.children, 1)
+                              * CASE WHEN one.children < two.children THEN one.v ELSE two.v END, 0)
+                ELSE 0 END AS chance,
+           CASE WHEN k.c1 <> k.c2 THEN 0
+                WHEN a1 <> a2 AND one.is_council AND two.is_council THEN one.council_noise_correlation
+                ELSE 1 END AS correlation
+    FROM cohorts AS k, wanted AS w
+    JOIN figures AS one ON one.group_key = w.g1 AND one.time_period = k.c1
+    JOIN figures AS two ON two.group_key = w.g2 AND two.time_period = k.c2
+                       AND (two.area_code = one.area_code) = is_within),
+answers AS (
+    SELECT p.*, CASE WHEN given_low IS NOT NULL THEN given ELSE round(p1 - p2, 1) END AS points,
+           coalesce(given_low, greatest(p1 - p2 - combined_arm(p1 - l1, u2 - p2, correlation), -100)) AS low,
+           coalesce(given_high, least(p1 - p2 + combined_arm(u1 - p1, p2 - l2, correlation), 100)) AS high,
+           arm_with_chance(points - low, greatest(chance, 0)) AS down,
+           arm_with_chance(high - points, greatest(chance, 0)) AS up,
+           len([x FOR x IN list_concat(coalesce(one.periods, []), coalesce(two.periods, []))
+                IF x > least(c1, c2) AND x <= greatest(c1, c2)]) > 0 AS is_broken,
+           CASE WHEN NOT is_broken
+                THEN 1.959964 * abs(points) / greatest(CASE WHEN points > 0 THEN down ELSE up END, 1e-9)
+                END AS distance,
+           CASE WHEN given_low IS NOT NULL THEN 'exact: gld_differences'
+                WHEN p1 IS NULL OR p2 IS NULL THEN 'no figure: one of the two is withheld or not available'
+                WHEN is_broken THEN 'not to be compared: a break in the series lies between'
+                WHEN correlation = 0 THEN 'other children, other noise: independent'
+                WHEN correlation = 1 THEN 'widest: whatever the correlation of their noise'
+                ELSE concat('two councils: noise correlated by at most ', correlation) END AS basis
+    FROM pairs AS p
+    LEFT JOIN either_way AS q ON q.time_period = c1 AND c1 = c2 AND q.a1 = p.a1 AND q.a2 = p.a2 AND q.g1 = p.g1
+                             AND q.g2 = p.g2
+    LEFT JOIN breaks AS one ON one.area_code = p.a1 AND one.group_key = p.g1
+    LEFT JOIN breaks AS two ON two.area_code = p.a2 AND two.group_key = p.g2),
+lists AS (
+    SELECT c1, c2, with_all, distance,
+           asked_at(CASE WHEN is_within OR g1 <> g2 OR c1 <> c2 THEN 0.05 ELSE 0.025 END,
+                    count(*) OVER (PARTITION BY c1, c2, with_all),
+                    row_number() OVER (PARTITION BY c1, c2, with_all ORDER BY distance DESC)) AS asked
+    FROM answers WHERE counts AND distance IS NOT NULL),
+needed AS (SELECT c1, c2, with_all, certain_from(distance, asked) / 1.959964 AS times FROM lists GROUP BY c1, c2, with_all),
+ends AS (
+    SELECT a.*, CASE WHEN points IS NOT NULL THEN greatest(points - coalesce(times, 1) * down, -100) END AS lower_end,
+           CASE WHEN points IS NOT NULL THEN least(points + coalesce(times, 1) * up, 100) END AS upper_end
+    FROM answers AS a LEFT JOIN needed AS n ON n.c1 = a.c1 AND n.c2 = a.c2 AND n.with_all = a.with_all)
+SELECT c1 AS time_period, a1 AS area_code, name AS area_name, is_council, g1 AS group_key, grp AS child_group, children,
+       p1 AS percent, flag, c2 AS less_time_period, a2 AS less_area_code, less_name AS less_area_name, less_is_council,
+       less_is_all, g2 AS less_group_key, less_grp AS less_child_group, p2 AS less_percent, points, low, high,
+       lower_end, upper_end, distance, CASE WHEN NOT is_broken THEN verdict_of(lower_end, upper_end) END AS verdict,
+       verdict <> 'cannot say' AS is_certain, basis
+FROM ends;
+
 -- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
 --
--- lower_ci, upper_ci and is_certain are for children like these: noise and chance. these_children_lower_ci and
--- _upper_ci are for the children of the cohorts themselves: noise alone. Where a break in the series lies between two
--- cohorts, is_certain is empty: what was recorded is not the same. Of the noise: where gld_differences has the pair,
--- its exact interval; two councils, MOVER with the bound on the correlation of their noise in releases.release; two
--- cohorts, independent noise; any other pair (two groups of one area without a published comparison, an area and one
--- that it is part of), the sum of both sides, which holds whatever the correlation. Of chance: two groups of children
--- who are not the same are independent; children who stand in both of a group or council and of what it is part of are
--- counted so.
+-- lower_ci, upper_ci and is_certain are for children like these: noise and chance, with allowance for all comparisons of
+-- this kind that the release makes, as gld_compared says. these_children_lower_ci and _upper_ci are for the children of
+-- the cohorts themselves: noise alone, this difference alone. Where a break in the series lies between two cohorts,
+-- is_certain is empty: what was recorded is not the same.
 --
 --     FROM gld_difference('Leeds', 'Not eligible for free school meals', 'Leeds', 'Eligible for free school meals')
 CREATE MACRO gld_difference(area, child_group, less_area, less_group, cohort := NULL, less_cohort := NULL) AS TABLE
 WITH cohorts AS (
     SELECT cohort_or_newest(cohort) AS c1, cohort_or_newest(coalesce(less_cohort, cohort)) AS c2),
-asked AS (
-    SELECT k.*, area_in(area, k.c1) AS a1, area_in(less_area, k.c2) AS a2,
-           meaning_of('group', child_group) AS g1, meaning_of('group', less_group) AS g2 FROM cohorts AS k),
-figures AS (SELECT f.* FROM releases.gld_by_group AS f
-    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version),
-pair AS (
-    SELECT one.time_period AS period, one.area_name AS name, one.child_group AS grp, two.time_period AS less_period,
-           two.area_name AS less_name, two.child_group AS less_grp,
-           one.gld_children_percent AS p1, one.gld_children_percent_lower_ci AS l1,
-           one.gld_children_percent_upper_ci AS u1,
-           two.gld_children_percent AS p2, two.gld_children_percent_lower_ci AS l2,
-           two.gld_children_percent_upper_ci AS u2,
-           chance_variance(p1, one.children_count_estimate) AS v1,
-           chance_variance(p2, two.children_count_estimate) AS v2,
-           -- Those of the smaller are among those of the larger: their covariance is the smaller's variance by its
-           -- share.
-           CASE WHEN k.c1 = k.c2 AND ((k.a1 = k.a2 AND 'Total' IN (one.characteristic, two.characteristic))
-                                      OR (k.g1 = k.g2 AND (one.is_all_together OR two.is_all_together)))
-                THEN least(one.children_count_estimate, two.children_count_estimate)
-                     / greatest(one.children_count_estimate, two.children_count_estimate, 1)
-                     * CASE WHEN one.children_count_estimate < two.children_count_estimate THEN v1 ELSE v2 END
-                ELSE 0 END AS shared,
-           CASE WHEN k.c1 <> k.c2 THEN 0
-                WHEN k.a1 <> k.a2 AND one.geographic_level = 'Local authority'
-                     AND two.geographic_level = 'Local authority' THEN r.council_noise_correlation
-                ELSE 1 END AS correlation,
-           EXISTS (SELECT 1 FROM figures AS b
-                   WHERE b.series_break = 'b' AND ((b.area_code = k.a1 AND b.group_key = k.g1)
-                                                   OR (b.area_code = k.a2 AND b.group_key = k.g2))
-                     AND b.time_period > least(k.c1, k.c2) AND b.time_period <= greatest(k.c1, k.c2)) AS is_broken
-    FROM asked AS k
-    JOIN figures AS one ON one.area_code = k.a1 AND one.group_key = k.g1 AND one.time_period = k.c1
-    JOIN figures AS two ON two.area_code = k.a2 AND two.group_key = k.g2 AND two.time_period = k.c2
-    JOIN releases.release AS r ON r.release_version = one.release_version),
-together AS (SELECT t.area_code FROM dimension.area AS t WHERE t.is_all_together),
-signed AS (
-    SELECT d.time_period, d.release_version, d.gld_difference_points AS points,
-           d.gld_difference_points_lower_ci AS low, d.gld_difference_points_upper_ci AS high,
-           CASE WHEN c.second_group IS NULL THEN CASE WHEN d.area_code = k.a1 THEN 1 ELSE -1 END
-                WHEN c.first_group = k.g1 THEN 1 ELSE -1 END AS direction
-    FROM asked AS k
-    JOIN dimension.comparison AS c ON k.c1 = k.c2 AND (
-        (k.a1 = k.a2 AND ((c.first_group = k.g1 AND c.second_group = k.g2)
-                          OR (c.first_group = k.g2 AND c.second_group = k.g1)))
-        OR (k.a1 <> k.a2 AND c.second_group IS NULL AND c.first_group = k.g1 AND k.g1 = k.g2))
-    JOIN releases.gld_differences AS d ON d.comparison = c.comparison AND d.time_period = k.c1 AND (
-        (c.second_group IS NOT NULL AND d.area_code = k.a1)
-        OR (c.second_group IS NULL AND NOT d.is_all_together AND (
-            (d.area_code = k.a1 AND k.a2 IN (SELECT area_code FROM together))
-            OR (d.area_code = k.a2 AND k.a1 IN (SELECT area_code FROM together)))))),
-published AS (
-    SELECT s.direction * s.points AS points, least(s.direction * s.low, s.direction * s.high) AS low,
-           greatest(s.direction * s.low, s.direction * s.high) AS high
-    FROM signed AS s
-    JOIN releases.current AS v ON v.time_period = s.time_period AND v.release_version = s.release_version),
-answer AS (
-    SELECT p.*, CASE WHEN q.low IS NOT NULL THEN q.points ELSE round(p.p1 - p.p2, 1) END AS points,
-           coalesce(q.low, greatest(p.p1 - p.p2 - combined_arm(p.p1 - p.l1, p.u2 - p.p2, p.correlation), -100)) AS low,
-           coalesce(q.high, least(p.p1 - p.p2 + combined_arm(p.u1 - p.p1, p.p2 - p.l2, p.correlation), 100)) AS high,
-           CASE WHEN q.low IS NOT NULL THEN 'exact: gld_differences'
-                WHEN p.p1 IS NULL OR p.p2 IS NULL THEN 'no figure: one of the two is withheld or not available'
-                WHEN p.is_broken THEN 'not to be compared: a break in the series lies between'
-                WHEN p.correlation = 0 THEN 'other children, other noise: independent'
-                WHEN p.correlation = 1 THEN 'widest: whatever the correlation of their noise'
-                ELSE concat('two councils: noise correlated by at most ', p.correlation) END AS basis
-    FROM pair AS p LEFT JOIN published AS q ON true),
-both_questions AS (
-    SELECT *, greatest(points - arm_with_chance(points - low, greatest(v1 + v2 - 2 * shared, 0)), -100) AS lower_end,
-           least(points + arm_with_chance(high - points, greatest(v1 + v2 - 2 * shared, 0)), 100) AS upper_end
-    FROM answer)
-SELECT name AS area_name, grp AS child_group, period AS time_period, less_name AS less_area_name,
-       less_grp AS less_child_group, less_period AS less_time_period, points, round(lower_end, 2) AS lower_ci,
-       round(upper_end, 2) AS upper_ci, CASE WHEN NOT is_broken THEN lower_end > 0 OR upper_end < 0 END AS is_certain,
-       round(low, 2) AS these_children_lower_ci, round(high, 2) AS these_children_upper_ci, basis
-FROM both_questions;
+asked AS (SELECT area_in(area, k.c1) AS a1, area_in(less_area, k.c2) AS a2 FROM cohorts AS k)
+SELECT d.area_name, d.child_group, d.time_period, d.less_area_name, d.less_child_group, d.less_time_period, d.points,
+       round(d.lower_end, 2) AS lower_ci, round(d.upper_end, 2) AS upper_ci, d.is_certain,
+       round(d.low, 2) AS these_children_lower_ci, round(d.high, 2) AS these_children_upper_ci, d.basis
+FROM gld_compared(meaning_of('group', child_group), meaning_of('group', less_group),
+                  meaning_of('area', area) = meaning_of('area', less_area), cohort_or_newest(cohort),
+                  cohort_or_newest(coalesce(less_cohort, cohort))) AS d
+JOIN asked AS k ON d.area_code = k.a1 AND d.less_area_code = k.a2
+WHERE d.group_key = meaning_of('group', child_group) AND d.less_group_key = meaning_of('group', less_group);
 
--- Councils against all of them together, with the control limits of a funnel plot at 95% and 99.8%.
+-- Councils beside all of them together: which are ahead, which behind, and between which limits nobody can say.
 --
--- Would it be so for children like these? Limits are those that a council's rate would keep within if it differed from
--- the rate of all together by chance and noise alone: binomial variance of its number of children (as in the funnel
--- plots of OHID; Spiegelhalter 2005) plus the variance of the noise. No allowance is made for overdispersion: where
--- most of z lies outside -2 to 2, judge by the spread of z.
+-- Would it be so for children like these? A council's own limits are the rates that it could have by noise and chance if
+-- it did not differ from all together: as in the funnel plots of OHID (Spiegelhalter 2005), with the noise, and as wide
+-- as gld_compared asks of a list of so many councils. z is the distance from all together in standard errors. Where most
+-- of z is outside -2 to 2, councils differ in more than chance (overdispersion): judge by the spread of z.
 --
 --     FROM gld_funnel('Total')
 CREATE MACRO gld_funnel(child_group, cohort := NULL) AS TABLE
-WITH asked AS (SELECT meaning_of('group', child_group) AS group_key, cohort_or_newest(cohort) AS time_period),
-figures AS (
-    SELECT f.*, standard_error(f.gld_children_percent, f.gld_children_percent_lower_ci, f.gld_children_percent_upper_ci)
-               AS noise
-    FROM asked AS a, releases.gld_by_group AS f
-    JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
-    WHERE f.group_key = a.group_key AND f.time_period = a.time_period),
-limits AS (
-    SELECT f.*, t.gld_children_percent AS target,
-           sqrt(chance_variance(t.gld_children_percent, f.children_count_estimate) + f.noise ^ 2) AS spread
-    FROM figures AS f JOIN figures AS t ON t.is_all_together
-    WHERE f.geographic_level = 'Local authority')
-SELECT area_name, round(children_count_estimate) AS children, gld_children_percent AS gld_percent,
-       gld_children_percent_flag AS flag, target AS all_together_percent,
-       round(greatest(target - 1.959964 * spread, 0), 2) AS lower_95,
-       round(least(target + 1.959964 * spread, 100), 2) AS upper_95,
-       round(greatest(target - 3.090232 * spread, 0), 2) AS lower_998,
-       round(least(target + 3.090232 * spread, 100), 2) AS upper_998,
-       round((gld_children_percent - target) / spread, 2) AS z,
-       CASE WHEN gld_children_percent IS NULL THEN 'no figure'
-            WHEN abs(gld_children_percent - target) <= 1.959964 * spread THEN 'within 95% limits'
-            ELSE concat(CASE WHEN gld_children_percent > target THEN 'above ' ELSE 'below ' END,
-                        CASE WHEN abs(gld_children_percent - target) <= 3.090232 * spread THEN '95' ELSE '99.8' END,
-                        '% limits') END AS verdict
-FROM limits ORDER BY children DESC;
+SELECT d.area_name, round(d.children) AS children, d.percent AS gld_percent, d.flag,
+       d.less_percent AS all_together_percent, round(greatest(d.percent - d.upper_end, 0), 2) AS lower_limit,
+       round(least(d.percent - d.lower_end, 100), 2) AS upper_limit, round(sign(d.points) * d.distance, 2) AS z,
+       coalesce(d.verdict, 'no figure') AS verdict
+FROM gld_compared(meaning_of('group', child_group), meaning_of('group', child_group), false, cohort_or_newest(cohort),
+                  cohort_or_newest(cohort)) AS d
+WHERE d.is_council AND d.less_is_all
+ORDER BY children DESC;
 
 -- Councils in order of their rate (1 is the highest), with the ranks that cannot be ruled out, and the chance of being
 -- the highest or the lowest.
 --
 -- Noise and chance: where children like these would place a council. Only lower_ci and upper_ci are for these children:
--- noise alone. best_rank and worst_rank count the councils that are surely ahead or behind, pair by pair at 95%.
+-- noise alone. best_rank and worst_rank count the councils that are certain to be ahead or behind in gld_compared, so in
+-- 95 of 100 releases the ranks of all councils are in their sets together (as in Mogstad and others 2024).
 -- chance_highest and chance_lowest come from normal errors, taken as independent from council to council, by numerical
 -- integration. Councils without a figure are left out.
 --
@@ -448,9 +529,9 @@ figures AS (
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     WHERE f.group_key = a.group_key AND f.time_period = a.time_period),
 councils AS (
-    SELECT f.*, f.gld_children_percent AS p, chance_variance(p, f.children_count_estimate) AS chance,
-           greatest(sqrt(f.noise ^ 2 + chance), 0.01) AS s, r.council_noise_correlation AS correlation
-    FROM figures AS f JOIN releases.release AS r ON r.release_version = f.release_version
+    SELECT f.*, f.gld_children_percent AS p,
+           greatest(sqrt(f.noise ^ 2 + chance_variance(p, f.children_count_estimate)), 0.01) AS s
+    FROM figures AS f
     WHERE f.geographic_level = 'Local authority' AND f.gld_children_percent IS NOT NULL),
 nodes AS (SELECT i / 50.0 - 5 AS node FROM range(501) AS t(i)),
 each_pair AS (
@@ -464,19 +545,16 @@ each_node AS (
 chances AS (SELECT area_code, sum(weight * none_lower) AS lowest, sum(weight * none_higher) AS highest
             FROM each_node GROUP BY area_code),
 certain AS (
-    SELECT o.area_code, count(*) AS councils,
-           count(*) FILTER (e.p - o.p > arm_with_chance(
-               combined_arm(e.p - e.gld_children_percent_lower_ci, o.gld_children_percent_upper_ci - o.p, o.correlation),
-               e.chance + o.chance)) AS ahead,
-           count(*) FILTER (o.p - e.p > arm_with_chance(
-               combined_arm(o.p - o.gld_children_percent_lower_ci, e.gld_children_percent_upper_ci - e.p, o.correlation),
-               e.chance + o.chance)) AS behind
-    FROM councils AS o, councils AS e GROUP BY o.area_code)
+    SELECT d.area_code, count(*) FILTER (d.verdict = 'behind') AS ahead, count(*) FILTER (d.verdict = 'ahead') AS behind
+    FROM gld_compared(meaning_of('group', child_group), meaning_of('group', child_group), false,
+                      cohort_or_newest(cohort), cohort_or_newest(cohort)) AS d
+    WHERE d.is_council AND d.less_is_council GROUP BY d.area_code)
 SELECT c.area_name, c.p AS gld_percent, lower_shown(c.gld_children_percent_lower_ci, c.p) AS lower_ci,
        upper_shown(c.gld_children_percent_upper_ci, c.p) AS upper_ci, c.gld_children_percent_flag AS flag,
-       rank() OVER (ORDER BY c.p DESC) AS rank, s.ahead + 1 AS best_rank, s.councils - s.behind AS worst_rank,
-       round(h.highest, 3) AS chance_highest, round(h.lowest, 3) AS chance_lowest
-FROM councils AS c JOIN chances AS h USING (area_code) JOIN certain AS s USING (area_code)
+       rank() OVER (ORDER BY c.p DESC) AS rank, coalesce(s.ahead, 0) + 1 AS best_rank,
+       count(*) OVER () - coalesce(s.behind, 0) AS worst_rank, round(h.highest, 3) AS chance_highest,
+       round(h.lowest, 3) AS chance_lowest
+FROM councils AS c JOIN chances AS h ON h.area_code = c.area_code LEFT JOIN certain AS s ON s.area_code = c.area_code
 ORDER BY c.p DESC, c.area_name;
 
 -- A figure over cohorts and releases, with the change since the cohort before.
@@ -485,39 +563,100 @@ ORDER BY c.p DESC, c.area_name;
 -- is between those. Where series_break is b, figures are not comparable with the cohort before, and is_certain is
 -- empty: the methodology says why. lower_ci and upper_ci are of the noise: what the figure was for that cohort. Cohorts
 -- are other children with noise of their own, so the interval of a change takes in the noise of both and the chance of
--- both, and is_certain says that the change is more than these would make. An earlier and a later release of one cohort
--- are about the same children.
+-- both, with allowance for the changes of all areas (gld_compared), and is_certain says that the change is more than
+-- these would make. An earlier and a later release of one cohort are about the same children.
 --
 --     FROM gld_over_time('Liverpool City Region', 'Total')
 CREATE MACRO gld_over_time(area, child_group) AS TABLE
-WITH asked AS (SELECT meaning_of('area', area) AS area_code, meaning_of('group', child_group) AS group_key),
-series AS (
-    SELECT f.*, r.position AS release_position, coalesce(v.release_version = f.release_version, false) AS is_current
-    FROM asked AS a JOIN releases.gld_by_group AS f ON f.area_code = a.area_code AND f.group_key = a.group_key
-    JOIN releases.release AS r ON r.release_version = f.release_version
-    LEFT JOIN releases.current AS v ON v.time_period = f.time_period
-    WHERE r.withdrawn_on IS NULL),
-before AS (
-    SELECT s.time_period, lag(s.gld_children_percent) OVER w AS p, lag(s.gld_children_percent_lower_ci) OVER w AS l,
-           lag(s.gld_children_percent_upper_ci) OVER w AS u, lag(s.children_count_estimate) OVER w AS children
-    FROM series AS s WHERE s.is_current WINDOW w AS (ORDER BY s.time_period)),
-changes AS (
-    SELECT s.*, s.gld_children_percent - b.p AS change,
-           chance_variance(s.gld_children_percent, s.children_count_estimate) + chance_variance(b.p, b.children) AS chance,
-           change - arm_with_chance(combined_arm(s.gld_children_percent - s.gld_children_percent_lower_ci, b.u - b.p, 0),
-                                    chance) AS change_low,
-           change + arm_with_chance(combined_arm(s.gld_children_percent_upper_ci - s.gld_children_percent, b.p - b.l, 0),
-                                    chance) AS change_high
-    FROM series AS s LEFT JOIN before AS b ON s.is_current AND b.time_period = s.time_period)
-SELECT s.time_period, s.release_version, s.is_current, s.area_name, s.child_group,
-       s.gld_children_percent AS gld_percent,
-       lower_shown(s.gld_children_percent_lower_ci, s.gld_children_percent) AS lower_ci,
-       upper_shown(s.gld_children_percent_upper_ci, s.gld_children_percent) AS upper_ci, s.gld_children_percent_flag AS flag, s.series_break,
-       round(s.change, 1) AS change_points, round(s.change_low, 2) AS change_lower_ci,
-       round(s.change_high, 2) AS change_upper_ci,
-       CASE WHEN s.series_break IS DISTINCT FROM 'b' THEN s.change_low > 0 OR s.change_high < 0 END AS is_certain
-FROM changes AS s
-ORDER BY s.time_period, s.release_position;
+SELECT f.time_period, f.release_version, coalesce(v.release_version = f.release_version, false) AS is_current,
+       f.area_name, f.child_group, f.gld_children_percent AS gld_percent,
+       lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent) AS lower_ci,
+       upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci,
+       f.gld_children_percent_flag AS flag, f.series_break, d.points AS change_points,
+       round(d.lower_end, 2) AS change_lower_ci, round(d.upper_end, 2) AS change_upper_ci, d.is_certain
+FROM releases.gld_by_group AS f JOIN releases.release AS r ON r.release_version = f.release_version
+LEFT JOIN releases.current AS v ON v.time_period = f.time_period
+LEFT JOIN gld_compared(meaning_of('group', child_group), meaning_of('group', child_group), true, NULL, NULL) AS d
+       ON d.time_period = f.time_period AND d.area_code = f.area_code AND v.release_version = f.release_version
+WHERE f.area_code = meaning_of('area', area) AND f.group_key = meaning_of('group', child_group)
+  AND r.withdrawn_on IS NULL
+ORDER BY f.time_period, r.position;
+
+-- Groups of children in each area beside England's official figure, and what may be concluded.
+--
+-- England's figure is exact, ours has noise. low and high are for these children: noise alone. lower_end, upper_end and
+-- verdict are for children like these: noise, and the chance of our number of children. All groups of all councils
+-- together are one list for certain_from, those of all other areas are another, at a risk of 5% each. These councils are
+-- not a sample of England.
+--
+--     FROM gld_against_england('2024/25')
+CREATE MACRO gld_against_england(cohort) AS TABLE
+WITH pairs AS (
+    SELECT f.time_period, f.area_code, f.area_name, f.geographic_level, f.is_all_together, f.breakdown_topic,
+           f.breakdown, f.sex, f.gld_children_percent AS percent, f.gld_children_percent_lower_ci AS low,
+           f.gld_children_percent_upper_ci AS high, e.gld_children_percent AS england, e.source,
+           percent - england AS points,
+           arm_with_chance(percent - low, chance_variance(percent, f.children_count_estimate)) AS down,
+           arm_with_chance(high - percent, chance_variance(percent, f.children_count_estimate)) AS up,
+           1.959964 * abs(points) / greatest(CASE WHEN points > 0 THEN down ELSE up END, 1e-9) AS distance
+    FROM releases.gld_headline AS f
+    JOIN releases.current AS v ON v.time_period = f.time_period AND v.release_version = f.release_version
+    JOIN official.gld AS e ON e.geographic_level = 'National' AND e.time_period = f.time_period
+     AND e.breakdown_topic = f.breakdown_topic::VARCHAR AND e.breakdown = f.breakdown::VARCHAR
+     AND e.sex = f.sex::VARCHAR
+    WHERE f.time_period = cohort_or_newest(cohort) AND (f.sex = 'Total' OR f.breakdown = 'Total')),
+lists AS (
+    SELECT is_all_together, distance,
+           asked_at(0.05, count(*) OVER (PARTITION BY is_all_together),
+                    row_number() OVER (PARTITION BY is_all_together ORDER BY distance DESC)) AS asked
+    FROM pairs WHERE distance IS NOT NULL),
+needed AS (SELECT is_all_together, certain_from(distance, asked) / 1.959964 AS times FROM lists GROUP BY is_all_together),
+ends AS (
+    SELECT p.* EXCLUDE (down, up, distance), points - times * down AS lower_end, points + times * up AS upper_end
+    FROM pairs AS p LEFT JOIN needed AS n ON n.is_all_together = p.is_all_together)
+SELECT *, verdict_of(lower_end, upper_end) AS verdict FROM ends
+ORDER BY is_all_together DESC, area_name, breakdown_topic, breakdown, sex;
+
+-- The early learning goals that could be the lowest of an area, and the answers that could be the most frequent ones.
+--
+-- For children, or responses, like these: noise and chance. In 95 of 100 releases the goal that would be the lowest is
+-- among those that could_be: none of the others is lower by more than normal_beyond asks of so many. of_what is the
+-- breakdown of the goals, or the question. Goals are of the same children, who do alike in them, so chance is
+-- overstated; each response has one answer, so the shares of answers draw on each other.
+--
+--     FROM could_be_extreme(NULL) WHERE of_what = 'Total'
+CREATE MACRO could_be_extreme(cohort) AS TABLE
+WITH standing AS (FROM releases.current AS v WHERE v.time_period = cohort_or_newest(cohort)),
+responses AS (
+    SELECT p.area_code, p.question, p.answer, p.response_percent AS p, p.response_percent_lower_ci AS l,
+           p.response_percent_upper_ci AS u,
+           sum(p.response_count_estimate) OVER (PARTITION BY p.area_code, p.question) AS responses
+    FROM releases.parent_experience AS p JOIN standing USING (time_period, release_version)
+    WHERE p.breakdown = 'Total'),
+candidates AS (
+    SELECT g.area_code, g.breakdown::VARCHAR AS of_what, g.early_learning_goal::VARCHAR AS item, -1 AS direction,
+           g.expected_children_percent AS p, g.expected_children_percent_lower_ci AS l,
+           g.expected_children_percent_upper_ci AS u, chance_variance(p, h.children_count_estimate) AS v, 0 AS drawn
+    FROM releases.early_learning_goals AS g JOIN standing USING (time_period, release_version)
+    JOIN releases.gld_headline AS h ON h.release_version = g.release_version AND h.time_period = g.time_period
+     AND h.area_code = g.area_code AND h.breakdown_topic::VARCHAR = g.breakdown_topic::VARCHAR
+     AND h.breakdown::VARCHAR = g.breakdown::VARCHAR AND h.sex::VARCHAR = 'Total'
+    UNION ALL
+    SELECT area_code, question::VARCHAR, answer::VARCHAR, 1, p, l, u, chance_variance(p, responses),
+           sqrt(2 / greatest(responses, 1)) * greatest(p, 0)
+    FROM responses),
+shown AS (SELECT *, count(*) OVER (PARTITION BY area_code, of_what, direction) AS many FROM candidates WHERE p IS NOT NULL)
+SELECT one.area_code, one.of_what, one.item, any_value(one.direction) AS direction, any_value(one.p) AS percent,
+       any_value(one.l) AS low, any_value(one.u) AS high,
+       NOT coalesce(bool_or(one.direction * (other.p - one.p) > normal_beyond(0.05 / (one.many - 1)) / 1.959964
+           * arm_with_chance(CASE WHEN one.direction > 0 THEN one.u - one.p + other.p - other.l
+                                  ELSE one.p - one.l + other.u - other.p END,
+                             one.v + other.v + one.drawn * other.drawn)), false) AS could_be
+FROM shown AS one LEFT JOIN shown AS other
+  ON other.area_code = one.area_code AND other.of_what = one.of_what AND other.direction = one.direction
+ AND other.item <> one.item
+GROUP BY one.area_code, one.of_what, one.item
+ORDER BY one.area_code, one.of_what, percent, one.item;
 
 -- How far each area is from a target for its children, what that is in children, and how sure it is.
 --

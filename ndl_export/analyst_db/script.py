@@ -11,7 +11,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -36,21 +37,25 @@ _HOW = (
 )
 
 
-def analyst_files(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, bytes]:
+def analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
     """The files of a bundle that are for analysts, by name: the script, and a notebook that asks its database."""
     notebook = (Path(__file__).parent / "templates" / NOTEBOOK_FILE).read_text(encoding="utf-8")
     notice = f"# {facts.notice}\n" if facts.notice else ""
-    return {SCRIPT_FILE: database_script(facts, tables).encode(), NOTEBOOK_FILE: f"{notice}{notebook}".encode()}
+    return {SCRIPT_FILE: script.encode(), NOTEBOOK_FILE: f"{notice}{notebook}".encode()}
 
 
-def database_script(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
-    """The script for a bundle of these facts and tables; a function of them alone."""
+@contextmanager
+def analyst_database(
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table]
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """Makes the database of a bundle of these facts and tables in memory, with the script that makes it again."""
     release = _InMaking(facts, tables)
     with in_memory() as connection:
         script = _Script(connection, release.files)
         add_all(cast(duckdb.DuckDBPyConnection, script), [release])
-    head = textwrap.fill(said(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
-    return f"{head}\n\n" + "".join(f"{statement};\n" for statement in script.statements)
+        head = textwrap.fill(said(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
+        text = f"{head}\n\n" + "".join(f"{statement};\n" for statement in script.statements)
+        yield connection, text
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db.script import NOTEBOOK_FILE, SCRIPT_FILE, analyst_files
+from ndl_export.analyst_db.script import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.check.request_checks import request_faults
@@ -59,7 +59,7 @@ from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
 from ndl_export.pages.words import said
-from ndl_export.site import SITE_FOLDER, site_files, site_names
+from ndl_export.site import SITE_FOLDER, conclusions_of, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csvs
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
@@ -314,7 +314,9 @@ def _fill(
     facts.on_request.write(folder, facts.version)
     (folder / WORKBOOK_FILE).write_bytes(workbook_file(facts, tables))
     write_noise_covariance(folder, facts.noise_covariance, facts.version)
-    for name, content in analyst_files(facts, tables).items():
+    with analyst_database(facts, tables) as (connection, script):
+        concluded = conclusions_of(connection, facts.cohorts)
+    for name, content in analyst_files(facts, script).items():
         (folder / name).write_bytes(content)
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
@@ -327,7 +329,7 @@ def _fill(
     (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
     names = _beside_the_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
-    for name, content in site_files(facts, tables, _read(folder), names).items():
+    for name, content in site_files(facts, tables, _read(folder), names, concluded).items():
         (folder / SITE_FOLDER / name).write_bytes(content)
     covered = sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)

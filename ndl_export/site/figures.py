@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from ndl_export.tables import ALL, Measure, MeasureKind, Table
 from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
-from ndl_export.tables.rows import rows
+from ndl_export.tables.rows import Row, rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, column_name
 
 _SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (FSM, ETHNIC, SEN, TERM, ASQ3)))
@@ -108,7 +108,7 @@ class Released:
 
     def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
         """Raises KeyError where the definition has no such row."""
-        row = self._row(table, cohort, area, *levels)
+        row = self._row(measure, table, cohort, area, *levels)
         if row is None:
             return Figure(measure, None, None, None, Flag.WITHHELD)
         value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
@@ -117,21 +117,37 @@ class Released:
 
     def estimate(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> float:
         """The unbiased estimate of a count; 0 where there is none."""
-        row = self._row(table, cohort, area, *levels)
+        row = self._row(measure, table, cohort, area, *levels)
         found = row[column_name(measure, ColumnRole.ESTIMATE)] if row else None
         return found or 0.0
 
-    def broken(self, table: str, cohort: str, area: str, *levels: str) -> bool:
+    def broken(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> bool:
         """Whether the row is flagged as a break in the time series."""
-        row = self._row(table, cohort, area, *levels)
+        row = self._row(measure, table, cohort, area, *levels)
         return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
 
-    def _row(self, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
-        """None where the row is not published for the area."""
-        found = self._rows[table].get((cohort, area, *levels))
-        if found is None and levels not in {row.levels for row in rows(self._defined[table], all_together=True)}:
-            raise KeyError((table, cohort, area, *levels))
-        return found
+    def _row(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
+        """None where the area has no row with the measure of these children; several rows may be about the same."""
+        published = self._rows[table]
+        for same in _about_the_same(self._defined[table])[levels]:
+            if (same.levels == levels or measure.name in same.applies) and (cohort, area, *same.levels) in published:
+                return published[cohort, area, *same.levels]
+        return None
+
+
+@cache
+def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
+    """By the levels of each row, all rows about the same children, its own first.
+
+    A child of whom both services had a concern was seen by both: what is published under one name is not withheld under
+    the other.
+    """
+    alike: dict[object, list[Row]] = {}
+    for row in rows(table, all_together=True):
+        alike.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
+    return {
+        row.levels: (row, *(same for same in group if same is not row)) for group in alike.values() for row in group
+    }
 
 
 def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:

@@ -36,6 +36,7 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
 from ndl_export.pages.words import day
+from ndl_export.site.conclusions import Conclusions
 from ndl_export.site.documents import documents, is_document, page_of
 from ndl_export.site.downloads import shelves
 from ndl_export.site.figures import Figure
@@ -118,15 +119,21 @@ def site_names(cohorts: Collection[str], names: Iterable[str], requested: Iterab
 
 
 def site_files(
-    facts: ReleaseFacts, tables: Mapping[str, pa.Table], files: Mapping[str, bytes], names: Collection[str]
+    facts: ReleaseFacts,
+    tables: Mapping[str, pa.Table],
+    files: Mapping[str, bytes],
+    names: Collection[str],
+    concluded: Conclusions,
 ) -> dict[str, bytes]:
     """Content by name of every file of the folder: a function of the facts, the released tables and `files` alone.
+
+    `concluded` is what may be concluded, as from `conclusions_of`.
 
     `names` are those of all other files of the bundle, `files` the content of the ones that are there already: all but
     checksums, signature and their like.
     """
     requested = facts.on_request.tables
-    release = release_of(tables, facts.councils, facts.cohorts, facts.missing, requested)
+    release = release_of(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = charts_of(release)
     on_request = requested_charts(release, requested)
     told = documents(files, names, facts.notice)

@@ -26,6 +26,7 @@ from ndl_export.pages.charts import (
     tile_map,
     timeline,
 )
+from ndl_export.site.conclusions import Conclusions
 from ndl_export.site.figures import Figure, Released
 from ndl_export.tables import FAMILIES, TABLES, MeasureKind, Table
 from ndl_export.tables.geography import ALL_TOGETHER, LOCAL_AUTHORITY, REGIONS_ABOVE, Geography, geographies
@@ -92,8 +93,8 @@ class Line:
     """A row of a panel: its label, the area it is about, and its figures in the order of the columns.
 
     `compared` is the figure drawn, for all councils together, on the panel of another area; over time, and where
-    official ones stand beside, England's of the official statistics. `also` are figures that are not shown and
-    `official` the ones in the order of the panel's headings. `words` say the line where its area is chosen, `alike`
+    official ones stand beside, England's of the official statistics. `official` are the ones in the order of the
+    panel's headings. `words` say the line where its area is chosen, `alike`
     what it would be for children like these. `cohort` is given where lines are cohorts, and `broken` where a break
     lies before it.
     """
@@ -102,7 +103,6 @@ class Line:
     area: Geography
     figures: tuple[Figure, ...]
     compared: Figure | None = None
-    also: tuple[Figure, ...] = ()
     official: tuple[Figure | None, ...] = ()
     words: str = ""
     alike: str = ""
@@ -227,14 +227,12 @@ Levels = tuple[str, ...]
 Sentences = tuple[str, ...]
 Words = Callable[[tuple[Line, ...]], Sentences]
 """What a panel says of its lines."""
+Alike = Callable[[tuple[Line, ...], Conclusions, str], Sentences]
+"""What it concludes from them, in a cohort."""
 ENGLAND = "England, official statistics"
 
 
-def silent(_: tuple[Line, ...]) -> Sentences:
-    return ()
-
-
-def no_remarks(*_: object) -> Sentences:
+def silent(*_: object) -> Sentences:
     return ()
 
 
@@ -244,23 +242,29 @@ def no_official(_: str) -> tuple[Figure | None, ...]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A figure: the measure of a table, and the levels of its filters; `among` are the counts that add up to what a
-    percentage is a share of, where chance is asked about."""
+    """A figure: the measure of a table, and the levels of its filters; `among` is the count that a percentage is a
+    share of, where numbers of children are worked out from it."""
 
     table: str
     measure: str
     levels: Levels
-    among: tuple[Wanted, ...] = ()
+    among: str = ""
 
 
 @dataclass(frozen=True)
 class Release:
-    """The released tables and their definitions by name, and the areas that each family has rows for in each cohort."""
+    """The released tables and their definitions by name, the areas that each family has rows for in each cohort, and
+    what is concluded from them."""
 
     released: Released
     defined: Mapping[str, Table]
     areas: Mapping[tuple[str, str], Areas]
     cohorts: tuple[str, ...]
+    conclusions: Conclusions | None
+
+    def alike(self, alike: Alike, lines: tuple[Line, ...], cohort: str) -> Sentences:
+        """What is concluded from lines; nothing where figures alone are asked for."""
+        return alike(lines, self.conclusions, cohort) if self.conclusions else ()
 
     def of(self, table: str, cohort: str) -> Areas:
         return self.areas[self.defined[table].family, cohort]
@@ -270,15 +274,13 @@ class Release:
         found = self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
         if not wanted.among:
             return found
-        return replace(found, number=sum(self._estimate(each, cohort, area) for each in wanted.among))
-
-    def _estimate(self, wanted: Wanted, cohort: str, area: Geography) -> float:
-        measure = self.defined[wanted.table].measure(wanted.measure)
-        return self.released.estimate(measure, wanted.table, cohort, area.code, *wanted.levels)
+        among = self.defined[wanted.table].measure(wanted.among)
+        return replace(found, number=self.released.estimate(among, wanted.table, cohort, area.code, *wanted.levels))
 
     def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
         """Whether the row of the figure is flagged as a break."""
-        return self.released.broken(wanted.table, cohort, area.code, *wanted.levels)
+        measure = self.defined[wanted.table].measure(wanted.measure)
+        return self.released.broken(measure, wanted.table, cohort, area.code, *wanted.levels)
 
     def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
         return tuple(self.figure(each, cohort, area) for each in wanted)
@@ -290,12 +292,13 @@ def release_of(
     cohorts: tuple[str, ...],
     missing: MissingByCohort,
     requested: Sequence[RequestedTable] = (),
+    conclusions: Conclusions | None = None,
 ) -> Release:
     areas, defined = {}, all_tables(requested)
     for family, cohort in product(FAMILIES, cohorts):
         absent = not_sent(missing.get(cohort, {}), family)
         areas[family, cohort] = Areas(geographies(councils, absent), absent)
-    return Release(Released(tables, defined), defined, areas, tuple(sorted(cohorts)))
+    return Release(Released(tables, defined), defined, areas, tuple(sorted(cohorts)), conclusions)
 
 
 @dataclass(frozen=True)
@@ -307,28 +310,22 @@ class ByArea:
     shape: Shape
     wanted: tuple[Wanted, ...]
     say: Callable[[Line], str]
-    alike: Words
-    alike_each: Callable[[Line, Line], str]
-    also: tuple[Wanted, ...] = ()
+    alike: Alike
+    alike_each: Alike
     official: Callable[[str], tuple[Figure | None, ...]] = no_official
-    remarks: Callable[[str], Sentences] = no_remarks
+    remarks: Callable[[str], Sentences] = silent
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
         return tuple(self._panel(release, cohort) for cohort in release.cohorts)
 
     def _panel(self, release: Release, cohort: str) -> Panel:
         areas = release.of(self.shape.table, cohort)
-        lines = tuple(
-            Line(
-                areas.name(area),
-                area,
-                release.figures(self.wanted, cohort, area),
-                also=release.figures(self.also, cohort, area),
-            )
-            for area in areas.every
-        )
+        lines = tuple(Line(areas.name(area), area, release.figures(self.wanted, cohort, area)) for area in areas.every)
         first, *others = lines
-        said = (replace(line, words=self.say(line), alike=self.alike_each(line, first)) for line in others)
+        said = (
+            replace(line, words=self.say(line), alike=" ".join(release.alike(self.alike_each, (line, first), cohort)))
+            for line in others
+        )
         england = self.official(cohort)
         return Panel(
             self.shape,
@@ -336,7 +333,7 @@ class ByArea:
             (first, *said),
             _scale(self.shape, lines, england),
             (self.say(first),),
-            alike=self.alike(lines),
+            alike=release.alike(self.alike, lines, cohort),
             england=england,
             remarks=self.remarks(cohort),
         )
@@ -346,17 +343,15 @@ class ByArea:
 class InEachArea:
     """A panel for each cohort and area, with a line for each label of `wanted`; of all councils alone where figures are
     only `together`. With `official`, a line has England's official figure and the area's own beside it, and not the one
-    of all councils together; `remarks` say what official figures there are of a cohort and area. `also` are figures of
-    the area that are not shown."""
+    of all councils together; `remarks` say what official figures there are of a cohort and area."""
 
     shape: Shape
     wanted: Mapping[str, tuple[Wanted, ...]]
     words: Words
-    alike: Words = silent
-    also: tuple[Wanted, ...] = ()
+    alike: Alike = silent
     together: bool = False
     official: Callable[[str, Geography, Levels], tuple[Figure | None, ...]] | None = None
-    remarks: Callable[[str, Geography], Sentences] = no_remarks
+    remarks: Callable[[str, Geography], Sentences] = silent
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
         found: list[Panel] = []
@@ -368,8 +363,7 @@ class InEachArea:
 
     def _panel(self, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
         together = area == areas.together
-        also = release.figures(self.also, cohort, area)
-        lines = tuple(replace(self._line(release, cohort, areas, area, label), also=also) for label in self.wanted)
+        lines = tuple(self._line(release, cohort, areas, area, label) for label in self.wanted)
         beside = ENGLAND if self.official else areas.name(areas.together)
         headings = ("England, official",) if together else ("England, official", f"{area.name}, official")
         shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
@@ -383,7 +377,7 @@ class InEachArea:
             areas.name(area),
             together,
             beside if any(line.compared for line in lines) else "",
-            alike=self.alike(lines),
+            alike=release.alike(self.alike, lines, cohort),
             official=tuple(compress(headings, shown)),
             remarks=self.remarks(cohort, area),
         )
@@ -411,7 +405,7 @@ class OverTime:
     wanted: tuple[Wanted, ...]
     official: Callable[[str], Figure | None]
     words: Words
-    alike: Words
+    alike: Alike
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
         if len(release.cohorts) == 1:
@@ -430,7 +424,8 @@ class OverTime:
         scale = of_points(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fitted(shown)
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
         words = available(lines, self.words)
-        return Panel(self.shape, "", lines, scale, words, area, name, together, alike=self.alike(lines))
+        alike = release.alike(self.alike, lines, "")
+        return Panel(self.shape, "", lines, scale, words, area, name, together, alike=alike)
 
     def _line(self, release: Release, cohort: str, area: Geography) -> Line:
         known = area.code in {each.code for each in release.of(self.shape.table, cohort).every}

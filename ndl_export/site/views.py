@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from ndl_export.site import alike
+from ndl_export.site.conclusions import GAP
 from ndl_export.site.figures import Figure
 from ndl_export.site.official import england, england_gap, england_remarks, gld_remarks, of_group, review_remarks
-from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted, silent
+from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted
 from ndl_export.site.words import (
     each_cohort,
     each_gap,
@@ -28,7 +29,7 @@ from ndl_export.site.words import (
     outset,
     rate_and_targets,
 )
-from ndl_export.tables import ALL, Attribute
+from ndl_export.tables import ALL
 from ndl_export.tables.dimensions import FSM, SEX
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import QUESTIONS
@@ -99,44 +100,18 @@ _STATED = yaml.safe_load((Path(__file__).parent / "shapes.yaml").read_text(encod
 _SHAPES = {name: _shape(name, stated) for name, stated in _STATED.items()}
 
 
-def _children(levels: Levels) -> tuple[Wanted, ...]:
-    return (Wanted("gld_headline", "children_count", levels),)
-
-
 def _gld(levels: Levels) -> Wanted:
-    return Wanted("gld_headline", "gld_children_percent", levels, _children(levels))
+    return Wanted("gld_headline", "gld_children_percent", levels, among="children_count")
 
 
-def _by_label(
-    table: str, percent: str, count: str, levels: Mapping[str, Levels], among: str = ""
-) -> dict[str, tuple[Wanted, ...]]:
-    """A percentage and a count at the levels of each label; the percentage is a share of the count `among`."""
-    return {
-        label: (
-            Wanted(table, percent, of, (Wanted(table, among, of),) if among else ()),
-            Wanted(table, count, of),
-        )
-        for label, of in levels.items()
-    }
-
-
-def _answers(question: Attribute) -> dict[str, tuple[Wanted, ...]]:
-    """Of each answer its share and number; the responses are those of all answers."""
-    of = {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in question.categories}
-    counts = {answer: Wanted("parent_experience", "response_count", levels) for answer, levels in of.items()}
-    everyone = tuple(counts.values())
-    return {
-        answer: (Wanted("parent_experience", "response_percent", of[answer], everyone), count)
-        for answer, count in counts.items()
-    }
+def _by_label(table: str, percent: str, count: str, levels: Mapping[str, Levels]) -> dict[str, tuple[Wanted, ...]]:
+    """A percentage and a count at the levels of each label."""
+    return {label: (Wanted(table, percent, of), Wanted(table, count, of)) for label, of in levels.items()}
 
 
 _GAP = (
     *(_gld((FSM.label, group, _TOTAL)) for group in (ELIGIBLE, NOT_ELIGIBLE)),
-    Wanted("gld_differences", "gld_difference_points", (FSM.label, "Not eligible less eligible")),
-)
-_FROM_ALL = Wanted(
-    "gld_differences", "gld_difference_points", (_TOTAL, "All children: area less all councils together")
+    Wanted("gld_differences", "gld_difference_points", (FSM.label, GAP)),
 )
 _CHILDREN = Wanted("gld_headline", "children_count", _EVERYONE)
 _OVERVIEW = (
@@ -146,7 +121,6 @@ _OVERVIEW = (
         rate_and_targets,
         alike.councils,
         alike.council,
-        also=(_FROM_ALL,),
         official=lambda cohort: (england(cohort), None, None),
         remarks=england_remarks,
     ),
@@ -154,7 +128,7 @@ _OVERVIEW = (
         _SHAPES["gap-by-area"],
         _GAP,
         gap,
-        alike.first_gap,
+        alike.gap,
         alike.gap,
         official=england_gap,
         remarks=england_remarks,
@@ -167,7 +141,7 @@ _BY_GROUP = (
         _SHAPES["gld-by-group"],
         {label: (_gld(levels),) for label, levels in _GROUPS.items()},
         outset,
-        alike.england,
+        alike.england(_GROUPS),
         official=of_group,
         remarks=gld_remarks,
     ),
@@ -177,30 +151,25 @@ _GOALS = (
         _SHAPES["goals"],
         {
             goal: (
-                Wanted("early_learning_goals", "expected_children_percent", (goal, _TOTAL, _TOTAL), (_CHILDREN,)),
+                Wanted("early_learning_goals", "expected_children_percent", (goal, _TOTAL, _TOTAL)),
                 Wanted("early_learning_goals", "expected_children_count", (goal, _TOTAL, _TOTAL)),
             )
             for goal in GOALS.values()
         },
         extremes,
-        alike.lowest,
+        alike.lowest(_TOTAL),
     ),
     InEachArea(
         _SHAPES["goals-by-meals"],
         {
             goal: tuple(
-                Wanted(
-                    "early_learning_goals",
-                    "expected_children_percent",
-                    (goal, FSM.label, group),
-                    _children((FSM.label, group, _TOTAL)),
-                )
+                Wanted("early_learning_goals", "expected_children_percent", (goal, FSM.label, group))
                 for group in (ELIGIBLE, NOT_ELIGIBLE)
             )
             for goal in GOALS.values()
         },
         of_both_groups,
-        alike.lowest,
+        alike.lowest(ELIGIBLE),
         together=True,
     ),
 )
@@ -214,7 +183,6 @@ _PATHWAY = (
             {label: (label, _TOTAL, _TOTAL) for label in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())},
         ),
         outset,
-        silent,
         remarks=review_remarks,
     ),
     InEachArea(
@@ -224,17 +192,9 @@ _PATHWAY = (
             "gld_children_percent",
             "children_count",
             {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
-            among="children_count",
         ),
         lambda lines: outset(lines) + outset(lines[2:]),
         alike.outcomes,
-        also=(
-            Wanted(
-                "gld_differences",
-                "gld_difference_points",
-                (ASQ3.label, "All five domains at or above less two or more below"),
-            ),
-        ),
     ),
 )
 _JOINED_DOTS = (
@@ -279,9 +239,14 @@ _PARENTS = tuple(
             ("Share of responses", "Number of responses"),
             WORDINGS[question.name].wording,
         ),
-        _answers(question),
+        _by_label(
+            "parent_experience",
+            "response_percent",
+            "response_count",
+            {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in question.categories},
+        ),
         most_given,
-        alike.most_often,
+        alike.most_often(question.label),
     )
     for question in QUESTIONS
 )

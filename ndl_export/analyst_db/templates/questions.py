@@ -112,8 +112,8 @@ def _(cohort_choice, mo, rows):
                 Lines through the points are 95% intervals: what it was for these children. They cover the noise that
                 was added to protect children and, where records were linked, missed links. Whether it would be so for
                 children like these is another question, and chance counts as well: titles that compare answer that
-                one. Hollow points are figures flagged as unreliable; figures that are withheld are named below the
-                chart.
+                one, and allow for the number of comparisons. Hollow points are figures flagged as unreliable; figures
+                that are withheld are named below the chart.
                 """
             ),
             cohort_choice,
@@ -184,12 +184,9 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
     )
     placed = [row for row in funnel if row["gld_percent"] is not None and row["all_together_percent"] is not None]
     mo.stop(not placed, mo.md("## 1. Which councils differ from all of them together?\n\nToo little is known to say."))
-    high = [row["area_name"] for row in placed if row["verdict"] == "above 99.8% limits"]
-    low = [row["area_name"] for row in placed if row["verdict"] == "below 99.8% limits"]
-    warned = [row["area_name"] for row in placed if row["verdict"].endswith(" 95% limits") and row["verdict"][0] != "w"]
-    sides = [(high, "above"), (low, "below")]
+    sides = [([row["area_name"] for row in placed if row["verdict"] == side], side) for side in ("ahead", "behind")]
     says = "; ".join(
-        f"{listed(names)} {'is' if len(names) == 1 else 'are'} {side} what chance and noise explain"
+        f"{listed(names)} {'is' if len(names) == 1 else 'are'} {side} by more than chance and noise explain"
         for names, side in sides
         if names
     )
@@ -197,12 +194,10 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
 
     funnel_figure, funnel_axes = plt.subplots(figsize=(9, 5.2))
     by_size = sorted(placed, key=lambda row: row["children"])
-    for lower, upper, style, name in (
-        ("lower_95", "upper_95", "--", "95% limits"),
-        ("lower_998", "upper_998", "-", "99.8% limits"),
-    ):
-        funnel_axes.plot([r["children"] for r in by_size], [r[lower] for r in by_size], style, color=GREY, label=name)
-        funnel_axes.plot([r["children"] for r in by_size], [r[upper] for r in by_size], style, color=GREY)
+    for limit, name in (("lower_limit", "Limits of each council"), ("upper_limit", None)):
+        funnel_axes.plot(
+            [r["children"] for r in by_size], [r[limit] for r in by_size], "_", color=GREY, markersize=16, label=name
+        )
     funnel_axes.axhline(placed[0]["all_together_percent"], color=BLACK, linewidth=1, label="All councils together")
     if england:
         funnel_axes.axhline(
@@ -219,7 +214,7 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
     }
     for row in placed:
         own = rates[row["area_name"]]
-        outside = row["verdict"] != "within 95% limits"
+        outside = row["verdict"] in ("ahead", "behind")
         colour = ORANGE if outside else BLUE
         funnel_axes.plot([row["children"]] * 2, [own["lower_ci"], own["upper_ci"]], color=colour, linewidth=2, zorder=3)
         funnel_axes.plot(
@@ -247,13 +242,9 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
             mo.md(
                 f"Of all children assessed, {placed[0]['all_together_percent']}% reached a good level of development"
                 + (f"; in England it was {england[0]['percent']:.1f}%. " if england else ". ")
-                + "The limits count the chance of small numbers and the noise. "
-                + (
-                    f"Between the two limits, where one council in twenty lies by chance: {listed(warned)}. "
-                    if warned
-                    else ""
-                )
-                + "A council outside them is a question to ask, no verdict: they know nothing of who lives there."
+                + "The limits count the chance of small numbers, the noise and the number of councils: if none"
+                " differed, 5 of 100 releases at most would put any outside. "
+                + "A council outside its limits is a question to ask: they know nothing of who lives there."
             ),
             figures(funnel),
         ]
@@ -265,19 +256,11 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, figures, listed, mo, picture, plt, rows
 def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture, plt, rows):
     gaps = rows(
         """
-        WITH chances AS (
-            SELECT area_code, sum(chance_variance(gld_children_percent, children_count_estimate)) AS chance
-            FROM releases.gld_headline JOIN releases.current USING (release_version, time_period)
-            WHERE time_period = ? AND sex = 'Total'
-              AND breakdown IN ('Eligible for free school meals', 'Not eligible for free school meals')
-            GROUP BY area_code)
         SELECT area_name, gld_difference_points AS percent, round(gld_difference_points_lower_ci, 1) AS lower_ci,
-               round(gld_difference_points_upper_ci, 1) AS upper_ci, gld_difference_points_flag::VARCHAR AS flag, chance
+               round(gld_difference_points_upper_ci, 1) AS upper_ci, gld_difference_points_flag::VARCHAR AS flag
         FROM releases.gld_differences JOIN releases.current USING (release_version, time_period)
-        JOIN chances USING (area_code)
         WHERE time_period = ? AND comparison = 'Not eligible less eligible' AND geographic_level = 'Local authority'
         ORDER BY gld_difference_points DESC NULLS LAST""",
-        cohort,
         cohort,
     )
     [all_gap] = rows(
@@ -291,23 +274,16 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture,
     known_gaps = [row for row in gaps if row["percent"] is not None and all_gap["percent"] is not None]
     mo.stop(not known_gaps, mo.md("## 2. Where is the gap widest?\n\nToo little is known to say."))
     widest = known_gaps[0]
-    rivals = rows(
-        """
-        SELECT r.council_noise_correlation AS correlation FROM releases.release AS r
-        JOIN releases.current USING (release_version) WHERE time_period = ?""",
-        cohort,
-    )[0]["correlation"]
     rivals = [
         row["area_name"]
-        for row in known_gaps[1:]
-        if rows(
-            "SELECT ? <= arm_with_chance(combined_arm(?, ?, ?), ?) AS is_possible",
-            widest["percent"] - row["percent"],
-            widest["percent"] - widest["lower_ci"],
-            row["upper_ci"] - row["percent"],
-            rivals,
-            widest["chance"] + row["chance"],
-        )[0]["is_possible"]
+        for row in rows(
+            """
+            SELECT less_area_name AS area_name FROM gld_compared(?, ?, false, ?, ?)
+            WHERE area_name = ? AND less_is_council AND verdict = 'cannot say' ORDER BY less_percent DESC""",
+            *["Not eligible less eligible"] * 2,
+            *[cohort] * 2,
+            widest["area_name"],
+        )
     ]
     gap_title = (
         f"The gap may be widest in {widest['area_name']} or {listed(rivals)}: it may be noise and chance"
@@ -328,9 +304,9 @@ def _(MOST, cohort, figures, in_words, intervals, left_out, listed, mo, picture,
             picture(gap_figure, gap_title, f"Gap by council, with intervals. {gap_title}."),
             mo.md(
                 f"Over all councils, eligible children are {in_words(all_gap)} points behind. Intervals are those of"
-                " the gaps as they were for these children. The title compares the widest with every other, pair by"
-                " pair, for children like these: noise and chance. So does the worked query on the widest gap, for all"
-                " of them."
+                " the gaps as they were for these children. The title compares the widest with every other for children"
+                " like these: noise, chance and the number of pairs. So does the worked query on the widest gap, for"
+                " all of them."
                 + left_out([row["area_name"] for row in gaps if row["percent"] is None] + gap_hidden)
                 + (f" The {MOST} widest of {len(known_gaps)} are drawn." if len(known_gaps) > MOST else "")
             ),
@@ -354,7 +330,7 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
     )
     [step] = rows(
         """
-        SELECT points AS percent, lower_ci, upper_ci, coalesce(lower_ci > 0, false) AS is_ahead
+        SELECT points AS percent, lower_ci, upper_ci, coalesce(is_certain AND points > 0, false) AS is_ahead
         FROM gld_difference('All councils', 'All five domains at or above the cut-off',
                             'All councils', 'Two or more domains below the cut-off', cohort := ?)""",
         cohort,
@@ -448,7 +424,7 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
         """
         SELECT q.wording, p.answer::VARCHAR AS answer, p.response_percent AS percent,
                round(p.response_percent_lower_ci, 1) AS lower_ci, round(p.response_percent_upper_ci, 1) AS upper_ci,
-               p.response_percent_flag::VARCHAR AS flag, sum(p.response_count_estimate) OVER () AS responses
+               p.response_percent_flag::VARCHAR AS flag
         FROM releases.parent_experience AS p JOIN releases.current USING (release_version, time_period)
         JOIN dimension.question AS q ON q.question = p.question
         WHERE time_period = ? AND is_all_together AND q.code = 'repeat_story_count' AND breakdown = 'Total'
@@ -457,20 +433,16 @@ def _(cohort, figures, in_words, intervals, left_out, mo, picture, plt, rows):
     )
     shown_answers = [row for row in told if row["percent"] is not None]
     most = max(shown_answers, key=lambda row: row["percent"], default=None)
-    clear = most and all(
-        rows(
-            # Shares of the same responses draw on each other: chance is that of both, and twice their product.
+    clear = most and [most["answer"]] == [
+        row["item"]
+        for row in rows(
             """
-            SELECT ? - ? > arm_with_chance(? + ?, chance_variance(?, responses) + chance_variance(?, responses)
-                                           + 2 * ? * ? / responses) AS is_ahead
-            FROM (SELECT greatest(?, 1) AS responses)""",
-            *(most["percent"], row["percent"], most["percent"] - most["lower_ci"], row["upper_ci"] - row["percent"]),
-            *(most["percent"], row["percent"]) * 2,
-            most["responses"],
-        )[0]["is_ahead"]
-        for row in shown_answers
-        if row is not most
-    )
+            SELECT item FROM could_be_extreme(?) AS c JOIN dimension.area AS a USING (area_code)
+            JOIN dimension.question AS q ON q.question::VARCHAR = c.of_what
+            WHERE a.is_all_together AND c.could_be AND q.code = 'repeat_story_count'""",
+            cohort,
+        )
+    ]
     told_title = (
         f"{'The commonest answer is' if clear else 'No answer is surely the commonest; first is'}"
         f" “{most['answer'].lower()}”, {in_words(most)} per cent"

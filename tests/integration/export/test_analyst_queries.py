@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import norm
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
 from ndl_export.facts.official import official_figures, official_reviews
 from tests.support.daily import first
+from tests.support.release.comparisons import Z, certain_from
 
 
 def run(directory: Path, title: str) -> list[dict[str, Any]]:
@@ -66,6 +69,11 @@ def binomial(row: dict[str, Any]) -> float:
     return max(percent * (100 - percent), 0.0) / max(row["children_count_estimate"], 1.0)
 
 
+def asked_of(distances: dict[Any, float], risk: float = 0.05) -> float:
+    """Standard errors from 0 that a list of differences asks for."""
+    return float(certain_from(np.array([list(distances.values())]), risk)[0])
+
+
 def test_widest_gap(two_releases: Path, tables: dict[str, pa.Table]) -> None:
     gaps = {
         row["la_name"]: [row[f"gld_difference_points{end}"] for end in ("", "_lower_ci", "_upper_ci")]
@@ -80,14 +88,21 @@ def test_widest_gap(two_releases: Path, tables: dict[str, pa.Table]) -> None:
             chance[row["la_name"]] += binomial(row)
     found = {row["area_name"]: row for row in run(two_releases, "Widest free school meal gap, with certainty")}
     assert set(found) == set(gaps)
+    distances = {}
     for name, (points, low, _) in gaps.items():
-        wider = 0
         for other, (less, _, high) in gaps.items():
             down, up = points - low, high - less
             noise = down**2 + up**2 + 2 * 0.05 * down * up
-            arm = (noise + 1.959964**2 * (chance[name] + chance[other])) ** 0.5
-            wider += other != name and points - less > arm
-        assert found[name]["surely_wider_than"] == wider
+            if points > less:
+                error = (noise / Z**2 + chance[name] + chance[other]) ** 0.5
+                distances[name, other] = (points - less) / error
+    for name in gaps:
+        others = [found[name][f"surely_{side}_than"] for side in ("wider", "narrower")]
+        # Pairs with areas that are no councils are in the list: it asks for more than these alone.
+        at_95 = sum(one == name and distance > Z for (one, _), distance in distances.items())
+        alone = sum(one == name and d > asked_of(distances, 0.001) for (one, _), d in distances.items())
+        assert alone <= others[0] <= at_95
+        assert sum(others) <= found[name]["other_councils"] == len(gaps) - 1
 
 
 def test_children_no_one_joined_up(two_releases: Path, tables: dict[str, pa.Table]) -> None:
@@ -125,7 +140,9 @@ def test_all_councils_against_england(two_releases: Path, tables: dict[str, pa.T
             continue
         arm = percent - low if percent > official[key] else high - percent
         assert row["england"] == pytest.approx(official[key], abs=0.051)
-        assert row["is_certain"] == (abs(percent - official[key]) > (arm**2 + 1.959964**2 * binomial(ours[key])) ** 0.5)
+        distance = abs(percent - official[key]) / ((arm / Z) ** 2 + binomial(ours[key])) ** 0.5
+        assert row["is_certain"] <= (distance > Z)
+        assert row["is_certain"] or distance < 3.3  # at most 20 groups
 
 
 def test_every_group_stands_beside_englands_figure_and_the_councils_own(
@@ -151,11 +168,10 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
         assert row["official"] == (own and round(own.percent, 2))
         percent, low, high = (ours[key][f"gld_children_percent{end}"] for end in ("", "_lower_ci", "_upper_ci"))
         if percent is not None:
-            ahead, behind = (
-                sign * (percent - england) > (arm**2 + 1.959964**2 * binomial(ours[key])) ** 0.5
-                for sign, arm in ((1, percent - low), (-1, high - percent))
-            )
-            assert (row["is_ahead_of_england"], row["is_behind_england"]) == (ahead, behind)
+            for sign, arm, verdict in ((1, percent - low, "ahead"), (-1, high - percent, "behind")):
+                distance = sign * (percent - england) / ((arm / Z) ** 2 + binomial(ours[key])) ** 0.5
+                assert (row["beside_england"] == verdict) <= (distance > Z)
+                assert row["beside_england"] == verdict or distance < 4.2  # at most 200 rows
             told += own is not None
     assert told > 20
 
@@ -194,7 +210,7 @@ def test_goals_that_could_be_the_lowest(two_releases: Path, tables: dict[str, pa
         for other in goals:
             noise = one[name] - one[f"{name}_lower_ci"] + other[f"{name}_upper_ci"] - other[name]
             chance = sum(row[name] * (100 - row[name]) / everyone for row in (one, other))
-            surely_above |= one[name] - other[name] > (noise**2 + 1.959964**2 * chance) ** 0.5
+            surely_above |= one[name] - other[name] > norm.isf(0.05 / 16) * (noise**2 / Z**2 + chance) ** 0.5
         assert found[one["early_learning_goal"]] == (not surely_above)
     assert any(found.values())
 
@@ -206,17 +222,18 @@ def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
         row for row in tables["gld_headline"].to_pylist() if row["breakdown"] == "Total" and row["sex"] == "Total"
     ]
     [together] = [row for row in headline if row["geographic_level"] == "Pilot councils"]
-    of = {row["la_name"] or "together": row for row in headline}
+    of = {row["la_name"] or row["english_devolved_area_name"] or "together": row for row in headline}
     variance = {name: binomial(row) for name, row in of.items()}
-    expected = set()
+    distances, councils = {}, set()
     for row in tables["gld_differences"].to_pylist():
-        name, points = row["la_name"], row["gld_difference_points"]
+        name, points = row["la_name"] or row["english_devolved_area_name"], row["gld_difference_points"]
         if row["comparison"] == "All children: area less all councils together" and name and points is not None:
             share = of[name]["children_count_estimate"] / together["children_count_estimate"]
             chance = variance[name] * (1 - 2 * share) + variance["together"]
             end = row["gld_difference_points_lower_ci" if points > 0 else "gld_difference_points_upper_ci"]
-            if abs(points) > ((points - end) ** 2 + 1.959964**2 * chance) ** 0.5:
-                expected.add(name)
+            distances[name] = abs(points) / (((points - end) / Z) ** 2 + chance) ** 0.5
+            councils |= {row["la_name"]}
+    expected = {name for name in councils & set(distances) if distances[name] > asked_of(distances, 0.025)}
     found = run(two_releases, "Which councils differ from all together")
     assert {row["area_name"] for row in found} == expected
 

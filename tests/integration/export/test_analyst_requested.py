@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
-from ndl_export.analyst_db.script import SCRIPT_FILE, analyst_files
+from ndl_export.analyst_db.script import SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.facts.on_request import TAKEN, RequestedTable
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.tables.definition import InvalidDefinition
@@ -32,7 +32,9 @@ def with_requests(bundle: Path, directory: Path, version: str, requests: Sequenc
     (folder / "privacy_statement.json").write_text(json.dumps(facts.privacy_record))
     for each in requests:
         pq.write_table(tables[each.name], folder / f"{each.name}.parquet")
-    for name, content in analyst_files(facts, tables).items():
+    with analyst_database(facts, tables) as (_, script):
+        files = analyst_files(facts, script)
+    for name, content in files.items():
         (folder / name).write_bytes(content)
     return folder
 

@@ -27,7 +27,7 @@ from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.expected import cell
-from tests.support.site.pages import LATER, Made
+from tests.support.site.pages import LATER, Made, concluded
 
 VALIDATOR = shutil.which("html-validate")
 OF_SEN, OF_REVIEWS = "request-sen-by-meals", "request-reviewed-by-sex"
@@ -154,7 +154,7 @@ def made_again(
     """The pages of a release with these tables, of which there is no bundle."""
     facts = replace(fake_facts(), cohorts=cohorts, missing={}, on_request=OnRequest(requests))
     tables = fake_tables(cohorts=cohorts, requested=requests)
-    return site_files(facts, tables, others.others, [*others.others])
+    return site_files(facts, tables, others.others, [*others.others], concluded(facts, tables))
 
 
 def test_hostile_words_stay_words(on_request: Made) -> None:
@@ -212,7 +212,8 @@ def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) 
     missing = {"eyfsp": ("halton",)}
     facts = facts_with((SEN,), missing=missing)
     tables = fake_tables(missing=missing, requested=(SEN,))
-    page = site_files(facts, tables, on_request.others, [*on_request.others])[f"{OF_SEN}.html"].decode()
+    files = site_files(facts, tables, on_request.others, [*on_request.others], concluded(facts, tables))
+    page = files[f"{OF_SEN}.html"].decode()
     shown = panels(page)
     assert "These figures are not available [x]" in words(shown["Halton", COHORT])
     assert ("All councils but Halton", COHORT) in shown

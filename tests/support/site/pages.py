@@ -11,11 +11,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db.script import analyst_database
 from ndl_export.bundle.make import BUNDLE_FILES, contents, write_bundle
 from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.site import site_files
+from ndl_export.site import conclusions_of, site_files
+from ndl_export.site.conclusions import Conclusions
 from sources.reference.places import PILOT, places
 from tests.support.daily import first
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
@@ -63,7 +65,8 @@ class Made:
     def made_of(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
         """The page of this bundle with other facts or tables."""
         names = [name for name in BUNDLE_FILES if not name.startswith("site/")]
-        return site_files(facts, tables or self.tables, self.others, names)
+        made_of = tables or self.tables
+        return site_files(facts, made_of, self.others, names, concluded(facts, made_of))
 
 
 @pytest.fixture(scope="session")
@@ -137,8 +140,14 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(facts, tables, _written(tmp_path_factory.mktemp("cohorts"), facts, tables))
 
 
+def concluded(facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Conclusions:
+    """What may be concluded from these tables."""
+    with analyst_database(facts, tables) as (connection, _):
+        return conclusions_of(connection, facts.cohorts)
+
+
 def _written(folder: Path, facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Path:
-    for name, content in site_files(facts, tables, {}, ()).items():
+    for name, content in site_files(facts, tables, {}, (), concluded(facts, tables)).items():
         (folder / name).write_bytes(content)
     return folder
 

@@ -1,0 +1,54 @@
+"""What multiple comparisons cost: `python -m bench.comparisons` prints the section of docs/accuracy.md."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sources.reference.places import places
+from sources.reference.profile_results import council_size
+from tests.support.release.comparisons import Compared, Floats, pilot_sizes, simulate
+
+SPREADS = (0.0, 1.0, 2.0, 4.0)
+"""Standard deviations of the councils' true rates round 65%, in points."""
+
+
+def comparisons() -> str:
+    """The section, measured."""
+    english = np.array([round(council_size(council)) for council in sorted(places())], dtype=float)
+    rows = [
+        _row(f"{name}, spread {spread:g}" if spread else f"{name}, equal", sizes, spread, releases)
+        for name, sizes, releases in (("pilot", pilot_sizes(), 4000), ("England", english, 40))
+        for spread in SPREADS
+    ]
+    return f"""## Many comparisons at once
+
+Measured by `python -m bench.comparisons`. Councils of the pilot's and England's sizes, whose true rates have a spread
+of so many points (standard deviation), are released 4,000 and 40 times with chance and noise, and judged beside all
+councils together and pair by pair. "One": each comparison at 95% by itself; "all": as the macros of the analyst
+database do (Holm, 2.5% for each of the two lists). Wrong: releases that call a difference certain which is not there,
+or is the other way round. Ranks: releases whose sets of ranks hold the true ranks of all councils together. The other
+columns say how often a true difference is called certain: councils beside all together, and pairs that are 2 or 4
+points apart or more.
+
+| councils | wrong: one | all | ranks: one | all | beside all: one | all | 2 points: one | all | 4 points: one | all |
+|---|---|---|---|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def _row(what: str, sizes: Floats, spread: float, releases: int) -> str:
+    rates = 65 + spread * np.random.default_rng(7).standard_normal(len(sizes))
+    found = [simulate(sizes, rates, releases, one_by_one=one) for one in (True, False)]
+    measured = [each.any_wrong for each in found] + [each.ranks_hold for each in found]
+    measured += [each.power_from_all() if spread else np.nan for each in found]
+    measured += [_power(each, points) for points in (2, 4) for each in found]
+    return f"| {what} | {' | '.join('–' if np.isnan(share) else f'{share:.1%}' for share in measured)} |"
+
+
+def _power(found: Compared, points: float) -> float:
+    apart = np.abs(found.rates[:, None] - found.rates) >= points
+    return found.power_of_pairs(points) if apart.any() else np.nan
+
+
+if __name__ == "__main__":
+    print(comparisons(), end="")
