@@ -99,7 +99,7 @@ def test_unfinished_names_are_no_extracts(installation: Installation, tick: Tick
 def test_a_name_of_any_length_or_letters_stops_no_run(installation: Installation, tick: Tick, name: str) -> None:
     put(installation)
     put(installation, f"leeds/eyfsp/{name}")
-    assert still_arriving(installation.landing_folder, "202425") == []
+    assert still_arriving(installation.landing, "202425") == []
     tick()
     assert "202425|halton" in [request.partition_key for request in tick()]
 
@@ -108,9 +108,9 @@ def test_a_link_to_another_place_is_not_looked_through(installation: Installatio
     put(installation)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / ".hidden").write_text("x")
-    (installation.landing_folder / "leeds" / "eyfsp").mkdir(parents=True)
-    (installation.landing_folder / "leeds" / "eyfsp" / "202425").symlink_to(tmp_path / "elsewhere")
-    assert still_arriving(installation.landing_folder, "202425") == []
+    (installation.landing / "leeds" / "eyfsp").mkdir(parents=True)
+    (installation.landing / "leeds" / "eyfsp" / "202425").symlink_to(tmp_path / "elsewhere")
+    assert still_arriving(installation.landing, "202425") == []
 
 
 def test_a_correction_of_the_same_size_starts_again(installation: Installation, tick: Tick) -> None:

@@ -111,8 +111,8 @@ def test_it_answers_scrapes(home: Home) -> None:
     try:
         assert set(figures(scraped(f"http://127.0.0.1:{port}/metrics", process))) == NAMES
     finally:
-        process.terminate()
-        process.wait(60)
+        process.kill()
+        process.wait()
 
 
 def scraped(url: str, process: subprocess.Popen[bytes]) -> str:

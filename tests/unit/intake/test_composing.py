@@ -25,8 +25,9 @@ class Row:
     state: str = "kept"
 
 
-def part(number: int) -> Part:
-    return Part(number, f"{number}.csv", "", "", 1, "", {}, {}, 0, 0, 0, 0, ())
+def part(number: int, rows: list[Row]) -> Part:
+    deleted = sum(row.state == "deleted" for row in rows)
+    return Part(number, f"{number}.csv", "", "", 1, "", {}, {}, len(rows) - deleted, 0, 0, deleted, ())
 
 
 def composed(parts: list[list[Row]], how: Parts | None, ties: list[int] | None = None) -> Composed:
@@ -43,7 +44,7 @@ def composed(parts: list[list[Row]], how: Parts | None, ties: list[int] | None =
         )
         for number, rows in enumerate(parts, 1)
     }
-    ordered = Ordered(tuple(map(part, marks)), tuple(ties or range(len(parts))), "test")
+    ordered = Ordered(tuple(map(part, marks, parts)), tuple(ties or range(len(parts))), "test")
     return compose("leeds/eyfsp/202425", ordered, marks, how)
 
 
@@ -56,9 +57,10 @@ def in_force(found: Composed) -> list[int]:
 
 
 def oracle(parts: list[list[Row]], how: Parts) -> dict[object, set[int]]:
-    """What each record says at last, by record or, where a row names none, by what it says."""
+    """What each record says at last, by record or, where a row names none, by what it says. An empty part is a month
+    without news."""
     held: dict[object, set[int]] = {}
-    for rows in parts:
+    for rows in filter(None, parts):
         if how is Parts.CUMULATIVE:
             held = {}
         rows = [row for row in rows if row.state != "rejected"]
