@@ -13,13 +13,13 @@ from assets.home import paths
 from assets.home.paths import MadeByLater
 from assets.home.processing_log import verify
 from pipelines.ending import Ending
-from privacy.keys import DEMONSTRATION_FILE, new_private_pem
 from privacy.release.ledger import Ledger
 from privacy.release.store import charges
 from tests.support import PROJECT
 from tests.support.extracts import COHORT
 from tests.support.installation.backups import Safe
 from tests.support.installation.traces import hashes
+from tests.support.release.people import ANNA, read_page, write_policy, write_publisher
 
 BEFORE = PROJECT / "tests" / "support" / "release" / "before" / "home_2025.tar.xz"
 OLD, NEW = "2025.11.0", "2025.12.0"
@@ -35,7 +35,11 @@ def safe(tmp_path: Path) -> Safe:
 
 
 @pytest.mark.slow
-def test_what_is_there_is_kept_and_the_next_release_goes_on_from_it(safe: Safe) -> None:
+def test_what_is_there_is_kept_and_the_next_release_goes_on_from_it(
+    safe: Safe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA])))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
     kept = {part: hashes(safe.home.root / part) for part in (f"release/{OLD}", "restricted/measurements")}
     log = len(verify(safe.home))
 
@@ -49,14 +53,20 @@ def test_what_is_there_is_kept_and_the_next_release_goes_on_from_it(safe: Safe) 
     assert "`readiness keys complete` adds what one of an earlier version lacks" in stopped.stderr
 
     assert safe.command("keys", "complete", safe.keys).exit_code == 0
-    (safe.keys / DEMONSTRATION_FILE).write_bytes(new_private_pem())  # in the place of people who sign
-    (safe.keys / DEMONSTRATION_FILE).chmod(0o600)
     again = safe.command("run", "--cohort", COHORT)
     assert "was charged with another plan" in again.stderr, again.output
     assert "A revision is a new release" in again.stderr
     assert Ledger(safe.home.ledger).entries() == ledger
 
     revision = ("run", "--cohort", COHORT, "--release", NEW, "--share", "0.2")
+    few = ("accept", "--cohort", COHORT, "--cause", "rows-far-from-expected", "--reason", "A small home.")
+    measure = ("approve", "--cohort", COHORT, "--release", NEW)
+    for signs in ([few, measure], [(*measure, "--publish")]):
+        assert safe.command(*revision).exit_code == Ending.HOLD
+        for command in signs:
+            read = read_page(safe.command(*command).stdout)
+            signed = safe.command(*command, *read, "--key", ANNA.key_file(tmp_path / "people"))
+            assert signed.exit_code == 0, signed.output
     done = safe.command(*revision)
     assert done.exit_code == 0, done.output
     assert safe.command("verify", safe.home.release / NEW).exit_code == 0
