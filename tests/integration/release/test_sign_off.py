@@ -336,9 +336,9 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(ho
     target = home.root.parent / "target"
     sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(home.root), "--to", str(target), "--yes"])
     assert sent.exit_code == 4
-    assert "waits for the approval of its publication" in sent.output
+    assert "before it is published" in sent.output
     assert not target.exists()
-    with pytest.raises(WaitsForApproval, match="waits for the approval of its publication"):
+    with pytest.raises(WaitsForApproval, match="before it is published"):
         publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert not (home.release / "latest").exists()
 

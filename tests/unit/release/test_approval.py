@@ -78,7 +78,7 @@ def change_to(ledger: Ledger, policy: SignOff, *signers: Signer) -> None:
 
 
 def test_nothing_goes_on_that_nobody_signed(ledger: Ledger) -> None:
-    with pytest.raises(WaitsForApproval, match=r"by 1 person, and has none: nothing was charged or drawn$"):
+    with pytest.raises(WaitsForApproval, match=r"1 person before it is measured, and has none: no budget was spent$"):
         allowed(ledger, sign_off(ANNA), request_of(ledger))
     assert SignOffs(ledger).allowed(Stage.MEASUREMENT, "2026.11.0") == []
 
