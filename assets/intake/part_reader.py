@@ -166,7 +166,8 @@ class PartsReader:
                 if landed.cohort in known[mac].cohorts and not landed.in_parts:
                     raise TwoWays(
                         f"{landed.name}: another file in its folder, whose name is no cohort, has rows of"
-                        f" {landed.cohort} too; put this one into the folder {landed.cohort}, as a part, or take the other one away"
+                        f" {landed.cohort} too; put this one into the folder {landed.cohort}, as a part, or take the"
+                        " other one away"
                     )
 
     def _sorted(self, delivery: Delivery, staging: Path) -> several.Sorted:

@@ -352,8 +352,8 @@ class Intake:
         return earlier if same else None
 
     def _came_since(self, landed: Landed) -> bool:
-        """Whether a file came, whatever it holds, after the extract was last looked at, or one that was stopped may have
-        been taken away."""
+        """Whether a file came, whatever it holds, after the extract was last looked at, or one that was stopped may
+        have gone."""
         if self.home.stopped(*landed.key).exists():
             return True
         looked_at = self.home.quality(*landed.key).stat().st_mtime

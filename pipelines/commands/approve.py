@@ -86,9 +86,9 @@ def approve(
 
 
 HOW_TO_SIGN = (
-    "Nothing was signed. Read the page, and sign the file on your own machine: openssl pkeyutl -sign -rawin -inkey KEY -in"
-    " FILE -out SIGNATURE. Then run the same command with --signature SIGNATURE; or, where your key is, with --sheet SHA256"
-    " --key KEY."
+    "Nothing was signed. Read the page, and sign the file on your own machine: openssl pkeyutl -sign -rawin -inkey KEY"
+    " -in FILE -out SIGNATURE. Then run the same command with --signature SIGNATURE; or, where your key is, with"
+    " --sheet SHA256 --key KEY."
 )
 
 

@@ -346,7 +346,8 @@ def _is_demonstration_key(person: Person) -> bool:
 
 
 def _whose(person: Person, line: SignOffLine) -> str:
-    return f"that of {line.recorded_at[:10]} by the {person.role}"
+    by = person.role if person is STRANGER else f"the {person.role}"
+    return f"the signature of {line.recorded_at[:10]} by {by}"
 
 
 def nobody_may_sign(ledger: Ledger, sign_off: SignOff) -> bool:
