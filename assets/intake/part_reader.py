@@ -165,8 +165,9 @@ class PartsReader:
                     known[mac] = entry
                 if landed.cohort in known[mac].cohorts and not landed.in_parts:
                     raise TwoWays(
-                        f"{landed.name}: is whole, and a file of several cohorts has rows of the same one; put it into"
-                        f" the folder {landed.cohort}, as a part, or take the other away"
+                        f"{landed.name}: another file in its folder, whose name is no cohort, has rows of"
+                        f" {landed.cohort} too; put this one into the folder {landed.cohort}, as a part, or take the"
+                        " other one away"
                     )
 
     def _sorted(self, delivery: Delivery, staging: Path) -> several.Sorted:

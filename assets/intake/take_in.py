@@ -352,7 +352,10 @@ class Intake:
         return earlier if same else None
 
     def _came_since(self, landed: Landed) -> bool:
-        """Whether a file came, whatever it holds, after the extract was last looked at."""
+        """Whether a file came, whatever it holds, after the extract was last looked at, or one that was stopped may
+        have gone."""
+        if self.home.stopped(*landed.key).exists():
+            return True
         looked_at = self.home.quality(*landed.key).stat().st_mtime
         return any(path.stat().st_ctime > looked_at for each in landed.paths for path in files_in(each))
 
@@ -365,6 +368,9 @@ class Intake:
         if again or not has_report(self.home, earlier):
             report_extract(self.home, earlier, deliveries.last(self.home, *landed.key, delivery.mac), again)
         if again:
+            if self.home.stopped(*landed.key).exists():  # landing holds again what is in
+                record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
+                self.home.stopped(*landed.key).unlink()
             self.home.quality(*landed.key).touch()  # it was looked at
         return replace(earlier, unchanged=True)
 

@@ -202,11 +202,11 @@ def _check_holds(home: Home, cohort: str, held: State) -> None:
         of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
         more = f"; and {len(names) - _HOLDS_TOLD} more" if len(names) > _HOLDS_TOLD else ""
         told = "; ".join(f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD])
-        command = f"readiness accept --home {shlex.quote(str(home.root))} --cohort {', '.join(of_cohorts)}"
+        folder = shlex.quote(str(home.root))
+        lists = " and ".join(f"readiness accept --home {folder} --cohort {of}" for of in of_cohorts)
         raise WaitsForAcceptance(
-            f"cohort {cohort} is held, and nothing was charged: {told}{more}. Send what is right, or let a named person"
-            f" accept each as it is: {command} --hold NAME --reason TEXT --sheet SHA256 --key FILE (or"
-            " --cause CAUSE for several)"
+            f"cohort {cohort} is held, and nothing was charged: {told}{more}. Send the right file, or let a named"
+            f" person accept each hold: {lists} lists them, and accepts them with --hold NAME or --cause CAUSE"
         )
 
 

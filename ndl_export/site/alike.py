@@ -40,7 +40,7 @@ def gap(lines: tuple[Line, ...], found: Conclusions, cohort: str) -> Sentences:
     each = found.within.get((GAP, cohort, lines[0].area.code))
     if each is None:
         return ()
-    sure = "some gap there would be" if each.is_certain else "there might be none"
+    sure = "there would be a gap" if each.is_certain else "there might be none"
     return (f"{_LIKE_THESE}, the gap would be between {_between(each)} points: {sure}.",)
 
 

@@ -71,7 +71,7 @@ class Figure:
     def words(self) -> str:
         """The figure and its interval, within a sentence."""
         if self.unpublished:
-            return "not published, since it could not be read"
+            return "not published, because it is too uncertain to use"
         if not self.range:
             return "not available [x]" if self.flag is Flag.NOT_AVAILABLE else "not applicable [z]"
         shown = "withheld as too uncertain" if self.value is None else self.text

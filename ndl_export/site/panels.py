@@ -444,7 +444,7 @@ def available(lines: tuple[Line, ...], words: Words) -> Sentences:
     if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
         return ("These figures are not available [x]: the council has not sent the records.",)
     if all(line.figures[0].unpublished for line in lines):
-        return ("No figure is published here: none could be read.",)
+        return ("No figure is published here: all are too uncertain to use.",)
     return words(lines)
 
 

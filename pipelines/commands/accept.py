@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from pipelines.commands import console
-from pipelines.commands.approve import signed_by
+from pipelines.commands.approve import HOW_TO_SIGN, signed_by
 from pipelines.commands.console import answer, stop
 from pipelines.ending import Ending
 
@@ -99,7 +99,9 @@ def _accept(
         for each in unsigned:
             path = home.acceptance_to_sign(cohort, each.held["name"])
             files.write(path, each.message)
-            click.echo(f"Nothing was signed. File to sign on your own machine: {path}", err=as_json)
+            click.echo(f"File to sign: {path}", err=as_json)
+        one_by_one = " Hand in each signature with the --hold that it is of." if len(names) > 1 else ""
+        click.echo(f"{HOW_TO_SIGN}{one_by_one}", err=as_json)
         return
     for person, signed in [acceptance.sign(ledger, sign_off, each, by) for each in unsigned]:
         if for_dagster:
@@ -134,7 +136,7 @@ def _listed(state: State, cohort: str) -> str:
     if state.closed:
         told = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)
         sections.append(Section("Accepted", list(told)))
-    waits = f"A release of {cohort} waits for {len(state.open)} of {len(state.holds)} holds."
+    waits = f"Of {len(state.holds)} holds of cohort {cohort}, {len(state.open) or 'none'} wait to be accepted."
     how = (
         "Accept all of a cause with --cause CAUSE, of some councils with --council as well. The name of one hold, for"
         " --hold, is council/source/cause."

@@ -73,22 +73,22 @@ def approve(
             if asked == begin.Asked(others=[]) and cohort.code in read_record(folder, release):
                 asked = sign_off.as_begun(folder, release, cohort.code)
             request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
-            again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else "run"
+            again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else f"run --cohort {cohort.code}"
         code = cohort.code if cohort else ""
         written = sign_off.to_sign(folder, code, request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
     by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
     if by is None:
-        click.echo(_HOW_TO_SIGN)
+        click.echo(HOW_TO_SIGN)
         return
     found = sign_off.sign_request(folder, code, request, written.sheet_sha256, by)
     click.echo(_said(found, request, f"{again} --home {shlex.quote(str(folder.root))}"))
 
 
-_HOW_TO_SIGN = (
-    "Nothing was signed. Read the sheet, and sign on your own machine: openssl pkeyutl -sign -rawin -inkey KEY -in FILE"
-    " -out SIGNATURE. Then run the same command with --signature SIGNATURE; or, where your key is, with --sheet SHA256"
-    " --key KEY."
+HOW_TO_SIGN = (
+    "Nothing was signed. Read the page, and sign the file on your own machine: openssl pkeyutl -sign -rawin -inkey KEY"
+    " -in FILE -out SIGNATURE. Then run the same command with --signature SIGNATURE; or, where your key is, with"
+    " --sheet SHA256 --key KEY."
 )
 
 
@@ -124,7 +124,7 @@ def _said(found: Count, request: Request, again: str) -> str:
         lines.append("The ledger has recorded them: from now on they sign.")
     else:
         lines.append(
-            f"Now run it again: readiness {again} --release {release}, with the options of before (or start the job in"
+            f"Now run it again, with the same options: readiness {again} --release {release} (or start the job in"
             " Dagster)."
         )
     return "\n".join(lines)

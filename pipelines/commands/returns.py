@@ -83,7 +83,7 @@ def _what_follows(agreement: Agreement) -> Iterator[str]:
         yield f"services of {council} may tell, if its own agreement says so"
     rule = agreement.new_children
     yield (
-        f"new children: told of after {rule.after_days} days in {rule.after_deliveries} deliveries;"
+        f"new children: told of after {rule.after_days} days and {rule.after_deliveries} deliveries;"
         f" first delivery {rule.first_delivery.value}; until then {_facts(rule.until_then)};"
         f" without a number {_facts(rule.without_number)}"
     )
@@ -129,7 +129,7 @@ def keygen(out: Path) -> None:
     from privacy.doors.age import create_identity
 
     public = create_identity(out)
-    click.echo(f"Private key: {out}  (give it to nobody; without it no return can be opened)")
+    click.echo(f"Private key: {out}  (give it to nobody; without it nothing encrypted to you can be opened)")
     click.echo(f"Public key:  {public}  (for the agreement)")
 
 

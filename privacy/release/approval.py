@@ -346,7 +346,8 @@ def _is_demonstration_key(person: Person) -> bool:
 
 
 def _whose(person: Person, line: SignOffLine) -> str:
-    return f"that of {line.recorded_at[:10]} by the {person.role}"
+    by = person.role if person is STRANGER else f"the {person.role}"
+    return f"the signature of {line.recorded_at[:10]} by {by}"
 
 
 def nobody_may_sign(ledger: Ledger, sign_off: SignOff) -> bool:
@@ -507,14 +508,15 @@ _NAMES_SHOWN = 5
 
 def _waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
     what = {
-        Stage.MEASUREMENT: "nothing was charged or drawn",
-        Stage.PUBLICATION: "its bundle is made and held",
-    }[Stage(request["stage"])]
-    people = f"{found.needed} person" if found.needed == 1 else f"{found.needed} people"
+        Stage.MEASUREMENT: ("measured", "no budget was spent"),
+        Stage.PUBLICATION: ("published", "its bundle is made and held"),
+    }
+    done, so_far = what[Stage(request["stage"])]
+    of_whom = "signature of 1 person" if found.needed == 1 else f"signatures of {found.needed} people"
     passed_over = f"; {'; '.join(reasons[-_NAMES_SHOWN:])}" if reasons else ""
     return (
-        f"release {request['release']} waits for the approval of its {request['stage']} by {people}, and has"
-        f" {len(found.counting) or 'none'}: {what}{passed_over}"
+        f"release {request['release']} needs the {of_whom} before it is {done}, and has"
+        f" {len(found.counting) or 'none'}: {so_far}{passed_over}"
     )
 
 

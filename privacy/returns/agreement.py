@@ -186,8 +186,9 @@ def permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt.date
             continue
         for telling in agreement.tells:
             teller = Sender(agreement.council, telling.teller)
-            if (telling.to_council, telling.receiver) == receiver and teller != receiver and telling.facts:
-                found[teller] = found.get(teller, frozenset()) | telling.facts
+            facts = telling.facts if receiver.service == ABSENCE_TO else telling.facts - {Fact.NO_OTHER}
+            if (telling.to_council, telling.receiver) == receiver and teller != receiver and facts:
+                found[teller] = found.get(teller, frozenset()) | facts
     return dict(sorted(found.items()))
 
 

@@ -81,7 +81,7 @@ def test_hold_sign_go_on_hold_sign_go_on(site: Site) -> None:
     held = site.run()
     assert held.returncode == 4
     (sentence,) = (line for line in held.stderr.splitlines() if line.startswith("readiness: "))
-    assert "waits for the approval of its measurement by 1 person" in sentence
+    assert "needs the signature of 1 person before it is measured" in sentence
     assert "readiness approve --home" in sentence
     assert Ledger(site.home.ledger).entries() == []
 
@@ -166,7 +166,7 @@ def test_dagster_waits_and_its_sensor_goes_on(site: Site, monkeypatch: pytest.Mo
     checks = {each.check_name: each for each in waits.get_asset_check_evaluations()}
     check = checks["approval"]
     assert (check.passed, checks["holds"].passed) == (False, True)
-    assert "waits for the approval of its measurement" in str(check.description)
+    assert "before it is measured" in str(check.description)
     assert not waits.get_asset_materialization_events()
     assert requested() == []
 

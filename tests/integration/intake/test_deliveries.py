@@ -15,6 +15,7 @@ import pytest
 import assets.intake.one_pass
 import assets.intake.take_in
 import sources.extract.readers.text
+from assets.home.processing_log import Processing, intakes
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.deprivation import OtherEdition
@@ -145,6 +146,30 @@ def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, e
     desk.take()
     assert deliveries.stopped(desk.home, *landed.key) is None
     assert "Your file was taken" in report.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: Text, beside: bool) -> None:
+    """The wrong file is replaced by the one before it, or the one that lay beside it is taken away."""
+    path = desk.land(children(eyfsp, 3))
+    desk.take()
+    wrong = desk.land("upn,surname\n", suffix=".tsv" if beside else ".csv")
+    if beside:
+        with pytest.raises(ExtractStopped) as stopped:
+            find(desk.landing, "leeds", "eyfsp", COHORT)
+        desk.intake.refuse("leeds", "eyfsp", COHORT, stopped.value)
+        wrong.unlink()
+    else:
+        with pytest.raises(ExtractStopped):
+            desk.take()
+        path.write_text(children(eyfsp, 3), encoding="utf-8")
+    assert deliveries.stopped(desk.home, *KEY)
+    assert desk.intake.to_take(COHORT, ["leeds"]) == ["leeds"]
+    assert desk.take().unchanged
+    assert deliveries.stopped(desk.home, *KEY) is None
+    assert intakes(desk.home)[KEY][-1].what == Processing.INTAKE
+    assert desk.take().unchanged
+    assert len(intakes(desk.home)[KEY]) == 3
 
 
 def test_a_file_that_grows_while_it_is_read_is_not_taken(

@@ -117,7 +117,7 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     assert HOLD not in status(home)
     assert "as privacy lead" in accepted.output
     assert not [name for name in ANNA.name.split() if name in accepted.output]
-    with pytest.raises(WaitsForApproval, match="approval of its measurement"):
+    with pytest.raises(WaitsForApproval, match="before it is measured"):
         measure(home, keys)
     assert Ledger(home.ledger).entries() == []
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
@@ -174,7 +174,7 @@ def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) 
 
 def test_a_hold_is_accepted_with_a_signature_made_elsewhere(home: Home, tmp_path: Path) -> None:
     put_wirral(home)
-    to_sign = accept(home, who=None).output.partition("File to sign on your own machine: ")[2].split("\n")[0]
+    to_sign = accept(home, who=None).output.partition("File to sign: ")[2].split("\n")[0]
     signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(ANNA.key_file(tmp_path)), "-in", to_sign]
     subprocess.run([*signing, "-out", str(tmp_path / "signature")], check=True, capture_output=True)
     signed = ("--signature", str(tmp_path / "signature"))

@@ -117,7 +117,7 @@ def test_nothing_is_charged_or_drawn_before_it_is_signed(home: Home, keys: KeyRi
 def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home: Home, keys: KeyRing) -> None:
     assert "1 of 1" in approve(home, ANNA).output
     measure(home, keys)
-    with pytest.raises(WaitsForApproval, match=r"of its publication by 1 person, and has none: its bundle is made"):
+    with pytest.raises(WaitsForApproval, match=r"1 person before it is published, and has none: its bundle is made"):
         publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert (home.held / VERSION / "SHA256SUMS").exists()
     assert [path.name for path in home.held.iterdir()] == [VERSION]  # packed once it is published
@@ -170,7 +170,7 @@ def test_two_people_where_the_policy_asks_for_two(
     name_people(tmp_path, monkeypatch, [ANNA, BRAM], measurement=2)
     assert "1 of 2" in approve(home, ANNA).output
     assert approve(home, ANNA).exit_code == 1
-    with pytest.raises(WaitsForApproval, match="by 2 people, and has 1"):
+    with pytest.raises(WaitsForApproval, match="2 people before it is measured, and has 1"):
         measure(home, keys)
     assert "2 of 2" in approve(home, BRAM).output
     measure(home, keys)
@@ -248,7 +248,7 @@ def test_a_fresh_key_and_a_line_that_allows_it_publish_nothing(home: Home, keys:
     line = add_line(ledger, "approval", asdict(forged))
     add_line(ledger, "allowed", {"approvals": [line], "request_sha256": sha256_hex(canonical_json(request))})
     assert signed_and_waiting(home) == []
-    with pytest.raises(WaitsForApproval, match="of its publication by 1 person, and has none"):
+    with pytest.raises(WaitsForApproval, match="1 person before it is published, and has none"):
         publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert versions(home.release) == []
 
@@ -264,7 +264,7 @@ def test_a_demonstration_beside_a_real_policy_spends_nothing(
     with pytest.raises(InvalidPublisher):
         measure(home, keys)
     monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "publisher.yaml"))
-    with pytest.raises(WaitsForApproval, match="by 1 person, and has none"):
+    with pytest.raises(WaitsForApproval, match="1 person before it is measured, and has none"):
         measure(home, keys)
     assert approve(home, ANNA).exit_code == 0
     assert Ledger(home.ledger).entries() == []
@@ -336,9 +336,9 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(ho
     target = home.root.parent / "target"
     sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(home.root), "--to", str(target), "--yes"])
     assert sent.exit_code == 4
-    assert "waits for the approval of its publication" in sent.output
+    assert "before it is published" in sent.output
     assert not target.exists()
-    with pytest.raises(WaitsForApproval, match="waits for the approval of its publication"):
+    with pytest.raises(WaitsForApproval, match="before it is published"):
         publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert not (home.release / "latest").exists()
 

@@ -60,7 +60,7 @@ def test_the_first_intake_records_people_also_where_dagster_starts_it(
     """So that who runs the pipeline does not name herself between intake and release."""
     name(tmp_path, monkeypatch, ANNA, BRAM)
     KeyRing.create(tmp_path / "keys")
-    definitions = build_definitions(Installation.at(tmp_path / "landing", home.root, tmp_path / "keys"))
+    definitions = build_definitions(Installation(tmp_path / "landing", home, tmp_path / "keys"))
     with dg.DagsterInstance.ephemeral() as instance:
         known = note_councils(instance, COUNCILS)
         done = definitions.resolve_job_def("intake").execute_in_process(

@@ -78,7 +78,7 @@ def change_to(ledger: Ledger, policy: SignOff, *signers: Signer) -> None:
 
 
 def test_nothing_goes_on_that_nobody_signed(ledger: Ledger) -> None:
-    with pytest.raises(WaitsForApproval, match=r"by 1 person, and has none: nothing was charged or drawn$"):
+    with pytest.raises(WaitsForApproval, match=r"1 person before it is measured, and has none: no budget was spent$"):
         allowed(ledger, sign_off(ANNA), request_of(ledger))
     assert SignOffs(ledger).allowed(Stage.MEASUREMENT, "2026.11.0") == []
 
@@ -98,7 +98,7 @@ def test_a_person_counts_once(ledger: Ledger) -> None:
     signed(ledger, ANNA, policy, request)
     with pytest.raises(MayNotSign, match="a person counts once"):
         signed(ledger, ANNA, policy, request)
-    with pytest.raises(WaitsForApproval, match="by 2 people, and has 1"):
+    with pytest.raises(WaitsForApproval, match="2 people before it is measured, and has 1"):
         allowed(ledger, policy, request)
     signed(ledger, BRAM, policy, request)
     allowed(ledger, policy, request)
@@ -178,7 +178,7 @@ def test_an_approval_is_of_one_release_one_policy_and_one_point(ledger: Ledger) 
     with pytest.raises(WaitsForApproval, match="differs: the policy"):
         allowed(ledger, sign_off(ANNA), request_of(ledger) | {"policy_sha256": "d" * 64})
     bundle = {"stage": "publication", "release": "2026.11.0", "ledger": ledger.identity(), "sha256sums": "e" * 64}
-    with pytest.raises(WaitsForApproval, match="the approval of its publication by 1 person, and has none"):
+    with pytest.raises(WaitsForApproval, match="1 person before it is published, and has none"):
         allowed(ledger, sign_off(ANNA), bundle)
 
 
@@ -275,7 +275,7 @@ def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
         forge(ledger, "people", **policy.content())
         forge_approval(ledger, request, mallory.key)
         assert not SignOffs(ledger).is_allowed(request)
-        with pytest.raises(WaitsForApproval, match="by 2 people, and has none"):
+        with pytest.raises(WaitsForApproval, match="2 people before it is measured, and has none"):
             allowed(ledger, policy, request)
 
 
@@ -325,7 +325,7 @@ def test_a_signature_under_anothers_key_does_not_keep_the_other_from_signing(led
     signed(ledger, ANNA, policy, request)
     line = json.loads(ledger.sign_offs()[-1].content)
     ledger.add_sign_off(json.dumps(line | {"key": BRAM.person.key}))
-    with pytest.raises(WaitsForApproval, match=r"by 2 people, and has 1.*does not verify"):
+    with pytest.raises(WaitsForApproval, match=r"2 people before it is measured, and has 1.*does not verify"):
         allowed(ledger, policy, request)
     signed(ledger, BRAM, policy, request)
     allowed(ledger, policy, request)

@@ -68,6 +68,8 @@ def oracle(held: dict[str, Agreement], teller: str, of: str, receiver: str, to: 
         return False
     if of == to and teller == receiver:
         return False
+    if fact is Fact.NO_OTHER and receiver != "education":
+        return False
     if of != to and of not in held[to].accepts_from:
         return False
     lines = [line for line in held[of].tells if line.teller == teller and line.receiver == receiver]
