@@ -192,6 +192,7 @@ def test_later_releases_of_the_same_counts_publish_it_again(supplement: Home, ke
     assert first.equals(again)
     for version in (SUPPLEMENT, LATER):
         command = ["withdraw", version, "--reason", "a mistake", "--home", str(home.root), "--yes"]
+        command += ["--keys", str(keys.directory)]  # of a demonstration, which signs by itself
         assert CliRunner().invoke(main, command).exit_code == 0
     told = json.loads((home.release / "requests.json").read_bytes())
     assert [request["status"] for request in told["requests"]] == ["asked"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -323,6 +324,18 @@ def test_a_held_bundle_that_was_changed_is_not_published(home: Home, keys: KeyRi
     assert "is not as it was made" in approve(home, BRAM, "--publish").output
     bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert "Other figures." not in (bundle / "README.md").read_text()
+
+
+def test_a_file_that_the_sums_do_not_name_is_not_signed_with_the_others(tmp_path: Path) -> None:
+    """Such as one more page of the site, under the sums that people signed."""
+    sums = f"{hashlib.sha256(b'Figures.').hexdigest()}  README.md\n"
+    (site := tmp_path / "bundle" / "site").mkdir(parents=True)
+    for name, content in (("README.md", "Figures."), ("SHA256SUMS", sums), ("SHA256SUMS.sig", "")):
+        (site.parent / name).write_text(content)
+    assert make.sums_of(site.parent) == hashlib.sha256(sums.encode()).hexdigest()
+    (site / "figures.html").write_text("Other figures.")
+    with pytest.raises(make.BundleRefused, match="is not as it was made"):
+        make.sums_of(site.parent)
 
 
 @pytest.mark.slow
