@@ -103,8 +103,8 @@ def change_people(home: Home, *signers: Signer) -> None:
 
 def accept_held(home: Home, keys: KeyRing, cohort: str = "202425") -> None:
     """Accept everything that a release of the cohort is held for, by the key of a demonstration."""
-    for hold in state(home, [cohort]).open:
-        accept_configured(home, keys, cohort, hold.name, "It is right as it is.", "")
+    if names := [hold.name for hold in state(home, [cohort]).open]:
+        accept_configured(home, keys, cohort, names, "It is right as it is.", "")
 
 
 def approve_publication(home: Home, version: str) -> None:
