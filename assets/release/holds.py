@@ -163,8 +163,8 @@ def accept_configured(home: Home, keys: KeyRing, cohort: str, names: Sequence[st
         acceptance.accept(ledger, acceptance.sign(ledger, sign_off, unsigned, by)[1])
     else:
         raise MayNotSign(
-            f"{', '.join(names)}: accepted with a person's signature alone. Put what `readiness accept --for-dagster` prints into the"
-            " configuration of the run; nothing was recorded"
+            f"{', '.join(names)}: accepted with a person's signature alone. Nothing was recorded: put what"
+            " `readiness accept --for-dagster` prints into the configuration of the run"
         )
 
 

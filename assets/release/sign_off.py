@@ -52,7 +52,7 @@ from privacy.release.approval import (
     sign,
 )
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.ledger import Ledger
+from privacy.release.ledger import Ledger, approved_by
 from privacy.release.policy import Policy, Stage, load_policy, public_text
 from privacy.release.session import settle
 
@@ -223,7 +223,7 @@ def check_measurement(home: Home, keys: KeyRing, cohort: str, version: str, coun
     _check_holds(home, cohort, held)
     _gate(home, keys, cohort, request)
     signed = SignOffs(Ledger(home.ledger)).allowed(Stage.MEASUREMENT, version)
-    return "approved by " + ", ".join(each.entry_hash for each in signed)
+    return approved_by(each.line for each in signed)
 
 
 def _check_holds(home: Home, cohort: str, held: State) -> None:
@@ -343,8 +343,8 @@ def check_publication(home: Home, version: str) -> None:
     """Pass where the bundle in the release directory was approved for publication; and where there is none, or it was
     changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`."""
     request = _published_request(home, version)
-    if request is not None and not SignOffs(Ledger(home.ledger)).is_allowed(request):
-        bundle, ledger = home.release / version, Ledger(home.ledger)
+    if request is not None and not SignOffs(ledger := note_signers(home)).is_allowed(request):
+        bundle = home.release / version
         release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:
             allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)

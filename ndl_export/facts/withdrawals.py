@@ -1,7 +1,7 @@
 """`withdrawn.json`: which releases of a release directory are withdrawn, since when and why.
 
-It stands beside the bundles, which never change. People sign each withdrawal in the home's ledger, which the file is held
-against before it is sent; the file itself is not signed, and whoever serves it answers for it.
+It stands beside the bundles, which never change. People sign each withdrawal, and the file is compared with what they
+signed before it is sent; the file itself is not signed, and whoever serves it answers for it.
 """
 
 from __future__ import annotations

@@ -273,8 +273,19 @@ class Ledger:
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
-        """What people have signed, and what that allowed, oldest first. Raises LedgerCorrupt."""
-        return _checked(self._storage.read_sign_offs())
+        """What people have signed, and what that allowed, oldest first.
+
+        Raises LedgerCorrupt, also where a line is gone that an entry names: entries are anchored in what is published,
+        and by their hash these lines, and who was recorded before them.
+        """
+        entries = _checked(self._storage.read())
+        lines = _checked(self._storage.read_sign_offs())
+        if named_signatures(entries) - {line.entry_hash for line in lines}:
+            raise LedgerCorrupt(
+                "the signatures under which a budget was approved are not in the ledger: what people signed was cut"
+                " short or begun anew. Restore the newest copy of the ledger: nothing is charged or published before"
+            )
+        return lines
 
     def add_sign_off(self, content: str) -> SignOffLine:
         """Add a line to what people have signed, durable on return."""
@@ -283,8 +294,7 @@ class Ledger:
 
     def verify_chain(self) -> None:
         """Check every hash and link. Raises LedgerCorrupt."""
-        _checked(self._storage.read())
-        _checked(self._storage.read_sign_offs())
+        self.sign_offs()
 
     def check_known(self, stated: Iterable[StatedCharge]) -> None:
         """Raise LedgerCorrupt unless each of these charges is here, as it is stated, and stays spent.
@@ -400,6 +410,21 @@ def _nonce() -> str:
 def _written(unit: str) -> str:
     """The unit as a line names it."""
     return "" if unit == CHILD else check_name("unit", unit)
+
+
+def approved_by(lines: Iterable[SignOffLine]) -> str:
+    """The note of an entry that sets a cap: under which signatures."""
+    return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
+
+
+def named_signatures(entries: Iterable[Entry]) -> set[str]:
+    """Hashes of the lines of signatures that such entries name."""
+    notes = (entry.note for entry in entries if entry.kind == EntryKind.APPROVE)
+    named = (note.removeprefix(_APPROVED_BY).split(", ") for note in notes if note.startswith(_APPROVED_BY))
+    return {line for each in named for line in each if line}
+
+
+_APPROVED_BY = "approved by "
 
 
 def _approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:

@@ -27,7 +27,7 @@ from privacy.release.approval import (
     signature_of,
 )
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.ledger import Ledger, LedgerCorrupt
+from privacy.release.ledger import Ledger, LedgerCorrupt, approved_by
 from privacy.release.policy import SignOff, Stage, public_text
 from tests.support.release.people import ANNA, BRAM, Signer, sign_off
 
@@ -305,6 +305,20 @@ def test_a_bundle_under_a_persons_key_keeps_her_from_nothing_else(ledger: Ledger
     with pytest.raises(WaitsForApproval, match="the key that signs releases"):
         allow(ledger, sign_off(ANNA), request, SHEET, ANNA.person.key)
     allowed(ledger, sign_off(ANNA), request)
+
+
+def test_signatures_that_begin_anew_under_the_old_identity_are_noticed(ledger: Ledger, tmp_path: Path) -> None:
+    """Whoever drops the triggers and writes the chain again, with herself as the first person, keeps the entries, since
+    what is published states these."""
+    signed(ledger, ANNA, sign_off(ANNA), request_of(ledger))
+    ledger.approve(COHORT, 1.0, approved_by(ledger.sign_offs()[-1:]))
+    ledger.verify_chain()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("DROP TRIGGER sign_offs_never_delete")
+        connection.execute("DELETE FROM sign_offs WHERE seq > 1")
+    for read in (lambda: note_people(ledger, sign_off(BRAM)), lambda: SignOffs(ledger), ledger.verify_chain):
+        with pytest.raises(LedgerCorrupt, match="was cut short or begun anew"):
+            read()
 
 
 def test_a_change_of_people_takes_as_many_of_those_before_as_ever_sign(ledger: Ledger) -> None:
