@@ -70,7 +70,8 @@ class LedgerCorrupt(LedgerError):
 class StatedCharge:
     """A charge as something outside the ledger states it: a kept measurement, or the privacy statement of a bundle.
 
-    `place` says what that is and where, for messages; `ledger_entry` is the hash of the RESERVE entry.
+    `place` says what that is and where, for messages; `ledger_entry` is the hash of the RESERVE entry, `signatures` of
+    the lines of those under which it was measured, where they are stated.
     """
 
     place: str
@@ -79,6 +80,7 @@ class StatedCharge:
     family: str
     plan_sha256: str
     ledger_entry: str
+    signatures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -304,20 +306,22 @@ class Ledger:
         """
         for each in self.unknown(stated):
             raise LedgerCorrupt(
-                f"the ledger does not have the charge that {each.place} states for {each.family} of release "
-                f"{each.release}, cohort {each.cohort}: this is another ledger, or an old copy. Restore the newest "
-                "copy of the ledger from a backup, or set READINESS_LEDGER as before; until then nothing is "
-                "charged or published"
+                f"the ledger does not have the charge that {each.place} states for {each.family} of release"
+                f" {each.release}, cohort {each.cohort}, or lacks what people signed for it: this is another ledger, or"
+                " an old copy. Restore the newest copy of the ledger from a backup, or set READINESS_LEDGER as before;"
+                " until then nothing is charged or published"
             )
 
     def unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
-        """Those of these charges that are not here, as they are stated, and spent for good."""
+        """Those of these charges that are not here, as they are stated, spent for good and with their signatures."""
+        signed = {line.entry_hash for line in self.sign_offs()}
         spent = (charge.entry for charge in self.charges() if charge.is_committed)
         here = {(each.cohort, each.release, each.family, each.plan_sha256, each.entry_hash) for each in spent}
         return [
             each
             for each in stated
             if (each.cohort, each.release, each.family, each.plan_sha256, each.ledger_entry) not in here
+            or not signed.issuperset(each.signatures)
         ]
 
     def copy(self) -> LedgerCopy:
