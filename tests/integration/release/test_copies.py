@@ -25,7 +25,7 @@ from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import Ledger
 from tests.support.installation.backups import Safe
 from tests.support.release.homes import COHORT, VERSION, home_of
-from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
+from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 
 COUNCILS = ["leeds"]
 
@@ -47,8 +47,9 @@ def safe(tmp_path: Path) -> Safe:
 
 def approve(home: Home, folder: Path) -> Result:
     key = str(ANNA.key_file(folder / "people"))
-    command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--key", key, "--release", VERSION]
-    return CliRunner().invoke(main, command)
+    command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--release", VERSION]
+    read = read_page(CliRunner().invoke(main, command).output)
+    return CliRunner().invoke(main, [*command, *read, "--key", key])
 
 
 def measure(home: Home, keys: Path, version: str = VERSION) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.catalogue.runs import Installation, note_councils, one_run
+from assets.catalogue.runs import note_councils, one_run
+from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.home.signers import note_signers
 from assets.intake.take_in import Intake
@@ -59,8 +60,7 @@ def test_the_first_intake_records_people_also_where_dagster_starts_it(
     """So that who runs the pipeline does not name herself between intake and release."""
     name(tmp_path, monkeypatch, ANNA, BRAM)
     KeyRing.create(tmp_path / "keys")
-    folders = {"landing_dir": tmp_path / "landing", "home_dir": home.root, "keys_dir": tmp_path / "keys"}
-    definitions = build_definitions(Installation(**{folder: str(path) for folder, path in folders.items()}))
+    definitions = build_definitions(Installation(tmp_path / "landing", home, tmp_path / "keys"))
     with dg.DagsterInstance.ephemeral() as instance:
         known = note_councils(instance, COUNCILS)
         done = definitions.resolve_job_def("intake").execute_in_process(
