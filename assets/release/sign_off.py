@@ -28,6 +28,7 @@ from assets.release.holds import State, state, state_of_release
 from assets.release.measured_plans import further_plan
 from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, fixed_record, releases_of, requested_tables
+from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.release_facts import Version
@@ -272,8 +273,11 @@ def _approved_withdrawals(home: Home) -> list[Withdrawal]:
 
 
 def check_to_be_sent(home: Home, version: str) -> None:
-    """Pass where people have signed everything that readers would be told: the bundle of a release, and which releases
-    are withdrawn since when and why. Raises `WaitsForApproval` and `NotAsSigned`."""
+    """Pass where people have signed what readers would be told: the bundle of a release, and which releases are
+    withdrawn since when and why. The register of requests is written again from the ledger, whatever its file said.
+
+    Raises `WaitsForApproval` and `NotAsSigned`.
+    """
     check_publication(home, version)
     if _has_no_ledger(home):
         return
@@ -287,6 +291,7 @@ def check_to_be_sent(home: Home, version: str) -> None:
             " so nothing was sent. Remove its entry if there is one, and run:"
             f" readiness withdraw VERSION --home {shlex.quote(str(home.root))} --reason TEXT --yes"
         )
+    publish_register(home)
 
 
 @dataclass(frozen=True)

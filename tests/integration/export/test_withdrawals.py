@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.home.signers import note_signers
+from ndl_export.facts.register import REGISTER_FILE
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, withdrawals
 from pipelines.cli import main
 from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
@@ -81,6 +82,17 @@ def test_a_withdrawal_that_nobody_signed_is_not_sent(home: Home) -> None:
     sent = send(home)
     assert (sent.exit_code, SAID in sent.output) == (4, True)
     assert not (home.root.parent / "place").exists()
+
+
+def test_what_the_register_says_of_budgets_is_worked_out_before_it_is_sent(home: Home) -> None:
+    """A file that says that nothing was spent, beside releases that were paid for."""
+    forged = {"cohort": "202425", "unit": "child", "cap": 9.0, "spent": 0.0, "left": 9.0}
+    (home.release / REGISTER_FILE).write_text(json.dumps({"requests": [], "budgets": [forged]}))
+    sent = send(home)
+    assert sent.exit_code == 0, sent.output
+    told = json.loads((home.root.parent / "place" / REGISTER_FILE).read_bytes())
+    assert [each["spent"] > 0 for each in told["budgets"] if each["unit"] == "child"] == [True]
+    assert forged not in told["budgets"]
 
 
 @pytest.mark.parametrize(
