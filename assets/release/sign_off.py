@@ -54,7 +54,8 @@ from privacy.release.approval import (
 )
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import Ledger, approved_by
-from privacy.release.policy import Policy, Stage, load_policy, public_text
+from privacy.release.plan import Plan
+from privacy.release.policy import Policy, PolicyError, Stage, load_policy, public_text
 from privacy.release.session import settle
 
 
@@ -211,17 +212,23 @@ def bundle_of(home: Home, version: str) -> Path:
     return folders[0]
 
 
-def check_measurement(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> str:
+def check_measurement(
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], policy: Policy, plan: Plan
+) -> str:
     """Pass where enough people have signed what the release is about to measure; returns who, for the ledger.
 
-    Raises `WaitsForAcceptance` where something is held that nobody has accepted, and `WaitsForApproval`; then the page
-    that they decide by lies ready.
+    `policy` and `plan` are those that are about to be used: the file may be exchanged from one reading to the next.
+    Raises `PolicyError` where they are not those of the request, `WaitsForAcceptance` where something is held that
+    nobody has accepted, and `WaitsForApproval`; then the page that they decide by lies ready.
     """
     note_signers(home, keys)
     held, request = state_of_release(home, version), measurement_request(home, version, councils)
     if held.open:
         write_sheet(home, request)
     _check_holds(home, cohort, held)
+    own = request["policy_sha256"], request["cohorts"][cohort]["plans"].get(plan.family.name)
+    if own != (policy.sha256, plan.sha256):
+        raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
     _gate(home, keys, cohort, request)
     signed = SignOffs(Ledger(home.ledger)).allowed(Stage.MEASUREMENT, version)
     return approved_by(each.line for each in signed)
