@@ -411,6 +411,12 @@ def test_synthetic_children_go_with_their_release_and_its_withdrawal(
     assert folder not in (store.read("site/downloads.html", LARGEST) or b"").decode()
 
 
+def test_synthetic_children_under_another_key_than_their_release_are_not_sent(own: Path, place: str) -> None:
+    write_synthetic(own, of_bundle(own / SECOND), Ed25519PrivateKey.generate())
+    with pytest.raises(PublishRefused, match="this is not the trusted key"):
+        publish(own, SECOND, place)
+
+
 def test_synthetic_children_that_do_not_verify_are_not_sent(
     own: Path, place: str, signing_key: Ed25519PrivateKey
 ) -> None:
