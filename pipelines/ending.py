@@ -26,7 +26,7 @@ class RunStopped(Exception):
 ENDINGS = {
     Ending.BUDGET: ("BudgetExceeded", "BudgetNotApproved", "NotAccurateEnough", "AccuracyOutOfReach"),
     Ending.HOLD: (
-        *("WaitsForApproval", "WaitsForAcceptance", "NotPublished"),
+        *("WaitsForApproval", "WaitsForAcceptance", "NotPublished", "NotAsSigned"),
         *("Busy", "InUse", "RemovalUnfinished", "BeingRestored", "PlaceInUse"),
     ),
     Ending.FAULT: (

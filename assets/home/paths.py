@@ -268,9 +268,9 @@ class Home:
         """The page that people read before they accept what a release is held for."""
         return self.restricted / "decisions" / f"{cohort}-holds.txt"
 
-    def acceptance_to_sign(self, cohort: str, hold: str) -> Path:
-        """The file that a person signs to accept a hold."""
-        return self.list_of_holds(cohort).with_name(f"{cohort}-{hold.replace('/', '-')}.request")
+    def acceptance_to_sign(self, cohort: str) -> Path:
+        """The file that a person signs to accept holds."""
+        return self.list_of_holds(cohort).with_suffix(".request")
 
     def confidential(self, family: str, cohort: str) -> Path:
         """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""

@@ -40,7 +40,7 @@ def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
     if keys is not None and keys.can_sign:
         own = keys.demonstration_key
         demonstration = public_text(own.public_key()) if own else ""
-        note_keys(ledger, public_text(keys.signing_key.public_key()), demonstration)
+        note_keys(ledger, keys.signing_key, demonstration)
     return ledger
 
 

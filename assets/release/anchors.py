@@ -98,6 +98,7 @@ def _charges(anchor: Anchor) -> Iterator[StatedCharge]:
                 anchor.place,
                 *(cohort, family.get("measured_in", cohorts[cohort]["measured_in"]), family["family"]),
                 *(family["plan_sha256"], family["ledger_entry"]),
+                tuple(approval["ledger_line"] for approval in cohorts[cohort].get("approvals", ())),
             )
     except (KeyError, TypeError):
         raise UnreadableAnchor(

@@ -79,10 +79,12 @@ _RELEASE_CONFIG = {
     "accept": dg.Field(
         [
             {
-                "hold": dg.Field(
-                    str, description="Its name by the check `holds`, such as wirral/eyfsp/rows-far-from-expected."
+                "holds": dg.Field(
+                    [str],
+                    description="Names by the check `holds`, such as wirral/eyfsp/rows-far-from-expected: all that the"
+                    " signature is of.",
                 ),
-                "reason": dg.Field(str, description="Why it is right as it is; the decision sheet repeats it."),
+                "reason": dg.Field(str, description="Why they are right as they are; the decision sheet repeats it."),
                 "signature": dg.Field(
                     str,
                     default_value="",
@@ -227,7 +229,7 @@ def measurements(
     try:
         for said in config["accept"]:
             keys = installation.key_ring(KEYS_OF_RELEASE)
-            accept_configured(home, keys, cohort, said["hold"], said["reason"], said["signature"])
+            accept_configured(home, keys, cohort, said["holds"], said["reason"], said["signature"])
         made = measure_release(
             home,
             installation.key_ring(KEYS_OF_RELEASE),

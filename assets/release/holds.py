@@ -151,19 +151,20 @@ def selected(
     return tuple(dict.fromkeys((*names, *(hold.name for hold in found))))
 
 
-def accept_configured(home: Home, keys: KeyRing, cohort: str, name: str, reason: str, code: str) -> None:
-    """Accept a hold as the configuration of a run says: by a person's signature, as `readiness accept --for-dagster`
+def accept_configured(home: Home, keys: KeyRing, cohort: str, names: Sequence[str], reason: str, code: str) -> None:
+    """Accept holds as the configuration of a run says: by a person's signature, as `readiness accept --for-dagster`
     prints it, or in a demonstration by its own key. Raises `NoSuchHold` and `MayNotSign`."""
     ledger, sign_off, own = note_signers(home, keys), load_policy().sign_off, keys.demonstration_key
-    unsigned = acceptance.acceptance_of(ledger, named(home, cohort, name).held, reason, list_sha256(home, cohort))
+    held = [named(home, cohort, name).held for name in names]
+    unsigned = acceptance.acceptance_of(ledger, held, reason, list_sha256(home, cohort))
     if code or (own and is_demonstration(ledger, sign_off)):
         by = signature_of(code) if code else own
         assert by is not None
         acceptance.accept(ledger, acceptance.sign(ledger, sign_off, unsigned, by)[1])
     else:
         raise MayNotSign(
-            f"{name} is accepted with a person's signature: put what `readiness accept --for-dagster` prints into the"
-            " configuration of the run; nothing was recorded"
+            f"{', '.join(names)}: accepted with a person's signature alone. Nothing was recorded: put what"
+            " `readiness accept --for-dagster` prints into the configuration of the run"
         )
 
 

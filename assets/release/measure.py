@@ -40,7 +40,7 @@ from privacy.release.child_table import input_mac, true_counts
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.policy import Stage
+from privacy.release.policy import Stage, load_policy
 from privacy.release.session import measure_once, measured_before, settle
 from privacy.release.statement import (
     MeasuredCohort,
@@ -90,14 +90,14 @@ def measure_family(
     the table was cut short, and for tables on request `RecordsMoved` where it is not the one that was measured before.
     """
     fixed, ledger = read_record(home, version), Ledger(home.ledger)
-    policy, plan = policy_of(fixed, cohort), plan_of(home, cohort, version, councils, family)
+    policy, plan = load_policy(), plan_of(home, cohort, version, councils, family)
     on_request = cohort in fixed and fixed[cohort].measured_in != version
     is_done = ledger.is_measured(cohort, version, [family]) if on_request else stands(home, cohort, version, councils)
     if is_done:
         return measured_before(ledger, home.restricted, cohort=cohort, release=version, plan=plan)
     charged = ledger.find(cohort, version, family)
     if charged is None or charged.end is None:
-        approved = check_measurement(home, keys, cohort, version, councils)
+        approved = check_measurement(home, keys, cohort, version, councils, policy, plan)
         unit = plan.family.unit
         ledger.approve(cohort, policy.accounts[unit].cap_rho, approved, unit=unit)
     record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)

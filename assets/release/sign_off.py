@@ -6,6 +6,7 @@ the gates. A release that was measured is read back without anybody; a revision 
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shlex
 from collections.abc import Sequence
@@ -27,15 +28,20 @@ from assets.release.holds import State, state, state_of_release
 from assets.release.measured_plans import further_plan
 from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, fixed_record, releases_of, requested_tables
+from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
+from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
+from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, withdrawals
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
+from ndl_export.publish.withdraw import check_reason, withdraw
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.release.approval import (
     CHANGE_OF_PEOPLE,
+    WITHDRAWAL,
     MayNotSign,
     Request,
     SignOffs,
@@ -47,13 +53,18 @@ from privacy.release.approval import (
     sign,
 )
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.ledger import Ledger
-from privacy.release.policy import Policy, Stage, load_policy, public_text
+from privacy.release.ledger import Ledger, approved_by
+from privacy.release.plan import Plan
+from privacy.release.policy import Policy, PolicyError, Stage, load_policy, public_text
 from privacy.release.session import settle
 
 
 class WaitsForAcceptance(WaitsForApproval):
     """A release that is held for what was delivered; the message says why, in bands, and which command to run."""
+
+
+class NotAsSigned(Exception):
+    """What readers would be told of withdrawals is not what people have signed; the message says of which releases."""
 
 
 class NothingToSign(Exception):
@@ -105,12 +116,12 @@ class ToSign:
 
 def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
-    if request["stage"] == CHANGE_OF_PEOPLE:
-        sheet, page = home.decision_sheet("change-of", CHANGE_OF_PEOPLE).with_suffix(".txt"), _page_of_people(request)
-        files.write(sheet, page)
-        sheet_sha256 = sha256_hex(page)
+    sheet = home.decision_sheet(request["release"] or "change-of", request["stage"])
+    if page := _PAGES.get(request["stage"]):
+        sheet = sheet.with_suffix(".txt")
+        files.write(sheet, page(request))
+        sheet_sha256 = sha256_hex(page(request))
     else:
-        sheet = home.decision_sheet(request["release"], request["stage"])
         sheet_sha256 = write_sheet(home, request)
     file = sheet.with_suffix(".request")
     files.write(file, approval_of(request, cohort, sheet_sha256).message)
@@ -152,6 +163,23 @@ def _page_of_people(request: Request) -> bytes:
     return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
 
 
+def _page_of_withdrawal(request: Request) -> bytes:
+    """The page about a withdrawal: what readers will be told."""
+    lines = [
+        f"The withdrawal of release {request['release']}",
+        "",
+        f"Readers are told this reason: {request['reason']}",
+        "",
+        "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was",
+        "signed. Its privacy budget stays spent. A withdrawal cannot be undone.",
+    ]
+    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
+
+
+_PAGES = {CHANGE_OF_PEOPLE: _page_of_people, WITHDRAWAL: _page_of_withdrawal}
+"""Stages whose sheet is a few lines of text."""
+
+
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
     """What a release that was begun is about to measure, as it is signed. Raises `NotBegun` and `NotLinked`."""
     ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
@@ -171,6 +199,11 @@ def publication_request(home: Home, version: str) -> Request:
     return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=sums_of(bundle_of(home, version)))
 
 
+def withdrawal_request(home: Home, version: str, reason: str) -> Request:
+    """The withdrawal of a release, as it is signed. Raises `WithdrawalRefused`."""
+    return _request(Ledger(home.ledger), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
+
+
 def bundle_of(home: Home, version: str) -> Path:
     """The folder of a release's bundle, held or published; raises `NothingToSign`."""
     folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
@@ -179,20 +212,26 @@ def bundle_of(home: Home, version: str) -> Path:
     return folders[0]
 
 
-def check_measurement(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str]) -> str:
+def check_measurement(
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], policy: Policy, plan: Plan
+) -> str:
     """Pass where enough people have signed what the release is about to measure; returns who, for the ledger.
 
-    Raises `WaitsForAcceptance` where something is held that nobody has accepted, and `WaitsForApproval`; then the page
-    that they decide by lies ready.
+    `policy` and `plan` are those that are about to be used: the file may be exchanged from one reading to the next.
+    Raises `PolicyError` where they are not those of the request, `WaitsForAcceptance` where something is held that
+    nobody has accepted, and `WaitsForApproval`; then the page that they decide by lies ready.
     """
     note_signers(home, keys)
     held, request = state_of_release(home, version), measurement_request(home, version, councils)
     if held.open:
         write_sheet(home, request)
     _check_holds(home, cohort, held)
+    own = request["policy_sha256"], request["cohorts"][cohort]["plans"].get(plan.family.name)
+    if own != (policy.sha256, plan.sha256):
+        raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
     _gate(home, keys, cohort, request)
     signed = SignOffs(Ledger(home.ledger)).allowed(Stage.MEASUREMENT, version)
-    return "approved by " + ", ".join(each.entry_hash for each in signed)
+    return approved_by(each.line for each in signed)
 
 
 def _check_holds(home: Home, cohort: str, held: State) -> None:
@@ -219,6 +258,47 @@ def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Pa
     if not SignOffs(Ledger(home.ledger)).is_allowed(request):
         _gate(home, keys, cohort, request)
     return publish_held(home.held, home.release, version, request["sha256sums"])
+
+
+def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> Version | None:
+    """Withdraw a release where enough people have signed that; returns the version that is current then, if any.
+
+    `keys` sign by themselves in a demonstration. Raises `WaitsForApproval` and `WithdrawalRefused`.
+    """
+    request, known = withdrawal_request(home, version, reason), withdrawals(home.release)
+    if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
+        _gate(home, keys, "", request)
+    signed = {(each.version, each.reason): each for each in _approved_withdrawals(home)}
+    found = known.get(version) or signed[version, request["reason"]]
+    return withdraw(home.release, version, found.reason, dt.date.fromisoformat(found.date))
+
+
+def _approved_withdrawals(home: Home) -> list[Withdrawal]:
+    """The withdrawals that people have signed and that were carried out, each as of its last signature."""
+    books = SignOffs(Ledger(home.ledger))
+    return [Withdrawal(request["release"], day, request["reason"]) for request, day in books.withdrawals()]
+
+
+def check_to_be_sent(home: Home, version: str) -> None:
+    """Pass where people have signed what readers would be told: the bundle of a release, and which releases are
+    withdrawn since when and why. The register of requests is written again from the ledger, whatever its file said.
+
+    Raises `WaitsForApproval` and `NotAsSigned`.
+    """
+    check_publication(home, version)
+    if _has_no_ledger(home):
+        return
+    told, approved = withdrawals(home.release), _approved_withdrawals(home)
+    differing = {name for name, each in told.items() if each not in approved} | (
+        {each.version for each in approved} - told.keys()
+    )
+    if differing:
+        raise NotAsSigned(
+            f"{home.release / WITHDRAWN_FILE} does not say what people have signed of {', '.join(sorted(differing))},"
+            " so nothing was sent. Remove its entry if there is one, and run:"
+            f" readiness withdraw VERSION --home {shlex.quote(str(home.root))} --reason TEXT --yes"
+        )
+    publish_register(home)
 
 
 @dataclass(frozen=True)
@@ -275,11 +355,11 @@ def check_publication(home: Home, version: str) -> None:
     """Pass where the bundle in the release directory was approved for publication; and where there is none, or it was
     changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`."""
     request = _published_request(home, version)
-    if request is not None and not SignOffs(Ledger(home.ledger)).is_allowed(request):
-        bundle, ledger = home.release / version, Ledger(home.ledger)
+    if request is not None and not SignOffs(ledger := note_signers(home)).is_allowed(request):
+        bundle = home.release / version
         release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:
-            allow(ledger, load_policy().sign_off, request, release_key, write_sheet(home, request))
+            allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
             raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
@@ -294,7 +374,7 @@ def check_again(home: Home, version: str) -> None:
 
 
 def _published_request(home: Home, version: str) -> Request | None:
-    if not (home.release / version).is_dir() or (isinstance(home.ledger, Path) and not home.ledger.exists()):
+    if not (home.release / version).is_dir() or _has_no_ledger(home):
         return None
     try:
         return publication_request(home, version)
@@ -302,22 +382,30 @@ def _published_request(home: Home, version: str) -> Request | None:
         return None
 
 
-def _gate(home: Home, keys: KeyRing, cohort: str, request: Request) -> None:
+def _has_no_ledger(home: Home) -> bool:
+    return isinstance(home.ledger, Path) and not home.ledger.exists()
+
+
+def _gate(home: Home, keys: KeyRing | None, cohort: str, request: Request) -> None:
     ledger, sign_off = note_signers(home, keys), load_policy().sign_off
-    sheet_sha256, own, books = write_sheet(home, request), keys.demonstration_key, SignOffs(ledger)
+    sheet_sha256, books = to_sign(home, cohort, request).sheet_sha256, SignOffs(ledger)
+    own = keys.demonstration_key if keys else None
     signs_itself = own and is_demonstration(ledger, sign_off) and public_text(own.public_key()) in books.recorded.keys
     if own and signs_itself and not books.judge(request, sheet_sha256).is_enough:
         sign(ledger, sign_off, request, cohort, sheet_sha256, own)
     try:
-        allow(ledger, sign_off, request, public_text(keys.signing_key.public_key()), sheet_sha256)
+        allow(ledger, sign_off, request, sheet_sha256)
     except WaitsForApproval as waiting:
         raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
 
 
 def _remedy(home: Home, cohort: str, request: Request) -> str:
+    version, where = request["release"], f"--home {shlex.quote(str(home.root))}"
     publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
-    approve = f"readiness approve --home {shlex.quote(str(home.root))}"
-    command = f"{approve} --cohort {cohort} --release {request['release']}{publish} --sheet SHA256 --key FILE"
+    approve = f"readiness approve {where}"
+    command = f"{approve} --cohort {cohort} --release {version}{publish}"
+    if request["stage"] == WITHDRAWAL:
+        command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
     books, sign_off = SignOffs(Ledger(home.ledger)), load_policy().sign_off
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
     if nobody and (extract := books.recorded.real_extract):
@@ -328,8 +416,9 @@ def _remedy(home: Home, cohort: str, request: Request) -> str:
         if books.change_of_people(sign_off)
         else ""
     )
-    sheet = home.decision_sheet(request["release"], request["stage"])
-    return f"{others}To sign, {nobody}read {sheet} and run: {command}"
+    sheet = home.decision_sheet(version, request["stage"])
+    page = sheet.with_suffix(".txt") if request["stage"] in _PAGES else sheet
+    return f"{others}To sign, {nobody}read {page} and run: {command} --sheet SHA256 --key FILE"
 
 
 def _of_cohort(
@@ -385,7 +474,7 @@ _HOLDS_TOLD = 5
 _PLANS: dict[tuple[str, tuple[str, ...], float, str], str] = {}
 
 
-def _request(ledger: Ledger, stage: Stage, version: str, **content: object) -> Request:
+def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:
     """A request in the form in which it is read back from the ledger."""
     whole = {"stage": stage, "release": version, "ledger": ledger.identity(), **content}
     found: Request = json.loads(canonical_json(whole))

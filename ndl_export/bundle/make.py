@@ -445,7 +445,7 @@ def _is_damaged(files: Mapping[str, bytes]) -> bool:
         listed = read_sums(files[SUMS_FILE])
     except (KeyError, ValueError):
         return True
-    return bool(changed(files, listed) or listed.keys() - files.keys())
+    return bool(changed(files, listed) or listed.keys() ^ files.keys() - {SUMS_FILE, SIGNATURE_FILE})
 
 
 def _read(place: Path) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 """`withdrawn.json`: which releases of a release directory are withdrawn, since when and why.
 
-It stands beside the bundles, which never change, and is not signed: whoever serves the directory answers for it.
+It stands beside the bundles, which never change. People sign each withdrawal, and the file is compared with what they
+signed before it is sent; the file itself is not signed, and whoever serves it answers for it.
 """
 
 from __future__ import annotations

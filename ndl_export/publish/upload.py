@@ -30,7 +30,7 @@ from ndl_export.facts.withdrawals import (
 )
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import served
-from ndl_export.files.signing import SUMS_FILE
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
 from ndl_export.files.stores import Store, StoreError, open_store
 from ndl_export.files.whole_files import steady
 from ndl_export.publish.leading_files import is_leading, leading_files, same_database
@@ -193,7 +193,7 @@ def _synthetic(release_dir: Path, version: str) -> Files:
     folder = release_dir / SYNTHETIC_FOLDER / version
     if not folder.is_dir() or version in withdrawals(release_dir):
         return {}
-    report = verify(folder)
+    report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
     if not report.ok:
         raise PublishRefused(f"{folder} does not verify, so nothing was sent: {report.faults[0]}")
     return {f"{SYNTHETIC_FOLDER}/{version}/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}

@@ -23,7 +23,7 @@ def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | 
 
     Raises `WithdrawalRefused`, and `UnreadableWithdrawals` where the file of earlier ones cannot be read.
     """
-    _told(release_dir, version, reason)
+    check_reason(release_dir, version, reason)
     known = withdrawals(release_dir)
     if version in known:
         raise _again(known[version])
@@ -35,7 +35,7 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
 
     Raises `WithdrawalRefused`, and `UnreadableWithdrawals` where the file of earlier ones cannot be read.
     """
-    said = _told(release_dir, version, reason)
+    said = check_reason(release_dir, version, reason)
     with alone(release_dir):
         known = withdrawals(release_dir)
         if version not in known:
@@ -47,8 +47,8 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
     return current(release_dir)
 
 
-def _told(release_dir: Path, version: str, reason: str) -> str:
-    """The reason as readers are told it, of a release that there is."""
+def check_reason(release_dir: Path, version: str, reason: str) -> str:
+    """The reason as readers are told it, of a release that there is. Raises `WithdrawalRefused`."""
     found = [str(each) for each in versions(release_dir)]
     if version not in found:
         raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")

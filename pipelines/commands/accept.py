@@ -50,7 +50,8 @@ def accept(
     """List what a release waits for, or accept it with your own key.
 
     An acceptance is of the files that are in: when another one comes, it does not count for that. Without --hold or
-    --cause it lists, and records nothing; without --key or --signature it writes the files to sign on your own machine.
+    --cause it lists, and records nothing; without --key or --signature it writes the file to sign on your own machine.
+    One signature is of all the holds that you select, and of one reason.
     """
     from assets.home.paths import Home
     from assets.release import holds
@@ -83,32 +84,27 @@ def _accept(
     for_dagster: bool,
     as_json: bool,
 ) -> None:
-    """Record acceptances, or print them for the configuration of a run; without `by`, write the files to sign."""
+    """Record an acceptance, or print it for the configuration of a run; without `by`, write the file to sign."""
     from assets.home.signers import note_signers
     from assets.release import holds
     from privacy.doors import files
     from privacy.release import acceptance
     from privacy.release.policy import load_policy
 
-    if isinstance(by, bytes) and len(names) > 1:
-        stop("a signature is of one hold: give one --hold with --signature", Ending.USAGE)
     ledger, sign_off = note_signers(home), load_policy().sign_off
     held = [holds.named(home, cohort, name).held for name in names]
-    unsigned = [acceptance.acceptance_of(ledger, each, reason, sheet_sha256) for each in held]
+    unsigned = acceptance.acceptance_of(ledger, held, reason, sheet_sha256)
     if by is None:
-        for each in unsigned:
-            path = home.acceptance_to_sign(cohort, each.held["name"])
-            files.write(path, each.message)
-            click.echo(f"File to sign: {path}", err=as_json)
-        one_by_one = " Hand in each signature with the --hold that it is of." if len(names) > 1 else ""
-        click.echo(f"{HOW_TO_SIGN}{one_by_one}", err=as_json)
+        path = home.acceptance_to_sign(cohort)
+        files.write(path, unsigned.message)
+        click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=as_json)
         return
-    for person, signed in [acceptance.sign(ledger, sign_off, each, by) for each in unsigned]:
-        if for_dagster:
-            click.echo(_as_configuration(signed.held["name"], reason, signed.signature), nl=False)
-        else:
-            acceptance.accept(ledger, signed)
-            click.echo(f"Accepted: {signed.held['name']}, as {person.role}.", err=as_json)
+    person, signed = acceptance.sign(ledger, sign_off, unsigned, by)
+    if for_dagster:
+        click.echo(_as_configuration(names, reason, signed.signature), nl=False)
+        return
+    acceptance.accept(ledger, signed)
+    click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=as_json)
 
 
 def _facts(state: State, cohort: str) -> dict[str, Any]:
@@ -154,8 +150,8 @@ def _of_cause(cause: str, open_holds: Sequence[Hold]) -> Section:
     return Section(f"{title}{'' if len(councils) == 1 else 's'}", grids=[grid])
 
 
-def _as_configuration(name: str, reason: str, code: str) -> str:
+def _as_configuration(names: Sequence[str], reason: str, code: str) -> str:
     """Lines below `accept:` in the configuration of `release__measurements`."""
     import yaml
 
-    return yaml.safe_dump([{"hold": name, "reason": reason, "signature": code}], sort_keys=False, width=1_000)
+    return yaml.safe_dump([{"holds": [*names], "reason": reason, "signature": code}], sort_keys=False, width=1_000)

@@ -7,7 +7,7 @@ import datetime as dt
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -18,6 +18,7 @@ from pipelines.ending import Ending
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
+    from assets.release.sign_off import Count
     from sources.reference.cohorts import Cohort
 
 
@@ -228,7 +229,7 @@ def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, 
     from assets.home.errors import plainly
     from assets.home.paths import Home
     from assets.release.anchors import check_known
-    from assets.release.sign_off import check_publication
+    from assets.release.sign_off import check_to_be_sent
     from ndl_export.publish import upload
     from pipelines.release_calendar import check_may_be_published, tell_readers
     from pipelines.reports.releases import published, published_facts
@@ -236,7 +237,7 @@ def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, 
     with at_work(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), plainly():
         if yes:
             check_may_be_published(version, dt.datetime.now(dt.UTC))
-            check_publication(Home(home), version)
+            check_to_be_sent(Home(home), version)
             tell_readers(Home(home).release)
         found = upload.publish(
             Home(home).release,
@@ -257,28 +258,57 @@ def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, 
 @click.argument("version")
 @console.reason("; its readers are told")
 @console.home()
+@console.keys(required=False)
+@console.own_signing_key(", for use on your own machine; needs --sheet")
+@console.sheet_read
+@console.signature_file
 @console.yes
 @console.as_json
-def withdraw(version: str, reason: str, home: Path, yes: bool, as_json: bool) -> None:
-    """Mark a release as withdrawn.
+def withdraw(
+    version: str,
+    reason: str,
+    home: Path,
+    keys: Path | None,
+    key_file: Path | None,
+    sheet_read: str | None,
+    signature: BinaryIO | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Mark a release as withdrawn, once it is signed.
 
-    Its bundle stays as it was signed; `latest` leads to the one that stands.
+    Its bundle stays as it was signed; `latest` leads to the one that stands. As many people sign as for a publication:
+    with --key or --signature you sign, and nothing is withdrawn; with --yes it is, where enough have signed.
     """
     from assets.home.errors import plainly
     from assets.home.paths import Home
+    from assets.release import sign_off
     from assets.release.requests.register import publish_register
     from ndl_export.publish.withdraw import check_withdrawal
-    from ndl_export.publish.withdraw import withdraw as take_back
+    from pipelines.commands.approve import signed_by
+    from privacy.keys import RELEASE, KeyRing
 
-    release_dir = Home(home).release
+    folder, to_sign = Home(home.resolve()), dict[str, str]()
+    release_dir = folder.release
+    if key_file or signature:
+        with plainly(), at_work("Writing the page"):
+            request = sign_off.withdrawal_request(folder, version, reason)
+            written = sign_off.to_sign(folder, "", request)
+        by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
+        assert by
+        found = sign_off.sign_request(folder, "", request, written.sheet_sha256, by)
+        answer(asdict(found), lambda: _signed(found, version), as_json=as_json)
+        return
     with plainly(), at_work(f"Withdrawing {version}"):
-        newest = (
-            take_back(release_dir, version, reason, dt.date.today())
-            if yes
-            else check_withdrawal(release_dir, version, reason)
-        )
         if yes:
-            publish_register(Home(home))
+            ring = keys or settings().keys
+            own = KeyRing.load(ring, RELEASE) if ring.is_dir() else None
+            newest = sign_off.withdraw_approved(folder, own, version, reason)
+            publish_register(folder)
+        else:
+            newest = check_withdrawal(release_dir, version, reason)
+            written = sign_off.to_sign(folder, "", sign_off.withdrawal_request(folder, version, reason))
+            to_sign = {name: str(each) for name, each in asdict(written).items()}
     said = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
     lines = [
         f"Release {version} is withdrawn; {said}." if yes else f"Release {version} would be withdrawn: {said}.",
@@ -287,10 +317,19 @@ def withdraw(version: str, reason: str, home: Path, yes: bool, as_json: bool) ->
         else f"No release {'stands' if yes else 'would stand'}: latest and site {'are gone' if yes else 'would go'}.",
         "Its privacy budget stays spent: what was published cannot be taken back.",
     ]
-    facts = {"done": yes, "version": version, "current": str(newest) if newest else None}
+    if to_sign:
+        lines.append(f"Page to read: {to_sign['sheet']}\n  SHA-256 {to_sign['sheet_sha256']}")
+        lines.append(f"File to sign: {to_sign['file']}")
+    facts = {"done": yes, "version": version, "current": str(newest) if newest else None} | to_sign
     answer(facts, lambda: "\n".join(lines), as_json=as_json)
     if not yes:
         wait_for_yes()
+
+
+def _signed(found: Count, version: str) -> str:
+    enough = found.signed >= found.needed
+    then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
+    return f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
 
 
 @click.command()

@@ -13,7 +13,7 @@ from assets.linkage.assets import confidential_tables, links
 from assets.release.anchors import check_known
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.release.begin import Asked
-from assets.release.sign_off import check_publication
+from assets.release.sign_off import check_to_be_sent
 from assets.returns.assets import returns
 from ndl_export.publish.upload import publish
 from pipelines.dagster.instance import expire_all
@@ -118,7 +118,7 @@ def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[In
         raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
     check_may_be_published(version, dt.datetime.now(dt.UTC))
     home = installation.home_folder
-    check_publication(home, version)
+    check_to_be_sent(home, version)
     tell_readers(home.release)
     publish(home.release, version, url, known=partial(check_known, home), tell=context.log.info)
 

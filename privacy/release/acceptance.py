@@ -1,14 +1,14 @@
-"""Who has accepted what a release is held for: each hold by its name, with a reason, by a person's own signature.
+"""Who has accepted what a release is held for: holds by their names, with a reason, by a person's own signature.
 
 An acceptance is signed as a release is signed off, kept in the same chain of the ledger, and judged by the same rule
-(`approval`). It is bound to the ledger, to the list of holds that was read, to the cohort and to what the hold is
+(`approval`). It is bound to the ledger, to the list of holds that was read, to the cohort and to what each hold is
 about, such as the MAC of a delivery: another file brings another hold, which nobody has accepted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -35,10 +35,10 @@ class Held:
 
 @dataclass(frozen=True)
 class Acceptance(Signature):
-    """One person's signature under a hold of this ledger's home; `sheet_sha256` is of the list of holds, as read."""
+    """One person's signature under holds of this ledger's home; `sheet_sha256` is of the list of holds, as read."""
 
     ledger: str
-    held: Mapping[str, str]
+    holds: Sequence[Mapping[str, str]]
     reason: str
     sheet_sha256: str
 
@@ -70,11 +70,13 @@ class Accepted:
         return self.acceptance.signature
 
 
-def acceptance_of(ledger: Ledger, held: Held, reason: str, sheet_sha256: str) -> Acceptance:
-    """What is signed, without a signature. Raises `MayNotSign` for a reason that the sheet cannot repeat."""
+def acceptance_of(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha256: str) -> Acceptance:
+    """What is signed, without a signature; the same in whatever order the holds come. Raises `MayNotSign` for a reason
+    that the sheet cannot repeat."""
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
-    return Acceptance("", "", ledger.identity(), asdict(held), reason, sheet_sha256)
+    holds = [asdict(each) for each in sorted(held, key=lambda each: (each.cohort, each.name))]
+    return Acceptance("", "", ledger.identity(), holds, reason, sheet_sha256)
 
 
 def sign(
@@ -97,11 +99,12 @@ def accept(ledger: Ledger, acceptance: Acceptance) -> None:
 
 def counting(ledger: Ledger) -> dict[Held, Accepted]:
     """The newest acceptance of each hold that counts now."""
-    books, found = SignOffs(ledger), {}
+    books, found = SignOffs(ledger), dict[Held, Accepted]()
     for content, line in books.of(_ACCEPTANCE):
         each = Acceptance.parse(content)
         if each is not None and each.ledger == ledger.identity():
             person, why_not = books.who(each)
             if not why_not:
-                found[Held(**each.held)] = Accepted(each, person, line.recorded_at[:10])
+                accepted = Accepted(each, person, line.recorded_at[:10])
+                found |= {Held(**held): accepted for held in each.holds}
     return found

@@ -1,4 +1,5 @@
-"""Who has signed a release off, and whether that is enough: before its noise is drawn, and before it is published.
+"""Who has signed a release off, and whether that is enough: before its noise is drawn, and before it is published or
+withdrawn.
 
 A person signs a request with a key of their own (Ed25519): before noise the plans, cohorts, version, shares, councils
 missing, inputs, the policy and what other releases have spent; before publication the sums of the bundle. With it they
@@ -37,6 +38,8 @@ Request = Mapping[str, Any]
 
 CHANGE_OF_PEOPLE = "people"
 """The stage of a request that changes who may sign."""
+WITHDRAWAL = "withdrawal"
+"""The stage of a request that tells readers that a release is withdrawn, and why."""
 DEMONSTRATION = Person("demonstration key", "demonstration", "", public=True)
 STRANGER = Person("", "somebody who is not recorded", "", public=False)
 
@@ -62,7 +65,8 @@ class Signature:
     def parse(cls, content: Mapping[str, Any]) -> Self | None:
         """Read a line of the ledger; None where it is not of this kind."""
         names = {field.name for field in fields(cls)}
-        return cls(**content) if set(content) == names else None
+        is_text = all(isinstance(content.get(name), str) for name in ("key", "signature"))
+        return cls(**content) if set(content) == names and is_text else None
 
     @property
     def message(self) -> bytes:
@@ -108,7 +112,7 @@ class Approval(Signature):
     @property
     def is_request(self) -> bool:
         """Whether it is of something that people can be asked to sign; a forged line need not be."""
-        return isinstance(self.request, Mapping) and self.request.get("stage") in [CHANGE_OF_PEOPLE, *Stage]
+        return isinstance(self.request, Mapping) and self.request.get("stage") in [CHANGE_OF_PEOPLE, WITHDRAWAL, *Stage]
 
 
 @dataclass(frozen=True)
@@ -176,11 +180,24 @@ class Recorded:
         return [person.key for person in self.sign_off.people] if self.sign_off else []
 
     def needed(self, stage: str) -> int:
-        """How many people must sign: for a change of people, as many as for any stage."""
+        """How many people must sign: for a change of people, as many as for any stage, and as many for a withdrawal as
+        for a publication."""
         if self.sign_off is None:
             return 1
         persons = self.sign_off.persons
-        return max(persons.values()) if stage == CHANGE_OF_PEOPLE else persons[Stage(stage)]
+        if stage == CHANGE_OF_PEOPLE:
+            return max(persons.values())
+        return persons[Stage.PUBLICATION if stage == WITHDRAWAL else Stage(stage)]
+
+
+@dataclass(frozen=True)
+class ReleaseKey(Signature):
+    """The key that signs releases, as it states itself to this `ledger`: a line that anybody else wrote would keep the
+    person whose key it names from signing."""
+
+    ledger: str
+
+    purpose: ClassVar[bytes] = b"readiness release key 1\n"
 
 
 _APPROVAL, _ALLOWED, _PEOPLE = "approval", "allowed", "people"
@@ -190,9 +207,10 @@ _RELEASE_KEY, _DEMONSTRATION, _REAL = "release key", "demonstration", "not synth
 class SignOffs:
     """What the ledger holds of signatures, and the judgement of each; read once."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *release_keys: str) -> None:
+        """With `release_keys`, public keys that sign releases beside those that the ledger records."""
         self._lines = [(json.loads(line.content), line) for line in ledger.sign_offs()]
-        self.release_keys = {content.get("key") for content, _ in self.of(_RELEASE_KEY)}
+        self.release_keys = {*release_keys, *self._release_keys()}
         self._recorded = [Recorded()]
         for number, (content, line) in enumerate(self._lines):
             self._recorded.append(self._after(self._recorded[-1], number, content, line))
@@ -230,6 +248,12 @@ class SignOffs:
                 found |= {each.entry_hash: each for each in judgement.counting}
         return list(found.values())
 
+    def withdrawals(self) -> Iterator[tuple[Request, str]]:
+        """Every withdrawal that was allowed, oldest first, with the day of the last signature that it needed."""
+        for request, judgement in self._allowances:
+            if request.get("stage") == WITHDRAWAL:
+                yield request, max(each.signed_at for each in judgement.counting)[:10]
+
     def is_allowed(self, request: Request) -> bool:
         """Whether this very request was allowed before, by who was recorded then."""
         return any(each == request for each, _ in self._allowances)
@@ -245,6 +269,13 @@ class SignOffs:
         for content, line in self._lines:
             if content.get("kind") == kind:
                 yield {name: value for name, value in content.items() if name != "kind"}, line
+
+    def _release_keys(self) -> Iterator[str]:
+        """Keys that have stated themselves, to this ledger, to sign releases."""
+        for content, _ in self.of(_RELEASE_KEY):
+            stated = ReleaseKey.parse(content)
+            if stated is not None and stated.ledger == self._lines[0][1].entry_hash and stated.is_genuine:
+                yield stated.key
 
     def change_of_people(self, sign_off: SignOff) -> Request | None:
         """The request that puts the people of a policy in the place of those recorded; None where nothing is to
@@ -371,12 +402,13 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
         add_line(ledger, _PEOPLE, sign_off.content())
 
 
-def note_keys(ledger: Ledger, release_key: str, demonstration_key: str = "") -> None:
-    """Record the public key that signs releases, which may not sign them off, and that of a demonstration, if this may
-    be one."""
+def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key: str = "") -> None:
+    """Record the key that signs releases, which may not sign them off, and the public key of a demonstration, if this
+    may be one."""
     books = SignOffs(ledger)
-    if release_key not in books.release_keys:
-        add_line(ledger, _RELEASE_KEY, {"key": release_key})
+    if public_text(release_key.public_key()) not in books.release_keys:
+        stated = ReleaseKey("", "", ledger.identity()).signed(release_key, books.recorded)
+        add_line(ledger, _RELEASE_KEY, asdict(stated))
     if demonstration_key and books.recorded.may_be_demonstration and not books.recorded.demonstration_key:
         add_line(ledger, _DEMONSTRATION, {"key": demonstration_key})
 
@@ -421,15 +453,14 @@ def check_may_sign(books: SignOffs, signature: Signature) -> Person:
     return person
 
 
-def allow(ledger: Ledger, sign_off: SignOff, request: Request, release_key: str, sheet_sha256: str = "") -> None:
+def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str = "", *release_keys: str) -> None:
     """Record that a request is allowed, where enough people have signed it; else raise `WaitsForApproval`.
 
-    `release_key` is the public key that signs releases, `sheet_sha256` of the page about the request as it is now. The
-    message names roles, not people: logs may hold it.
+    `sheet_sha256` is of the page about the request as it is now; `release_keys` are public keys that sign releases,
+    beside those that the ledger records. The message names roles, not people: logs may hold it.
     """
     note_people(ledger, sign_off)
-    note_keys(ledger, release_key)
-    books = SignOffs(ledger)
+    books = SignOffs(ledger, *release_keys)
     found = books.judge(request, sheet_sha256)
     if not found.is_enough:
         stage, release = request["stage"], request["release"]
@@ -470,6 +501,7 @@ def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]
         "restored": "a backup was restored here",
         "policy_sha256": "the policy",
         "sha256sums": "the bundle",
+        "reason": "the reason",
     }
     said = [sentence for what, sentence in words.items() if before.get(what) != now.get(what)]
     was, is_now = before.get("cohorts", {}), now.get("cohorts", {})
@@ -510,8 +542,9 @@ def _waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
     what = {
         Stage.MEASUREMENT: ("measured", "no budget was spent"),
         Stage.PUBLICATION: ("published", "its bundle is made and held"),
+        WITHDRAWAL: ("withdrawn", "readers are told nothing yet"),
     }
-    done, so_far = what[Stage(request["stage"])]
+    done, so_far = what[request["stage"]]
     of_whom = "signature of 1 person" if found.needed == 1 else f"signatures of {found.needed} people"
     passed_over = f"; {'; '.join(reasons[-_NAMES_SHOWN:])}" if reasons else ""
     return (

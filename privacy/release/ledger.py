@@ -70,7 +70,8 @@ class LedgerCorrupt(LedgerError):
 class StatedCharge:
     """A charge as something outside the ledger states it: a kept measurement, or the privacy statement of a bundle.
 
-    `place` says what that is and where, for messages; `ledger_entry` is the hash of the RESERVE entry.
+    `place` says what that is and where, for messages; `ledger_entry` is the hash of the RESERVE entry, `signatures` of
+    the lines of those under which it was measured, where they are stated.
     """
 
     place: str
@@ -79,6 +80,7 @@ class StatedCharge:
     family: str
     plan_sha256: str
     ledger_entry: str
+    signatures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -273,8 +275,19 @@ class Ledger:
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
-        """What people have signed, and what that allowed, oldest first. Raises LedgerCorrupt."""
-        return _checked(self._storage.read_sign_offs())
+        """What people have signed, and what that allowed, oldest first.
+
+        Raises LedgerCorrupt, also where a line is gone that an entry names: entries are anchored in what is published,
+        and by their hash these lines, and who was recorded before them.
+        """
+        entries = _checked(self._storage.read())
+        lines = _checked(self._storage.read_sign_offs())
+        if named_signatures(entries) - {line.entry_hash for line in lines}:
+            raise LedgerCorrupt(
+                "the signatures under which a budget was approved are not in the ledger: what people signed was cut"
+                " short or begun anew. Restore the newest copy of the ledger: nothing is charged or published before"
+            )
+        return lines
 
     def add_sign_off(self, content: str) -> SignOffLine:
         """Add a line to what people have signed, durable on return."""
@@ -283,8 +296,7 @@ class Ledger:
 
     def verify_chain(self) -> None:
         """Check every hash and link. Raises LedgerCorrupt."""
-        _checked(self._storage.read())
-        _checked(self._storage.read_sign_offs())
+        self.sign_offs()
 
     def check_known(self, stated: Iterable[StatedCharge]) -> None:
         """Raise LedgerCorrupt unless each of these charges is here, as it is stated, and stays spent.
@@ -294,20 +306,22 @@ class Ledger:
         """
         for each in self.unknown(stated):
             raise LedgerCorrupt(
-                f"the ledger does not have the charge that {each.place} states for {each.family} of release "
-                f"{each.release}, cohort {each.cohort}: this is another ledger, or an old copy. Restore the newest "
-                "copy of the ledger from a backup, or set READINESS_LEDGER as before; until then nothing is "
-                "charged or published"
+                f"the ledger does not have the charge that {each.place} states for {each.family} of release"
+                f" {each.release}, cohort {each.cohort}, or lacks what people signed for it: this is another ledger, or"
+                " an old copy. Restore the newest copy of the ledger from a backup, or set READINESS_LEDGER as before;"
+                " until then nothing is charged or published"
             )
 
     def unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
-        """Those of these charges that are not here, as they are stated, and spent for good."""
+        """Those of these charges that are not here, as they are stated, spent for good and with their signatures."""
+        signed = {line.entry_hash for line in self.sign_offs()}
         spent = (charge.entry for charge in self.charges() if charge.is_committed)
         here = {(each.cohort, each.release, each.family, each.plan_sha256, each.entry_hash) for each in spent}
         return [
             each
             for each in stated
             if (each.cohort, each.release, each.family, each.plan_sha256, each.ledger_entry) not in here
+            or not signed.issuperset(each.signatures)
         ]
 
     def copy(self) -> LedgerCopy:
@@ -400,6 +414,21 @@ def _nonce() -> str:
 def _written(unit: str) -> str:
     """The unit as a line names it."""
     return "" if unit == CHILD else check_name("unit", unit)
+
+
+def approved_by(lines: Iterable[SignOffLine]) -> str:
+    """The note of an entry that sets a cap: under which signatures."""
+    return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
+
+
+def named_signatures(entries: Iterable[Entry]) -> set[str]:
+    """Hashes of the lines of signatures that such entries name."""
+    notes = (entry.note for entry in entries if entry.kind == EntryKind.APPROVE)
+    named = (note.removeprefix(_APPROVED_BY).split(", ") for note in notes if note.startswith(_APPROVED_BY))
+    return {line for each in named for line in each if line}
+
+
+_APPROVED_BY = "approved by "
 
 
 def _approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:

@@ -16,7 +16,7 @@ from assets.release.record import read_record
 from assets.release.requests.request import Request, request_of
 from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.register import AskedTable, Budget, Status
+from ndl_export.facts.register import REGISTER_FILE, AskedTable, Budget, Status
 from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import withdrawals
 from privacy import chained_log
@@ -137,7 +137,7 @@ def publish_register(home: Home) -> None:
     """Tell readers what was asked, answered and refused, what it cost and what is left. Raises `LogBroken` and
     `LedgerError`."""
     known = registered(home)
-    if known:
+    if known or (home.release / REGISTER_FILE).exists():
         ledger = Ledger(home.ledger)
         tell_of_requests(home.release, [_told(ledger, each) for each in known.values()], _budgets(home, ledger))
 

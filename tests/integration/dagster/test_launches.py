@@ -77,7 +77,7 @@ FIELDS = {
         "with_cohorts": "String",
         "reuse": "Bool",
         "requests": "String",
-        "accept.hold": "String",
+        "accept.holds": "String",
         "accept.reason": "String",
         "accept.signature": "String",
     },
@@ -145,7 +145,7 @@ ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
         of_op(
             "release__measurements",
             version="2026.11.0",
-            accept=[{"hold": "a", "reason": FROM_ENVIRONMENT, "signature": FROM_ENVIRONMENT}],
+            accept=[{"holds": ["a"], "reason": FROM_ENVIRONMENT, "signature": FROM_ENVIRONMENT}],
         ),
     ),
 }
@@ -220,7 +220,7 @@ def test_a_partition_of_another_name_is_no_cohort(root: Path, desk: Desk) -> Non
         (
             "release",
             "release__measurements",
-            {"version": "2026.11.1", "accept": [{"hold": "../../elsewhere/leeds", "reason": "so"}]},
+            {"version": "2026.11.1", "accept": [{"holds": ["../../elsewhere/leeds"], "reason": "so"}]},
         ),
         ("republish", "release__bundle", {"version": "../../../elsewhere"}),
         ("publication", "publish_op", {"version": "../../elsewhere"}),

@@ -18,6 +18,7 @@ import fsspec
 import pytest
 from click.testing import CliRunner
 
+from assets.home.paths import Home
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.files.stores import open_store
@@ -28,6 +29,7 @@ from tests.support import PROJECT
 from tests.support.export.bundles import publish
 from tests.support.export.reader import look
 from tests.support.export.store_servers import BUCKET, s3_server
+from tests.support.release.people import approve_withdrawal
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -136,6 +138,8 @@ def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None
     own = Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
     command = [str(Path(sys.executable).with_name("readiness")), "withdraw", "--home", str(own.parent), "--yes"]
     command += ["--reason", "x"]
+    for version in (FIRST, SECOND):
+        approve_withdrawal(Home(own.parent), version, "x")
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     running = [subprocess.Popen([*command, version], env=environment) for version in (FIRST, SECOND)]
     assert [process.wait(PATIENCE) for process in running] == [0, 0]

@@ -19,11 +19,14 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from assets.home.paths import Home
+from assets.release.sign_off import withdraw_approved
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
+from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.files import signing, stores
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.files.stores import StoreError, open_store
@@ -36,6 +39,7 @@ from tests.support.export.bundles import charged, publish
 from tests.support.export.reader import Seen, look
 from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
 from tests.support.export.synthetic import of_bundle
+from tests.support.release.people import approve_withdrawal
 
 pytestmark = pytest.mark.slow
 
@@ -220,7 +224,10 @@ def asked(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
 
 
 def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: Path, tmp_path: Path) -> None:
-    withdraw(own, SECOND, REASON, DAY)
+    home = Home(own.parent)
+    approve_withdrawal(home, SECOND, REASON)
+    withdraw_approved(home, None, SECOND, REASON)
+    day = withdrawals(own)[SECOND].date
     other = tmp_path / "other.pem"
     other.write_bytes(signing.public_pem(Ed25519PrivateKey.generate()))
     said = [asked(own, SECOND, place), asked(own, "2026.10.0", place), asked(own, FIRST, place, "--signer", str(other))]
@@ -233,7 +240,7 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
     for (_, output), words in zip(
         said,
         (
-            f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}. It is not published.",
+            f"Release {SECOND} was withdrawn on {day}: {REASON}. It is not published.",
             f"there is no release 2026.10.0 in {own}: {FIRST}, {SECOND}",
             f"release {FIRST} does not verify, so nothing was sent: public_key.pem: this is not the trusted key",
             f"{own / FIRST}.tar is not the archive of {own / FIRST}, so nothing was sent",
@@ -402,6 +409,12 @@ def test_synthetic_children_go_with_their_release_and_its_withdrawal(
     told = json.loads(store.read("catalogue.jsonld", LARGEST) or b"{}")["@graph"][0]["dcat:dataset"]
     assert [each["adms:status"]["@id"].rpartition("/")[2] for each in told if folder in each["@id"]] == ["WITHDRAWN"]
     assert folder not in (store.read("site/downloads.html", LARGEST) or b"").decode()
+
+
+def test_synthetic_children_under_another_key_than_their_release_are_not_sent(own: Path, place: str) -> None:
+    write_synthetic(own, of_bundle(own / SECOND), Ed25519PrivateKey.generate())
+    with pytest.raises(PublishRefused, match="this is not the trusted key"):
+        publish(own, SECOND, place)
 
 
 def test_synthetic_children_that_do_not_verify_are_not_sent(

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from assets.home.paths import Home
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import contents, write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming, published, refresh
@@ -35,6 +36,7 @@ from pipelines.commands.runs import report_release
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.standard_validators import program
+from tests.support.release.people import approve_withdrawal
 
 pytestmark = pytest.mark.slow
 
@@ -317,6 +319,10 @@ def test_the_command_says_what_it_would_do_and_does_it_with_yes(own: Path) -> No
     assert f"Release {SECOND} would be withdrawn" in said
     assert f"The current release would be {FIRST}." in said
     assert contents(own) == before
+    code, said = asked(own, SECOND, REASON, "--yes")
+    assert (code, contents(own)) == (4, before)
+    assert "needs the signature of 1 person before it is withdrawn, and has none: readers are told nothing yet" in said
+    approve_withdrawal(Home(own.parent), SECOND, REASON)
     code, said = asked(own, SECOND, REASON, "--yes")
     assert code == 0
     assert f"The current release is {FIRST}." in said

@@ -184,6 +184,29 @@ def test_a_hold_is_accepted_with_a_signature_made_elsewhere(home: Home, tmp_path
     assert accepted.name == ANNA.name
 
 
+def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_no_other(
+    home: Home, keys: KeyRing, tmp_path: Path
+) -> None:
+    for council in ("halton", "leeds", "wirral"):
+        put(home, council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
+    cause = ["--cause", "rows-far-from-expected", "--reason", RIGHT]
+    two = [*cause, "--council", "halton", "--council", "wirral"]
+    to_sign = command(home, *two, who=None).output.partition("File to sign on your own machine: ")[2].split("\n")[0]
+    signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(ANNA.key_file(tmp_path)), "-in", to_sign]
+    subprocess.run([*signing, "-out", str(tmp_path / "signature")], check=True, capture_output=True)
+    signed = ("--signature", str(tmp_path / "signature"))
+    for other in (cause, [*cause, "--council", "halton"], ["--hold", HOLD, "--reason", RIGHT]):
+        assert "the signature is of something else" in command(home, *other, *signed, who=None).output
+    code = (tmp_path / "signature").read_bytes().hex()
+    with pytest.raises(MayNotSign):
+        holds.accept_configured(home, keys, COHORT, ["leeds/eyfsp/rows-far-from-expected"], RIGHT, code)
+    assert holds.state(home, [COHORT]).closed == []
+    assert command(home, *two, *signed, who=None).exit_code == 0
+    assert [hold.council for hold, _ in holds.state(home, [COHORT]).closed] == ["halton", "wirral"]
+    put_wirral(home, mac="b")  # another file: the acceptance lapses of it alone
+    assert [hold.council for hold, _ in holds.state(home, [COHORT]).closed] == ["halton"]
+
+
 def test_in_a_demonstration_its_own_key_alone_accepts(
     home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,9 +246,9 @@ def test_dagsters_configuration_takes_a_signature_and_no_other_word(home: Home, 
     forged = code[:-1] + ("1" if code[-1] == "0" else "0")
     for reason, signature in ((RIGHT, ""), ("another reason", code), (RIGHT, forged), (RIGHT, "yes")):
         with pytest.raises(MayNotSign):
-            holds.accept_configured(home, keys, COHORT, HOLD, reason, signature)
+            holds.accept_configured(home, keys, COHORT, [HOLD], reason, signature)
     for _ in range(2):
-        holds.accept_configured(home, keys, COHORT, HOLD, RIGHT, code)
+        holds.accept_configured(home, keys, COHORT, [HOLD], RIGHT, code)
     ((_, acceptance),) = holds.state(home, [COHORT]).closed
     assert (acceptance.name, acceptance.reason) == (ANNA.name, RIGHT)
 

@@ -182,7 +182,9 @@ def test_requests_are_planned_together(made: Home, keys: KeyRing, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_later_releases_of_the_same_counts_publish_it_again(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
+def test_later_releases_of_the_same_counts_publish_it_again(
+    supplement: Home, keys: KeyRing, key_folder: Path, tmp_path: Path
+) -> None:
     home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
     bundle = answered(home, keys, [], LATER)
     assert verify(bundle).ok
@@ -192,6 +194,7 @@ def test_later_releases_of_the_same_counts_publish_it_again(supplement: Home, ke
     assert first.equals(again)
     for version in (SUPPLEMENT, LATER):
         command = ["withdraw", version, "--reason", "a mistake", "--home", str(home.root), "--yes"]
+        command += ["--keys", str(key_folder)]  # of a demonstration, which signs by itself
         assert CliRunner().invoke(main, command).exit_code == 0
     told = json.loads((home.release / "requests.json").read_bytes())
     assert [request["status"] for request in told["requests"]] == ["asked"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -9,14 +10,17 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.release import begin
+from assets.release import measure as measuring
 from assets.release.begin import Asked
 from assets.release.decision_sheet import render_sheet
 from assets.release.measure import measure_release, publish_bundle
@@ -41,7 +45,8 @@ from privacy.release.approval import SignOffs, WaitsForApproval, add_line, appro
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.child_table import true_counts
 from privacy.release.ledger import Ledger
-from privacy.release.policy import Stage, load_policy
+from privacy.release.plan import Plan
+from privacy.release.policy import PolicyError, Stage, load_policy
 from privacy.release.statement import privacy_page
 from sources.contracts import CONTRACTS
 from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
@@ -103,6 +108,27 @@ def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | No
 def what_is_in_is_what_was_linked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The homes here have confidential tables, and no extracts that they were made from."""
     monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)
+
+
+def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
+    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a named pipe can: the plan is made of one, and the gate reads the other, which people signed."""
+    approve(home, ANNA)
+    planned, content = measuring.plan_of, yaml.safe_load((tmp_path / "policy.yaml").read_text())
+    for account in content["accounts"].values():
+        account["split"] = {family: rho / 2 for family, rho in account["split"].items()}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(content))
+
+    def exchanged(*about: Any) -> Plan:
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setenv("READINESS_POLICY", str(tmp_path / "other.yaml"))
+            return planned(*about)
+
+    monkeypatch.setattr(measuring, "plan_of", exchanged)
+    with pytest.raises(PolicyError, match="the policy changed while the release was planned"):
+        measure(home, keys)
+    assert Ledger(home.ledger).entries() == []
 
 
 def test_nothing_is_charged_or_drawn_before_it_is_signed(home: Home, keys: KeyRing) -> None:
@@ -323,6 +349,18 @@ def test_a_held_bundle_that_was_changed_is_not_published(home: Home, keys: KeyRi
     assert "is not as it was made" in approve(home, BRAM, "--publish").output
     bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
     assert "Other figures." not in (bundle / "README.md").read_text()
+
+
+def test_a_file_that_the_sums_do_not_name_is_not_signed_with_the_others(tmp_path: Path) -> None:
+    """Such as one more page of the site, under the sums that people signed."""
+    sums = f"{hashlib.sha256(b'Figures.').hexdigest()}  README.md\n"
+    (site := tmp_path / "bundle" / "site").mkdir(parents=True)
+    for name, content in (("README.md", "Figures."), ("SHA256SUMS", sums), ("SHA256SUMS.sig", "")):
+        (site.parent / name).write_text(content)
+    assert make.sums_of(site.parent) == hashlib.sha256(sums.encode()).hexdigest()
+    (site / "figures.html").write_text("Other figures.")
+    with pytest.raises(make.BundleRefused, match="is not as it was made"):
+        make.sums_of(site.parent)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import uuid
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_an_old_copy_of_the_ledger(books: Books, tmp_path: Path) -> None:
     assert f"release/{SECOND} states for {FAMILY} of release {SECOND}" in refused(books, THIRD)
     with pytest.raises(LedgerCorrupt, match="another ledger"):
         books.publish(FIRST, str(books.target))
+
+
+def test_signatures_that_were_cut_short(books: Books) -> None:
+    """The charges are all here; what people signed since the first release, such as who signs now, is not."""
+    books.release(SECOND)
+    with sqlite3.connect(Path(books.home.ledger)) as connection:
+        connection.execute("DROP TRIGGER sign_offs_never_delete")
+        connection.execute("DELETE FROM sign_offs WHERE seq > 1")
+    books.ledger.verify_chain()
+    assert f"release/{SECOND} states for {FAMILY} of release {SECOND}" in refused(books, THIRD)
+    with pytest.raises(LedgerCorrupt, match="or lacks what people signed for it"):
+        books.publish(SECOND, str(books.target))
 
 
 def test_a_withdrawn_release_stays_spent(books: Books) -> None:

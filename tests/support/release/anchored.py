@@ -75,9 +75,10 @@ class Books:
         drawn = self.measure(version)
         paid = self.ledger.find(COHORT, version, FAMILY)
         assert paid is not None
+        signed = self.ledger.add_sign_off(json.dumps({"kind": "approval", "release": version})).entry_hash
         statement = {
             "release": version,
-            "cohorts": [{"cohort": COHORT, "measured_in": version}],
+            "cohorts": [{"cohort": COHORT, "measured_in": version, "approvals": [{"ledger_line": signed}]}],
             "families": [
                 {
                     "cohort": COHORT,

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.holds import accept_configured, state
-from assets.release.sign_off import change_of_people, publication_request, sign_request, to_sign
+from assets.release.sign_off import change_of_people, publication_request, sign_request, to_sign, withdrawal_request
 from privacy.keys import KeyRing
-from privacy.release.approval import allow, note_keys, sign
+from privacy.release.approval import Request, allow, note_keys, sign
 from privacy.release.ledger import Ledger
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, load_policy, public_text
 
@@ -103,14 +103,22 @@ def change_people(home: Home, *signers: Signer) -> None:
 
 def accept_held(home: Home, keys: KeyRing, cohort: str = "202425") -> None:
     """Accept everything that a release of the cohort is held for, by the key of a demonstration."""
-    for hold in state(home, [cohort]).open:
-        accept_configured(home, keys, cohort, hold.name, "It is right as it is.", "")
+    if names := [hold.name for hold in state(home, [cohort]).open]:
+        accept_configured(home, keys, cohort, names, "It is right as it is.", "")
 
 
 def approve_publication(home: Home, version: str) -> None:
     """Let the bundle in the release directory be published, as a demonstration does."""
-    ledger, policy, request = Ledger(home.ledger), load_policy().sign_off, publication_request(home, version)
-    release_key = public_text(Ed25519PrivateKey.generate().public_key())
-    note_keys(ledger, release_key, public_text(DEMONSTRATION_KEY.public_key()))
+    _allow(home, publication_request(home, version))
+
+
+def approve_withdrawal(home: Home, version: str, reason: str) -> None:
+    """Let a release be withdrawn, as a demonstration does."""
+    _allow(home, withdrawal_request(home, version, reason))
+
+
+def _allow(home: Home, request: Request) -> None:
+    ledger, policy = Ledger(home.ledger), load_policy().sign_off
+    note_keys(ledger, Ed25519PrivateKey.generate(), public_text(DEMONSTRATION_KEY.public_key()))
     sign(ledger, policy, request, "202425", "5" * 64, DEMONSTRATION_KEY)
-    allow(ledger, policy, request, release_key)
+    allow(ledger, policy, request)

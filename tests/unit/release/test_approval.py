@@ -27,7 +27,7 @@ from privacy.release.approval import (
     signature_of,
 )
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.ledger import Ledger, LedgerCorrupt
+from privacy.release.ledger import Ledger, LedgerCorrupt, approved_by
 from privacy.release.policy import SignOff, Stage, public_text
 from tests.support.release.people import ANNA, BRAM, Signer, sign_off
 
@@ -65,7 +65,7 @@ def signed(ledger: Ledger, who: Signer, policy: SignOff, request: dict[str, Any]
 
 
 def allowed(ledger: Ledger, policy: SignOff, request: dict[str, Any], sheet: str = SHEET) -> None:
-    allow(ledger, policy, request, public_text(RELEASE_KEY.public_key()), sheet)
+    allow(ledger, policy, request, sheet, public_text(RELEASE_KEY.public_key()))
 
 
 def change_to(ledger: Ledger, policy: SignOff, *signers: Signer) -> None:
@@ -127,6 +127,7 @@ def test_the_key_that_signs_releases_is_no_approvers(ledger: Ledger) -> None:
     signed(ledger, publisher, sign_off(publisher), request)
     with pytest.raises(WaitsForApproval, match="the key that signs releases, which may not sign them off"):
         allowed(ledger, sign_off(publisher), request)
+    note_keys(ledger, RELEASE_KEY)
     with pytest.raises(MayNotSign, match="the key that signs releases"):
         signed(ledger, publisher, sign_off(publisher), request)
 
@@ -279,6 +280,47 @@ def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
             allowed(ledger, policy, request)
 
 
+def test_a_line_that_calls_a_persons_key_the_one_that_signs_releases_denies_her_nothing(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Neither one that states it alone, nor one that the key signed for another ledger, nor another's signature."""
+    note_people(ledger, sign_off(ANNA))
+    elsewhere, request = Ledger(tmp_path / "other.sqlite"), request_of(ledger)
+    note_keys(elsewhere, ANNA.key)
+    of_elsewhere = json.loads(elsewhere.sign_offs()[-1].content)
+    note_keys(ledger, RELEASE_KEY)
+    own = json.loads(ledger.sign_offs()[-1].content)
+    forge(ledger, "release key", key=ANNA.person.key)
+    for line in (of_elsewhere, of_elsewhere | {"ledger": ledger.identity()}, own | {"key": ANNA.person.key}):
+        ledger.add_sign_off(json.dumps(line))
+    signed(ledger, ANNA, sign_off(ANNA), request)
+    allowed(ledger, sign_off(ANNA), request)
+    assert SignOffs(ledger).release_keys == {public_text(RELEASE_KEY.public_key())}
+
+
+def test_a_bundle_under_a_persons_key_keeps_her_from_nothing_else(ledger: Ledger) -> None:
+    """Whose public key an unsigned file gives as that of a release."""
+    request = request_of(ledger)
+    signed(ledger, ANNA, sign_off(ANNA), request)
+    with pytest.raises(WaitsForApproval, match="the key that signs releases"):
+        allow(ledger, sign_off(ANNA), request, SHEET, ANNA.person.key)
+    allowed(ledger, sign_off(ANNA), request)
+
+
+def test_signatures_that_begin_anew_under_the_old_identity_are_noticed(ledger: Ledger, tmp_path: Path) -> None:
+    """Whoever drops the triggers and writes the chain again, with herself as the first person, keeps the entries, since
+    what is published states these."""
+    signed(ledger, ANNA, sign_off(ANNA), request_of(ledger))
+    ledger.approve(COHORT, 1.0, approved_by(ledger.sign_offs()[-1:]))
+    ledger.verify_chain()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("DROP TRIGGER sign_offs_never_delete")
+        connection.execute("DELETE FROM sign_offs WHERE seq > 1")
+    for read in (lambda: note_people(ledger, sign_off(BRAM)), lambda: SignOffs(ledger), ledger.verify_chain):
+        with pytest.raises(LedgerCorrupt, match="was cut short or begun anew"):
+            read()
+
+
 def test_a_change_of_people_takes_as_many_of_those_before_as_ever_sign(ledger: Ledger) -> None:
     carla = Signer.new("Carla Openwood")
     before, after = sign_off(ANNA, BRAM, publication=2), sign_off(BRAM, carla, measurement=2)
@@ -343,11 +385,13 @@ def test_a_signature_under_another_sheet_does_not_count(ledger: Ledger) -> None:
         {"kind": "approval"},
         {"kind": "approval", "request": "x", "cohort": "", "sheet_sha256": "", "key": "", "signature": ""},
         {"kind": "approval", "request": {}, "cohort": "", "sheet_sha256": "", "key": 1, "signature": 2},
+        {"kind": "approval", "request": {}, "cohort": "", "sheet_sha256": "", "key": [], "signature": ""},
         {"kind": "allowed"},
         {"kind": "people"},
         {"kind": "people", "people": [{"until": 7}], "persons": {}},
         {"kind": "demonstration"},
         {"kind": "release key"},
+        {"kind": "release key", "ledger": "", "key": [], "signature": ""},
         {},
     ],
 )
@@ -392,7 +436,7 @@ def test_what_is_no_signature_is_refused(text: str | bytes) -> None:
 def demonstrate(
     ledger: Ledger, policy: SignOff, request: dict[str, Any], key: Ed25519PrivateKey = DEMONSTRATION_KEY
 ) -> None:
-    note_keys(ledger, public_text(RELEASE_KEY.public_key()), public_text(key.public_key()))
+    note_keys(ledger, RELEASE_KEY, public_text(key.public_key()))
     sign(ledger, policy, request, COHORT, SHEET, key)
     allowed(ledger, policy, request)
 
@@ -413,7 +457,7 @@ def test_no_demonstration_where_people_are_named_or_ever_were(ledger: Ledger) ->
 
 def test_a_demonstrations_signature_ends_to_count_when_people_are_named(ledger: Ledger) -> None:
     request = request_of(ledger)
-    note_keys(ledger, public_text(RELEASE_KEY.public_key()), public_text(DEMONSTRATION_KEY.public_key()))
+    note_keys(ledger, RELEASE_KEY, public_text(DEMONSTRATION_KEY.public_key()))
     sign(ledger, NOBODY, request, COHORT, SHEET, DEMONSTRATION_KEY)
     for policy in (sign_off(ANNA), NOBODY):
         with pytest.raises(WaitsForApproval, match="of a key that no person who may sign is recorded with"):
