@@ -1,7 +1,7 @@
 """Since when each row of a sender has stood as it is, and which deliveries a person must look at first.
 
 Kept for each cohort in one file of the restricted zone: for every row of the extracts from which returns are made, the
-keyed mark of what identifies its child (`privacy.returns.identity`), the day on which the sender's service first sent
+keyed marks of what identifies its child (`privacy.returns.identity`), the day on which the sender's service first sent
 it, in how many deliveries it has been, and whether it was in the first. A mark that is in no extract any more is not
 kept, and nothing is kept of a council without an agreement.
 
@@ -45,6 +45,7 @@ _SCHEMA = pa.schema(
         ("service", pa.string()),
         ("row_key", pa.uint64()),
         ("identity", pa.string()),
+        ("names", pa.string()),
         ("first_day", pa.date32()),
         ("deliveries", pa.int64()),
         ("at_start", pa.bool_()),
@@ -77,13 +78,14 @@ def observe(
 ) -> dict[tuple[str, str], Unusual]:
     """Note what `extracts` hold on a day, and add to `records` of `con` since when each row has stood.
 
-    `records` has source, council, service, row_key, identity and the columns of `_GROUPED`. `released` are the MACs
-    of deliveries that a person has released. What is unusual is given back, by council and source: until it is
+    `records` has source, council, service, row_key, identity, names and the columns of `_GROUPED`. `released` are the
+    MACs of deliveries that a person has released. What is unusual is given back, by council and source: until it is
     released, its new rows have not begun to stand, and what was noted of the delivery before is kept.
     """
     noted = _load(con, home.standing(cohort))
     macs = {f"{council}/{source}": extract.file_mac for (council, source), extract in extracts.items()}
     _describe(con, noted, macs)
+    con.execute(_KNOWN)
     unusual = {
         key: found
         for key, extract in extracts.items()
@@ -193,49 +195,61 @@ def _keep(con: duckdb.DuckDBPyConnection, home: Home, cohort: str, extracts: Map
 
 _EMPTY = """
 CREATE TEMP TABLE stood (source VARCHAR, council VARCHAR, service VARCHAR, row_key UBIGINT, identity VARCHAR,
-                         first_day DATE, deliveries BIGINT, at_start BOOLEAN)
+                         names VARCHAR, first_day DATE, deliveries BIGINT, at_start BOOLEAN)
 """
 _ALIKE = " UNION ALL ".join(
-    f"SELECT count(DISTINCT identity) AS marks FROM unknown WHERE {name} IS NOT NULL GROUP BY {name}"
+    f"SELECT count(DISTINCT (identity, names)) AS marks FROM unknown WHERE {name} IS NOT NULL GROUP BY {name}"
     for name in _GROUPED
+)
+_KNOWN = """
+CREATE TEMP TABLE known AS
+SELECT council, service, identity, names, min(first_day) AS first_day, max(deliveries) AS deliveries,
+       bool_or(at_start) AS at_start, names AS names_before
+  FROM stood WHERE names IS NOT NULL GROUP BY ALL
+UNION ALL
+SELECT council, service, identity, NULL, min(first_day), max(deliveries), bool_or(at_start),
+       arg_min_null(names, first_day)
+  FROM stood GROUP BY ALL
+"""
+"""By its marks as they are, and without that of its names: a namesake took the token. That mark is kept with the day
+since when it has stood, lest a new one got the day of a row that has none."""
+_AS_KNOWN = " AND ".join(
+    f"own.{name} IS NOT DISTINCT FROM known.{name}" for name in ("council", "service", "identity", "names")
 )
 _JUDGED = f"""
 WITH own AS (
     FROM records WHERE council = $council AND source = $source
 ), unknown AS (
-    FROM own WHERE identity NOT IN (SELECT identity FROM stood WHERE council = $council
-                                       AND service = (SELECT any_value(service) FROM own))
+    FROM own ANTI JOIN known ON {_AS_KNOWN}
 ), alike AS (
     {_ALIKE}
 )
 SELECT (SELECT count(*) FROM stood WHERE council = $council AND source = $source), (SELECT count(*) FROM own),
        (SELECT count(*) FROM unknown), (SELECT coalesce(max(marks), 0) FROM alike)
 """
-_STANDING = """
+_STANDING = f"""
 CREATE TEMP TABLE standing AS
-WITH known AS (
-    SELECT council, service, identity, min(first_day) AS first_day, max(deliveries) AS deliveries,
-           bool_or(at_start) AS at_start
-      FROM stood GROUP BY ALL
-), sent AS (
-    SELECT source, council, service, row_key, identity, another, first
+WITH sent AS (
+    SELECT source, council, service, row_key, identity, names, another, first
       FROM records JOIN delivered USING (council, source)
 ), accepted AS (
     SELECT council, service, identity, count(DISTINCT source) FILTER (another) AS more, bool_or(first) AS first
       FROM sent ANTI JOIN waiting_extracts USING (council, source) GROUP BY ALL
 )
-SELECT sent.source, sent.council, sent.row_key,
+SELECT own.source, own.council, own.row_key,
        coalesce(known.first_day, CASE WHEN accepted.identity IS NOT NULL THEN $on END) AS first_day,
        coalesce(known.deliveries, 0) + coalesce(accepted.more, 0) AS deliveries,
-       coalesce(known.at_start, accepted.first, false) AS at_start
-  FROM sent LEFT JOIN known USING (council, service, identity) LEFT JOIN accepted USING (council, service, identity)
+       coalesce(known.at_start, accepted.first, false) AS at_start, names_before
+  FROM sent AS own LEFT JOIN known ON {_AS_KNOWN} LEFT JOIN accepted
+    ON own.council = accepted.council AND own.service = accepted.service AND own.identity = accepted.identity
 """
 _RECORDS = """
 CREATE OR REPLACE TEMP TABLE records AS FROM records LEFT JOIN standing USING (source, council, row_key)
 """
 _TO_KEEP = """
 CREATE TEMP TABLE standing_to_keep AS
-SELECT source, council, service, row_key, identity, first_day, deliveries, at_start
+SELECT source, council, service, row_key, identity, coalesce(names, names_before) AS names, first_day, deliveries,
+       at_start
   FROM records JOIN standing USING (source, council, row_key) ANTI JOIN waiting_extracts USING (council, source)
 UNION ALL FROM stood SEMI JOIN waiting_extracts USING (council, source);
 """

@@ -20,8 +20,9 @@ from privacy.row_keys import ROW_KEY
 
 
 def traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Table:
-    """source, council, row_key; sex, findable and numbered as `facts_of` has them; the keyed mark `identity`; and under
-    the names of ALIKE_TOKENS and OWN_NUMBERS, numbers in the place of tokens. Reads `tokens`, by source, to the end."""
+    """source, council, row_key; sex, findable and numbered as `facts_of` has them; the keyed marks `identity` and
+    `names`; and under the names of ALIKE_TOKENS and OWN_NUMBERS, numbers in the place of tokens. Reads `tokens`, by
+    source, to the end."""
     with in_memory() as con:
         identity.prepare(con, keys)
         selects = []
@@ -45,6 +46,7 @@ def _traits(columns: Collection[str]) -> str:
             *numbers,
             f"coalesce({', '.join(held)}, NULL) IS NOT NULL AS numbered",
             f"{identity.identity_sql(columns)} AS identity",
+            f"{identity.names_sql(columns)} AS names",
         ]
     )
 

@@ -65,7 +65,8 @@ class Reader:
         self._watch, watching = Pipe()
         with theirs, watching:
             _fork(theirs.fileno(), watching.fileno())
-        self._pipe.send((name, self._limits, serve, arguments))
+        with suppress(OSError):  # as in `send`: the template was killed before it forked
+            self._pipe.send((name, self._limits, serve, arguments))
 
     def send(self, message: bytes) -> None:
         with suppress(OSError):  # it has ended, which is noticed when it is asked for an answer
@@ -92,13 +93,22 @@ class Reader:
             raise self._stopped(self._why_it_ended()) from None
         kind, content = message[:1], message[1:]
         if kind == ROWS:
-            return pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
+            return self._rows(content)
         if kind == SAID:
             return bytes(content)
         self.close()
         if kind == STOPPED:
             raise ExtractStopped(*json.loads(bytes(content)))
         return None
+
+    def _rows(self, content: memoryview) -> pa.RecordBatch:
+        """The rows of a message: Arrow reads lengths and offsets as they come, past the end of what was sent."""
+        try:
+            batch = pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
+            batch.validate(full=True)
+        except (pa.ArrowException, OSError, StopIteration):
+            raise self._stopped("the reader crashed") from None
+        return batch
 
     def close(self) -> None:
         """End the reader, wherever it is."""

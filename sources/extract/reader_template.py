@@ -45,7 +45,9 @@ def _run_template(requests: socket.socket) -> None:
                     return
                 alive, lives = os.pipe()  # closes with the reader
                 if not (reader := os.fork()):
-                    requests.close()
+                    # A copy of what is for another reader's end would keep that end from being noticed.
+                    for handle in (requests.detach(), ends[1], *waiting, *watches, alive):
+                        os.close(handle)
                     os._exit(_run_reader(Connection(ends[0])))
                 os.close(lives)
                 os.close(ends[0])

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 from collections.abc import Container
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -20,6 +20,7 @@ from sources.councils.known_headings import heading_score, of_identifier
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
+from sources.extract.readers.content import content_of
 from sources.extract.readers.delimited import DELIMITERS
 from sources.extract.table import VALUE, SheetTaken, TextTable, first_rows, trimmed
 from sources.reference.cohorts import Cohort, InvalidCohort
@@ -37,6 +38,8 @@ _LIKE_IDENTIFIER = (
     r"[0-9]{5,}|[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{2,4}|^[A-Za-z]{1,2}[0-9][0-9A-Za-z]? ?[0-9][A-Za-z]{2}$|@"
 )
 _TOP_LINES = 20
+_MIB_SNIFFED = 64
+"""A packed file is unpacked in this process to find out how it is written: no further than this."""
 _TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
 
 
@@ -143,7 +146,8 @@ def written(path: Path) -> tuple[str, str]:
     The delimiter is the one that makes most fields of a line near the top. The encoding is that of a byte-order mark,
     UTF-16 or UTF-8; else windows-1252, which most exports that are none of these are in.
     """
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    with content_of(path.name, path).open() as stream:
+        content = b"".join(islice(iter(lambda: stream.read(1 << 20), b""), _MIB_SNIFFED))
     encoding = _encoding(content)
     top = content.decode(encoding, "replace").splitlines()[:_TOP_LINES]
     widths = {sign: max((len(row) for row in csv.reader(top, delimiter=sign)), default=0) for sign in DELIMITERS}
@@ -158,7 +162,7 @@ def _encoding(content: bytes) -> str:
     if b"\0" in content[:1024]:
         return "utf-16-le" if b"\0" in content[1:1024:2] else "utf-16-be"
     try:
-        content.decode("utf-8")
+        codecs.getincrementaldecoder("utf-8")().decode(content)  # its last character may be cut
     except UnicodeDecodeError:
         return "windows-1252"
     return "utf-8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from click.testing import CliRunner
 
 from pipelines.cli import main
 from sources.councils.council_file import load
+from sources.errors import ExtractStopped
+from sources.onboarding import sample
 from tests.support.daily import first
 from tests.support.extracts import upn
 from tests.support.intake.files import as_csv, as_xlsx
@@ -148,3 +151,16 @@ def test_a_draft_from_the_only_sheet_does_not_pin_its_name(tmp_path: Path) -> No
     assert "sheet" not in draft
     assert "# read from the one visible sheet" in text
     assert "Export 07" not in text
+
+
+def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, all of it, in memory; and a damaged one was an error of the library."""
+    monkeypatch.setattr(sample, "_MIB_SNIFFED", 2)
+    path = tmp_path / "sample.csv.gz"
+    path.write_bytes(gzip.compress(as_csv(_children()) + b"\n" * (8 << 20), 1)[:-500])
+    assert sample.written(path) == (",", "utf-8")
+    path.write_bytes(gzip.compress(as_csv(_children()))[:-20])
+    with pytest.raises(ExtractStopped, match="breaks off or is damaged"):
+        sample.written(path)

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -84,6 +85,7 @@ def test_a_file_that_ends_its_reader_costs_its_own_extract_alone(
         (served.holds_memory, "memory limit of 0.0625 GiB"),
         (served.takes_time, "limit of 1 seconds of processor time"),
         (served.crashes, "the reader crashed"),
+        (served.sends_rows_that_point_past_their_end, "the reader crashed"),
         (served.says_nothing, "no progress in 2 seconds"),
     ],
 )
@@ -124,6 +126,36 @@ def test_a_template_that_was_killed_is_started_again() -> None:
     os.kill(template.pid, signal.SIGKILL)
     template.wait()
     assert Reader("a file", 0, served.what_it_may).said()
+
+
+def test_a_reader_is_noticed_at_its_end_while_others_run_and_the_template_was_killed() -> None:
+    """The other reader had a copy of what tells that end: the first was waited for as long as the other ran."""
+    first, other = (Reader("a file", 0, served.says_nothing) for _ in range(2))
+    process, of_other = int(first.said()), int(other.said())
+    _, template = reader_process._template()
+    os.kill(template.pid, signal.SIGKILL)
+    template.wait()
+    os.kill(process, signal.SIGKILL)
+    ended = []
+
+    def ask() -> None:
+        with pytest.raises(ExtractStopped, match="the reader crashed"):
+            first.said()
+        ended.append(True)
+
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_SECONDS)
+    os.kill(of_other, signal.SIGKILL)  # nobody else does, without the template
+    assert ended
+
+
+def test_a_reader_has_nothing_of_the_template_or_of_another_reader() -> None:
+    first = Reader("a file", 0, served.says_nothing)
+    first.said()
+    second = Reader("a file", 0, served.what_is_open)
+    assert len(json.loads(second.said())) == len(("its end of the pipe", "what closes with it"))
+    first.close()
 
 
 def _runs(process: int) -> bool:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import os
 import resource
+import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pyarrow as pa
+
+from sources.extract.reader_process import ROWS
 
 Wait = Callable[[], bytes]
 
@@ -14,6 +20,18 @@ Wait = Callable[[], bytes]
 def what_it_may(_: Wait) -> Iterator[bytes]:
     """Its process, and the limit of its core file."""
     yield json.dumps([os.getpid(), resource.getrlimit(resource.RLIMIT_CORE)[0]]).encode()
+
+
+def what_is_open(_: Wait) -> Iterator[bytes]:
+    """Pipes and sockets, by number."""
+    yield json.dumps([handle for handle in range(256) if _is_a_pipe(handle)]).encode()
+
+
+def _is_a_pipe(handle: int) -> bool:
+    with suppress(OSError):
+        mode = os.fstat(handle).st_mode
+        return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+    return False
 
 
 def holds_memory(_: Wait) -> Iterator[bytes]:
@@ -38,4 +56,14 @@ def crashes(_: Wait) -> Iterator[bytes]:
 
 def fails(_: Wait) -> Iterator[bytes]:
     raise ValueError("Qwyjibo")
+    yield b""
+
+
+def sends_rows_that_point_past_their_end(wait: Wait) -> Iterator[bytes]:
+    """As a reader that a file has taken over can."""
+    said, sink = "Q" * 7_777, pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, (rows := pa.record_batch({"surname": [said]})).schema) as stream:
+        stream.write_batch(rows)
+    ends = (len(said)).to_bytes(4, "little"), (1 << 30).to_bytes(4, "little")
+    wait.__self__.send_bytes(ROWS + sink.getvalue().to_pybytes().replace(*ends))  # type: ignore[attr-defined]
     yield b""

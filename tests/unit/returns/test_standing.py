@@ -22,7 +22,7 @@ NEXT = DAY + dt.timedelta(days=5)
 PROFILE, CENSUS = ("leeds", "eyfsp"), ("leeds", "school_census")
 
 Sent = dict[tuple[str, str], tuple[str, Sequence[str]]]
-"""The MAC of each extract and the marks of its rows, in their order."""
+"""The MAC of each extract and the marks of its rows, in their order; after a space, that of the two names alone."""
 Stood = dict[str, tuple[dt.date | None, int, bool]]
 
 
@@ -31,12 +31,13 @@ def observed(
 ) -> tuple[Stood, dict[tuple[str, str], Unusual]]:
     """Day, deliveries and start of each mark of the Profile; and what is unusual. All rows share the token `alike`."""
     rows: list[dict[str, Any]] = [
-        {"source": source, "council": council, "service": SERVICES[source], "row_key": number, "identity": mark}
+        {"source": source, "council": council, "service": SERVICES[source], "row_key": number}
+        | dict(zip(("identity", "names"), (*mark.split(), None), strict=False))
         for (council, source), (_, marks) in sent.items()
         for number, mark in enumerate(marks, 1)
     ]
     kinds = {"source": pa.string(), "council": pa.string(), "service": pa.string(), "row_key": pa.uint64()}
-    table = pa.Table.from_pylist(rows, pa.schema([*kinds.items(), ("identity", pa.string())]))
+    table = pa.Table.from_pylist(rows, pa.schema([*kinds.items(), ("identity", pa.string()), ("names", pa.string())]))
     for name in (*ALIKE_TOKENS, "t_upn", "t_nhs"):
         value = alike if name == ALIKE_TOKENS[0] else None
         table = table.append_column(name, pa.array([value] * len(rows), pa.uint64()))
@@ -46,7 +47,8 @@ def observed(
         extracts: Any = {key: SimpleNamespace(file_mac=mac) for key, (mac, _) in sent.items()}
         unusual = observe(con, home, "202425", extracts, released, on)
         found = con.execute(
-            "SELECT identity, first_day, deliveries, at_start FROM records WHERE source = 'eyfsp'"
+            "SELECT concat_ws(' ', identity, names), first_day, deliveries, at_start FROM records"
+            " WHERE source = 'eyfsp'"
         ).fetchall()
     return {mark: (day, deliveries, start) for mark, day, deliveries, start in found}, unusual
 
@@ -67,6 +69,28 @@ def test_another_source_of_the_same_service_counts_and_of_another_does_not(home:
     observed(home, {CENSUS: ("1", ["a"]), ("leeds", "hv_reviews"): ("2", ["b"]), ("wirral", "eyfsp"): ("3", ["c"])})
     later = observed(home, {CENSUS: ("1", ["a"]), PROFILE: ("4", ["a", "b", "c"])}, NEXT)[0]
     assert later == {"a": (DAY, 2, True), "b": (NEXT, 1, False), "c": (NEXT, 1, False)}
+
+
+def test_a_row_whose_token_of_two_names_goes_is_known_and_one_that_gets_another_is_new(home: Home) -> None:
+    """A sender of tokens could put anybody's names to a row that has stood, and was told of that child the same day."""
+    observed(home, {PROFILE: ("1", ["a Ann", "b", "c Cai"])})
+    gone = observed(home, {PROFILE: ("2", ["a", "b Eve", "c Eve"])}, NEXT)[0]
+    assert gone == {"a": (DAY, 2, True), "b Eve": (NEXT, 1, False), "c Eve": (NEXT, 1, False)}
+    back = observed(home, {PROFILE: ("3", ["a Ann", "b", "c Cai"])}, NEXT)[0]
+    assert back["a Ann"] == (DAY, 3, True)
+
+
+def test_the_names_of_a_new_row_get_no_day_from_a_row_without_any(home: Home) -> None:
+    observed(home, {PROFILE: ("1", ["a"])})
+    observed(home, {PROFILE: ("2", ["a", "a Eve"])}, NEXT)
+    observed(home, {PROFILE: ("3", ["a"])}, NEXT)
+    assert observed(home, {PROFILE: ("4", ["a Eve"])}, NEXT)[0] == {"a Eve": (NEXT, 1, False)}
+
+
+def test_variants_of_the_names_of_one_row_are_unusual(home: Home) -> None:
+    observed(home, {PROFILE: ("1", [f"old{n}" for n in range(100)])})
+    variants = [f"old1 name{n}" for n in range(MOST_ALIKE + 1)]
+    assert observed(home, {PROFILE: ("2", variants)}, NEXT, alike=7)[1]
 
 
 def test_nothing_is_kept_without_an_extract(home: Home) -> None:
