@@ -18,6 +18,7 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.take_in import Intake
 from assets.keeping.retention import shred_taken
+from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, record_of_tables
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.release import sign_off
@@ -114,6 +115,7 @@ def published(landing: Path, home: Home, keys: KeyRing) -> dict[str, object]:
     """
     outcomes = take_all(landing, home, keys)
     assert all(isinstance(each, deliveries.ExtractQuality) for each in outcomes), outcomes
+    note_landing(home, landing)
     with held_still(), patch.object(sign_off, "record_of_tables", _of_unnamed_files):
         released(home, keys, taking_part(landing))
     build_database(home.release)

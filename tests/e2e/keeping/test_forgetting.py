@@ -257,7 +257,7 @@ def test_steps_of_dagster_open_a_home_in_which_no_removal_is_left(place: Place) 
     subprocess.run(arguments, cwd=PROJECT, env=os.environ, check=False)
     assert place.home.unfinished_removal.exists()
     resources = build_definitions(place.installation).resources or {}
-    assert resources["installation"].open_home() == place.home
+    assert resources["installation"](None).open_home() == place.home
     assert not place.home.unfinished_removal.exists()
 
 

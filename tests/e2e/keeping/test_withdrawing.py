@@ -213,6 +213,6 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(place: tuple[Path, Home
 
 
 def files(home: Home) -> list[Path]:
-    """Every file of the home folder but the log of what was done, and the locks."""
+    """Every file of the home folder but the records of what was done and of who may sign, and the locks."""
     found = (path for path in home.root.rglob("*") if path.is_file() and path.stat().st_size)
-    return [path for path in found if path != home.processing_log]
+    return [path for path in found if path not in (home.processing_log, home.ledger, home.first_real_extract)]
