@@ -34,8 +34,8 @@ MANY_MORE_ROWS = 1.5
 MANY_NEW, LEAST_NEW = 0.25, 50
 """So is one of whose rows more than this share are new, if that are at least so many rows."""
 MOST_ALIKE = 8
-"""And one in which more new marks than this share a number, or one name with a date of birth or a postcode: variants of
-one child."""
+"""And one in which more marks than this, one of them new, share a number, or one name with a date of birth or a
+postcode: variants of one child. All since the first delivery count, so that a few in each of many add up."""
 _GROUPED = (*ALIKE_TOKENS, "t_upn", "t_nhs")
 _EXTRACTS = b"extracts"
 _SCHEMA = pa.schema(
@@ -198,7 +198,7 @@ CREATE TEMP TABLE stood (source VARCHAR, council VARCHAR, service VARCHAR, row_k
                          names VARCHAR, first_day DATE, deliveries BIGINT, at_start BOOLEAN)
 """
 _ALIKE = " UNION ALL ".join(
-    f"SELECT count(DISTINCT (identity, names)) AS marks FROM unknown WHERE {name} IS NOT NULL GROUP BY {name}"
+    f"SELECT count(DISTINCT (identity, names)) AS marks FROM later SEMI JOIN unknown USING ({name}) GROUP BY {name}"
     for name in _GROUPED
 )
 _KNOWN = """
@@ -221,6 +221,8 @@ WITH own AS (
     FROM records WHERE council = $council AND source = $source
 ), unknown AS (
     FROM own ANTI JOIN known ON {_AS_KNOWN}
+), later AS (
+    FROM own ANTI JOIN (FROM known WHERE at_start) AS known ON {_AS_KNOWN}
 ), alike AS (
     {_ALIKE}
 )

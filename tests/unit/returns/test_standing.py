@@ -93,6 +93,16 @@ def test_variants_of_the_names_of_one_row_are_unusual(home: Home) -> None:
     assert observed(home, {PROFILE: ("2", variants)}, NEXT, alike=7)[1]
 
 
+def test_variants_that_come_a_few_at_a_time_are_unusual_together(home: Home) -> None:
+    rows = [f"old{n}" for n in range(100)]
+    observed(home, {PROFILE: ("first", rows)})
+    found = []
+    for day in range(3):
+        rows += [f"new{day}.{n}" for n in range(MOST_ALIKE // 2)]
+        found.append(bool(observed(home, {PROFILE: (f"{day}", rows)}, NEXT, alike=7)[1]))
+    assert found == [False, False, True]
+
+
 def test_nothing_is_kept_without_an_extract(home: Home) -> None:
     observed(home, {PROFILE: ("1", ["a"])})
     assert home.standing("202425").stat().st_mode & 0o777 == 0o600
