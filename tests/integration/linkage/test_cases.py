@@ -317,6 +317,23 @@ def test_two_settings_with_a_typing_error(case: Callable[..., dict[str, str]]) -
     assert len(set(ids.values())) == 1
 
 
+def test_a_record_sent_twice_without_its_forename_does_not_compete_with_its_copy(
+    case: Callable[..., dict[str, str]],
+) -> None:
+    elsewhere = {"surname": "Yarwood", "date_of_birth": "2020-01-05", "postcode": "LS1 2AB"}
+    ids = case(
+        profile=("eyfsp", {"upn": UPN[0]}),
+        once=("early_years_census", {"forename": "O"}),
+        again=("early_years_census", {"forename": "O"}),
+        twin=("eyfsp", {"upn": UPN[1]} | elsewhere),
+        co_twin=("eyfsp", {"upn": UPN[2], "forename": "George"} | elsewhere),
+        either=("early_years_census", {"forename": "O"} | elsewhere),
+        other=("early_years_census", {"forename": "G"} | elsewhere),
+    )
+    assert ids["profile"] == ids["once"] == ids["again"]
+    assert len({ids["twin"], ids["co_twin"], ids["either"]}) == 3
+
+
 def test_the_same_file_sent_twice(crowd: Frames, linked: Callable[[Frames], LinkResult]) -> None:
     once = crowd["hv_reviews"].drop_duplicates("child")
     twice = once.assign(row_key=once.row_key + 1_000_000)
