@@ -75,6 +75,7 @@ class Report:
             },
             "rows_by_source": self.comparable.rows,
             "unlinkable": self.comparable.unlinkable,
+            "upns_of_several": self.comparable.upns_of_several,
             "review_patterns": self._review(result.review_patterns),
             "weights": weights(),
             "examples": examples(self._children),
@@ -127,11 +128,12 @@ def _sensitivity(step: Scored) -> list[dict[str, Any]]:
 
 class Comparable:
     """A watcher of `link`, which looks once. `rows` are counted by source; `unlinkable` has those that say too little
-    by source and by what they lack."""
+    by source and by what they lack; `upns_of_several` are the permanent UPNs whose pupils' records stay apart."""
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
         self.unlinkable: list[dict[str, Any]] = []
+        self.upns_of_several = 0
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if self.rows:
@@ -147,3 +149,11 @@ class Comparable:
             """
         )
         self.unlinkable = counted.to_arrow_table().to_pylist()
+        (self.upns_of_several,) = con.execute(_UPNS_OF_SEVERAL).fetchall()[0]
+
+
+_UPNS_OF_SEVERAL = """
+SELECT count(*) FROM (SELECT t_upn FROM patterns JOIN entities USING (pattern)
+                       WHERE service = 'education' AND t_upn IS NOT NULL
+                       GROUP BY t_upn HAVING count(DISTINCT entity) > 1)
+"""

@@ -2,16 +2,19 @@
 
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
 has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns; rows of one service
-that say exactly the same about a child (complete demographics, same identifiers) are one pattern. `tie` is a 64-bit
-hash of what the pattern says; where demographics are incomplete, each row is a pattern, and its number among those that
-say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
+that say exactly the same about a child are one pattern: those with complete demographics in any council, those that
+still say enough for one child (`ENOUGH`) within one source and council. So a row never competes with its own copy.
+`tie` is a 64-bit hash of what the pattern says; where a row says less, each row is a pattern, and its number among
+those that say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
 
 `find_entities` adds the units of each service: patterns that are one child by its own numbers, or by being the same in
 every respect. Three kinds of edges, in any council of one service:
-- the same UPN or NHS number, on records that agree somewhere or have nothing to compare;
+- the same UPN or NHS number, on records that share any other token, or of which one has nothing to compare;
 - the same number of one sender (temporary UPN, local patient number) and a name with the date of birth;
 - the same surname, forename as written, date of birth, postcode and sex: the child sent twice, or in two settings.
 The connected components are the entities. No row is compared with others in turn: a component is a set, not a path.
+Two entities with one permanent UPN whose records share nothing else are then joined by it unless something says that
+they are two children (`_join_by_upn`).
 """
 
 from __future__ import annotations
@@ -41,11 +44,29 @@ record more or less puts no more than two others in or out."""
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row says names, date of birth and postcode."""
+ENOUGH = (
+    "t_dob_postcode IS NOT NULL"
+    " OR t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL"
+    " OR t_surname_postcode IS NOT NULL AND t_forename_postcode IS NOT NULL"
+)
+"""SQL condition: rows of one source and council that say this and differ in nothing are copies of one record. A surname
+with a date alone is not enough: in a council of 8,000 children, 20 are born a day."""
 
-_EVIDENCE = (
+_COMPARED = (
     "t_surname_dob", "t_forename_dob", "t_surname_sound_dob", "t_forename_sound_dob", "t_dob_postcode",
     "t_surname_postcode", "t_forename_postcode",
 )  # fmt: skip
+"""A row without any of these has nothing to compare."""
+_EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in _NUMBERS)
+"""Tokens of which one in common is enough beside a UPN or an NHS number: two children who are given one number share
+a date of birth in one case of 366, a postcode or the two names more rarely."""
+_EXCHANGED = " OR ".join(
+    f"a.t_{name}_{context} = b.t_{other}_{context}"
+    for context, forenames in (("dob", ("forename", "forename_written")), ("postcode", ("forename",)))
+    for forename in forenames
+    for name, other in (("surname", forename), (forename, "surname"))
+)
+"""SQL condition: a name is in the other's place."""
 _FORENAME_AND_DOB = ("t_forename_dob", "t_forename_sound_dob", "t_forename_start_dob")
 
 Extract: TypeAlias = "pa.Table | pa.RecordBatchReader"
@@ -106,12 +127,14 @@ def _load_service(
 def _contents_sql(service: str) -> str:
     """SQL of the place of each row in `sent`, and its tie."""
     return f"""
-        WITH said AS (SELECT place, source, council, row_key, {COMPLETE} AS complete,
+        WITH said AS (SELECT place, source, council, row_key, {COMPLETE} AS complete, {ENOUGH} AS enough,
                              hash({quoted(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
         alone AS (SELECT place, hash(content, row_number() OVER (
                              PARTITION BY content ORDER BY source, council, row_key)) AS tie
-                    FROM said WHERE NOT complete)
-        SELECT place, coalesce(alone.tie, content) AS tie FROM said LEFT JOIN alone USING (place)
+                    FROM said WHERE NOT complete AND NOT enough)
+        SELECT place, CASE WHEN complete THEN content
+                           WHEN enough THEN hash(content, source, council) ELSE tie END AS tie
+          FROM said LEFT JOIN alone USING (place)
     """
 
 
@@ -187,9 +210,9 @@ def _any_of(word: str) -> str:
 def find_entities(con: duckdb.DuckDBPyConnection) -> None:
     """Create `units` (pattern, unit): the entities of each service, numbered from 0."""
     con.execute("CREATE TABLE edges (a BIGINT, b BIGINT)").fetchall()
-    nothing = " OR ".join(f"coalesce({', '.join(f'{side}.{t}' for t in _EVIDENCE)}) IS NULL" for side in "ab")
+    nothing = " OR ".join(f"coalesce({', '.join(f'{side}.{t}' for t in _COMPARED)}) IS NULL" for side in "ab")
     for number in OWN_NUMBERS:
-        _add_edges(con, number, f"({_any_equal(_EVIDENCE)} OR {nothing})")
+        _add_edges(con, number, f"({_any_equal(_EVIDENCE)} OR {_EXCHANGED} OR {nothing})")
     forename_missing = "(a.t_forename_dob IS NULL OR b.t_forename_dob IS NULL) AND a.t_surname_dob = b.t_surname_dob"
     for number in SCOPED_NUMBERS:
         _add_edges(con, number, f"({_any_equal(_FORENAME_AND_DOB)} OR {forename_missing})")
@@ -200,11 +223,57 @@ def find_entities(con: duckdb.DuckDBPyConnection) -> None:
         " AND a.t_forename_written_dob IS NOT DISTINCT FROM b.t_forename_written_dob"
         " AND a.sex IS NOT DISTINCT FROM b.sex",
     )
+    _connect(con)
+    _join_by_upn(con)
+    _connect(con)
+    con.execute("DROP TABLE edges").fetchall()
+
+
+def _connect(con: duckdb.DuckDBPyConnection) -> None:
+    """Create `units`: the connected components of `edges`."""
     (count,) = con.execute("SELECT count(*) FROM patterns").fetchall()[0]
     units = components(con.sql("FROM edges").to_arrow_table(), count)
     con.register("labels", pa.table({"pattern": pa.array(range(count), pa.int64()), "unit": units}))
-    con.execute("CREATE TABLE units AS FROM labels").fetchall()
-    con.execute("DROP TABLE edges").fetchall()
+    con.execute("CREATE OR REPLACE TABLE units AS FROM labels").fetchall()
+    con.unregister("labels")
+
+
+def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
+    """Add an edge between two units that share a permanent UPN and no other token, one of them in the Profile alone and
+    one in the school census alone, unless their sexes differ or one has both names and the date or the postcode of a
+    unit with another UPN.
+
+    Such a child is mostly one whose date is wrong in one file and whose address is another: two children of one UPN
+    mostly leave a trace, as both are in both files, or whoever bears another's UPN in one has a UPN in the other.
+    """
+    namesakes = " UNION ALL ".join(
+        f"""
+        SELECT here.unit FROM concerned AS here JOIN patterns a USING (pattern)
+          JOIN patterns b ON a.t_surname_{context} = b.t_surname_{context}
+           AND a.t_forename_{context} = b.t_forename_{context}
+          JOIN units AS there ON there.pattern = b.pattern
+         WHERE b.service = 'education' AND b.t_upn IS NOT NULL AND there.unit <> here.unit
+        """
+        for context in ("dob", "postcode")
+    )
+    con.execute(
+        f"""
+        INSERT INTO edges
+        WITH of_upn AS (
+            SELECT min(unit) AS a, max(unit) AS b FROM patterns JOIN units USING (pattern)
+             WHERE service = 'education' AND t_upn IS NOT NULL GROUP BY t_upn HAVING count(DISTINCT unit) = 2),
+        concerned AS MATERIALIZED (
+            SELECT pattern, unit FROM units WHERE unit IN (SELECT unnest([a, b]) FROM of_upn)),
+        said AS MATERIALIZED (
+            SELECT unit, min(pattern) AS pattern, list(DISTINCT source) AS sources,
+                   list(DISTINCT sex) FILTER (sex IS NOT NULL) AS sexes
+              FROM concerned JOIN patterns USING (pattern) JOIN rows USING (pattern)
+             WHERE unit NOT IN ({namesakes}) GROUP BY unit)
+        SELECT one.pattern, other.pattern
+          FROM of_upn JOIN said AS one ON one.unit = a JOIN said AS other ON other.unit = b
+         WHERE NOT list_has_any(one.sources, other.sources) AND coalesce(list_has_any(one.sexes, other.sexes), true)
+        """
+    ).fetchall()
 
 
 def components(edges: pa.Table, count: int) -> np.ndarray:

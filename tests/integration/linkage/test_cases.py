@@ -226,6 +226,45 @@ def test_temporary_then_permanent_upn(case: Callable[..., dict[str, str]]) -> No
     assert ids["census"] == ids["profile"]
 
 
+ELSEWHERE = {"date_of_birth": "2020-07-21", "postcode": "L3 5TF"}
+STRANGER = ELSEWHERE | {"surname": "Okafor", "forename": "Amelia"}
+
+
+def test_a_permanent_upn_joins_profile_and_census_though_the_date_is_wrong_and_the_address_another(
+    case: Callable[..., dict[str, str]],
+) -> None:
+    other = {"surname": "Halsall", "forename": "Ezra", "date_of_birth": "2020-02-06"}
+    exchanged = other | {"surname": "Ezra", "forename": "Halsall", "postcode": "LS1 2AB"}
+    ids = case(
+        profile=("eyfsp", {"upn": UPN[0]}),
+        census=("school_census", {"upn": UPN[0]} | ELSEWHERE),
+        exchanged_in_profile=("eyfsp", {"upn": UPN[1]} | other),
+        exchanged_in_census=("school_census", {"upn": UPN[1]} | exchanged),
+        renamed=("eyfsp", {"upn": UPN[2], "surname": "Yarwood", "forename": "Jude"} | ELSEWHERE),
+        renamed_in_census=("school_census", {"upn": UPN[2], "surname": "Pickering", "sex": None}),
+    )
+    assert ids["profile"] == ids["census"]
+    assert ids["exchanged_in_profile"] == ids["exchanged_in_census"]
+    assert ids["renamed"] == ids["renamed_in_census"]
+    assert len(set(ids.values())) == 3
+
+
+def test_a_upn_on_records_of_two_children_joins_none(case: Callable[..., dict[str, str]]) -> None:
+    ids = case(
+        other_sex=("eyfsp", {"upn": UPN[0]}),
+        other_sex_in_census=("school_census", {"upn": UPN[0], "sex": "F"} | STRANGER),
+        has_another=("eyfsp", {"upn": UPN[1], "surname": "Yarwood", "date_of_birth": "2020-01-05"}),
+        has_another_in_census=("school_census", {"upn": UPN[1], "surname": "Okafor", "forename": "Ada"} | ELSEWHERE),
+        her_profile=("eyfsp", {"upn": UPN[2], "surname": "Okafor", "forename": "Ada"} | ELSEWHERE),
+        in_both=("eyfsp", {"upn": UPN[3], "surname": "Halsall", "date_of_birth": "2020-02-06"}),
+        in_both_in_census=("school_census", {"upn": UPN[3], "surname": "Halsall", "date_of_birth": "2020-02-06"}),
+        copied=("school_census", {"upn": UPN[3], "surname": "Blundell", "forename": "Ezra", "postcode": "WA7 1AA"}),
+    )
+    assert ids["other_sex"] != ids["other_sex_in_census"]
+    assert ids["has_another"] != ids["has_another_in_census"]
+    assert ids["in_both"] == ids["in_both_in_census"] != ids["copied"]
+
+
 @pytest.mark.slow
 def test_a_temporary_upn_is_no_key_in_another_council(case: Callable[..., dict[str, str]]) -> None:
     ids = case(
@@ -276,6 +315,23 @@ def test_two_settings_with_a_typing_error(case: Callable[..., dict[str, str]]) -
         seen=("hv_reviews", {}),
     )
     assert len(set(ids.values())) == 1
+
+
+def test_a_record_sent_twice_without_its_forename_does_not_compete_with_its_copy(
+    case: Callable[..., dict[str, str]],
+) -> None:
+    elsewhere = {"surname": "Yarwood", "date_of_birth": "2020-01-05", "postcode": "LS1 2AB"}
+    ids = case(
+        profile=("eyfsp", {"upn": UPN[0]}),
+        once=("early_years_census", {"forename": "O"}),
+        again=("early_years_census", {"forename": "O"}),
+        twin=("eyfsp", {"upn": UPN[1]} | elsewhere),
+        co_twin=("eyfsp", {"upn": UPN[2], "forename": "George"} | elsewhere),
+        either=("early_years_census", {"forename": "O"} | elsewhere),
+        other=("early_years_census", {"forename": "G"} | elsewhere),
+    )
+    assert ids["profile"] == ids["once"] == ids["again"]
+    assert len({ids["twin"], ids["co_twin"], ids["either"]}) == 3
 
 
 def test_the_same_file_sent_twice(crowd: Frames, linked: Callable[[Frames], LinkResult]) -> None:

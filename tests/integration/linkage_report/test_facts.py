@@ -149,6 +149,15 @@ def test_rows_with_too_little_to_compare(keys: KeyRing) -> None:
     assert not any(line["lacks"] == "" for line in report.comparable.unlinkable)
 
 
+def test_a_upn_on_records_of_two_pupils_is_counted(keys: KeyRing) -> None:
+    frames = plain(200, seed=2)
+    census = frames["school_census"]
+    census.loc[0, "upn"] = census.upn[1]
+    report = Report()
+    link(tokenised(frames, keys), watchers=report.watchers)
+    assert report.comparable.upns_of_several == 1
+
+
 def test_examples_are_made_of_the_models_levels() -> None:
     found = examples(20_000)
     assert found[0]["weight"] == max(example["weight"] for example in found)
