@@ -1,5 +1,5 @@
-"""What differs between two releases of one input, held still: the noise, the ledger's random identity, and the times of
-charges and signatures."""
+"""What differs between two releases of one input, held still: the noise, the ledger's random identity and its place, and
+the times of charges and signatures."""
 
 from __future__ import annotations
 
@@ -35,5 +35,6 @@ def held_still(noise: type[OneByOne] = SameNoise) -> Iterator[None]:
         stack.enter_context(patch.object(session, "OpenDPNoise", noise))
         stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
         stack.enter_context(patch.object(ledger, "_nonce", lambda: "0" * 32))
+        stack.enter_context(patch.object(ledger.Ledger, "place", lambda _: "one place"))
         stack.enter_context(patch.object(approval, "_now", lambda: _FixedTime.now(UTC).isoformat()))
         yield
