@@ -82,9 +82,16 @@ def run_cohort(
     series = series_for(home, cohort.code, release, asked)
     measured = [Cohort(code) for code in measured_now(series, release)]
     _check_ledger(folders, cohort, release, measured)
+    arriving: list[str] = []
     for each in measured:
         check_may_be_held(each, dt.date.today())
         _check_landing(folders.landing, home, each)
+        arriving += still_arriving(folders.landing, each.code)
+    late = {name.partition("/")[0] for name in arriving}
+    arrived = [council for council in taking_part(folders.landing) if council not in late]
+    still_written = f"{', '.join(arriving)}: still being written; run again when it has arrived whole"
+    if late and not arrived:
+        raise RunStopped(still_written)
     note_landing(home, folders.landing)
     for sentence in not_read(folders.landing):
         say(f"! {sentence}")
@@ -93,12 +100,14 @@ def run_cohort(
             spent = "what is asked for is measured besides" if requests else "nothing is spent"
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; {spent}")
     steps = [
-        *(step for each in measured for step in _made_ready(folders, each, len(measured) > 1)),
+        *(step for each in measured for step in _made_ready(folders, each, arrived, len(measured) > 1)),
         _of_release(folders, cohort, release, asked, spends=bool(measured or requests)),
     ]
     if until is not None:
         steps = steps[: max(number for number, step in enumerate(steps, 1) if step.name == until)]
-    _take(folders, steps, say)
+    _take(folders, [step for step in steps if not late or step.name == "intake"], say)
+    if late:
+        raise RunStopped(f"{still_written}. The extracts of the other councils were taken in")
     return home.release / release
 
 
@@ -140,20 +149,20 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
         settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
-def _made_ready(folders: Installation, cohort: Cohort, several: bool) -> Iterator[_Step]:
-    """Intake and linkage of a cohort."""
+def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], several: bool) -> Iterator[_Step]:
+    """Intake of the councils whose extracts have `arrived`, and linkage, of a cohort."""
     home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
     about = f" of {cohort.code}" if several else ""
 
     @cache
     def to_take() -> list[str]:
-        return Intake(landing, home, folders.key_ring(INTAKE)).to_take(cohort.code, councils)
+        return Intake(landing, home, folders.key_ring(INTAKE)).to_take(cohort.code, arrived)
 
     yield _Step(
         "intake",
         f"Intake{about}: read, check, pseudonymise",
         lambda: not to_take(),
-        lambda jobs: jobs.intake(to_take() or councils, cohort.code),
+        lambda jobs: jobs.intake(to_take() or arrived, cohort.code),
     )
     yield _Step(
         "linkage",
@@ -232,5 +241,3 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
     if not anything_arrived(landing, cohort.code) and not home.any_taken(cohort.code):
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")
-    if moving := still_arriving(landing, cohort.code):
-        raise RunStopped(f"{', '.join(moving)}: still being written; run again when it has arrived whole")

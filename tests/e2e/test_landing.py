@@ -12,6 +12,7 @@ import pytest
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
+from assets.intake import deliveries
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import looks, still_arriving
 from pipelines.dagster.sensors import landing_sensor
@@ -20,6 +21,7 @@ from pipelines.run import run_cohort
 from privacy.keys import KeyRing
 from sources.extract.landed import is_unfinished
 from sources.reference.cohorts import Cohort
+from tests.support.extracts import row, text
 
 NAME = "halton/eyfsp/202425.csv"
 
@@ -171,7 +173,7 @@ def test_a_marked_file_is_not_waited_for(installation: Installation, monkeypatch
 def test_a_run_does_not_take_a_half_written_file(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     KeyRing.create(installation.keys)
     extract = put(installation)
-    put(installation, "leeds/eyfsp/202425.csv")
+    put(installation, "leeds/eyfsp/202425.csv", text([row("eyfsp")] * 20))
     pauses: list[float] = []
 
     def written_meanwhile(seconds: float) -> None:
@@ -179,8 +181,10 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
         extract.write_text("content that grows")
 
     monkeypatch.setattr(arriving.time, "sleep", written_meanwhile)
-    with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole$"):
+    with pytest.raises(RunStopped, match=rf"^{NAME}: still being written; run again when it has arrived whole\. The "):
         run_cohort(installation, Cohort("202425"), None, False, print)
     assert pauses == [arriving.PAUSE_SECONDS]
+    taken = [deliveries.current(installation.home, "eyfsp", "202425", council) for council in ("halton", "leeds")]
+    assert [each is not None for each in taken] == [False, True]
     monkeypatch.setattr(arriving.time, "sleep", pauses.append)
     assert still_arriving(installation.landing, "202425") == []
