@@ -1,5 +1,5 @@
-"""What differs between two releases of one input, held still: the noise, identity and place of the ledger, and the times of
-charges and signatures."""
+"""What differs between two releases of one input, held still: the noise, identity and place of the ledger, and times
+of charges and signatures."""
 
 from __future__ import annotations
 
