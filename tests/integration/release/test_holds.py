@@ -191,7 +191,7 @@ def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_
         put(home, council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
     cause = ["--cause", "rows-far-from-expected", "--reason", RIGHT]
     two = [*cause, "--council", "halton", "--council", "wirral"]
-    to_sign = command(home, *two, who=None).output.partition("File to sign on your own machine: ")[2].split("\n")[0]
+    to_sign = command(home, *two, who=None).output.partition("File to sign: ")[2].split("\n")[0]
     signing = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(ANNA.key_file(tmp_path)), "-in", to_sign]
     subprocess.run([*signing, "-out", str(tmp_path / "signature")], check=True, capture_output=True)
     signed = ("--signature", str(tmp_path / "signature"))
