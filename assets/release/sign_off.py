@@ -117,10 +117,10 @@ class ToSign:
 def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
     sheet = home.decision_sheet(request["release"] or "change-of", request["stage"])
-    if page := _PAGES.get(request["stage"]):
-        sheet = sheet.with_suffix(".txt")
-        files.write(sheet, page(request))
-        sheet_sha256 = sha256_hex(page(request))
+    if render := _PAGES.get(request["stage"]):
+        sheet, page = sheet.with_suffix(".txt"), render(request)
+        files.write(sheet, page)
+        sheet_sha256 = sha256_hex(page)
     else:
         sheet_sha256 = write_sheet(home, request)
     file = sheet.with_suffix(".request")
