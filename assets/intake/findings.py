@@ -63,6 +63,7 @@ class Findings:
         self._totals: dict[str, int] = {}
         self._first: dict[str, list[int]] = {}
         self._seen = np.empty(0, np.uint64)
+        self._rejected: list[np.ndarray] = []
         self._shared, self._whose = SharedNumbers(), Whose()
         self._person = _person(contract)
         self.rows_read = 0
@@ -88,6 +89,7 @@ class Findings:
             rejected |= repeats & (self._repeated.severity is Severity.REJECT)
         for rule, found in broken.items():
             self._note(rule, rows[found], ~rejected[found], out)
+        self._rejected.append(rows[rejected])
         return pa.chunked_array([pa.array(~rejected)])
 
     def see(self, chunk: pa.Table) -> None:
@@ -100,9 +102,9 @@ class Findings:
         return self._whose.elsewhere(landed.council, landed.cohort)
 
     def note_shared_numbers(self, out: Out) -> None:
-        """Note the rows whose number is another child's too; they are kept."""
+        """Note the rows whose number is another child's too; no row is rejected for that alone."""
         for rule, rows in self._shared.rows.items():
-            self._note(rule, rows, np.ones(len(rows), bool), out)
+            self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
 
     def set_aside(self, rows: Mapping[Rule, list[int]], out: Out) -> None:
         """Add the rows that the reader could not give."""
