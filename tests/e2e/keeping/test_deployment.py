@@ -249,7 +249,7 @@ def test_every_setting_of_compose_is_in_the_file_to_fill_in() -> None:
 
 def test_runs_in_containers_differ_in_how_they_run_alone() -> None:
     in_place, in_containers = instance_settings("in_place"), instance_settings("in_containers")
-    assert in_containers["run_launcher"]["module"] == "dagster_docker"
+    assert in_containers["run_launcher"]["class"] == "TidyLauncher"
     kwargs = in_containers["run_launcher"]["config"]["container_kwargs"]
     service = compose()["services"]["restricted"]
     for setting in ("read_only", "cap_drop", "security_opt"):

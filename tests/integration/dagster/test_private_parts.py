@@ -32,11 +32,12 @@ PARTS = {
     "dagster._core.errors.DagsterUserCodeUnreachableError": "WatchedLauncher: a code server that does not answer",
     "dagster._core.launcher.CheckRunHealthResult": "WatchedLauncher: its answer",
     "dagster._core.launcher.WorkerStatus": "WatchedLauncher: its answer",
+    "dagster._core.launcher.LaunchRunContext": "TidyLauncher: the run that is launched",
     "dagster._grpc.types.CanCancelExecutionRequest": "WatchedLauncher: whether a code server knows a run",
     "dagster._grpc.types.CanCancelExecutionResult": "WatchedLauncher: whether a code server knows a run",
 }
 """By what is used, who uses it and for what."""
-USERS = {"pipelines.dagster.event_log", "pipelines.dagster.in_place", "pipelines.dagster.instance"}
+USERS = {f"pipelines.dagster.{name}" for name in ("event_log", "in_containers", "in_place", "instance")}
 
 
 @pytest.mark.slow
