@@ -156,17 +156,6 @@ class KeyRing:
             ring.demonstration_key = key
         return ring
 
-    @classmethod
-    def complete(cls, directory: Path) -> KeyRing:
-        """Add the keys that a pipeline's set of an earlier version lacks, and load it; those that are there stay.
-
-        Raises `KeyProblem` where one that is there cannot be used, or half a pair is.
-        """
-        lacking = [name for name in _ADDED_SINCE if not (directory / f"{name}.key").exists()]
-        pairs = [name for name in PAIRS if not _private_file(directory, name).exists()]
-        _write_set(directory, _new_symmetric(lacking) | _new_pairs(pairs))
-        return cls.load(directory)
-
     def rotate(self, directory: Path) -> KeyRing:
         """Make the set of the next epoch in `directory`, a new one, and load it; this one stays as it is.
 
@@ -387,7 +376,5 @@ def _guessable(key: bytes) -> bool:
     )
 
 
-_ADDED_SINCE = ("row",)
-"""Symmetric keys that a set made by an earlier version lacks, beside the pairs."""
-_REMEDY = "`readiness keys create` makes a set, and `readiness keys complete` adds what one of an earlier version lacks"
+_REMEDY = "restore the set from a backup; for a new installation, `readiness keys create` makes one"
 _REMEDY_AT_SENDER = "ask whoever runs the pipeline for the senders' keys"

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from assets.home.older_homes import convert_linkage
 from assets.home.paths import Home
 from assets.intake.deliveries import mac_of
 from ndl_export.facts.missing import SOURCES
@@ -74,7 +73,6 @@ def write_record(home: Home, cohort: str, record: LinkageRecord) -> None:
 
 def read_record(home: Home, cohort: str) -> LinkageRecord:
     """The newest record of a cohort's linkage; raises `NotLinked` where there is none."""
-    convert_linkage(home, cohort)
     if not home.linkage_record(cohort).exists():
         raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
     return _LINKAGE_RECORD.validate_json(home.linkage_record(cohort).read_bytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pyarrow.parquet
 
 from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
-from assets.home.older_homes import check_apart
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
@@ -117,12 +117,10 @@ def _linked(
 
 
 def _readable_extracts(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, list[Path]]:
-    """Pseudonymised extracts by source. Raises `Damaged`, and what `check_apart` does."""
+    """Pseudonymised extracts by source. Raises `Damaged`."""
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
-    paths = [path for paths in extracts.values() for path in paths]
-    for path in paths:
+    for path in chain.from_iterable(extracts.values()):
         check_readable(home, path)
-    check_apart(home, cohort, paths)
     return extracts
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from assets.home.older_homes import convert_release
 from assets.home.paths import Home
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import FAMILIES
@@ -57,7 +56,6 @@ _RELEASE_RECORD: TypeAdapter[ReleaseRecord] = TypeAdapter(dict[str, CohortRecord
 
 def read_record(home: Home, version: str) -> ReleaseRecord:
     """What was fixed with a release; empty where it was not begun."""
-    convert_release(home, version)
     path = home.release_record(version)
     return _RELEASE_RECORD.validate_json(path.read_bytes()) if path.exists() else {}
 

@@ -29,18 +29,6 @@ def create(directory: Path, at_sender: bool) -> None:
 
 
 @keys.command()
-@click.argument("directory", type=FOLDER)
-def complete(directory: Path) -> None:
-    """Add to the pipeline's set in DIRECTORY the keys that this version needs and an earlier one did not make.
-
-    Those that are there stay as they are. Senders are then given intake.pub.pem.
-    """
-    from privacy.keys import KeyRing
-
-    _show(KeyRing.complete(directory))
-
-
-@keys.command()
 @click.argument("old", type=FOLDER)
 @click.argument("new", type=FOLDER)
 def rotate(old: Path, new: Path) -> None:

@@ -46,28 +46,12 @@ _SCHEMA = "readiness_ledger"
 
 _TRIGGERS = ("only_append", "never_update", "never_delete", "never_truncate")
 
-_OF_BEFORE = """
-SELECT 1 WHERE NOT EXISTS (
-    SELECT 1 FROM pg_attribute WHERE attrelid = 'readiness_ledger.entries'::regclass AND attname = 'unit')
-"""
-"""Whether the table is of before units had accounts of their own."""
-
-_CONVERSION = """
-DROP INDEX IF EXISTS readiness_ledger.one_approval, readiness_ledger.one_charge, readiness_ledger.one_end;
-ALTER TABLE readiness_ledger.entries DROP CONSTRAINT entries_kind_check,
-    ADD CONSTRAINT entries_kind_check CHECK (kind IN ('APPROVE', 'RESERVE', 'COMMIT', 'VOID')),
-    ADD COLUMN unit TEXT NOT NULL DEFAULT '';
-ALTER TABLE readiness_ledger.entries ALTER COLUMN unit DROP DEFAULT;
-"""
-
 _PLACE = """
 SELECT concat_ws(' ', system_identifier, timeline_id, 'readiness_ledger.entries'::regclass::oid)
   FROM pg_control_system(), pg_control_checkpoint()
 """
 
 _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")
-_RULES = _CHECKS.partition("CREATE TRIGGER")[0]
-"""The functions without the triggers, which stand."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +67,10 @@ class _Table:
     def place(self) -> str:
         return f"{_SCHEMA}.{self.name}"
 
-    def with_rules(self, sql: str) -> str:
+    def _checks(self) -> str:
         held = (rule for name, rule in rules(self.place).items() if name in self.rules)
         cases = " ".join(f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in held)
-        return sql.replace("CASES", cases).replace("TABLE", self.name).replace("CHECK", self.check)
+        return _CHECKS.replace("CASES", cases).replace("TABLE", self.name).replace("CHECK", self.check)
 
     def make(self, connection: psycopg.Connection[Any]) -> None:
         """Make it, if there is none, with its triggers. Raises LedgerUnavailable for who does not own the schema."""
@@ -95,7 +79,7 @@ class _Table:
         try:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
             connection.execute(self.definition)
-            connection.execute(self.with_rules(_CHECKS))
+            connection.execute(self._checks())
         except psycopg.errors.InsufficientPrivilege:
             raise LedgerUnavailable(
                 f"the ledger has no table {self.name} yet: have the owner of the schema {_SCHEMA} open it once, as "
@@ -129,8 +113,6 @@ class PostgresStorage:
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
             for kept in (_ENTRIES, _SIGN_OFFS):
                 kept.make(connection)
-            if _value(connection, _OF_BEFORE):
-                _convert(connection)
             for kept in (_ENTRIES, _SIGN_OFFS):
                 _check_fitness(connection, kept.name)
 
@@ -201,19 +183,6 @@ class PostgresStorage:
                 f"the ledger's database broke off: {_sentence(error)}; what it has recorded stands, and the same "
                 "release run again finds out"
             ) from None
-
-
-def _convert(connection: psycopg.Connection[Any]) -> None:
-    """The same entries in a table that takes every kind of today. Raises LedgerUnavailable for who does not own it."""
-    try:
-        connection.execute(_CONVERSION)
-        connection.execute(_ENTRIES.definition)
-        connection.execute(_ENTRIES.with_rules(_RULES))
-    except psycopg.errors.InsufficientPrivilege:
-        raise LedgerUnavailable(
-            "the ledger's table is of an earlier version: have the owner of the schema readiness_ledger open it once, "
-            "as with readiness budget; its entries stay as they are"
-        ) from None
 
 
 def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:

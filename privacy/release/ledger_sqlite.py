@@ -14,7 +14,6 @@ import sqlite3
 import struct
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import fields
 from pathlib import Path
 
 from privacy.doors.locks import locked
@@ -56,23 +55,6 @@ _TRIGGERS = _triggers("entries", "", rules("entries")) + _triggers("sign_offs", 
 _TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
 _SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
 
-_COLUMNS_OF_BEFORE = ", ".join(column.name for column in fields(Entry) if column.name != "unit")
-
-_OF_BEFORE = """
-SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entries'
-   AND NOT EXISTS (SELECT 1 FROM pragma_table_info('entries') WHERE name = 'unit')
-"""
-"""Whether the file has a table of before units had accounts of their own."""
-
-_CONVERSION = (
-    "".join(f"DROP TRIGGER IF EXISTS {name}; " for name in ("never_update", "never_delete", *rules("entries")))
-    + "".join(f"DROP INDEX IF EXISTS {name}; " for name in ("one_approval", "one_charge", "one_end", "by_charge"))
-    + f"ALTER TABLE entries RENAME TO entries_before; {_TABLE} "
-    f"INSERT INTO entries ({_COLUMNS_OF_BEFORE}, unit) SELECT {_COLUMNS_OF_BEFORE}, '' FROM entries_before"
-    " ORDER BY seq; DROP TABLE entries_before; "
-)
-"""The same entries, to the last byte, in a table that takes every kind and unit of today."""
-
 
 class SQLiteStorage:
     """Entries in the SQLite file at `path`, created with its folder on first use; a lock file stands beside it."""
@@ -81,8 +63,7 @@ class SQLiteStorage:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._usable(), closing(self._connect()) as connection:
-            converted = _CONVERSION if connection.execute(_OF_BEFORE).fetchone() else ""
-            connection.executescript(f"BEGIN IMMEDIATE; {converted} {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
             _entries(connection).entries()
 
     def read(self) -> list[Entry]:

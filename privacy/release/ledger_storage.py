@@ -55,8 +55,7 @@ class Chained:
 class Entry(Chained):
     """One line of the ledger. `nano_rho` is the cap in an APPROVE, the amount charged in every other kind.
 
-    `unit` is what one row of the charged table stands for, and so whose account the line is of: empty for a child, as
-    in every line of before other units had accounts.
+    `unit` is what one row of the charged table stands for, and so whose account the line is of: empty for a child.
     """
 
     seq: int

@@ -253,30 +253,6 @@ def test_entries_that_follow_from_nothing_are_seen(ledger, backend):
         ledger.remaining("202425")
 
 
-def test_a_ledger_of_before_goes_on(backend):
-    """Its table takes no VOID and no second charge; its entries, hashes and all, stay as they are."""
-    ledger = approved(backend)
-    kinds = ["APPROVE", "RESERVE", "RESERVE", "RESERVE", "COMMIT", "COMMIT"]
-    charges = [ledger.reserve("202425", "1", family, 0.05, PLAN, MAC) for family in ("pupil", "health", "parents")]
-    ledger.commit(charges[0], "f" * 64)
-    ledger.commit(charges[1], "e" * 64)
-    entries = ledger.entries()
-    backend.as_before()
-    ledger = Ledger(backend.location)
-    assert ledger.entries() == entries
-    assert [entry.kind for entry in entries] == kinds
-    assert ledger.remaining("202425") == 0.15
-    ledger.void(ledger.find("202425", "1", "parents"), "stopped")
-    ledger.commit(ledger.reserve("202425", "1", "parents", 0.2, PLAN, MAC), "f" * 64)
-    assert ledger.remaining("202425") == 0
-    assert Ledger(backend.location).entries() == ledger.entries()
-    for statement in backend.changes:
-        with pytest.raises(backend.refused, match="append-only"):
-            backend.raw(statement)
-    with pytest.raises(backend.refused, match="match one open charge"):
-        backend.insert(following(ledger, kind="VOID", release="1", family="health"), "INSERT INTO {} ")
-
-
 def test_the_file_is_durable(tmp_path):
     backend = SQLite(tmp_path)
     ledger = approved(backend)
@@ -355,22 +331,6 @@ def test_raw_sql_takes_from_no_other_account(ledger, backend):
     ledger.reserve("202425", "1", "parents", 0.1, PLAN, MAC, unit="response")
     with pytest.raises(backend.refused, match="match one open charge"):
         backend.insert(following(ledger, kind="VOID", unit=""), "INSERT INTO {} ")
-
-
-def test_what_was_charged_before_there_were_accounts_stays_the_childrens(backend):
-    ledger = approved(backend)
-    for family, rho in (("pupil", 0.185), ("health", 0.03), ("parents", 0.03)):
-        ledger.commit(ledger.reserve("202425", "1", family, rho, PLAN, MAC), "f" * 64)
-    entries = ledger.entries()
-    backend.without_units()
-    ledger = Ledger(backend.location)
-    assert ledger.entries() == entries
-    assert {entry.account for entry in entries} == {"child"}
-    assert (ledger.remaining("202425"), ledger.remaining("202425", "response")) == (0.055, 0)
-    ledger.approve("202425", 0.185, unit="response")
-    ledger.commit(ledger.reserve("202425", "2", "parents", 0.185, PLAN, MAC, unit="response"), "f" * 64)
-    assert ledger.remaining("202425") == 0.055
-    assert Ledger(backend.location).entries() == ledger.entries()
 
 
 def test_a_release_is_not_begun_that_would_stop_halfway(ledger):

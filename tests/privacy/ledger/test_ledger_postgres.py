@@ -121,22 +121,6 @@ def test_a_worker_needs_to_read_and_append_and_no_more(backend, database_server)
             connection.execute(statement)
 
 
-def test_a_worker_waits_for_the_owner_where_the_table_is_of_before(backend):
-    entries = approved(backend).entries()
-    backend.as_before()
-    backend.raw(
-        "CREATE ROLE other LOGIN; GRANT USAGE ON SCHEMA readiness_ledger TO other; "
-        "GRANT SELECT, INSERT ON readiness_ledger.entries, readiness_ledger.sign_offs TO other"
-    )
-    url = backend.location.replace(postgres.OWNER, "other", 1)
-    with pytest.raises(LedgerUnavailable, match="have the owner of the schema readiness_ledger open it once"):
-        Ledger(url)
-    assert Ledger(backend.location).entries() == entries
-    worker = Ledger(url)
-    worker.void(worker.reserve("202425", "1", "pupil", 0.1, "p" * 64, "m" * 64), "stopped")
-    assert worker.remaining("202425") == 0.3
-
-
 def test_what_people_signed_is_only_added_to(backend):
     import psycopg
 

@@ -12,13 +12,10 @@ from typing import Any
 import pytest
 
 from privacy.release.ledger import Ledger
-from privacy.release.ledger_storage import Entry, rules
+from privacy.release.ledger_storage import Entry
 from tests.support.release import postgres
 
 COLUMNS = ", ".join(f.name for f in fields(Entry))
-_OF_BEFORE = COLUMNS.replace("unit, ", "")
-_BEFORE = Path(__file__).parent / "before"
-"""SQL of ledgers that earlier versions made."""
 _UPSERT = "INSERT INTO entries SELECT * FROM entries ON CONFLICT (seq) DO UPDATE SET nano_rho = 1"
 
 
@@ -42,24 +39,6 @@ class SQLite:
 
     def drop(self, trigger: str) -> None:
         self.raw(f"DROP TRIGGER {trigger}")
-
-    def as_before(self) -> None:
-        """The table, its rules and its indices as the first version made them."""
-        with closing(sqlite3.connect(self.location)) as connection:
-            connection.executescript(
-                "ALTER TABLE entries RENAME TO now; DROP INDEX one_approval; DROP INDEX by_charge;"
-                + (_BEFORE / "ledger_sqlite.sql").read_text(encoding="utf-8")
-                + f"INSERT INTO entries ({_OF_BEFORE}) SELECT {_OF_BEFORE} FROM now ORDER BY seq; DROP TABLE now;"
-            )
-
-    def without_units(self) -> None:
-        """The table, its rules and its indices as they were before units had accounts of their own."""
-        triggers = "".join(f"DROP TRIGGER {name};" for name in rules("entries"))
-        with closing(sqlite3.connect(self.location)) as connection:
-            connection.executescript(
-                f"{triggers} DROP INDEX one_approval; ALTER TABLE entries DROP COLUMN unit;"
-                " CREATE UNIQUE INDEX one_approval ON entries (cohort) WHERE kind = 'APPROVE';"
-            )
 
     def insert(self, entry: Entry, verb: str) -> None:
         marks = ", ".join("?" * len(fields(Entry)))
@@ -95,21 +74,6 @@ class PostgreSQL:
 
     def drop(self, trigger: str) -> None:
         self.raw(f"DROP TRIGGER {trigger} ON entries")
-
-    def as_before(self) -> None:
-        """The table, its rules and its indices as the first version made them."""
-        import psycopg
-
-        with psycopg.connect(self.location) as connection:
-            connection.execute((_BEFORE / "ledger_postgres.sql").read_text(encoding="utf-8"))
-            connection.execute("ALTER TABLE readiness_ledger.entries DROP COLUMN unit")
-
-    def without_units(self) -> None:
-        """The table and its indices as they were before units had accounts of their own."""
-        self.raw(
-            "DROP INDEX one_approval; ALTER TABLE entries DROP COLUMN unit; "
-            "CREATE UNIQUE INDEX one_approval ON entries (cohort) WHERE kind = 'APPROVE'"
-        )
 
     def insert(self, entry: Entry, verb: str) -> None:
         marks = ", ".join(["%s"] * len(fields(Entry)))

@@ -53,7 +53,7 @@ def test_create_never_replaces(directory: Path) -> None:
 )
 def test_a_missing_file_is_named_with_the_remedy(directory: Path, name: str) -> None:
     (directory / name).unlink()
-    with pytest.raises(KeyProblem, match=rf"{name} is missing; `readiness keys create`"):
+    with pytest.raises(KeyProblem, match=rf"{name} is missing; restore the set from a backup"):
         KeyRing.load(directory)
 
 
@@ -81,17 +81,6 @@ def test_each_holder_has_what_it_needs_and_no_more(directory: Path) -> None:
     linkage.mkdir(mode=0o700)
     (directory.parent / "tokens.pem").rename(linkage / "tokens.pem")
     assert KeyRing.load(linkage, LINKAGE).opens("tokens").public_key() == intake.seals_to("tokens")
-
-
-def test_a_set_of_an_earlier_version_is_completed_and_keeps_its_keys(directory: Path) -> None:
-    before = KeyRing.load(directory).fingerprints
-    for file in ("row.key", "tokens.pem", "tokens.pub.pem", "intake.pem", "intake.pub.pem"):
-        (directory / file).unlink()
-    with pytest.raises(KeyProblem, match=r"row\.key is missing; .*`readiness keys complete`"):
-        KeyRing.load(directory)
-    after = KeyRing.complete(directory).fingerprints
-    assert {name for name in before if before[name] == after[name]} == set(PIPELINE_KEYS) - {"row"}
-    assert KeyRing.complete(directory).fingerprints == after
 
 
 def test_the_key_of_a_demonstration_is_one_in_its_own_set_alone(directory: Path, tmp_path: Path) -> None:
