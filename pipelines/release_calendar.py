@@ -8,12 +8,17 @@ nothing.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from assets.home.paths import Home
+from assets.release.anchors import check_known
+from assets.release.sign_off import check_to_be_sent
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.announced import TIME_OF_DAY, Announced, calendar
+from ndl_export.publish.upload import Published, publish
 from privacy.doors.environment import settings
 
 TIMEZONE = "Europe/London"
@@ -42,6 +47,18 @@ def check_may_be_published(version: str, now: dt.datetime) -> None:
         raise NotPublished(
             f"release {version} is announced for a month without a day: give its day in the release calendar first"
         )
+
+
+def publish_release(home: Home, version: str, url: str, signer: Path | None, tell: Callable[[str], None]) -> Published:
+    """Publish a release that is due and approved: the bundle that is sent is the one that people signed.
+
+    Raises `NotPublished`, and what `check_to_be_sent` and `upload.publish` do.
+    """
+    check_may_be_published(version, dt.datetime.now(dt.UTC))
+    approved = check_to_be_sent(home, version)
+    tell_readers(home.release)
+    known = partial(check_known, home)
+    return publish(home.release, version, url, known=known, approved=approved, trusted_key=signer, tell=tell)
 
 
 def tell_readers(release_dir: Path) -> None:

@@ -279,15 +279,16 @@ def _approved_withdrawals(home: Home) -> list[Withdrawal]:
     return [Withdrawal(request["release"], day, request["reason"]) for request, day in books.withdrawals()]
 
 
-def check_to_be_sent(home: Home, version: str) -> None:
+def check_to_be_sent(home: Home, version: str) -> str | None:
     """Pass where people have signed what readers would be told: the bundle of a release, and which releases are
     withdrawn since when and why. The register of requests is written again from the ledger, whatever its file said.
 
-    Raises `WaitsForApproval` and `NotAsSigned`.
+    Returns the SHA-256 of the approved bundle's SHA256SUMS; None without a ledger or a bundle. Raises
+    `WaitsForApproval` and `NotAsSigned`.
     """
-    check_publication(home, version)
+    sums = check_publication(home, version)
     if _has_no_ledger(home):
-        return
+        return None
     told, approved = withdrawals(home.release), _approved_withdrawals(home)
     differing = {name for name, each in told.items() if each not in approved} | (
         {each.version for each in approved} - told.keys()
@@ -299,6 +300,7 @@ def check_to_be_sent(home: Home, version: str) -> None:
             f" readiness withdraw VERSION --home {shlex.quote(str(home.root))} --reason TEXT --yes"
         )
     publish_register(home)
+    return sums
 
 
 @dataclass(frozen=True)
@@ -351,9 +353,10 @@ def as_begun(home: Home, version: str, cohort: str) -> Asked:
     )
 
 
-def check_publication(home: Home, version: str) -> None:
-    """Pass where the bundle in the release directory was approved for publication; and where there is none, or it was
-    changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`."""
+def check_publication(home: Home, version: str) -> str | None:
+    """Pass where the bundle in the release directory was approved for publication, whose sums it returns; and where
+    there is none, or it was changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`.
+    """
     request = _published_request(home, version)
     if request is not None and not SignOffs(ledger := note_signers(home)).is_allowed(request):
         bundle = home.release / version
@@ -363,6 +366,7 @@ def check_publication(home: Home, version: str) -> None:
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
             raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+    return str(request["sha256sums"]) if request else None
 
 
 def check_again(home: Home, version: str) -> None:

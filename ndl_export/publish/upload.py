@@ -73,19 +73,22 @@ def publish(
     url: str,
     *,
     known: Known,
+    approved: str | None = None,
     trusted_key: Path | None = None,
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Published:
     """Publish the release in the folder that `url` names; with `dry_run` only say what would be sent.
 
-    Nothing is sent where `known` raises.
+    Nothing is sent where `known` raises, or where `approved` is given and is not the SHA-256 of the bundle's sums.
 
     Raises `PublishRefused`, also where another publisher is at work at the place, and, where the store fails,
     `StoreError`; of what was sent until then, nothing leads to the release before all of it is there.
     """
     with steady(release_dir):
         content = _sound(release_dir, version, trusted_key)
+    if approved not in (None, hashlib.sha256(content[f"{version}/{SUMS_FILE}"]).hexdigest()):
+        raise PublishRefused(f"release {version} was exchanged after it was approved, so nothing was sent")
     asked = Version.parse(version)
     store = open_store(url, to_write=True)
     if store.protocol == "file" and Path(store.root).resolve() == release_dir.resolve():

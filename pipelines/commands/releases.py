@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -229,25 +228,16 @@ def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, 
     from assets.home.errors import plainly
     from assets.home.paths import Home
     from assets.release.anchors import check_known
-    from assets.release.sign_off import check_to_be_sent
     from ndl_export.publish import upload
-    from pipelines.release_calendar import check_may_be_published, tell_readers
+    from pipelines.release_calendar import publish_release
     from pipelines.reports.releases import published, published_facts
 
     with at_work(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), plainly():
         if yes:
-            check_may_be_published(version, dt.datetime.now(dt.UTC))
-            check_to_be_sent(Home(home), version)
-            tell_readers(Home(home).release)
-        found = upload.publish(
-            Home(home).release,
-            version,
-            url,
-            known=partial(check_known, Home(home)),
-            trusted_key=signer,
-            dry_run=not yes,
-            tell=partial(click.echo, err=True),
-        )
+            found = publish_release(Home(home), version, url, signer, partial(click.echo, err=True))
+        else:
+            known = partial(check_known, Home(home))
+            found = upload.publish(Home(home).release, version, url, known=known, trusted_key=signer, dry_run=True)
     facts = published_facts(found, version) | {"done": yes}
     answer(facts, lambda: published(found, version, done=yes), as_json=as_json)
     if not yes and (found.sent or found.removed):

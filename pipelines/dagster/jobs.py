@@ -1,7 +1,5 @@
 """Jobs: one for each stage that a person or a schedule starts."""
 
-import datetime as dt
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -10,14 +8,11 @@ from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, of_release, speaks_pla
 from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
-from assets.release.anchors import check_known
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.release.begin import Asked
-from assets.release.sign_off import check_to_be_sent
 from assets.returns.assets import returns
-from ndl_export.publish.upload import publish
 from pipelines.dagster.instance import expire_all
-from pipelines.release_calendar import NotPublished, check_may_be_published, tell_readers
+from pipelines.release_calendar import NotPublished, publish_release
 from privacy.doors.environment import PUBLISH_TO, settings
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
@@ -116,11 +111,7 @@ def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[In
     url, version = settings().publish_to, context.op_config["version"]
     if url is None:
         raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
-    check_may_be_published(version, dt.datetime.now(dt.UTC))
-    home = installation.home_folder
-    check_to_be_sent(home, version)
-    tell_readers(home.release)
-    publish(home.release, version, url, known=partial(check_known, home), tell=context.log.info)
+    publish_release(installation.home_folder, version, url, None, context.log.info)
 
 
 @dg.job(

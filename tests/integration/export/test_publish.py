@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import os
 import random
@@ -360,6 +361,13 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(two: Path, tmp_
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="not a folder"):
         publish(two, FIRST, str(tmp_path / "file"))
+
+
+def test_a_bundle_exchanged_after_its_approval_was_checked_is_not_sent(two: Path, place: str) -> None:
+    sums = (two / FIRST / signing.SUMS_FILE).read_bytes()
+    with pytest.raises(PublishRefused, match="exchanged after it was approved"):
+        publish(two, SECOND, place, approved=hashlib.sha256(sums).hexdigest())
+    assert publish(two, FIRST, place, approved=hashlib.sha256(sums).hexdigest()).sent
 
 
 def test_nothing_is_published_beside_what_the_ledger_does_not_know(own: Path, place: str) -> None:
