@@ -1,1 +1,1 @@
-"""Where things lie below a home folder, and how they are written, locked and spoken of. Imports no stage."""
+"""Paths below a home folder, and how its files are written, locked and described in messages. Imports no stage."""

@@ -1,10 +1,10 @@
-"""A backup as a file: a tar archive, encrypted to its recipients, that ends with what it holds and who made it.
+"""Backups as one file: an encrypted tar archive that ends with a manifest of its content and the installation's MAC.
 
     files, one after another     home/restricted/..., ledger.json, settings/..., keys/...
-    manifest.json                what the backup is of, and size and SHA-256 of every file
+    manifest.json                the kind of backup, and size and SHA-256 of every file
     manifest.mac                 HMAC-SHA256 of the manifest, under a key of the installation
 
-It is written and read as it streams. `age -d -i KEY FILE | tar -x` opens it without this software.
+Written and read as a stream. `age -d -i KEY FILE | tar -x` opens it without this software.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 class UnusableBackup(Exception):
-    """A file that is no backup, is damaged, or is another installation's. The message says which and what to do."""
+    """A file that is not a backup, is damaged, or belongs to another installation. The message says which and what to
+    do."""
 
 
 class Part(StrEnum):
-    """What a backup is of. Keys are never in one file with what they open."""
+    """The kinds of backup. Keys are never in one file with the data they open."""
 
     HOME = "home"
     RECORDS = "records"
@@ -51,7 +52,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Stored:
-    """One file of a backup, or, in the release directory, a link to its neighbour `link`."""
+    """One file of a backup, or a link in the release directory to its neighbour `link`."""
 
     bytes: int
     sha256: str
@@ -60,9 +61,9 @@ class Stored:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup is of: `made_at` is ISO 8601 in UTC, `epoch` and `installation` are those of the keys (the number
-    of the set, and the fingerprint of the key that is carried over from set to set), `log_lines` how long the
-    processing log was."""
+    """Description of a backup: `made_at` is ISO 8601 in UTC; `epoch` and `installation` identify the keys (the number
+    of the set, and the fingerprint of the key that every set carries over); `log_lines` is the length of the
+    processing log."""
 
     format: int
     part: str
@@ -75,20 +76,20 @@ class Manifest:
 
     @classmethod
     def of(cls, part: Part, keys: KeyRing, log_lines: int) -> Manifest:
-        """That of a backup that begins now, and holds nothing yet."""
+        """Start the manifest of a new backup."""
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         return cls(FORMAT, part.value, now, software(), keys.epoch, keys.fingerprints["input-mac"], log_lines, {})
 
     def document(self) -> bytes:
-        """The file in the archive."""
+        """Return the manifest as a file of the archive."""
         return json.dumps(asdict(self), sort_keys=True).encode()
 
     def age(self) -> dt.timedelta:
-        """How long ago it was made."""
+        """Return how long ago the backup was made."""
         return dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(self.made_at)
 
     def check_made_by(self, keys: KeyRing, mac: str) -> None:
-        """Raises `UnusableBackup` unless an installation with these keys made it."""
+        """Raise `UnusableBackup` unless an installation with these keys made the backup."""
         if self.installation != keys.fingerprints["input-mac"]:
             raise UnusableBackup(
                 "this is the backup of another installation than that of the keys: give its own with --keys"
@@ -102,7 +103,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What was read of a backup: `mac` is still to be checked with keys."""
+    """The result of reading a backup; `mac` has not been checked against keys yet."""
 
     manifest: Manifest
     mac: str
@@ -115,10 +116,11 @@ Content = Path | bytes
 def write(
     place: Path, manifest: Manifest, keys: KeyRing, found: Iterable[tuple[str, Content]], to: Sequence[str]
 ) -> None:
-    """Write a backup of `found`, by their names in it, to `place`, encrypted to the age public keys `to`.
+    """Write a backup of the files in `found` (by name in the archive) to `place`, encrypted to the age public keys
+    `to`.
 
-    The file is whole, durable and read back once it has its name; until then, and where anything fails, it has none.
-    Raises `AgeProblem`, `UnusableBackup` where the disk gives back other bytes than it was given, and `OSError`.
+    The file gets its name only when it is complete, durable and read back successfully. Raises `AgeProblem`,
+    `UnusableBackup` if the disk returns other bytes than were written, and `OSError`.
     """
     staged = files.unfinished(place.with_name(f"readiness-{manifest.part}"))
     staged.unlink(missing_ok=True)
@@ -139,8 +141,8 @@ def write(
 def read(
     place: Path, identities: Sequence[Any], into: Path, wanted: Callable[[str], bool] = lambda _: True
 ) -> Unpacked:
-    """Read all of a backup, check each file against the manifest, and put those that are `wanted` into a folder, for
-    their owner only. What is there is of no use before this has returned.
+    """Read a whole backup, check each file against the manifest, and write those that are `wanted` to a folder that
+    only their owner can read. Nothing in the folder may be used before this returns.
 
     Raises `AgeProblem` and `UnusableBackup`.
     """
@@ -159,9 +161,10 @@ def read(
 
 
 def _packed(manifest: Manifest, keys: KeyRing, found: Iterable[tuple[str, Content]]) -> Iterator[bytes]:
-    """The bytes of the archive. A file's size and hash are those of what was read of it, and go into the manifest.
+    """Yield the bytes of the archive. Size and hash of each file are computed while it is read, and go into the
+    manifest.
 
-    Raises `UnusableBackup` where a file becomes shorter while it is read.
+    Raises `UnusableBackup` if a file becomes shorter while it is read.
     """
     for name, content in found:
         link = str(content.readlink()) if isinstance(content, Path) and content.is_symlink() else ""
@@ -206,7 +209,7 @@ def _taken(
     wanted: Callable[[str], bool],
     seen: dict[str, Stored],
 ) -> Stored:
-    """One file, hashed, and written where it is wanted. Raises ValueError for what a backup does not hold."""
+    """Hash one file, and write it if it is wanted. Raises `ValueError` for a member that no backup contains."""
     allowed = tarfile.data_filter(member, str(into))  # an error where it leads out; an absolute name is made another
     is_neighbour = member.issym() and "/" not in member.linkname and member.linkname not in ("", ".", "..")
     is_plain = allowed.name == member.name and not {"", ".", ".."} & set(member.name.split("/"))
@@ -263,7 +266,7 @@ def _mac(keys: KeyRing, document: bytes) -> str:
 
 
 class _Hashed:
-    """A file to write to, and the SHA-256 of what was written."""
+    """File-like writer that computes the SHA-256 of what is written."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out, self.digest = out, hashlib.sha256()
@@ -274,7 +277,7 @@ class _Hashed:
 
 
 def _sha256_on_disk(path: Path) -> str:
-    """Of what the disk gives back: the system is asked to forget what it has of the file in memory."""
+    """Hash the file as the disk returns it: the system is asked to drop its cached pages first."""
     with path.open("rb") as file:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

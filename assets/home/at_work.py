@@ -1,8 +1,8 @@
-"""Who is at work in the restricted zone. No lock is to be removed by hand.
+"""Locks of the restricted zone: which steps may run at the same time. Locks never have to be removed by hand.
 
-Many steps go side by side, but one at a time on a cohort, and in its intake one at a time on a council's extracts; one
-that removes rows or files goes alone. Nothing is read while a removal is unfinished: whoever opens the home folder
-finishes it first (`pipelines.opening`).
+Many steps run in parallel, but only one per cohort at a time, and during intake one per council's extracts; a removal
+of rows or files runs alone. No step reads while a removal is unfinished: opening the home folder finishes it first
+(`pipelines.opening`).
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ R = TypeVar("R")
 
 
 class InUse(Exception):
-    """Others are at work in the home folder, and did not come to an end."""
+    """Other processes are using the home folder and did not finish in time."""
 
 
 class RemovalUnfinished(InUse):
-    """A removal has begun and has not been finished: its process is still at it, or died."""
+    """A removal has begun and not finished: its process is still running, or died."""
 
 
 class Busy(Exception):
-    """Another process works on the cohort, and did not come to an end."""
+    """Another process is working on the cohort and did not finish in time."""
 
 
 @contextmanager
 def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Keep removals out for the block. Raises `InUse` where one does not end within `patience` seconds, and
-    `RemovalUnfinished` where one broke off."""
+    """Prevent removals during the block. Raises `InUse` if one does not end within `patience` seconds, and
+    `RemovalUnfinished` if one was interrupted."""
     if _held.get():
         yield
         return
@@ -54,7 +54,7 @@ def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
 
 @contextmanager
 def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Keep everyone else out for the block, with nothing left of steps that died; raises `InUse`."""
+    """Prevent all other work during the block, after cleaning up after steps that died; raises `InUse`."""
     if _held.get():
         yield
         return
@@ -69,7 +69,7 @@ def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
 
 
 def while_in_use(step: Callable[Concatenate[Home, P], R]) -> Callable[Concatenate[Home, P], R]:
-    """A function of a home folder during which nothing is removed from it."""
+    """Decorate a function of a home folder so that nothing is removed from it while the function runs."""
 
     @functools.wraps(step)
     def kept(home: Home, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -83,8 +83,8 @@ def while_in_use(step: Callable[Concatenate[Home, P], R]) -> Callable[Concatenat
 def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     """Keep every other process that works on these cohorts out for the block; raises `Busy`.
 
-    Waits as long as every lock does: the second of two runs of a partition then finds what the first has made. A
-    block within another has the turns of both.
+    Waits as long as every lock does, so the second of two runs of a partition finds what the first has made. A nested
+    block holds the locks of both.
     """
     home.prepare()
     mine = _mine.get()
@@ -99,8 +99,8 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[None]:
-    """Keep out for the block whoever takes in extracts of these (council, cohort), or works on a whole cohort of them;
-    other councils' extracts are taken in beside it. Raises `Busy`."""
+    """Keep out, for the block, intakes of extracts of these (council, cohort) and work on the whole cohorts; other
+    councils' extracts are still ingested in parallel. Raises `Busy`."""
     home.prepare()
     mine, ordered = _mine.get(), sorted({(cohort, council) for council, cohort in senders})
     with ExitStack() as held:
@@ -114,7 +114,7 @@ def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[
 def _take(
     held: ExitStack, home: Home, cohort: str, mine: frozenset[Path], council: str = "", *, shared: bool = False
 ) -> Path:
-    """The place whose lock is held until `held` ends, of a cohort or of one council's part in it."""
+    """Lock a cohort, or one council's part of it, until `held` ends."""
     place = home.restricted / "turns" / f"cohort={cohort}{f'.{council}' if council else ''}"
     if place not in mine:
         place.parent.mkdir(exist_ok=True)
@@ -125,7 +125,7 @@ def _take(
 
 
 def in_turn(step: Callable[Concatenate[Home, str, P], R]) -> Callable[Concatenate[Home, str, P], R]:
-    """A function of a home folder and a cohort that no two processes run at once for one cohort."""
+    """Decorate a function of a home folder and a cohort so that only one process runs it for a cohort at a time."""
 
     @functools.wraps(step)
     def waiting(home: Home, cohort: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -140,7 +140,7 @@ def _refusal(home: Home, why: str) -> str:
 
 
 def _clear(home: Home) -> None:
-    """Remove what steps that died have left half-made."""
+    """Remove what steps that died have left unfinished."""
     for folder in home.restricted.glob("staging-*"):
         shutil.rmtree(folder)
     kinds = (

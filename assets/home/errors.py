@@ -1,7 +1,7 @@
-"""What becomes of an error that a step did not foresee: one sentence that says what to do, and never a value.
+"""Errors that a step did not foresee, turned into one sentence that says what to do and never shows a value.
 
-Errors of the project's own classes say what they mean, and pass. Those of the system and of libraries may quote a row;
-of them the kind and the place remain, and for a disk, a permission or a damaged file, what a person must do.
+The project's own errors say what they mean and pass through. Errors of the system and of libraries may quote a row;
+only their kind and place are kept, and for a full disk, a permission or a damaged file, what to do about it.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ _QUOTED_PATH = re.compile(r"""(['"])(/.+?)\1""")
 
 
 class _Rooted(Protocol):
-    """A home folder, as far as a message names what lies in it: senders have none."""
+    """A home folder, for messages that name paths relative to it; a sender has none."""
 
     @property
     def root(self) -> Path: ...
 
 
 class StepFailed(Exception):
-    """A step could not go on; the message is one sentence, and repeats nothing of a row."""
+    """A step could not go on; the message is one sentence and contains nothing of a row."""
 
 
 class Damaged(Exception):
-    """A file of the restricted zone cannot be read; the message says which, and how to get it back."""
+    """A file of the restricted zone cannot be read; the message names it and says how to restore it."""
 
 
 def in_plain_words(error: Exception) -> str:
-    """One sentence about an error of the system or of a library."""
+    """Describe an error of the system or of a library in one sentence."""
     said, where = _texts(error), _place(error)
     if _DISK_FULL.search(said):
         return f"the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
@@ -69,19 +69,19 @@ def in_plain_words(error: Exception) -> str:
 
 
 def sentence_of(error: Exception) -> str:
-    """The message of an error of the project's own; of another one, what it comes to in plain words."""
+    """Return the message of the project's own errors, and a plain sentence for any other."""
     return str(error) if is_own(error) else in_plain_words(error)
 
 
 def is_own(error: Exception) -> bool:
-    """Whether the error is of one of the project's own classes, whose message says what it means."""
+    """Return whether the error belongs to one of the project's own classes."""
     return type(error).__module__.partition(".")[0] in PACKAGES
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Raise `StepFailed` for errors in the block that are not of the project's own, with their stack: places in the
-    code, and no value."""
+    """Raise `StepFailed` for errors in the block that are not the project's own; the traceback keeps places in the
+    code and no values."""
     try:
         yield
     except Exception as error:
@@ -91,7 +91,7 @@ def plainly() -> Iterator[None]:
 
 
 def check_readable(home: _Rooted, path: Path) -> None:
-    """Raise `Damaged` where a Parquet file is not whole. Its end is read, which a file that was cut short lacks."""
+    """Raise `Damaged` if a Parquet file is incomplete. Only its end is read, which a truncated file lacks."""
     try:
         pyarrow.parquet.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
@@ -101,7 +101,7 @@ def check_readable(home: _Rooted, path: Path) -> None:
 
 
 def damaged(home: _Rooted, path: Path) -> Damaged:
-    """What is raised of a file of the home folder that is not whole."""
+    """Return the error for a file of the home folder that is incomplete."""
     return Damaged(f"{path.relative_to(home.root)} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}")
 
 
@@ -117,7 +117,7 @@ _REMEDY = {
 
 
 def _texts(error: BaseException) -> str:
-    """Messages of an error and of what caused it; a library's own class often hides the system's."""
+    """Return the messages of an error and of its causes; a library's own class often hides the system's."""
     found, seen = "", error
     while seen is not None:
         found += f" {seen}"
@@ -126,8 +126,8 @@ def _texts(error: BaseException) -> str:
 
 
 def _place(error: Exception) -> str:
-    """` (path)` where the error names one. What lies below a source's folder is called as its sender likes, and is left
-    out, but for a name that the contract gives."""
+    """Return ` (path)` if the error names one. Names below a source's folder are the sender's, and are left out unless
+    the contract defines them."""
     name = getattr(error, "filename", None) or next((path for _, path in _QUOTED_PATH.findall(str(error))), None)
     if not name:
         return ""

@@ -1,4 +1,4 @@
-"""The folders of one installation, as commands and the steps of Dagster share them."""
+"""Folders of one installation, shared by commands and Dagster's steps."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from privacy.keys import PIPELINE, Holder, KeyRing
 
 @dataclass(frozen=True)
 class Installation:
-    """Folders of one installation, as absolute paths. `agreements` is None where nothing is returned, which is the
-    default.
+    """Absolute paths of one installation. `agreements` is None if nothing is returned, which is the default.
 
-    The process that starts fixes them, from its options or environment. In Dagster they are a plain object and no
-    configuration, so that whoever may launch a run cannot choose other keys, extracts or places to write to.
+    Fixed when the process starts, from its options or environment. In Dagster this is a plain object and not run
+    configuration, so that someone who may launch a run cannot choose other keys, extracts or output folders.
     """
 
     landing: Path
@@ -33,7 +32,8 @@ class Installation:
         keys: Path | None = None,
         agreements: Path | None = None,
     ) -> Self:
-        """The installation that options describe, else the environment; raises `InvalidSettings`."""
+        """Build the installation from options, or from the environment where they are not given; raises
+        `InvalidSettings`."""
         found = settings()
         return cls(
             (landing or found.landing).resolve(),
@@ -44,15 +44,15 @@ class Installation:
 
     @property
     def home_folder(self) -> Home:
-        """The home folder, made where there is none."""
+        """Return the home folder, created if it is missing."""
         self.home.prepare()
         return self.home
 
     def open_home(self) -> Home:
-        """The home folder for a step that reads rows. Where steps run, no removal is left unfinished in it: the
-        definitions see to that (`pipelines.definitions`)."""
+        """Return the home folder for a step that reads rows. Unfinished removals were completed when the definitions
+        were loaded (`pipelines.definitions`)."""
         return self.home_folder
 
     def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
-        """The keys that `holder` needs, read and checked each time; raises `KeyProblem`."""
+        """Load the keys that `holder` needs, checked each time; raises `KeyProblem`."""
         return KeyRing.load(self.keys, holder)

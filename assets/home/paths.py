@@ -1,7 +1,7 @@
-"""Where things lie below a home folder: `tokens/`, `restricted/`, `release/`, `ledger.sqlite`.
+"""Paths below a home folder: `tokens/`, `restricted/`, `release/`, `ledger.sqlite`.
 
-The ledger may lie elsewhere, in a PostgreSQL database. Its URL is read from the settings of the process, and not kept
-in any configuration, because it may hold a password.
+The ledger may be in a PostgreSQL database instead. Its URL is read from the settings of the process and not kept in
+any configuration, because it may contain a password.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _STAGING = "staging-"
 
 
 class BeingRestored(Exception):
-    """A home folder that is being restored from a backup; the message says what to do."""
+    """The home folder is being restored from a backup; the message says what to do."""
 
 
 class MadeByLater(Exception):
-    """A home folder that a later version of the software has worked on; the message says which."""
+    """A later version of the software has worked on the home folder; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class Home:
 
     @property
     def tokens_zone(self) -> Path:
-        """What the linkage alone can read."""
+        """Files that only the linkage can read."""
         return self.root / "tokens"
 
     def tokens(self, source: str, cohort: str, council: str) -> Path:
-        """Tokens of the rows of an extract, encrypted to the linkage; none of a source that is not linked."""
+        """Tokens of the rows of an extract, encrypted to the linkage; sources that are not linked have none."""
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
 
     def weighed(self, cohort: str) -> Path:
-        """Pairs that the linkage weighed, encrypted to it."""
+        """Pairs that the linkage has scored, encrypted to it."""
         return self.tokens("weighed", cohort, "pairs")
 
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
@@ -74,7 +74,7 @@ class Home:
         return self._extract("pseudonymised", source, cohort, council, "parquet")
 
     def any_taken(self, cohort: str) -> bool:
-        """Whether rows of some extract of a cohort are in; the file itself may be gone from landing."""
+        """Return whether any extract of a cohort has been ingested; its file may have left landing since."""
         return any(self.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
 
     def quarantine(self, source: str, cohort: str, council: str) -> Path:
@@ -85,58 +85,58 @@ class Home:
         return self._extract("quality", source, cohort, council, "json")
 
     def stopped(self, source: str, cohort: str, council: str) -> Path:
-        """The newest delivery, where it was stopped; gone once a good one is taken."""
+        """Why the newest delivery was stopped; removed when a good one is ingested."""
         return self._extract("stopped", source, cohort, council, "json")
 
     def history(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the quality results of deliveries that were superseded, by MAC of the file."""
+        """Folder of the quality results of superseded deliveries, by MAC of the file."""
         return self._extract("history", source, cohort, council, "d")
 
     def parts(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the parts of an extract that have been read: what is kept of each, by its number."""
+        """Folder of the parts of an extract that have been read, by part number."""
         return self._extract("parts", source, cohort, council, "d")
 
     def several(self, source: str, council: str) -> Path:
-        """Of which cohorts each file was that held several."""
+        """Which cohorts each multi-cohort file contained."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"
 
     def tokens_of_parts(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the tokens of the parts of an extract, each encrypted to the linkage."""
+        """Folder of the tokens of an extract's parts, each encrypted to the linkage."""
         return self.tokens(source, cohort, council).with_suffix(".d")
 
     def reports(self, cohort: str, council: str) -> Path:
-        """Folder of the quality reports for one council, fit to send to it."""
+        """Folder of the quality reports for one council, which may be sent to it."""
         return self.restricted / "reports" / f"cohort={cohort}" / council
 
     @property
     def restoring(self) -> Path:
-        """Beside the home folder: what is being restored from a backup, until it takes the home's place. Held as a lock
-        meanwhile; where nobody holds it, a restore broke off."""
+        """Folder beside the home folder for a restore in progress, locked while it runs; an unlocked one was
+        interrupted."""
         return self.root.with_name(f".{self.root.name}.restoring")
 
     @property
     def lock(self) -> Path:
-        """Whose lock says who is at work in the restricted zone."""
+        """File whose lock shows who is working in the restricted zone."""
         return self.restricted / ".in-use.lock"
 
     @property
     def processing_log(self) -> Path:
-        """What was done with personal data, when and by whom."""
+        """Log of what was done with personal data, when and by whom."""
         return self.restricted / "processing_log.jsonl"
 
     @property
     def unfinished_removal(self) -> Path:
-        """Which cohorts' rows are being removed; gone when all are."""
+        """Cohorts whose rows are being removed; deleted when all have been."""
         return self.restricted / "forgotten" / "unfinished.json"
 
     @property
     def unfinished_withdrawal(self) -> Path:
-        """Which part of an extract is being taken back; gone when it is."""
+        """The part of an extract that is being withdrawn; deleted when it has been."""
         return self.restricted / "forgotten" / "withdrawal.json"
 
     @property
     def is_removal_unfinished(self) -> bool:
-        """Whether rows are being removed, or that broke off."""
+        """Return whether a removal is running or was interrupted."""
         return self.unfinished_removal.exists() or self.unfinished_withdrawal.exists()
 
     def forgotten(self, source: str, cohort: str, council: str) -> Path:
@@ -144,29 +144,30 @@ class Home:
         return self._extract("forgotten", source, cohort, council, "json")
 
     def any_forgotten(self, cohort: str) -> bool:
-        """Whether rows of some extract of a cohort were removed on request."""
+        """Return whether rows of any extract of a cohort were removed on request."""
         return any(self.restricted.glob(f"forgotten/source=*/cohort={cohort}/*.json"))
 
     @property
     def landing_seen(self) -> Path:
-        """What of landing nobody reads, and for which sources it has folders, when it was last looked at."""
+        """Files of landing that nothing reads, and the sources it has folders for, at the last look."""
         return self.restricted / "landing_seen.json"
 
     def token_sample(self, source: str, cohort: str, council: str) -> Path:
-        """The least tokens of the children of an extract with which later ones are compared, sealed to the linkage."""
+        """The smallest tokens of an extract's children, with which later extracts are compared; encrypted to the
+        linkage."""
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.sample"
 
     def newest_sample(self, source: str, cohort: str, council: str) -> Path:
-        """The same of the extract that is in, where it is another; it takes its place after a measurement."""
+        """The same sample of the current extract if it differs; it replaces the former after a measurement."""
         return self.token_sample(source, cohort, council).with_suffix(".newest")
 
     def replaced(self, cohort: str) -> Path:
-        """How each extract that was linked compares with an earlier delivery."""
+        """How each linked extract compares with an earlier delivery."""
         return self.linked(cohort) / "replaced.json"
 
     @property
     def objections(self) -> Path:
-        """Folder of keyed marks by which rows of children are known that no delivery may bring back."""
+        """Folder of keyed marks that identify the rows of children that no delivery may bring back."""
         return self.restricted / "forgotten" / "objections"
 
     def _extract(self, kind: str, source: str, cohort: str, council: str, suffix: str) -> Path:
@@ -179,93 +180,93 @@ class Home:
         return self.linked(cohort) / "links.parquet"
 
     def linkage_report(self, cohort: str) -> Path:
-        """The facts; `linkage.html` beside it is the page."""
+        """The linkage report as JSON; `linkage.html` beside it is the page."""
         return self.linked(cohort) / "linkage.json"
 
     def doubts(self, cohort: str) -> Path:
-        """Pairs of children that may be one."""
+        """Pairs of children that may be the same child."""
         return self.linked(cohort) / "doubts.parquet"
 
     def agreement(self, cohort: str) -> Path:
-        """How well the records of a child agree, and whose say too little."""
+        """How well the records of each child agree, and which say too little."""
         return self.linked(cohort) / "agreement.parquet"
 
     @property
     def returns(self) -> Path:
-        """What goes back to services under a sharing agreement, encrypted, by council."""
+        """Encrypted files that go back to services under a sharing agreement, by council."""
         return self.restricted / "returns"
 
     def return_file(self, source: str, cohort: str, council: str) -> Path:
         return self.returns / council / source / f"{cohort}.age"
 
     def told_file(self, service: str, cohort: str, council: str) -> Path:
-        """What a service is told of who was told about its rows, encrypted to it."""
+        """Record of which facts about a service's rows were disclosed to whom, encrypted to that service."""
         return self.returns / council / f"told-{service}-{cohort}.age"
 
     def return_summary(self, cohort: str, council: str) -> Path:
-        """How many children each service alone knows; `.html` beside it is the page. Never leaves the zone."""
+        """How many children only one service knows; `.html` beside it is the page. Never leaves the restricted zone."""
         return self.returns / council / f"summary-{cohort}.json"
 
     def standing(self, cohort: str) -> Path:
-        """Since when each row has stood of the extracts from which returns are made, under keyed marks."""
+        """When each row of the extracts behind returns first appeared, under keyed marks."""
         return self.returns / f"standing-{cohort}.parquet"
 
     def all_returns(self, cohort: str) -> list[Path]:
-        """Every return of a cohort, every file on who was told, and every summary of what services know alone."""
+        """Return every file of a cohort's returns: those for services, the disclosure records and the summaries."""
         patterns = (f"*/*/{cohort}.age", f"*/told-*-{cohort}.age", f"*/summary-{cohort}.*")
         return sorted(path for pattern in patterns for path in self.returns.glob(pattern))
 
     @property
     def disclosures(self) -> Path:
-        """The log of every return that was made or withdrawn."""
+        """Log of every return that was made or withdrawn."""
         return self.returns / "disclosures.jsonl"
 
     def linkage_record(self, cohort: str) -> Path:
-        """Who took part in the linkage of a cohort, and of which extracts its confidential tables are made."""
+        """Who took part in the linkage of a cohort, and which extracts its confidential tables were built from."""
         return self.linked(cohort) / "linkage_record.json"
 
     def release_record(self, version: str) -> Path:
-        """What was fixed with a release before its first charge, for each of its cohorts."""
+        """What was fixed for each cohort of a release before its first charge."""
         return self.restricted / "releases" / f"release={version}.json"
 
     def release_day(self, version: str) -> Path:
-        """The day that a release carries, from when its bundle was first made."""
+        """The date that a release carries: when its bundle was first made."""
         return self.restricted / "releases" / f"day={version}.json"
 
     def release_made(self, version: str) -> Path:
-        """What a release was made from, and what lay there once it was published, by hash."""
+        """Hashes of a release's inputs, and of the files that were there when it was published."""
         return self.restricted / "releases" / f"made={version}.json"
 
     def request_plan(self, version: str, cohort: str, family: str) -> Path:
-        """The plan under which a release measures a family for the tables that it was asked for."""
+        """The plan under which a release measures a family for tables on request."""
         return self.restricted / "releases" / f"plan={version}-{cohort}-{family}.json"
 
     @property
     def requests(self) -> Path:
-        """The log of every table that was asked for, or refused."""
+        """Log of every table that was requested or refused."""
         return self.restricted / "requests.jsonl"
 
     @property
     def held(self) -> Path:
-        """Bundles that were made and wait to be approved for publication."""
+        """Bundles that were made and wait for approval before publication."""
         return self.restricted / "held"
 
     @property
     def first_people(self) -> Path:
-        """Whom the policy named when an extract was first taken in."""
+        """The people whom the policy named when the first extract was ingested."""
         return self.restricted / "first_intake" / "people.json"
 
     @property
     def first_real_extract(self) -> Path:
-        """The name of the first extract that was taken in and is not synthetic."""
+        """The name of the first extract that was not synthetic."""
         return self.restricted / "first_intake" / "not_synthetic.json"
 
     def decision_sheet(self, version: str, stage: str) -> Path:
-        """The page that people are shown before they sign a release off."""
+        """The page that people read before they approve a release."""
         return self.restricted / "decisions" / f"{version}-{stage}.html"
 
     def list_of_holds(self, cohort: str) -> Path:
-        """The page that people read before they accept what a release is held for."""
+        """The page that people read before they accept holds."""
         return self.restricted / "decisions" / f"{cohort}-holds.txt"
 
     def acceptance_to_sign(self, cohort: str) -> Path:
@@ -273,15 +274,15 @@ class Home:
         return self.list_of_holds(cohort).with_suffix(".request")
 
     def confidential(self, family: str, cohort: str) -> Path:
-        """The table that a family's noise is added over, one row a unit; `children.parquet` for pupils."""
+        """The table that a family's noise is added over, one row per unit; `children.parquet` for pupils."""
         return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
 
     def prepare(self) -> None:
-        """Create the home folder, for its owner only, whatever mode it had, and the zones in it.
+        """Create the home folder and its zones, accessible to their owner only, whatever mode it had.
 
-        Nobody else reads what lies in it, releases neither: readers get a copy (`readiness publish`). The root of a
-        mounted volume, which another owns, keeps its mode; what is made in it is closed. Raises `BeingRestored`
-        and `MadeByLater`.
+        Releases are not readable by others either: readers get a published copy (`readiness publish`). The root of a
+        mounted volume that someone else owns keeps its mode; everything created inside is private. Raises
+        `BeingRestored` and `MadeByLater`.
         """
         if is_held(self.restoring):
             raise BeingRestored(f"{self.root} is being restored from a backup: run again when that has ended")
@@ -293,7 +294,8 @@ class Home:
             close_to_others(folder)
 
     def _check_version(self) -> None:
-        """The processing log says which version worked here last: what a later one has changed, this does not know."""
+        """Compare with the version that last wrote to the processing log: this version does not know what a later one
+        changed."""
         if (line := chained_log.last(self.processing_log)) is None:
             return
         own, theirs = Version(software()), Version(line.get("software", "0"))
@@ -305,13 +307,13 @@ class Home:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A folder of the restricted zone for files that are not yet good; gone afterwards."""
+        """Create a folder in the restricted zone for unfinished files; removed afterwards."""
         self.prepare()
         with scratch(self.restricted, _STAGING) as folder:
             yield folder
 
     def clear_half_made(self) -> None:
-        """Remove what processes that died were making, in the restricted zone and beside the releases."""
+        """Remove the unfinished files of processes that died, in the restricted zone and beside the releases."""
         with locked(self.restricted):
             clear_scratch(self.restricted, _STAGING)
         with alone(self.release):
@@ -319,5 +321,6 @@ class Home:
 
     @property
     def processes(self) -> Path:
-        """Marks of the processes that run Dagster's jobs by command, those of dead ones too until they are seen."""
+        """Marks of the processes that run Dagster's jobs from the command line, including dead ones until they are
+        noticed."""
         return self.dagster / "processes"

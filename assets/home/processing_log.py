@@ -1,7 +1,7 @@
-"""The access and processing log: what was done with personal data, on what, when and by whom.
+"""The processing log: what was done with personal data, on what, when and by whom.
 
-A line is added before the thing is done; `chained_log` says how one that was changed or removed is seen. Holds names of
-councils and sources, MACs of files and versions; no identifier, no row number, no count.
+A line is added before the action; `chained_log` describes how changed or removed lines are detected. Contains names of
+councils and sources, MACs of files and versions; no identifiers, row numbers or counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _run_id: ContextVar[str] = ContextVar("run_id", default="")
 
 
 class Processing(StrEnum):
-    """What is done with personal data."""
+    """Actions on personal data."""
 
     INTAKE = "extract taken in"
     STOPPED = "extract stopped"
@@ -45,7 +45,8 @@ class Processing(StrEnum):
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One line. `time` is ISO 8601 in UTC; `run_id` is Dagster's, where a run did it; what does not apply is empty."""
+    """One line. `time` is ISO 8601 in UTC; `run_id` is Dagster's run, if there was one; fields that do not apply are
+    empty."""
 
     seq: int
     time: str
@@ -65,7 +66,7 @@ class LogEntry:
 
 @contextmanager
 def of_run(run_id: str) -> Iterator[None]:
-    """What is recorded in the block is recorded as done by this run of Dagster."""
+    """Attribute what is recorded in the block to this Dagster run."""
     token = _run_id.set(run_id)
     try:
         yield
@@ -84,7 +85,7 @@ def record(
     release: str = "",
     note: str = "",
 ) -> LogEntry:
-    """Add a line, durable on return. Raises `LogBroken` where the log is not the one that was last written to."""
+    """Append a line, durable on return. Raises `LogBroken` if the log is not the one that was last written to."""
     home.prepare()
     content = {
         "time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -103,23 +104,23 @@ def record(
 
 
 def entries(home: Home) -> list[LogEntry]:
-    """Every line, oldest first; none where nothing was recorded. Raises `LogBroken` for a line that is none."""
+    """Return every line, oldest first; empty if nothing was recorded. Raises `LogBroken` for a malformed line."""
     return [_entry(home, line) for line in chained_log.unchecked_entries(home.processing_log)]
 
 
 def last_restore(home: Home) -> LogEntry | None:
-    """When the home folder or its records last came from a backup; None where they never did."""
+    """Return when the home folder or its records last came from a backup; None if they never did."""
     restored = (line for line in entries(home) if line.what == Processing.RESTORE and not line.note.startswith("keys"))
     return max(restored, key=lambda line: line.seq, default=None)
 
 
 def verify(home: Home) -> list[LogEntry]:
-    """Every line, after each was found in its place and unchanged; raises `LogBroken`."""
+    """Return every line, after checking that each is in its place and unchanged; raises `LogBroken`."""
     return [_entry(home, line) for line in chained_log.entries(home.processing_log)]
 
 
 def intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
-    """Which deliveries of each extract were taken in or stopped, oldest first. Raises `LogBroken`."""
+    """Return which deliveries of each extract were ingested or stopped, oldest first. Raises `LogBroken`."""
     if not home.processing_log.exists():
         return {}
     stat = home.processing_log.stat()
@@ -128,7 +129,7 @@ def intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
 
 @lru_cache(maxsize=2)
 def _intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogEntry]]:
-    """The same of a log of this size and time: a gate asks for each family."""
+    """Cache `intakes` by size and time of the log, because a gate asks once for each family."""
     found: dict[Key, list[LogEntry]] = {}
     with locked(home.processing_log, shared=True):  # a run of another cohort may be adding lines
         lines = verify(home)

@@ -1,4 +1,4 @@
-"""How long personal data may be held: `privacy/retention.yaml`, or an installation's own file."""
+"""How long personal data may be kept: `privacy/retention.yaml`, or an installation's own file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _OWN_POLICY = Path(__file__).resolve().parents[2] / "privacy" / "retention.yaml"
 
 
 class InvalidRetention(ValueError):
-    """A retention file that cannot be followed; the message names the file and the key."""
+    """A retention file that cannot be used; the message names the file and the key."""
 
 
 class CohortExpired(Exception):
-    """A cohort whose children's data may no longer be held."""
+    """A cohort whose children's data may no longer be kept."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,18 @@ class Retention:
     backup_days: int = 35
 
     def ends(self, cohort: Cohort) -> dt.date:
-        """The first day on which the cohort's data may not be held."""
+        """Return the first day on which the cohort's data may no longer be kept."""
         month = (cohort.first_year + 1) * 12 + 8 + self.cohort_months
         return dt.date(month // 12, month % 12 + 1, 1)
 
 
 def retention() -> Retention:
-    """The policy of this installation; raises `InvalidRetention`."""
+    """Return this installation's retention policy; raises `InvalidRetention`."""
     return read_retention(settings().retention or _OWN_POLICY)
 
 
 def read_retention(path: Path) -> Retention:
-    """The policy that the YAML file describes; raises `InvalidRetention`."""
+    """Read the policy from a YAML file; raises `InvalidRetention`."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -61,7 +61,7 @@ def read_retention(path: Path) -> Retention:
 
 
 def check_may_be_held(cohort: Cohort, today: dt.date, policy: Retention | None = None) -> None:
-    """Raises `CohortExpired` where the time of a cohort's data is over."""
+    """Raise `CohortExpired` if a cohort's retention period is over."""
     ends = (policy or retention()).ends(cohort)
     if today >= ends:
         raise CohortExpired(

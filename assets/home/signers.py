@@ -1,7 +1,7 @@
-"""Whose signature counts in this home: kept from its first intake on, and recorded in the ledger.
+"""People whose signatures count in this home: kept from its first intake on, and recorded in the ledger.
 
-Intake may run where there is no ledger (a code location of its own). What must not be forgotten until a release begins
-is kept in the restricted zone, each in a file that is written once: whom the policy named at the first intake, and the
+Intake may run where there is no ledger (in its own code location). Two facts must survive until a release begins, each
+in a file of the restricted zone that is written once: the people whom the policy named at the first intake, and the
 first extract that `readiness synth` did not write.
 """
 
@@ -20,8 +20,8 @@ from privacy.release.policy import SignOff, load_policy, public_text
 
 
 def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
-    """Keep whom the policy names at the first intake, and the name of the first extract that is not synthetic. Where
-    this process has the key that signs releases, the ledger has it at once."""
+    """Store the people whom the policy names at the first intake, and the name of the first extract that is not
+    synthetic. A process with the key that signs releases also records them in the ledger."""
     people = load_policy().sign_off
     new = people.people and _keep(home.first_people, people.content())
     if ((not_synthetic and _keep(home.first_real_extract, not_synthetic)) or new) and keys.can_sign:
@@ -29,8 +29,8 @@ def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
 
 
 def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
-    """Record in the ledger who may sign, what the intake has kept, and the public keys of a key set that signs
-    releases; returns the ledger."""
+    """Record in the ledger who may sign, what the intake stored, and the public keys of a key set that signs releases;
+    returns the ledger."""
     ledger = Ledger(home.ledger)
     if first := _kept(home.first_people):
         note_people(ledger, SignOff.parse(first))
@@ -45,7 +45,7 @@ def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
 
 
 def _keep(path: Path, content: Any) -> bool:
-    """Write a file that is not there yet; whether it was new."""
+    """Write a file unless it exists; returns whether it was new."""
     if path.exists():
         return False
     files.write_json(path, content)

@@ -1,4 +1,4 @@
-"""Which software this is."""
+"""Name and version of the running software."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 @cache
 def software() -> str:
-    """Version of the distribution that this code came in: the whole product, or the tool for councils."""
+    """Return the version of the installed distribution: the whole product, or the tool for councils."""
     try:
         return version("readiness")
     except PackageNotFoundError:

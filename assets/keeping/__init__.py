@@ -1,1 +1,1 @@
-"""Personal data removed: on request, when their time is over, and from landing once taken in."""
+"""Removal of personal data: on request, at the end of its retention period, and from landing once ingested."""

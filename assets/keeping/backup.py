@@ -1,9 +1,9 @@
-"""Back up an installation: its home folder, the records alone, or its keys; each to people of its own.
+"""Backups of an installation: its home folder, its records alone, or its keys, each encrypted to different people.
 
-The home folder holds tokens, and keys open them: what keeps the one from the other in the installation keeps it here.
-The records are what cannot be made again and must never be older than what was published: the ledger, measurements, who
-was removed, the logs. They are small, and are backed up after each of these changed. Extracts in landing are never
-backed up. The ledger goes as lines, wherever it lives, as of one moment.
+The home folder contains tokens, and the keys open them: the two are kept apart in backups as they are in the
+installation. The records are what cannot be recreated and must never be older than what was published: the ledger, the
+measurements, who was removed, and the logs. They are small, and are backed up after each change. Extracts in landing
+are never backed up. The ledger is stored as lines, wherever it is kept, as of one moment.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _NOTE = re.compile(r"(home|records|keys) of epoch (\d+) to ([0-9a-f ]+)")
 
 
 class CannotBackUp(Exception):
-    """There is nothing to back up, or it would lie where it must not. The message says what to do."""
+    """There is nothing to back up, or the target is not allowed. The message says what to do."""
 
 
 def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Path, recipients: Sequence[str]) -> Path:
-    """Write a backup to a folder that exists, encrypted to age public keys, and give its path.
+    """Write a backup to an existing folder, encrypted to age public keys, and return its path.
 
-    Raises `CannotBackUp`, `InUse` where a run does not end, `AgeProblem`, `LedgerError`, and what `write` raises.
+    Raises `CannotBackUp`, `InUse` if a run does not end, `AgeProblem`, `LedgerError`, and what `write` raises.
     """
     _check_place(home, keys_folder, folder, part)
     to = {_fingerprint(each): str(age.recipient(each)) for each in recipients}
@@ -80,21 +80,21 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
 
 
 def past_their_time(folder: Path, policy: Retention, now: dt.datetime) -> list[Path]:
-    """Backups in a folder that are older than any may be."""
+    """Return the backups in a folder that are older than the policy allows."""
     made = {path: _NAME.fullmatch(path.name) for path in sorted(folder.iterdir())}
     days = {path: _made(match[2]) for path, match in made.items() if match}
     return [path for path, when in days.items() if now - when > dt.timedelta(days=policy.backup_days)]
 
 
 def is_record(name: str) -> bool:
-    """Whether a file of a backup is one of the records."""
+    """Return whether a file of a backup is one of the records."""
     of = name.removeprefix(f"{HOME_FOLDER}/restricted/")
     return name == LEDGER_FILE or (of != name and of.startswith(_RECORDS))
 
 
 def copy_of_ledger(home: Home) -> LedgerCopy | None:
-    """Both chains of the ledger, which knows every measurement that is kept; None before the first release. Raises
-    `LedgerError`."""
+    """Copy both chains of the ledger, checked to contain every stored measurement; None before the first release.
+    Raises `LedgerError`."""
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     kept = [each for cohort in cohorts for each in charges(home.restricted, cohort)]
     if isinstance(home.ledger, Path) and not home.ledger.exists():
@@ -107,8 +107,8 @@ def copy_of_ledger(home: Home) -> LedgerCopy | None:
 
 
 def files_of(home: Home) -> Iterator[tuple[str, Path]]:
-    """Every file of a home folder that is kept, by its name below it; not the ledger. Raises `CannotBackUp` for a link
-    that leads elsewhere."""
+    """Return every file of a home folder that is backed up, by relative name, without the ledger. Raises
+    `CannotBackUp` for a link that leads elsewhere."""
     ledger = str(home.ledger)
     for folder, below, names in os.walk(home.root):
         below.sort()
@@ -122,7 +122,7 @@ def files_of(home: Home) -> Iterator[tuple[str, Path]]:
 
 
 def _of_home(home: Home, ledger: LedgerCopy | None, scratch: Path, part: Part) -> Iterator[tuple[str, Content]]:
-    """What goes into a backup of a home folder, or of its records."""
+    """Return the content of a backup of a home folder, or of its records."""
     if ledger is not None:
         yield LEDGER_FILE, ledger.document()
     for relative, path in files_of(home):
@@ -136,7 +136,8 @@ def _of_home(home: Home, ledger: LedgerCopy | None, scratch: Path, part: Part) -
 
 
 def _of_dagster(name: str, path: Path, scratch: Path) -> Iterator[tuple[str, Content]]:
-    """A file of Dagster's storage, of a database a copy as of one moment: its web server may be at work in it."""
+    """Return a file of Dagster's storage; a database is copied as of one moment, because its web server may be using
+    it."""
     if path.name.endswith(_ITS_JOURNALS):
         return
     with path.open("rb") as file:
@@ -152,7 +153,8 @@ def _of_dagster(name: str, path: Path, scratch: Path) -> Iterator[tuple[str, Con
 
 
 def _settings() -> Iterator[tuple[str, Content]]:
-    """The files that the environment names: policy, publisher, retention, calendar, council files and agreements."""
+    """Return the files that the environment names: policy, publisher, retention, calendar, council files and
+    agreements."""
     for name in _SETTINGS:
         place = getattr(settings(), name)
         for path in sorted(place.rglob("*")) if place and place.is_dir() else filter(None, [place]):
@@ -163,7 +165,7 @@ def _settings() -> Iterator[tuple[str, Content]]:
 
 @contextmanager
 def _still(home: Home) -> Iterator[None]:
-    """Keep publishers out, and whoever writes to a log."""
+    """Keep publishers and writers of logs out for the block."""
     with ExitStack() as held:
         held.enter_context(steady(home.release))
         for log in (home.requests, home.disclosures):
@@ -189,7 +191,7 @@ def _check_place(home: Home, keys: Path, folder: Path, part: Part) -> None:
 
 
 def _check_apart(home: Home, part: Part, to: Iterable[str]) -> None:
-    """Nobody may open both the keys and what they open. Raises `CannotBackUp`."""
+    """Raise `CannotBackUp` if one person could open both the keys and the data they open."""
     others = {each for of in _noted(home) if _is_apart(of[1], part) for each in of[3].split()}
     if others & set(to):
         what = "home folder and records" if part is Part.KEYS else "keys"
@@ -200,18 +202,18 @@ def _check_apart(home: Home, part: Part, to: Iterable[str]) -> None:
 
 
 def latest_epoch(home: Home) -> int:
-    """Of the keys under which a home folder was last backed up; 0 where it never was."""
+    """Return the epoch of the keys at the last backup of a home folder; 0 if there was none."""
     return max((int(of[2]) for of in _noted(home)), default=0)
 
 
 def _noted(home: Home) -> list[re.Match[str]]:
-    """What was backed up, under which epoch of the keys and to whom, as the processing log says it."""
+    """Describe the backup for the processing log: its kind, the epoch of the keys and the recipients."""
     notes = (_NOTE.fullmatch(entry.note) for entry in entries(home) if entry.what == Processing.BACKUP)
     return [note for note in notes if note]
 
 
 def location_of(keys: Path) -> str:
-    """The code location whose keys a folder holds; empty where it holds those of both, or of neither."""
+    """Return the code location whose keys a folder holds; empty if it holds those of both or of neither."""
 
     def has(holder: Holder) -> bool:
         try:
@@ -223,7 +225,7 @@ def location_of(keys: Path) -> str:
 
 
 def _free_name(folder: Path, part: Part, location: str) -> Path:
-    """One that no backup has: none is ever replaced. A backup of keys names the code location that they are for."""
+    """Return an unused file name: no backup is ever replaced. A backup of keys names their code location."""
     of = f"{part}-{location}" if location else str(part)
     while (place := folder / f"readiness-{of}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}{SUFFIX}").exists():
         time.sleep(_BETWEEN_LOOKS)

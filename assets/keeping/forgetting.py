@@ -1,8 +1,8 @@
-"""Remove a child's rows from the restricted zone, on request, and make anew what depends on them.
+"""Removal of a child's rows from the restricted zone on request, and the rebuilding of what depends on them.
 
-What is removed is first put on the list of what must not come back (`suppressions`), and the cohorts are noted as
-unfinished; the rest can be done again from these two, so that whoever comes next finishes what a death broke off.
-Ledger, stored measurements and releases stay as they are: they hold noise, and the noise was charged for.
+The rows are first added to the list of what must not come back (`suppressions`), and the cohorts are marked as
+unfinished; everything else can be repeated from these two, so the next process finishes an interrupted removal.
+Ledger, stored measurements and releases do not change: they contain noise, and the noise was charged.
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ GoneOf: TypeAlias = Callable[[parts.Key], Gone]
 
 
 class CannotForget(Exception):
-    """There is nothing to remove, or not one child; the message says why in one sentence."""
+    """There is nothing to remove, or it is not one child's; the message says why in one sentence."""
 
 
 @dataclass(frozen=True, order=True)
 class ExtractRows:
-    """Rows by number of one extract that is in; `file_mac` is of its delivery, to which alone the numbers belong.
+    """Row numbers of one current extract; `file_mac` identifies the delivery that the numbers belong to.
 
     `objection` is the id of the objection that the rows belong to, or empty.
     """
@@ -100,7 +100,7 @@ class ExtractRows:
 
 @dataclass(frozen=True)
 class _Removal:
-    """What is to be done, as it is kept until it is."""
+    """A removal to carry out, stored until it is finished."""
 
     extracts: tuple[ExtractRows, ...]
     objections: tuple[Objection, ...]
@@ -111,7 +111,7 @@ _REMOVAL = TypeAdapter(_Removal)
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed, or would be; `not_linked` are cohorts that must be linked again by a run, and why."""
+    """What was removed, or would be; `not_linked` are cohorts that a run must link again, and why."""
 
     extracts: tuple[ExtractRows, ...]
     not_linked: tuple[str, ...] = ()
@@ -121,10 +121,11 @@ class Forgotten:
 def rows_named(
     home: Home, cohort: str, council: str, source: str, rows: Sequence[int], keys: KeyRing, *, linked: bool
 ) -> Forgotten:
-    """The rows of these numbers of the extract in force and, with `linked`, every row linked to the same children.
+    """Find the rows with these numbers in the current extract and, with `linked`, every row linked to the same
+    children.
 
-    `keys` are those of whoever removes rows (`RESTRICTED`). Raises `CannotForget` where no such extract is in, it has
-    no such row, or the links are not of the extracts that are in; `Busy` where a run does not end; `KeyProblem`.
+    `keys` are those of a removal (`RESTRICTED`). Raises `CannotForget` if there is no such extract or row, or if the
+    links were made from other extracts; `Busy` if a run does not end; `KeyProblem`.
     """
     quality = deliveries.current(home, source, cohort, council)
     if quality is None:
@@ -141,10 +142,10 @@ def rows_named(
 
 
 def rows_of_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
-    """Every row of the child of a child_id, or of a token of a row, in one cohort or in all.
+    """Find every row of the child with this child_id, or with this token, in one cohort or in all.
 
-    Raises `CannotForget` where there is none, where the token is that of several children, or the links are not of the
-    extracts that are in; `Busy` where a run does not end; `KeyProblem`.
+    Raises `CannotForget` if there is none, if several children share the token, or if the links were made from other
+    extracts; `Busy` if a run does not end; `KeyProblem`.
     """
     held = {path.name.removeprefix("cohort=") for path in home.restricted.glob("pseudonymised/source=*/cohort=*")}
     found: list[ExtractRows] = []
@@ -158,11 +159,11 @@ def rows_of_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyR
 
 
 def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = False) -> Forgotten:
-    """Remove these rows, and with an `objection` whatever else is known by the child's marks, now and in later
+    """Remove these rows and, with an `objection`, everything else that the child's marks identify, now and in later
     deliveries.
 
-    Raises `InUse` where a run is at work in the home folder, `CannotForget` where an extract has changed meanwhile,
-    `KeyProblem` and `TokensUnusable` where the keys are not those that it was taken in under.
+    Raises `InUse` if a run is using the home folder, `CannotForget` if an extract has changed meanwhile, `KeyProblem`,
+    and `TokensUnusable` if the extract was ingested under other keys.
     """
     with alone(home):
         _finish(home, keys)
@@ -178,7 +179,7 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
 
 
 def finish(home: Home, keys: KeyRing) -> list[str]:
-    """Do the rest of a removal that broke off; sentences about cohorts that a run must link again."""
+    """Finish an interrupted removal; returns sentences about cohorts that a run must link again."""
     with alone(home):
         return _finish(home, keys)
 
@@ -186,8 +187,8 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
 def remove_again(
     home: Home, keys: KeyRing, changed: Collection[parts.Key], objections: Sequence[Objection]
 ) -> list[str]:
-    """Remove what the list names of these extracts, and whom these objections are about, after both were put into a
-    home folder that has the rows still; sentences about cohorts that a run must link again.
+    """Remove listed rows and the subjects of objections from these extracts after a restored home folder brought them
+    back; returns sentences about cohorts that a run must link again.
 
     Raises what `forget` raises.
     """
@@ -206,7 +207,7 @@ def remove_again(
 
 
 def councils_linked(home: Home, cohort: str) -> list[str]:
-    """Councils whose extracts are in the links or the confidential tables of a cohort."""
+    """Return the councils whose extracts are in the links or the confidential tables of a cohort."""
     found: set[str] = set()
     if home.links(cohort).exists():
         found |= set(
@@ -218,8 +219,8 @@ def councils_linked(home: Home, cohort: str) -> list[str]:
 
 
 def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
-    """Raises `CannotForget` where the rows are of another delivery than the one that is in, and what stands in the way
-    of removing them."""
+    """Build the removal. Raises `CannotForget` if the rows belong to another delivery than the current one, and for
+    anything that prevents removing them."""
     of_cohort = {objection.cohort: objection.id for objection in objections}
     for extract in found.extracts:
         quality = deliveries.current(home, *extract.key)
@@ -250,14 +251,14 @@ def _finish(home: Home, keys: KeyRing) -> list[str]:
 
 
 def _listed(home: Home, extract: ExtractRows) -> list[Suppressed]:
-    """Rows as the list knows them: by the MAC of the file that each stands in."""
+    """Return rows as the list stores them: by the MAC of the file that contains each."""
     macs = {number: mac for mac, number in _numbers_of_files(home, extract.key).items()}
     rows = (part_and_row(row) for row in extract.rows)
     return [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
 
 
 def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
-    """The numbers of the parts that are held of an extract, by MAC; 0 of a whole file."""
+    """Return the part numbers of an extract by MAC of their files; 0 for a whole file."""
     if held := parts.held(home, key):
         return {part.file_mac: part.number for part in held}
     quality = deliveries.read(home.quality(*key))
@@ -265,8 +266,8 @@ def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
 
 
 def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
-    """The rows, and those of the same records in other parts, of other cohorts too: which they took the place of, or
-    which are the same."""
+    """Return the rows, and those of the same records in other parts and cohorts: identical ones, and ones they
+    replaced."""
     yield extract
     marks = marks_of_parts(home, keys, extract.key, parts.held(home, extract.key))
     records = [
@@ -286,7 +287,7 @@ def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterato
 
 
 def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> None:
-    """Rewrite whatever is held of one extract without its rows on the list."""
+    """Rewrite all files of one extract without its listed rows."""
     key = (source, cohort, council)
     for path in home.history(*key).glob("*.json"):
         _forget_numbers(path)
@@ -316,7 +317,7 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
 def write_without(
     home: Home, keys: KeyRing, unsealed: Iterable[Path], sealed_files: Iterable[tuple[Path, str]], gone: Gone
 ) -> None:
-    """Write those of an extract's files that exist anew without the rows that are `gone`; a sealed one is given with
+    """Rewrite those of an extract's files that exist without the rows that are `gone`; an encrypted one is given with
     the name of the key that opens it. Raises `KeyProblem`."""
     with home.staging() as staging:
         for path in filter(Path.exists, unsealed):
@@ -336,7 +337,7 @@ def _without_sealed(path: Path, staged: Path, keys: KeyRing, holder: str, gone: 
 
 
 def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, rows: Collection[int]) -> None:
-    """What is known of a part, as if these rows of the extract had been left out when it was read."""
+    """Update the stored facts about a part as if these rows had been left out when it was read."""
     own = {row for of, row in map(part_and_row, rows) if of == part.number}
     if not own:
         return
@@ -356,7 +357,7 @@ def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, r
 
 
 def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
-    """The result of an intake as if these rows had been left out by it."""
+    """Return the result of an intake as if it had left out these rows."""
     key = quality.key
     kept = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).num_rows
     with in_memory() as con:
@@ -373,7 +374,7 @@ def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> Extr
 
 
 def _forget_numbers(path: Path) -> None:
-    """Take every row number out of the result of a superseded delivery: its rows are gone, so nobody can tell which of
+    """Remove every row number from the result of a superseded delivery: its rows are gone, so nobody can tell which of
     its numbers was the child's."""
     earlier = deliveries.read(path)
     if earlier and any(rule.first_rows for rule in earlier.rules):
@@ -382,8 +383,8 @@ def _forget_numbers(path: Path) -> None:
 
 
 def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str]:
-    """Links, tables and report without the rows that are `gone`; a sentence where that takes a run. Returns are not
-    kept: they cannot be opened here, and are made again by their own job."""
+    """Rebuild links, tables and report without the rows that are `gone`; returns a sentence if that needs a run.
+    Returns are dropped: they cannot be opened here, and their own job makes them again."""
     if not home.linked(cohort).exists():
         return []
     councils = councils_linked(home, cohort)
@@ -407,7 +408,7 @@ def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str
 
 
 def _of_list(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
-    """The rows on the list of what must not come back."""
+    """Return the rows on the list of what must not come back."""
     quality = deliveries.read(home.quality(*key))
     rows = listed(home, key, quality.part_numbers) if quality else []
     gone = row_keys_of(home, keys, *key).of(np.array(rows)) if rows else np.empty(0, np.uint64)
@@ -415,7 +416,7 @@ def _of_list(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
 
 
 def _drop_links(home: Home, cohort: str, gone: GoneOf) -> None:
-    """Take rows that are no longer in out of the links, whose other children keep their ids."""
+    """Remove rows that no longer exist from the links; other children keep their ids."""
     if not home.links(cohort).exists():
         return
     links = pyarrow.parquet.read_table(home.links(cohort), partitioning=None)
@@ -429,7 +430,7 @@ def _drop_links(home: Home, cohort: str, gone: GoneOf) -> None:
 
 
 def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
-    """The child's marks, by cohort."""
+    """Return the child's marks, by cohort."""
     id_, made = secrets.token_hex(8), marks.made_under(keys)
     marked: dict[str, set[tuple[str, str]]] = {}
     with prepared(keys) as con:
@@ -443,7 +444,7 @@ def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
 
 
 def _known_by(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
-    """Other rows that are in and carry the marks."""
+    """Return other current rows that carry the marks."""
     with prepared(keys) as con:
         for objection in objections:
             for source, council in _linked_extracts(home, objection.cohort):
@@ -461,7 +462,7 @@ def _mac(home: Home, source: str, cohort: str, council: str) -> str:
 
 
 def _check_links(home: Home, cohort: str) -> None:
-    """Raise `CannotForget` where the links would name rows of other children."""
+    """Raise `CannotForget` if the links would name rows of other children."""
     if moved := not_as_linked(home, cohort, councils_in(home, cohort)):
         raise CannotForget(
             f"cohort {cohort}: {named(moved)} came in or changed since it was linked, so that row numbers of the links"
@@ -507,7 +508,7 @@ def _of_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[Extrac
 
 
 def _children_of(home: Home, cohort: str, rows: pa.Table) -> list[str]:
-    """The child_ids of rows by their keys."""
+    """Return the child_ids of rows by their keys."""
     with in_memory() as con:
         con.register("rows_named", rows)
         found = con.execute(
@@ -518,7 +519,7 @@ def _children_of(home: Home, cohort: str, rows: pa.Table) -> list[str]:
 
 
 def _linked_to(home: Home, keys: KeyRing, cohort: str, children: Sequence[str]) -> list[ExtractRows]:
-    """Every row of children by their child_ids."""
+    """Return every row of children by their child_ids."""
     links = pyarrow.parquet.read_table(home.links(cohort), columns=["source", "council", ROW_KEY, "child_id"])
     return _numbered(
         home, keys, cohort, links.filter(pc.is_in(links["child_id"], value_set=pa.array(children, pa.string())))
@@ -533,7 +534,7 @@ def _numbered(home: Home, keys: KeyRing, cohort: str, rows: pa.Table) -> list[Ex
 
 
 def _token_value(text: str) -> int | None:
-    """A token as a decimal number, or as 16 hexadecimal digits."""
+    """Parse a token given as a decimal number or as 16 hexadecimal digits."""
     if text.isascii() and text.isdigit() and int(text) < 1 << 64:
         return int(text)
     digits = text.lower().removeprefix("0x")
@@ -541,7 +542,7 @@ def _token_value(text: str) -> int | None:
 
 
 def _linked_extracts(home: Home, cohort: str) -> list[tuple[str, str]]:
-    """(source, council) of every extract of a cohort that is in and can be linked."""
+    """Return (source, council) of every current extract of a cohort that can be linked."""
     paths = sorted(home.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
     found = [(path.parent.parent.name.removeprefix("source="), path.stem) for path in paths]
     return [(source, council) for source, council in found if source in SERVICES]
@@ -562,7 +563,7 @@ def _extract_rows(home: Home, cohort: str, source: str, council: str, rows: Sequ
 
 
 def _merged(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:
-    """One for each delivery of an extract."""
+    """Merge rows so that each delivery of an extract appears once."""
     by_extract: dict[tuple[str, str, str, str], set[int]] = {}
     for extract in extracts:
         key = (extract.cohort, extract.council, extract.source, extract.file_mac)

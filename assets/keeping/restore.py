@@ -1,9 +1,9 @@
-"""Restore an installation from backups, on this machine or another, and bring back nothing that was removed since.
+"""Restoring of an installation from backups, on this machine or another, without bringing back what was removed since.
 
-A home folder is made beside its place, checked, and moved there in one step: until then there is none, or the empty one
-that was. A backup remembers what is gone. So what the newest records say was removed is removed from it again before
-anything is moved, and so is what retention ends; the ledger that goes furthest counts, of the backup, of the records
-and of a database that outlived the machine; and what was published since is looked for.
+A home folder is built beside its place, checked, and moved into place in one step. A backup still contains what was
+removed later, so what the newest records list as removed, and what retention has ended, is removed again before the
+move. The longest ledger counts, out of the backup, the records and a database that survived; bundles published since
+are searched for.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _PATIENCE_SECONDS = 5.0
 
 
 class CannotRestore(Exception):
-    """What is there must not be replaced, or the parts do not belong together. The message says what to do."""
+    """Existing data must not be replaced, or the parts do not belong together. The message says what to do."""
 
 
 @dataclass
 class Restored:
-    """What was brought back, or would be: `done` and `to_do` are sentences; while something is `lacking`, nothing can
-    be charged."""
+    """What was restored, or would be: `done` and `to_do` are sentences; while something is `lacking`, nothing can be
+    charged."""
 
     manifest: Manifest
     done: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Restored:
 
 
 def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any], *, do: bool) -> Restored:
-    """Put a key set into a folder that is missing or empty.
+    """Restore a key set to a folder that is missing or empty.
 
     Raises `CannotRestore`, `UnusableBackup`, `AgeProblem` and `KeyProblem`.
     """
@@ -92,7 +92,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
 
 
 def _described(keys: Path) -> str:
-    """A key set, with the code location that it is for, where it is for one."""
+    """Describe a key set, with its code location if it has one."""
     location = location_of(keys)
     return f"key set of the {location} location" if location else "key set"
 
@@ -107,9 +107,9 @@ def restore_home(
     *,
     do: bool,
 ) -> Restored:
-    """Put a home folder where there is none; without `do`, read all of the backup and say what would come of it.
+    """Restore a home folder to a free place; without `do`, read the whole backup and report what a restore would do.
 
-    `records` is a newer backup of records, or the home folder that was. Raises `CannotRestore`, `UnusableBackup`,
+    `records` is a newer backup of records, or the former home folder. Raises `CannotRestore`, `UnusableBackup`,
     `AgeProblem`, `LedgerError` and `LogBroken`.
     """
     with _beside(home.root) as folder:
@@ -146,9 +146,9 @@ def restore_home(
 
 
 def restore_records(home: Home, keys: KeyRing, backup: Path, identities: Sequence[Any], *, do: bool) -> Restored:
-    """Put the ledger, and measurements that are gone, back into a home folder that is there.
+    """Restore the ledger and missing measurements to an existing home folder.
 
-    Raises `CannotRestore`, `InUse` where a run is at work, `UnusableBackup`, `AgeProblem` and `LedgerError`.
+    Raises `CannotRestore`, `InUse` if a run is in progress, `UnusableBackup`, `AgeProblem` and `LedgerError`.
     """
     if not home.root.is_dir():
         raise CannotRestore(f"{home.root} does not exist: restore a backup of the home folder")
@@ -174,8 +174,8 @@ def restore_records(home: Home, keys: KeyRing, backup: Path, identities: Sequenc
 
 @contextmanager
 def _beside(place: Path) -> Iterator[Path]:
-    """A folder beside a place that is free, in which what goes there is made; no other restore, and no run, begins
-    meanwhile. What a dead one left is removed first. Raises `CannotRestore`."""
+    """Make a folder beside a free place, in which its content is built; no other restore and no run begins meanwhile.
+    The remains of a dead restore are removed first. Raises `CannotRestore`."""
     folder = Home(place).restoring
     files.make_folder(folder)
     busy = CannotRestore(f"{place} is being restored by another process: wait until that has ended")
@@ -193,7 +193,7 @@ def _beside(place: Path) -> Iterator[Path]:
 
 
 def _promote(staged: Path, place: Path) -> None:
-    """Move what was made into its place, durable on return. Raises `CannotRestore` where something came there."""
+    """Move the result into place, durable on return. Raises `CannotRestore` if something appeared there."""
     inside = [path for path in staged.rglob("*") if not path.is_symlink()]
     files.sync_all([staged, *inside])
     try:
@@ -226,7 +226,7 @@ def _check_epoch(manifest: Manifest, keys: KeyRing) -> None:
 def _with_records(
     folder: Path, staged: Home, keys: KeyRing, records: Path, identities: Sequence[Any], ledger: LedgerCopy | None
 ) -> LedgerCopy | None:
-    """Put newer records in the place of those of a backup; the ledger that goes further."""
+    """Replace the records of a backup with newer ones, and keep the longer ledger."""
     newer = folder / "records"
     if records.is_dir():
         was = Home(records.resolve())
@@ -266,7 +266,7 @@ def _records_in(folder: Path) -> Iterator[Path]:
 
 
 def _once_written(root: Path) -> list[Path]:
-    """Records that never change once they are written: measurements, and what was fixed with a release."""
+    """Return records that never change once written: measurements, and what was fixed with a release."""
     found = [*root.glob("restricted/measurements/**/*.json"), *root.glob("restricted/releases/*.json")]
     return sorted(path.relative_to(root) for path in found)
 
@@ -277,7 +277,7 @@ def _ledger_in(folder: Path) -> LedgerCopy | None:
 
 
 def _furthest(ledger: LedgerCopy | None, found: Restored, place: Path | str | None = None) -> LedgerCopy | None:
-    """The ledger of the backup, or the one at the place where it is to be, if that goes further."""
+    """Return the longer ledger: the backup's, or the one that is at its place."""
     there = place or settings().ledger
     is_there = there is not None and not (isinstance(there, Path) and not there.exists())
     live = Ledger(there).copy() if there is not None and is_there else None
@@ -302,8 +302,8 @@ def _look_for_charges(
     found: Restored,
     was: Path | None = None,
 ) -> None:
-    """Say which charges the ledger lacks that any bundle states which can be found, which it has whose measurement is
-    not here, and that nobody knows of those that are in no bundle. `was` is a release directory beside the home's."""
+    """Report charges that reachable bundles state and the ledger lacks, charges whose measurement is missing here, and
+    that charges in no bundle cannot be found. `was` is a release directory other than the home's."""
     place = published or settings().publish_to
     anchors = [*anchors_in(home.release), *(anchors_in(was) if was else ())]
     stated = stated_charges([*anchors, *(anchors_at(open_store(place)) if place else ())])
@@ -327,7 +327,7 @@ def _look_for_charges(
 
 
 def _lists(home: Home) -> dict[Key, set[Suppressed]]:
-    """The rows that were removed on request, by extract."""
+    """Return the rows that were removed on request, by extract."""
     found = {}
     for path in home.restricted.glob("forgotten/source=*/cohort=*/*.json"):
         source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
@@ -343,7 +343,7 @@ def _since(before: Sequence[LogEntry], now: Sequence[LogEntry]) -> list[LogEntry
 def _tell(
     found: Restored, since: Sequence[LogEntry], changed: dict[Key, set[Suppressed]], new: list[Objection]
 ) -> None:
-    """What happened after the backup and is not in it, as far as the newest records say."""
+    """Report what the newest records say happened after the backup."""
     limit = retention().backup_days
     if found.manifest.age() > dt.timedelta(days=limit):
         found.to_do.append(f"the backup is older than the {limit} days that one may be kept: destroy it after this")
@@ -369,7 +369,7 @@ def _extract(entry: LogEntry) -> str:
 def _bring_up_to_date(
     staged: Home, keys: KeyRing, changed: dict[Key, set[Suppressed]], new: Sequence[Objection], found: Restored
 ) -> None:
-    """Remove from a home folder what was removed after it was backed up, and what may not be held any more."""
+    """Remove from a restored home folder what was removed after the backup, and what may no longer be kept."""
     for key, rows in changed.items():
         quality = deliveries.current(staged, *key)
         if quality and not quality.parts and {row.file_mac for row in rows} != {quality.file_mac}:
@@ -387,7 +387,7 @@ def _bring_up_to_date(
 
 
 def _place_settings(folder: Path, staged: Home) -> None:
-    """The files that settings named lie in `settings/` of the home folder, to be put back by hand."""
+    """Leave the files that settings named in `settings/` of the home folder, to be put back by hand."""
     if (folder / SETTINGS_FOLDER).exists():
         (folder / SETTINGS_FOLDER).replace(staged.root / SETTINGS_FOLDER)
 

@@ -1,8 +1,8 @@
-"""What is kept for how long (`privacy/retention.yaml`), and the removal of what has had its time or was taken in.
+"""Retention periods (`privacy/retention.yaml`), and removal of what has reached them or was ingested from landing.
 
-Ledger, stored measurements, releases and the processing log are never removed. Files of landing are shredded:
-overwritten once, then unlinked. On flash storage, and on file systems that write changes elsewhere, the old bytes may
-outlive the overwriting: what protects a removed file is encryption of the disk it lay on.
+Ledger, stored measurements, releases and the processing log are never removed. Files in landing are shredded:
+overwritten once, then unlinked. On flash storage and on copy-on-write file systems the old bytes may survive the
+overwriting; what protects a removed file there is disk encryption.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LONG_AGO = "1970-01-01T00:00:00+00:00"
 
 @dataclass(frozen=True, order=True)
 class Due:
-    """One thing whose time is over: a path of the home folder, and what it is."""
+    """One item whose retention period is over: a path of the home folder, and what it is."""
 
     cohort: str
     what: str
@@ -52,7 +52,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Shreddable:
-    """A file, or folder of files, of landing whose rows are in force."""
+    """A file, or folder of files, in landing whose rows are in force."""
 
     landed: Landed
     file_mac: str
@@ -76,7 +76,7 @@ class Expiry:
 
 
 def due(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
-    """What is kept longer than it may be. Files of landing are looked at where `landing` and `keys` are given."""
+    """Return what is kept for longer than allowed. Files in landing are checked if `landing` and `keys` are given."""
     found = sorted({*_cohorts(home, policy, now.date()), *_parts(home, policy, now), *_of_parts(home, policy, now)})
     files = []
     if landing and keys and landing.is_dir():
@@ -89,7 +89,7 @@ def due(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retentio
 
 
 def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
-    """Remove what is `due`; each is recorded before it goes. Raises `InUse` where a run is at work."""
+    """Remove what is `due`; each removal is recorded before it happens. Raises `InUse` if a run is in progress."""
     with alone(home):
         found = due(home, landing, keys, policy, now)
         for entry in found.held:
@@ -107,7 +107,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
 
 
 def _cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
-    """Everything of the cohorts whose time is over, but for what belongs to releases."""
+    """Yield everything of the cohorts whose period is over, except what belongs to releases."""
     for entry in (*_folders(home), *_of_files_of_several(home), *_returned(home), *_objections(home)):
         if today >= policy.ends(Cohort(entry.cohort)):
             yield entry
@@ -124,7 +124,7 @@ def _folders(home: Home) -> Iterator[Due]:
 
 
 def _of_files_of_several(home: Home) -> Iterator[Due]:
-    """What is known of files that held rows of a cohort among others."""
+    """Yield what is stored about multi-cohort files that held rows of a cohort."""
     for path in home.restricted.glob("several/source=*/*.json"):
         source, council = path.parent.name.removeprefix("source="), path.stem
         for cohort in {cohort for entry in several.known(home, source, council).values() for cohort in entry.cohorts}:
@@ -148,7 +148,7 @@ def _objections(home: Home) -> Iterator[Due]:
 
 
 def _parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
-    """Quarantine and superseded results of cohorts that are still held."""
+    """Yield quarantine and superseded results of cohorts that are still kept."""
     for path in home.restricted.glob("quality/source=*/cohort=*/*.json"):
         source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
         if source not in CONTRACTS or now.date() >= policy.ends(Cohort(cohort)):
@@ -162,7 +162,7 @@ def _parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
 
 
 def _of_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
-    """Quarantine of the parts of extracts of cohorts that are still held."""
+    """Yield the quarantine of extract parts of cohorts that are still kept."""
     for folder in home.restricted.glob("parts/source=*/cohort=*/*.d"):
         source, cohort = (above.name.partition("=")[2] for above in (folder.parent.parent, folder.parent))
         key = (source, cohort, folder.stem)
@@ -183,7 +183,7 @@ def _is_over(since: str, days: int, now: dt.datetime) -> bool:
 
 
 def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
-    """What of landing, of one cohort or of all, has been taken in as it lies there."""
+    """Return the files in landing, of one cohort or of all, that were ingested exactly as they are there."""
     found: list[Shreddable | str] = []
     for council in taking_part(landing):
         for source in CONTRACTS:
@@ -200,7 +200,7 @@ def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = No
 
 
 def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
-    """A file of several cohorts, where each of them has taken it in; empty where it is of none that is asked for."""
+    """Return why a multi-cohort file stays; empty if each of its cohorts has ingested it, or none was asked about."""
     entry = several.known(home, landed.source, landed.council).get(mac := _mac(keys, landed))
     if entry is None:
         return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
@@ -215,7 +215,8 @@ def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -
 
 
 def _mac(keys: KeyRing, landed: Landed) -> str:
-    """Empty, as no delivery's is, where the file cannot be read or is a link that leaves its council's folder."""
+    """Return the file's MAC; empty, which matches no delivery, if it cannot be read or is a link out of its council's
+    folder."""
     try:
         return deliveries.file_mac(keys, content_sha256(landed.path, within=landed.within))
     except ExtractStopped:
@@ -223,14 +224,14 @@ def _mac(keys: KeyRing, landed: Landed) -> str:
 
 
 def _files_of(landed: Landed | None) -> list[Landed]:
-    """The extract, or each of its parts."""
+    """Return the extract, or each of its parts."""
     if landed is None or (landed.in_parts and not landed.parts):
         return []
     return [replace(landed, path=path, parts=(), several=()) for path in landed.parts] or [landed]
 
 
 def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
-    """Shred what is `shreddable`; raises `InUse` where a run is at work."""
+    """Shred what is `shreddable`; raises `InUse` if a run is in progress."""
     with alone(home):
         found = shreddable(landing, home, keys, cohort)
         odd = _finish_shredding(home, landing)
@@ -244,8 +245,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
 
 
 def _finish_shredding(home: Home, landing: Path) -> list[str]:
-    """Destroy what a death left of files that were being shredded; a sentence for each that is none, but is called so
-    by whoever put it there."""
+    """Destroy the remains of interrupted shredding; returns a sentence for each file that only has such a name."""
     odd = []
     for left in sorted((*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*"))):
         council, source = left.relative_to(landing).parts[:2]
@@ -258,9 +258,9 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 
 
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
-    """Overwrite and unlink, and record it before; False where the sender has put another file there since it was looked
-    at, a link in place of a folder, or a folder in the way. A death leaves a name that no extract has, and the next
-    time does the rest."""
+    """Record, overwrite and unlink a file. Returns False if the sender has replaced the file since it was checked, or
+    put a link or folder in its place. An interrupted one leaves a name that no extract has, and the next call finishes
+    it."""
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     if landed.within and leads_out(landed.path, landed.within):
@@ -285,7 +285,7 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
 
 
 def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
-    """The extract as one that may be shredded, or why it stays."""
+    """Return the extract as shreddable, or why it stays."""
     files = files_in(landed.path)
     if any(path.is_symlink() for path in (landed.path, *files)):
         return f"{landed.name} is a link; what it leads to stays"

@@ -1,8 +1,8 @@
-"""Take back a part of an extract that should never have been sent: the wrong council's, or the wrong file.
+"""Withdrawal of a part of an extract that should not have been sent: another council's, or the wrong file.
 
-Its rows go from the restricted zone, those of which they took the place come back into force, and what depends on the
-extract is made anew. The note of the part stays, with the reason, so that its file is not read again. Ledger, stored
-measurements and releases stay as they are: a correction is another release.
+Its rows are removed from the restricted zone, rows that they had replaced come back into force, and dependent files
+are rebuilt. The note of the part stays, with the reason, so that its file is not read again. Ledger, stored
+measurements and releases do not change: a correction is a new release.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from sources.extract.landed import Landed, cohorts_of_children
 
 
 class CannotWithdraw(Exception):
-    """There is no such part, or no reason that can be repeated; the message says which there are, or what one is."""
+    """There is no such part, or the reason cannot be repeated; the message lists the parts, or says what a reason
+    is."""
 
 
 @dataclass(frozen=True)
 class _Withdrawal:
-    """What is to be taken back: from which landing folder the rest is put together again."""
+    """A withdrawal to carry out, with the landing folder from which the rest is rebuilt."""
 
     key: parts.Key
     number: int
@@ -51,7 +52,7 @@ _WITHDRAWAL = TypeAdapter(_Withdrawal)
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """What became of an extract without the part: None where no part of it is left, or why it was stopped."""
+    """Result for an extract: None if no part of it is left, or why it was stopped."""
 
     key: parts.Key
     number: int
@@ -59,12 +60,13 @@ class Withdrawn:
 
     @property
     def is_in(self) -> bool:
-        """Whether the rest of the extract is in."""
+        """Return whether the rest of the extract has been ingested."""
         return isinstance(self.outcome, ExtractQuality)
 
 
 def to_withdraw(home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str) -> list[tuple[parts.Key, int]]:
-    """The part that would be taken back, with what the same file gave other cohorts: extracts, and the number in each.
+    """Return the part that would be withdrawn, with what the same file contributed to other cohorts: extracts, and the
+    number in each.
 
     Raises `CannotWithdraw` and `KeyProblem`.
     """
@@ -76,10 +78,10 @@ def to_withdraw(home: Home, keys: KeyRing, key: parts.Key, number: int, reason: 
 def withdraw(
     landing: Path, home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str
 ) -> tuple[list[Withdrawn], list[str]]:
-    """Take a part back, with what the same file gave other cohorts; what became of each extract, and a sentence about
-    each cohort that a run must link again. What a death breaks off, `finish` does.
+    """Withdraw a part, with what the same file contributed to other cohorts; returns the result for each extract, and
+    a sentence about each cohort that a run must link again. `finish` completes an interrupted withdrawal.
 
-    Raises `CannotWithdraw`, `InUse` where a run is at work, `KeyProblem`, `TokensUnusable` and `InvalidExpectedRows`.
+    Raises `CannotWithdraw`, `InUse` if a run is in progress, `KeyProblem`, `TokensUnusable` and `InvalidExpectedRows`.
     """
     _check_reason(reason)
     with alone(home):
@@ -92,7 +94,7 @@ def withdraw(
 
 
 def finish(home: Home, keys: KeyRing) -> None:
-    """Do the rest of a removal or a withdrawal that broke off. Raises what `withdraw` raises."""
+    """Complete an interrupted removal or withdrawal. Raises what `withdraw` raises."""
     with alone(home):
         forgetting.finish(home, keys)
         if home.unfinished_withdrawal.exists():
@@ -129,8 +131,8 @@ def _part(home: Home, key: parts.Key, number: int) -> parts.Part:
 
 
 def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> list[tuple[parts.Key, parts.Part]]:
-    """The part, and of a file of several cohorts what it gave to the others, or took from them. Raises `KeyProblem`
-    where their rows are of other keys."""
+    """Return the part and, for a multi-cohort file, what it gave to or took from the others. Raises `KeyProblem` if
+    their rows were ingested under other keys."""
     macs = {part.file_mac, parts.mac_of_moved(keys, part.file_mac)}
     places = [(key[0], cohort, key[2]) for cohort in cohorts_of_children()] if part.of_several else [key]
     found = [(place, each) for place in places for each in parts.noted(home, place) if each.file_mac in macs]
@@ -144,7 +146,7 @@ def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -
 
 
 def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> None:
-    """Note first that it is withdrawn, so that it is not read again; then remove its rows."""
+    """Mark the part as withdrawn first, so that it is not read again; then remove its rows."""
     emptied = replace(
         part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
     )
@@ -157,13 +159,13 @@ def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> N
 
 
 def _is_without(quality: ExtractQuality | None, number: int) -> bool:
-    """Whether an extract has been put together since a part of it was withdrawn."""
+    """Return whether an extract has been rebuilt since a part of it was withdrawn."""
     found = quality.parts.parts if quality and quality.parts else ()
     return any(part.number == number and part.withdrawn for part in found)
 
 
 def _rows_of(keys: KeyRing, key: parts.Key, number: int) -> Gone:
-    """The rows of a part."""
+    """Return the rows of a part."""
     of_extract = row_keys.of_parts(keys, *key)
     return lambda own: np.asarray(part_and_row(of_extract.rows(own))[0] == number)
 

@@ -1,5 +1,5 @@
-"""One door for each dangerous thing: a database in memory, text in SQL, private files, locks, the environment.
+"""One door for each dangerous operation: in-memory databases, text in SQL, private files, locks, the environment.
 
-A module here alone may do what it is for; a test finds whoever goes round it. All packages may use the doors, and the
-doors use nothing of ours, so that a privacy reviewer can read them by themselves.
+Only the modules here may perform these operations; a test finds code that bypasses them. Every package may use the
+doors, and the doors import nothing else from the project, so a privacy reviewer can read them on their own.
 """

@@ -1,8 +1,7 @@
-"""The one way to encrypt to people, each with a key of their own, and to open what was: the age format (C2SP age v1,
-X25519), which `age -d` opens too.
+"""Encryption to named recipients in the age format (C2SP age v1, X25519), which `age -d` also opens.
 
-A file is encrypted and opened as it streams, whatever its size. What is opened was not changed and is whole once the
-stream has ended; who made it, age does not say. `pyrage` is the library. Works on Windows, where senders are.
+Files of any size are encrypted and decrypted as streams. When a stream has ended, its content is known to be complete
+and unchanged; age does not say who made it. Uses `pyrage`, and works on Windows, where senders run it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _ANOTHER_KEY = "No matching keys"
 
 
 class AgeProblem(Exception):
-    """A key that cannot be used, or a file that it does not open. The message shows nothing of what is in it."""
+    """A key that cannot be used, or a file that it does not open. The message shows none of the content."""
 
 
 class _Writing(Protocol):
@@ -30,7 +29,7 @@ class _Writing(Protocol):
 
 
 class _Pulled:
-    """Chunks as a file to read, which remembers what stopped it: the library tells its text alone."""
+    """File-like reader over chunks that keeps the exception which stopped it: the library passes on only its text."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks, self._left = iter(chunks), b""
@@ -50,7 +49,7 @@ class _Pulled:
 
 
 class _Pushed:
-    """A file to write to, which remembers what stopped it."""
+    """File-like writer that keeps the exception which stopped it."""
 
     def __init__(self, out: _Writing) -> None:
         self._out = out
@@ -64,12 +63,12 @@ class _Pushed:
             raise
 
     def flush(self) -> None:
-        """What is written is flushed by who opened the file."""
+        """Do nothing: whoever opened the file flushes it."""
 
 
 def encrypt(chunks: Iterable[bytes], out: _Writing, recipients: Sequence[str]) -> None:
-    """Write what the chunks say together, encrypted to age public keys. Raises `AgeProblem` for a key that is none, and
-    what reading or writing raises."""
+    """Encrypt the chunks to age public keys. Raises `AgeProblem` for an invalid key, and whatever reading or writing
+    raises."""
     to = [recipient(text) for text in recipients]
     pulled, pushed = _Pulled(chunks), _Pushed(out)
     try:
@@ -80,9 +79,10 @@ def encrypt(chunks: Iterable[bytes], out: _Writing, recipients: Sequence[str]) -
 
 @contextmanager
 def decrypted(path: Path, identities: Sequence[Any]) -> Iterator[BinaryIO]:
-    """What is in a file, as a stream; it was whole only if the block ends without `AgeProblem`, having read to the end.
+    """Open an encrypted file as a stream. The content is complete only if the block reads to the end without
+    `AgeProblem`.
 
-    Raises `AgeProblem` for another's file, and one that was changed or cut short.
+    Raises `AgeProblem` for a file encrypted to other keys, and for one that was changed or truncated.
     """
     reading, writing = os.pipe()
     problems: list[Exception] = []
@@ -124,9 +124,9 @@ def _opening(path: Path, error: Exception) -> Exception:
 
 
 def create_identity(path: Path) -> str:
-    """Write a new age private key to `path` (mode 0600), as age-keygen does, and give the public key.
+    """Write a new age private key to `path` (mode 0600), as age-keygen does, and return the public key.
 
-    Raises `AgeProblem` where the file is there: a key is never replaced.
+    Raises `AgeProblem` if the file exists: a key is never replaced.
     """
     identity = library().x25519.Identity.generate()
     public = str(identity.to_public())
@@ -140,7 +140,7 @@ def create_identity(path: Path) -> str:
 
 
 def read_identity(path: Path) -> Any:
-    """The age X25519 private key in a file, as age-keygen and `create_identity` write it; raises `AgeProblem`."""
+    """Read an age X25519 private key as age-keygen and `create_identity` write it; raises `AgeProblem`."""
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
         raise AgeProblem(f"{path} {what}; give the private key that `readiness returns keygen` wrote")
@@ -164,7 +164,7 @@ def read_identity(path: Path) -> Any:
 
 
 def recipient(text: str) -> Any:
-    """An age X25519 public key; raises `AgeProblem`."""
+    """Parse an age X25519 public key; raises `AgeProblem`."""
     if not is_recipient(text):
         raise AgeProblem("the key of a recipient is no age public key (age1...)")
     return library().x25519.Recipient.from_str(text)
@@ -181,7 +181,7 @@ def is_recipient(text: str) -> bool:
 
 
 def library() -> Any:
-    """The module `pyrage`, which a sender may lack; raises `AgeProblem`."""
+    """Import `pyrage`, which a sender may not have installed; raises `AgeProblem`."""
     try:
         import pyrage
     except ImportError:

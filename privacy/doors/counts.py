@@ -1,7 +1,8 @@
-"""The one way to tell of a true count in a log, a message or a report: by its order of size, never as a number.
+"""True counts in logs, messages and reports: only their order of magnitude, never the number.
 
-What is measured with noise is a count of rows or of children, so the count itself may stand nowhere that more people
-read than the restricted zone. The steps are 1, 2, 5, 10 and so on, in words: the same for every count, set beforehand.
+Rows and children are counted under noise when they are published, so the exact count must not appear anywhere that
+more people read than the restricted zone. The steps are 1, 2, 5, 10 and so on, in words, fixed in advance and the same
+for every count.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _PARTS = ((0.01, "few"), (0.1, "under a tenth"), (0.5, "under half"), (0.9, "mor
 
 
 def magnitude(count: int) -> str:
-    """`none`, `under a hundred`, or the step that a count lies in, such as `2 to 5 thousand`."""
+    """Describe a count by its step: `none`, `under a hundred`, or for example `2 to 5 thousand`."""
     if count <= 0:
         return "none"
     for unit, end, name in _UNITS:
@@ -33,7 +34,7 @@ def magnitude(count: int) -> str:
 
 
 def least_of_size(count: int) -> int:
-    """The smallest count of the same order of size, as `magnitude` says it; 0 for one under a hundred."""
+    """Return the smallest count that `magnitude` describes in the same words; 0 for one under a hundred."""
     for unit, end, _ in _UNITS:
         if unit <= count and (end is None or count < end):
             return _STEPS[bisect_right(_STEPS, count // unit) - 1] * unit
@@ -41,22 +42,23 @@ def least_of_size(count: int) -> int:
 
 
 def share_in_steps(part: float, whole: int) -> float | None:
-    """A share of true counts in steps so wide that at least ten counts give the same; None of under a hundred.
+    """Round a share of true counts to steps so wide that at least ten counts give the same result; None under a
+    hundred.
 
-    Who knows the whole, as of a council that publishes it, cannot work out the part from it: the step follows from the
-    order of size of the whole, from a tenth (100 to 999) to a thousandth (10,000 and more).
+    Someone who knows the total, such as a published council total, cannot work out the part: the step follows from the
+    order of magnitude of the total, from a tenth (100 to 999) to a thousandth (10,000 and more).
     """
     fit = [step for step in _SHARE_STEPS if least_of_size(whole) >= _COUNTS_OF_A_SHARE * step]
     return round(round(part / whole * max(fit)) / max(fit), 3) if fit else None
 
 
 def rows(count: int) -> str:
-    """`2 to 5 thousand rows`, or `no row`."""
+    """Describe a number of rows: `2 to 5 thousand rows`, or `no row`."""
     return f"{magnitude(count)} rows" if count > 0 else "no row"
 
 
 def share_of_rows(part: int, whole: int) -> str:
-    """`more than half of the rows`, and the like."""
+    """Describe a share of rows in words, such as `more than half of the rows`."""
     if part >= whole:
         return "all rows"
     for bound, words in _PARTS:
@@ -66,7 +68,7 @@ def share_of_rows(part: int, whole: int) -> str:
 
 
 def about(share: float) -> str:
-    """A share of a number that is known, in steps of a tenth: `about 60%`, `under 10%`, `over 2 times`."""
+    """Describe a share of a known number in steps of a tenth: `about 60%`, `under 10%`, `over 2 times`."""
     if share < 0.1:
         return "under 10%"
     return f"over {int(share)} times" if share >= 2 else f"about {round(share * 10) * 10}%"

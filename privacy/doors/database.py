@@ -1,4 +1,4 @@
-"""The one way to open a DuckDB database in memory: nothing that it holds is ever spilled to disk."""
+"""In-memory DuckDB databases, which never spill to disk."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ warnings.filterwarnings("ignore", "Arrow output on a DB-API result makes an extr
 
 
 def in_memory(**limits: str) -> duckdb.DuckDBPyConnection:
-    """A database in memory that draws no progress bar and fails rather than spill: what is personal stays where it was
-    put. `limits` are settings of DuckDB, such as `memory_limit="1GiB"`."""
+    """Open an in-memory database that shows no progress bar and fails instead of spilling, so that personal data stays
+    in memory. `limits` are DuckDB settings such as `memory_limit="1GiB"`."""
     con = duckdb.connect(config={"temp_directory": "", "max_temp_directory_size": "0B", **limits})
     con.execute("SET enable_progress_bar = false").fetchall()
     return con
 
 
 def memory_gib() -> float:
-    """Memory that this process may use, in GiB: the machine's, or its container's where that is limited to less, as
-    DuckDB finds it."""
+    """Return the memory this process may use, in GiB: the machine's, or its container's limit if that is lower, as
+    DuckDB detects it."""
     with in_memory(memory_limit="100%") as con:
         (found,) = con.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0]
     return float(found) / 2**30
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
-    """What one statement gives. It is bound once, where a relation is bound twice: of a long statement over few rows
-    that is a third of the time, and more than a copy of the rows takes."""
+    """Run one statement and return its result. A relation would be bound twice; for a long statement over few rows
+    that is a third of the time, and more than copying the rows costs."""
     result = con.execute(sql)
     try:
         return result.to_arrow_table()

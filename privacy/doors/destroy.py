@@ -1,7 +1,7 @@
-"""The one way to destroy what others have put somewhere: the bytes of regular files, and names.
+"""Destruction of files that others have written: the bytes of regular files, and their names.
 
-What a link leads to is never touched, nor the content of a file that has another name, whoever puts one in the way
-meanwhile: nothing is opened through a link, and a file is looked at once it is open.
+Links are never followed, and a file with another hard link keeps its content, even if someone swaps one in at the last
+moment: nothing is opened through a link, and a file is checked after it is opened.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _FOLDER = getattr(os, "O_DIRECTORY", 0)
 
 
 def destroy(path: Path) -> None:
-    """Overwrite and unlink a file, or the files of a folder and the folder; of a link, only the link goes. Raises
-    `IsADirectoryError` for a folder that holds folders, and other `OSError`."""
+    """Overwrite and unlink a file, or a folder of files; of a link, only the link is removed. Raises
+    `IsADirectoryError` for a folder that contains folders, and other `OSError`."""
     parent = os.open(path.parent, os.O_RDONLY | _FOLDER)
     try:
         _destroy(parent, path.name)

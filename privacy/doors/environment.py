@@ -1,8 +1,8 @@
-"""The one place that reads the environment: an installation's settings, its `READINESS_` variables, checked together.
+"""Settings of an installation: the `READINESS_` environment variables, read and validated together in one place.
 
-Whoever needs one asks `settings()`. The secrets among them (the URL of a ledger with its password, the address of an
-alert) stay in this object, and out of every configuration, log and `repr`. Light to import: the command line checks the
-environment at its start.
+Call `settings()` to get them. Secrets (a ledger URL with its password, the address of an alert) stay in this object
+and out of every configuration, log and `repr`. Light to import, because the command line validates the environment
+when it starts.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _CHECK = "check"
 
 
 class InvalidSettings(ValueError):
-    """A variable of the environment that cannot be used; the message names it, but never a secret value."""
+    """An environment variable that cannot be used; the message names it but never shows a secret value."""
 
 
 def check_home(folder: Path) -> Path:
-    """The folder; raises `InvalidSettings` where its path holds what the address of a database may not: `#`, `?`, a
-    backslash that separates nothing, or what cannot be printed."""
+    """Return the folder; raises `InvalidSettings` if its path contains what a database address may not: `#`, `?`, a
+    backslash that is no separator, or unprintable characters."""
     path = folder.absolute().as_posix()
     wrong = _UNUSABLE.search(path)
     if wrong or not is_line(path):
@@ -72,14 +72,14 @@ def _existing_folder(variable: str, value: str) -> Path:
 
 
 def _ledger(variable: str, value: str) -> str:
-    """The value is not repeated: it may hold a password."""
+    """Parse the ledger's location. The value is not repeated, because it may hold a password."""
     if "://" in value and not value.startswith("postgresql://"):
         raise InvalidSettings(f"{variable} must be a URL that begins with postgresql://, or the path of an SQLite file")
     return value
 
 
 def _alert(variable: str, value: str) -> str:
-    """The value is not repeated: the address of a webhook is a secret."""
+    """Parse the alert address. The value is not repeated, because a webhook's address is a secret."""
     if not value.startswith(("https://", "http://")) and not os.access(value, os.X_OK):
         raise InvalidSettings(f"{variable} must be a URL that begins with https://, or the path of a program")
     return value
@@ -91,7 +91,7 @@ def _unchecked(_: str, value: str) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says, checked; each field is filled by the variable of its name. Paths are absolute."""
+    """Validated settings; each field is filled from the variable of its name. Paths are absolute."""
 
     landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _folder})
     home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _home})
@@ -108,7 +108,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """The settings of an environment; raises `InvalidSettings` for the first value that cannot be used."""
+        """Parse the settings from an environment; raises `InvalidSettings` for the first value that cannot be used."""
         found, problems = usable(environment)
         if problems:
             raise problems[0]
@@ -120,7 +120,7 @@ VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Setti
 
 
 def settings() -> Settings:
-    """The settings of this process, checked once for as long as its environment stays as it is.
+    """Return the settings of this process, validated once for as long as its environment does not change.
 
     Raises `InvalidSettings`.
     """
@@ -128,7 +128,7 @@ def settings() -> Settings:
 
 
 def named() -> list[str]:
-    """The variables that are set in this process's environment."""
+    """Return the variables that are set in this process's environment."""
     return [name for name in VARIABLES if os.environ.get(name)]
 
 
@@ -138,7 +138,7 @@ def _checked(given: tuple[tuple[str, str], ...]) -> Settings:
 
 
 def usable(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:
-    """The settings of an environment that can be used, and what is wrong with the others."""
+    """Return the settings that are valid, and what is wrong with the others."""
     given, problems = {}, []
     for variable, setting in VARIABLES.items():
         if value := environment.get(variable):
@@ -150,7 +150,7 @@ def usable(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[
 
 
 def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """A sentence for each `READINESS_` variable that nothing reads, with the one that was perhaps meant."""
+    """Return a sentence for each `READINESS_` variable that nothing reads, with the closest known name."""
     found = []
     for name in sorted(environment):
         if name.startswith(_PREFIX) and name not in VARIABLES and not name.startswith(_PREFIXES_OF_TESTS):
@@ -160,16 +160,16 @@ def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def dagster_home() -> Path | None:
-    """The folder of Dagster's own storage, if `DAGSTER_HOME` names one."""
+    """Return the folder of Dagster's storage if `DAGSTER_HOME` names one."""
     named_folder = os.environ.get("DAGSTER_HOME")
     return Path(named_folder) if named_folder else None
 
 
 def of_a_child(**further: str) -> dict[str, str]:
-    """The environment of a process that this one starts: its own, and `further` variables."""
+    """Return the environment for a subprocess: this process's own, plus `further` variables."""
     return os.environ | further
 
 
 def tell_libraries(**variables: str) -> None:
-    """Set variables that libraries read when they load."""
+    """Set variables that libraries read when they are imported."""
     os.environ.update(variables)

@@ -1,7 +1,7 @@
-"""The one way to write a file of the restricted zone: for its owner only, durable, and whole or not at all.
+"""Files of the restricted zone: readable by their owner only, durable, and written completely or not at all.
 
-A file is written beside its place, put on disk and moved into place, and the folder is put on disk: after a power cut
-there is the old file or the new one, and one that was promised is there. Works on Windows, where senders are.
+A file is written under a temporary name, synced, renamed into place, and its folder synced: after a power cut there is
+the old file or the new one, and a write that was reported as done is there. Works on Windows, where senders run it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SYNCED_AT_ONCE = 8
 
 
 def make_folder(folder: Path) -> None:
-    """Create `folder`, and those above it that are missing, for their owner only; each is durable on return."""
+    """Create `folder` and its missing parents, accessible to their owner only and durable on return."""
     missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
     for each in reversed(missing):
         each.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
@@ -32,24 +32,24 @@ def make_folder(folder: Path) -> None:
 
 
 def close_to_others(folder: Path) -> None:
-    """Give a folder the mode of one for its owner only, unless it is another's, as the root of a mounted volume is."""
+    """Make a folder accessible to its owner only, unless someone else owns it, as with the root of a mounted volume."""
     found = folder.stat()
     if stat.S_IMODE(found.st_mode) != OWNER_ONLY_FOLDER and found.st_uid == os.geteuid():
         folder.chmod(OWNER_ONLY_FOLDER)
 
 
 def create(path: Path) -> BinaryIO:
-    """A new file that only its owner can read, open for writing. Raises FileExistsError: none is ever replaced."""
+    """Create and open a file that only its owner can read. Raises `FileExistsError`: no file is ever replaced."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE), "wb")
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, durable on return; its folder is created where it is missing."""
+    """Write `content` to `path`, durable on return; creates the folder if it is missing."""
     write_all({path: content})
 
 
 def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write several files, each whole or not at all and all of them durable on return."""
+    """Write several files, each completely or not at all, and all durable on return."""
     for path, content in contents.items():
         make_folder(path.parent)
         staged = unfinished(path)
@@ -65,7 +65,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def as_json(content: Any) -> bytes:
-    """The bytes that `write_json` writes: an object by a line for each of its members."""
+    """Return the bytes that `write_json` writes: an object with one member a line."""
     if not isinstance(content, dict):
         return json.dumps(content).encode()
     members = (f" {json.dumps(str(name))}: {json.dumps(value)}" for name, value in content.items())
@@ -73,23 +73,23 @@ def as_json(content: Any) -> bytes:
 
 
 def append(handle: int, content: bytes) -> None:
-    """Add `content` at the end of a file that is open for writing, durable on return."""
+    """Append `content` to an open file, durable on return."""
     os.pwrite(handle, content, os.fstat(handle).st_size)
     os.fsync(handle)
 
 
 def unfinished(path: Path) -> Path:
-    """Where `write` keeps what a death may leave of a file that was never finished."""
+    """Return the temporary name under which `write` may leave an unfinished file if the process dies."""
     return path.with_name(f".{path.name}.unfinished")
 
 
 def promote(staged: Path, final: Path) -> None:
-    """Move a finished file into place, durable on return. Both must lie on one file system."""
+    """Move a finished file into place, durable on return. Both paths must be on one file system."""
     promote_all([(staged, final)])
 
 
 def promote_all(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Move finished files into place, in this order, all of them durable on return."""
+    """Move finished files into place in this order, all of them durable on return."""
     for staged, final in moves:
         make_folder(final.parent)
         staged.chmod(OWNER_ONLY_FILE)
@@ -100,8 +100,7 @@ def promote_all(moves: Sequence[tuple[Path, Path]]) -> None:
 
 
 def overwrite(handle: int) -> None:
-    """Put random bytes in the place of those of a file that is open for writing, durable on return: it can be removed
-    after that."""
+    """Replace the bytes of an open file with random ones, durable on return, so that it can then be removed."""
     left = os.fstat(handle).st_size
     while left > 0:
         left -= os.write(handle, secrets.token_bytes(min(left, _CHUNK_BYTES)))
@@ -109,8 +108,8 @@ def overwrite(handle: int) -> None:
 
 
 def sync_all(paths: Sequence[Path]) -> None:
-    """Put files, and the names in folders, on disk. Side by side, because a file system that journals puts all that
-    wait on disk at once: two hundred files take a twentieth of the time that one after another takes."""
+    """Sync files and folders to disk in parallel: a journalling file system writes everything that is waiting at once,
+    so two hundred files take a twentieth of the time of one after another."""
     if len(paths) == 1:
         return sync(paths[0])
     list(_syncing().map(sync, paths))
@@ -122,8 +121,7 @@ def _syncing() -> ThreadPoolExecutor:
 
 
 def sync(path: Path) -> None:
-    """Put a file, or the names in a folder, on disk. Windows opens no folder, and makes durable only what is open for
-    writing."""
+    """Sync a file or a folder to disk. Windows cannot open folders, and syncs only files that are open for writing."""
     if os.name != "posix" and path.is_dir():
         return
     handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)

@@ -1,6 +1,6 @@
-"""The one way to take a lock: the kernel's (`flock`), on a file or folder, let go when its holder dies: none is stale.
+"""Locks held by the kernel (`flock`) on a file or folder, released when the holder dies, so none is ever stale.
 
-Not for Windows, which has no such locks; nothing that runs at a sender imports this.
+Windows has no such locks; nothing that runs at a sender imports this.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _LOOK_AGAIN_SECONDS = 0.1
 def locked(
     place: Path, *, shared: bool = False, refusal: Exception | None = None, patience: float = PATIENCE_SECONDS
 ) -> Iterator[int]:
-    """Hold the lock on `place` for the block, and hand over its descriptor. A file that is missing is created.
+    """Hold the lock on `place` for the block and yield its descriptor. A missing file is created.
 
-    Raises `refusal` where others hold it for longer than `patience` seconds; without one it waits for as long as it
-    takes. Any number hold a lock that is `shared`, and none beside one that is not.
+    Raises `refusal` if others hold the lock for longer than `patience` seconds; without one it waits as long as it
+    takes. Any number of holders may share a `shared` lock; an exclusive one has a single holder.
     """
     flags = os.O_RDONLY if place.is_dir() else os.O_CREAT | os.O_RDWR
     handle = os.open(place, flags | os.O_CLOEXEC, OWNER_ONLY_FILE)
@@ -40,7 +40,7 @@ def locked(
 
 
 def is_held(place: Path) -> bool:
-    """Whether anyone holds the lock on a file or folder; False where it is gone."""
+    """Return whether anyone holds the lock on a file or folder; False if it does not exist."""
     handle = take_if_free(place)
     if handle is not None:
         os.close(handle)
@@ -48,7 +48,7 @@ def is_held(place: Path) -> bool:
 
 
 def take_if_free(place: Path) -> int | None:
-    """The descriptor of a lock on `place`, to be closed by who asked; None where it is held, or gone."""
+    """Return the descriptor of a lock on `place`, which the caller closes; None if it is held or does not exist."""
     try:
         handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -62,7 +62,7 @@ def take_if_free(place: Path) -> int | None:
 
 
 def clear_scratch(folder: Path, prefix: str) -> None:
-    """Clear away what processes that died had made in `folder` by `scratch`."""
+    """Remove the temporary folders in `folder` that `scratch` made for processes that died."""
     for left in folder.glob(f"{prefix}*"):
         if (handle := take_if_free(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
@@ -71,7 +71,7 @@ def clear_scratch(folder: Path, prefix: str) -> None:
 
 @contextmanager
 def scratch(folder: Path, prefix: str) -> Iterator[Path]:
-    """A new folder in `folder`, gone afterwards; those of processes that died are cleared away first."""
+    """Make a temporary folder in `folder`, removed afterwards; those of processes that died are removed first."""
     with locked(folder):
         clear_scratch(folder, prefix)
         made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))

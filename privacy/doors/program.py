@@ -1,4 +1,4 @@
-"""Which program this is: for whatever is made again where the code that makes it has changed."""
+"""Identity of the running program, for results that are rebuilt when the code that makes them has changed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _SOURCE_SUFFIXES = (".py", ".sql", ".yaml", ".json", ".csv")
 
 @cache
 def program_sha256(folders: tuple[str, ...], libraries: tuple[str, ...]) -> str:
-    """SHA-256, hexadecimal, over the source files of folders of the project and the versions of libraries."""
+    """Return the SHA-256 (hexadecimal) over the source files of folders of the project and the versions of
+    libraries."""
     sources = (path for part in folders for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
     said = [*(f"{name} {version(name)}" for name in libraries), *digests(sources, PROJECT)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
 def digests(files: Iterable[Path], folder: Path) -> list[str]:
-    """A line a file that is there: its path in `folder`, and its SHA-256."""
+    """Return one line for each existing file: its path in `folder` and its SHA-256."""
     return [
         f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
         for path in sorted(files)

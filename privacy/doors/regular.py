@@ -1,6 +1,6 @@
-"""The one way to open what others have put somewhere: a regular file, or nothing.
+"""Opening of files that others have written: regular files only.
 
-A pipe, a device or a socket would be waited for, or would never end.
+A pipe, a device or a socket could block for ever or never end.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(o
 
 
 class NotRegular(OSError):
-    """Something else than a regular file stands there."""
+    """Something other than a regular file is at the path."""
 
 
 class LeadsOut(OSError):
-    """A link stands there that leaves its folder."""
+    """A link at the path leads out of its folder."""
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
-    """The file at `path`, open for reading; a link is followed, but not out of `within`. Raises `NotRegular`,
-    `LeadsOut`, or another `OSError`.
+    """Open the file at `path` for reading; a link is followed, but not out of `within`. Raises `NotRegular`,
+    `LeadsOut` or another `OSError`.
 
-    It is looked at before it is opened, since to open a device can do something, and again afterwards, since another
-    may stand there by then.
+    The path is checked before it is opened, because opening a device can have effects, and again afterwards, because
+    it may have been replaced in between.
     """
     _check(path.stat())
     handle = os.open(path, os.O_RDONLY | _AT_ONCE)
@@ -42,7 +42,7 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Whether `path` leads out of `folder` by a link, or to nowhere, as one that leads to itself does."""
+    """Return whether `path` leads out of `folder` by a link, or nowhere, as a link to itself does."""
     try:
         return not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
     except (OSError, RuntimeError):
@@ -50,7 +50,7 @@ def leads_out(path: Path, folder: Path) -> bool:
 
 
 def _place(handle: int, path: Path) -> Path:
-    """Where an open file lies, as Linux tells it; elsewhere, where its path leads by now."""
+    """Return where an open file is, as Linux reports it; elsewhere, where its path leads now."""
     told = f"/proc/self/fd/{handle}"
     return Path(os.readlink(told)) if os.path.lexists(told) else path.resolve()  # noqa: PTH115
 

@@ -1,8 +1,8 @@
-"""The one way to write and read a Parquet file that one holder alone can read (Parquet modular encryption).
+"""Parquet files that only one holder can read (Parquet modular encryption).
 
-Every file has a random key of its own (AES-256-GCM over footer, schema, statistics and pages), which stands in the file
-sealed to the holder's public key (HPKE, RFC 9180: X25519, HKDF-SHA256, AES-256-GCM). Who writes needs no secret, and
-cannot read it again.
+Each file has its own random key (AES-256-GCM over footer, schema, statistics and pages), which is stored in the file,
+encrypted to the holder's public key (HPKE, RFC 9180: X25519, HKDF-SHA256, AES-256-GCM). The writer needs no secret and
+cannot read the file again.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 
 
 
 class NotForThisKey(Exception):
-    """The file is sealed to another key, or to none."""
+    """The file is encrypted to another key, or not encrypted."""
 
 
 class _Sealing(modular.KmsClient):
-    """Seals a file's key to a public key, or opens it with a private one."""
+    """Encrypts a file's key to a public key, or decrypts it with a private one."""
 
     def __init__(self, public: X25519PublicKey | None = None, private: X25519PrivateKey | None = None) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _Sealing(modular.KmsClient):
 
 
 def sealed_to(key: X25519PublicKey) -> Any:
-    """Encryption properties of one file, for its holder's eyes only."""
+    """Return encryption properties for one file that only its holder can read."""
     how = modular.EncryptionConfiguration(
         "holder", uniform_encryption=True, double_wrapping=False, data_key_length_bits=256
     )
@@ -58,14 +58,13 @@ def sealed_to(key: X25519PublicKey) -> Any:
 
 
 def for_one_process(key: bytes) -> tuple[Any, Any]:
-    """Encryption and decryption properties of files that the process which writes them reads again, under a key that
-    it keeps to itself."""
+    """Return encryption and decryption properties for temporary files that only the writing process can read again."""
     return modular.create_encryption_properties(key), modular.create_decryption_properties(key)
 
 
 def opened(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> pyarrow.parquet.ParquetFile:
-    """The file, for reading; `options` are those of `ParquetFile`. Raises `NotForThisKey`, and what pyarrow raises over
-    a file that is damaged."""
+    """Open the file for reading; `options` are those of `ParquetFile`. Raises `NotForThisKey`, and what pyarrow raises
+    for a damaged file."""
     if is_open(source):
         raise NotForThisKey
     factory = modular.CryptoFactory(lambda _: _Sealing(private=key))
@@ -77,7 +76,7 @@ def opened(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> py
 
 
 def is_open(source: Path | BinaryIO) -> bool:
-    """Whether a file is Parquet that anybody can read."""
+    """Return whether a file is Parquet that anyone can read."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             return is_open(file)
@@ -87,7 +86,8 @@ def is_open(source: Path | BinaryIO) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether there is a sealed file at `path` that was not cut short; who cannot open it can see no more."""
+    """Return whether `path` is an encrypted file that was not truncated; nothing more can be checked without its
+    key."""
     if not path.exists() or path.stat().st_size < 2 * len(_SEALED_MAGIC):
         return False
     with path.open("rb") as file:
@@ -97,11 +97,11 @@ def is_whole(path: Path) -> bool:
 
 
 def metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:
-    """What a file says of itself."""
+    """Return the file's key-value metadata."""
     found = file.metadata.metadata or {}
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
 
 def schema(file: Any) -> pa.Schema:
-    """The file's columns, without what it says of itself."""
+    """Return the file's columns without its metadata."""
     return file.schema_arrow.remove_metadata()

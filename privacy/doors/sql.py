@@ -1,4 +1,4 @@
-"""The one way to put a text, a name or a path into SQL, whatever characters it holds."""
+"""Quoting of text, names and paths in SQL, whatever characters they contain."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _PATTERN = re.compile(r"[*?\[]")
 
 
 def quoted(text: str | Path) -> str:
-    """`text` as an SQL string literal."""
+    """Return `text` as an SQL string literal."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """`name` as an SQL identifier: a column, a table, a schema."""
+    """Return `name` as an SQL identifier: a column, a table or a schema."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
-    """The table function that reads Parquet files at these very paths, none of them taken for a pattern.
+    """Return the table function that reads Parquet files at exactly these paths; none is treated as a pattern.
 
     `options` are those of `read_parquet`, such as `union_by_name=True`.
     """
@@ -28,7 +28,7 @@ def parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
 
 
 def csv(path: Path, **options: str | bool) -> str:
-    """The table function that reads a CSV file at this very path; `options` are those of `read_csv`."""
+    """Return the table function that reads a CSV file at exactly this path; `options` are those of `read_csv`."""
     return _reader("read_csv", [path], options)
 
 
