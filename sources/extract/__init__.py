@@ -1,5 +1,6 @@
-"""Open a landed extract, whatever its dialect, and bring it to contract form, streamed.
+"""Reading of landed extracts, whatever their dialect, into contract form, as a stream.
 
-`landed.py` finds the files; `open.py` streams one as text under contract column names; `project.py` writes the SQL that
-types it and finds what is broken. Values stay in memory: nothing here writes, logs or puts a value into a message.
+`landed.py` finds the files, `open.py` streams one as text under contract column names, and `project.py` builds the SQL
+that types it and finds broken rules. Values stay in memory: nothing here writes or logs them or puts them in a
+message.
 """

@@ -1,9 +1,9 @@
-"""What lies in the landing folder: found, named, and told from another.
+"""Files in the landing folder: how they are found, named and classified.
 
-`<council>/<source>/<cohort>.<ext>` is a whole extract. So is a folder `<cohort>` of `hv_reviews` in which a file is
-named after a table of CSDS: it holds the tables of one. In any other folder `<cohort>` every file is a part, and so is
-every folder of such tables. A file of another name, `<council>/<source>/<any name>.<ext>`, is a part of every cohort of
-which it has rows.
+`<council>/<source>/<cohort>.<ext>` is a whole extract. A folder `<cohort>` of `hv_reviews` that contains a file named
+after a CSDS table holds the tables of one extract. In any other folder `<cohort>`, every file is a part, and so is
+every folder of CSDS tables. A file with another name, `<council>/<source>/<any name>.<ext>`, is a part of every cohort
+that it has rows of.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ _UNFINISHED_ENDS = (".part", ".filepart", ".tmp")
 
 @dataclass(frozen=True)
 class Landed:
-    """One extract as it lies in landing, or one part of it.
+    """One extract in landing, or one part of it.
 
-    `parts` are the files that an extract in parts comes in, whose folder is `path`; none of a whole one. `several` are
-    files beside that folder that may hold rows of it among others. Of one part, `path` is its file, and `part` its
-    number. No link is followed out of `within`, the council's folder; of a file that does not lie in landing there is
-    none.
+    `parts` are the files of an extract that arrives in parts, in the folder `path`; a whole extract has none.
+    `several` are files beside that folder that may contain rows of it among others. For a part, `path` is its file and
+    `part` its number. Links out of `within`, the council's folder, are not followed; a file outside landing has no
+    such folder.
     """
 
     council: str
@@ -74,8 +74,8 @@ class Landed:
 
     @property
     def name(self) -> str:
-        """How messages call it: the path below landing, if the file is called as the contract says. Another name is
-        the sender's own, and may be a child's."""
+        """Name in messages: the path below landing if the file is named as the contract says. Any other name is the
+        sender's, and may be a child's."""
         place = f"{self.council}/{self.source}"
         if self.part:
             return f"{place}/{self.cohort}, part {self.part}"
@@ -85,63 +85,63 @@ class Landed:
 
     @property
     def in_parts(self) -> bool:
-        """Whether it is put together from files, however many."""
+        """Whether the extract is built from any number of files."""
         return bool(self.parts or (self.several and not _is_there(self.path)))
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """What it lies in, or may: its parts, or itself."""
+        """Files that contain it, or may: its parts, or itself."""
         return (*self.parts, *self.several) if self.in_parts else (self.path,)
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Source, cohort and council, by which a home folder knows what is made of it."""
+        """Source, cohort and council, under which a home folder stores its results."""
         return self.source, self.cohort, self.council
 
     @property
     def holds_tokens(self) -> bool:
-        """Whether the sender has replaced the identifiers."""
+        """Whether the sender has replaced the identifiers with tokens."""
         return self.path.name.lower().endswith(TOKENS_SUFFIX)
 
 
 def taking_part(landing: Path) -> list[str]:
-    """Councils with a folder in landing, in order of name."""
+    """Return the councils that have a folder in landing, sorted by name."""
     known = places()
     return sorted(folder.name for folder in landing.iterdir() if folder.is_dir() and folder.name in known)
 
 
 def unknown_folders(landing: Path) -> list[str]:
-    """Folders of landing that are not the name of an English authority."""
+    """Return folders of landing that are not named after an English authority."""
     known = {*places(), REFERENCE}
     return sorted(folder.name for folder in arrived_in(landing) if folder.is_dir() and folder.name not in known)
 
 
 def misplaced(landing: Path) -> list[Path]:
-    """Files in landing itself, where they belong to no council."""
+    """Return files directly in landing, where they belong to no council."""
     return [path for path in arrived_in(landing) if not path.is_dir() and not path.name.endswith(READY)]
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder, by name, without what operating systems and office programs leave there."""
+    """List a folder by name, without the files that operating systems and office programs leave there."""
     return sorted(path for path in folder.iterdir() if not is_clutter(path.name))
 
 
 def arrived_in(folder: Path) -> list[Path]:
-    """The same, without what is still being written."""
+    """List a folder without the files that are still being written."""
     return [path for path in entries(folder) if not is_unfinished(path.name)]
 
 
 def not_read(landing: Path) -> list[str]:
-    """A sentence for whatever lies in landing under a name that is no extract's, by folder and number of such names,
-    none of which is repeated.
+    """Describe everything in landing whose name is no extract's, by folder and number of such names; no name is
+    repeated.
 
-    Hidden and unfinished files, and markers, are passed over.
+    Hidden and unfinished files, and markers, are skipped.
     """
     return [not_read_sentence(folder, paths) for folder, paths in entries_not_read(landing).items()]
 
 
 def not_read_sentence(folder: str, paths: Sequence[Path]) -> str:
-    """What is said of entries of a folder that nobody reads."""
+    """Return the sentence about a folder's entries that are not read."""
     if "/" in folder:
         return _no_part(folder, len(paths)) if _is_cohort(Path(folder).name) else _no_extract(folder, len(paths))
     if folder == "landing":
@@ -152,7 +152,7 @@ def not_read_sentence(folder: str, paths: Sequence[Path]) -> str:
 
 
 def entries_not_read(landing: Path) -> dict[str, list[Path]]:
-    """What `not_read` is about, by the name of the folder that it lies in."""
+    """Return the entries that `not_read` describes, by name of their folder."""
     found = {"landing": [*(landing / name for name in unknown_folders(landing)), *misplaced(landing)]}
     for council in taking_part(landing):
         within = arrived_in(landing / council)
@@ -166,19 +166,19 @@ def entries_not_read(landing: Path) -> dict[str, list[Path]]:
 
 
 def without_endings(name: str) -> str:
-    """A file's name without the ending of its kind."""
+    """Return a file's name without the extension of its format."""
     endings = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
     return name[: -len(max(endings, key=len))] if endings else name
 
 
 def _strays(folder: Path) -> list[Path]:
-    """What is called neither as an extract nor as a file of several cohorts is."""
+    """Return entries that are named neither like an extract nor like a multi-cohort file."""
     known = {*_of_several(folder)}
     return [path for path in arrived_in(folder) if not names_an_extract(path.name) and path not in known]
 
 
 def _strays_inside(folder: Path, source: str) -> list[Path]:
-    """What is neither a part nor a table in a cohort's folder."""
+    """Return entries of a cohort's folder that are neither parts nor tables."""
     tables = _holds_tables(folder, source)
     return [
         path
@@ -197,7 +197,7 @@ def _is_cohort(name: str) -> bool:
 
 
 def _holds_tables(path: Path, source: str) -> bool:
-    """Whether it is a folder of tables of CSDS: some file in it is named after one."""
+    """Return whether a folder contains CSDS tables: at least one file is named after one."""
     return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in entries(path))
 
 
@@ -206,13 +206,13 @@ def _is_part(path: Path, source: str) -> bool:
 
 
 def _refusal(name: str) -> Rule | None:
-    """The rule by which a file is refused for the ending of its name."""
+    """Return the rule that refuses a file for its extension."""
     endings = (ending for ending in REFUSED_SUFFIXES if name.lower().endswith(ending))
     return next((REFUSED_SUFFIXES[ending] for ending in endings), None)
 
 
 def parts_in(folder: Path, source: str) -> list[Path]:
-    """The parts in a cohort's folder, by name; with those that are refused, for their sender to hear of it."""
+    """List the parts in a cohort's folder by name, including refused ones, so that their sender hears of it."""
     if not folder.is_dir() or _holds_tables(folder, source):
         return []
     paths = (path for path in arrived_in(folder) if not path.name.endswith(READY))
@@ -220,7 +220,7 @@ def parts_in(folder: Path, source: str) -> list[Path]:
 
 
 def _of_several(folder: Path) -> list[Path]:
-    """The files of a source's folder that may hold several cohorts, by name."""
+    """List the files of a source's folder that may contain several cohorts, by name."""
     if not folder.is_dir():
         return []
     paths = (path for path in arrived_in(folder) if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
@@ -228,13 +228,13 @@ def _of_several(folder: Path) -> list[Path]:
 
 
 def in_several(landing: Path, council: str, source: str) -> list[Landed]:
-    """The files of a council's source that may hold several cohorts; of which cohort they are is not said yet."""
+    """List the files of a council's source that may contain several cohorts; their cohorts are not known yet."""
     folder = landing / council
     return [Landed(council, source, "", path, within=folder) for path in _of_several(folder / source)]
 
 
 def names_an_extract(name: str) -> bool:
-    """Whether a file is called as the contract says: by its cohort and the ending of its kind."""
+    """Return whether a file is named as the contract says: by its cohort and the extension of its format."""
     cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
     try:
         Cohort(cohort)
@@ -276,8 +276,8 @@ def _not_read(count: int) -> str:
 
 
 def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
-    """What lies there under the cohort's name, as a folder or with an ending that is read or refused, by name. An empty
-    folder of the cohort is nothing sent."""
+    """List what is there under the cohort's name, as a folder or with an extension that is read or refused. An empty
+    folder of the cohort counts as nothing sent."""
     folder = landing / council / source
     names = {cohort, *(cohort + suffix for suffix in (*SUFFIXES, *REFUSED_SUFFIXES))}
     found = entries(folder) if folder.is_dir() else []
@@ -289,15 +289,15 @@ def _is_there(path: Path) -> bool:
 
 
 def files_in(path: Path) -> list[Path]:
-    """The file itself, or the regular files of a folder of tables, by name."""
+    """List the file itself, or the regular files of a folder of tables, by name."""
     return [file for file in entries(path) if file.is_file()] if path.is_dir() else [path]
 
 
 def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
-    """The extract of a council, source and cohort, if it has arrived.
+    """Find the extract of a council, source and cohort; None if it has not arrived.
 
-    Raises `ExtractStopped` where two have, and for what cannot be an extract by its ending or by where it leads. A
-    link is followed within its council's folder only: elsewhere lie files that the sender may not read.
+    Raises `ExtractStopped` if two have arrived, and for what cannot be an extract by its extension or its target. A
+    link is followed only within its council's folder: the sender may not be allowed to read other files.
     """
     found = files_of(landing, council, source, cohort)
     if len(found) > 1:
@@ -331,18 +331,18 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
 
 
 def cohorts_of_children() -> list[str]:
-    """The cohorts of which children have been born by now, that a file may hold beside one another."""
+    """Return the cohorts of children born by now, all of which one file may contain."""
     return [code for code in cohort_codes(dt.date.today().year + 5) if Cohort(code).born_from <= dt.date.today()]
 
 
 def anything_arrived(landing: Path, cohort: str) -> bool:
-    """Whether some council has sent something for a cohort, or that may be, usable or not."""
+    """Return whether any council has sent something that is or may be of a cohort, usable or not."""
     places = [(council, source) for council in taking_part(landing) for source in CONTRACTS]
     return any(files_of(landing, *place, cohort) or _of_several(landing.joinpath(*place)) for place in places)
 
 
 def candidates(landing: Path) -> Iterator[Landed]:
-    """Every extract that lies there, of any cohort; of a council and source with two of one cohort, both."""
+    """Return every extract in landing, of any cohort; if a council sent two for one source and cohort, both."""
     for council in taking_part(landing):
         for source in CONTRACTS:
             by_cohort: dict[str, list[Path]] = {}
@@ -363,21 +363,21 @@ def candidates(landing: Path) -> Iterator[Landed]:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file's name is one that transfer tools give to what they are still writing."""
+    """Return whether a file has a name that transfer tools use while they are still writing."""
     return (name.startswith(".") and not is_clutter(name)) or name.lower().endswith(_UNFINISHED_ENDS)
 
 
 def check_extract_name(name: str) -> None:
-    """Raises ValueError where `name` is not `council/source`."""
+    """Raise `ValueError` unless `name` is `council/source`."""
     council, _, source = name.partition("/")
     if council not in places() or source not in CONTRACTS:
         raise ValueError(f"{name!r} is not a council and source such as halton/eyfsp")
 
 
 def content_sha256(path: Path, name: str = "a file", within: Path | None = None) -> str:
-    """SHA-256 of a file's bytes, streamed; of a folder, of the names and hashes of its files.
+    """Return the SHA-256 of a file's bytes, streamed; for a folder, of the names and hashes of its files.
 
-    Raises `ExtractStopped` where it cannot be read; `name` is how messages call it, `within` as in `Landed`.
+    Raises `ExtractStopped` if it cannot be read; `name` is its name in messages, `within` as in `Landed`.
     """
     try:
         if path.is_dir():
@@ -391,13 +391,13 @@ def content_sha256(path: Path, name: str = "a file", within: Path | None = None)
 
 
 def state(*paths: Path) -> list[list[int]]:
-    """Size and time of change of each file: equal over two looks when nothing is being written."""
+    """Return size and modification time of each file: equal at two looks if nothing is being written."""
     files = (file for path in paths for file in files_in(path))
     return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
 
 
 def size_of(path: Path) -> int:
-    """The bytes of what lies there; 0 where that cannot be told yet."""
+    """Return the size in bytes; 0 if it cannot be determined yet."""
     try:
         return sum(size for size, _ in state(path))
     except OSError:  # told when it is opened

@@ -1,5 +1,4 @@
-"""Find the header line of a file, and match its columns to the contract's, under a council's dialect or in contract
-form."""
+"""Header detection, and matching of a file's columns to the contract's, in a council's dialect or in contract form."""
 
 from __future__ import annotations
 
@@ -24,12 +23,12 @@ _BETWEEN_WORDS = re.compile(r"[\s_.-]+")
 
 
 def key(name: str) -> str:
-    """What two headings have in common that differ in letter case, or in what parts their words, alone."""
+    """Normalise a heading so that letter case and word separators do not matter."""
     return _BETWEEN_WORDS.sub(" ", name.lower()).strip()
 
 
 def known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
-    """Keys of every heading that the contract or the council file speaks of."""
+    """Return the keys of every heading in the contract or the council file."""
     names = {name for column in contract.columns for name in (column.name, dialect.local_name(column.name))}
     return {key(name) for name in names | set(dialect.inputs)}
 
@@ -37,10 +36,10 @@ def known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
 def match(
     name: str, contract: SourceContract, council_dialect: Dialect, header: list[str]
 ) -> tuple[Dialect, dict[str, str], dict[str, str]]:
-    """Find the contract's columns in `header`; raises `ExtractStopped` where a required one is missing.
+    """Find the contract's columns in `header`; raises `ExtractStopped` if a required one is missing.
 
-    Gives the dialect of the file, its column for each contract column, and its column for each local name that a
-    derived column is made from. `name` is how messages call the file.
+    Returns the dialect of the file, its column for each contract column, and its column for each local name that a
+    derived column is computed from. `name` is the file's name in messages.
     """
     present = set(map(key, header))
     for column, sentence in contract.refused_columns.items():
@@ -83,11 +82,10 @@ def match(
 
 
 def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str | None:
-    """The heading that is written as one of `called`, the first of them first, else one that differs by `key` alone.
+    """Return the heading that equals one of `called`, in their order, or else one that equals it by `key`.
 
-    It is looked for to make the contract column `column`.
-
-    Raises `ExtractStopped` where two headings differ by that alone: either could be the one that counts.
+    It is the source of the contract column `column`. Raises `ExtractStopped` if two headings have the same key: either
+    could be meant.
     """
     for wanted in called:
         alike = [heading for heading in header if key(heading) == key(wanted)]
@@ -104,19 +102,20 @@ def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str
 
 
 def dialect_of(contract: SourceContract, header: list[str], council_dialect: Dialect) -> Dialect:
-    """The contract's own for a file in contract form where the council file maps headings; else the council's."""
+    """Return the contract's own dialect for a file in contract form whose council file maps headings, otherwise the
+    council's."""
     own_headings = council_dialect.columns or council_dialect.derived
     return council_dialect.in_contract_form if own_headings and in_contract_form(contract, header) else council_dialect
 
 
 def in_contract_form(contract: SourceContract, header: list[str]) -> bool:
-    """Whether every required column stands in `header` under the contract's own name, whatever its council."""
+    """Return whether `header` contains every required column under the contract's name."""
     present = set(map(key, header))
     return all(key(column) in present for column in contract.required)
 
 
 def missing_columns(contract: SourceContract, dialect: Dialect, header: list[str]) -> dict[str, str]:
-    """Headings that `header` lacks, each with the required contract column that cannot be had without it."""
+    """Return headings that `header` lacks, each with the required contract column that needs it."""
     present = set(map(key, header))
     missing: dict[str, str] = {}
     for column in contract.required:
@@ -128,7 +127,8 @@ def missing_columns(contract: SourceContract, dialect: Dialect, header: list[str
 
 
 def _likely(contract: SourceContract, missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
-    """For each local name of `missing` the heading it was perhaps renamed to: most alike first, each heading once."""
+    """Suggest for each missing local name the heading it may have been renamed to: most similar first, each heading
+    once."""
     found: dict[str, str] = {}
     pairs = [
         (-_likeness(contract[column], local, heading), order, local, heading)
@@ -142,7 +142,7 @@ def _likely(contract: SourceContract, missing: Mapping[str, str], spare: Sequenc
 
 
 def _likeness(column: Column, local: str, heading: str) -> float:
-    """How like a heading is to the names of a column, 0 to 1: by its letters, or as one that is known for it."""
+    """Score how similar a heading is to the names of a column, from 0 to 1: by its letters, or as a known synonym."""
     letters = (likeness(key(heading), key(name), _RENAMED_LIKENESS) for name in (local, column.name))
     return max(*letters, heading_score(column, heading))
 
@@ -156,12 +156,12 @@ def _missing(column: str, likely: str | None) -> str:
 
 
 def known_names(cells: Iterable[str], known: Container[str]) -> int:
-    """How many different column names of `known` (see `known_keys`) stand in a line."""
+    """Count the different column names of `known` (see `known_keys`) in a line."""
     return len({name for cell in cells if (name := key(cell)) in known})
 
 
 def best_line(lines: Sequence[Sequence[str]], known: Container[str]) -> tuple[int, int]:
-    """Where the line with most known names is, the first of equals, and how many it has."""
+    """Return the position of the line with most known names (the first of equals) and their number."""
     counts = [known_names(line, known) for line in lines[: MAX_SKIPPED + 1]]
     best = max(range(len(counts)), key=counts.__getitem__, default=0)
     return best, counts[best] if counts else 0

@@ -1,4 +1,4 @@
-"""Open a landed file and stream it as text under contract column names."""
+"""Opening of a landed file as a stream of text under contract column names."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ Origin = Literal["column", "derived", "constant", "missing"]
 class OpenExtract:
     """A file opened for one reading.
 
-    `batches` yields trimmed text under contract names, then the inputs of derived columns under the names that `inputs`
-    gives to them, and `source_row` (int64, 1-based data row in the file). `headings` are the file's own names of the
-    contract columns. `set_aside` fills, as the batches are read, with the data rows that the reader could not give.
-    `table` is the file as its reader gives it, to be read again.
+    `batches` yields trimmed text under contract names, then the inputs of derived columns under the names in `inputs`,
+    and `source_row` (int64, 1-based data row in the file). `headings` are the file's own names of the contract
+    columns. `set_aside` collects, while batches are read, data rows that the reader could not parse. `table` is the
+    file as its reader returns it, to be read again.
     """
 
     landed: Landed
@@ -55,7 +55,7 @@ class OpenExtract:
     table: TextTable
 
     def origin(self, column: str) -> Origin:
-        """What a contract column is taken from: a column of the file, others of its columns, the council file."""
+        """Return where a contract column comes from: a column of the file, other columns, or the council file."""
         derived = self.dialect.derived.get(column)
         if column in self.headings:
             return "column"
@@ -65,19 +65,19 @@ class OpenExtract:
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """What is the same of parts that can be read together."""
+        """What parts must have in common to be read together."""
         return self.dialect.sha256, tuple(self.headings), tuple(self.inputs.items()), self.table.in_contract_form
 
     @property
     def schema(self) -> pa.Schema:
-        """Of the `batches`."""
+        """Schema of the `batches`."""
         names = [*self.headings, *self.inputs.values()]
         return pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
 
 
 def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
-    """Parts of an extract that are written alike (`form`), by number, as one file. `numbered` gives the numbers in the
-    whole extract of rows of a part."""
+    """Read parts of an extract with the same `form`, by number, as one file. `numbered` maps row numbers of a part to
+    row numbers of the whole extract."""
     first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -93,7 +93,7 @@ def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarr
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
-    """Open `landed`, find its dialect and columns; raises `ExtractStopped`, at once or while batches are read."""
+    """Open `landed` and find its dialect and columns; raises `ExtractStopped`, at once or while batches are read."""
     table = open_table(landed, contract, council_dialect)
     if table.doubt:
         raise stopped(landed.name, table.doubt)
@@ -116,9 +116,10 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
 def open_table(
     landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str] | None = None
 ) -> TextTable:
-    """Open `landed` with the reader for what the file is, whatever its name says; raises `ExtractStopped`.
+    """Open `landed` with the reader for its actual format, whatever its name; raises `ExtractStopped`.
 
-    `known` are the keys of the headings by which a header line is found, the contract's and the council's by default.
+    `known` are the keys of the headings by which the header line is found; the contract's and the council's by
+    default.
     """
     known = known if known is not None else known_keys(contract, council_dialect)
     if not APART:
@@ -164,7 +165,8 @@ def _rule(entry: dict[str, Any]) -> Rule:
 
 
 def _serve(wait: Callable[[], bytes], *arguments: Any) -> Iterator[Sent]:
-    """In a reader: the table that `_open_here` opens, then the columns that are asked for, with the rows set aside."""
+    """Send, from a reader process, the table that `_open_here` opens, then the requested columns and the rows set
+    aside."""
     table = _open_here(*arguments)
     doubt, sheet = table.doubt and asdict(table.doubt), table.sheet and asdict(table.sheet)
     opened = {"header": table.header, "in_contract_form": table.in_contract_form, "doubt": doubt, "sheet": sheet}

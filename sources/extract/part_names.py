@@ -1,8 +1,8 @@
-"""What the name of a part says of its place among the parts of an extract: a date, or numbers that count.
+"""Dates and sequence numbers in the names of an extract's parts.
 
 `2026-05.csv`, `reviews 31.05.2026.xlsx` and `May 2026.csv` have a date; `part-3.csv` and `3 of 12.csv` have numbers,
-which are compared where all else in the names is the same. Any other name says nothing. A name may be a child's, so a
-home folder knows each by what it says of its place, and by marks in the place of all other words.
+which are compared if the rest of the names is the same. Other names say nothing about order. A name may be a child's,
+so a home folder stores only its place, and keyed marks instead of all other words.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ _KNOWN_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Place:
-    """`form` is what names that can be compared have in common, `numbers` are what they are compared by."""
+    """Position of a part: `form` is what comparable names have in common, `numbers` are what they are sorted by."""
 
     form: str
     numbers: tuple[int, ...]
 
 
 def place_of(name: str) -> Place | None:
-    """What the name of a file says of its place; None where it says nothing."""
+    """Return the position that a file's name states; None if it states none."""
     stem = re.sub(r"(\.[a-z]{2,7})+$", "", name.lower())
     stem = re.sub(r"(?<=[a-z])_(?=\d)|(?<=\d)_(?=[a-z])", " ", stem)
     for form in _DATES:
@@ -72,8 +72,8 @@ def place_of(name: str) -> Place | None:
 
 
 def marked(name: str, key: bytes) -> str:
-    """The name with a keyed mark in the place of every word and long number that is neither a date, nor a usual word of
-    such names: the same for the same word, so that names are still equal, and comparable, where they were."""
+    """Replace every word and long number in the name, except dates and usual words, with a keyed mark. The same word
+    has the same mark, so names that were equal or comparable stay so."""
     found = next(filter(None, (form.search(name.lower()) for form in _DATES)), None)
     kept = range(*found.span()) if found else range(0)
 
@@ -88,5 +88,5 @@ def marked(name: str, key: bytes) -> str:
 
 
 def are_comparable(places: Sequence[Place | None]) -> bool:
-    """Whether names of these places can be laid in an order beside one another."""
+    """Return whether names with these positions can be sorted."""
     return None not in places and len({place.form for place in places if place}) <= 1

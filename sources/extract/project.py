@@ -1,4 +1,4 @@
-"""SQL that types an opened extract under its contract and finds, row by row, what is broken."""
+"""SQL that types an opened extract by its contract and finds broken rules row by row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BITS = 62
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that can be wrong with a row: a rule, and where its finding stands in the projected rows."""
+    """One rule, and the position of its finding in the projected rows."""
 
     rule: Rule
     position: int
@@ -53,12 +53,13 @@ class Projection:
     issue_columns: tuple[str, ...]
 
     def any_of(self, severity: Severity) -> str:
-        """SQL condition: some check of this severity is broken."""
+        """Return the SQL condition that some check of this severity is broken."""
         return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
 
 
 def of_place(landed: Landed) -> dict[str, str]:
-    """Columns by which rows of extracts of several councils lie in one relation: what is the same of all of one."""
+    """Return the columns that differ between extracts of several councils in one relation, and are constant within
+    each."""
     council = place(landed.council)
     values = landed.council, landed.cohort, council.old_la_code, council.new_la_code
     return dict(zip(OF_PLACE, values, strict=True))
@@ -71,10 +72,10 @@ def project_extract(
     valid: Mapping[str, str],
     carried: Collection[str] = (),
 ) -> Projection:
-    """SQL over `relation`, whose rows are the batches of `extract`.
+    """Build the SQL over `relation`, whose rows are the batches of `extract`.
 
-    `valid` gives, for identifiers with a check digit, a SQL condition on the column `{}` that a usable value meets.
-    Columns of `relation` that are `carried` are selected too; with those of `OF_PLACE`, its rows may be of several
+    `valid` maps identifiers with a check digit to a SQL condition on the column `{}` that a usable value meets.
+    Columns of `relation` that are `carried` are selected too; with those of `OF_PLACE`, the rows may belong to several
     extracts of one cohort that are written alike.
     """
     landed, shared = extract.landed, set(OF_PLACE) <= set(carried)
@@ -97,7 +98,7 @@ def project_extract(
 
 
 def _rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[str, str]) -> list[Rule]:
-    """Rules that follow from the columns, then the contract's own."""
+    """Return the rules that follow from the columns, then the contract's own."""
     rules: list[Rule] = []
     for column in contract.columns:
         if extract.origin(column.name) == "missing":
@@ -132,7 +133,7 @@ def _expectation(column: Column, dialect: Dialect) -> str:
 
 
 def _called(column: str, dialect: Dialect) -> str:
-    """How messages call a column: by the council's own heading."""
+    """Return a column's name in messages: the council's own heading."""
     if column in dialect.derived:
         return f"{column} (from {', '.join(dialect.derived[column].inputs)})"
     return dialect.local_name(column)
@@ -157,8 +158,8 @@ def _raw(column: Column, extract: OpenExtract) -> str:
 
 
 def _deleted(extract: OpenExtract) -> str:
-    """SQL condition of the rows that delete a record, by what the council file says; false where the file has no such
-    column."""
+    """Return the SQL condition of rows that delete a record, as the council file defines it; false if the file has no
+    such column."""
     mark = extract.dialect.deleted
     if mark is None or mark.heading not in extract.inputs:
         return "false"
@@ -171,8 +172,8 @@ def _filled(text: str) -> str:
 
 
 def _with_dates(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:
-    """`rows` with the dates that may be mended: `read_<column>` as it is written and, where that is no date,
-    `mended_<column>`. A layer of SELECT each, or a date would be read at every mention."""
+    """Add columns for dates that may be repaired: `read_<column>` as written and, if that is no date,
+    `mended_<column>`. Each is a SELECT layer, because otherwise a date would be parsed at every mention."""
     dates = [column for column in contract.columns if _is_mended(column)]
     read = [f"{typed_sql(column, dialect, valid)} AS {_as_read(column)}" for column in dates]
     mended = [
@@ -184,8 +185,7 @@ def _with_dates(rows: str, contract: SourceContract, dialect: Dialect, valid: Ma
 
 
 def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: Cohort) -> str:
-    """The typed column. A mended date must lie where the contract wants it: a slip that is explained away must not cost
-    the row."""
+    """Return the typed column. A repaired date must be within the contract's limits: a guess must not cost the row."""
     if not _is_mended(column):
         return typed_sql(column, dialect, valid)
     low, high = f"DATE '{cohort.born_from}' - INTERVAL 1 YEAR", f"DATE '{cohort.born_to}' + INTERVAL 1 YEAR"
@@ -194,7 +194,7 @@ def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: C
 
 
 def _is_mended(column: Column) -> bool:
-    """Dates that records are known by; a date that is published is taken as it is written or not at all."""
+    """Return whether a date may be repaired: dates that identify records may, published dates may not."""
     return column.kind is Kind.DATE and column.role is Role.IDENTIFIER
 
 
@@ -203,7 +203,7 @@ def _as_read(column: Column) -> str:
 
 
 def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
-    """SQL of the typed value of `raw_<column>`; NULL where it is wrong. `valid` as in `project_extract`."""
+    """Return the SQL of the typed value of `raw_<column>`; NULL if it is invalid. `valid` as in `project_extract`."""
     raw = f"raw_{column.name}"
     match column.kind:
         case Kind.CODE:
@@ -225,9 +225,10 @@ def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str
 
 
 def _code(column: Column, local: Mapping[str, str]) -> str:
-    """Contract code of a value: the council's map first, then the contract's own codes, letter case aside.
+    """Return the SQL of a value's contract code: the council's map first, then the contract's codes, ignoring letter
+    case.
 
-    Values that are spelled as one expects, which are nearly all, are told apart first: it costs a tenth of the rest.
+    Values in the usual spelling, which are nearly all, are matched first: that costs a tenth of the rest.
     """
     own = {value: column.code_of(code.upper() if column.other else code) for value, code in local.items()}
     mapping = {**{code: code for code in column.codes or ()}, **column.also, **own}
@@ -239,7 +240,7 @@ def _code(column: Column, local: Mapping[str, str]) -> str:
 
 
 def _whole(text: str) -> str:
-    """A code that passed through a spreadsheet as a number (`2.0`) is that code."""
+    """Accept a code that a spreadsheet turned into a number (`2.0`)."""
     return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')"
 
 
@@ -263,7 +264,7 @@ def _within(column: Column, number: str) -> str:
 
 
 def bound(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
-    """A rule's condition with its parameters, those of a council where its codes are given, in SQL."""
+    """Return a rule's condition with its parameters filled in; the council's codes override the defaults."""
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
         "$cohort_end": f"DATE '{cohort.born_to}'",

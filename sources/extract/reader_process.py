@@ -1,8 +1,8 @@
-"""Reader processes: each file of a sender is read in a process that may crash without costing more than that file.
+"""Reader processes: a sender's file is read in a process whose crash costs no more than that file.
 
-A template process loads the readers once and forks a reader for each file, which takes 20 ms in place of a second. A
-reader has a limit of memory and of processor time, leaves no core file and writes to the pipe alone. What comes back
-is JSON and Arrow, never pickled objects: a reader that a file has taken over can run nothing here.
+A template process imports the readers once and forks a reader for each file, which takes 20 ms instead of a second. A
+reader has limits on memory and processor time, leaves no core file and can write only to its pipe. It returns JSON and
+Arrow, never pickled objects, so a compromised reader cannot run code here.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Limits:
 
 
 class Reader:
-    """One reader process. Iterating over it gives what its function sends, and raises `ExtractStopped` where that
-    stops the extract or the reader ends before its time.
+    """One reader process. Iterating yields what its function sends, and raises `ExtractStopped` if that stops the
+    extract or the reader ends early.
 
-    `name` is how messages call the file, `file_bytes` its size; `serve` and `arguments` are pickled for the reader.
+    `name` is the file's name in messages, `file_bytes` its size; `serve` and `arguments` are pickled for the reader.
     """
 
     def __init__(self, name: str, file_bytes: int, serve: Serve, *arguments: Any) -> None:
@@ -73,7 +73,7 @@ class Reader:
             self._pipe.send_bytes(message)
 
     def said(self) -> bytes:
-        """The next thing that the reader sends, which must be text."""
+        """Return the next message of the reader, which must be text."""
         if not isinstance(sent := self.receive(), bytes):
             raise self._stopped("the reader crashed")
         return sent
@@ -83,7 +83,7 @@ class Reader:
             yield sent
 
     def receive(self) -> Sent | None:
-        """The next thing that the reader sends; None at its end."""
+        """Return the next message of the reader; None at its end."""
         seconds = SILENT_PER_CPU_SECOND * self._limits.cpu_seconds
         try:
             if not self._pipe.poll(seconds):
@@ -102,7 +102,7 @@ class Reader:
         return None
 
     def _rows(self, content: memoryview) -> pa.RecordBatch:
-        """The rows of a message: Arrow reads lengths and offsets as they come, past the end of what was sent."""
+        """Parse and validate the rows of a message: Arrow trusts lengths and offsets, even past the end of the data."""
         try:
             batch = pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
             batch.validate(full=True)
@@ -111,7 +111,7 @@ class Reader:
         return batch
 
     def close(self) -> None:
-        """End the reader, wherever it is."""
+        """End the reader, whatever it is doing."""
         self._pipe.close()
         self._watch.close()
 
@@ -135,7 +135,7 @@ _in_turn = Lock()
 
 
 def _fork(*ends: int) -> None:
-    """Have the template fork a reader with these ends of pipes; one that was killed is started again."""
+    """Ask the template to fork a reader with these pipe ends; a killed template is started again."""
     with _in_turn:
         try:
             socket.send_fds(_template()[0], [b"1"], ends)

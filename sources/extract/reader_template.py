@@ -1,6 +1,6 @@
-"""The template of reader processes: it loads what reads, forks a reader for each request and watches over it.
+"""The template of reader processes: imports the readers, forks one for each request and watches it.
 
-Run by `sources.extract.reader_process`, never imported. Only one thread may run in it, for a fork copies no other.
+Run by `sources.extract.reader_process`, never imported. It must have a single thread, because a fork copies no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ USUAL_MESSAGE_BYTES = 32 << 20
 
 
 def _run_template(requests: socket.socket) -> None:
-    """Fork a reader for each request, say how it ended, and kill it once nobody waits for it."""
+    """Fork a reader for each request, report how it ended, and kill it when nobody waits for it any more."""
     waiting: dict[int, tuple[int, Connection]] = {}
     while True:
         # Requests come first: no number of a file is given anew before the others of this look have had their turn.
@@ -62,7 +62,7 @@ def _run_template(requests: socket.socket) -> None:
 
 
 def _run_reader(pipe: Connection) -> int:
-    """In a reader: send what the function of the request gives; the exit code."""
+    """Send, in a reader, what the requested function yields; returns the exit code."""
     try:
         name, limits, serve, arguments = pipe.recv()
         _limit(limits)
@@ -91,7 +91,7 @@ def _messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[memoryview]:
-    """The batch in messages of a usual size."""
+    """Split a batch into messages of a usual size."""
     rows = max(batch.num_rows * USUAL_MESSAGE_BYTES // max(batch.nbytes, USUAL_MESSAGE_BYTES), 1)
     for start in range(0, max(batch.num_rows, 1), rows):
         sink = pa.BufferOutputStream()
@@ -117,8 +117,7 @@ def _limit(limits: Limits) -> None:
 
 
 def _leave_pandas_out() -> None:
-    """Arrow looks for pandas once, with its first array, and would load it in every reader for half a
-    second."""
+    """Stop Arrow from importing pandas with its first array, which would cost every reader half a second."""
     sys.modules["pandas"] = None  # type: ignore[assignment]
     with suppress(AttributeError, ImportError):
         pa.array(np.zeros(1))

@@ -1,6 +1,6 @@
 """Rules about the form of a file: what a reader sets aside row by row, and what stops the whole extract.
 
-Rules about values stand in the source contracts.
+Rules about values are in the source contracts.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ FILE_RULES: tuple[Rule, ...] = tuple(value for value in list(globals().values())
 
 
 def stopped(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> ExtractStopped:
-    """The error that stops an extract; `name` is how messages call it, `detail` what to look for, by number, and
-    `for_sender` the same by the sender's own headings. Neither holds a value."""
+    """Build the error that stops an extract. `name` is the file's name in messages, `detail` what to look for, by
+    number, and `for_sender` the same by the sender's own headings. Neither contains a value."""
     sentence = rule.sentence if rule.sentence[:2].isupper() else rule.sentence[0].lower() + rule.sentence[1:]
     plain, own = (f": {what}" if what else "" for what in (detail, for_sender or detail))
     said = f"{name}: {sentence.removesuffix('.')}"

@@ -1,6 +1,6 @@
-"""What a column that is mostly wrong may be: dates in another form, or values that stand under another heading.
+"""Diagnosis of a column that is mostly wrong: dates in another format, or values under another heading.
 
-Looked at only for such a column, in the first rows, read again. What is said names columns and forms, never a value.
+Only the first rows are read again, and only for such a column. Messages name columns and formats, never a value.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _TRIMMED_CELL = trimmed("cell")
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A sentence about columns by number, and for whoever is to put the file right by heading.
+    """A sentence that names columns by number, and for the sender by heading.
 
-    `moved` says that another column surely holds what this one should: numbers with a check digit stand there, or the
-    heading is that of another column that is read.
+    `moved` means that another column certainly holds these values: numbers with a valid check digit, or a heading that
+    belongs to another column that is read.
     """
 
     sentence: str
@@ -47,9 +47,9 @@ def suspicions(
     valid: Mapping[str, str],
     wrong: Collection[str],
 ) -> tuple[Suspicion, ...]:
-    """What the contract columns `wrong`, whose values are mostly refused, may be.
+    """Suggest what is in the contract columns `wrong`, most of whose values are refused.
 
-    `valid` gives SQL conditions for identifiers that have a form, whose macros are in `con`.
+    `valid` gives SQL conditions for identifiers that have a fixed form, whose macros are defined in `con`.
     """
     look = _Look(con, extract, contract, valid, wrong)
     if not look.rows:
