@@ -351,7 +351,7 @@ FROM rates AS r;
 -- before. Comparisons that involve all councils together are one list, all others are another. Where areas are compared
 -- for one group and cohort, each of the two lists has a risk of 2.5%, 5% for both; in other cases each has 5%. lower_end
 -- and upper_end are for noise and chance, as wide as certain_from asks of the list: at least 95%, and without 0 only
--- where the difference is certain. low and high are for the children themselves: noise alone. Of the noise: where
+-- where the difference is certain. low and high are for the children themselves, without chance. Of the noise: where
 -- gld_differences has the pair, its exact interval; two councils, MOVER with the bound on the correlation of their noise
 -- in releases.release; two cohorts, independent noise; any other pair the sum of both sides, which holds whatever the
 -- correlation. Of chance: two groups of children who are not the same are independent; children in both of a group or
@@ -475,7 +475,7 @@ FROM ends;
 --
 -- lower_ci, upper_ci and is_certain are for children like these: noise and chance, with allowance for all comparisons of
 -- this kind that the release makes, as gld_compared says. these_children_lower_ci and _upper_ci are for the children of
--- the cohorts themselves: noise alone, this difference alone. Where a break in the series lies between two cohorts,
+-- the cohorts themselves: without chance, this difference alone. Where a break in the series lies between two cohorts,
 -- is_certain is empty: what was recorded is not the same.
 --
 --     FROM gld_difference('Leeds', 'Not eligible for free school meals', 'Leeds', 'Eligible for free school meals')
@@ -514,7 +514,7 @@ ORDER BY children DESC;
 -- the highest or the lowest.
 --
 -- Noise and chance: where children like these would place a council. Only lower_ci and upper_ci are for these children:
--- noise alone. best_rank and worst_rank count the councils that are certain to be ahead or behind in gld_compared, so in
+-- without chance. best_rank and worst_rank count the councils that are certain to be ahead or behind in gld_compared, so in
 -- 95 of 100 releases the ranks of all councils are in their sets together (as in Mogstad and others 2024).
 -- chance_highest and chance_lowest come from normal errors, taken as independent from council to council, by numerical
 -- integration. Councils without a figure are left out.
@@ -584,7 +584,7 @@ ORDER BY f.time_period, r.position;
 
 -- Groups of children in each area beside England's official figure, and what may be concluded.
 --
--- England's figure is exact, ours has noise. low and high are for these children: noise alone. lower_end, upper_end and
+-- England's figure is exact, ours has noise. low and high are for these children, without chance. lower_end, upper_end and
 -- verdict are for children like these: noise, and the chance of our number of children. All groups of all councils
 -- together are one list for certain_from, those of all other areas are another, at a risk of 5% each. These councils are
 -- not a sample of England.
