@@ -13,7 +13,7 @@ SENT = {
     "docs/reading-over-https.md": r"read\.csv\(\"[^\"]*/(\w+\.csv)\"|address of `(\w+\.csv)`",
     "ndl_export/documents/templates/README.md": r"`(\S+\.csv)` \| [^|]*for Excel, R",
     "docs/bundle.md": r"`(\S+\.csv)` \| everyone with Excel, R",
-    "ndl_export/analyst_db/templates/questions.py": r"R and Excel take `(\S+\.csv)`",
+    "ndl_export/analyst_db/templates/questions.py": r"R and Excel\s+take `(\S+\.csv)`",
     "ndl_export/site/templates/parts.html.j2": r"\.\./(\{\{[^\"]*\.csv)\" download>(?:<span.*?</span>)?CSV, for Excel",
 }
 """Where they are sent from, and how."""
