@@ -108,7 +108,7 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
 
     directory = (keys or settings().keys).resolve()
     ring = KeyRing.load(directory)
-    with loading():
+    with at_work("Loading"), loading():
         from assets.home.installation import Installation
         from assets.release.requests.supplement import base_for
         from assets.release.standing import bundle_stands

@@ -106,7 +106,7 @@ def run(
     if create_keys and not directory.exists():
         KeyRing.create(directory, demonstration=True)
     KeyRing.load(directory)
-    with loading():
+    with at_work("Loading"), loading():
         from assets.home.paths import Home
         from assets.intake import judging
 
