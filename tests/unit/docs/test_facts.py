@@ -26,6 +26,7 @@ from privacy.release.mechanism import epsilon
 from privacy.release.policy import load_policy
 from privacy.release.statement import outside_the_guarantee, when_charges_are_given_back
 from privacy.returns.agreement import NewChildren
+from privacy.returns.facts import LEAST_ABSENT_SHARE, SURE_PROBABILITY
 from sources.contracts.extract_rules import HOLD_ABOVE, HOLD_BELOW
 from sources.reference.asq3 import DOMAINS
 from sources.reference.goals import GOALS
@@ -38,7 +39,7 @@ SPENT, SPENT_BY_RESPONSES = (sum(account.split.values()) for account in (CHILD, 
 QUESTIONS = inference(SPENT)["questions"]
 KEPT: Mapping[str, int] = yaml.safe_load((PROJECT / "privacy/retention.yaml").read_text(encoding="utf-8"))
 MEASURED: Mapping[str, Any] = yaml.safe_load((PROJECT / "privacy/release/measured.yaml").read_text(encoding="utf-8"))
-ONE_RECORD = MEASURED["one_record"]
+ONE_RECORD, ONE_COUNCIL = MEASURED["one_record"], MEASURED["one_council"]
 PYTHONS = re.findall(r"3\.\d+", tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"])
 OLDEST_CLIENT = (PROJECT / "tests/support/export/standard_validators/duckdb-oldest.txt").read_text()
 OLDEST_DUCKDB = re.findall(r"duckdb==(\d+\.\d+)", OLDEST_CLIENT)[0]
@@ -104,6 +105,14 @@ FACTS = (
     Fact("backups kept", rf"backups for {N} days|retention policy\]\([^)]*\), {N} days", {KEPT["backup_days"]}, 2),
     Fact("new rows", rf"told of after {N} days|first {N} days", {NewChildren.after_days}, 2),
     Fact("new rows, weeks", rf"told of after {N} weeks|unchanged, for {N} weeks", {NewChildren.after_days / 7}, 2),
+    Fact("told if sure", rf"links? of {N}(?: \(\[| and above)", {SURE_PROBABILITY}, 2),
+    Fact("absence told", rf"if (?:at least )?{N}% of (?:the|their) rows", {100 * LEAST_ABSENT_SHARE}, 2),
+    Fact(
+        "dates found by a council",
+        rf"other councils' Profile children \(?{N}%|{N}% of the other councils' Profile children",
+        {ONE_COUNCIL["exact_dates_percent"], round(ONE_COUNCIL["exact_dates_percent"])},
+        2,
+    ),
     Fact("held below", rf"fewer than {N}% or more than", {100 * HOLD_BELOW}),
     Fact("held above", rf"or more than {N}% of the", {100 * HOLD_ABOVE}),
     Fact("oldest Python", rf"Python {N} (?:to 3|or newer)", {float(PYTHONS[0])}, 2),
