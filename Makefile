@@ -26,10 +26,14 @@ help:  ## this list
 setup: .venv/.synced  ## install everything, from the lock file
 
 .venv/.synced: pyproject.toml uv.lock
-	@test -x $(UV) || { $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); }
-	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --no-extra synthetic --python $(PYTHON)
+	@test -x $(UV) || { echo "Installing uv $(UV_VERSION) into .uv/"; \
+	  $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --disable-pip-version-check uv==$(UV_VERSION); }
+	@echo "Installing the packages of uv.lock into .venv/, where they take 2 GB"
+	@$(UV) sync --frozen --compile-bytecode --all-extras --no-extra synthetic --python $(PYTHON)
+	@echo "Compiling the project"
 	@.venv/bin/python -m compileall -q assets ndl_export pipelines privacy sources
 	@touch $@
+	@echo "Installed. Next: make demo"
 
 synthetic: setup  ## install what draws synthetic children as well (85 MB)
 	$(UV) sync --frozen --quiet --compile-bytecode --all-extras --python $(PYTHON)

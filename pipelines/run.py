@@ -27,6 +27,7 @@ from ndl_export.analyst_db import database_stands
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import withdrawals
+from pipelines.commands.console import at_work
 from pipelines.dagster.arriving import still_arriving
 from pipelines.ending import RunStopped
 from privacy.keys import INTAKE
@@ -75,24 +76,25 @@ def run_cohort(
     measured but what is asked for by the `requests` of these names.
     """
     home, others = folders.home, [each.code for each in with_cohorts]
-    home.prepare()
-    note_signers(home)
-    release = version or release_of(home, cohort)
-    asked = Asked(allow_missing, share, others, reuse, requests)
-    series = series_for(home, cohort.code, release, asked)
-    measured = [Cohort(code) for code in measured_now(series, release)]
-    _check_ledger(folders, cohort, release, measured)
-    arriving: list[str] = []
-    for each in measured:
-        check_may_be_held(each, dt.date.today())
-        _check_landing(folders.landing, home, each)
-        arriving += still_arriving(folders.landing, each.code)
-    late = {name.partition("/")[0] for name in arriving}
-    arrived = [council for council in taking_part(folders.landing) if council not in late]
-    still_written = f"{', '.join(arriving)}: still being written; run again when it has arrived whole"
-    if late and not arrived:
-        raise RunStopped(still_written)
-    note_landing(home, folders.landing)
+    with at_work("Looking through ledger and landing"):
+        home.prepare()
+        note_signers(home)
+        release = version or release_of(home, cohort)
+        asked = Asked(allow_missing, share, others, reuse, requests)
+        series = series_for(home, cohort.code, release, asked)
+        measured = [Cohort(code) for code in measured_now(series, release)]
+        _check_ledger(folders, cohort, release, measured)
+        arriving: list[str] = []
+        for each in measured:
+            check_may_be_held(each, dt.date.today())
+            _check_landing(folders.landing, home, each)
+            arriving += still_arriving(folders.landing, each.code)
+        late = {name.partition("/")[0] for name in arriving}
+        arrived = [council for council in taking_part(folders.landing) if council not in late]
+        still_written = f"{', '.join(arriving)}: still being written; run again when it has arrived whole"
+        if late and not arrived:
+            raise RunStopped(still_written)
+        note_landing(home, folders.landing)
     for sentence in not_read(folders.landing):
         say(f"! {sentence}")
     for code, origin in series.items():
@@ -121,16 +123,16 @@ def _take(folders: Installation, steps: Sequence[_Step], say: Callable[[str], No
         for number, step in enumerate(steps, 1):
             say(f"[{number}/{len(steps)}] {step.title}")
             started = time.monotonic()
-            if not unfinished and _stands(step):
-                say("      unchanged")
-                continue
-            if jobs is None:
-                with loading():
-                    from pipelines.dagster.executing import jobs_of
+            with at_work(f"      {step.title.partition(':')[0]}", in_lines=True):
+                stands = not unfinished and _stands(step)
+                if not stands:
+                    if jobs is None:
+                        with loading():
+                            from pipelines.dagster.executing import jobs_of
 
-                    jobs = opened.enter_context(jobs_of(folders))
-            step.make(jobs)
-            say(f"      done in {time.monotonic() - started:.1f} s")
+                            jobs = opened.enter_context(jobs_of(folders))
+                    step.make(jobs)
+            say("      unchanged" if stands else f"      done in {time.monotonic() - started:.1f} s")
 
 
 def _stands(step: _Step) -> bool:

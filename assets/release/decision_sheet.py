@@ -44,7 +44,7 @@ from privacy.release.combined import combined_plan
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import Stage, load_policy
-from privacy.release.statement import outside_the_guarantee
+from privacy.release.statement import outside_the_guarantee, when_charges_are_given_back
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -115,6 +115,7 @@ def render_sheet(home: Home, request: Request) -> str:
         expected=[] if is_publication else [line for cohort in measured for line in _expected_rows(home, cohort)],
         taking_part=[_named_in_full(home, cohort) for cohort in measured],
         outside=outside_the_guarantee(),
+        charges=when_charges_are_given_back(),
     )
 
 

@@ -8,6 +8,8 @@
 -- answer that one, because nobody acts on a difference that chance would make. Across a break in the series neither is
 -- answered. 1.959964 is the normal quantile of an interval of 95%.
 --
+-- The answer of a table macro is in its first columns: in a narrow window a client leaves out those in the middle.
+--
 -- What may be concluded is decided here and nowhere else: gld_compared, gld_against_england and could_be_extreme hold
 -- the lists of comparisons, certain_from says how far from 0 one must be. Other macros, views, worked queries, the
 -- notebook and the release page ask these.
@@ -228,7 +230,8 @@ answers AS (
     JOIN dimension.child_group AS g ON g.characteristic = p.asked OR g.group_key = p.asked
     JOIN dimension.cohort AS y ON y.time_period = p.time_period
     WHERE (SELECT count(*) FROM figures) = 0)
-SELECT * EXCLUDE (position) FROM answers ORDER BY position;
+SELECT gld_percent, lower_ci, upper_ci, flag, time_period, area_name, characteristic, child_group, in_words
+FROM answers ORDER BY position;
 
 -- Children and their rate over any areas and groups that you add up, with intervals that count what their noise shares.
 --
@@ -322,14 +325,14 @@ rates AS (
            CASE WHEN is_bounded THEN 100 * greatest((middle - root) / square, 0) END AS low,
            CASE WHEN is_bounded THEN 100 * least((middle + root) / square, 1) END AS high
     FROM moments AS m WHERE m.number_of_groups > 0)
-SELECT (SELECT string_agg(a.area_name, ' + ' ORDER BY a.area_name)
+SELECT r.percent AS gld_percent, lower_shown(r.low, r.percent) AS lower_ci, upper_shown(r.high, r.percent) AS upper_ci,
+       (SELECT string_agg(a.area_name, ' + ' ORDER BY a.area_name)
         FROM places AS p JOIN dimension.area AS a ON a.area_code = p.area_code) AS area_name,
        (SELECT concat(string_agg(g.child_group, ' + ' ORDER BY g.position),
                       CASE WHEN any_value(g.sex) <> 'Total' AND any_value(g.characteristic) <> 'Sex'
                            THEN concat(', ', any_value(g.sex)) END)
         FROM groups AS g) AS child_group,
-       r.time_period, r.percent AS gld_percent, lower_shown(r.low, r.percent) AS lower_ci,
-       upper_shown(r.high, r.percent) AS upper_ci, not_below_0(r.y) AS children,
+       r.time_period, not_below_0(r.y) AS children,
        not_below_0(r.y - r.y_arm) AS children_lower_ci, not_below_0(r.y + r.y_arm) AS children_upper_ci,
        not_below_0(r.x) AS gld_children, not_below_0(r.x - r.x_arm) AS gld_children_lower_ci,
        not_below_0(r.x + r.x_arm) AS gld_children_upper_ci,
@@ -351,7 +354,7 @@ FROM rates AS r;
 -- before. Comparisons that involve all councils together are one list, all others are another. Where areas are compared
 -- for one group and cohort, each of the two lists has a risk of 2.5%, 5% for both; in other cases each has 5%. lower_end
 -- and upper_end are for noise and chance, as wide as certain_from asks of the list: at least 95%, and without 0 only
--- where the difference is certain. low and high are for the children themselves: noise alone. Of the noise: where
+-- where the difference is certain. low and high are for the children themselves, without chance. Of the noise: where
 -- gld_differences has the pair, its exact interval; two councils, MOVER with the bound on the correlation of their noise
 -- in releases.release; two cohorts, independent noise; any other pair the sum of both sides, which holds whatever the
 -- correlation. Of chance: two groups of children who are not the same are independent; children in both of a group or
@@ -464,18 +467,18 @@ ends AS (
     SELECT a.*, CASE WHEN points IS NOT NULL THEN greatest(points - coalesce(times, 1) * down, -100) END AS lower_end,
            CASE WHEN points IS NOT NULL THEN least(points + coalesce(times, 1) * up, 100) END AS upper_end
     FROM answers AS a LEFT JOIN needed AS n ON n.c1 = a.c1 AND n.c2 = a.c2 AND n.with_all = a.with_all)
-SELECT c1 AS time_period, a1 AS area_code, name AS area_name, is_council, g1 AS group_key, grp AS child_group, children,
-       p1 AS percent, flag, c2 AS less_time_period, a2 AS less_area_code, less_name AS less_area_name, less_is_council,
-       less_is_all, g2 AS less_group_key, less_grp AS less_child_group, p2 AS less_percent, points, low, high,
-       lower_end, upper_end, distance, CASE WHEN NOT is_broken THEN verdict_of(lower_end, upper_end) END AS verdict,
-       verdict <> 'cannot say' AS is_certain, basis
+SELECT CASE WHEN NOT is_broken THEN verdict_of(lower_end, upper_end) END AS verdict,
+       verdict <> 'cannot say' AS is_certain, points, lower_end, upper_end, low, high, distance, c1 AS time_period,
+       a1 AS area_code, name AS area_name, is_council, g1 AS group_key, grp AS child_group, children, p1 AS percent, flag,
+       c2 AS less_time_period, a2 AS less_area_code, less_name AS less_area_name, less_is_council, less_is_all,
+       g2 AS less_group_key, less_grp AS less_child_group, p2 AS less_percent, basis
 FROM ends;
 
 -- How many percentage points one group of children is ahead of another, in the same or another area or cohort.
 --
 -- lower_ci, upper_ci and is_certain are for children like these: noise and chance, with allowance for all comparisons of
 -- this kind that the release makes, as gld_compared says. these_children_lower_ci and _upper_ci are for the children of
--- the cohorts themselves: noise alone, this difference alone. Where a break in the series lies between two cohorts,
+-- the cohorts themselves: without chance, this difference alone. Where a break in the series lies between two cohorts,
 -- is_certain is empty: what was recorded is not the same.
 --
 --     FROM gld_difference('Leeds', 'Not eligible for free school meals', 'Leeds', 'Eligible for free school meals')
@@ -483,8 +486,8 @@ CREATE MACRO gld_difference(area, child_group, less_area, less_group, cohort := 
 WITH cohorts AS (
     SELECT cohort_or_newest(cohort) AS c1, cohort_or_newest(coalesce(less_cohort, cohort)) AS c2),
 asked AS (SELECT area_in(area, k.c1) AS a1, area_in(less_area, k.c2) AS a2 FROM cohorts AS k)
-SELECT d.area_name, d.child_group, d.time_period, d.less_area_name, d.less_child_group, d.less_time_period, d.points,
-       round(d.lower_end, 2) AS lower_ci, round(d.upper_end, 2) AS upper_ci, d.is_certain,
+SELECT d.points, round(d.lower_end, 2) AS lower_ci, round(d.upper_end, 2) AS upper_ci, d.is_certain, d.area_name,
+       d.child_group, d.time_period, d.less_area_name, d.less_child_group, d.less_time_period,
        round(d.low, 2) AS these_children_lower_ci, round(d.high, 2) AS these_children_upper_ci, d.basis
 FROM gld_compared(meaning_of('group', child_group), meaning_of('group', less_group),
                   meaning_of('area', area) = meaning_of('area', less_area), cohort_or_newest(cohort),
@@ -501,10 +504,10 @@ WHERE d.group_key = meaning_of('group', child_group) AND d.less_group_key = mean
 --
 --     FROM gld_funnel('Total')
 CREATE MACRO gld_funnel(child_group, cohort := NULL) AS TABLE
-SELECT d.area_name, round(d.children) AS children, d.percent AS gld_percent, d.flag,
-       d.less_percent AS all_together_percent, round(greatest(d.percent - d.upper_end, 0), 2) AS lower_limit,
-       round(least(d.percent - d.lower_end, 100), 2) AS upper_limit, round(sign(d.points) * d.distance, 2) AS z,
-       coalesce(d.verdict, 'no figure') AS verdict
+SELECT coalesce(d.verdict, 'no figure') AS verdict, d.area_name, round(d.children) AS children,
+       d.percent AS gld_percent, d.flag, d.less_percent AS all_together_percent,
+       round(greatest(d.percent - d.upper_end, 0), 2) AS lower_limit,
+       round(least(d.percent - d.lower_end, 100), 2) AS upper_limit, round(sign(d.points) * d.distance, 2) AS z
 FROM gld_compared(meaning_of('group', child_group), meaning_of('group', child_group), false, cohort_or_newest(cohort),
                   cohort_or_newest(cohort)) AS d
 WHERE d.is_council AND d.less_is_all
@@ -514,7 +517,7 @@ ORDER BY children DESC;
 -- the highest or the lowest.
 --
 -- Noise and chance: where children like these would place a council. Only lower_ci and upper_ci are for these children:
--- noise alone. best_rank and worst_rank count the councils that are certain to be ahead or behind in gld_compared, so in
+-- without chance. best_rank and worst_rank count the councils that are certain to be ahead or behind in gld_compared, so in
 -- 95 of 100 releases the ranks of all councils are in their sets together (as in Mogstad and others 2024).
 -- chance_highest and chance_lowest come from normal errors, taken as independent from council to council, by numerical
 -- integration. Councils without a figure are left out.
@@ -549,11 +552,11 @@ certain AS (
     FROM gld_compared(meaning_of('group', child_group), meaning_of('group', child_group), false,
                       cohort_or_newest(cohort), cohort_or_newest(cohort)) AS d
     WHERE d.is_council AND d.less_is_council GROUP BY d.area_code)
-SELECT c.area_name, c.p AS gld_percent, lower_shown(c.gld_children_percent_lower_ci, c.p) AS lower_ci,
+SELECT rank() OVER (ORDER BY c.p DESC) AS rank, coalesce(s.ahead, 0) + 1 AS best_rank,
+       count(*) OVER () - coalesce(s.behind, 0) AS worst_rank, c.area_name, c.p AS gld_percent,
+       lower_shown(c.gld_children_percent_lower_ci, c.p) AS lower_ci,
        upper_shown(c.gld_children_percent_upper_ci, c.p) AS upper_ci, c.gld_children_percent_flag AS flag,
-       rank() OVER (ORDER BY c.p DESC) AS rank, coalesce(s.ahead, 0) + 1 AS best_rank,
-       count(*) OVER () - coalesce(s.behind, 0) AS worst_rank, round(h.highest, 3) AS chance_highest,
-       round(h.lowest, 3) AS chance_lowest
+       round(h.highest, 3) AS chance_highest, round(h.lowest, 3) AS chance_lowest
 FROM councils AS c JOIN chances AS h ON h.area_code = c.area_code LEFT JOIN certain AS s ON s.area_code = c.area_code
 ORDER BY c.p DESC, c.area_name;
 
@@ -568,11 +571,11 @@ ORDER BY c.p DESC, c.area_name;
 --
 --     FROM gld_over_time('Liverpool City Region', 'Total')
 CREATE MACRO gld_over_time(area, child_group) AS TABLE
-SELECT f.time_period, f.release_version, coalesce(v.release_version = f.release_version, false) AS is_current,
-       f.area_name, f.child_group, f.gld_children_percent AS gld_percent,
+SELECT f.gld_children_percent AS gld_percent,
        lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent) AS lower_ci,
-       upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci,
-       f.gld_children_percent_flag AS flag, f.series_break, d.points AS change_points,
+       upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci, f.time_period,
+       f.release_version, coalesce(v.release_version = f.release_version, false) AS is_current,
+       f.gld_children_percent_flag AS flag, f.series_break, f.area_name, f.child_group, d.points AS change_points,
        round(d.lower_end, 2) AS change_lower_ci, round(d.upper_end, 2) AS change_upper_ci, d.is_certain
 FROM releases.gld_by_group AS f JOIN releases.release AS r ON r.release_version = f.release_version
 LEFT JOIN releases.current AS v ON v.time_period = f.time_period
@@ -584,7 +587,7 @@ ORDER BY f.time_period, r.position;
 
 -- Groups of children in each area beside England's official figure, and what may be concluded.
 --
--- England's figure is exact, ours has noise. low and high are for these children: noise alone. lower_end, upper_end and
+-- England's figure is exact, ours has noise. low and high are for these children, without chance. lower_end, upper_end and
 -- verdict are for children like these: noise, and the chance of our number of children. All groups of all councils
 -- together are one list for certain_from, those of all other areas are another, at a risk of 5% each. These councils are
 -- not a sample of England.
@@ -614,7 +617,7 @@ needed AS (SELECT is_all_together, certain_from(distance, asked) / 1.959964 AS t
 ends AS (
     SELECT p.* EXCLUDE (down, up, distance), points - times * down AS lower_end, points + times * up AS upper_end
     FROM pairs AS p LEFT JOIN needed AS n ON n.is_all_together = p.is_all_together)
-SELECT *, verdict_of(lower_end, upper_end) AS verdict FROM ends
+SELECT verdict_of(lower_end, upper_end) AS verdict, * FROM ends
 ORDER BY is_all_together DESC, area_name, breakdown_topic, breakdown, sex;
 
 -- The early learning goals that could be the lowest of an area, and the answers that could be the most frequent ones.
@@ -646,12 +649,12 @@ candidates AS (
            sqrt(2 / greatest(responses, 1)) * greatest(p, 0)
     FROM responses),
 shown AS (SELECT *, count(*) OVER (PARTITION BY area_code, of_what, direction) AS many FROM candidates WHERE p IS NOT NULL)
-SELECT one.area_code, one.of_what, one.item, any_value(one.direction) AS direction, any_value(one.p) AS percent,
-       any_value(one.l) AS low, any_value(one.u) AS high,
-       NOT coalesce(bool_or(one.direction * (other.p - one.p) > normal_beyond(0.05 / (one.many - 1)) / 1.959964
+SELECT NOT coalesce(bool_or(one.direction * (other.p - one.p) > normal_beyond(0.05 / (one.many - 1)) / 1.959964
            * arm_with_chance(CASE WHEN one.direction > 0 THEN one.u - one.p + other.p - other.l
                                   ELSE one.p - one.l + other.u - other.p END,
-                             one.v + other.v + one.drawn * other.drawn)), false) AS could_be
+                             one.v + other.v + one.drawn * other.drawn)), false) AS could_be,
+       one.item, one.area_code, one.of_what, any_value(one.direction) AS direction, any_value(one.p) AS percent,
+       any_value(one.l) AS low, any_value(one.u) AS high
 FROM shown AS one LEFT JOIN shown AS other
   ON other.area_code = one.area_code AND other.of_what = one.of_what AND other.direction = one.direction
  AND other.item <> one.item
@@ -682,9 +685,9 @@ figures AS (
     JOIN dimension.target AS t ON t.area_code IN ('', f.area_code)
     WHERE f.group_key = a.group_key AND f.time_period = a.time_period
       AND f.area_code = coalesce(a.area_code, f.area_code))
-SELECT f.area_name, f.child_group, f.time_period, target, target_percent, target_year, p AS gld_percent,
-       round(target_percent - p, 1) AS points_to_go, round(target_percent - u, 1) AS points_lower_ci,
-       round(target_percent - l, 1) AS points_upper_ci,
+SELECT round(target_percent - p, 1) AS points_to_go, round(target_percent - u, 1) AS points_lower_ci,
+       round(target_percent - l, 1) AS points_upper_ci, f.area_name, f.child_group, f.time_period, target,
+       target_percent, target_year, p AS gld_percent,
        round((target_percent - p) / 100 * children_count_estimate) AS children_to_go,
        round((target_percent - u) / 100 * children_count_estimate) AS children_lower_ci,
        round((target_percent - l) / 100 * children_count_estimate) AS children_upper_ci,

@@ -15,7 +15,7 @@ WHERE area = 'Leeds' AND cohort = (SELECT max(cohort) FROM gld_headline);
 --
 -- What share of children reached a good level of development in each council, and how sure is it?
 --
--- Intervals say what it was for these children: noise alone. Compare councils by the queries on differences, ranks and
+-- Intervals say what it was for these children, without chance. Compare councils by the queries on differences, ranks and
 -- the funnel, which count chance too, and not by whether intervals overlap. A flag of u is a wide interval; a figure that
 -- is too uncertain is withheld.
 SELECT area_name, gld_children_percent AS percent, round(gld_children_percent_lower_ci, 1) AS lower_ci,
@@ -51,7 +51,7 @@ FROM gld_sum('Leeds + Wirral + Liverpool', 'FSM');
 --
 -- Points that eligible children are behind. lower_ci, upper_ci and is_certain are for children like these: noise and
 -- chance, with allowance for the number of areas. these_children_lower_ci and these_children_upper_ci are those of the
--- gap as it was: noise alone. Do not work either out from the intervals of the two rates, which share noise.
+-- gap as it was, without chance. Do not work either out from the intervals of the two rates, which share noise.
 SELECT area_name, points, round(lower_end, 1) AS lower_ci, round(upper_end, 1) AS upper_ci, is_certain,
        round(low, 1) AS these_children_lower_ci, round(high, 1) AS these_children_upper_ci
 FROM gld_compared(meaning_of('group', 'Not eligible for free school meals'), meaning_of('group', 'FSM'), true,
@@ -79,7 +79,7 @@ ORDER BY any_value(percent) DESC;
 -- Which councils are surely ahead of or behind all councils together?
 --
 -- Those named are ahead of (above 0) or behind all councils by more than noise and chance explain, with allowance for
--- the number of councils. The table gld_differences has the interval of the noise alone, for the children of this cohort.
+-- the number of councils. The table gld_differences has the interval for the children of this cohort, without chance.
 SELECT area_name, points, round(lower_end, 1) AS lower_ci, round(upper_end, 1) AS upper_ci, verdict
 FROM gld_compared('Total', 'Total', false, cohort_or_newest(NULL), cohort_or_newest(NULL))
 WHERE is_council AND less_is_all AND is_certain

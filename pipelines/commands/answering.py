@@ -10,7 +10,7 @@ import click
 
 from assets.home.loading import loading
 from pipelines.commands import console
-from pipelines.commands.console import answer, stop
+from pipelines.commands.console import answer, at_work, stop
 from pipelines.commands.release_option import release
 from pipelines.commands.runs import report_release
 from pipelines.ending import Ending
@@ -108,7 +108,7 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
 
     directory = (keys or settings().keys).resolve()
     ring = KeyRing.load(directory)
-    with loading():
+    with at_work("Loading"), loading():
         from assets.home.installation import Installation
         from assets.release.requests.supplement import base_for
         from assets.release.standing import bundle_stands
@@ -128,5 +128,6 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
         reuse=True,
         requests=names,
     )
-    sound = bundle_stands(folders.home, ring, bundle.name, taking_part(landing))
+    with at_work(f"Checking {bundle}"):
+        sound = bundle_stands(folders.home, ring, bundle.name, taking_part(landing))
     report_release(bundle, landing.resolve(), directory, sound=sound)

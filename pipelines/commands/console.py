@@ -128,22 +128,32 @@ def end(ending: Ending) -> NoReturn:
     sys.exit(int(ending))
 
 
-SILENCE_SECONDS, _BETWEEN_SIGNS = 2.0, 10.0
-"""After how long a command says what it is at, and then says so again where it cannot count on a terminal."""
+SILENCE_SECONDS, BETWEEN_SIGNS = 2.0, 5.0
+"""After how long a command says what it is at, and then says so again where it cannot count on a terminal. Nobody waits
+more than ten seconds for a sign: half of that, as the thread that gives it may wait for a busy processor."""
 
 
 @contextmanager
-def at_work(on: str) -> Iterator[None]:
-    """Say on standard error, from two seconds on, what the command is at: on a terminal in one line that counts the
-    seconds, elsewhere in a line now and then."""
-    done, lines, began = threading.Event(), not sys.stderr.isatty(), time.monotonic()
+def at_work(
+    on: str,
+    *,
+    in_lines: bool = False,
+    now: Callable[[], float] = time.monotonic,
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+) -> Iterator[None]:
+    """Say on standard error, from two seconds on, what the command is at.
+
+    On a terminal in one line that counts the seconds; elsewhere, and where the work prints lines itself (`in_lines`),
+    in a line every five seconds. `now` and `wait` are the clock.
+    """
+    done, lines, began = threading.Event(), in_lines or not sys.stderr.isatty(), now()
 
     def tell() -> None:
         pause = SILENCE_SECONDS
-        while not done.wait(pause):
-            said = f"{on}: {time.monotonic() - began:.0f} s"
+        while not wait(done, pause):
+            said = f"{on}: {now() - began:.0f} s"
             click.echo(said if lines else f"\r{said}", err=True, nl=lines)
-            pause = _BETWEEN_SIGNS if lines else 1.0
+            pause = BETWEEN_SIGNS if lines else 1.0
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
@@ -152,7 +162,7 @@ def at_work(on: str) -> Iterator[None]:
     finally:
         done.set()
         teller.join()
-        if not lines and time.monotonic() - began > SILENCE_SECONDS:
+        if not lines and now() - began > SILENCE_SECONDS:
             click.echo("\r\033[K", err=True, nl=False)
 
 
@@ -187,10 +197,10 @@ class Checked(click.ParamType):
         return [CompletionItem(each) for each in self.known() if each.startswith(incomplete)]
 
 
-def _cohort(code: str) -> Cohort:
+def _cohort(typed: str) -> Cohort:
     from sources.reference.cohorts import Cohort
 
-    return Cohort(code)
+    return Cohort.parse(typed)
 
 
 def _council(name: str) -> str:
@@ -236,7 +246,7 @@ def _sources() -> Iterable[str]:
 ROW = Checked("row", _row)
 """The number of a row in its extract, by its number in the file or in a part."""
 COHORT = Checked("cohort", _cohort, _cohorts)
-"""A `Cohort`, by its code."""
+"""A `Cohort`, as people write it."""
 COUNCIL = Checked("council", _council, _councils)
 """The name of a council's folders, given that name, the full name, or the DfE or ONS code."""
 SOURCE = Checked("source", _source, _sources)
@@ -267,7 +277,7 @@ yes = click.option("--yes", is_flag=True, help="Do it. Without, what would be do
 
 def cohort(further: str = "", **given: Any) -> Callable[..., Any]:
     """The cohort; an option that must be given, unless it is said when it need not be."""
-    words = "Academic year of the assessment, as 202425"
+    words = "Academic year of the assessment, as 202425 or 2024/25"
     return _option("--cohort", COHORT, {"required": not further, "help": f"{words}{further}."} | given)
 
 
@@ -290,19 +300,19 @@ def reason(told: str, **given: Any) -> Callable[..., Any]:
 
 def home(**given: Any) -> Callable[..., Any]:
     """The home folder."""
-    words = f"Home folder of the installation; {environment.HOME} by default."
+    words = "Home folder of the installation."
     return _option("--home", HOME_FOLDER, {"envvar": environment.HOME, "required": True, "help": words} | given)
 
 
 def landing(**given: Any) -> Callable[..., Any]:
     """The folder of extracts as they were sent."""
-    words = f"Folder of the extracts as they were sent; {environment.LANDING} by default."
+    words = "Folder of the extracts as they were sent."
     return _option("--landing", FOLDER, {"envvar": environment.LANDING, "help": words} | given)
 
 
 def keys(**given: Any) -> Callable[..., Any]:
     """The folder of a key set."""
-    words = f"Folder of the key set; {environment.KEYS} by default."
+    words = "Folder of the key set."
     return _option("--keys", FOLDER, {"envvar": environment.KEYS, "help": words} | given)
 
 
@@ -344,4 +354,5 @@ def council_file(further: str = "") -> Callable[..., Any]:
 
 
 def _option(name: str, kind: click.ParamType, given: dict[str, Any]) -> Callable[..., Any]:
-    return click.option(name, type=kind, **given)
+    """An option that names the variable it may be given by, in its help and where it is missing."""
+    return click.option(name, type=kind, **{"show_envvar": bool(given.get("envvar"))} | given)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COUNCIL, FILE, OUT, SOURCE, answer, end, stop, things_to_change
+from pipelines.commands.console import COUNCIL, FILE, OUT, SOURCE, answer, at_work, end, stop, things_to_change
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
         answer({"problems": [vars(problem) for problem in invalid.problems]}, str, as_json=True)
         end(Ending.INPUT)
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
-    checked = list(_checked(found, samples, source, cohort))
+    with at_work("Reading samples"):
+        checked = list(_checked(found, samples, source, cohort))
     facts = {"problems": [], "todo": todo, "samples": [asdict(each) for each in checked]}
     answer(facts, lambda: _said(f"{file}: a sound council file of {found.council}", todo, checked), as_json=as_json)
     if any(each.stops for each in checked):
@@ -105,7 +106,8 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
     from sources.onboarding.write import council_file_text, draft_source
 
     con = _connection()
-    drafts = [draft_source(con, landed, VALID) for landed in _landed(name, samples, source, None)]
+    with at_work("Reading samples"):
+        drafts = [draft_source(con, landed, VALID) for landed in _landed(name, samples, source, None)]
     for draft in drafts:
         if not draft.needed:
             click.echo(f"{draft.source}: the sample is in contract form; no council file is needed for it", err=True)

@@ -97,7 +97,8 @@ def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> Non
         load_all(agreements)
     except InvalidAgreement as invalid:
         stop(f"{agreements}: {things_to_change(invalid.problems)} before any return is made or withdrawn\n{invalid}")
-    run_returns(Installation.at(home=home, keys=keys, agreements=agreements), cohort)
+    with at_work("Making returns", in_lines=True):
+        run_returns(Installation.at(home=home, keys=keys, agreements=agreements), cohort)
 
 
 @click.command()

@@ -17,6 +17,7 @@ from pipelines.commands.console import (
     FOLDER,
     OUT,
     answer,
+    at_work,
     end,
     stop,
     things_to_change,
@@ -144,7 +145,8 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     from assets.returns.open import open_return as run
 
-    written = run(file, extract, key_file, signer, council_file, out, dt.date.today())
+    with at_work("Opening the return"):
+        written = run(file, extract, key_file, signer, council_file, out, dt.date.today())
     for sentence in written.warnings:
         click.echo(f"warning: {sentence}", err=True)
     click.echo(f"Page:   {written.page}  (open it in a browser, or print it)")

@@ -106,7 +106,7 @@ def run(
     if create_keys and not directory.exists():
         KeyRing.create(directory, demonstration=True)
     KeyRing.load(directory)
-    with loading():
+    with at_work("Loading"), loading():
         from assets.home.paths import Home
         from assets.intake import judging
 
@@ -130,7 +130,8 @@ def run(
         from assets.release.standing import bundle_stands
         from sources.extract.landed import taking_part
 
-        sound = bundle_stands(Home(home.resolve()), KeyRing.load(directory), bundle.name, taking_part(landing))
+        with at_work(f"Checking {bundle}"):
+            sound = bundle_stands(Home(home.resolve()), KeyRing.load(directory), bundle.name, taking_part(landing))
         report_release(bundle, landing.resolve(), directory, sound=sound)
     else:
         click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
@@ -144,7 +145,9 @@ def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> N
     if not sound:
         from ndl_export.bundle.verify import verify
 
-        if not (report := verify(bundle)).ok:
+        with at_work(f"Checking {bundle}"):
+            report = verify(bundle)
+        if not report.ok:
             stop(str(report))
     release, home = bundle.parent, bundle.parent.parent
     tools = Path(sys.executable).parent

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, stop
+from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, at_work, stop
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def pseudonymise(
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
     for landed in files:
         try:
-            done = run(landed, read, council_file, postcode_directory, ring, out)
+            with at_work(f"Reading {landed.name}"):
+                done = run(landed, read, council_file, postcode_directory, ring, out)
         except ExtractStopped as stopped:
             stop(stopped.for_sender)
         click.echo(_summary(landed, done))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import stop
+from pipelines.commands.console import at_work, stop
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, of_a_child, settings
 
 
@@ -31,6 +34,8 @@ def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, po
         stop(f"{dg} is not installed: install the project with its extra `ui` (`make setup` does)")
     if not (PROJECT / "pyproject.toml").is_file():
         stop(f"{PROJECT} is not a checkout of the project; see docs/deployment.md for servers and containers")
+    if listens(host, port):
+        stop(f"Something listens at http://{host}:{port} already. Dagster was not started: choose another --port")
     from assets.home.paths import Home
     from pipelines.dagster.instance import note_taking_part, prepared
 
@@ -45,6 +50,36 @@ def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, po
         **{LANDING: str(folder)},
         **{KEYS: str((keys or settings().keys).resolve())},
     )
-    click.echo(f"http://{host}:{port}  (home {place.root})")
     os.chdir(PROJECT)
+    dagster = os.getpid()  # which this process becomes, and keeps its signals; another one looks whether it listens
+    if not os.fork():
+        announce(
+            f"http://{host}:{port}  (home {place.root})",
+            is_ready=lambda: listens(host, port),
+            is_running=lambda: os.getppid() == dagster,
+        )
+        os._exit(0)
     os.execve(dg, [str(dg), "dev", "--host", host, "--port", str(port)], environment)
+
+
+def announce(
+    address: str,
+    is_ready: Callable[[], bool],
+    is_running: Callable[[], bool],
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
+    """Print the address once Dagster is ready, however long it takes; never where it ends before."""
+    with at_work("Starting Dagster", in_lines=True):
+        while not (ready := is_ready()) and is_running():
+            pause(0.2)
+    if ready:
+        click.echo(address)
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether something accepts connections at the address; `0.0.0.0` and `::` are every address of this machine."""
+    try:
+        with socket.create_connection((host, port), timeout=5):
+            return True
+    except OSError:
+        return False

@@ -2,7 +2,7 @@
 
 Everything is computed from noisy values and public variances, elementwise over arrays of any one shape, and is defined
 for every input: negative or zero denominators, zero variances, unbounded intervals. Intervals cover the noise that was
-added for privacy, and nothing else.
+added for privacy; `corrected` adds to it how uncertain a correction for missed and false links is.
 
 The same before any budget is spent: what a plan will deliver, were the confidential counts some public ones. Last
 year's official counts are public and may stand in for this year's; this year's may not.

@@ -111,7 +111,7 @@ def privacy_record(
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    said = _said("statement.yaml")
+    said = _sentences()
     return said | {
         "release": release,
         "sign_off": said["sign_off"][_signed_by(cohorts)],
@@ -147,15 +147,27 @@ def _filled(text: str, record: Record, **more: Any) -> str:
 
 
 def outside_the_guarantee() -> list[str]:
-    """What lies outside the guarantee of every release, a sentence each."""
-    return list(_said("statement.yaml")["outside_the_guarantee"])
+    """List what lies outside the guarantee of every release, a sentence each."""
+    return list(_sentences()["outside_the_guarantee"])
+
+
+def when_charges_are_given_back() -> str:
+    """Say when a charge is recorded, and when it is given back."""
+    return str(_sentences()["charges"])
 
 
 @cache
-def _said(file: str) -> Record:
-    """What is said of every release."""
-    said: Record = yaml.safe_load((_FOLDER / file).read_text(encoding="utf-8"))
-    return said
+def _sentences() -> Record:
+    """Read the sentences that are true of every release, filled with measured figures."""
+    text = jinja2.Template((_FOLDER / "statement.yaml").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
+    sentences: Record = yaml.safe_load(text.render(_read_yaml("measured.yaml")))
+    return sentences
+
+
+@cache
+def _read_yaml(file: str) -> Record:
+    read: Record = yaml.safe_load((_FOLDER / file).read_text(encoding="utf-8"))
+    return read
 
 
 def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
@@ -291,7 +303,7 @@ def deployment(record: Record, published_on: str, curators: Sequence[str], addre
     values = {"published_on": published_on, "address": address}
     found: Record = {
         section: {field: _filled(text, record, **values) for field, text in texts.items()}
-        for section, texts in _said("registry.yaml").items()
+        for section, texts in _read_yaml("registry.yaml").items()
     }
     found["basic"]["data_curators"] = list(curators)
     found["privacy_loss"]["privacy_parameters"] = record["privacy_parameters"]

@@ -1,4 +1,7 @@
-"""Cohorts: the academic year in which a child is assessed at the end of Reception, written `202425`."""
+"""Cohorts: the academic year in which a child is assessed at the end of Reception, written `202425`.
+
+Files, partitions and tables have that form; `Cohort.parse` reads what people type.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,17 @@ class Cohort:
     def __post_init__(self) -> None:
         match = re.fullmatch(r"([0-9]{4})([0-9]{2})", self.code)
         if not match or (int(match[1]) + 1) % 100 != int(match[2]):
-            raise InvalidCohort(f"{self.code!r} is not a cohort: write two consecutive years as 202425")
+            raise InvalidCohort(f"{self.code!r} is not a cohort: write two consecutive years as 202425 or 2024/25")
         if int(match[1]) < FIRST_COHORT:
             raise InvalidCohort(f"cohort {self.code} is before {FIRST_COHORT}/22, when the current goals began")
+
+    @classmethod
+    def parse(cls, typed: str) -> Cohort:
+        """Read a cohort as people write it: `202425`, `2024/25`, `2024-25` or `2024/2025`. Raises `InvalidCohort`."""
+        years = re.fullmatch(r"([0-9]{4})[/–-]([0-9]{2}|[0-9]{4})", typed.strip())
+        if years and years[2] in (following := str(int(years[1]) + 1), following[2:]):
+            return cls(years[1] + following[2:])
+        return cls(typed.strip())
 
     @property
     def first_year(self) -> int:

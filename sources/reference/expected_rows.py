@@ -35,7 +35,7 @@ def read(path: Path) -> ExpectedRows:
     for line, row in enumerate(rows_of(path) if path.exists() else [], 2):
         try:
             council, source, cohort, rows = (row[name].strip() for name in _COLUMNS)
-            found[source, Cohort(cohort).code, place(council).council] = int(rows)
+            found[source, Cohort.parse(cohort).code, place(council).council] = int(rows)
         except (KeyError, AttributeError, ValueError, TypeError):
             raise InvalidExpectedRows(f"{path.name}, line {line}: it needs {', '.join(_COLUMNS)}") from None
     return found

@@ -53,7 +53,9 @@ def test_an_engineer_and_a_lead(folder: Path) -> None:
 
 
 def test_an_officer(folder: Path) -> None:
-    assert "The intake would take this file." in typed(folder, "officer.md")
+    said = typed(folder, "officer.md")
+    assert "The intake would take this file." in said
+    assert "No --postcode-directory" not in said, "then the results would not be the same, as the page says"
     sent = (folder / "officer/to-send/202425.tokens.parquet").read_bytes()
     names = {line.split("\t")[5] for line in (folder / "officer/profile.csv").read_text().splitlines()[1:200]}
     assert not [name for name in names if len(name) > 4 and name.encode() in sent]

@@ -44,7 +44,7 @@ def _a_family(name: str) -> str:
 
 def _a_cohort(code: str) -> str:
     try:
-        return Cohort(code).code
+        return Cohort.parse(code).code
     except InvalidCohort as error:
         raise _no(str(error) if len(code) <= _LONGEST_SHOWN else "is two consecutive years, as 202425") from None
 

@@ -472,7 +472,8 @@ def _(mo):
     `FROM help.start` in the same database says where to begin, `FROM help.worked_queries` has more questions with
     their queries, `FROM help.macros` the macros. In the folder of a release `duckdb -init database.sql` opens it.
 
-    Nothing need be downloaded: DuckDB reads a published database over https, and pandas, polars and R its tables.
+    Nothing need be downloaded: DuckDB reads a published database over https, pandas and polars its tables. R and Excel
+    take `<table>_all_rows.csv`.
 
     ```sql
     ATTACH 'https://data.example.org/readiness/readiness.duckdb' AS readiness (READ_ONLY);

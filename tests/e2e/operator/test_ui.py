@@ -53,7 +53,7 @@ def _can_be_interrupted() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ask(url: str) -> Any:
+def ask(url: str, patience: float = PATIENCE) -> Any:
     body = json.dumps({"query": ASKED}).encode()
 
     def look() -> Any:
@@ -61,13 +61,14 @@ def ask(url: str) -> Any:
         with suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read())["data"]
 
-    return until(look, every=0.5)
+    return until(look, every=0.5, patience=patience)
 
 
 def test_a_fresh_home_is_made_ready_and_served(tmp_path: Path) -> None:
     home, said = tmp_path / "O'Brien's 100% höme", tmp_path / "said.txt"
     with started(home, said) as url:
-        (entry,) = ask(url)["workspaceOrError"]["locationEntries"]
+        until(lambda: f"{url}  (home" in said.read_text(), every=0.5)
+        (entry,) = ask(url, patience=0)["workspaceOrError"]["locationEntries"]
     assert entry == {"name": "readiness", "loadStatus": "LOADED"}
     settings = (home / "dagster" / "dagster.yaml").read_text()
     assert settings == (PROJECT / "pipelines" / "dagster" / "dagster.yaml").read_text()

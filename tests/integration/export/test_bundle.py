@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -31,6 +32,13 @@ from sources.reference.places import PILOT, place
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_privacy_record
 from tests.support.site.pages import SITE_FILES
+
+CHANGED_BY_EXCEL = re.compile(
+    r"[=+@]|-(?!\d)|\d{1,4}[-/ ]\d|\d+e\d+$|0\d|\d{16}"
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* ?\d",
+    re.IGNORECASE,
+)
+"""What Excel takes for a formula, a date, a power of ten or a number without its first zeros or last digits."""
 
 
 def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:
@@ -289,6 +297,7 @@ def test_plain_csv_files_hold_every_row_and_value_of_the_parquet_files(name: str
     with path.open(newline="") as file:
         cells = {cell for row in csv.reader(file) for cell in row}
     assert not cells & {"NULL", "none", "nan", "NaN", "inf"}
+    assert [cell for cell in cells if CHANGED_BY_EXCEL.match(cell) or not cell.isascii()] == []
 
 
 def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, tables: dict[str, pa.Table]) -> None:

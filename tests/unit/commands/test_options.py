@@ -13,8 +13,12 @@ from click.testing import CliRunner
 
 from assets.home.software import software
 from pipelines.cli import main
+from pipelines.commands.console import COHORT
 from pipelines.council_cli import main as council_main
+from pipelines.ending import Ending
+from privacy.doors.environment import HOME, KEYS, LANDING
 from sources.contracts import CONTRACTS
+from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT
 
 ASKS_FOR_YES = {"restore", "forget", "shred", "retention", "parts withdraw", "publish", "withdraw", "synth"}
@@ -116,3 +120,30 @@ def test_completion_knows_the_pilot_councils() -> None:
 def test_each_shell_gets_its_script(shell: str) -> None:
     shown = CliRunner().invoke(main, prog_name="readiness", env={"_READINESS_COMPLETE": f"{shell}_source"})
     assert "_READINESS_COMPLETE" in shown.output
+
+
+def test_every_command_reads_a_cohort_as_people_write_it() -> None:
+    """One kind of value for `--cohort` and `--with-cohort`, wherever they are."""
+    kinds = {each.type for _, command in commands() for each in options(command) if "cohort" in each.opts[0]}
+    assert kinds == {COHORT}
+    assert COHORT.convert("2024/25", None, None) == COHORT.convert("202425", None, None) == Cohort("202425")
+
+
+def test_a_cohort_that_is_none_ends_the_command_with_a_sentence() -> None:
+    shown = CliRunner().invoke(main, ["plan", "--cohort", "2024/26"])
+    assert shown.exit_code == Ending.USAGE
+    assert "'2024/26' is not a cohort: write two consecutive years as 202425 or 2024/25" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "variable"), [([], "landing", LANDING), (["--landing", "/l"], "home", HOME)]
+)
+def test_what_is_missing_names_the_variable_that_may_give_it(given: list[str], option: str, variable: str) -> None:
+    missing = CliRunner().invoke(main, ["run", *given], env={HOME: None, LANDING: None})
+    assert missing.exit_code == Ending.USAGE
+    assert f"Missing option '--{option}' (env var: '{variable}')" in missing.stderr
+
+
+def test_help_names_the_variables_that_give_options() -> None:
+    shown = " ".join(CliRunner().invoke(main, ["run", "--help"], terminal_width=80).output.split())
+    assert all(f"[env var: {variable}" in shown for variable in (HOME, LANDING, KEYS))

@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 
 from privacy.release.estimates import Estimates
-from privacy.release.inference import guessed_in_100, inference
 from privacy.release.intervals import Reliability, published_counts, rate_differences
 from privacy.release.mechanism import Measurement, epsilon
 from privacy.release.plan import Plan, make_plan
-from privacy.release.policy import load_policy
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
 from tests.support import PROJECT
 from tests.support.release.examples import published_rates
@@ -85,17 +82,3 @@ def test_what_the_optimiser_would_have_measured() -> None:
     sigmas = make_plan(FAMILY, 0.25, delta=1e-6).sigmas
     _printed(sigmas[BOTH], sigmas[ONE], decimals=4)
     assert sum(0.5 / sigma**2 for sigma in sigmas.values()) == pytest.approx(0.25, rel=1e-4)
-
-
-def test_what_parents_are_told_of_the_worst_case() -> None:
-    """Of two equally likely tables, Gaussian noise of rho lets the best guess be right with Phi(sqrt(2 rho) / 2); a
-    category of a child who is known to be counted is one row replaced by another, 2 rho."""
-    words = " ".join((PROJECT / "docs" / "what-is-protected.md").read_text(encoding="utf-8").split())
-    page = " ".join((PROJECT / "docs" / "privacy.md").read_text(encoding="utf-8").split())
-    spent = sum(load_policy().accounts["child"].split.values())
-    for factor in (1, 2):
-        assert guessed_in_100(factor * spent) == np.ceil(100 * norm.cdf(np.sqrt(2 * factor * spent) / 2))
-        assert f"right in {guessed_in_100(factor * spent)} of 100" in words
-    questions = inference(spent)["questions"]
-    for each in questions:
-        assert f"{each['guessed_in_100']} of 100 | {each['found_in_100']} of 100" in page
