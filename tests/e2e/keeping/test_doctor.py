@@ -85,8 +85,8 @@ def test_a_part_of_the_keys_is_said_to_be_one(place: Place) -> None:
 def test_lost_keys_are_restored_and_not_made_again(place: Place) -> None:
     shutil.rmtree(place.root / "keys")
     (entry,) = [e for e in examine(place.home.root, place.landing, place.root / "keys") if e.what == "keys"]
-    assert (entry.state, "restore their backup first" in entry.sentence) == (State.MISSING, True)
-    assert "keys create" not in entry.sentence
+    assert (entry.state, "restore their backup first" in entry.said) == (State.MISSING, True)
+    assert "keys create" not in entry.said
 
 
 def test_a_location_is_not_asked_for_what_is_the_others(place: Place) -> None:
