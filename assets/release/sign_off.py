@@ -255,8 +255,8 @@ def _named(home: Home, held: State) -> str:
     of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
     lists = " and ".join(f"readiness accept --home {folder} --cohort {of}" for of in of_cohorts)
     return (
-        f"{'; '.join(told)}. Send the right file, or let a named person accept each hold: {lists} lists them, and accepts"
-        " them with --hold NAME or --cause CAUSE"
+        f"{'; '.join(told)}. Send the right file, or let a named person accept each hold: {lists} lists them, and"
+        " accepts them with --hold NAME or --cause CAUSE"
     )
 
 

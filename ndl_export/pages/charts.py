@@ -19,8 +19,8 @@ from ndl_export.pages.words import percent
 ROW_HEIGHT, AXIS_HEIGHT, REFERENCE_HEIGHT = 48, 26, 24
 """Height of a row, of the axis above all, and of the words of each line that rows are compared with, below the axis."""
 FIRST_ROW, ROW_WORDS, REFERENCE_ENDS = 33, -18, (-13, 15)
-"""Where the first row's marks lie below all that, and from the marks of a row, its words and the ends of such a line: it
-is broken where the words of a row are, so that it crosses none."""
+"""Where the first row's marks lie below all that; and from the marks of a row, its words and the ends of such a line,
+which is broken where words are, so that it crosses none."""
 MOST_ON_PAPER = 17
 """Rows of a chart that a sheet of A4 has room for, with its key."""
 _STEPS = {40: 10, 60: 20, 80: 20, 100: 25}
@@ -159,12 +159,12 @@ def mark(figure: Drawable, series: int, scale: Scale, label: str = "") -> Mark |
 SERIES_SYMBOLS = "\N{BLACK CIRCLE}\N{BLACK DIAMOND}"
 """The marks of the first and the second series, for words in a chart."""
 _EDGE = 0.25
-"""Of the width: words of a line that is as near to an edge begin or end at it, and do not leave a chart of 220 pixels."""
+"""Of the width: words of a line as near to an edge begin or end at it, and stay in a chart of 220 pixels."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A value that every row is compared with, drawn as a line: its place, its words in the chart and the side that they
+    """A value that every row is compared with, drawn as a line: its place, its words in the chart, the side that they
     are aligned to, and its words in the key."""
 
     series: int
