@@ -230,7 +230,7 @@ _JOINED_DOTS = (
     ),
 )
 _OF_SOME = (
-    "Shares are of the responses to which this applies: those that say “Not applicable” are not among them, and are"
+    "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
     " counted in the whole table."
 )
 _PARENTS = tuple(
