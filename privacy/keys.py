@@ -52,20 +52,26 @@ table in the ledger, besides."""
 PAIRS = ("intake", "tokens")
 """Key pairs to which files are sealed: what senders hand over, and the tokens that are linked."""
 
+FROM_BACKUP = (
+    "if keys were lost, restore their backup first (`readiness restore keys`): new ones open nothing sealed before"
+)
+_REMEDY = f"{FROM_BACKUP}. `readiness keys create` makes a set for a new installation"
+
 
 @dataclass(frozen=True)
 class Holder:
     """Somebody who holds keys, and needs no more than these: of pairs the public part of those that they seal `to`, the
-    private part of those that they `open`."""
+    private part of those that they `open`. `remedy` is what to do where one is missing."""
 
     symmetric: tuple[str, ...] = ()
     signing: bool = False
     to: tuple[str, ...] = ()
     open: tuple[str, ...] = ()
+    remedy: str = _REMEDY
 
 
 PIPELINE = Holder(PIPELINE_KEYS, signing=True, to=PAIRS, open=PAIRS)
-SENDER = Holder(SENDER_KEYS, to=("intake",))
+SENDER = Holder(SENDER_KEYS, to=("intake",), remedy="ask whoever runs the pipeline for the senders' keys")
 RESTRICTED = Holder(PIPELINE_KEYS, to=PAIRS, open=PAIRS)
 """Intake and linkage where the release is made elsewhere, and whoever removes rows."""
 INTAKE = Holder(PIPELINE_KEYS, to=("tokens",), open=("intake",))
@@ -113,20 +119,19 @@ class KeyRing:
         Only the keys that `holder` needs are asked for (the others are read where present). Raises `KeyProblem` for a
         missing, short, guessable or exposed key.
         """
-        remedy = _REMEDY_AT_SENDER if holder == SENDER else _REMEDY
         symmetric = {}
         for name in PIPELINE_KEYS:
             path = directory / f"{name}.key"
             if name in holder.symmetric or path.exists():
-                symmetric[name] = _symmetric_key(path, remedy)
+                symmetric[name] = _symmetric_key(path, holder.remedy)
         signing_path = directory / SIGNING_FILE
         signing = _signing_key(signing_path) if holder.signing or signing_path.exists() else None
         public, private = {}, {}
         for name in PAIRS:
             if name in holder.to or _public_file(directory, name).exists():
-                public[name] = _public_key(_public_file(directory, name), remedy)
+                public[name] = _public_key(_public_file(directory, name), holder.remedy)
             if name in holder.open or _private_file(directory, name).exists():
-                private[name] = _private_key(_private_file(directory, name), remedy)
+                private[name] = _private_key(_private_file(directory, name), holder.remedy)
         ring = cls(directory, symmetric, signing, public, private, _epoch(directory / EPOCH_FILE))
         approver = directory / DEMONSTRATION_FILE
         if approver.exists() and signing and ring.holds("input-mac"):
@@ -374,7 +379,3 @@ def _guessable(key: bytes) -> bool:
         or key[:half] == key[half : 2 * half]
         or all(32 <= byte < 127 for byte in key)
     )
-
-
-_REMEDY = "restore the set from a backup; for a new installation, `readiness keys create` makes one"
-_REMEDY_AT_SENDER = "ask whoever runs the pipeline for the senders' keys"

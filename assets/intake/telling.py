@@ -11,6 +11,7 @@ from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.reports import ALL_EXTRACTS
 from assets.intake.rule_families import SIZE, outcomes
+from ndl_export.pages.words import counted
 from privacy.doors.counts import rows
 from sources.contracts.people import OF_MANY
 
@@ -21,7 +22,7 @@ def told(home: Home, cohorts: Iterable[str], taken: Sequence[ExtractQuality], an
     wrong = {quality.key: found for quality in new if (found := _wrong(quality))}
     if sound := [quality for quality in new if quality.key not in wrong]:
         councils = len({quality.council for quality in sound})
-        yield f"{_extracts(len(sound))} of {_number(councils, 'council')} read, every row kept"
+        yield f"{_extracts(len(sound))} of {counted(councils, 'council')} read, every row kept"
     for quality in new:
         if quality.key in wrong:
             name = f"{quality.council}/{quality.source}/{quality.file}"
@@ -47,8 +48,4 @@ def _wrong(quality: ExtractQuality) -> list[str]:
 
 
 def _extracts(count: int) -> str:
-    return _number(count, "extract")
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return counted(count, "extract")

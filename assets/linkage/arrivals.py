@@ -17,6 +17,7 @@ from assets.home.paths import Home
 from assets.intake import deliveries, parts, several
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
+from ndl_export.pages.words import counted
 from privacy.doors.counts import magnitude
 from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
@@ -130,7 +131,7 @@ def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:
     sentences = []
     if landed:
         names = ", ".join(dict.fromkeys(place(entry.council).la_name for entry in landed))
-        sentences.append(f"the next run takes in {len(landed)} landed extracts first, of: {names}")
+        sentences.append(f"the next run takes in {counted(len(landed), 'landed extract')} first, of: {names}")
     if needed:
         sentences.append(f"the release of {cohort.code} would need --allow-missing for: {_by_council(needed)}")
     if others:

@@ -132,7 +132,7 @@ def _expected(table: Table, block: Block, count: Count, areas: Sequence[Geograph
     for attribute, categories in count.groups:
         expected = expected * _shares(family, attribute, (categories,), councils)[:, 0]
     for axis in block.axes:
-        levels = tuple(None if axis.filter == count.over else level.categories for level in axis.selections)
+        levels = tuple(axis.whole if axis.filter == count.over else level.categories for level in axis.selections)
         of_levels = _shares(family, axis.attribute, levels, councils)
         expected = expected[..., None] * of_levels.reshape(len(councils), *[1] * (expected.ndim - 1), -1)
     inside = np.array([[council in area.councils or count.all_together for council in councils] for area in areas])

@@ -70,11 +70,25 @@ class NoSuchHold(Exception):
 
 @dataclass(frozen=True)
 class Hold:
-    """One thing that a release waits for: a sentence in bands, and one with the sender's own numbers."""
+    """One thing that a release waits for: whose it is, and what is wrong in bands and in the sender's own numbers."""
 
     held: Held
-    sentence: str
-    numbers: str
+    title: str
+    what: str
+    in_numbers: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """In bands, for logs and consoles."""
+        return self._about(self.what)
+
+    @property
+    def numbers(self) -> str:
+        """In the sender's own numbers, for the decision sheet."""
+        return self._about(self.in_numbers or self.what)
+
+    def _about(self, what: str) -> str:
+        return f"{self.title}: {what}" if self.title else what
 
     @property
     def name(self) -> str:
@@ -233,12 +247,8 @@ def _of_delivery(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
         about = sha256_hex(canonical_json(bound_to))
         held = Held(quality.cohort, f"{quality.council}/{quality.source}/{facts[0].rule}", about)
-        title = _title(quality.council, quality.source)
-        yield Hold(
-            held,
-            f"{title}: {'; '.join(fact.sentence for fact in facts)}",
-            f"{title}: {'; '.join(fact.numbers for fact in facts)}",
-        )
+        in_bands, in_numbers = ("; ".join(each) for each in zip(*((f.sentence, f.numbers) for f in facts), strict=True))
+        yield Hold(held, _title(quality.council, quality.source), in_bands, in_numbers)
 
 
 def _is_trial(home: Home, source: str, extracts: _Extracts) -> bool:
@@ -364,8 +374,8 @@ def _not_judged(home: Home, cohort: str, extracts: _Extracts) -> Iterator[Hold]:
         quality = extracts.get((source, council))
         taken = {line.file_mac for line in intakes(home).get((source, cohort, council), ())}
         if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
-            sentence = f"{_title(council, source)}: the result of its intake is missing, so it cannot be judged"
-            yield Hold(Held(cohort, f"{name}/{NOT_JUDGED.id}", extract.file_mac), sentence, sentence)
+            what = "the result of its intake is missing, so it cannot be judged"
+            yield Hold(Held(cohort, f"{name}/{NOT_JUDGED.id}", extract.file_mac), _title(council, source), what)
 
 
 def _not_in(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
@@ -384,12 +394,12 @@ def _not_in(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
                 found.append((MISSING.id, *missing[name]))
             if found:
                 about = " ".join(each for *_, each in found)
-                sentence = f"{_title(council, source)}: {'; '.join(each for _, each, _ in found)}"
-                yield Hold(Held(cohort, f"{name}/{found[0][0]}", about), sentence, sentence)
+                what = "; ".join(each for _, each, _ in found)
+                yield Hold(Held(cohort, f"{name}/{found[0][0]}", about), _title(council, source), what)
     for folder, (sentence, about) in unread.items():
-        yield Hold(Held(cohort, f"{folder}/{NOT_READ.id}", about), sentence, sentence)
+        yield Hold(Held(cohort, f"{folder}/{NOT_READ.id}", about), "", sentence)
     if seen is None:
-        yield Hold(Held(cohort, f"landing/{NOT_SEEN.id}", ""), NOT_SEEN.sentence, NOT_SEEN.sentence)
+        yield Hold(Held(cohort, f"landing/{NOT_SEEN.id}", ""), "", NOT_SEEN.sentence)
 
 
 def _stopped(home: Home, source: str, cohort: str, council: str) -> tuple[str, str] | None:
@@ -430,8 +440,8 @@ def _left_out(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold
     """Councils that sent something for the cohort, and take part no longer."""
     known = {council for source, of, council in intakes(home) if of == cohort and _was_taken(home, source, of, council)}
     for council in sorted(known - set(councils)):
-        sentence = f"{place(council).la_name}: its extracts were taken in, and it takes part no longer"
-        yield Hold(Held(cohort, f"{council}/{LEFT_OUT.id}", cohort), sentence, sentence)
+        what = "its extracts were taken in, and it takes part no longer"
+        yield Hold(Held(cohort, f"{council}/{LEFT_OUT.id}", cohort), place(council).la_name, what)
 
 
 def _title(council: str, source: str) -> str:

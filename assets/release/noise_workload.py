@@ -205,7 +205,7 @@ def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
     """Whether everything that a block's figures are made of is measured with the attribute of place `at`, if any."""
 
     def attributes(count: Count) -> set[str]:
-        told = {axis.attribute for axis in block.axes if axis.filter != count.over and not _is_total(axis)}
+        told = {a.attribute for a in block.axes if a.whole or (a.filter != count.over and not _is_total(a))}
         return told | {attribute for attribute, _ in count.groups}
 
     return all(family.covers(at | attributes(count)) for count in block.needed)
@@ -257,7 +257,7 @@ def _selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
     attribute = family.attribute(axis.attribute)
     weights = {}
     for level in axis.selections:
-        chosen = attribute.categories if at_total or level.categories is None else level.categories
+        chosen = (axis.whole if at_total else level.categories) or attribute.categories
         weights[level.label] = {category: float(category in chosen) for category in attribute.categories}
     return Selector.of(attribute, weights)
 

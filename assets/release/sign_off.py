@@ -237,16 +237,27 @@ def check_measurement(
 def _check_holds(home: Home, cohort: str, held: State) -> None:
     """Raises `WaitsForAcceptance`, which names the holds and the command."""
     if held.open:
-        names = [hold.name for hold in held.open]
-        of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
-        more = f"; and {len(names) - _HOLDS_TOLD} more" if len(names) > _HOLDS_TOLD else ""
-        told = "; ".join(f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD])
-        folder = shlex.quote(str(home.root))
-        lists = " and ".join(f"readiness accept --home {folder} --cohort {of}" for of in of_cohorts)
-        raise WaitsForAcceptance(
-            f"cohort {cohort} is held, and nothing was charged: {told}{more}. Send the right file, or let a named"
-            f" person accept each hold: {lists} lists them, and accepts them with --hold NAME or --cause CAUSE"
-        )
+        raise WaitsForAcceptance(f"cohort {cohort} is held, and nothing was charged: {_named(home, held)}")
+
+
+def what_holds(home: Home, request: Request) -> str:
+    """What keeps a request from being signed, by name, and what to do; empty where nothing does."""
+    held = state_of_release(home, request["release"]) if request["stage"] == Stage.MEASUREMENT else None
+    return f"held, so it cannot be signed yet: {_named(home, held)}" if held and held.open else ""
+
+
+def _named(home: Home, held: State) -> str:
+    """The first open holds, and how they are accepted."""
+    left = len(held.open) - _HOLDS_TOLD
+    told = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
+    told += [f"and {left} more"] if left > 0 else []
+    folder = shlex.quote(str(home.root))
+    of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
+    lists = " and ".join(f"readiness accept --home {folder} --cohort {of}" for of in of_cohorts)
+    return (
+        f"{'; '.join(told)}. Send the right file, or let a named person accept each hold: {lists} lists them, and"
+        " accepts them with --hold NAME or --cause CAUSE"
+    )
 
 
 def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Path:

@@ -633,7 +633,8 @@ WITH standing AS (FROM releases.current AS v WHERE v.time_period = cohort_or_new
 responses AS (
     SELECT p.area_code, p.question, p.answer, p.response_percent AS p, p.response_percent_lower_ci AS l,
            p.response_percent_upper_ci AS u,
-           sum(p.response_count_estimate) OVER (PARTITION BY p.area_code, p.question) AS responses
+           sum(p.response_count_estimate) FILTER (p.response_percent_flag IS DISTINCT FROM 'z')
+               OVER (PARTITION BY p.area_code, p.question) AS responses
     FROM releases.parent_experience AS p JOIN standing USING (time_period, release_version)
     WHERE p.breakdown = 'Total'),
 candidates AS (

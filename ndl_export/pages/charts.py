@@ -16,9 +16,11 @@ from typing import Protocol
 
 from ndl_export.pages.words import percent
 
-ROW_HEIGHT, AXIS_HEIGHT = 48, 26
-FIRST_ROW = AXIS_HEIGHT + 31
-"""Height of a row and of the axis above all, and where the first row's marks lie."""
+ROW_HEIGHT, AXIS_HEIGHT, REFERENCE_HEIGHT = 48, 26, 24
+"""Height of a row, of the axis above all, and of the words of each line that rows are compared with, below the axis."""
+FIRST_ROW, ROW_WORDS, REFERENCE_ENDS = 33, -18, (-13, 15)
+"""Where the first row's marks lie below all that; and from the marks of a row, its words and the ends of such a line,
+which is broken where words are, so that it crosses none."""
 MOST_ON_PAPER = 17
 """Rows of a chart that a sheet of A4 has room for, with its key."""
 _STEPS = {40: 10, 60: 20, 80: 20, 100: 25}
@@ -152,6 +154,33 @@ def mark(figure: Drawable, series: int, scale: Scale, label: str = "") -> Mark |
         figure.upper - figure.lower < _NARROW_SHARE * (scale.high - scale.low),
         f"{label}: {figure.words}" if label else figure.words,
     )
+
+
+SERIES_SYMBOLS = "\N{BLACK CIRCLE}\N{BLACK DIAMOND}"
+"""The marks of the first and the second series, for words in a chart."""
+_EDGE = 0.25
+"""Of the width: words of a line as near to an edge begin or end at it, and stay in a chart of 220 pixels."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A value that every row is compared with, drawn as a line: its place, its words in the chart, the side that they
+    are aligned to, and its words in the key."""
+
+    series: int
+    place: str
+    side: str
+    words: str
+    in_key: str
+
+
+def reference(figure: Drawable, series: int, scale: Scale, words: str, in_key: str) -> Reference | None:
+    """None where the figure is not shown."""
+    if figure.value is None:
+        return None
+    share = scale.share(figure.value)
+    side = "start" if share < _EDGE else "end" if share > 1 - _EDGE else "middle"
+    return Reference(series, scale.at(figure.value), side, words, in_key)
 
 
 def scale_note(scale: Scale) -> str:

@@ -40,7 +40,19 @@ def signed_points(difference: float) -> str:
 
 
 def rows(number: int) -> str:
-    return "1 row" if number == 1 else f"{number:,} rows"
+    return counted(number, "row")
+
+
+def counted(number: int, what: str) -> str:
+    """`1 row`, `1,954 rows`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def size(in_bytes: int) -> str:
+    """`950 bytes`, `11.3 kB`, `1.2 MB`."""
+    if in_bytes < 1000:
+        return f"{in_bytes} bytes"
+    return f"{in_bytes / 1000:,.1f} kB" if in_bytes < 1_000_000 else f"{in_bytes / 1_000_000:,.1f} MB"
 
 
 def row_ranges(numbers: Iterable[int]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.pages.words import size
 from ndl_export.site.documents import address, is_document
 
 README_FILE = "README.md"
@@ -17,7 +18,6 @@ _LISTED = re.compile(r"^\| (`[^|]+`) \| ([^|]+) \|$", re.MULTILINE)
 """A row of the README's list of files: names between backticks, and what they are."""
 _OF_MANY_TABLES = (".ods", ".zip")
 """Suffixes of files that hold many tables."""
-_THOUSAND = 1000
 
 
 Shelf = Literal["tables", "together", "documents", "checks", "records"]
@@ -125,12 +125,4 @@ def _of_table(table: str, kinds: Collection[Kind]) -> Iterator[File]:
 
 
 def _file(name: str, files: Mapping[str, bytes]) -> File:
-    return File(name, address(name), _size(len(files[name])) if name in files else "")
-
-
-def _size(size: int) -> str:
-    """`950 bytes`, `11.3 kB`, `1.2 MB`."""
-    if size < _THOUSAND:
-        return f"{size} bytes"
-    unit = "kB" if size < _THOUSAND**2 else "MB"
-    return f"{size / (_THOUSAND if unit == 'kB' else _THOUSAND**2):,.1f} {unit}"
+    return File(name, address(name), size(len(files[name])) if name in files else "")

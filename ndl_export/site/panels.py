@@ -12,9 +12,13 @@ import pyarrow as pa
 from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.facts.on_request import RequestedTable, all_tables
 from ndl_export.pages.charts import (
+    AXIS_HEIGHT,
     NARROW_NOTE,
+    REFERENCE_HEIGHT,
+    SERIES_SYMBOLS,
     WHOLE,
     Mark,
+    Reference,
     Scale,
     TileMap,
     Timeline,
@@ -22,6 +26,7 @@ from ndl_export.pages.charts import (
     from_nothing,
     mark,
     of_points,
+    reference,
     scale_note,
     tile_map,
     timeline,
@@ -150,6 +155,11 @@ class Panel:
         return ", ".join(part for part in (self.area_name, self.cohort_label) if part)
 
     @property
+    def units(self) -> str:
+        """What the panel is about: `children`, or `responses`."""
+        return self.lines[0].figures[0].measure.of
+
+    @property
     def flags(self) -> list[Flag]:
         """The symbols that a reader meets in the panel, in the order of their definition."""
         met = {figure.flag for line in self.lines for figure in line.figures}
@@ -170,10 +180,28 @@ class Panel:
         narrow = any(mark.narrow for marks in self.marks for mark in marks)
         return [note for note in (NARROW_NOTE if narrow else "", scale_note(self.scale), *self.remarks) if note]
 
+    @cached_property
+    def references(self) -> list[Reference]:
+        """England's official figures of the columns that are drawn, as lines."""
+        drawn = [(column, self.england[column]) for column in self.shape.drawn] if self.england else []
+        several = len(drawn) > 1
+        found = (
+            reference(
+                figure,
+                series,
+                self.scale,
+                " ".join(("England", *SERIES_SYMBOLS[series : series + several], figure.text)),
+                f"{ENGLAND}{', ' + self.shape.columns[column].lower() if several else ''}: {figure.text}",
+            )
+            for series, (column, figure) in enumerate(drawn)
+            if figure
+        )
+        return [each for each in found if each]
+
     @property
-    def england_drawn(self) -> tuple[Figure | None, ...]:
-        """England's official figures of the columns that are drawn."""
-        return tuple(self.england[column] for column in self.shape.drawn) if self.england else ()
+    def top(self) -> int:
+        """Height of what is above the rows of the chart: the axis, and the words of each line through them."""
+        return AXIS_HEIGHT + REFERENCE_HEIGHT * len(self.references)
 
     def span(self, row: int) -> tuple[str, str] | None:
         """Where the line between the two figures of a row begins and ends; None where one of them is not shown."""

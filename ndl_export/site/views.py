@@ -32,7 +32,7 @@ from ndl_export.site.words import (
 from ndl_export.tables import ALL
 from ndl_export.tables.dimensions import FSM, SEX
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
-from ndl_export.tables.parents import QUESTIONS
+from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import (
     ASQ3,
     BOTH,
@@ -229,6 +229,10 @@ _JOINED_DOTS = (
         one_service_alone,
     ),
 )
+_OF_SOME = (
+    "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
+    " counted in the whole table."
+)
 _PARENTS = tuple(
     InEachArea(
         Shape(
@@ -238,12 +242,17 @@ _PARENTS = tuple(
             "Answer",
             ("Share of responses", "Number of responses"),
             WORDINGS[question.name].wording,
+            _OF_SOME if NOT_APPLICABLE in question.categories else "",
         ),
         _by_label(
             "parent_experience",
             "response_percent",
             "response_count",
-            {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in question.categories},
+            {
+                answer: (question.label, answer, _TOTAL, _TOTAL)
+                for answer in question.categories
+                if answer != NOT_APPLICABLE
+            },
         ),
         most_given,
         alike.most_often(question.label),

@@ -44,6 +44,8 @@ class Axis:
     filter: str
     attribute: str
     selections: tuple[Selection, ...]
+    whole: tuple[str, ...] | None = None
+    """The categories that its total adds up, where they are not all: those that a share is of."""
 
 
 class MeasureKind(Enum):

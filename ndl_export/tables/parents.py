@@ -1,13 +1,15 @@
 """Family `parents`: responses to the survey of parents, one row a response, not linked to children."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, MEASURES, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Axis, Family, Filter, Selection, ShareBlock, Table, each
+from ndl_export.tables.model import Attribute, Axis, Block, Family, Filter, Selection, ShareBlock, Table, each
 from sources.reference import survey
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
-NOT_ANSWERED = "Not answered"
+NOT_ANSWERED, NOT_APPLICABLE = "Not answered", "Not applicable"
+"""Responses without an answer to a question are in its shares; those to which it does not apply are not."""
 
 
 def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
@@ -36,21 +38,25 @@ _BREAKDOWNS = {
 not sure of a funded place, is in the totals."""
 
 
-def _block(question: Attribute, breakdown: Attribute | None) -> ShareBlock:
-    answers = Axis("answer", question.name, each(question))
+def _blocks(question: Attribute, breakdown: Attribute | None) -> Iterator[Block]:
+    """The responses with each answer, and their share of those to which the question applies."""
     levels = (Axis("breakdown", breakdown.name, _BREAKDOWNS[breakdown]),) if breakdown else ()
-    return ShareBlock(
-        axes=(answers, *levels),
-        constants={
-            "question": question.label,
-            "breakdown_topic": breakdown.label if breakdown else "Total",
-        }
-        | ({} if breakdown else {"breakdown": "Total"}),
+    answers = Axis("answer", question.name, each(question))
+    topic = {"breakdown_topic": breakdown.label} if breakdown else {"breakdown_topic": "Total", "breakdown": "Total"}
+    block = Block(
+        axes=(*levels, answers),
+        constants={"question": question.label} | topic,
         base="response_count",
-        share="response_percent",
-        share_of="answer",
         weight="parents_by_group" if breakdown else "parents",
     )
+    shared = ShareBlock(**vars(block), share="response_percent", share_of="answer")
+    if NOT_APPLICABLE not in question.categories:
+        yield shared
+        return
+    yield block
+    applying = tuple(level for level in answers.selections if level.label != NOT_APPLICABLE)
+    whole = tuple(level.label for level in applying)
+    yield replace(shared, axes=(*levels, replace(answers, selections=applying, whole=whole)))
 
 
 PARENT_EXPERIENCE = Table(
@@ -66,7 +72,12 @@ PARENT_EXPERIENCE = Table(
         BREAKDOWN_FILTER,
     ),
     measures=(MEASURES["response_count"], MEASURES["response_percent"]),
-    blocks=tuple(_block(question, breakdown) for question in QUESTIONS for breakdown in (None, AGE_BAND, FUNDED)),
+    blocks=tuple(
+        block
+        for question in QUESTIONS
+        for breakdown in (None, AGE_BAND, FUNDED)
+        for block in _blocks(question, breakdown)
+    ),
 )
 
 RESPONSE_SHARE = 0.06

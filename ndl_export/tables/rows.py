@@ -277,10 +277,11 @@ def _counted(table: Table, block: Block, chosen: tuple[Selection, ...]) -> dict[
 
 
 def _of_count(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:
-    levels = ((axis, level.categories) for axis, level in zip(block.axes, chosen, strict=True))
-    groups = (
-        (a.attribute, categories) for a, categories in levels if categories is not None and a.filter != count.over
+    levels = (
+        (axis.attribute, axis.whole if axis.filter == count.over else level.categories)
+        for axis, level in zip(block.axes, chosen, strict=True)
     )
+    groups = ((attribute, categories) for attribute, categories in levels if categories is not None)
     return _children(table, (*groups, *count.groups))
 
 

@@ -141,13 +141,13 @@ def _listed(state: State, cohort: str) -> str:
 
 
 def _of_cause(cause: str, open_holds: Sequence[Hold]) -> Section:
+    from ndl_export.pages.words import counted
     from pipelines.reports.document import Grid, Section
 
     councils = {hold.council for hold in open_holds}
-    title = f"{cause}: {len(open_holds)} hold{'' if len(open_holds) == 1 else 's'}, {len(councils)} council"
-    rows = [(hold.council, hold.source, hold.sentence) for hold in open_holds]
-    grid = Grid("", ("council", "source", "what is wrong"), rows)
-    return Section(f"{title}{'' if len(councils) == 1 else 's'}", grids=[grid])
+    title = f"{cause}: {counted(len(open_holds), 'hold')}, {counted(len(councils), 'council')}"
+    rows = [(hold.council, hold.source, hold.what) for hold in open_holds]
+    return Section(title, grids=[Grid("", ("council", "source", "what is wrong"), rows)])
 
 
 def _as_configuration(names: Sequence[str], reason: str, code: str) -> str:

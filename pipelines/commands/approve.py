@@ -79,6 +79,8 @@ def approve(
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
     by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
     if by is None:
+        if held := sign_off.what_holds(folder, request):
+            click.echo(f"! {held}.")
         click.echo(HOW_TO_SIGN)
         return
     found = sign_off.sign_request(folder, code, request, written.sheet_sha256, by)

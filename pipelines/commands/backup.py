@@ -45,13 +45,14 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Path, key
     from assets.home.archive import Part
     from assets.home.retention_policy import retention
     from assets.keeping.backup import back_up, past_their_time
+    from ndl_export.pages.words import size
 
     place, key_folder = _home(home), (keys or settings().keys).resolve()
     limit = retention()
     with at_work(f"Backing up the {part}"):
         made = back_up(place, Part(part), key_folder, _keys(key_folder), folder, recipients)
     old = past_their_time(folder, limit, dt.datetime.now(dt.UTC))
-    lines = [f"Backed up: {made}, {made.stat().st_size / 1e6:,.1f} MB, read back from the disk"]
+    lines = [f"Backed up: {made}, {size(made.stat().st_size)}, read back from the disk"]
     lines += [f"! older than {limit.backup_days} days, so destroy it: {path}" for path in old]
     facts = {"file": str(made), "bytes": made.stat().st_size, "past_their_time": [str(path) for path in old]}
     answer(facts, lambda: "\n".join(lines), as_json=as_json)

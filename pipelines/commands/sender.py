@@ -10,17 +10,14 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, at_work, stop
+from pipelines.commands.showing import as_html
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
-    from assets.intake.findings import RuleCount
-    from assets.intake.sender import Pseudonymised
     from sources.councils.council_file import CouncilFile
     from sources.extract.landed import Landed
-    from sources.extract.table import SheetTaken
     from sources.reference.cohorts import Cohort
 
-_ROWS_SHOWN = 10
 _COHORT = re.compile(r"\d{6}")
 _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 
@@ -38,6 +35,7 @@ _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 )
 @console.keys(required=True)
 @click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
+@as_html
 def pseudonymise(
     extract: Path,
     council: str | None,
@@ -47,6 +45,7 @@ def pseudonymise(
     postcode_directory: Path | None,
     keys: Path,
     out: Path,
+    html: Path | None,
 ) -> None:
     """Replace identifiers by tokens, before anything is sent.
 
@@ -54,23 +53,32 @@ def pseudonymise(
     rows set aside. The files of a part of an extract are called as it is; of a folder of parts, each part is taken.
     """
     from assets.intake.sender import pseudonymise as run
+    from pipelines.reports.sender import report, summary
+    from privacy.doors import files
     from privacy.keys import SENDER, KeyRing
     from sources.errors import ExtractStopped
 
     read = _council_file(extract, council, council_file)
-    files = _landed(extract, read.council, source, cohort)
+    found, done, why = _landed(extract, read.council, source, cohort), [], ""
     ring = KeyRing.load(keys, SENDER)
     if ring.holds("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
-    for landed in files:
+    for landed in found:
         try:
             with at_work(f"Reading {landed.name}"):
-                done = run(landed, read, council_file, postcode_directory, ring, out)
+                done.append(run(landed, read, council_file, postcode_directory, ring, out))
         except ExtractStopped as stopped:
-            stop(stopped.for_sender)
-        click.echo(_summary(landed, done))
-        if done.stopped:
-            stop(f"{done.stopped}; no tokens were written")
+            why = stopped.for_sender
+            break
+        click.echo(summary(landed, done[-1]))
+        if done[-1].stopped:
+            why = f"{done[-1].stopped}; no tokens were written"
+            break
+    if html:
+        files.write(html, report(found, done, why).page().encode())
+        click.echo(f"Page:        {html}")
+    if why:
+        stop(why)
 
 
 def _council_file(extract: Path, council: str | None, own: Path | None) -> CouncilFile:
@@ -125,36 +133,3 @@ def _year(extract: Path) -> str | None:
 
 def _ask(option: str) -> str:
     stop(f"say --{option}: only a file that lies as {_DOCUMENT} tells it by itself", Ending.USAGE)
-
-
-def _summary(landed: Landed, done: Pseudonymised) -> str:
-    """Counts, rules and row numbers; never a value."""
-    from assets.intake.tokens_file import has_quintile
-    from sources.contracts import CONTRACTS
-
-    manifest, outputs = done.manifest, done.outputs
-    lines = [
-        f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
-        f" {manifest.rows_rejected:,} set aside"
-    ]
-    lines += [other.for_sender for other in done.elsewhere]
-    if sheet := done.sheet:
-        others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
-        lines.append(f"Read from sheet {sheet.number}, whose row numbers are given{others}")
-    for title, severity in (("Set aside", "reject"), ("Kept, to look at", "warn")):
-        found = [rule for rule in manifest.rules if rule.severity == severity]
-        lines += [f"\n{title}:", *(_line(rule, done.sheet) for rule in found)] if found else []
-    if has_quintile(CONTRACTS[manifest.source]) and not manifest.postcode_directory_sha256:
-        lines.append("\nNo --postcode-directory was given: the deprivation quintile (imd_quintile) is missing.")
-    lines.append(f"\nStays here:  {outputs.quarantine}  (rows and rules, by number)")
-    if not done.stopped:
-        lines.append(f"             {outputs.manifest}  (what the tokens file says of itself)")
-        lines.append(f"To send:     {outputs.tokens}")
-    return "\n".join(lines)
-
-
-def _line(rule: RuleCount, sheet: SheetTaken | None) -> str:
-    rows = rule.first_rows[:_ROWS_SHOWN]
-    shown = ", ".join(str(sheet.row(row) if sheet else row) for row in rows)
-    more = ", ..." if rule.rows > min(_ROWS_SHOWN, len(rule.first_rows)) else ""
-    return f"  {rule.rows:>7,}  {rule.rule}: {rule.sentence} Rows {shown}{more}"

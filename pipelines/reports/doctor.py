@@ -39,7 +39,7 @@ from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.doors.database import memory_gib
 from privacy.doors.locks import is_held
-from privacy.keys import DEMONSTRATION_FILE, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
+from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
 from privacy.release.store import StoreError, charges
@@ -233,7 +233,10 @@ def _of_another(location: str) -> Answers:
 
 def _keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) -> Answers:
     if not folder.is_dir():
-        yield State.MISSING, f"{folder} does not exist; `readiness keys create {quote(str(folder))}` makes a set"
+        remedy = (
+            FROM_BACKUP if home.restricted.is_dir() else f"`readiness keys create {quote(str(folder))}` makes a set"
+        )
+        yield State.MISSING, f"{folder} does not exist; {remedy}"
         return
     if ring is None:
         yield State.MISSING, lacks

@@ -45,7 +45,8 @@ class Section:
 @dataclass(frozen=True)
 class Report:
     """`kind` says what it is, `title` of what; `outcome` is what a person must know first, and `good` whether all is as
-    it should be. `facts` are JSON-ready. One that is `public` is made of public facts alone."""
+    it should be. `facts` are JSON-ready. One that is `public` is made of public facts alone; one about the reader's
+    `own` file stays with them."""
 
     kind: str
     title: str
@@ -54,13 +55,14 @@ class Report:
     facts: Any
     good: bool = True
     public: bool = False
+    own: bool = False
 
     def text(self) -> str:
         """The report as lines of at most `WIDTH` columns."""
         return "\n".join(self._lines()).rstrip()
 
     def page(self) -> str:
-        """The report as a page to be read, printed and signed; for the restricted zone unless it is public."""
+        """The report as a page to be read, printed and signed; for the restricted zone unless it is public or own."""
         made_by = f"Made by readiness {software()} on {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC."
         return kit.render(_TEMPLATES, "report.html.j2", report=self, made_by=made_by)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from assets.release.requests.check import Answer, can_be_had
 from ndl_export.facts.synthetic import QUALITY_FILE
+from ndl_export.pages.words import counted
 from ndl_export.tables.pupil import FAMILY
 from pipelines.reports.document import Grid, Report, Section
 from pipelines.reports.words import units_of_budget
@@ -21,7 +22,7 @@ def report(found: Facts) -> Report:
     asked = found["requests"]
     return Report(
         kind="request",
-        title=f"Answer to {_number(len(asked), 'request')} for tables beside release {found['release']}",
+        title=f"Answer to {counted(len(asked), 'request')} for tables beside release {found['release']}",
         outcome=[_outcome(request, own) for request in asked for own in request["cohorts"]]
         + ["Nothing was spent and nothing was promised: people decide (docs/tables-on-request.md)."],
         sections=[
@@ -65,7 +66,7 @@ def _asked(request: Facts) -> str:
     wanted = request["accuracy"]
     where = "in every area" if request["geography"] == "councils" else "for all councils together"
     return (
-        f"Asked for: {_number(request['rows_of_an_area'], 'row')} {where}; at full detail, with no column at its total,"
+        f"Asked for: {counted(request['rows_of_an_area'], 'row')} {where}; at full detail, with no column at its total,"
         f" {wanted['share_of_rates']:.0%} of percentages with a 95% interval within {wanted['half_width_points']:g}"
         " points either way."
     )
@@ -73,9 +74,9 @@ def _asked(request: Facts) -> str:
 
 def _published(there: Facts) -> str:
     if not there["figures"]:
-        return f"Of its {_number(there['of'], 'figure')} at full detail the release publishes none."
+        return f"Of its {counted(there['of'], 'figure')} at full detail the release publishes none."
     return (
-        f"Of its {_number(there['of'], 'figure')} at full detail the release publishes {there['figures']:,}, in"
+        f"Of its {counted(there['of'], 'figure')} at full detail the release publishes {there['figures']:,}, in"
         f" {', '.join(there['tables'])}."
     )
 
@@ -127,9 +128,9 @@ def _charged(request: Facts, own: Facts, delta: float) -> Iterator[str]:
 def _exact(accuracy: Facts) -> str:
     flagged = f"{accuracy['flagged_unreliable']:,} unreliable (u) and {accuracy['withheld']:,} withheld"
     return (
-        f"{accuracy['share_within']:.0%} of {_number(accuracy['percentages'], 'percentage')} within"
+        f"{accuracy['share_within']:.0%} of {counted(accuracy['percentages'], 'percentage')} within"
         f" {accuracy['within_points']:g} points, half of them within {accuracy['median_half_width']:.1f}; of all"
-        f" {_number(accuracy['rows'], 'row')}, {flagged}"
+        f" {counted(accuracy['rows'], 'row')}, {flagged}"
     )
 
 
@@ -168,10 +169,6 @@ def _together(own: Facts) -> Section:
     cost = "; ".join(costs)
     said = f"Measured at once, {names} cost {cost}. {fits}" if cost else "Nothing would have to be measured."
     return Section(f"All together, {Cohort(own['cohort']).label}", [said])
-
-
-def _number(number: int, of: str) -> str:
-    return f"{number:,} {of}{'' if number == 1 else 's'}"
 
 
 def template_note(path: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
@@ -56,12 +57,16 @@ def _dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Di
 def _header(landed: Landed, contract: SourceContract, dialects: Collection[Dialect]) -> list[str]:
     """The file's own headings, found by those of a source as any of `dialects` has them; none where it has no such.
 
-    The file is read once for all of them: to find out what a large one is may take no longer than to read it.
+    The file is read once for all of them: to find out what a large one is may take no longer than to read it. One in
+    contract form has the contract's headings whatever it says, so its rows decide.
     """
     known = set[str]().union(*(known_keys(contract, dialect) for dialect in dialects))
     as_written = next(iter(dialects)) if len(dialects) == 1 else CONTRACT_DIALECT
     try:
-        return open_table(landed, contract, as_written, known).header
+        table = open_table(landed, contract, as_written, known)
+        if table.in_contract_form:
+            deque(table.read([]), maxlen=0)
+        return table.header
     except ExtractStopped:
         return []
 

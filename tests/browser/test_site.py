@@ -21,7 +21,7 @@ DOCUMENT = "five-safes"
 """One of the documents, with tables and lists: all are made alike."""
 PAGES = (*CHART_PAGES, "downloads", "about", DOCUMENT)
 LEEDS, HALTON = "E08000035", "E06000006"
-DESK, PHONE, NARROWEST = 1280, 375, 320
+DESK, LARGE_PHONE, PHONE, NARROWEST = 1280, 390, 375, 320
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
@@ -182,6 +182,58 @@ def check_apart(charts: list[list[list[Any]]], width: int) -> None:
             for other, *(start, end, above, below) in chart[:place]:
                 apart = right <= start or end <= left or bottom <= above + 2 or below <= top + 2
                 assert apart, (text, other)
+
+
+@pytest.mark.parametrize("width", [LARGE_PHONE, DESK])
+def test_no_line_or_mark_of_a_chart_lies_on_words(browser: Browser, whole: Made, two_cohorts: Made, width: int) -> None:
+    """England's line as well as bars, marks and other words; pale lines of the scale alone run behind words."""
+    places = [(whole, name, query) for name in CHART_PAGES for query in ("", f"?area={HALTON}")]
+    for made, name, query in (*places, (two_cohorts, "index", "")):
+        with opened(browser, made.site, name, query, width) as page:
+            assert page.evaluate(ON_WORDS) == [], (name, query)
+            check_apart(page.evaluate(BOXES), width)
+            assert [len(words) for words in page.evaluate(LABELLED)] == (
+                [1, 2] if made is whole and name == "index" else []
+            )
+
+
+ON_WORDS = """
+[...document.querySelectorAll('svg.chart')].filter(each => each.checkVisibility()).flatMap(chart =>
+  [...chart.querySelectorAll('text')].filter(each => each.checkVisibility()).flatMap(text => {
+    const own = text.getBoundingClientRect();
+    return [...chart.querySelectorAll('line:not(.grid, .track), use')].filter(each => {
+      const box = each.getBoundingClientRect();
+      const across = box.right > own.left && box.left < own.right;
+      return each.checkVisibility() && across && box.bottom > own.top + 2 && box.top < own.bottom - 2;
+    }).map(each => [text.textContent, each.getAttribute('class') || each.getAttribute('href')]); }))
+"""
+
+LABELLED = """
+[...document.querySelectorAll('svg.chart:has(.row .e0)')].filter(each => each.checkVisibility()).map(chart =>
+  [...chart.querySelectorAll('.reference')].map(each => each.textContent).filter(words => /^England .*%$/.test(words)))
+"""
+"""Words of the lines that run through all rows, by chart."""
+
+
+@pytest.mark.parametrize("name", [*CHART_PAGES, "about"])
+def test_no_symbol_of_a_figure_breaks(browser: Browser, without: Made, name: str) -> None:
+    """Nor a number from its unit: `[withheld]`, `[u]`, `63.8%`."""
+    for width in (NARROWEST, LARGE_PHONE, DESK):
+        with opened(browser, without.site, name, f"?area={HALTON}", width) as page:
+            open_tables(page)
+            assert page.evaluate(BROKEN) == [], width
+
+
+BROKEN = r"""
+() => { const found = [], words = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  while (words.nextNode()) { const node = words.currentNode, range = document.createRange();
+    if (node.parentElement.checkVisibility())
+      for (const match of node.data.matchAll(/\[[a-z]+\]|\d[\d.,]*%/g)) {
+        range.setStart(node, match.index); range.setEnd(node, match.index + match[0].length);
+        if (new Set([...range.getClientRects()].map(each => Math.round(each.top))).size > 1) found.push(node.data);
+      } }
+  return found; }
+"""
 
 
 @pytest.mark.parametrize("width", first(1, [NARROWEST, PHONE, DESK]))

@@ -99,6 +99,21 @@ def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int,
             assert not_applicable[0] == not_applicable[2000] == not_applicable[2001]
 
 
+def test_shares_of_a_wait_are_of_the_responses_to_which_it_applies(bundles: dict[int, Path]) -> None:
+    rows = pq.read_table(bundles[2000] / "parent_experience.parquet").to_pylist()
+    waits = {
+        row["answer"]: row
+        for row in rows
+        if (row["geographic_level"], row["question"], row["breakdown"]) == ("Pilot councils", "Length of wait", "Total")
+    }
+    left_out = waits.pop("Not applicable")
+    assert (left_out["response_percent"], left_out["response_percent_flag"]) == (None, "z")
+    assert left_out["response_count"] > 100
+    whole = sum(row["response_count_estimate"] for row in waits.values())
+    for answer, row in waits.items():
+        assert row["response_percent"] == pytest.approx(100 * row["response_count_estimate"] / whole, abs=0.1), answer
+
+
 @pytest.mark.slow
 def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> None:
     """Its figures are those of all councils together, to the last digit."""

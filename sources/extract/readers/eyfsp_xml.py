@@ -102,6 +102,8 @@ def _rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iter
         parser.Parse(b"", True)
         if not pupils.seen:
             raise _Refused(NOT_A_RETURN, "it has no Pupil element")
+        if not pupils.assessed:
+            raise _Refused(NOT_A_RETURN, "no pupil has a result of an early learning goal, as in a school census")
     except expat.ExpatError as error:
         rule = DAMAGED if error.code in _BREAKS_OFF else NOT_WELL_FORMED
         raise stopped(name, rule, f"line {error.lineno}") from None
@@ -185,6 +187,7 @@ class _Pupils:
         self.rows: list[_Row] = []
         self.odd: list[int] = []
         self.seen = 0
+        self.assessed = False
         self._path: list[str] = []
         self._text: list[str] = []
         self._collecting = False
@@ -324,6 +327,7 @@ class _Pupils:
             self.odd.append(self.seen)
             return
         pupil = self._pupil
+        self.assessed |= bool(self._results)
         for goal, (_, _, result) in self._results.items():
             pupil[goal] = result
         if year := max((year for year, _, _ in self._results.values()), default=""):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -79,6 +80,13 @@ def test_a_part_of_the_keys_is_said_to_be_one(place: Place) -> None:
     (entry,) = [e for e in examine(place.home.root, place.landing, place.root / "keys") if e.what == "keys"]
     assert entry.state is State.OK
     assert "for intake and linkage alone" in entry.said
+
+
+def test_lost_keys_are_restored_and_not_made_again(place: Place) -> None:
+    shutil.rmtree(place.root / "keys")
+    (entry,) = [e for e in examine(place.home.root, place.landing, place.root / "keys") if e.what == "keys"]
+    assert (entry.state, "restore their backup first" in entry.said) == (State.MISSING, True)
+    assert "keys create" not in entry.said
 
 
 def test_a_location_is_not_asked_for_what_is_the_others(place: Place) -> None:

@@ -194,7 +194,7 @@ def test_the_meaning_for_the_release_is_said(at: Place) -> None:
     assert meaning(found, COHORT) == "every council has sent every source of 202425"
     at.send(text="a,corrected\n")
     found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    assert meaning(found, COHORT) == "the next run takes in 1 landed extracts first, of: Halton"
+    assert meaning(found, COHORT) == "the next run takes in 1 landed extract first, of: Halton"
 
 
 @pytest.fixture

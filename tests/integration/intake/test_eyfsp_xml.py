@@ -42,8 +42,14 @@ def stopped(content: bytes | str) -> str:
 
 
 def pupil(inside: str, around: str = "") -> dict[str, Any]:
-    (row,) = read(f"<CTfile>{around}<CTFpupilData><Pupil>{inside}</Pupil></CTFpupilData></CTfile>")
+    """What is read of a pupil; another of the return has a result."""
+    row, _ = read(f"<CTfile>{around}<CTFpupilData><Pupil>{inside}</Pupil>{assessed()}</CTFpupilData></CTfile>")
     return {name: value for name, value in row.items() if value is not None and name != "source_row"}
+
+
+def assessed() -> str:
+    """A pupil with a result: a file without any is no return."""
+    return f"<Pupil>{staged(assessment('com_e01', '1'))}</Pupil>"
 
 
 def staged(*assessments: str, stage: str = "EYF") -> str:
@@ -148,7 +154,7 @@ def test_place_and_year_come_from_the_header_or_the_school(around: str, expected
 
 
 def test_each_school_says_its_own_place() -> None:
-    schools = "".join(f"<School><Estab>{n}</Estab><Pupils><Pupil/><Pupil/></Pupils></School>" for n in (2001, 2002))
+    schools = "".join(f"<School><Estab>{n}</Estab><Pupils>{assessed()}<Pupil/></Pupils></School>" for n in (2001, 2002))
     rows = read(f"<Message><Header><Source><LEA>383</LEA></Source></Header>{schools}</Message>")
     assert [(row["la_code"], row["estab"], row["source_row"]) for row in rows] == [
         ("383", "2001", 1),
@@ -164,7 +170,7 @@ def test_utf_8_that_says_it_is_utf_16_is_read() -> None:
 
 
 def test_more_pupils_than_a_batch() -> None:
-    rows = read(f"<Pupils>{'<Pupil><UPN>A1</UPN></Pupil>' * 10_000}</Pupils>")
+    rows = read(f"<Pupils>{'<Pupil><UPN>A1</UPN></Pupil>' * 9_999}{assessed()}</Pupils>")
     assert [row["source_row"] for row in rows] == list(range(1, 10_001))
 
 
@@ -192,6 +198,8 @@ DOCTYPE = f'<!DOCTYPE a [<!ENTITY x "{SECRET}"><!ENTITY y SYSTEM "file:///etc/pa
         (f"<Pupil><UPN>{SECRET * 5000}</UPN></Pupil>", "a value is longer than 8 kB"),
         (f"<Pupil><!--{SECRET * 2_000_000}--></Pupil>", "a tag or comment is longer than 8 MB"),
         (f"<a>{SECRET}</a>", "it has no Pupil element"),
+        (f"<Pupils><Pupil><Surname>{SECRET}</Surname></Pupil></Pupils>", "no pupil has a result of an early learning"),
+        (eyfsp_xml([CHILD]).replace(b"<Stage>EYF", b"<Stage>KS1"), "no pupil has a result of an early learning goal"),
         ("upn,surname\n", "not well-formed XML"),
         (eyfsp_xml([CHILD]).replace(b"<Component>E01", b"<Component>G01"), "pre-2021 early learning goals"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -44,6 +45,11 @@ def _refused(result: object, sentence: str, ending: Ending = Ending.INPUT) -> No
     assert "Traceback" not in result.output  # type: ignore[attr-defined]
 
 
+def test_a_backup_of_keys_has_a_size(safe: Safe) -> None:
+    said = safe.command("backup", "keys", "--into", safe.disk("keys"), *safe.to("keys")).stdout
+    assert re.search(r"\.age, [1-9][\d.,]* (kB|bytes), read back", said), said
+
+
 def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     before, entries_before = tree(safe.home.root), safe.books.ledger.entries()
     keys = {path.name: path.read_bytes() for path in safe.keys.iterdir()}
@@ -51,7 +57,9 @@ def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     for file in (home, held):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     safe.lose_machine()
-    _refused(safe.restore("home", home), "keys create")  # keys come first
+    first = safe.restore("home", home)
+    _refused(first, "restore their backup first (`readiness restore keys`)")
+    assert "keys create" not in first.output
     assert safe.restore("keys", held, "--yes").exit_code == 0
     looked = safe.restore("home", home)
     assert (looked.exit_code, safe.home.root.exists()) == (Ending.HOLD, False)

@@ -111,6 +111,9 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     signed = command(home, "--release", VERSION, what="approve")
     assert signed.exit_code == 4
     assert "is held, and nothing was charged" in signed.output
+    sheet_alone = command(home, "--release", VERSION, who=None, what="approve")
+    assert (sheet_alone.exit_code, f"({HOLD})" in sheet_alone.output) == (0, True)
+    assert "held, so it cannot be signed yet: Wirral, EYFS Profile: about 60%" in sheet_alone.output
     assert FEWER in home.decision_sheet(VERSION, "measurement").read_text()
     assert f"({HOLD})" in status(home)
     accepted = accept(home)
@@ -120,6 +123,7 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     with pytest.raises(WaitsForApproval, match="before it is measured"):
         measure(home, keys)
     assert Ledger(home.ledger).entries() == []
+    assert "cannot be signed yet" not in command(home, "--release", VERSION, who=None, what="approve").output
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     sheet = home.decision_sheet(VERSION, "measurement").read_text()
     assert f"{ANNA.name}, {ANNA.role}" in sheet
@@ -464,6 +468,7 @@ def test_a_cause_is_accepted_for_several_councils_with_one_reason(home: Home) ->
     listed = command(home, who=None).output
     assert "rows-far-from-expected: 3 holds, 3 councils" in listed
     assert "rows-far-from-last: 1 hold, 1 council" in listed
+    assert "EYFS Profile: " not in listed  # council and source have columns of their own
     assert not [number for number in ("1,954", "1954", "3,209", "500") if number in listed]
     cause = ["--cause", "rows-far-from-expected", "--reason", RIGHT]
     assert command(home, *cause, "--council", "sefton").exit_code == 1

@@ -12,6 +12,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -19,7 +20,8 @@ from assets.intake.deliveries import ExtractQuality
 from tests.integration.sender.test_same_rows import EXTRACTS
 from tests.support import PROJECT
 from tests.support.intake.desk import COHORT
-from tests.support.intake.sender import Place, Sender, put, unsealed
+from tests.support.intake.sender import Place, Sender, eyfsp, put, unsealed
+from tests.support.site.dom import words
 
 pytestmark = pytest.mark.slow
 
@@ -204,6 +206,22 @@ def test_the_installed_tool_makes_the_pipelines_tokens(
 def _taken(pipeline: Place, path: Path, source: str) -> ExtractQuality:
     put(path, pipeline, source)
     return pipeline.take(source)
+
+
+def test_the_installed_tool_makes_a_page_of_what_to_mend(installed: list[str], sender: Sender, tmp_path: Path) -> None:
+    """Also where it stops; the page asks for nothing but itself and says no value."""
+    texts = {"sound": eyfsp(*[{}] * 9, {"com_e01": "3", "surname": "Zzyzxwick"}), "stops": "surname,upn\nZzyzxwick,a\n"}
+    for name, text in texts.items():
+        extract, page = sender.write(text, "eyfsp"), tmp_path / f"{name}.html"
+        options = (f"--keys={sender.keys}", f"--out={sender.out('eyfsp')}", f"--html={page}")
+        status, said, _ = run_installed(installed, "pseudonymise", str(extract), *options)
+        assert (status, str(page) in said) == (int(name == "stops"), True), said
+        shown = ElementTree.fromstring(page.read_text(encoding="utf-8"))
+        assert words(shown.find(".//h1")) == "EYFS Profile return, Leeds, 2024/25"
+        assert "Zzyzxwick" not in page.read_text(encoding="utf-8")
+        cells = [words(cell) for cell in shown.iter("td")]
+        assert ("10" in cells, "com_e01-invalid" in cells) == (name == "sound",) * 2
+        assert ("missing column" in words(shown)) == (name == "stops")
 
 
 def test_the_installed_tool_makes_and_shows_senders_keys(installed: list[str], tmp_path: Path) -> None:

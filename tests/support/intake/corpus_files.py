@@ -39,7 +39,7 @@ from tests.support.intake.corpus import (
     text,
 )
 from tests.support.intake.files import as_csv, as_gzip, as_parquet, as_xlsx, with_shared_strings, zipped
-from tests.support.intake.standards import csds, csds_files, eyfsp_xml
+from tests.support.intake.standards import census_xml, csds, csds_files, eyfsp_xml
 from tests.support.intake.standards import workbook as csds_workbook
 
 THREE = rows("eyfsp", {}, {}, {})
@@ -500,7 +500,11 @@ def _xml() -> Iterator[Case]:
     yield xml("goals before 2021", sound.replace(b"<Component>E", b"<Component>G"), stops="2021")
     yield xml("a wrong encoding", sound.replace(b"UTF-8", b"KLINGON"), stops="encoding")
     yield xml("an undeclared byte", sound.replace(b"Zorblax", b"Zorbl\xe4x", 1), stops="not well-formed")
-    yield xml("a census", sound, "school_census", stops="looks like your EYFS Profile return")
+    yield xml("a return", sound, "school_census", stops="looks like your EYFS Profile return")
+    census = census_xml(THREE)
+    yield xml("a census", census, "school_census", stops="XML file, which is not read for this source")
+    yield xml("a census of another", census, "early_years_census", stops="XML file, which is not read for this source")
+    yield xml("a census for a return", census, stops="no pupil has a result of an early learning goal")
 
 
 def _csds() -> Iterator[Case]:

@@ -114,6 +114,18 @@ def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "", extra: s
     return text.encode(encoding, "xmlcharrefreplace")
 
 
+def census_xml(rows: Rows) -> bytes:
+    """The school census of these children, as schools return it: pupils on roll, without results."""
+    pupils = "".join(
+        f"<PupilOnRoll><PupilIdentifiers><UPN>{row['upn']}</UPN><Surname>{escape(row['surname'])}</Surname>"
+        f"<Forename>{escape(row['forename'])}</Forename><DOB>{row['date_of_birth']}</DOB></PupilIdentifiers>"
+        "<PupilCharacteristics><Ethnicity>WBRI</Ethnicity><Language>ENG</Language></PupilCharacteristics></PupilOnRoll>"
+        for row in rows
+    )
+    header = "<Header><CollectionDetails><Collection>SC1</Collection><Year>2025</Year></CollectionDetails></Header>"
+    return f"<Message>{header}<Pupils><PupilsOnRoll>{pupils}</PupilsOnRoll></Pupils></Message>".encode()
+
+
 def _pupil(row: Row, extra: str) -> str:
     names = {"Estab": "estab", "UPN": "upn", "Surname": "surname", "Forename": "forename", "Sex": "sex"}
     told = "".join(f"<{tag}>{escape(row[name])}</{tag}>" for tag, name in names.items() if row.get(name))

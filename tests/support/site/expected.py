@@ -62,7 +62,10 @@ ROWS = {
     **dict.fromkeys(("gld-by-area", "gap-by-area")),
     "gld-by-group": len(GROUPS),
     **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 4, "concern-gld": 10},
-    **{f"parents-{name.replace('_', '-')}": len(question.answers) + 1 for name, question in QUESTIONS.items()},
+    **{
+        f"parents-{name.replace('_', '-')}": len({*question.answers.values()} - {"Not applicable"}) + 1
+        for name, question in QUESTIONS.items()
+    },
 }
 """Charts, and how many rows each has; None where its rows are areas."""
 

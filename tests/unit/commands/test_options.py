@@ -28,7 +28,7 @@ REPORTS = {
     *("link explain", "link rows", "parts list", "returns log", "returns check", "keys show", "council check"),
     "request check",
 }
-PAGES = {"plan", "budget", "log", "status", "doctor", "request check"}
+PAGES = {"plan", "budget", "log", "status", "doctor", "request check", "pseudonymise"}
 
 
 def commands(group: click.Group = main, before: str = "") -> Iterator[tuple[str, click.Command]]:

@@ -8,6 +8,7 @@ import pytest
 
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import geographies
+from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, dots_category
 from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows, said
 from ndl_export.tables.schema import arrow_schema, columns, key_names
@@ -51,6 +52,21 @@ def test_rows_are_unique_complete_and_have_something_to_say(table: Table) -> Non
     assert len({row.levels for row in found}) == len(found)
     assert all(len(row.levels) == len(table.filters) for row in found)
     assert {name for row in found for name in row.applies} == {measure.name for measure in table.measures}
+
+
+@pytest.mark.parametrize("breakdown", [("Total", "Total"), ("Age of the child", "Three")])
+def test_a_length_of_wait_is_a_share_of_the_responses_to_which_it_applies(breakdown: tuple[str, str]) -> None:
+    """Half of all parents have not waited at all: among them, `Under 4 weeks` is no share of those who have."""
+    table = TABLES["parent_experience"]
+    (question,) = [each for each in QUESTIONS if each.label == "Length of wait"]
+    group = {("child_age_band", frozenset({breakdown[1]}))} if breakdown[1] != "Total" else set()
+    applying = frozenset({*question.categories} - {NOT_APPLICABLE})
+    whole = frozenset({(question.name, applying), *group})
+    told, applies = said(table), {row.levels: row.applies for row in rows(table, all_together=True)}
+    for answer in applying:
+        counted = frozenset({(question.name, frozenset({answer})), *group})
+        assert told[question.label, answer, *breakdown] == {(counted, None), (counted, whole)}
+    assert applies[question.label, NOT_APPLICABLE, *breakdown] == {"response_count"}
 
 
 def test_the_average_stands_on_the_total_row_alone() -> None:

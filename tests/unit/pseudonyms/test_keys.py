@@ -53,7 +53,7 @@ def test_create_never_replaces(directory: Path) -> None:
 )
 def test_a_missing_file_is_named_with_the_remedy(directory: Path, name: str) -> None:
     (directory / name).unlink()
-    with pytest.raises(KeyProblem, match=rf"{name} is missing; restore the set from a backup"):
+    with pytest.raises(KeyProblem, match=rf"{name} is missing; if keys were lost, restore their backup first"):
         KeyRing.load(directory)
 
 

@@ -1,0 +1,97 @@
+"""What a sender is told about its own extract before it sends tokens: counts, rules and row numbers, never a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from assets.intake.findings import RuleCount
+from assets.intake.sender import Pseudonymised
+from assets.intake.tokens_file import has_quintile
+from ndl_export.pages.words import row_ranges
+from pipelines.reports.document import Grid, Report, Section
+from sources.contracts import CONTRACTS
+from sources.extract.landed import Landed
+from sources.extract.table import SheetTaken
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place
+
+_ROWS_SHOWN = 10
+_SEVERITIES = {"reject": "Set aside", "warn": "Kept, to look at"}
+_NO_DIRECTORY = "No --postcode-directory was given: the deprivation quintile (imd_quintile) is missing."
+
+
+def summary(landed: Landed, done: Pseudonymised) -> str:
+    """What came of an extract, or of a part, for a terminal."""
+    outputs, lines = done.outputs, list(_of_the_whole(landed, done))
+    for title, found in _by_severity(done):
+        lines += [f"\n{title}:", *(_line(rule, done.sheet) for rule in found)]
+    lines += [f"\n{_NO_DIRECTORY}"] if _lacks_quintile(done) else []
+    lines.append(f"\nStays here:  {outputs.quarantine}  (rows and rules, by number)")
+    if not done.stopped:
+        lines.append(f"             {outputs.manifest}  (what the tokens file says of itself)")
+        lines.append(f"To send:     {outputs.tokens}")
+    return "\n".join(lines)
+
+
+def report(landed: Sequence[Landed], done: Sequence[Pseudonymised], stopped: str) -> Report:
+    """The same of an extract, or of its parts as far as they were read, as a page; `stopped` says why no tokens of the
+    last were written, where they were not."""
+    first, read = landed[0], list(zip(landed, done, strict=False))
+    sent = [f"Send {of.outputs.tokens}: it holds no identifier, and only the pipeline can open it." for of in done]
+    no_quintile = [_NO_DIRECTORY] if any(map(_lacks_quintile, done)) else []
+    return Report(
+        kind="an extract before it is sent",
+        title=f"{CONTRACTS[first.source].title}, {place(first.council).la_name}, {Cohort(first.cohort).label}",
+        outcome=[f"{stopped}." if stopped else sent[-1], *no_quintile],
+        sections=[section for landed, of in read for section in _sections(landed, of)],
+        facts={"stopped": stopped, "files": [of.manifest.rows_read for of in done]},
+        good=not stopped and not any(of.manifest.rows_rejected for of in done),
+        own=True,
+    )
+
+
+def _sections(landed: Landed, done: Pseudonymised) -> Iterator[Section]:
+    yield Section(landed.path.name, list(_of_the_whole(landed, done)))
+    for title, found in _by_severity(done):
+        rows = [(rule.sentence, _all_rows(rule, done.sheet), rule.rule, f"{rule.rows:,}") for rule in found]
+        grid = Grid("Most rows first", ("What is wrong", "Rows, by number", "Rule", "How many"), rows, 1)
+        yield Section(title, grids=[grid])
+
+
+def _of_the_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
+    """The counts, and what shows that it may be the wrong file or sheet."""
+    manifest = done.manifest
+    yield (
+        f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
+        f" {manifest.rows_rejected:,} set aside"
+    )
+    yield from (other.for_sender for other in done.elsewhere)
+    if sheet := done.sheet:
+        others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
+        yield f"Read from sheet {sheet.number}, whose row numbers are given{others}"
+
+
+def _by_severity(done: Pseudonymised) -> Iterator[tuple[str, list[RuleCount]]]:
+    for severity, title in _SEVERITIES.items():
+        if found := [rule for rule in done.manifest.rules if rule.severity == severity]:
+            yield title, found
+
+
+def _lacks_quintile(done: Pseudonymised) -> bool:
+    return has_quintile(CONTRACTS[done.manifest.source]) and not done.manifest.postcode_directory_sha256
+
+
+def _line(rule: RuleCount, sheet: SheetTaken | None) -> str:
+    shown = ", ".join(map(str, _numbers(rule, sheet)[:_ROWS_SHOWN]))
+    more = ", ..." if rule.rows > min(_ROWS_SHOWN, len(rule.first_rows)) else ""
+    return f"  {rule.rows:>7,}  {rule.rule}: {rule.sentence} Rows {shown}{more}"
+
+
+def _all_rows(rule: RuleCount, sheet: SheetTaken | None) -> str:
+    """All that are known by number, consecutive ones as a range, and how many more there are."""
+    left = rule.rows - len(rule.first_rows)
+    return row_ranges(_numbers(rule, sheet)) + (f" and {left:,} more" if left else "")
+
+
+def _numbers(rule: RuleCount, sheet: SheetTaken | None) -> list[int]:
+    return [sheet.row(row) if sheet else row for row in rule.first_rows]

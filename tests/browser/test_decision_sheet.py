@@ -1,0 +1,71 @@
+"""The decision sheet in a real browser: people who sign may read it on a telephone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from assets.intake import deliveries
+from assets.release import begin
+from assets.release.begin import Asked
+from assets.release.decision_sheet import write_sheet
+from assets.release.sign_off import measurement_request
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED
+from tests.browser.test_site import LARGE_PHONE, NARROWEST
+from tests.support.browser import IN_A_BROWSER, started
+from tests.support.release.homes import COHORT, VERSION, home_of, note_taken, quality_of
+from tests.support.release.people import ANNA, write_policy, write_publisher
+
+pytestmark = IN_A_BROWSER
+COUNCILS = ["halton", "hammersmith-and-fulham", "knowsley", "leeds"]
+
+
+@pytest.fixture
+def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The sheet of a release with holds, rows set aside, and councils with long names."""
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA])))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
+    monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)
+    monkeypatch.setattr(deliveries, "current", lambda home, *key: deliveries.read(home.quality(*key)))  # without rows
+    home = home_of(tmp_path / "home", 50, COUNCILS)
+    for council in COUNCILS:
+        quality = quality_of(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
+        note_taken(home, replace(quality, rows_rejected=40))
+    begin.begin_release(home, COHORT, VERSION, COUNCILS, Asked())
+    write_sheet(home, measurement_request(home, VERSION, COUNCILS))
+    return home.decision_sheet(VERSION, "measurement")
+
+
+def test_a_decision_sheet_fits_a_telephone(sheet: Path) -> None:
+    """Nothing scrolls sideways, the page or a table, and no figure is cut off, broken or on another."""
+    with started() as browser:
+        for width in (NARROWEST, LARGE_PHONE):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.goto(sheet.as_uri())
+            assert page.locator(".decision table").count() == 3
+            assert page.locator("#held ~ ul li").count() >= len(COUNCILS)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(SCROLLS) == []
+            assert page.evaluate(CUT) == []
+            assert page.evaluate(ON_ANOTHER) == []
+
+
+SCROLLS = """
+[...document.querySelectorAll('.decision *')].filter(each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth
+  && getComputedStyle(each).display !== 'inline' && !each.closest('svg')).map(each => each.outerHTML.slice(0, 80))
+"""
+CUT = """
+[...document.querySelectorAll('.decision :is(th, td)')].map(each => [each, each.getBoundingClientRect()])
+  .filter(([, box]) => box.left < 0 || box.right > innerWidth + .5).map(([each]) => each.textContent)
+"""
+ON_ANOTHER = """
+[...document.querySelectorAll('.decision tr')].flatMap(row => [...row.children].flatMap((each, place) => {
+  const words = cell => {
+    const range = document.createRange(); range.selectNodeContents(cell); return range.getBoundingClientRect(); };
+  const own = words(each);
+  return [...row.children].slice(0, place).filter(other => { const box = words(other);
+    return box.right > own.left + 1 && box.left < own.right - 1 && box.bottom > own.top + 1 && box.top < own.bottom - 1;
+  }).map(other => [each.textContent, other.textContent]); }))
+"""
