@@ -190,6 +190,14 @@ class Home:
         """How well the records of a child agree, and whose say too little."""
         return self.linked(cohort) / "agreement.parquet"
 
+    def review(self, cohort: str) -> Path:
+        """Folder of a clerical review: the sample, the sheets sealed to senders, decisions and report."""
+        return self.restricted / "reviews" / f"cohort={cohort}"
+
+    def reviewed(self, cohort: str) -> Path:
+        """The table that a review's noise is added over, one row a child."""
+        return self.review(cohort) / "reviewed.parquet"
+
     @property
     def returns(self) -> Path:
         """What goes back to services under a sharing agreement, encrypted, by council."""

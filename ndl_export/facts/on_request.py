@@ -125,7 +125,7 @@ class OnRequest:
     noisy_counts: Mapping[Further, NoisyCounts] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.tables)
+        return bool(self.tables or self.noisy_counts)
 
     @cached_property
     def definitions(self) -> dict[str, Table]:
