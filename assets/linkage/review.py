@@ -39,7 +39,7 @@ from privacy.services import SERVICES
 
 SHEET_FORMAT = "readiness-review-1"
 DECIDES, HANDS_OVER = "decide", "hand over"
-"""What a service does with a row of its sheet: compare it with the other service's, or give that one the child."""
+"""What a service does with a row of its sheet: compare it with the other's, or let that one see it."""
 _NEEDED = ("pair", "decision", "reviewer")
 _PROBLEMS_SHOWN = 20
 _REVIEWERS = 2
@@ -98,13 +98,14 @@ def draw_review(
         files.write_json(folder / "sample.json", vars(sample[0]))
         before = sample[0]
     pairs = pyarrow.parquet.read_table(folder / "pairs.parquet")
+    compared = _compared(pairs, agreements, on)
     made = [
         _seal(home, cohort, before.number, sender, sheet, agreements, keys)
-        for sender, sheet in _sheets(pairs, agreements, RowNumbers(home, keys, cohort), on)
+        for sender, sheet in _sheets(compared, RowNumbers(home, keys, cohort))
     ]
-    alone = pairs.filter(pc.invert(pc.is_in(pairs["pair"], _handed_over(pairs, agreements, on)["pair"])))
+    alone = pairs.filter(pc.invert(pc.is_in(pairs["pair"], compared["pair"])))
     files.write(folder / "patterns.csv", _as_csv(_patterns(alone)))
-    return before.number, made
+    return before.number, sorted(made)
 
 
 def _draw(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, number: int) -> tuple[Sample, pa.Table]:
@@ -120,20 +121,20 @@ def _draw(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, numbe
     return Sample(number, delivered(linked_extracts(home, cohort)), parameters, children, sizes), pairs
 
 
-def _handed_over(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
-    """The pairs of services of which one may tell the other that it knows a child, which then decides: pair, and by the
-    pair's side `decides` (whether it is the pupil's)."""
+def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
+    """The pairs of two services that may tell each other that they know a child: the sheet of each says as much."""
     with in_memory() as con:
         con.register("pairs", pairs)
         con.register("may", _flows(agreements, on))
         return con.sql(
             """
-            SELECT pair, bool_or(tells.receiver = 'education' AND tells.to_council = pairs.council) AS pupils_side
-              FROM pairs JOIN may AS tells
-                ON (tells.to_council, tells.receiver, tells.council, tells.teller)
-                   IN ((pairs.council, 'education', other_council, service),
-                       (other_council, service, pairs.council, 'education'))
-             GROUP BY pair ORDER BY pair
+            FROM pairs
+            SEMI JOIN may AS theirs
+                   ON (theirs.to_council, theirs.receiver, theirs.council, theirs.teller)
+                    = (pairs.council, 'education', pairs.other_council, pairs.service)
+            SEMI JOIN may AS own
+                   ON (own.to_council, own.receiver, own.council, own.teller)
+                    = (pairs.other_council, pairs.service, pairs.council, 'education')
             """
         ).to_arrow_table()
 
@@ -151,32 +152,27 @@ def _flows(agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
     return pa.Table.from_pylist(flows, pa.schema([(name, pa.string()) for name in names]))
 
 
-def _sheets(
-    pairs: pa.Table, agreements: Mapping[str, Agreement], numbers: RowNumbers, on: dt.date
-) -> Iterator[tuple[tuple[str, str], pa.Table]]:
-    """The sheet of each sender (council, source), with the numbers of its own rows."""
+def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+    """The sheet of each sender (council, source), with the numbers of its own rows. The pupil's side decides."""
     with in_memory() as con:
-        con.register("pairs", pairs)
-        con.register("handed_over", _handed_over(pairs, agreements, on))
+        con.register("compared", compared)
         ends = con.sql(
             f"""
             WITH ends AS (
                 SELECT pair, council, 'eyfsp' AS source, row_key, other_council || '/' || service AS compare_with,
-                       pupils_side AS decides, second_review FROM pairs JOIN handed_over USING (pair)
+                       {quoted(DECIDES)} AS what_to_do, second_review FROM compared
                 UNION ALL
                 SELECT pair, other_council, other_source, other_row_key, council || '/education',
-                       NOT pupils_side, second_review FROM pairs JOIN handed_over USING (pair)
+                       {quoted(HANDS_OVER)}, second_review FROM compared
             )
-            SELECT pair, council, source, row_key, compare_with,
-                   CASE WHEN decides THEN {quoted(DECIDES)} ELSE {quoted(HANDS_OVER)} END AS what_to_do,
-                   CASE WHEN second_review THEN 'yes' ELSE 'no' END AS second_review, '' AS decision, '' AS reviewer
+            SELECT * EXCLUDE (second_review), CASE WHEN second_review THEN 'yes' ELSE 'no' END AS second_review,
+                   '' AS decision, '' AS reviewer
               FROM ends ORDER BY ALL
             """
         ).to_arrow_table()
     named = [written(number) for number in numbers.numbers(ends).to_pylist()]
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
-    senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([]).sort_by("council")
-    for sender in senders.to_pylist():
+    for sender in ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([]).to_pylist():
         own = (pc.field("council") == sender["council"]) & (pc.field("source") == sender["source"])
         yield (sender["council"], sender["source"]), ends.filter(own).drop_columns(["council", "source"])
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def review() -> None:
-    """Have people review a sample of links, to correct figures by what they find."""
+    """Have people review a sample of links."""
 
 
 @review.command()
@@ -55,7 +55,7 @@ def sample(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> N
 @click.argument("file", type=FILE)
 @console.own_key(required=True)
 @console.signer("; here the pipeline's", required=True)
-@click.option("--out", type=OUT, required=True, help="Where to write the sheet, as CSV.")
+@click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
 def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
     from assets.linkage.review import open_sheet as opened

@@ -17,7 +17,6 @@ import pytest
 from click.testing import CliRunner
 
 from assets.home.paths import Home
-from assets.linkage import review as reviews
 from assets.linkage.review import (
     DECIDES,
     HANDS_OVER,
@@ -42,7 +41,7 @@ from privacy.services import SERVICES
 from tests.support.linkage import stress
 from tests.support.linkage.linked_home import CHILDREN, COHORT
 from tests.support.linkage.populations import Frames, tokenised
-from tests.support.returns.agreements import Recipients, write
+from tests.support.returns.agreements import Recipients, telling, write
 
 TODAY = dt.date(2026, 11, 29)
 
@@ -125,7 +124,7 @@ def test_strata_are_filled_as_far_as_they_go(watched: tuple[ReviewPairs, pa.Tabl
 
 
 def test_the_sample_is_a_function_of_key_and_links_whatever_else_is_drawn(
-    watched: tuple[ReviewPairs, pa.Table], monkeypatch: pytest.MonkeyPatch
+    watched: tuple[ReviewPairs, pa.Table],
 ) -> None:
     """Thinner, it is a part of the fuller one: whether a pair is in depends on its own pupil alone."""
     watcher, links = watched
@@ -216,6 +215,37 @@ def test_without_an_agreement_no_sheet_is_made_and_patterns_stay_in_the_zone(sam
     assert "surname_dob" in patterns
 
 
+def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
+    sampled: Home, keys: KeyRing, recipients: Recipients, frames: Frames, tmp_path: Path
+) -> None:
+    """Each sheet says that the other service has such a record: both must be allowed to tell the other."""
+    for council in sorted(frames["eyfsp"].council.unique()):
+        write(tmp_path / "agreements", council, recipients, telling("health", "education", ["known_to"]))
+    shutil.rmtree(sampled.review(COHORT))
+    assert draw_review(sampled, COHORT, load_all(tmp_path / "agreements"), keys, TODAY)[1] == []
+
+
+def test_by_the_commands(
+    sampled: Home, key_folder: Path, keys: KeyRing, recipients: Recipients, frames: Frames, tmp_path: Path
+) -> None:
+    """Sheets are made and opened by the commands, which say nothing of how many pairs there are."""
+    for council in sorted(frames["eyfsp"].council.unique()):
+        write(tmp_path / "agreements", council, recipients)
+    given = ["--home", str(sampled.root), "--cohort", COHORT, "--agreements", str(tmp_path / "agreements")]
+    answer = CliRunner().invoke(main, ["review", "sample", *given, "--keys", str(key_folder)])
+    assert answer.exit_code == 0, answer.output
+    sheets = sorted(sampled.review(COHORT).glob("*/*.age"))
+    assert len(answer.output.splitlines()) == len(sheets) + 2
+    signer, out, (council, source) = tmp_path / "signer.pem", tmp_path / "sheet.csv", sheets[0].parts[-2:]
+    signer.write_bytes(public_pem(keys.signing_key))
+    key = recipients.key(council, SERVICES[source.removesuffix(".age")])
+    opening = ["review", "open", str(sheets[0]), "--key", str(key), "--signer", str(signer), "--out", str(out)]
+    answer = CliRunner().invoke(main, opening)
+    assert answer.exit_code == 0, answer.output
+    assert out.read_text(encoding="utf-8").startswith('"pair","row"') or out.read_text().startswith("pair,row")
+    assert CliRunner().invoke(main, opening).exit_code != 0  # an opened sheet is not replaced
+
+
 # Decisions
 
 
@@ -292,11 +322,8 @@ def test_a_file_saved_by_a_spreadsheet_is_read(sampled: Home, tmp_path: Path) ->
     assert sampled.reviewed(COHORT).exists()
 
 
-def test_true_tallies_are_in_no_output_and_no_log(
-    sampled: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_true_tallies_are_in_no_output_and_no_log(sampled: Home, tmp_path: Path) -> None:
     """What the commands print names files and the number of the sample; the processing log has no number of rows."""
-    monkeypatch.setattr(reviews, "forget_reviewed", forget_reviewed)
     rows = [(pair, "match", "R1") for pair in pairs_of(sampled)["pair"].to_pylist()]
     given = ["--home", str(sampled.root), "--cohort", COHORT]
     answer = CliRunner().invoke(main, ["review", "take", *given, str(decisions(tmp_path, rows))])
