@@ -54,7 +54,6 @@ from assets.linkage.link import (
     derive_confidential_tables,
     link_cohort,
 )
-from assets.linkage.review import forget_reviewed
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.standing import not_as_linked
 from assets.linkage.tokens import TokensUnusable, opened
@@ -392,7 +391,7 @@ def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str
         path.unlink()
     _drop_links(home, cohort, gone)
     forget_rows(home, cohort)
-    forget_reviewed(home, cohort)
+    shutil.rmtree(home.review(cohort), ignore_errors=True)
     write_record(home, cohort, LinkageRecord(councils))
     home.weighed(cohort).unlink(missing_ok=True)
     for path in home.linked(cohort).iterdir():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +24,16 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import councils_in, delivered, extracts_of
 from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers
-from assets.linkage.standing import linked_extracts, linked_with, not_as_linked
+from assets.linkage.standing import linked_extracts, linked_with, links_stand
 from assets.linkage.tokens import readers
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, parquet, quoted
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.review import ReviewPairs, chances
-from privacy.linkage.review_rates import COLUMNS, OUTSIDE, SHARE, Decision
+from privacy.linkage.review import ReviewPairs
+from privacy.linkage.review_rates import COLUMNS, OUTSIDE, REVIEW, SHARE, Decision
+from privacy.release.ledger import Ledger
 from privacy.returns.agreement import Agreement, Fact, Sender, permitted
 from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document
 from privacy.row_keys import ROW_KEY, written
@@ -52,14 +54,13 @@ class ReviewProblem(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """What is known of a drawn sample: its number among the cohort's, the deliveries and the linkage parameters that it
-    was drawn from, the published number of children, and pairs in each stratum of each service."""
+    """What is known of a drawn sample: its number among those of the cohort, the deliveries and the linkage parameters
+    that it was drawn from, and the published number of children."""
 
     number: int
     deliveries: Mapping[str, str]
     parameters: str
     children: int
-    sizes: Mapping[str, int]
 
     @classmethod
     def read(cls, home: Home, cohort: str) -> Sample | None:
@@ -68,10 +69,9 @@ class Sample:
         return cls(**json.loads(path.read_bytes())) if path.exists() else None
 
     def is_of_links(self, home: Home, cohort: str) -> bool:
-        """Whether the cohort's links are of the deliveries that the sample was drawn from. Rows that were removed on
-        request since make no difference."""
-        now = delivered(linked_extracts(home, cohort))
-        return (self.deliveries, self.parameters) == (now, linked_with(home, cohort)[0])
+        """Whether the cohort's links are of the deliveries that the sample was drawn from."""
+        now = delivered(linked_extracts(home, cohort)), linked_with(home, cohort)[0]
+        return now == (self.deliveries, self.parameters)
 
 
 @while_in_use
@@ -79,81 +79,67 @@ class Sample:
 def draw_review(
     home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
 ) -> tuple[int, list[str]]:
-    """Draw the sample of a cohort, or keep the one drawn from the same links, and seal a sheet to each sender that an
-    agreement lets take part; its number, and a sentence for each sheet. The linkage is run again for it.
+    """Draw the sample of a cohort, or keep the one drawn from the same links, and seal a sheet to each sender that
+    agreements let take part; its number, and a sentence for each sheet. The linkage is run again for it.
 
     Raises `NotLinkedAsIs`, and what the linkage does.
     """
     councils = councils_in(home, cohort)
-    if not home.links(cohort).exists() or not_as_linked(home, cohort, councils):
+    if not links_stand(home, cohort, councils):
         raise NotLinkedAsIs(f"Cohort {cohort} is not linked from the extracts that are in. Link it, then draw again.")
     record(home, Processing.REVIEW, cohort=cohort, note="sample drawn")
-    folder, before = home.review(cohort), Sample.read(home, cohort)
-    if before is None or not before.is_of_links(home, cohort):
-        sample = _draw(home, cohort, councils, keys, before.number + 1 if before else 1)
-        for path in folder.glob("**/*.*"):
-            path.unlink()
-        files.make_folder(folder)
-        files.write(folder / "pairs.parquet", _as_parquet(sample[1]))
-        files.write_json(folder / "sample.json", vars(sample[0]))
-        before = sample[0]
-    pairs = pyarrow.parquet.read_table(folder / "pairs.parquet")
-    compared = _compared(pairs, agreements, on)
-    made = [
-        _seal(home, cohort, before.number, sender, sheet, agreements, keys)
-        for sender, sheet in _sheets(compared, RowNumbers(home, keys, cohort))
-    ]
-    alone = pairs.filter(pc.invert(pc.is_in(pairs["pair"], compared["pair"])))
-    files.write(folder / "patterns.csv", _as_csv(_patterns(alone)))
-    return before.number, sorted(made)
+    folder, sample = home.review(cohort), Sample.read(home, cohort)
+    if sample is None or not sample.is_of_links(home, cohort):
+        number = 1 + _measured(home, cohort)
+        watcher = ReviewPairs(keys.subkey("row", f"review/{cohort}/{number}"))
+        parameters, children = linked_with(home, cohort)
+        extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
+        links = pyarrow.parquet.read_table(home.links(cohort))
+        link(readers(home, keys, cohort, extracts), links, [watcher], children)
+        shutil.rmtree(folder, ignore_errors=True)
+        files.write(folder / "pairs.parquet", _as_parquet(watcher.sample(links, children)))
+        sample = Sample(number, delivered(linked_extracts(home, cohort)), parameters, children)
+        files.write_json(folder / "sample.json", vars(sample))
+    for path in folder.glob("*/*.age"):
+        path.unlink()
+    compared = _compared(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
+    sheets = _sheets(compared, RowNumbers(home, keys, cohort))
+    return sample.number, [_seal(home, cohort, sample.number, sheet, agreements, keys) for sheet in sheets]
 
 
-def _draw(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing, number: int) -> tuple[Sample, pa.Table]:
-    parameters, children = linked_with(home, cohort)
-    watcher = ReviewPairs(keys.subkey("row", f"review/{cohort}/{number}"))
-    extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
-    links = pyarrow.parquet.read_table(home.links(cohort))
-    again = link(readers(home, keys, cohort, extracts), links, [watcher], children).links
-    same = ("source", "council", "row_key", "child_id", "match_rule")
-    if not again.select(same).equals(links.select(same)):
-        raise NotLinkedAsIs(f"Cohort {cohort} was linked by another version of the program. Link it, then draw again.")
-    pairs, sizes = watcher.sample(links, children)
-    return Sample(number, delivered(linked_extracts(home, cohort)), parameters, children, sizes), pairs
+def _measured(home: Home, cohort: str) -> int:
+    """How many samples of the cohort were measured."""
+    ledger = Ledger(home.ledger)
+    return sum(ledger.is_measured(cohort, release, [REVIEW]) for release in ledger.releases_charged(cohort))
 
 
 def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
     """The pairs of two services that may tell each other that they know a child: the sheet of each says as much."""
-    with in_memory() as con:
-        con.register("pairs", pairs)
-        con.register("may", _flows(agreements, on))
-        return con.sql(
-            """
-            FROM pairs
-            SEMI JOIN may AS theirs
-                   ON (theirs.to_council, theirs.receiver, theirs.council, theirs.teller)
-                    = (pairs.council, 'education', pairs.other_council, pairs.service)
-            SEMI JOIN may AS own
-                   ON (own.to_council, own.receiver, own.council, own.teller)
-                    = (pairs.other_council, pairs.service, pairs.council, 'education')
-            """
-        ).to_arrow_table()
+    names = ["council", "other_council", "service"]
+    found = pairs.select(names).group_by(names).aggregate([])
 
+    def may(receiver: Sender, teller: Sender) -> bool:
+        return Fact.KNOWN_TO in permitted(agreements, receiver, on).get(teller, ())
 
-def _flows(agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
-    """Who may tell whom that it knows a child, both with a key to seal to."""
-    senders = [Sender(council, service) for council in agreements for service in agreements[council].recipients]
-    flows = [
-        {"to_council": to.council, "receiver": to.service, "council": teller.council, "teller": teller.service}
-        for to in senders
-        for teller, facts in permitted(agreements, to, on).items()
-        if Fact.KNOWN_TO in facts and teller in senders
+    ends = [
+        (Sender(each["council"], "education"), Sender(each["other_council"], each["service"]))
+        for each in found.to_pylist()
     ]
-    names = ("to_council", "receiver", "council", "teller")
-    return pa.Table.from_pylist(flows, pa.schema([(name, pa.string()) for name in names]))
+    both = pa.array([may(one, other) and may(other, one) for one, other in ends], pa.bool_())
+    return pairs.join(found.filter(both), names, join_type="inner")
 
 
-def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[tuple[str, str], pa.Table]]:
-    """The sheet of each sender (council, source), with the numbers of its own rows. The pupil's side decides."""
+@dataclass(frozen=True)
+class _Sheet:
+    """The rows of one sender, by its numbers."""
+
+    council: str
+    source: str
+    rows: pa.Table
+
+
+def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[_Sheet]:
+    """The sheet of each sender. The pupil's side decides."""
     with in_memory() as con:
         con.register("compared", compared)
         ends = con.sql(
@@ -172,25 +158,22 @@ def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[tuple[str
         ).to_arrow_table()
     named = [written(number) for number in numbers.numbers(ends).to_pylist()]
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
-    for sender in ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([]).to_pylist():
+    senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
+    for sender in senders.sort_by([("council", "ascending"), ("source", "ascending")]).to_pylist():
         own = (pc.field("council") == sender["council"]) & (pc.field("source") == sender["source"])
-        yield (sender["council"], sender["source"]), ends.filter(own).drop_columns(["council", "source"])
+        yield _Sheet(**sender, rows=ends.filter(own).drop_columns(["council", "source"]))
 
 
 def _seal(
-    home: Home,
-    cohort: str,
-    number: int,
-    sender: tuple[str, str],
-    sheet: pa.Table,
-    agreements: Mapping[str, Agreement],
-    keys: KeyRing,
+    home: Home, cohort: str, number: int, sheet: _Sheet, agreements: Mapping[str, Agreement], keys: KeyRing
 ) -> str:
-    council, source = sender
-    recipient = agreements[council].recipients[SERVICES[source]]
-    header = {"council": council, "source": source, "cohort": cohort, "sample": number, "recipient": recipient.key}
-    document = json.dumps(header, sort_keys=True).encode() + b"\n" + _as_csv(sheet)
-    path = home.review(cohort) / council / f"{source}.age"
+    recipient = agreements[sheet.council].recipients[SERVICES[sheet.source]]
+    header = {"council": sheet.council, "source": sheet.source, "cohort": cohort, "sample": number}
+    buffer = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(sheet.rows, buffer)
+    first = json.dumps(header | {"recipient": recipient.key}, sort_keys=True).encode()
+    document = first + b"\n" + buffer.getvalue().to_pybytes()
+    path = home.review(cohort) / sheet.council / f"{sheet.source}.age"
     files.write(path, seal_document(SHEET_FORMAT, document, recipient.key, keys.signing_key))
     return f"{path}: for {recipient.name}"
 
@@ -204,15 +187,6 @@ def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
     except (ValueError, KeyError, TypeError):
         raise ReturnProblem(f"{file.name}: is of another version of the software; ask for a new sheet") from None
     return sheet
-
-
-def _patterns(pairs: pa.Table) -> pa.Table:
-    """Of pairs that no two services may compare: which kinds of tokens agree, for the linkage team to look at."""
-    with in_memory() as con:
-        con.register("pairs", pairs)
-        return con.sql(
-            "SELECT pair, service, stratum, array_to_string(agree, ' ') AS agree FROM pairs ORDER BY ALL"
-        ).to_arrow_table()
 
 
 @while_in_use
@@ -240,7 +214,8 @@ def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
             raise ReviewProblem("The files hold no decision. Fill in the columns decision and reviewer.")
         record(home, Processing.REVIEW, cohort=cohort, note="decisions taken in")
         con.execute(f"CREATE VIEW children AS FROM {parquet(home.confidential('pupil', cohort))}").fetchall()
-        report = {"sample": sample.number, "strata": _strata(con, sample), "reviewers": _agreement(con)}
+        strata = con.sql(_strata_sql()).to_arrow_table().to_pylist()
+        report = {"sample": sample.number, "strata": strata, "reviewers": _agreement(con)}
         files.write_json(folder / "report.json", report)
         files.write(home.reviewed(cohort), _as_parquet(con.sql(_reviewed_sql()).to_arrow_table()))
     return folder / "report.json"
@@ -303,20 +278,15 @@ def _reviewed_sql() -> str:
     """
 
 
-def _strata(con: Any, sample: Sample) -> list[dict[str, Any]]:
-    """By service and stratum, for the restricted zone: pairs there, in the sample, by decision, and the matches in the
-    whole stratum, weighted by how many pairs each in the sample stands for."""
+def _strata_sql() -> str:
+    """SQL of the tallies by service and stratum: pairs there, in the sample and by decision; and the matches of the
+    whole stratum, by how many pairs each in the sample stands for."""
     counted = ", ".join(f"count(*) FILTER (decision = {quoted(each)}) AS {identifier(each)}" for each in Decision)
-    found = con.sql(
-        f"SELECT service, stratum, count(*) AS sampled, {counted} FROM pairs LEFT JOIN decided USING (pair)"
-        " GROUP BY ALL ORDER BY ALL"
-    ).to_arrow_table()
-    drawn, lines = chances(sample.children), []
-    for line in found.to_pylist():
-        pairs = sample.sizes[f"{line['service']}/{line['stratum']}"]
-        weight = 1 / drawn.get(line["stratum"], line["sampled"] / pairs)
-        lines.append({**line, "pairs": pairs, "matches_weighted": round(weight * line[Decision.MATCH], 1)})
-    return lines
+    return f"""
+    SELECT service, stratum, any_value(stratum_pairs) AS pairs, count(*) AS sampled, {counted},
+           coalesce(sum(weight) FILTER (decision = {quoted(Decision.MATCH)}), 0) AS matches_weighted
+      FROM pairs LEFT JOIN decided USING (pair) GROUP BY ALL ORDER BY ALL
+    """
 
 
 def _agreement(con: Any) -> dict[str, Any]:
@@ -329,37 +299,6 @@ def _agreement(con: Any) -> dict[str, Any]:
     by_chance = sum(one * other for one, other in zip(*shares, strict=True))
     kappa = None if by_chance == 1 else round((same - by_chance) / (1 - by_chance), 3)
     return {"pairs": len(pairs), "same": round(same, 3), "kappa": kappa}
-
-
-def forget_reviewed(home: Home, cohort: str) -> None:
-    """Remove from a review what is about rows that are linked no more, and sheets that may name them."""
-    folder = home.review(cohort)
-    if not (folder / "pairs.parquet").exists() or not home.links(cohort).exists():
-        return
-    with in_memory() as con:
-        con.execute(f"CREATE VIEW links AS FROM {parquet(home.links(cohort))}").fetchall()
-        con.register("pairs", pyarrow.parquet.read_table(folder / "pairs.parquet"))
-        kept = con.sql(
-            """
-            FROM pairs SEMI JOIN links own ON own.source = 'eyfsp' AND own.council = pairs.council
-                                          AND own.row_key = pairs.row_key
-                       SEMI JOIN links theirs ON theirs.source = other_source AND theirs.council = other_council
-                                             AND theirs.row_key = other_row_key
-            """
-        ).to_arrow_table()
-        files.write(folder / "pairs.parquet", _as_parquet(kept))
-        if home.reviewed(cohort).exists():
-            con.register("reviewed", pyarrow.parquet.read_table(home.reviewed(cohort)))
-            left = con.sql("FROM reviewed SEMI JOIN links USING (child_id) ORDER BY child_id").to_arrow_table()
-            files.write(home.reviewed(cohort), _as_parquet(left))
-    for path in (*folder.glob("*/*.age"), folder / "patterns.csv"):
-        path.unlink(missing_ok=True)
-
-
-def _as_csv(table: pa.Table) -> bytes:
-    buffer = pa.BufferOutputStream()
-    pyarrow.csv.write_csv(table, buffer, pyarrow.csv.WriteOptions(quoting_style="needed"))
-    return buffer.getvalue().to_pybytes()
 
 
 def _as_parquet(table: pa.Table) -> bytes:

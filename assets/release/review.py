@@ -9,7 +9,7 @@ from assets.home.paths import Home
 from assets.linkage.review import Sample
 from assets.release.measured_plans import further_plan, keep_plan
 from privacy.linkage.review_rates import REVIEW, plan_review
-from privacy.release.ledger import BudgetExceeded, Ledger
+from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -43,15 +43,7 @@ def with_review(home: Home, cohort: str, version: str, split: Mapping[str, float
         return {}
     policy, ledger = load_policy(), Ledger(home.ledger)
     if ledger.cap(cohort):
-        try:
-            ledger.check_fits(cohort, version, {**split, REVIEW: policy.review_rho})
-        except BudgetExceeded as refused:
-            raise BudgetExceeded(
-                f"{refused}. The clerical review takes rho {policy.review_rho:g} of it: spend a smaller --share, or"
-                f" move {home.reviewed(cohort)} away to release without the review",
-                asked=refused.asked,
-                left=refused.left,
-            ) from None
+        ledger.check_fits(cohort, version, {**split, REVIEW: policy.review_rho})
     keep_plan(home, cohort, version, plan_review(sample.children, policy.review_rho, policy.delta, sample.number))
     return {version: (REVIEW,)}
 

@@ -14,7 +14,6 @@ of pairs of each is reviewed so that reviewers see easy pairs too; the restricte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import duckdb
@@ -42,7 +41,7 @@ NEAR_TOKENS = 2
 """Tokens that a near candidate shares, of which four in five are the same child; with one token it is one in five."""
 SECOND_REVIEW_SHARE = 0.2
 _EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in (*OWN_NUMBERS, *SCOPED_NUMBERS))
-_DIGIT = "('0x' || substr(digest, {}, {}))::UBIGINT"
+_DIGITS = "('0x' || substr(digest, {}, {}))::UBIGINT"
 
 
 def chances(children: int) -> dict[str, float]:
@@ -63,124 +62,98 @@ class ReviewPairs:
             return
         kept = np.zeros(step.pairs.num_rows, bool)
         kept[step.decision.kept] = True
-        pairs = step.pairs.select(["unit_l", "unit_r"])
-        pairs = pairs.append_column("odds", pa.array(np.where(kept, step.decision.odds, step.decision.alone)))
-        con.register("review_kept", pairs.filter(pa.array(kept)))
-        con.register("review_rivals", pairs.filter(pa.array(~kept)))
-        con.execute(f"CREATE TEMP TABLE review_frame AS {_frame_sql(step.right)}", [self._key, service]).fetchall()
-        self._frames.append(con.sql(_WITH_AGREEMENT).to_arrow_table())
+        odds = pa.array(np.where(kept, step.decision.odds, step.decision.alone))
+        pairs = step.pairs.select(["unit_l", "unit_r"]).append_column("odds", odds)
+        con.register("review_pairs", pairs.append_column("kept", pa.array(kept)))
+        con.execute(_frame_sql(step.right), [self._key, service]).fetchall()
+        self._frames.append(con.sql("FROM review_frame").to_arrow_table())
         con.execute("DROP TABLE review_frame").fetchall()
-        for relation in ("review_kept", "review_rivals"):
-            con.unregister(relation)
+        con.unregister("review_pairs")
 
-    def sample(self, links: pa.Table, children: int) -> tuple[pa.Table, Mapping[str, int]]:
-        """The pairs of the sample, and how many pairs each service's strata have (`service/stratum`), for the
-        restricted zone. `links` are those of the linkage that was watched, `children` its published number.
+    def sample(self, links: pa.Table, children: int) -> pa.Table:
+        """The pairs of the sample, for the restricted zone. `links` are those of the linkage that was watched,
+        `children` its published number.
 
         A row a pair: pair (an id), service, stratum, child_id, council and row_key of the pupil's row, other_source,
-        other_council and other_row_key, second_review, and agree: the kinds of tokens that both rows have in common.
+        other_council and other_row_key, second_review; how many pairs its stratum has (stratum_pairs), and how many of
+        them it stands for (weight).
         """
-        wanted = [(stratum, chance, 0) for stratum, chance in chances(children).items()]
-        wanted += [(stratum, 0.0, pairs) for stratum, pairs in CONTROLS.items()]
+        wanted = [{"stratum": stratum, "chance": chance, "most": 0} for stratum, chance in chances(children).items()]
+        wanted += [{"stratum": stratum, "chance": 0.0, "most": most} for stratum, most in CONTROLS.items()]
         with in_memory() as con:
             con.register("drawn", pa.concat_tables(self._frames))
             con.register("links", links)
-            names = ("stratum", "chance", "pairs")
-            con.register("wanted", pa.table(dict(zip(names, map(list, zip(*wanted, strict=True)), strict=True))))
-            con.execute(f"CREATE TEMP TABLE frame AS {_STRATA}").fetchall()
-            sizes = con.sql(
-                "SELECT service || '/' || stratum, count(*) FROM frame GROUP BY ALL ORDER BY ALL"
-            ).fetchall()
-            return con.sql(_SAMPLE).to_arrow_table(), dict(sizes)
+            con.register("wanted", pa.Table.from_pylist(wanted))
+            return con.sql(_SAMPLE).to_arrow_table()
+
+
+def _tokens(condition: str) -> str:
+    """SQL of the tokens of the units of which a condition holds: unit, kind, token."""
+    chosen = f"SELECT unit, {', '.join(_EVIDENCE)} FROM patterns JOIN units USING (pattern) WHERE {condition}"
+    return f"UNPIVOT ({chosen}) ON {', '.join(_EVIDENCE)} INTO NAME kind VALUE token"
 
 
 def _frame_sql(right: str) -> str:
-    """SQL of the frame of a step whose right side is `right`, with parameters key and service."""
+    """SQL that creates the frame of a step whose right side is `right`, with parameters key and service."""
     return f"""
-    WITH pupils AS (
+    CREATE TEMP TABLE review_frame AS
+    WITH own AS (FROM review_pairs WHERE kept), pupils AS (
         SELECT unit, arg_min(council, row) AS council, arg_min(row_key, row) AS row_key
           FROM rows JOIN units USING (pattern) WHERE source = 'eyfsp' GROUP BY unit
     ), others AS (
         SELECT unit, arg_min(source, row) AS other_source, arg_min(council, row) AS other_council,
                arg_min(row_key, row) AS other_row_key
           FROM rows JOIN units USING (pattern) JOIN patterns USING (pattern) WHERE {right} GROUP BY unit
-    ), free_l AS (
-        UNPIVOT (SELECT unit, {", ".join(_EVIDENCE)} FROM patterns JOIN units USING (pattern)
-                  WHERE unit IN (SELECT unit FROM pupils) AND unit NOT IN (SELECT unit_l FROM review_kept))
-             ON {", ".join(_EVIDENCE)} INTO NAME kind VALUE token
-    ), free_r AS (
-        UNPIVOT (SELECT unit, {", ".join(_EVIDENCE)} FROM patterns JOIN units USING (pattern)
-                  WHERE {right} AND unit NOT IN (SELECT unit_r FROM review_kept))
-             ON {", ".join(_EVIDENCE)} INTO NAME kind VALUE token
-    ), alike AS (
-        SELECT l.unit AS unit_l, r.unit AS unit_r, count(DISTINCT kind) AS shared
-          FROM free_l l JOIN free_r r USING (kind, token) GROUP BY ALL
+    ), free_l AS ({_tokens("unit IN (SELECT unit FROM pupils) AND unit NOT IN (SELECT unit_l FROM own)")}
+    ), free_r AS ({_tokens(f"{right} AND unit NOT IN (SELECT unit_r FROM own)")}
     ), candidates AS (
-        SELECT unit_l, unit_r,
-               CASE WHEN shared >= {NEAR_TOKENS} THEN {quoted(NEITHER)} ELSE {quoted(FAR)} END AS stratum,
-               CASE WHEN shared >= {NEAR_TOKENS} THEN 0 ELSE 2 END AS place, shared AS strength FROM alike
+        SELECT l.unit AS unit_l, r.unit AS unit_r, count(DISTINCT kind) AS strength,
+               CASE WHEN strength >= {NEAR_TOKENS} THEN {quoted(NEITHER)} ELSE {quoted(FAR)} END AS stratum,
+               CASE WHEN strength >= {NEAR_TOKENS} THEN 0 ELSE 2 END AS place
+          FROM free_l l JOIN free_r r USING (kind, token) GROUP BY unit_l, unit_r
         UNION ALL
-        SELECT unit_l, unit_r, {quoted(LOST)}, 1, odds FROM review_rivals
-         WHERE unit_l NOT IN (SELECT unit_l FROM review_kept) AND unit_r IN (SELECT unit_r FROM review_kept)
-    ), best_of_pupil AS (
-        SELECT * FROM candidates JOIN others ON unit_r = unit WHERE unit_l IN (SELECT unit FROM pupils)
+        SELECT unit_l, unit_r, odds, {quoted(LOST)}, 1 FROM review_pairs
+         WHERE unit_l NOT IN (SELECT unit_l FROM own) AND unit_r IN (SELECT unit_r FROM own)
+    ), of_pupil AS (
+        SELECT * FROM candidates JOIN pupils ON unit_l = pupils.unit JOIN others ON unit_r = others.unit
        QUALIFY row_number() OVER (PARTITION BY unit_l ORDER BY place, strength DESC, other_row_key, other_council) = 1
     ), best AS (
-        SELECT unit_l, unit_r, stratum FROM best_of_pupil JOIN pupils ON unit_l = pupils.unit
+        SELECT unit_l, unit_r, stratum FROM of_pupil
        QUALIFY row_number() OVER (PARTITION BY unit_r ORDER BY place, strength DESC, row_key, council) = 1
         UNION ALL
-        SELECT unit_l, unit_r, CASE WHEN odds < {WEAK_BITS} THEN {quoted(WEAK)} ELSE {quoted(SURE)} END
-          FROM review_kept WHERE unit_l IN (SELECT unit FROM pupils)
+        SELECT unit_l, unit_r, CASE WHEN odds < {WEAK_BITS} THEN {quoted(WEAK)} ELSE {quoted(SURE)} END FROM own
     )
-    SELECT unit_l, unit_r, stratum, service, council, row_key, other_source, other_council, other_row_key, digest,
-           {_DIGIT.format(1, 12)} / 2 ** 48 AS place
-      FROM (SELECT *, sha256(concat_ws('/', key, service, council, row_key)) AS digest
-              FROM best JOIN pupils ON unit_l = pupils.unit JOIN others ON unit_r = others.unit
-              CROSS JOIN (SELECT ?::VARCHAR AS key, ?::VARCHAR AS service))
+    SELECT stratum, service, council, row_key, other_source, other_council, other_row_key,
+           sha256(concat_ws('/', key, service, council, row_key)) AS digest
+      FROM best JOIN pupils ON unit_l = pupils.unit JOIN others ON unit_r = others.unit
+      CROSS JOIN (SELECT ?::VARCHAR AS key, ?::VARCHAR AS service)
     """
 
 
-_SAID = f"UNPIVOT (SELECT unit, {', '.join(_EVIDENCE)} FROM patterns JOIN units USING (pattern) WHERE unit IN {{}})" + (
-    f" ON {', '.join(_EVIDENCE)} INTO NAME kind VALUE token"
-)
-_WITH_AGREEMENT = f"""
-WITH shown AS (
-    SELECT unit_l, unit_r FROM review_frame
-   QUALIFY stratum <> {quoted(SURE)} OR row_number() OVER (PARTITION BY stratum ORDER BY place) <= {CONTROLS[SURE]}
-), said_l AS ({_SAID.format("(SELECT unit_l FROM shown)")}
-), said_r AS ({_SAID.format("(SELECT unit_r FROM shown)")}
-), agreeing AS (
-    SELECT unit_l, unit_r, list(DISTINCT said_l.kind[3:] ORDER BY said_l.kind[3:]) AS agree
-      FROM shown JOIN said_l ON unit_l = said_l.unit JOIN said_r ON unit_r = said_r.unit
-       AND said_l.kind = said_r.kind AND said_l.token = said_r.token GROUP BY ALL
-)
-SELECT review_frame.*, agree FROM review_frame LEFT JOIN agreeing USING (unit_l, unit_r)
-"""
-_STRATA = f"""
+_SAMPLE = f"""
 WITH known AS (
     SELECT child_id, bool_or(source = 'early_years_census') AS settings, bool_or(source = 'hv_reviews') AS health
       FROM links GROUP BY child_id HAVING bool_or(source = 'eyfsp')
 ), named AS (
-    SELECT drawn.*, own.child_id, theirs.child_id AS other_child_id, known.settings, known.health,
-           CASE service WHEN 'health' THEN known.health ELSE known.settings END AS is_linked,
-           CASE service WHEN 'health' THEN known.settings ELSE known.health END AS other_is_linked
+    SELECT drawn.*, own.child_id, theirs.child_id AS other_child_id, {_DIGITS.format(1, 12)} / 2 ** 48 AS place,
+           CASE service WHEN 'health' THEN health ELSE settings END AS is_linked,
+           CASE service WHEN 'health' THEN settings ELSE health END AS other_is_linked
       FROM drawn
       JOIN links own ON (own.source, own.council, own.row_key) = ('eyfsp', drawn.council, drawn.row_key)
       JOIN links theirs ON (theirs.source, theirs.council, theirs.row_key)
                          = (other_source, other_council, other_row_key)
       JOIN known ON known.child_id = own.child_id
+), frame AS (
+    SELECT * REPLACE (if(stratum = {quoted(NEITHER)} AND other_is_linked, {quoted(ONE)}, stratum) AS stratum) FROM named
+     WHERE stratum IN ({quoted(WEAK)}, {quoted(SURE)}) AND child_id = other_child_id
+        OR NOT is_linked AND (stratum = {quoted(LOST)} OR other_child_id NOT IN (SELECT child_id FROM known))
+), counted AS (
+    SELECT *, count(*) OVER (PARTITION BY service, stratum) AS stratum_pairs,
+           row_number() OVER (PARTITION BY service, stratum ORDER BY place) AS turn FROM frame
 )
-SELECT * REPLACE (
-           CASE WHEN stratum = {quoted(NEITHER)} AND other_is_linked THEN {quoted(ONE)} ELSE stratum END AS stratum)
-  FROM named
- WHERE stratum IN ({quoted(WEAK)}, {quoted(SURE)}) AND child_id = other_child_id
-    OR NOT is_linked AND (stratum = {quoted(LOST)} OR other_child_id NOT IN (SELECT child_id FROM known))
-"""
-"""SQL of the frame once all are linked: without pairs whose record came to a child in another way."""
-_SAMPLE = f"""
 SELECT digest[33:44] AS pair, service, stratum, child_id, council, row_key, other_source, other_council, other_row_key,
-       {_DIGIT.format(13, 4)} / 65536 < {SECOND_REVIEW_SHARE} AS second_review, coalesce(agree, []) AS agree
-  FROM (SELECT *, row_number() OVER (PARTITION BY service, stratum ORDER BY place) AS turn FROM frame)
-  JOIN wanted USING (stratum) WHERE place < chance OR turn <= pairs
- ORDER BY pair
+       {_DIGITS.format(13, 4)} / 65536 < {SECOND_REVIEW_SHARE} AS second_review, stratum_pairs,
+       if(most = 0, 1 / chance, stratum_pairs / least(most, stratum_pairs)) AS weight
+  FROM counted JOIN wanted USING (stratum) WHERE place < chance OR turn <= most ORDER BY pair
 """
+"""SQL of the sample once all are linked: without pairs whose record came to a child in another way."""

@@ -23,7 +23,6 @@ from assets.linkage.review import (
     ReviewProblem,
     Sample,
     draw_review,
-    forget_reviewed,
     open_sheet,
     take_review,
 )
@@ -102,7 +101,7 @@ def test_no_pair_is_drawn_twice_and_a_child_is_in_one_pair_of_each_service(
     watched: tuple[ReviewPairs, pa.Table],
 ) -> None:
     watcher, links = watched
-    pairs, _ = watcher.sample(links, CHILDREN)
+    pairs = watcher.sample(links, CHILDREN)
     found = pairs.to_pandas()
     assert found.pair.is_unique
     assert len(found) > 50
@@ -114,13 +113,13 @@ def test_no_pair_is_drawn_twice_and_a_child_is_in_one_pair_of_each_service(
 def test_strata_are_filled_as_far_as_they_go(watched: tuple[ReviewPairs, pa.Table]) -> None:
     """Where all of a stratum are wanted, all are drawn; controls are as many as there should be, or there are."""
     watcher, links = watched
-    pairs, sizes = watcher.sample(links, CHILDREN)
+    pairs = watcher.sample(links, CHILDREN).to_pandas()
     assert set(chances(CHILDREN).values()) == {1.0}
-    of_stratum = pairs.to_pandas().groupby(["service", "stratum"]).size()
-    assert {stratum for _, stratum in of_stratum.index} >= {"weak link", "sure link"}
-    for (service, stratum), number in of_stratum.items():
-        there = sizes[f"{service}/{stratum}"]
-        assert number == (there if stratum in SAMPLED else min(there, CONTROLS[stratum]))
+    of_stratum = pairs.groupby(["service", "stratum"]).agg(there=("stratum_pairs", "max"), drawn=("pair", "size"))
+    assert {stratum for _, stratum in of_stratum.index} == {*SAMPLED, *CONTROLS}
+    for (_, stratum), row in of_stratum.iterrows():
+        assert row.drawn == (row.there if stratum in SAMPLED else min(row.there, CONTROLS[stratum]))
+    assert pairs.groupby(["service", "stratum"]).weight.sum().tolist() == pytest.approx(of_stratum.there.tolist())
 
 
 def test_the_sample_is_a_function_of_key_and_links_whatever_else_is_drawn(
@@ -128,9 +127,9 @@ def test_the_sample_is_a_function_of_key_and_links_whatever_else_is_drawn(
 ) -> None:
     """Thinner, it is a part of the fuller one: whether a pair is in depends on its own pupil alone."""
     watcher, links = watched
-    whole, _ = watcher.sample(links, CHILDREN)
-    assert whole.equals(watcher.sample(links, CHILDREN)[0])
-    thin, _ = watcher.sample(links, 100 * CHILDREN)
+    whole = watcher.sample(links, CHILDREN)
+    assert whole.equals(watcher.sample(links, CHILDREN))
+    thin = watcher.sample(links, 100 * CHILDREN)
     measured = [each for each in thin.to_pylist() if each["stratum"] in SAMPLED]
     assert 0 < len(measured) < whole.num_rows / 3
     assert {each["pair"] for each in measured} <= set(whole["pair"].to_pylist())
@@ -157,10 +156,10 @@ def test_a_child_more_or_less_moves_one_cell_of_each_marginal_and_no_other_pair(
             assert moved.sum() == 1
             assert (moved >= 0).all()
     watcher, links = watched
-    full, _ = watcher.sample(links, 10 * CHILDREN)
+    full = watcher.sample(links, 10 * CHILDREN)
     gone = full["child_id"][0].as_py()
     kept = links.filter(pc.not_equal(links["child_id"], gone))
-    fewer = watcher.sample(kept, 10 * CHILDREN)[0].filter(pc.field("stratum").isin(list(SAMPLED)))
+    fewer = watcher.sample(kept, 10 * CHILDREN).filter(pc.field("stratum").isin(list(SAMPLED)))
     expected = full.filter(pc.field("stratum").isin(list(SAMPLED)) & (pc.field("child_id") != gone))
     assert fewer.select(["pair", "stratum"]).equals(expected.select(["pair", "stratum"]))
 
@@ -205,24 +204,15 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
         open_sheet(drawn.review(COHORT) / other["council"] / "eyfsp.age", wrong, signer)
 
 
-def test_without_an_agreement_no_sheet_is_made_and_patterns_stay_in_the_zone(sampled: Home, keys: KeyRing) -> None:
-    shutil.rmtree(sampled.review(COHORT))
-    _, sheets = draw_review(sampled, COHORT, {}, keys, TODAY)
-    assert sheets == []
-    assert not list(sampled.review(COHORT).glob("*/*.age"))
-    patterns = (sampled.review(COHORT) / "patterns.csv").read_text(encoding="utf-8")
-    assert len(patterns.splitlines()) == pairs_of(sampled).num_rows + 1
-    assert "surname_dob" in patterns
-
-
 def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
     sampled: Home, keys: KeyRing, recipients: Recipients, frames: Frames, tmp_path: Path
 ) -> None:
     """Each sheet says that the other service has such a record: both must be allowed to tell the other."""
     for council in sorted(frames["eyfsp"].council.unique()):
         write(tmp_path / "agreements", council, recipients, telling("health", "education", ["known_to"]))
-    shutil.rmtree(sampled.review(COHORT))
-    assert draw_review(sampled, COHORT, load_all(tmp_path / "agreements"), keys, TODAY)[1] == []
+    for folder in (load_all(tmp_path / "agreements"), {}):
+        assert draw_review(sampled, COHORT, folder, keys, TODAY) == (1, [])
+        assert not list(sampled.review(COHORT).glob("*/*.age"))  # nor do those made before stay
 
 
 def test_by_the_commands(
@@ -331,18 +321,6 @@ def test_true_tallies_are_in_no_output_and_no_log(sampled: Home, tmp_path: Path)
     assert str(len(rows)) not in answer.output.replace(str(sampled.root), "").replace(COHORT, "")
     (line,) = [each for each in sampled.processing_log.read_text().splitlines() if "decisions taken in" in each]
     assert json.loads(line)["note"] == "decisions taken in"
-
-
-def test_rows_that_are_linked_no_more_leave_the_review_and_no_sheet_stays(sampled: Home, tmp_path: Path) -> None:
-    rows = [(pair, "match", "R1") for pair in pairs_of(sampled)["pair"].to_pylist()]
-    take_review(sampled, COHORT, [decisions(tmp_path, rows)])
-    child = pairs_of(sampled)["child_id"][0].as_py()
-    links = pq.read_table(sampled.links(COHORT))
-    pq.write_table(links.filter(pc.not_equal(links["child_id"], child)), sampled.links(COHORT))
-    forget_reviewed(sampled, COHORT)
-    assert child not in pairs_of(sampled)["child_id"].to_pylist()
-    assert child not in pq.read_table(sampled.reviewed(COHORT))["child_id"].to_pylist()
-    assert not list(sampled.review(COHORT).glob("*/*.age"))
 
 
 def test_a_sample_of_other_links_is_not_taken_in(sampled: Home, tmp_path: Path) -> None:
