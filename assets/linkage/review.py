@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -103,8 +104,14 @@ def draw_review(
     for path in folder.glob("*/*.age"):
         path.unlink()
     compared = _compared(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
-    sheets = _sheets(compared, RowNumbers(home, keys, cohort))
-    return sample.number, [_seal(home, cohort, sample.number, sheet, agreements, keys) for sheet in sheets]
+    made = []
+    for council, source, sheet in _sheets(compared, RowNumbers(home, keys, cohort)):
+        to, path = agreements[council].recipients[SERVICES[source]], folder / council / f"{source}.age"
+        header = {"council": council, "source": source, "cohort": cohort, "sample": sample.number, "recipient": to.key}
+        document = json.dumps(header, sort_keys=True).encode() + b"\n" + sheet
+        files.write(path, seal_document(SHEET_FORMAT, document, to.key, keys.signing_key))
+        made.append(f"{path}: for {to.name}")
+    return sample.number, made
 
 
 def _measured(home: Home, cohort: str) -> int:
@@ -117,65 +124,34 @@ def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date)
     """The pairs of two services that may tell each other that they know a child: the sheet of each says as much."""
     names = ["council", "other_council", "service"]
     found = pairs.select(names).group_by(names).aggregate([])
-
-    def may(receiver: Sender, teller: Sender) -> bool:
-        return Fact.KNOWN_TO in permitted(agreements, receiver, on).get(teller, ())
-
-    ends = [
-        (Sender(each["council"], "education"), Sender(each["other_council"], each["service"]))
-        for each in found.to_pylist()
-    ]
-    both = pa.array([may(one, other) and may(other, one) for one, other in ends], pa.bool_())
-    return pairs.join(found.filter(both), names, join_type="inner")
+    may = []
+    for council, *other in (each.values() for each in found.to_pylist()):
+        ends = Sender(council, "education"), Sender(*other)
+        told = (permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
+        may.append(all(Fact.KNOWN_TO in facts for facts in told))
+    return pairs.join(found.filter(pa.array(may, pa.bool_())), names, join_type="inner")
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    """The rows of one sender, by its numbers."""
-
-    council: str
-    source: str
-    rows: pa.Table
-
-
-def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[_Sheet]:
-    """The sheet of each sender. The pupil's side decides."""
+def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str, bytes]]:
+    """Council, source and sheet, as CSV, of each sender. The pupil's side decides."""
     with in_memory() as con:
         con.register("compared", compared)
         ends = con.sql(
             f"""
-            WITH ends AS (
-                SELECT pair, council, 'eyfsp' AS source, row_key, other_council || '/' || service AS compare_with,
-                       {quoted(DECIDES)} AS what_to_do, second_review FROM compared
-                UNION ALL
-                SELECT pair, other_council, other_source, other_row_key, council || '/education',
-                       {quoted(HANDS_OVER)}, second_review FROM compared
-            )
-            SELECT * EXCLUDE (second_review), CASE WHEN second_review THEN 'yes' ELSE 'no' END AS second_review,
-                   '' AS decision, '' AS reviewer
-              FROM ends ORDER BY ALL
+            SELECT pair, council, 'eyfsp' AS source, row_key, other_council || '/' || service AS compare_with,
+                   {quoted(DECIDES)} AS what_to_do, second_review, '' AS decision, '' AS reviewer FROM compared
+            UNION ALL
+            SELECT pair, other_council, other_source, other_row_key, council || '/education',
+                   {quoted(HANDS_OVER)}, second_review, '', '' FROM compared ORDER BY ALL
             """
         ).to_arrow_table()
     named = [written(number) for number in numbers.numbers(ends).to_pylist()]
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
     senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
-    for sender in senders.sort_by([("council", "ascending"), ("source", "ascending")]).to_pylist():
-        own = (pc.field("council") == sender["council"]) & (pc.field("source") == sender["source"])
-        yield _Sheet(**sender, rows=ends.filter(own).drop_columns(["council", "source"]))
-
-
-def _seal(
-    home: Home, cohort: str, number: int, sheet: _Sheet, agreements: Mapping[str, Agreement], keys: KeyRing
-) -> str:
-    recipient = agreements[sheet.council].recipients[SERVICES[sheet.source]]
-    header = {"council": sheet.council, "source": sheet.source, "cohort": cohort, "sample": number}
-    buffer = pa.BufferOutputStream()
-    pyarrow.csv.write_csv(sheet.rows, buffer)
-    first = json.dumps(header | {"recipient": recipient.key}, sort_keys=True).encode()
-    document = first + b"\n" + buffer.getvalue().to_pybytes()
-    path = home.review(cohort) / sheet.council / f"{sheet.source}.age"
-    files.write(path, seal_document(SHEET_FORMAT, document, recipient.key, keys.signing_key))
-    return f"{path}: for {recipient.name}"
+    for council, source in sorted(tuple(each.values()) for each in senders.to_pylist()):
+        own, buffer = (pc.field("council") == council) & (pc.field("source") == source), pa.BufferOutputStream()
+        pyarrow.csv.write_csv(ends.filter(own).drop_columns(["council", "source"]), buffer)
+        yield council, source, buffer.getvalue().to_pybytes()
 
 
 def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
@@ -291,12 +267,11 @@ def _strata_sql() -> str:
 
 def _agreement(con: Any) -> dict[str, Any]:
     """How well two reviewers of one pair agree: Cohen's kappa, None where chance alone would agree on all."""
-    pairs = [each for (each,) in con.sql("SELECT each FROM decided WHERE len(each) > 1").fetchall()]
-    if not pairs:
+    pairs = np.array([each for (each,) in con.sql("SELECT each FROM decided WHERE len(each) > 1").fetchall()])
+    if not len(pairs):
         return {"pairs": 0, "same": None, "kappa": None}
-    same = sum(one == other for one, other in pairs) / len(pairs)
-    shares = [[sum(pair[side] == each for pair in pairs) / len(pairs) for each in Decision] for side in (0, 1)]
-    by_chance = sum(one * other for one, other in zip(*shares, strict=True))
+    same = float((pairs[:, 0] == pairs[:, 1]).mean())
+    by_chance = sum(float((pairs == each).mean(axis=0).prod()) for each in Decision)
     kappa = None if by_chance == 1 else round((same - by_chance) / (1 - by_chance), 3)
     return {"pairs": len(pairs), "same": round(same, 3), "kappa": kappa}
 

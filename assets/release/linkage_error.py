@@ -17,7 +17,7 @@ from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.linkage.in_councils import SERVICE_OF_RATE, factors
 from privacy.linkage.missed import missed
-from privacy.linkage.review_rates import SeenBy, update_rates
+from privacy.linkage.review_rates import update_rates
 from privacy.release.corrected import Corrected, Local
 from privacy.release.estimates import Estimates
 from privacy.release.intervals import Moments
@@ -59,7 +59,7 @@ def corrected(family: Family, estimates: Estimates, review: tuple[Plan, Measurem
     covariance[:-1, :-1] = found.covariance
     covariance[-1, -1] = FALSE_LINK_SD**2
     if review is not None:
-        seen_by = SeenBy(*(children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)))
+        seen_by = [children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
         rates, covariance = update_rates(rates, covariance, seen_by, *review)
     return Corrected(estimates, transitions, rates, covariance, _by_council(family, estimates, counted, children))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FILE, FOLDER, OUT, at_work, stop, things_to_change
+from pipelines.commands.console import FILE, FOLDER, OUT, at_work, stop
 from privacy.doors import environment
 
 if TYPE_CHECKING:
@@ -35,15 +35,11 @@ def sample(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> N
     """
     from assets.home.paths import Home
     from assets.linkage.review import draw_review
-    from assets.returns.agreements import InvalidAgreement, load_all
+    from assets.returns.agreements import load_all
     from pipelines.opening import opened
     from privacy.keys import REVIEW, KeyRing
 
-    try:
-        known = load_all(agreements)
-    except InvalidAgreement as invalid:
-        stop(f"{agreements}: {things_to_change(invalid.problems)} before any sheet is made\n{invalid}")
-    ring = KeyRing.load(keys or environment.settings().keys, REVIEW)
+    known, ring = load_all(agreements), KeyRing.load(keys or environment.settings().keys, REVIEW)
     with at_work("Linking again"):
         number, sheets = draw_review(opened(Home(home), keys), cohort.code, known, ring, dt.date.today())
     lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]

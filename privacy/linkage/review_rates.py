@@ -25,7 +25,7 @@ as Birge's ratio widens measurements that disagree: the rates before the review 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -65,24 +65,10 @@ SHARE_SD: Final = {ONE: 0.2, NEITHER: 0.2, WEAK: 0.25}
 _DECIMALS = 9
 _PASSES = 2
 _BOTH = RATES.index("both missed, of children seen by both")
-_ONE_OF_BOTH = {
-    "health": RATES.index("review missed, of children seen by both"),
-    "settings": RATES.index("setting missed, of children seen by both"),
+_MISSED: Final = {
+    "health": ("review missed, of children seen by both", "review missed, of children seen by the health visitor only"),
+    "settings": ("setting missed, of children seen by both", "setting missed, of children seen in a setting only"),
 }
-_ALONE = {
-    "health": RATES.index("review missed, of children seen by the health visitor only"),
-    "settings": RATES.index("setting missed, of children seen in a setting only"),
-}
-
-
-@dataclass(frozen=True)
-class SeenBy:
-    """How many children both services have seen, each alone, and neither, as they are found."""
-
-    both: float
-    health: float
-    settings: float
-    neither: float
 
 
 def category(stratum: str, decision: Decision) -> str:
@@ -107,9 +93,10 @@ def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
 
 
 def update_rates(
-    rates: Array, covariance: Array, seen_by: SeenBy, plan: Plan, measurement: Measurement
+    rates: Array, covariance: Array, seen_by: Sequence[float], plan: Plan, measurement: Measurement
 ) -> tuple[Array, Array]:
-    """Mean and covariance of the rates after a review: `RATES` in their order, then that of false links."""
+    """Mean and covariance of the rates after a review: `RATES` in their order, then that of false links. `seen_by` are
+    the children whom both services have seen, the health visitor only, a setting only, and neither, as found."""
     tallies = list(_tallies(plan, measurement))
     expected = np.array([_expected(each, seen_by) for each in tallies])
     errors = np.array([each.errors for each in tallies])
@@ -157,16 +144,16 @@ def _tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
             yield _Tally(service, stratum, q, (a + p * unknown) / q, spread)
 
 
-def _expected(tally: _Tally, seen_by: SeenBy) -> Array:
+def _expected(tally: _Tally, seen_by: Sequence[float]) -> Array:
     """How many errors of a stratum each rate is expected to bring: h of the module's derivation."""
-    other, alone = (
-        (seen_by.settings, seen_by.health) if tally.service == "health" else (seen_by.health, seen_by.settings)
-    )
+    both, *alone, neither = (max(children, 0.0) for children in seen_by)
+    own, other = alone if tally.service == "health" else alone[::-1]
+    one_of_both, of_own = (RATES.index(rate) for rate in _MISSED[tally.service])
     found = np.zeros(len(RATES) + 1)
     if tally.stratum == ONE:
-        found[_ONE_OF_BOTH[tally.service]] = max(seen_by.both, 0.0)
+        found[one_of_both] = both
     elif tally.stratum == NEITHER:
-        found[_BOTH], found[_ALONE[tally.service]] = max(seen_by.both, 0.0), max(alone, 0.0)
+        found[_BOTH], found[of_own] = both, own
     else:
-        found[-1] = max(other, 0.0) + max(seen_by.neither, 0.0)
+        found[-1] = other + neither
     return SHARE[tally.stratum] * found

@@ -12,7 +12,6 @@ from privacy.linkage.review_rates import (
     COLUMNS,
     SHARE,
     Decision,
-    SeenBy,
     category,
     plan_review,
     update_rates,
@@ -22,7 +21,7 @@ from privacy.release.plan import Plan
 
 Array = NDArray[np.float64]
 CHILDREN, RHO, DELTA = 26_000, 0.02, 1e-6
-SEEN = SeenBy(both=19_000.0, health=3_300.0, settings=3_200.0, neither=500.0)
+BOTH, HEALTH, SETTINGS, NOBODY = SEEN = (19_000.0, 3_300.0, 3_200.0, 500.0)
 MEAN = np.array([0.0004, 0.004, 0.004, 0.005, 0.005, 0.0008])
 SD = np.array([0.0004, 0.002, 0.002, 0.002, 0.003, 0.0005])
 PRIOR = np.diag(SD**2)
@@ -35,12 +34,12 @@ def errors(rates: Array, share: dict[str, float] = SHARE) -> dict[tuple[str, str
     """The errors that each service's strata hold, of children whom these rates lose."""
     both, review, setting, review_alone, setting_alone, false = rates
     return {
-        ("health", ONE): share[ONE] * review * SEEN.both,
-        ("settings", ONE): share[ONE] * setting * SEEN.both,
-        ("health", NEITHER): share[NEITHER] * (both * SEEN.both + review_alone * SEEN.health),
-        ("settings", NEITHER): share[NEITHER] * (both * SEEN.both + setting_alone * SEEN.settings),
-        ("health", WEAK): share[WEAK] * false * (SEEN.settings + SEEN.neither),
-        ("settings", WEAK): share[WEAK] * false * (SEEN.health + SEEN.neither),
+        ("health", ONE): share[ONE] * review * BOTH,
+        ("settings", ONE): share[ONE] * setting * BOTH,
+        ("health", NEITHER): share[NEITHER] * (both * BOTH + review_alone * HEALTH),
+        ("settings", NEITHER): share[NEITHER] * (both * BOTH + setting_alone * SETTINGS),
+        ("health", WEAK): share[WEAK] * false * (SETTINGS + NOBODY),
+        ("settings", WEAK): share[WEAK] * false * (HEALTH + NOBODY),
     }
 
 
