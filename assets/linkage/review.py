@@ -91,7 +91,7 @@ def draw_review(
     record(home, Processing.REVIEW, cohort=cohort, note="sample drawn")
     folder, sample = home.review(cohort), Sample.read(home, cohort)
     if sample is None or not sample.is_of_links(home, cohort):
-        number = 1 + _measured(home, cohort)
+        number = 1 + len(reviews_measured(home, cohort))
         watcher = ReviewPairs(keys.subkey("row", f"review/{cohort}/{number}"))
         parameters, children = linked_with(home, cohort)
         extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
@@ -114,10 +114,12 @@ def draw_review(
     return sample.number, made
 
 
-def _measured(home: Home, cohort: str) -> int:
-    """How many samples of the cohort were measured."""
-    ledger = Ledger(home.ledger)
-    return sum(ledger.is_measured(cohort, release, [REVIEW]) for release in ledger.releases_charged(cohort))
+def reviews_measured(home: Home, cohort: str) -> list[str]:
+    """The releases that measured a sample of the cohort, by its number; none where there is no ledger yet."""
+    if isinstance(home.ledger, Path) and not home.ledger.exists():
+        return []
+    found = [each for each in Ledger(home.ledger).charges() if each.is_committed]
+    return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (cohort, REVIEW)]
 
 
 def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:

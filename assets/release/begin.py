@@ -175,7 +175,7 @@ def stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bo
     fixed = read_record(home, version).get(cohort)
     if fixed is None or not fixed.measured_from:
         return False
-    if not Ledger(home.ledger).is_measured(cohort, version, [*FAMILIES, *fixed.measured_by(version)]):
+    if not Ledger(home.ledger).is_measured(cohort, version, fixed.measured_by(version)):
         return False
     return fixed.measured_from == deliveries_in(home, cohort, councils)
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from assets.home.paths import Home
-from assets.linkage.review import Sample
-from assets.release.measured_plans import further_plan, keep_plan
+from assets.linkage.review import Sample, reviews_measured
+from assets.release.measured_plans import keep_plan
 from privacy.linkage.review_rates import REVIEW, plan_review
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
@@ -18,13 +18,8 @@ from privacy.release.statement import MeasuredCohort
 
 def review_measured_in(home: Home, cohort: str) -> str | None:
     """The release that measured the cohort's newest sample; None where none has."""
-    sample, ledger = Sample.read(home, cohort), Ledger(home.ledger)
-    if sample is not None:
-        for release in sorted(ledger.releases_charged(cohort)):
-            is_measured = ledger.is_measured(cohort, release, [REVIEW])
-            if is_measured and further_plan(home, cohort, release, REVIEW).detail["sample"] == sample.number:
-                return release
-    return None
+    sample, measured = Sample.read(home, cohort), reviews_measured(home, cohort)
+    return measured[sample.number - 1] if sample and sample.number <= len(measured) else None
 
 
 def with_review(home: Home, cohort: str, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
