@@ -3,8 +3,8 @@
 The frame has at most one pair for each pupil and service: the pupil's link; or, of a pupil without one, the record that
 it lost to a better link, or the unlinked record that shares most tokens with its own. The linkage lets most of the
 latter go before they are weighed: of 401 links missed in stress extracts of one seed, 151 were among the pairs that it
-scores, and some 250 are near candidates of this frame. A record of the other service is in at most one link and in one
-other pair. So one child's records are in at most four pairs: two as the pupil, and one other in each service.
+scores, and some 250 are near candidates of this frame. So a child is in at most two pairs as the pupil, and each of
+its other records is in at most one link and one other pair.
 
 Strata that are measured (`SAMPLED`) are drawn pair by pair: a pair is in the sample if a keyed hash of its pupil's row
 is below a fixed chance, so nobody else's records decide it and a child more or less moves one cell by 1. The chance
