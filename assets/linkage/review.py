@@ -31,9 +31,10 @@ from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, parquet, quoted
 from privacy.keys import KeyRing
+from privacy.linkage.cells import REVIEW
 from privacy.linkage.link import link
 from privacy.linkage.review import ReviewPairs
-from privacy.linkage.review_rates import COLUMNS, OUTSIDE, REVIEW, SHARE, Decision
+from privacy.linkage.review_rates import COLUMNS, OUTSIDE, SHARE, Decision
 from privacy.release.ledger import Ledger
 from privacy.returns.agreement import Agreement, Fact, Sender, permitted
 from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document

@@ -38,7 +38,7 @@ from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
-from privacy.linkage.review_rates import REVIEW
+from privacy.linkage.cells import REVIEW
 from privacy.release.approval import Request
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.combined import combined_plan

@@ -35,7 +35,7 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
-from privacy.linkage.review_rates import REVIEW
+from privacy.linkage.cells import REVIEW
 from privacy.release.approval import SignOffs
 from privacy.release.child_table import input_mac, true_counts
 from privacy.release.ledger import Ledger

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from assets.home.paths import Home
 from assets.linkage.review import Sample, reviews_measured
 from assets.release.measured_plans import keep_plan
-from privacy.linkage.review_rates import REVIEW, plan_review
+from privacy.linkage.cells import REVIEW
+from privacy.linkage.review_rates import plan_review
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan

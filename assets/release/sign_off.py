@@ -39,7 +39,7 @@ from ndl_export.publish.withdraw import check_reason, withdraw
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.keys import KeyRing
-from privacy.linkage.review_rates import REVIEW
+from privacy.linkage.cells import REVIEW
 from privacy.release.approval import (
     CHANGE_OF_PEOPLE,
     WITHDRAWAL,

@@ -25,6 +25,7 @@ from ndl_export.files.whole_files import indented_json
 from ndl_export.pages.words import day
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, read_definition
+from privacy.linkage.cells import REVIEW
 
 ON_REQUEST_FILE = "on_request.json"
 FURTHER_COUNTS_FILE = "noisy_counts_on_request.parquet"
@@ -131,7 +132,7 @@ class OnRequest:
     @property
     def is_reviewed(self) -> bool:
         """Whether a clerical review of links was measured."""
-        return any(each.family == "review" for each in self.noisy_counts)
+        return any(each.family == REVIEW for each in self.noisy_counts)
 
     @cached_property
     def definitions(self) -> dict[str, Table]:

@@ -56,3 +56,6 @@ KIND_OF = (
     *(f"{SORTS['move' if each.field == 'postcode' else 'slip']} of {each.record} differs" for each in ONE_DIFFERS),
 )
 """The kind of each of `CELLS`, in their order."""
+
+REVIEW = "review"
+"""The family of a clerical review of links (`review_rates`) in the ledger, the store and the noisy counts."""

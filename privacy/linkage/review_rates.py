@@ -33,6 +33,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.linkage.cells import REVIEW
 from privacy.linkage.missed import RATES
 from privacy.linkage.review import NEITHER, ONE, WEAK, chances
 from privacy.release.corrected import inverse
@@ -42,8 +43,6 @@ from privacy.release.workload import Attribute, Family, Marginal
 
 Array = NDArray[np.float64]
 
-REVIEW = "review"
-"""The family's name in the ledger and the store."""
 COLUMNS: Final = {"health": "review_health", "settings": "review_settings"}
 OUTSIDE = "not in the review"
 

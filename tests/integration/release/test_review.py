@@ -25,8 +25,9 @@ from assets.release.tabulate import Differing, all_measured, differing, tabulate
 from ndl_export.bundle.verify import verify
 from privacy.doors import files
 from privacy.keys import KeyRing
+from privacy.linkage.cells import REVIEW
 from privacy.linkage.review import NEITHER, ONE
-from privacy.linkage.review_rates import COLUMNS, OUTSIDE, REVIEW, Decision, category
+from privacy.linkage.review_rates import COLUMNS, OUTSIDE, Decision, category
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy
