@@ -14,6 +14,7 @@ from pipelines.commands.keys import keys
 from pipelines.commands.metrics import metrics
 from pipelines.commands.requests import request
 from pipelines.commands.returns import returns
+from pipelines.commands.review import review
 from pipelines.commands.sender import pseudonymise
 from pipelines.commands.ui import ui
 
@@ -30,7 +31,7 @@ main.add(
         "Data engineer": (runs.run, runs.status, runs.doctor, metrics, ui, council, keys, *backup.COMMANDS, runs.synth),
         "Data protection": keeping.COMMANDS,
         "Council or health data officer": (pseudonymise, returns),
-        "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link),
+        "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link, review),
         "Researcher, and whoever answers one": (request,),
         "Publisher, and whoever checks a release": (
             *(releases.publish, releases.withdraw),

@@ -80,6 +80,8 @@ ROWS = Holder(("row",))
 """Who tells people the numbers of rows."""
 EXPLANATION = Holder(("row",), open=("tokens",))
 """Who asks the linkage about rows."""
+REVIEW = Holder(("row",), signing=True, open=("tokens",))
+"""Who draws a clerical review and seals its sheets."""
 RELEASE = Holder(("input-mac",), signing=True)
 """Measurement and publication where extracts are taken in elsewhere."""
 

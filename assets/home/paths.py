@@ -191,6 +191,14 @@ class Home:
         """How well the records of each child agree, and which say too little."""
         return self.linked(cohort) / "agreement.parquet"
 
+    def review(self, cohort: str) -> Path:
+        """Folder of a clerical review: the sample, the sheets sealed to senders, decisions and report."""
+        return self.restricted / "reviews" / f"cohort={cohort}"
+
+    def reviewed(self, cohort: str) -> Path:
+        """The table that a review's noise is added over, one row a child."""
+        return self.review(cohort) / "reviewed.parquet"
+
     @property
     def returns(self) -> Path:
         """Encrypted files that go back to services under a sharing agreement, by council."""

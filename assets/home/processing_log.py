@@ -34,6 +34,7 @@ class Processing(StrEnum):
     MEASUREMENT = "cohort measured for a release, or its measurement read back"
     EXPLANATION = "link of two rows explained"
     AUDIT = "links written out for an audit"
+    REVIEW = "clerical review of links drawn or taken in"
     RETURN = "return under a sharing agreement made, withdrawn or released"
     FORGETTING = "rows removed on request"
     EXPIRY = "removed at the end of its retention"

@@ -34,7 +34,8 @@ from privacy.release.store import charges
 LEDGER_FILE = "ledger.json"
 HOME_FOLDER, KEYS_FOLDER, SETTINGS_FOLDER = "home", "keys", "settings"
 _RECORDS = (
-    *("measurements/", "drawn/", "releases/", "forgotten/", "processing_log.", "requests.", "returns/disclosures."),
+    *("measurements/", "drawn/", "releases/", "forgotten/", "reviews/"),
+    *("processing_log.", "requests.", "returns/disclosures."),
     *("series/", "share/", "missing/", "measured_from/"),  # the records of a release in homes of before
 )
 _NOT_KEPT = re.compile(

@@ -392,6 +392,7 @@ def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str
         path.unlink()
     _drop_links(home, cohort, gone)
     forget_rows(home, cohort)
+    shutil.rmtree(home.review(cohort), ignore_errors=True)
     write_record(home, cohort, LinkageRecord(councils))
     home.weighed(cohort).unlink(missing_ok=True)
     for path in home.linked(cohort).iterdir():

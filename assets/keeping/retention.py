@@ -114,7 +114,8 @@ def _cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
 
 
 def _folders(home: Home) -> Iterator[Due]:
-    patterns = [f"{kind}/source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS] + ["reports/cohort=*", "linked/cohort=*"]
+    patterns = [f"{kind}/source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS]
+    patterns += [f"{kind}/cohort=*" for kind in ("reports", "linked", "reviews")]
     for pattern in patterns:
         for path in home.restricted.glob(pattern):
             source = path.parent.name.removeprefix("source=") if "=" in path.parent.name else ""

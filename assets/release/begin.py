@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assets.home.at_work import in_turn
@@ -40,6 +40,7 @@ from assets.release.record import (
 )
 from assets.release.requests.register import NoSuchRequest
 from assets.release.requests.supplement import RecordsMoved, used_again, with_requests
+from assets.release.review import with_review
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.publisher import InvalidPublisher, publisher
@@ -50,7 +51,7 @@ from ndl_export.tables import FAMILIES
 from privacy.chained_log import LogBroken
 from privacy.release.approval import nobody_may_sign
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
-from privacy.release.ledger_storage import LedgerError
+from privacy.release.ledger_storage import CHILD, LedgerError
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
 from privacy.release.store import StoreError
 from sources.reference.cohorts import Cohort, InvalidCohort
@@ -132,6 +133,9 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
         else:
             from_now = {} if each in charged else delivered(tables[each].extracts)
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
+            if each not in charged:
+                split = load_policy().scaled(spent).accounts[CHILD].split
+                record[each] = replace(record[each], further=with_review(home, each, version, split))
     for each, linked in tables.items():
         _check_missing(each, version, record[each].missing, linked.missing(councils))
     _check_new(home, version, councils, {each: record[each].share for each in cohorts if each not in charged})
@@ -169,7 +173,9 @@ def stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bo
     matter: whoever sent it expects it in, so the release is refused as charged with another table.
     """
     fixed = read_record(home, version).get(cohort)
-    if fixed is None or not fixed.measured_from or not Ledger(home.ledger).is_measured(cohort, version, FAMILIES):
+    if fixed is None or not fixed.measured_from:
+        return False
+    if not Ledger(home.ledger).is_measured(cohort, version, fixed.measured_by(version)):
         return False
     return fixed.measured_from == deliveries_in(home, cohort, councils)
 

@@ -38,6 +38,7 @@ from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
+from privacy.linkage.cells import REVIEW
 from privacy.release.approval import Request
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.combined import combined_plan
@@ -212,9 +213,12 @@ def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iter
     policy, ledger = policy_of(record, cohort), Ledger(home.ledger)
     whole = record[cohort].measured_in == version
     for unit, account in policy.accounts.items():
-        split = account.split if whole else _on_request(home, cohort, version, record[cohort], unit)
+        split = {**(account.split if whole else {}), **_further(home, cohort, version, record[cohort], unit)}
         if not split:
             continue
+        of_split = f"{100 * record[cohort].share:g}% of the policy's split"
+        if REVIEW in split:
+            of_split += ", and a clerical review of links"
         cap = ledger.cap(cohort, unit) or account.cap_rho
         before = ledger.charged_besides(cohort, version, unit) / NANO
         own = sum(split.values())
@@ -222,16 +226,16 @@ def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iter
         yield {
             "cohort": Cohort(cohort).label,
             "unit": unit,
-            "what": f"{100 * record[cohort].share:g}% of the policy's split" if whole else "tables on request",
+            "what": of_split if whole else "tables on request",
             **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
             "families": {family: (rho, epsilon(rho, policy.delta)) for family, rho in split.items()},
             "bar": charts.stacked((before / cap, own / cap)),
         }
 
 
-def _on_request(home: Home, cohort: str, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
-    """What the release charges an account for tables on request: rho by family."""
-    plans = (further_plan(home, cohort, version, family) for family in entry.measured_by(version))
+def _further(home: Home, cohort: str, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
+    """What the release charges an account for tables on request, or a clerical review: rho by family."""
+    plans = (further_plan(home, cohort, version, family) for family in entry.further.get(version, ()))
     return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
 
 

@@ -17,9 +17,12 @@ from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.linkage.in_councils import SERVICE_OF_RATE, factors
 from privacy.linkage.missed import missed
+from privacy.linkage.review_rates import update_rates
 from privacy.release.corrected import Corrected, Local
 from privacy.release.estimates import Estimates
 from privacy.release.intervals import Moments
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Cube, Family, Selector
 
 Array = NDArray[np.float64]
@@ -38,8 +41,9 @@ _MISSED: Final = {
 _FALSE: Final = ((NEITHER, HV_ONLY), (NEITHER, SETTING_ONLY), (HV_ONLY, BOTH), (SETTING_ONLY, BOTH))
 
 
-def corrected(family: Family, estimates: Estimates) -> Moments:
-    """Moments of the family's figures, corrected where the family tells how well linked records agree."""
+def corrected(family: Family, estimates: Estimates, review: tuple[Plan, Measurement] | None = None) -> Moments:
+    """Moments of the family's figures, corrected where the family tells how well linked records agree; with what a
+    clerical `review` of the cohort says of the rates, where one was measured."""
     if pupil.AGREEMENT.name not in family.columns:
         return estimates
     council, agreement = family.attribute(COUNCIL), family.attribute(pupil.AGREEMENT.name)
@@ -54,6 +58,9 @@ def corrected(family: Family, estimates: Estimates) -> Moments:
     covariance = np.zeros((len(rates), len(rates)))
     covariance[:-1, :-1] = found.covariance
     covariance[-1, -1] = FALSE_LINK_SD**2
+    if review is not None:
+        seen_by = [children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
+        rates, covariance = update_rates(rates, covariance, seen_by, *review)
     return Corrected(estimates, transitions, rates, covariance, _by_council(family, estimates, counted, children))
 
 

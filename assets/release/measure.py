@@ -35,6 +35,7 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
+from privacy.linkage.cells import REVIEW
 from privacy.release.approval import SignOffs
 from privacy.release.child_table import input_mac, true_counts
 from privacy.release.ledger import Ledger
@@ -70,7 +71,7 @@ def measure_release(
         record = read_record(home, version)
         made = {
             (each, family): measure_family(home, each, keys, family, version, councils)
-            for family in FAMILIES
+            for family in (*FAMILIES, REVIEW)
             for each, entry in record.items()
             if family in entry.measured_by(version)
         }
@@ -101,7 +102,7 @@ def measure_family(
         unit = plan.family.unit
         ledger.approve(cohort, policy.accounts[unit].cap_rho, approved, unit=unit)
     record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
-    table = home.confidential(family, cohort)
+    table = home.reviewed(cohort) if family == REVIEW else home.confidential(family, cohort)
     check_readable(home, table)
     with ThreadPoolExecutor(1) as beside:
         counted = beside.submit(true_counts, table, plan)

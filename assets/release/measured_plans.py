@@ -20,10 +20,10 @@ from privacy.release.store import StoreError
 
 
 def plan_of(home: Home, cohort: str, version: str, councils: Sequence[str], family: str) -> Plan:
-    """The plan under which the release measures a family: of the policy's split that it spends, or for tables on
-    request. Raises `StoreError`."""
+    """The plan under which the release measures a family: of the policy's split that it spends, for tables on request,
+    or of a clerical review. Raises `StoreError`."""
     record = read_record(home, version)
-    if cohort in record and record[cohort].measured_in != version:
+    if family not in FAMILIES or (cohort in record and record[cohort].measured_in != version):
         return further_plan(home, cohort, version, family)
     return plan_family(family, councils, policy_of(record, cohort))
 

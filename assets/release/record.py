@@ -34,7 +34,7 @@ class CohortRecord:
     delivery of each extract (`council/source`) that the confidential tables were made of.
 
     `requested` are the tables on request with rows of the cohort, as `RequestedTable.document` states each; `further`
-    the releases that measured anything for them, by which families.
+    the releases that measured anything for them, or a clerical review, by which families.
     """
 
     measured_in: str
@@ -45,8 +45,9 @@ class CohortRecord:
     further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def measured_by(self, version: str) -> tuple[str, ...]:
-        """The families that the release `version` measures itself, whole or for tables on request."""
-        return tuple(FAMILIES) if self.measured_in == version else tuple(self.further.get(version, ()))
+        """The families that the release `version` measures itself, whole or for tables on request, and its review."""
+        own = tuple(FAMILIES) if self.measured_in == version else ()
+        return (*own, *self.further.get(version, ()))
 
 
 ReleaseRecord = Mapping[str, CohortRecord]

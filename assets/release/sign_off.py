@@ -19,7 +19,7 @@ from assets.home.at_work import turn
 from assets.home.paths import Home
 from assets.home.processing_log import last_restore
 from assets.home.signers import note_signers
-from assets.linkage.inputs import PROFILE, read_record, record_of_tables
+from assets.linkage.inputs import PROFILE, read_record, record_of_tables, sha256_of
 from assets.release.anchors import published_charges
 from assets.release.begin import Asked, begin_release
 from assets.release.decision_sheet import write_sheet
@@ -39,6 +39,7 @@ from ndl_export.publish.withdraw import check_reason, withdraw
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.keys import KeyRing
+from privacy.linkage.cells import REVIEW
 from privacy.release.approval import (
     CHANGE_OF_PEOPLE,
     WITHDRAWAL,
@@ -444,12 +445,17 @@ def _of_cohort(
     linked = record_of_tables(home, cohort)
     accepted = {hold.name: acceptance.signature for hold, acceptance in state(home, [cohort]).closed}
     expected = expectations_sha256(home, cohort)
-    judged = ({"accepted": accepted} if accepted else {}) | ({"expected_rows": expected} if expected else {})
+    judged: dict[str, object] = {"accepted": accepted} if accepted else {}
+    judged |= {"expected_rows": expected} if expected else {}
+    plans = {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES}
+    if REVIEW in fixed.measured_by(version):
+        plans[REVIEW] = further_plan(home, cohort, version, REVIEW).sha256
+        judged["review"] = sha256_of(home.reviewed(cohort)) if home.reviewed(cohort).exists() else ""
     return judged | {
         "measured_in": version,
         "share": fixed.share,
         "missing": fixed.missing,
-        "plans": {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES},
+        "plans": plans,
         "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
         "charged_besides_nano_rho": {

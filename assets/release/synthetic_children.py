@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from assets.home.paths import Home
 from assets.release.linkage_error import corrected
 from assets.release.published_rates import PublishedRates, published_rates
+from assets.release.review import review_of
 from assets.release.tabulate import all_measured, bundle_facts, tabulate
 from ndl_export.bundle.synthetic import check_wanted, synthetic_files, write_synthetic
 from ndl_export.check.content_checks import table_layouts
@@ -153,7 +154,7 @@ def _asked(
 ) -> _Asked:
     absent = not_sent(missing, FAMILY.name)
     plan, measurement = without_categories(*own.together(FAMILY.name), COUNCIL, absent)
-    published = corrected(plan.family, estimates_of(plan, measurement))
+    published = corrected(plan.family, estimates_of(plan, measurement), review_of(own))
     left_out = {name for names, _ in FAMILY.measured_apart for name in names} - {COUNCIL}
     asked = [each for each in requested if own.cohort in each.cohorts]
     tables = tabulate([own], councils, reliability, {own.cohort: missing}, asked)

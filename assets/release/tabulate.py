@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from assets.release.linkage_error import corrected
 from assets.release.noise_covariance import noise_covariance
 from assets.release.noise_workload import BlockFigures, block_figures
+from assets.release.review import review_of
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
@@ -223,7 +224,8 @@ def _tables(
     for family in own.plans:
         absent = not_sent(missing, family)
         try:
-            estimated = _estimated(*own.together(family), absent) if set(councils) - set(absent) else None
+            together, review = own.together(family), review_of(own)
+            estimated = _estimated(*together, absent, review) if set(councils) - set(absent) else None
             on_request = [each.table for each in asked if each.family == family]
             for table in (*FAMILIES[family].tables, *on_request):
                 tables[table.name] = _table(layouts[table.name], estimated, councils, absent, reliability)
@@ -250,10 +252,12 @@ class _Estimated:
     corrected: Moments
 
 
-def _estimated(plan: Plan, measurement: Measurement, absent: Collection[str]) -> _Estimated:
+def _estimated(
+    plan: Plan, measurement: Measurement, absent: Collection[str], review: tuple[Plan, Measurement] | None
+) -> _Estimated:
     plan, measurement = without_categories(plan, measurement, COUNCIL, absent)
     estimates = estimates_of(plan, measurement)
-    return _Estimated(plan.family, estimates, corrected(plan.family, estimates))
+    return _Estimated(plan.family, estimates, corrected(plan.family, estimates, review))
 
 
 def _table(

@@ -317,7 +317,7 @@ def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Fault
     """
     faults = [(name, "missing") for name in sorted(_due(files) - files.keys())]
     faults += [(name, "not part of a bundle") for name in sorted(files.keys() - _due(files))]
-    if ON_REQUEST_FILE in files and not OnRequest.tables_named(files):
+    if ON_REQUEST_FILE in files and not OnRequest.tables_named(files) and OnRequest.named(files) == {ON_REQUEST_FILE}:
         faults.append((ON_REQUEST_FILE, _UNREADABLE))
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():
         faults += _signature_faults(files, trusted)

@@ -129,7 +129,7 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         " early-years records. Differentially private, with an interval on every figure."
     )
     titles = f"The tables: {'; '.join(table.title for table in TABLES.values())}."
-    if facts.on_request:
+    if facts.on_request.tables:
         titles += f" On request: {'; '.join(table.title for table in facts.on_request.definitions.values())}."
     return Description(
         facts=facts,

@@ -25,6 +25,7 @@ from ndl_export.files.whole_files import indented_json
 from ndl_export.pages.words import day
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, read_definition
+from privacy.linkage.cells import REVIEW
 
 ON_REQUEST_FILE = "on_request.json"
 FURTHER_COUNTS_FILE = "noisy_counts_on_request.parquet"
@@ -119,13 +120,19 @@ class RequestedTable:
 
 @dataclass(frozen=True, eq=False)
 class OnRequest:
-    """The requested tables of a release, in the order in which they were published; none by default."""
+    """The requested tables of a release, in the order in which they were published, and what was measured besides its
+    families: for these tables, or of a clerical review; none by default."""
 
     tables: tuple[RequestedTable, ...] = ()
     noisy_counts: Mapping[Further, NoisyCounts] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.tables)
+        return bool(self.tables or self.noisy_counts)
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether a clerical review of links was measured."""
+        return any(each.family == REVIEW for each in self.noisy_counts)
 
     @cached_property
     def definitions(self) -> dict[str, Table]:

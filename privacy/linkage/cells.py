@@ -19,6 +19,8 @@ SIZES = {"date_of_birth": ("near", "far"), "postcode": ("",), "surname": ("near"
 LEAST_WEIGHT, WEIGHT_STEP, WEIGHTS = 12, 2, 11
 """Where everything agrees, what pairs weigh, in bits, without NHS numbers: in so many steps from the least; lighter and
 heavier ones fall into the first and the last."""
+REVIEW = "review"
+"""The family of a clerical review of links (`review_rates`) in the ledger, the store and the noisy counts."""
 
 
 @dataclass(frozen=True)

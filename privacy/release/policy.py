@@ -117,7 +117,7 @@ class Policy:
 
     `weights` say how much a cell of each kind counts in the plan; a row is published where its half-width is expected
     to be at most `readable_half_width`, in points; `regions_share` is the share of a family's budget for regions, where
-    they are measured.
+    they are measured; `review_rho` the budget of a clerical review of links.
     """
 
     accounts: Mapping[str, Account]
@@ -125,6 +125,7 @@ class Policy:
     weights: Mapping[str, float]
     readable_half_width: float
     regions_share: float
+    review_rho: float
     minimum_accuracy: Mapping[str, MinimumAccuracy]
     reliability: Reliability
     sign_off: SignOff
@@ -150,6 +151,8 @@ class Policy:
                 raise PolicyError(f"weights.{kind} must be positive, not {weight}")
         if not 0 < self.readable_half_width <= self.reliability.unreliable_half_width:
             raise PolicyError("readable_half_width must be over 0, and no more than reliability.unreliable_half_width")
+        if not self.review_rho > 0:
+            raise PolicyError(f"review_rho must be positive, not {self.review_rho}")
         if not 0 < self.regions_share < 1:
             raise PolicyError(f"regions_share must lie between 0 and 1, not {self.regions_share}")
         if set(self.minimum_accuracy) != set(self.split):
@@ -237,6 +240,7 @@ def load_policy(path: Path | None = None) -> Policy:
         weights={kind: _number(f"weights.{kind}", weight) for kind, weight in content["weights"].items()},
         readable_half_width=_number("readable_half_width", content["readable_half_width"]),
         regions_share=_number("regions_share", content["regions_share"]),
+        review_rho=_number("review_rho", content["review_rho"]),
         minimum_accuracy={
             family: MinimumAccuracy(**_numbers(f"minimum_accuracy.{family}", minimum, MinimumAccuracy))
             for family, minimum in content["minimum_accuracy"].items()

@@ -53,13 +53,15 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     (home.restricted / "staging-dead").mkdir()
     (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.tokens(*KEY).read_bytes())
 
-    returned = home.return_file("eyfsp", COHORT, "leeds")
-    returned.parent.mkdir(parents=True)
-    returned.write_bytes(b"what nobody here can open")
+    returned, reviewed = home.return_file("eyfsp", COHORT, "leeds"), home.reviewed(COHORT)
+    for path in (returned, reviewed):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"what nobody here can open")
 
     found = forget(home, planted(place), place.keys, objection=True)
 
     assert not returned.exists()
+    assert not reviewed.parent.exists()
     assert {f"{e.council}/{e.source}": e.rows for e in found.extracts} == {n: (place.row(n),) for n in PLANTED}
     assert traces(home.root, tokens, {child_id}, place.keys, but=forgotten) == []
     assert traces(forgotten, tokens, {child_id}, place.keys) == []

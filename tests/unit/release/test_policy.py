@@ -31,6 +31,7 @@ def test_the_policy_of_the_project():
         },
         readable_half_width=4.5,
         regions_share=0.15,
+        review_rho=0.02,
         minimum_accuracy={
             "pupil": MinimumAccuracy(5, 0.85),
             "health": MinimumAccuracy(5, 0.85),

@@ -1,0 +1,285 @@
+"""The clerical review of a cohort's links: drawn, sealed to the services whose rows it is about, and taken in again.
+
+Everything stays in the restricted zone but the sheets, each of which gives one sender numbers of its own rows. What the
+reviewers found leaves it only as noisy tallies that a release is charged for (`assets/release/review.py`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from assets.home.at_work import in_turn, while_in_use
+from assets.home.paths import Home
+from assets.home.processing_log import Processing, record
+from assets.linkage.inputs import councils_in, delivered, extracts_of
+from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers
+from assets.linkage.standing import linked_extracts, linked_with, links_stand
+from assets.linkage.tokens import readers
+from privacy.doors import files
+from privacy.doors.database import in_memory
+from privacy.doors.sql import identifier, parquet, quoted
+from privacy.keys import KeyRing
+from privacy.linkage.cells import REVIEW
+from privacy.linkage.link import link
+from privacy.linkage.review import ReviewPairs
+from privacy.linkage.review_rates import COLUMNS, OUTSIDE, SHARE, Decision
+from privacy.release.ledger import Ledger
+from privacy.returns.agreement import Agreement, Fact, Sender, permitted
+from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document
+from privacy.row_keys import ROW_KEY, written
+from privacy.services import SERVICES
+
+SHEET_FORMAT = "readiness-review-1"
+DECIDES, HANDS_OVER = "decide", "hand over"
+"""What a service does with a row of its sheet: compare it with the other's, or let that one see it."""
+_NEEDED = ("pair", "decision", "reviewer")
+_PROBLEMS_SHOWN = 20
+_REVIEWERS = 2
+"""Reviewers of a pair at most."""
+
+
+class ReviewProblem(Exception):
+    """A review that cannot be drawn or taken in. The message names file, row, column and rule, never a value."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of a drawn sample: its number among those of the cohort, the deliveries and the linkage parameters
+    that it was drawn from, and the published number of children."""
+
+    number: int
+    deliveries: Mapping[str, str]
+    parameters: str
+    children: int
+
+    @classmethod
+    def read(cls, home: Home, cohort: str) -> Sample | None:
+        """The newest sample of a cohort; None where none was drawn."""
+        path = home.review(cohort) / "sample.json"
+        return cls(**json.loads(path.read_bytes())) if path.exists() else None
+
+    def is_of_links(self, home: Home, cohort: str) -> bool:
+        """Whether the cohort's links are of the deliveries that the sample was drawn from."""
+        now = delivered(linked_extracts(home, cohort)), linked_with(home, cohort)[0]
+        return now == (self.deliveries, self.parameters)
+
+
+@while_in_use
+@in_turn
+def draw_review(
+    home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
+) -> tuple[int, list[str]]:
+    """Draw the sample of a cohort, or keep the one drawn from the same links, and seal a sheet to each sender that
+    agreements let take part; its number, and a sentence for each sheet. The linkage is run again for it.
+
+    Raises `NotLinkedAsIs`, and what the linkage does.
+    """
+    councils = councils_in(home, cohort)
+    if not links_stand(home, cohort, councils):
+        raise NotLinkedAsIs(f"Cohort {cohort} is not linked from the extracts that are in. Link it, then draw again.")
+    record(home, Processing.REVIEW, cohort=cohort, note="sample drawn")
+    folder, sample = home.review(cohort), Sample.read(home, cohort)
+    if sample is None or not sample.is_of_links(home, cohort):
+        number = 1 + len(reviews_measured(home, cohort))
+        watcher = ReviewPairs(keys.subkey("row", f"review/{cohort}/{number}"))
+        parameters, children = linked_with(home, cohort)
+        extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
+        links = pyarrow.parquet.read_table(home.links(cohort))
+        link(readers(home, keys, cohort, extracts), links, [watcher], children)
+        shutil.rmtree(folder, ignore_errors=True)
+        files.write(folder / "pairs.parquet", _as_parquet(watcher.sample(links, children)))
+        sample = Sample(number, delivered(linked_extracts(home, cohort)), parameters, children)
+        files.write_json(folder / "sample.json", vars(sample))
+    for path in folder.glob("*/*.age"):
+        path.unlink()
+    compared = _compared(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
+    made = []
+    for council, source, sheet in _sheets(compared, RowNumbers(home, keys, cohort)):
+        to, path = agreements[council].recipients[SERVICES[source]], folder / council / f"{source}.age"
+        header = {"council": council, "source": source, "cohort": cohort, "sample": sample.number, "recipient": to.key}
+        document = json.dumps(header, sort_keys=True).encode() + b"\n" + sheet
+        files.write(path, seal_document(SHEET_FORMAT, document, to.key, keys.signing_key))
+        made.append(f"{path}: for {to.name}")
+    return sample.number, made
+
+
+def reviews_measured(home: Home, cohort: str) -> list[str]:
+    """The releases that measured a sample of the cohort, by its number; none where there is no ledger yet."""
+    if isinstance(home.ledger, Path) and not home.ledger.exists():
+        return []
+    found = [each for each in Ledger(home.ledger).charges() if each.is_committed]
+    return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (cohort, REVIEW)]
+
+
+def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
+    """The pairs of two services that may tell each other that they know a child: the sheet of each says as much."""
+    names = ["council", "other_council", "service"]
+    found = pairs.select(names).group_by(names).aggregate([])
+    may = []
+    for council, *other in (each.values() for each in found.to_pylist()):
+        ends = Sender(council, "education"), Sender(*other)
+        told = (permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
+        may.append(all(Fact.KNOWN_TO in facts for facts in told))
+    return pairs.join(found.filter(pa.array(may, pa.bool_())), names, join_type="inner")
+
+
+def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str, bytes]]:
+    """Council, source and sheet, as CSV, of each sender. The pupil's side decides."""
+    with in_memory() as con:
+        con.register("compared", compared)
+        ends = con.sql(
+            f"""
+            SELECT pair, council, 'eyfsp' AS source, row_key, other_council || '/' || service AS compare_with,
+                   {quoted(DECIDES)} AS what_to_do, second_review, '' AS decision, '' AS reviewer FROM compared
+            UNION ALL
+            SELECT pair, other_council, other_source, other_row_key, council || '/education',
+                   {quoted(HANDS_OVER)}, second_review, '', '' FROM compared ORDER BY ALL
+            """
+        ).to_arrow_table()
+    named = [written(number) for number in numbers.numbers(ends).to_pylist()]
+    ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
+    senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
+    for council, source in sorted(tuple(each.values()) for each in senders.to_pylist()):
+        own, buffer = (pc.field("council") == council) & (pc.field("source") == source), pa.BufferOutputStream()
+        pyarrow.csv.write_csv(ends.filter(own).drop_columns(["council", "source"]), buffer)
+        yield council, source, buffer.getvalue().to_pybytes()
+
+
+def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
+    """The sheet of a sender as CSV, with empty columns for decisions. Raises `ReturnProblem`."""
+    document, recipient = unseal_document(SHEET_FORMAT, file, key, signer)
+    first, _, sheet = document.partition(b"\n")
+    try:
+        check_recipient(file, json.loads(first)["recipient"], recipient)
+    except (ValueError, KeyError, TypeError):
+        raise ReturnProblem(f"{file.name}: is of another version of the software; ask for a new sheet") from None
+    return sheet
+
+
+@while_in_use
+@in_turn
+def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
+    """Take in the decisions of the cohort's newest sample, in the place of any before; the restricted report's path.
+
+    Raises `ReviewProblem` with everything that is wrong with the files; nothing is taken in then.
+    """
+    sample = Sample.read(home, cohort)
+    if sample is None:
+        raise ReviewProblem(f"Cohort {cohort} has no sample yet. Draw one: readiness review sample")
+    if not sample.is_of_links(home, cohort):
+        raise ReviewProblem(f"Cohort {cohort} was linked from other extracts since the sample was drawn. Draw again.")
+    folder = home.review(cohort)
+    with in_memory() as con:
+        con.register("pairs", pyarrow.parquet.read_table(folder / "pairs.parquet"))
+        con.register("rows", pa.concat_tables(_read(path) for path in decided))
+        if problems := con.sql(_PROBLEMS).fetchall():
+            said = [f"{file}, row {row}, column {column}: {rule}" for file, row, column, rule in problems]
+            more = [f"and {len(said) - _PROBLEMS_SHOWN} more"] if len(said) > _PROBLEMS_SHOWN else []
+            raise ReviewProblem("\n".join(["The decisions were not taken in:", *said[:_PROBLEMS_SHOWN], *more]))
+        con.execute(f"CREATE TEMP TABLE decided AS {_DECIDED}").fetchall()
+        if not con.sql("FROM decided LIMIT 1").fetchall():
+            raise ReviewProblem("The files hold no decision. Fill in the columns decision and reviewer.")
+        record(home, Processing.REVIEW, cohort=cohort, note="decisions taken in")
+        con.execute(f"CREATE VIEW children AS FROM {parquet(home.confidential('pupil', cohort))}").fetchall()
+        strata = con.sql(_strata_sql()).to_arrow_table().to_pylist()
+        report = {"sample": sample.number, "strata": strata, "reviewers": _agreement(con)}
+        files.write_json(folder / "report.json", report)
+        files.write(home.reviewed(cohort), _as_parquet(con.sql(_reviewed_sql()).to_arrow_table()))
+    return folder / "report.json"
+
+
+def _read(path: Path) -> pa.Table:
+    """The rows of a file of decisions as text, with the number of each line: file, line, pair, decision, reviewer."""
+    try:
+        rows = pyarrow.csv.read_csv(
+            path, convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_NEEDED, pa.string()))
+        )
+    except (pa.ArrowInvalid, OSError):
+        raise ReviewProblem(
+            f"{path.name}: is not a CSV file in UTF-8 with commas between columns. Save the sheet as CSV again."
+        ) from None
+    if missing := [name for name in _NEEDED if rows.column_names.count(name) != 1]:
+        raise ReviewProblem(f"{path.name}, row 1: the column {missing[0]} is needed once. Keep the sheet's headings.")
+    own = {name: pc.fill_null(pc.utf8_trim_whitespace(rows[name]), "") for name in _NEEDED}
+    return pa.table({"file": pa.repeat(path.name, len(rows)), "line": pa.array(range(2, len(rows) + 2)), **own})
+
+
+_PROBLEMS = f"""
+WITH given AS (FROM rows WHERE decision <> '' OR reviewer <> ''),
+told AS (SELECT *, count(*) OVER (PARTITION BY pair, reviewer) AS times,
+                dense_rank() OVER (PARTITION BY pair ORDER BY reviewer) AS place FROM given)
+SELECT file, line, 'pair', 'is no pair of this sample' FROM given WHERE pair NOT IN (SELECT pair FROM pairs)
+UNION ALL
+SELECT file, line, 'decision', 'is none of {", ".join(Decision)}' FROM given
+ WHERE decision NOT IN ({", ".join(f"{quoted(each)}" for each in Decision)})
+UNION ALL
+SELECT file, line, 'reviewer', 'is not a code of 1 to 20 letters or digits' FROM given
+ WHERE NOT regexp_full_match(reviewer, '[A-Za-z0-9]{{1,20}}')
+UNION ALL
+SELECT file, line, 'reviewer', 'has decided this pair more than once' FROM told WHERE times > 1
+UNION ALL
+SELECT file, line, 'reviewer', 'is the third to decide this pair: at most {_REVIEWERS} do' FROM told
+ WHERE place > {_REVIEWERS}
+ ORDER BY ALL
+"""
+_DECIDED = f"""
+SELECT pair, CASE WHEN count(DISTINCT decision) = 1 THEN min(decision) ELSE {quoted(Decision.UNKNOWN)} END AS decision,
+       list(decision ORDER BY reviewer) AS each
+  FROM rows WHERE decision <> '' GROUP BY pair
+"""
+"""SQL of the pairs that were decided: reviewers who disagree cannot tell."""
+
+
+def _reviewed_sql() -> str:
+    """SQL of the table that is measured: a pair that nobody decided could not be told."""
+    measured = ", ".join(f"{quoted(stratum)}" for stratum in SHARE)
+    of_service = ", ".join(
+        f"coalesce(max(cell) FILTER (service = {quoted(service)}), {quoted(OUTSIDE)}) AS {column}"
+        for service, column in COLUMNS.items()
+    )
+    return f"""
+    SELECT child_id, {of_service} FROM children LEFT JOIN (
+        SELECT child_id, service, stratum || ': ' || coalesce(decision, {quoted(Decision.UNKNOWN)}) AS cell
+          FROM pairs LEFT JOIN decided USING (pair) WHERE stratum IN ({measured})
+    ) USING (child_id) GROUP BY child_id ORDER BY child_id
+    """
+
+
+def _strata_sql() -> str:
+    """SQL of the tallies by service and stratum: pairs there, in the sample and by decision; and the matches of the
+    whole stratum, by how many pairs each in the sample stands for."""
+    counted = ", ".join(f"count(*) FILTER (decision = {quoted(each)}) AS {identifier(each)}" for each in Decision)
+    return f"""
+    SELECT service, stratum, any_value(stratum_pairs) AS pairs, count(*) AS sampled, {counted},
+           coalesce(sum(weight) FILTER (decision = {quoted(Decision.MATCH)}), 0) AS matches_weighted
+      FROM pairs LEFT JOIN decided USING (pair) GROUP BY ALL ORDER BY ALL
+    """
+
+
+def _agreement(con: Any) -> dict[str, Any]:
+    """How well two reviewers of one pair agree: Cohen's kappa, None where chance alone would agree on all."""
+    pairs = np.array([each for (each,) in con.sql("SELECT each FROM decided WHERE len(each) > 1").fetchall()])
+    if not len(pairs):
+        return {"pairs": 0, "same": None, "kappa": None}
+    same = float((pairs[:, 0] == pairs[:, 1]).mean())
+    by_chance = sum(float((pairs == each).mean(axis=0).prod()) for each in Decision)
+    kappa = None if by_chance == 1 else round((same - by_chance) / (1 - by_chance), 3)
+    return {"pairs": len(pairs), "same": round(same, 3), "kappa": kappa}
+
+
+def _as_parquet(table: pa.Table) -> bytes:
+    buffer = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue().to_pybytes()

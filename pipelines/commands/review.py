@@ -1,0 +1,85 @@
+"""`readiness review`: a clerical review of links, drawn and taken in at the pipeline, opened by the services."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.commands import console
+from pipelines.commands.console import FILE, FOLDER, OUT, at_work, stop
+from privacy.doors import environment
+
+if TYPE_CHECKING:
+    from sources.reference.cohorts import Cohort
+
+
+@click.group()
+def review() -> None:
+    """Have people review a sample of links."""
+
+
+@review.command()
+@console.home()
+@console.cohort()
+@click.option(
+    "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
+)
+@console.keys()
+def sample(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> None:
+    """Draw a sample of some 500 pairs, and seal to each sender a sheet with its own row numbers.
+
+    Asked again for the same links, it keeps the sample and seals new sheets.
+    """
+    from assets.home.paths import Home
+    from assets.linkage.review import draw_review
+    from assets.returns.agreements import load_all
+    from pipelines.opening import opened
+    from privacy.keys import REVIEW, KeyRing
+
+    known, ring = load_all(agreements), KeyRing.load(keys or environment.settings().keys, REVIEW)
+    with at_work("Linking again"):
+        number, sheets = draw_review(opened(Home(home), keys), cohort.code, known, ring, dt.date.today())
+    lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
+    click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
+    click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
+
+
+@review.command("open")
+@click.argument("file", type=FILE)
+@console.own_key(required=True)
+@console.signer("; here the pipeline's", required=True)
+@click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
+def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
+    """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
+    from assets.linkage.review import open_sheet as opened
+    from privacy.doors import files
+
+    if out.exists():
+        stop(f"{out} is there already; it is not replaced")
+    files.write(out, opened(file, key_file, signer))
+    click.echo(f"{out}: fill in decision (match, not a match, cannot tell) and reviewer (a code, no name)")
+
+
+@review.command()
+@console.home()
+@console.cohort()
+@click.argument("decisions", type=FILE, nargs=-1, required=True)
+def take(home: Path, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
+    """Take in the decisions of all reviewers, from sheets saved as CSV.
+
+    Name every file: they replace what was taken in before. The tallies enter the next release that is measured, with
+    noise, for a budget of their own that people sign with it. True tallies are in the restricted report alone.
+    """
+    from assets.home.paths import Home
+    from assets.linkage.review import take_review
+    from assets.release.review import review_measured_in
+    from pipelines.opening import opened
+
+    found = opened(Home(home))
+    if release := review_measured_in(found, cohort.code):
+        stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
+    report = take_review(found, cohort.code, decisions)
+    click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")

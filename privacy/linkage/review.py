@@ -1,0 +1,159 @@
+"""The sample of pairs that people review: the frame of pairs, its strata, and the keyed draw from it.
+
+The frame has at most one pair for each pupil and service: the pupil's link; or, of a pupil without one, the record that
+it lost to a better link, or the unlinked record that shares most tokens with its own. The linkage lets most of the
+latter go before they are weighed: of 401 links missed in stress extracts of one seed, 151 were among the pairs that it
+scores, and some 250 are near candidates of this frame. So a child is in at most two pairs as the pupil, and each of
+its other records is in at most one link and one other pair.
+
+Strata that are measured (`SAMPLED`) are drawn pair by pair: a pair is in the sample if a keyed hash of its pupil's row
+is below a fixed chance, so nobody else's records decide it and a child more or less moves one cell by 1. The chance
+follows from public sizes. The other strata (`CONTROLS`) have too few errors to be told above the noise. A fixed number
+of pairs of each is reviewed so that reviewers see easy pairs too; the restricted report alone counts them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
+from privacy.linkage.link import STEPS, Scored
+from privacy.linkage.rows import OWN_NUMBERS, SCOPED_NUMBERS
+from privacy.pseudonyms import TOKEN_COLUMNS
+
+SERVICES: Final = {STEPS[1][0]: "settings", STEPS[2][0]: "health"}
+"""By step of the linkage, the service whose records pupils' are compared with."""
+ONE, NEITHER, WEAK = "unlinked, the other service is linked", "unlinked to both services", "weak link"
+LOST, FAR, SURE = "lost to a better link", "unlinked, one token shared", "sure link"
+SAMPLED: Final = {ONE: (250, 0.005), NEITHER: (250, 0.005), WEAK: (120, 0.008)}
+"""Pairs wanted of both services together, and the usual number of such pairs as a share of all pupils. The first two
+are one stratum to the sampler: which of them a pair is in is known only when both services are linked."""
+CONTROLS: Final = {LOST: 30, FAR: 30, SURE: 30}
+"""Pairs reviewed of each service."""
+WEAK_BITS = 6.0
+"""Links of a posterior under 0.985 are weak: in stress extracts 1% of links, and 30 of 33 false ones."""
+NEAR_TOKENS = 2
+"""Tokens that a near candidate shares, of which four in five are the same child; with one token it is one in five."""
+SECOND_REVIEW_SHARE = 0.2
+_EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in (*OWN_NUMBERS, *SCOPED_NUMBERS))
+_DIGITS = "('0x' || substr(digest, {}, {}))::UBIGINT"
+
+
+def chances(children: int) -> dict[str, float]:
+    """The chance that a pair of each measured stratum is in the sample, by the published number of children."""
+    return {stratum: round(min(1.0, pairs / (share * children)), 4) for stratum, (pairs, share) in SAMPLED.items()}
+
+
+class ReviewPairs:
+    """A watcher of `link` that keeps the frame; `sample` draws from it."""
+
+    def __init__(self, key: bytes) -> None:
+        """`key` orders the pairs."""
+        self._key = key.hex()
+        self._frames: list[pa.Table] = []
+
+    def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+        if (service := SERVICES.get(step.name)) is None:
+            return
+        kept = np.zeros(step.pairs.num_rows, bool)
+        kept[step.decision.kept] = True
+        odds = pa.array(np.where(kept, step.decision.odds, step.decision.alone))
+        pairs = step.pairs.select(["unit_l", "unit_r"]).append_column("odds", odds)
+        con.register("review_pairs", pairs.append_column("kept", pa.array(kept)))
+        con.execute(_frame_sql(step.right), [self._key, service]).fetchall()
+        self._frames.append(con.sql("FROM review_frame").to_arrow_table())
+        con.execute("DROP TABLE review_frame").fetchall()
+        con.unregister("review_pairs")
+
+    def sample(self, links: pa.Table, children: int) -> pa.Table:
+        """The pairs of the sample, for the restricted zone. `links` are those of the linkage that was watched,
+        `children` its published number.
+
+        A row a pair: pair (an id), service, stratum, child_id, council and row_key of the pupil's row, other_source,
+        other_council and other_row_key, second_review; how many pairs its stratum has (stratum_pairs), and how many of
+        them it stands for (weight).
+        """
+        wanted = [{"stratum": stratum, "chance": chance, "most": 0} for stratum, chance in chances(children).items()]
+        wanted += [{"stratum": stratum, "chance": 0.0, "most": most} for stratum, most in CONTROLS.items()]
+        with in_memory() as con:
+            con.register("drawn", pa.concat_tables(self._frames))
+            con.register("links", links)
+            con.register("wanted", pa.Table.from_pylist(wanted))
+            return con.sql(_SAMPLE).to_arrow_table()
+
+
+def _tokens(condition: str) -> str:
+    """SQL of the tokens of the units of which a condition holds: unit, kind, token."""
+    chosen = f"SELECT unit, {', '.join(_EVIDENCE)} FROM patterns JOIN units USING (pattern) WHERE {condition}"
+    return f"UNPIVOT ({chosen}) ON {', '.join(_EVIDENCE)} INTO NAME kind VALUE token"
+
+
+def _frame_sql(right: str) -> str:
+    """SQL that creates the frame of a step whose right side is `right`, with parameters key and service."""
+    return f"""
+    CREATE TEMP TABLE review_frame AS
+    WITH own AS (FROM review_pairs WHERE kept), pupils AS (
+        SELECT unit, arg_min(council, row) AS council, arg_min(row_key, row) AS row_key
+          FROM rows JOIN units USING (pattern) WHERE source = 'eyfsp' GROUP BY unit
+    ), others AS (
+        SELECT unit, arg_min(source, row) AS other_source, arg_min(council, row) AS other_council,
+               arg_min(row_key, row) AS other_row_key
+          FROM rows JOIN units USING (pattern) JOIN patterns USING (pattern) WHERE {right} GROUP BY unit
+    ), free_l AS ({_tokens("unit IN (SELECT unit FROM pupils) AND unit NOT IN (SELECT unit_l FROM own)")}
+    ), free_r AS ({_tokens(f"{right} AND unit NOT IN (SELECT unit_r FROM own)")}
+    ), candidates AS (
+        SELECT l.unit AS unit_l, r.unit AS unit_r, count(DISTINCT kind) AS strength,
+               CASE WHEN strength >= {NEAR_TOKENS} THEN {quoted(NEITHER)} ELSE {quoted(FAR)} END AS stratum,
+               CASE WHEN strength >= {NEAR_TOKENS} THEN 0 ELSE 2 END AS place
+          FROM free_l l JOIN free_r r USING (kind, token) GROUP BY unit_l, unit_r
+        UNION ALL
+        SELECT unit_l, unit_r, odds, {quoted(LOST)}, 1 FROM review_pairs
+         WHERE unit_l NOT IN (SELECT unit_l FROM own) AND unit_r IN (SELECT unit_r FROM own)
+    ), of_pupil AS (
+        SELECT * FROM candidates JOIN pupils ON unit_l = pupils.unit JOIN others ON unit_r = others.unit
+       QUALIFY row_number() OVER (PARTITION BY unit_l ORDER BY place, strength DESC, other_row_key, other_council) = 1
+    ), best AS (
+        SELECT unit_l, unit_r, stratum FROM of_pupil
+       QUALIFY row_number() OVER (PARTITION BY unit_r ORDER BY place, strength DESC, row_key, council) = 1
+        UNION ALL
+        SELECT unit_l, unit_r, CASE WHEN odds < {WEAK_BITS} THEN {quoted(WEAK)} ELSE {quoted(SURE)} END FROM own
+    )
+    SELECT stratum, service, council, row_key, other_source, other_council, other_row_key,
+           sha256(concat_ws('/', key, service, council, row_key)) AS digest
+      FROM best JOIN pupils ON unit_l = pupils.unit JOIN others ON unit_r = others.unit
+      CROSS JOIN (SELECT ?::VARCHAR AS key, ?::VARCHAR AS service)
+    """
+
+
+_SAMPLE = f"""
+WITH known AS (
+    SELECT child_id, bool_or(source = 'early_years_census') AS settings, bool_or(source = 'hv_reviews') AS health
+      FROM links GROUP BY child_id HAVING bool_or(source = 'eyfsp')
+), named AS (
+    SELECT drawn.*, own.child_id, theirs.child_id AS other_child_id, {_DIGITS.format(1, 12)} / 2 ** 48 AS place,
+           CASE service WHEN 'health' THEN health ELSE settings END AS is_linked,
+           CASE service WHEN 'health' THEN settings ELSE health END AS other_is_linked
+      FROM drawn
+      JOIN links own ON (own.source, own.council, own.row_key) = ('eyfsp', drawn.council, drawn.row_key)
+      JOIN links theirs ON (theirs.source, theirs.council, theirs.row_key)
+                         = (other_source, other_council, other_row_key)
+      JOIN known ON known.child_id = own.child_id
+), frame AS (
+    SELECT * REPLACE (if(stratum = {quoted(NEITHER)} AND other_is_linked, {quoted(ONE)}, stratum) AS stratum) FROM named
+     WHERE stratum IN ({quoted(WEAK)}, {quoted(SURE)}) AND child_id = other_child_id
+        OR NOT is_linked AND (stratum = {quoted(LOST)} OR other_child_id NOT IN (SELECT child_id FROM known))
+), counted AS (
+    SELECT *, count(*) OVER (PARTITION BY service, stratum) AS stratum_pairs,
+           row_number() OVER (PARTITION BY service, stratum ORDER BY place) AS turn FROM frame
+)
+SELECT digest[33:44] AS pair, service, stratum, child_id, council, row_key, other_source, other_council, other_row_key,
+       {_DIGITS.format(13, 4)} / 65536 < {SECOND_REVIEW_SHARE} AS second_review, stratum_pairs,
+       if(most = 0, 1 / chance, stratum_pairs / least(most, stratum_pairs)) AS weight
+  FROM counted JOIN wanted USING (stratum) WHERE place < chance OR turn <= most ORDER BY pair
+"""
+"""SQL of the sample once all are linked: without pairs whose record came to a child in another way."""

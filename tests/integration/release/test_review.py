@@ -1,0 +1,233 @@
+"""A clerical review in a release: signed, charged once, measured with noise, and used by figures from then on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from assets.home.paths import Home
+from assets.linkage.review import Sample
+from assets.release.begin import Asked, begin_release
+from assets.release.decision_sheet import render_sheet
+from assets.release.measure import measure_release, publish_bundle
+from assets.release.record import read_record
+from assets.release.review import review_measured_in
+from assets.release.sign_off import measurement_request
+from assets.release.tabulate import Differing, all_measured, differing, tabulate
+from ndl_export.bundle.verify import verify
+from privacy.doors import files
+from privacy.keys import KeyRing
+from privacy.linkage.cells import REVIEW
+from privacy.linkage.review import NEITHER, ONE
+from privacy.linkage.review_rates import COLUMNS, OUTSIDE, Decision, category
+from privacy.release.approval import WaitsForApproval
+from privacy.release.ledger import BudgetExceeded, Ledger
+from privacy.release.policy import load_policy
+from privacy.release.store import path_of
+from tests.support.release.held_still import held_still
+from tests.support.release.homes import COHORT, VERSION, home_of
+from tests.support.release.people import Signer, write_policy, write_publisher
+
+COUNCILS = ["leeds", "wirral"]
+ROWS, LATER = 3000, "2026.11.1"
+FOUND = {category(ONE, Decision.MATCH): 40, category(NEITHER, Decision.MATCH): 12, category(ONE, Decision.OTHER): 9}
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
+
+
+def review(home: Home, found: Mapping[str, int] = FOUND, number: int = 1) -> None:
+    """A sample whose decisions were taken in: so many children of each category, with each service."""
+    sample = Sample(number, {}, "", ROWS)
+    files.make_folder(home.review(COHORT))
+    files.write_json(home.review(COHORT) / "sample.json", vars(sample))
+    children = pq.read_table(home.confidential("pupil", COHORT), columns=["child_id"])
+    cells = [each for each, count in found.items() for _ in range(count)]
+    column = pa.array(cells + [OUTSIDE] * (children.num_rows - len(cells)))
+    for name in COLUMNS.values():
+        children = children.append_column(name, column)
+    pq.write_table(children, home.reviewed(COHORT))
+
+
+def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
+    measure_release(home, keys, COHORT, version, COUNCILS, Asked(allow_missing=False, share=share))
+
+
+def release(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> Path:
+    measure(home, keys, version, share)
+    return publish_bundle(home, COHORT, keys, version, COUNCILS)
+
+
+def charged(home: Home) -> list[tuple[str, str, float]]:
+    return [(e.release, e.family, e.nano_rho / 1e9) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
+    """A release with a review; to be read and not written."""
+    home = home_of(tmp_path_factory.mktemp("home"), ROWS, COUNCILS)
+    review(home)
+    release(home, keys)
+    return home
+
+
+def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_counts(made: Home) -> None:
+    """The bundle states the charge, holds the noisy tallies and their plan, and gives its figures from these alone."""
+    bundle = made.release / VERSION
+    assert charged(made)[-1] == (VERSION, REVIEW, pytest.approx(load_policy().review_rho, abs=1e-6))
+    assert verify(bundle).ok, str(verify(bundle))
+    assert differing(bundle) == Differing([], [])
+    record = json.loads((bundle / "privacy_statement.json").read_bytes())
+    stated = next(each for each in record["families"] if each["family"] == REVIEW)
+    assert (stated["measured_in"], stated["l2_sensitivity_of_each_marginal"]) == (VERSION, 1)
+    assert record["privacy_parameters"]["rho"] == pytest.approx(0.215 + load_policy().review_rho, abs=1e-5)
+    assert "review of links, for release" in (bundle / "privacy_statement.md").read_text(encoding="utf-8")
+    drawn = pq.read_table(bundle / "noisy_counts_on_request.parquet").to_pylist()
+    assert {each["family"] for each in drawn} == {REVIEW}
+    plan = json.loads((bundle / f"noise_plan_{REVIEW}_{COHORT}_{VERSION}.json").read_bytes())
+    assert plan["detail"] == {"chances": plan["detail"]["chances"], "requests": [], "sample": 1}
+
+
+def test_without_the_noisy_tallies_the_figures_do_not_follow(made: Home, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(made.release / VERSION, tmp_path / VERSION))
+    (bundle / "on_request.json").unlink()
+    assert not verify(bundle).ok
+
+
+def test_what_reviewers_found_changes_corrected_figures_and_no_others(made: Home) -> None:
+    """The tables of the same noisy counts, with the review and without it."""
+    (own,) = all_measured(made.release / VERSION)
+    found = [tabulate([each], COUNCILS, load_policy().reliability, {}) for each in (own, replace(own, further=()))]
+    for name, same in (("gld_headline", True), ("asq3_outcomes", True), ("joined_dots", False)):
+        one, other = (tables[name] for tables in found)
+        assert one.equals(other) == same, name
+        assert len(one) == len(other)
+
+
+def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) -> None:
+    """What is fixed, planned and asked to be signed is the same as where no sample was drawn."""
+    with held_still():
+        found = []
+        for name in ("drawn", "not drawn"):
+            home = home_of(tmp_path / name, 600, COUNCILS)
+            if name == "drawn":
+                review(home)
+                home.reviewed(COHORT).unlink()
+            begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+            kept = {path.name: path.read_bytes() for path in home.release_record(VERSION).parent.iterdir()}
+            found.append((kept, measurement_request(home, VERSION, COUNCILS)))
+        assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_a_sample_that_nobody_decided_changes_no_byte(tmp_path: Path, keys: KeyRing) -> None:
+    """Of a release of the same children and noise."""
+    with held_still():
+        found = []
+        for name in ("drawn", "not drawn"):
+            home = home_of(tmp_path / name, 600, COUNCILS)
+            if name == "drawn":
+                review(home)
+                home.reviewed(COHORT).unlink()
+            found.append((release(home, keys) / "SHA256SUMS").read_bytes())
+        assert found[0] == found[1]
+
+
+def test_neighbours_differ_by_one_in_each_marginal_and_in_nothing_else(tmp_path: Path, keys: KeyRing) -> None:
+    """With the noise held still, a child that is in the review or is not there at all: one cell of each marginal, by 1.
+    Plans and charges are the same."""
+    with held_still():
+        drawn, requests = [], []
+        for name in ("all", "one fewer"):
+            home = home_of(tmp_path / name, 600, COUNCILS)
+            review(home)
+            if name == "one fewer":
+                whole = pq.read_table(home.reviewed(COHORT))
+                pq.write_table(whole.slice(1), home.reviewed(COHORT))
+            measure(home, keys)
+            drawn.append(json.loads(path_of(home.restricted, COHORT, VERSION, REVIEW).read_bytes()))
+            requests.append(home.request_plan(VERSION, COHORT, REVIEW).read_bytes())
+        assert requests[0] == requests[1]
+        assert drawn[0]["measurement"]["rho"] == drawn[1]["measurement"]["rho"]
+        for one, other in zip(*(each["measurement"]["marginals"] for each in drawn), strict=True):
+            moved = np.abs(np.array(one["noisy"]) - np.array(other["noisy"]))
+            assert sorted(moved.ravel())[-2:] == [0, 1]
+
+
+def test_nothing_of_a_review_but_the_noisy_tallies_is_in_a_release(made: Home) -> None:
+    """The ids of pairs and children, and the true tallies as the report has them, are in no file of the bundle."""
+    ids = pq.read_table(made.reviewed(COHORT))["child_id"].to_pylist()[:40]
+    for path in (made.release / VERSION).rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"cohort=" + COHORT.encode() + b"/pairs" not in content
+            assert not any(f'"{each}"'.encode() in content for each in ids), path
+    drawn = pq.read_table(made.release / VERSION / "noisy_counts_on_request.parquet").to_pandas()
+    assert (drawn.sigma > 6).all()
+    true = {**FOUND, OUTSIDE: ROWS - sum(FOUND.values())}
+    exact = [
+        true.get(categories[0], 0) == noisy
+        for categories, noisy in zip(drawn.categories, drawn.noisy_count, strict=True)
+    ]
+    assert np.mean(exact) < 0.5
+
+
+@pytest.mark.slow
+def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
+    made: Home, keys: KeyRing, tmp_path: Path
+) -> None:
+    home = Home(Path(shutil.copytree(made.root, tmp_path / "home", symlinks=True)))
+    assert review_measured_in(home, COHORT) == VERSION
+    bundle = release(home, keys, LATER, share=0.2)
+    assert verify(bundle).ok, str(verify(bundle))
+    assert [family for version, family, _ in charged(home) if version == LATER] == ["pupil", "health", "parents"]
+    assert read_record(home, LATER)[COHORT].further == {VERSION: (REVIEW,)}
+    assert differing(bundle) == Differing([], [])
+
+
+def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
+    home = home_of(tmp_path, 600, COUNCILS)
+    review(home)
+    facts = json.loads((home.review(COHORT) / "sample.json").read_bytes())
+    files.write_json(home.review(COHORT) / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
+    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+    assert read_record(home, VERSION)[COHORT].further == {}
+
+
+def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request names its plan and its input: other decisions need another signature. The sheet has its charge."""
+    keys = KeyRing.create(tmp_path / "keys")
+    policy = write_policy(tmp_path / "policy.yaml", [Signer.new("A. Lead")])
+    monkeypatch.setenv("READINESS_POLICY", str(policy))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
+    home = home_of(tmp_path / "home", 600, COUNCILS)
+    review(home)
+    with pytest.raises(WaitsForApproval):
+        measure_release(home, keys, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+    assert charged(home) == []
+    request = measurement_request(home, VERSION, COUNCILS)
+    assert REVIEW in request["cohorts"][COHORT]["plans"]
+    assert "a clerical review of links" in render_sheet(home, request)
+    review(home, FOUND | {category(ONE, Decision.MATCH): 41})
+    assert measurement_request(home, VERSION, COUNCILS) != request
+
+
+def test_a_review_that_the_budget_does_not_hold_stops_before_any_charge(tmp_path: Path, keys: KeyRing) -> None:
+    home = home_of(tmp_path, 600, COUNCILS)
+    review(home)
+    measure(home, keys)
+    review(home, number=2)
+    before = charged(home)
+    with pytest.raises(BudgetExceeded, match=r"\(review\)|, review\)"):
+        measure(home, keys, LATER, 0.23)
+    assert charged(home) == before
