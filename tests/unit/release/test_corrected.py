@@ -125,7 +125,7 @@ def higher_in_b(
     covariances = np.array([np.zeros((2, 2)), np.diag([variance, 0.0])])
     factors = np.stack([np.ones(2), MORE if more is None else more], axis=1)
     local = Local("council", factors, covariances, np.array([0, 1]), SIZES, lambda _: told)
-    return Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), local)
+    return Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), (local,))
 
 
 MORE = np.array([1.2, 1.5])
@@ -192,8 +192,8 @@ def test_a_number_is_the_same_in_a_table_that_cannot_be_had_by_place() -> None:
     """At the total of what keeps the table from it; the rest is corrected by the mean over all places."""
     counts = found_more_wrongly_in_b(TRUE)
     alone = higher_in_b(counts, 0.04)
-    assert alone.local is not None
-    mixed = replace(alone, local=replace(alone.local, told=lambda names: "gld" not in names))
+    (local,) = alone.local
+    mixed = replace(alone, local=(replace(local, told=lambda names: "gld" not in names),))
     rows = Selector.total(GLD) + Selector.each(GLD)
     cube = Cube({**BOTH_COUNCILS.selectors, "gld": rows})
     for ask in (Corrected.values, Corrected.variance):
