@@ -71,7 +71,10 @@ def error_rates(family: Family, estimates: Estimates) -> Missed:
 
 def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     """The ethnic groups of whose links so many are missed that the correction carries their figures: records of theirs
-    differ in ways in which others' do not, such as names that one service transliterates otherwise."""
+    differ in ways in which others' do not, such as names that one service transliterates otherwise. None of a family that
+    is not corrected."""
+    if pupil.AGREEMENT.name not in family.columns:
+        return frozenset()
     rates, found = error_rates(family, estimates).rates, _factors(family, estimates, pupil.ETHNIC.name, 0.0)
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]

@@ -128,7 +128,7 @@ def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> st
         "rows": sum(data.num_rows for data in tables.values()),
         "columns": sum(data.num_columns for data in tables.values()),
         "reliable": f"{flags[None]:,}",
-        "figures": f"{flags[None] + flags[Flag.UNRELIABLE] + flags[Flag.WITHHELD]:,}",
+        "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != Flag.NOT_AVAILABLE):,}",
     }
     return _filled("ai_readiness.md", facts, counts=counts)
 
@@ -186,7 +186,7 @@ def _geography(facts: ReleaseFacts) -> str:
 
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
-_COUNTED = (None, Flag.UNRELIABLE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
+_COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
 """Flags whose figures are counted, NULL first."""
 
 
@@ -198,6 +198,7 @@ def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table
             "figure",
             "reliable",
             "unreliable",
+            "many links missed",
             "withheld",
             "not available",
             "median half-width of the interval",

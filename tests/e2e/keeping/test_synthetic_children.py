@@ -15,7 +15,6 @@ from frictionless import Package
 
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
-from ndl_export.tables.model import COUNCIL
 from pipelines.cli import main
 from sources.reference.goals import GLD_GOALS
 from sources.reference.places import place
