@@ -1,10 +1,10 @@
-"""Linkage error in the figures, against the truth: how many links are missed, how many the estimate says, and by headline
-row how far off the published figure is and how often its interval holds the truth.
+"""Linkage error in the figures, against the truth: how many links are missed, how many the estimate says, and by
+headline row how far off the published figure is and how often its interval holds the truth.
 
     python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40] [--gecko FOLDER] [--only NAME ...]
 
-Each of `populations` is linked once a seed, and its children are released so many times, each time with fresh noise. The
-last table pools the populations.
+Each of `populations` is linked once a seed, and its children are released so many times, each time with fresh noise.
+The last table pools the populations.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES, missed
+from privacy.linkage.unjoined import unjoined
 from privacy.release.child_table import true_counts
 from privacy.release.estimates import Estimates
 from privacy.release.intervals import Moments, Remembered, published_counts, published_ratios
@@ -151,15 +152,21 @@ def _with_characteristics(census: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tell_rates(name: str, linked: Linked) -> None:
-    counts = np.bincount(linked.pupils.cell, minlength=len(CELLS)).astype(float)
-    found = missed(counts, np.zeros(len(CELLS)))
+    cells, joins = (
+        np.bincount(of, minlength=len(words)).astype(float)
+        for of, words in ((linked.pupils.cell, CELLS), (linked.pupils.joined, JOINS))
+    )
+    found, apart = missed(cells, np.zeros(len(CELLS))), unjoined(joins, np.zeros(len(JOINS)))
     lost, of = linked.of_rates
-    lines = zip(RATES, lost, found.rates * of, np.sqrt(np.diag(found.covariance)) * of, strict=True)
+    deviations = np.sqrt(np.diag(found.covariance + apart.covariance))
+    lines = [*zip(RATES, lost, (found.rates + apart.rates) * of, deviations * of, strict=True)]
+    p, rows = linked.pupils, joins[1:].sum()
+    not_found = float((p.census & ~p.found_census).sum())
+    lines.append(("school census row not found", not_found, apart.share * rows, apart.deviation * rows))
     print(f"\n{name}: {len(linked.pupils):,} pupils\n")
     print("| links | missed | estimated | standard deviation |\n|---|---|---|---|")
     for rate, here, estimate, deviation in lines:
         print(f"| {rate} | {here:.0f} | {estimate:.1f} | {deviation:.1f} |")
-    p = linked.pupils
     unseen = [(~p[name], ~p[name] & p[f"found_{name}"]) for name in ("health", "setting")]
     false, of_unseen = sum(int(found.sum()) for _, found in unseen), sum(int(those.sum()) for those, _ in unseen)
     print(f"\nLinked to a service that had not seen the child: {false} of {of_unseen:,}")
@@ -189,7 +196,9 @@ def _headline_blocks() -> Iterator[tuple[str, Block]]:
         if block.constants["breakdown_topic"] in ("Total", pupil.ETHNIC.label, FSM.label):
             yield "With a review", block
     topics = [pupil.FAMILY.attribute(name).label for name in _OF_CENSUS]
-    yield from (("Children", block) for block in pupil.GLD_HEADLINE.blocks if block.constants["breakdown_topic"] in topics)
+    for block in pupil.GLD_HEADLINE.blocks:
+        if block.constants["breakdown_topic"] in topics:
+            yield "Children", block
 
 
 def _figures(block: Block, plan: Plan, councils: Sequence[str]) -> BlockFigures:
@@ -234,10 +243,9 @@ def _tell_rows(name: str, found: pd.DataFrame) -> None:
     print(f"\n### {name}\n\n| row | truth | as linked | published | bias | held | half-width |\n" + "|---" * 7 + "|")
     for row, own in found.groupby("row", sort=False):
         truth, as_linked, published, held, half_width = own.drop(columns="row").mean()
-        bias = published / truth - 1 if truth else 0.0
-        print(
-            f"| {row} | {truth:,.1f} | {as_linked:,.1f} | {published:,.1f} | {bias:+.1%} | {held:.1%} | {half_width:.1f} |"
-        )
+        bias = f"{published / truth - 1:+.1%}" if truth >= 1 else ""
+        shown = " | ".join(f"{number:,.1f}" for number in (truth, as_linked, published))
+        print(f"| {row} | {shown} | {bias} | {held:.1%} | {half_width:.1f} |")
 
 
 def _table(linked: Linked, seed: int, prefix: str) -> pa.Table:
@@ -250,11 +258,12 @@ def _table(linked: Linked, seed: int, prefix: str) -> pa.Table:
     little = p.too_little.to_numpy() & ~p.found_health.to_numpy() & ~p.found_setting.to_numpy()
     seen = np.where(little, UNSEARCHABLE, _who(health, setting, NEITHER))
     concern = np.where(little, NONE, _who(health & concerns["health"], setting & concerns["setting"], NONE))
-    drawn = rng.choice(np.array(pupil.LINKED), size)[number], np.where(rng.random(size)[number] < 0.2, *pupil.ENTITLEMENT.categories[:2])
+    outcome = rng.choice(np.array(pupil.LINKED), size)[number]
+    taken = np.where(rng.random(size)[number] < 0.2, *pupil.ENTITLEMENT.categories[:2])
     columns |= {name: p[f"{prefix}{name}"].to_numpy().astype(str) for name in _OF_CENSUS}
     columns["dots"] = np.array([pupil.dots_category(s, c) for s, c in zip(seen, concern, strict=True)])
-    columns["asq3"] = np.where(little, UNSEARCHABLE, np.where(health, drawn[0], pupil.NO_REVIEW))
-    columns["entitlement"] = np.where(little, UNSEARCHABLE, np.where(setting, drawn[1], pupil.NOT_LINKED_TO_SETTING))
+    columns["asq3"] = np.where(little, UNSEARCHABLE, np.where(health, outcome, pupil.NO_REVIEW))
+    columns["entitlement"] = np.where(little, UNSEARCHABLE, np.where(setting, taken, pupil.NOT_LINKED_TO_SETTING))
     columns[pupil.AGREEMENT.name] = np.array(CELLS)[p.cell]
     columns[pupil.DIFFERENCES.name] = np.array(KIND_OF)[p.cell]
     columns[pupil.CENSUS_JOIN.name] = np.array(JOINS)[p.joined]

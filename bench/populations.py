@@ -31,7 +31,8 @@ _SOUNDS = (
     ("ss", "s"), ("q", "k"), ("w", "v"), ("y", "i"), ("j", "dz"), ("c", "k"), ("z", "s"), ("e", "i"), ("o", "u"),
     ("ph", "f"), ("g", "gh"), ("h", ""), ("b", "p"), ("d", "t"), ("a", "e"),
 )  # fmt: skip
-_SHARE = 0.6
+_WRITTEN_OTHERWISE = 0.6
+"""Share of the children of these groups whose review has other names."""
 _POSTCODES_MISSING = 0.1
 _FEW_NEITHER = 0.12
 """Share of the children known to no service who stay where these are few."""
@@ -99,8 +100,9 @@ def _transliterated(frames: Frames, seed: int) -> Frames:
     """Names of two ethnic groups are written otherwise in most reviews: by sound, the first letter too."""
     group = frames["school_census"].drop_duplicates("child").set_index("child").ethnicity.map(MAJOR_GROUP)
     reviews = frames["hv_reviews"].copy()
-    children = pd.Series(np.random.default_rng(seed).random(reviews.child.nunique()) < _SHARE, reviews.child.unique())
-    other = reviews.child.map(group).fillna("").str.startswith(TRANSLITERATED) & reviews.child.map(children)
+    known = reviews.child.unique()
+    otherwise = known[np.random.default_rng(seed).random(len(known)) < _WRITTEN_OTHERWISE]
+    other = reviews.child.map(group).fillna("").str.startswith(TRANSLITERATED) & reviews.child.isin(otherwise)
     for column in ("surname", "forename"):
         written = reviews.loc[other, column].str.lower()
         for sound, letters in _SOUNDS:

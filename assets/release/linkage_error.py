@@ -61,8 +61,8 @@ def corrected(family: Family, estimates: Estimates) -> Moments:
 
 
 def error_rates(family: Family, estimates: Estimates) -> Missed:
-    """How often links are missed, by `privacy.linkage.missed.RATES`, and last the chance of a false link: their means and
-    covariance, of the noise in what they are read off and of how far off they were in other populations."""
+    """How often links are missed, by `privacy.linkage.missed.RATES`, and last the chance of a false link: their means
+    and covariance, of the noise in what they are read off and of how far off they were in other populations."""
     found, apart = missed(*_counted(family, estimates, pupil.AGREEMENT.name)), _unjoined(family, estimates)
     covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
     covariance[:-1, :-1] = found.covariance + apart.covariance
@@ -71,8 +71,8 @@ def error_rates(family: Family, estimates: Estimates) -> Missed:
 
 def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     """The ethnic groups of whose links so many are missed that the correction carries their figures: records of theirs
-    differ in ways in which others' do not, such as names that one service transliterates otherwise. None of a family that
-    is not corrected."""
+    differ in ways in which others' do not, such as names that one service transliterates otherwise. None of a family
+    that is not corrected."""
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
     rates, found = error_rates(family, estimates).rates, _factors(family, estimates, pupil.ETHNIC.name, 0.0)
@@ -113,8 +113,8 @@ def _factors(family: Family, estimates: Estimates, by: str, factor_sd: float) ->
 
 
 def _places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Local:
-    """In which councils, or in which ethnic groups, more links are missed. The factors of groups are set to 1 on average:
-    what all of them together miss is in the rates."""
+    """In which councils, or in which ethnic groups, more links are missed. The factors of groups are set to 1 on
+    average: what all of them together miss is in the rates."""
     more = _factors(family, estimates, by, factor_sd)
     linked = np.maximum(_counted(family, estimates, pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
     groups = np.append(SERVICE_OF_RATE, -1)  # a false link is as likely everywhere

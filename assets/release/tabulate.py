@@ -245,8 +245,8 @@ def _documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
 
 @dataclass(frozen=True, eq=False)
 class _Estimated:
-    """The figures of a family as they were measured, of children as they were linked, and corrected for linkage error; and
-    the ethnic groups whose linked figures rest on that correction."""
+    """The figures of a family as they were measured, of children as they were linked, and corrected for linkage error;
+    and the ethnic groups whose linked figures rest on that correction."""
 
     family: Family
     as_linked: Moments
@@ -383,7 +383,8 @@ def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: Sequence[Count]) -> NDArray[np.bool_]:
-    """By level of the axes, whether a figure made of these counts tells who was linked among one of these ethnic groups."""
+    """By level of the axes, whether a figure made of these counts tells who was linked among one of these ethnic
+    groups."""
     linked = {name for count in counts for name, _ in count.groups} & family.found_by_linkage
     on_axes = {axis.attribute for axis in block.axes} & family.found_by_linkage
     levels = product(*(axis.selections for axis in block.axes))

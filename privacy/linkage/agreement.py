@@ -82,9 +82,10 @@ class Agreement:
             self._joined = _with_rows(con, con.sql(_JOINED).to_arrow_table())
 
     def children(self, links: pa.Table) -> pa.Table:
-        """child_id, cell (its place in `CELLS`), too_little: no record of the child's says enough to be looked for, and no
-        number brought one to it; and joined: how its Profile was joined to the school census (its place in `JOINS`). Of
-        the other children, who are first in both lists, nothing. `links` are those of the linkage that was watched."""
+        """child_id, cell (its place in `CELLS`), too_little: no record of the child's says enough to be looked for, and
+        no number brought one to it; and joined: how its Profile was joined to the school census (its place in `JOINS`).
+        Of the other children, who are first in both lists, nothing. `links` are those of the linkage that was
+        watched."""
         if self._cells is None or self._too_little is None or self._joined is None:
             raise ValueError("no linkage was watched")
         with in_memory() as con:

@@ -75,7 +75,7 @@ alone, as a share of those who are, and its deviation. Only here does a cell not
 _LOST_BITS = 33.0
 """What names cost that are so far from each other that their pair is not found."""
 SHORTFALL = np.array([1.2, 1.45, 1.45, 1.45, 1.4])
-RELATIVE_SD = np.array([0.75, 0.35, 0.35, 0.35, 0.5])
+RELATIVE_SD = np.array([0.6, 0.3, 0.3, 0.3, 0.4])
 """Of both missed at once, twice that of the others: one fault in how pupils' records are joined moves it most."""
 UNSEEN_SD = np.array([0.0001, 0.0, 0.0, 0.0, 0.0])
 """What the model cannot see at all."""

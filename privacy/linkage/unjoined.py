@@ -1,11 +1,11 @@
 """How many pupils' school census rows were not found, from how the others were found.
 
-A Profile and a census row with one permanent UPN are joined whatever else they say. Where they have none in common (one is
-temporary, or two were given), they are joined where both say the same, or nearly. So with D the children joined without a
-UPN, and s of those joined by it whose records say the same, (1 - s) / s times D were there besides whose records differ;
-and of these a share was not found (`NOT_FOUND`), fixed beforehand, from populations of which the truth is known
-(`python -m bench.missed_links`). Such a child has two records among the pupils: a review or a setting may go to either,
-so it is often missed by services as well (`SPLIT`).
+A Profile and a census row with one permanent UPN are joined whatever else they say. Where they have none in common (one
+is temporary, or two were given), they are joined where both say the same, or nearly. So with D the children joined
+without a UPN, and s of those joined by it whose records say the same, (1 - s) / s times D were there besides whose
+records differ; and of these a share was not found (`NOT_FOUND`), fixed beforehand, from populations of which the truth
+is known (`python -m bench.missed_links`). Such a child has two records among the pupils: a review or a setting may go
+to either, so it is often missed by services as well (`SPLIT`).
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ class Local:
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """The moments of figures, corrected. `rates` (r,) with `covariance` (r, r) give M by `transitions`; each of `local`,
-    of other attributes and the same groups of rates, says where they are higher.
+    """The moments of figures, corrected. `rates` (r,) with `covariance` (r, r) give M by `transitions`; each of
+    `local`, of other attributes and the same groups of rates, says where they are higher.
 
     A figure may weigh or choose the categories of one such attribute: ValueError for one that does of two.
     """

@@ -1,14 +1,14 @@
 """Figures corrected for children whose row in another source of the same service was not found.
 
 What such a row says of a child (its free school meals, ethnic group, special needs, language) is then unknown, each at
-once. Let c be the share of children for whom it was not found, N the counts as found, and U the cell of those of whom all
-is unknown. Each cell has lost c of its children to U, so with k = c / (1 - c) a figure that weighs cells by w is
+once. Let c be the share of children for whom it was not found, N the counts as found, and U the cell of those of whom
+all is unknown. Each cell has lost c of its children to U, so with k = c / (1 - c) a figure that weighs cells by w is
 
     w N + k (w - w(U)) N,
 
 in which a total, w = 1, stays as it is to the bit. Weights of several such attributes multiply: w - w(U) is the sum of
-products with one factor w_i - w_i(U) each, those before it at w_j(U), those after it at w_j. To the variance of the noise
-comes that of k.
+products with one factor w_i - w_i(U) each, those before it at w_j(U), those after it at w_j. To the variance of the
+noise comes that of k.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from privacy.release.workload import Array, Cube, Figures, LinearCombination, Se
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """The moments of figures, corrected. `unknown` gives, by attribute, the category of a child whose row was not found;
-    `odds` is k, with its `variance_of_odds`."""
+    """The moments of figures, corrected. `unknown` gives, by attribute, the category of a child whose row was not
+    found; `odds` is k, with its `variance_of_odds`."""
 
     moments: Moments
     unknown: Mapping[str, str]

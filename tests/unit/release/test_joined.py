@@ -29,7 +29,9 @@ class Exact:
     def values(self, figures: Figures) -> np.ndarray:
         total = np.zeros(figures.shape)
         for factor, cube in terms_of(figures):
-            total = total + factor * np.einsum("fgs,if,jg,ks->ijk", self.counts, *map(_rows, (cube,) * 3, (FSM, GROUP, SEX)))
+            total = total + factor * np.einsum(
+                "fgs,if,jg,ks->ijk", self.counts, *map(_rows, (cube,) * 3, (FSM, GROUP, SEX))
+            )
         return total
 
     def variance(self, figures: Figures) -> np.ndarray:
