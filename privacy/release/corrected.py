@@ -138,9 +138,9 @@ class Corrected:
         for i, by_one in enumerate(one.rates):
             for j, by_other in enumerate(other.rates):
                 total = total + self.covariance_of_rates[i, j] * by_one * by_other
-        for local, by_one, by_other in zip(self.local, one.places, other.places, strict=True):
-            if by_one is not None and by_other is not None:
-                total = total + _over_places(by_one, by_other, local.covariances)
+        for local, here, there in zip(self.local, one.places, other.places, strict=True):
+            if here is not None and there is not None:
+                total = total + _over_places(here, there, local.covariances)
         for a, one_cube in terms_of(left):
             for b, other_cube in terms_of(right):
                 total = total + a * b * self._by_chance(one_cube, other_cube)
