@@ -100,6 +100,7 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
         newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
         gaps=linkage_gaps(tables[LINKAGE_TABLE]),
+        doubtful=doubtful_groups(tables[LINKAGE_TABLE]),
         coherence=coherence(reconciliation),
     )
 
@@ -255,6 +256,12 @@ def linkage_gaps(linkage: pa.Table) -> str:
     )
     ours = ours.filter(pc.is_valid(ours[LINKED_PERCENT]))
     return bullets(_gaps(ours.to_pylist()))
+
+
+def doubtful_groups(linkage: pa.Table) -> str:
+    """The groups whose linked figures are flagged because many of their links are missed, after commas."""
+    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
+    return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
 
 
 def _gaps(rows: list[dict[str, object]]) -> Iterator[str]:
