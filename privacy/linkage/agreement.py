@@ -181,9 +181,12 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
     of_field = np.stack([bits[:, :, place[field]] for field in COMPARED], axis=2)
     agrees = [_agrees(field, of_field[:, :, number], children) for number, field in enumerate(COMPARED)]
     differs: NDArray[np.bool_] = ~np.stack(agrees, axis=2)
+    numbered = bits[:, 0, place["nhs_number"]] > 0
+    differs &= ~(numbered[:, None] & np.all(differs == _OF_REVIEW, axis=1))[:, None, :]
     fields = np.any(differs, axis=1)
     weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + bits_of(model.prior(children))
-    step = np.clip((weight.mean(axis=1) - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
+    mean = np.where(numbered, weight[:, PAIRS.index("pupil and setting")], weight.mean(axis=1))
+    step = np.clip((mean - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
     cell = np.where(np.any(fields, axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)
     lost = (np.array([_SAME_BITS[field] for field in COMPARED]) - of_field) * differs
     for each in ONE_DIFFERS:
@@ -193,6 +196,10 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
         here = np.all(differs == shown, axis=(1, 2)) & (_size(each.field, mean) == each.size)
         cell[here] = CELLS.index(str(each))
     return cell
+
+
+_OF_REVIEW = np.array(DIFFERS["the health visitor's record"])[:, None]
+"""A review that an NHS number brings to the pupil is found whatever else it says: what differs in it alone is nothing."""
 
 
 def _size(field: str, lost: np.ndarray) -> np.ndarray:

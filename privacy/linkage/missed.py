@@ -69,12 +69,12 @@ _MEAN_BITS = 25.3
 on how common they are."""
 _AT_HOME = ("date_of_birth", "postcode", "surname", NAMES)
 """A pair is found where none of these differs."""
-CUT_OFF, CUT_OFF_SD = 0.06, 0.08
+CUT_OFF, CUT_OFF_SD = 0.45, 0.25
 """Of children whose names are far from each other in two records, and nothing else is: how many are not found for that
 alone, as a share of those who are, and its deviation. Only here does a cell not hold all children that it is about."""
 _LOST_BITS = 33.0
 """What names cost that are so far from each other that their pair is not found."""
-SHORTFALL = np.array([1.2, 1.45, 1.45, 1.45, 1.4])
+SHORTFALL = np.array([1.2, 1.25, 1.25, 1.25, 1.25])
 RELATIVE_SD = np.array([0.6, 0.3, 0.3, 0.3, 0.4])
 """Of both missed at once, twice that of the others: one fault in how pupils' records are joined moves it most."""
 UNSEEN_SD = np.array([0.0001, 0.0, 0.0, 0.0, 0.0])
