@@ -199,7 +199,8 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
 
 
 _OF_REVIEW = np.array(DIFFERS["the health visitor's record"])[:, None]
-"""A review that an NHS number brings to the pupil is found whatever else it says: what differs in it alone is nothing."""
+"""A review that an NHS number brings to the pupil is found whatever else it says: what differs in it alone is
+nothing."""
 
 
 def _size(field: str, lost: np.ndarray) -> np.ndarray:

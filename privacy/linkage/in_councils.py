@@ -34,8 +34,9 @@ FACTOR_SD = 0.25
 GROUP_SD = 0.5
 """The same of an ethnic group, whose names differ from others' in ways that a council's mistakes do not."""
 _STEP = 1e-3
-_LEAST_SHARE = 0.1
-"""A rate under this share of the usual one is little but noise: more is missed against so much at least."""
+_LEAST_SHARE = np.array([0.3, 0.1, 0.1])
+"""A rate of a service under this share of the usual one is little but noise: more is missed against so much at
+least."""
 _DECIMALS = 9
 
 
@@ -69,7 +70,7 @@ def factors(
     weights = np.zeros((services, len(RATES)))
     weights[SERVICE_OF_RATE, range(len(RATES))] = np.maximum(seen_by, 1.0)[[0, 0, 0, 1, 2]]
     over_all = weights @ rates_where(counts, np.ones((1, len(CELLS))))[0]
-    against = np.maximum(over_all, _LEAST_SHARE * weights @ USUAL)
+    against = np.maximum(over_all, _LEAST_SHARE * (weights @ USUAL))
     for council, (times, slopes, spread) in enumerate(zip(*_differences(kinds, kind_variances), strict=True)):
         there = weights @ rates_where(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
         values[:, council] = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)

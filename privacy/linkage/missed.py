@@ -14,14 +14,13 @@ so rates of noisy counts are unbiased but for the noise of the denominators, whi
 
 Three numbers are fixed beforehand, from populations of which the truth is known (`python -m bench.missed_links`; none
 of them is of the cohort): what a difference costs; by how much the model falls short of each rate (`SHORTFALL`: records
-without a date or a name, rivals, two differences in one field), and what it cannot see at all (`UNSEEN`: a second
-record of a pupil under another number, beside the one that was linked); and how far off both are, from one population
-to another (`RELATIVE_SD`, `UNSEEN_SD`).
+without a date or a name, rivals, two differences in one field), and how many names are too far from each other to be
+found (`CUT_OFF`); and how far off both are, from one population to another (`RELATIVE_SD`, `CUT_OFF_SD`, `UNSEEN_SD`).
+A second record of a pupil under another number is no part of it, see `unjoined`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -69,13 +68,15 @@ _MEAN_BITS = 25.3
 on how common they are."""
 _AT_HOME = ("date_of_birth", "postcode", "surname", NAMES)
 """A pair is found where none of these differs."""
-CUT_OFF, CUT_OFF_SD = 0.45, 0.25
-"""Of children whose names are far from each other in two records, and nothing else is: how many are not found for that
-alone, as a share of those who are, and its deviation. Only here does a cell not hold all children that it is about."""
+CUT_OFF, CUT_OFF_SD = 0.45, 0.2
+"""Of children whose names in a service's record are far from those in the others, and nothing else is: how many are not
+found for that alone, as a share of those who are, and its deviation. Only here does a cell not hold all children that
+it is about. Of a pupil's record too few are known, and the noise would be multiplied by it."""
+_OF_SERVICES = ("the health visitor's record", "the setting's record")
 _LOST_BITS = 33.0
 """What names cost that are so far from each other that their pair is not found."""
-SHORTFALL = np.array([1.2, 1.25, 1.25, 1.25, 1.25])
-RELATIVE_SD = np.array([0.6, 0.3, 0.3, 0.3, 0.4])
+SHORTFALL = np.array([1.1, 1.15, 1.15, 1.15, 1.15])
+RELATIVE_SD = np.array([0.6, 0.25, 0.25, 0.25, 0.4])
 """Of both missed at once, twice that of the others: one fault in how pupils' records are joined moves it most."""
 UNSEEN_SD = np.array([0.0001, 0.0, 0.0, 0.0, 0.0])
 """What the model cannot see at all."""
@@ -174,9 +175,8 @@ def _cut_off() -> Array:
 
 
 def _missed_at(far_names: float) -> Array:
-    """As `_tensor`, where names that are far from each other cost so many bits."""
-    costs = COST_BITS | {("names", "far"): far_names}
-    by_field = [[[_cost(each, pair, costs) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS]
+    """As `_tensor`, where names of a service's record that are far from the others' cost so many bits."""
+    by_field = [[[_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS]
     cost = np.array([list(one) for one in product(*by_field)])  # (combinations, fields, pairs)
     lost = cost.sum(axis=1)
     weights = (np.arange(len(ALL_AGREE) * _POINTS) + 0.5) * WEIGHT_STEP / _POINTS + LEAST_WEIGHT
@@ -193,10 +193,12 @@ def _missed_at(far_names: float) -> Array:
     return np.ascontiguousarray(np.moveaxis(by_step.reshape(len(RATES), len(ALL_AGREE), *shape), 0, -1))
 
 
-def _cost(difference: Differs | None, pair: int, costs: Mapping[tuple[str, str], float]) -> float:
+def _cost(difference: Differs | None, pair: int, far_names: float) -> float:
     if difference is None or not DIFFERS[difference.record][pair]:
         return 0.0
-    return costs[difference.field, difference.size]
+    if (difference.field, difference.size) == (NAMES, "far") and difference.record in _OF_SERVICES:
+        return far_names
+    return COST_BITS[difference.field, difference.size]
 
 
 _ALL_AGREE = np.array([CELLS.index(cell) for cell in ALL_AGREE])

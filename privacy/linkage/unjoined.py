@@ -17,11 +17,11 @@ import numpy as np
 from privacy.linkage.cells import JOINS, NOT_JOINED, ONE_UPN_DIFFERS, ONE_UPN_SAME, WITHOUT_UPN
 from privacy.linkage.missed import Array
 
-NOT_FOUND, NOT_FOUND_SD = 0.25, 0.1
+NOT_FOUND, NOT_FOUND_SD = 0.22, 0.1
 """Of children without a UPN in common whose records differ, the share whose rows are not joined, and its deviation."""
 USUAL = 0.0004
 """The share of census rows that is not found in the populations that `NOT_FOUND` comes from, on average."""
-SPLIT = np.array([0.43, 0.09, 0.09, 0.6, 0.25])
+SPLIT = np.array([0.4, 0.09, 0.09, 0.6, 0.25])
 """The chance, by place in `missed.RATES`, that a child is missed whose census row was not found."""
 SPLIT_SD = 0.5
 """How far off these chances are from one population to another, as a share of them."""
