@@ -1,19 +1,18 @@
-"""Linkage error in the figures, against the truth: how many links are missed, how many the estimate says, and how often
-the published intervals of who had seen the children hold the truth.
+"""Linkage error in the figures, against the truth: how many links are missed, how many the estimate says, and by
+headline row how far off the published figure is and how often its interval holds the truth.
 
-    python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40]
+    python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40] [--gecko FOLDER] [--only NAME ...]
 
-Populations of which the truth is known: the stress extracts of the tests, the same with three times the slips in all
-councils, in the largest or in a small one, the synthetic extracts (at the pilot's size, whatever --children), and those
-of the tests' independent generator. Each is linked once a seed, and its children are released so many times.
+Each of `populations` is linked once a seed, and its children are released so many times, each time with fresh noise.
+The last table pools the populations.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,41 +21,51 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.release.linkage_error import corrected
-from assets.release.noise_workload import block_figures
+from assets.release.noise_workload import BlockFigures, block_figures
 from assets.release.planning import plan_family
+from bench.populations import SOURCES, populations, two_year_reviews
 from ndl_export.tables import pupil
-from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
+from ndl_export.tables.dimensions import FSM, UNKNOWN
+from ndl_export.tables.model import Block, ShareBlock
+from ndl_export.tables.pupil import BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import CELLS, KIND_OF
+from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES, missed
+from privacy.linkage.unjoined import unjoined
 from privacy.release.child_table import true_counts
-from privacy.release.corrected import Corrected
 from privacy.release.estimates import Estimates
-from privacy.release.intervals import published_counts, published_ratios
-from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
+from privacy.release.intervals import Moments, Remembered, published_counts, published_ratios
+from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
-from sources.synthetic import generate
-from tests.support import independent
-from tests.support.linkage import stress
+from sources.reference.ethnicity import MAJOR_GROUP
 from tests.support.linkage.populations import Frames, tokenised
+from tests.support.release.doubles import NoNoise
 
 Array = NDArray[np.float64]
-COHORT = "202425"
-_IN_LEEDS, _IN_WIRRAL = {"leeds": 3.0}, {"wirral": 3.0}
-_HEALTH, _SETTINGS, _PUPILS = "hv_reviews", "early_years_census", "eyfsp"
-_SEEN = (NEITHER, HV_ONLY, SETTING_ONLY, BOTH)
+_PUPILS, _CENSUS, _SETTINGS, _HEALTH = SOURCES
+_AREAS = ("Pilot councils", "Leeds")
+_ROUNDING = 1e-6
+_OF_CENSUS = {
+    "fsm": ("fsm_eligible", {"Y": FSM.categories[0], "N": FSM.categories[1]}, (0.22, 0.78)),
+    "ethnic_group": ("ethnicity", MAJOR_GROUP, None),
+    "sen_provision": ("sen_provision", dict(zip("NKE", pupil.SEN.categories, strict=False)), (0.84, 0.13, 0.03)),
+    "first_language": ("first_language", {"ENG": pupil.LANGUAGE.categories[0]}, (0.8, 0.2)),
+}
+"""By attribute: column of the school census, categories of its codes, and shares where the population has none."""
 
 
 def main() -> None:
     options = _options()
-    for name, frames_of in _populations(options.children).items():
-        for seed in options.seeds:
-            linked = _linked(frames_of(seed))
-            _tell_rates(f"{name}, seed {seed}", linked)
-            _tell_figures(linked, options.releases, seed)
+    pooled: list[pd.DataFrame] = []
+    for name, frames_of in populations(options.children, options.gecko).items():
+        if not options.only or name in options.only:
+            found = [_told(f"{name}, seed {seed}", frames_of(seed), seed, options.releases) for seed in options.seeds]
+            _tell_rows(name, pd.concat(found))
+            pooled += found
+    _tell_rows("All populations", pd.concat(pooled))
 
 
 def _options() -> argparse.Namespace:
@@ -64,54 +73,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--children", type=int, default=26_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--releases", type=int, default=40)
+    parser.add_argument("--gecko", type=Path, help="holds a folder a seed, made by bench/linkage/rivals/make_gecko.py")
+    parser.add_argument("--only", nargs="+", default=[], help="names of populations")
     return parser.parse_args()
 
 
-def _populations(children: int) -> dict[str, Callable[[int], Frames]]:
-    return {
-        "stress": lambda seed: stress.extracts(children, seed),
-        "stress, three times the slips": lambda seed: stress.extracts(children, seed, slips=3.0),
-        "stress, three times the slips in Leeds": lambda seed: stress.extracts(children, seed, slips_of={"leeds": 3.0}),
-        "stress, three times the slips in Wirral": lambda seed: stress.extracts(
-            children, seed, slips_of={"wirral": 3.0}
-        ),
-        "synthetic": _synthetic,
-        "independent": lambda seed: _independent(children, seed),
-    }
-
-
-def _synthetic(seed: int) -> Frames:
-    with tempfile.TemporaryDirectory() as folder:
-        landing = Path(folder) / "landing"
-        generate(landing, COHORT, seed=seed, councils="pilot", contract_names=True)
-        truth = pd.read_parquet(Path(folder) / "truth.parquet")
-        child = {(row.source, row.council, row.source_row): row.person_id for row in truth.itertuples()}
-        return _frames(landing, child)
-
-
-def _independent(children: int, seed: int) -> Frames:
-    with tempfile.TemporaryDirectory() as folder:
-        truth = independent.write_extracts(Path(folder), children, seed)
-        return _frames(Path(folder), truth.child)
-
-
-def _frames(landing: Path, child: dict[tuple[str, str, int], int]) -> Frames:
-    """The linked sources as they lie in landing under the contract's names, with `child`, `council`, `row_key`."""
-    frames = {}
-    for source in (_PUPILS, "school_census", _SETTINGS, _HEALTH):
-        parts = []
-        for path in sorted(landing.glob(f"*/{source}/{COHORT}*")):
-            part = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
-            council, rows = path.parent.parent.name, range(1, len(part) + 1)
-            known = [child[source, council, row] for row in rows]
-            parts.append(part.assign(council=council, row_key=list(rows), child=known))
-        frames[source] = pd.concat(parts, ignore_index=True)
-    return frames
+def _told(name: str, frames: Frames, seed: int, releases: int) -> pd.DataFrame:
+    linked = linked_of(frames)
+    _tell_rates(name, linked)
+    return headline_rows(linked, releases, seed)
 
 
 @dataclass(frozen=True)
-class _Linked:
-    """A pupil each: council, whether a health visitor and a setting saw it, whether each is found to have, its cell."""
+class Linked:
+    """A pupil each: council, its true child, its cell, whether each service and the school census truly have it and are
+    found to, and its characteristics, in truth and as found."""
 
     pupils: pd.DataFrame
 
@@ -133,130 +109,169 @@ class _Linked:
         )
 
 
-def _linked(frames: Frames) -> _Linked:
+def linked_of(frames: Frames) -> Linked:
     agreement = Agreement()
     with tempfile.TemporaryDirectory() as folder:
         keys = KeyRing.create(Path(folder) / "keys")
         result = link(tokenised(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement,))
-    links = result.links.to_pandas()
-    rows = {s: links[links.source == s].merge(f[["council", "row_key", "child"]]) for s, f in frames.items()}
-    pupils = rows[_PUPILS].drop_duplicates("child_id")[["child_id", "council", "child"]]
-    for name, source in (("health", _HEALTH), ("setting", _SETTINGS)):
+    return described(frames, result.links.to_pandas(), agreement.children(result.links).to_pandas())
+
+
+def described(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linked:
+    frames = {**frames, _HEALTH: two_year_reviews(frames), _CENSUS: _with_characteristics(frames[_CENSUS])}
+    rows = {s: links[links.source == s].merge(f, on=["council", "row_key"]) for s, f in frames.items()}
+    pupils = rows[_PUPILS].drop_duplicates("child_id")[["child_id", "council", "child"]].reset_index(drop=True)
+    for name, source in (("health", _HEALTH), ("setting", _SETTINGS), ("census", _CENSUS)):
         pupils[name] = pupils.child.isin(rows[source].child)
         pupils[f"found_{name}"] = pupils.child_id.isin(rows[source].child_id)
-    cells = agreement.children(result.links).to_pandas().set_index("child_id")
-    pupils["cell"] = pupils.child_id.map(cells.cell).fillna(0).astype(int)
-    pupils["too_little"] = pupils.child_id.map(cells.too_little).fillna(False).astype(bool)
-    return _Linked(pupils.reset_index(drop=True))
+    for name in _OF_CENSUS:
+        for prefix, key in (("", "child"), ("found_", "child_id")):
+            said = rows[_CENSUS].drop_duplicates(key).set_index(key)[name]
+            pupils[prefix + name] = pupils[key].map(said).fillna(UNKNOWN)
+    told = cells.set_index("child_id").reindex(pupils.child_id).reset_index(drop=True)
+    pupils["cell"] = told.cell.fillna(0).astype(int)
+    pupils["joined"] = told.joined.fillna(0).astype(int)
+    pupils["too_little"] = told.too_little.fillna(False).astype(bool)
+    return Linked(pupils)
 
 
-def _tell_rates(name: str, linked: _Linked) -> None:
-    counts = np.bincount(linked.pupils.cell, minlength=len(CELLS)).astype(float)
-    found = missed(counts, np.zeros(len(CELLS)))
+def _with_characteristics(census: pd.DataFrame) -> pd.DataFrame:
+    """Pupils' characteristics in words; of a population that has none, drawn by child."""
+    names = {}
+    for number, (name, (column, words, shares)) in enumerate(_OF_CENSUS.items()):
+        categories = pupil.FAMILY.attribute(name).categories[:-1]
+        if column in census:
+            said = census[column].map(words)
+            other = categories[-1] if name == "first_language" else UNKNOWN
+            names[name] = said.fillna(census[column].notna().map({True: other, False: UNKNOWN}))
+        else:
+            rng = np.random.default_rng(number)
+            drawn = rng.choice(np.array(categories), int(census.child.max()) + 1, p=shares)
+            names[name] = pd.Series(drawn[census.child], census.index)
+    return census[["council", "row_key", "child"]].assign(**names)
+
+
+def _tell_rates(name: str, linked: Linked) -> None:
+    cells, joins = (
+        np.bincount(of, minlength=len(words)).astype(float)
+        for of, words in ((linked.pupils.cell, CELLS), (linked.pupils.joined, JOINS))
+    )
+    found, apart = missed(cells, np.zeros(len(CELLS))), unjoined(joins, np.zeros(len(JOINS)))
     lost, of = linked.of_rates
-    lines = zip(RATES, lost, found.rates * of, np.sqrt(np.diag(found.covariance)) * of, strict=True)
+    deviations = np.sqrt(np.diag(found.covariance + apart.covariance))
+    lines = [*zip(RATES, lost, (found.rates + apart.rates) * of, deviations * of, strict=True)]
+    p, rows = linked.pupils, joins[1:].sum()
+    not_found = float((p.census & ~p.found_census).sum())
+    lines.append(("school census row not found", not_found, apart.share * rows, apart.deviation * rows))
     print(f"\n{name}: {len(linked.pupils):,} pupils\n")
     print("| links | missed | estimated | standard deviation |\n|---|---|---|---|")
     for rate, here, estimate, deviation in lines:
         print(f"| {rate} | {here:.0f} | {estimate:.1f} | {deviation:.1f} |")
-    p = linked.pupils
     unseen = [(~p[name], ~p[name] & p[f"found_{name}"]) for name in ("health", "setting")]
     false, of_unseen = sum(int(found.sum()) for _, found in unseen), sum(int(those.sum()) for those, _ in unseen)
     print(f"\nLinked to a service that had not seen the child: {false} of {of_unseen:,}")
 
 
-def _tell_figures(linked: _Linked, releases: int, seed: int) -> None:
+def headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame:
+    """Every headline row of each release: row, truth, as_linked, published, held, half_width."""
     councils = sorted(linked.pupils.council.unique())
     plan = plan_family("pupil", councils, load_policy())
-    table, truth = _tables(linked, councils, seed)
-    counts = true_counts(table, plan)
-    found = [_one(plan, councils, truth, _released(plan, counts)) for _ in range(releases)]
-    print("\n| seen by | truth | as linked | published | counts held | shares held | width, times an oracle's |")
-    print("|---|---|---|---|---|---|---|")
-    for place, seen in enumerate(_SEEN):
-        linked_so, published = (np.mean([each[key][0, place] for each in found]) for key in ("as_linked", "all"))
-        held = [np.mean([each[key][:, place] for each in found]) for key in ("counts", "shares")]
-        width = np.mean([each["width"][:, place] for each in found])
-        print(
-            f"| {seen} | {truth[seen].sum():.0f} | {linked_so:.0f} | {published:.0f}"
-            f" | {held[0]:.1%} | {held[1]:.1%} | {width:.2f} |"
-        )
-    _tell_worst(linked, councils, truth[NEITHER], found)
+    truth = Estimates(plan, measure(plan, true_counts(_table(linked, seed, ""), plan), NoNoise()))
+    counts = true_counts(_table(linked, seed, "found_"), plan)
+    blocks = [(name, block, _figures(block, plan, councils)) for name, block in _headline_blocks()]
+    rows: list[_Row] = []
+    for _ in range(releases):
+        as_linked = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
+        published = Remembered(corrected(plan.family, as_linked))
+        for name, block, figures in blocks:
+            rows += _rows(name, block, figures, truth, as_linked, published)
+    return pd.DataFrame(rows, columns=["row", "truth", "as_linked", "published", "held", "half_width"])
 
 
-def _tell_worst(linked: _Linked, councils: Sequence[str], truth: Array, found: Sequence[dict[str, Array]]) -> None:
-    """Whom neither service had seen, in the council in which most children were missed by both."""
-    p = linked.pupils
-    lost = p[(p.health | p.setting) & ~p.found_health & ~p.found_setting]
-    if lost.empty:
-        return
-    worst = lost.council.mode()[0]
-    at, place = councils.index(worst) - len(councils), _SEEN.index(NEITHER)  # areas end with the councils, in order
-    linked_so, published = (np.mean([each[key][at, place] for each in found]) for key in ("as_linked", "all"))
-    held = np.mean([each["counts"][at, place] for each in found])
-    print(
-        f"\n{worst}: {NEITHER} {truth[at]:.0f}, as linked {linked_so:.0f}, published {published:.0f}; held {held:.1%}"
-    )
+def _headline_blocks() -> Iterator[tuple[str, Block]]:
+    """The blocks that hold the headline rows, with what their rows are called."""
+    yield from (("Seen by", block) for block in pupil.JOINED_DOTS.blocks[:2])
+    yield "Two-year-old entitlement", pupil.FUNDED_ENTITLEMENT.blocks[0]
+    for block in pupil.LINKAGE_QUALITY.blocks[::2]:
+        if block.constants["breakdown_topic"] in ("Total", pupil.ETHNIC.label, FSM.label):
+            yield "With a review", block
+    topics = [pupil.FAMILY.attribute(name).label for name in _OF_CENSUS]
+    for block in pupil.GLD_HEADLINE.blocks:
+        if block.constants["breakdown_topic"] in topics:
+            yield "Children", block
 
 
-def _released(plan: Plan, counts: Counts) -> Estimates:
-    return Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
-
-
-def _one(plan: Plan, councils: Sequence[str], truth: dict[str, Array], estimates: Estimates) -> dict[str, Array]:
-    """Of one release, by area and who had seen the children: whether intervals hold the truth, and how wide they are.
-    An oracle knows how often links are missed, and not which."""
-    moments = corrected(plan.family, estimates)
-    assert isinstance(moments, Corrected)
-    oracle = replace(moments, covariance_of_rates=np.zeros_like(moments.covariance_of_rates))
-    block, share_block = pupil.JOINED_DOTS.blocks[:2]
+def _figures(block: Block, plan: Plan, councils: Sequence[str]) -> BlockFigures:
     figures = block_figures(block, plan.family, councils)
-    cube = figures.counts["children_count"]
-    levels = [selection.label for selection in block.axes[0].selections]
-    at = [levels.index(seen) for seen in _SEEN]
-    areas = [[councils.index(council) for council in area.councils] for area in figures.areas]
-    true = np.array([[truth[seen][inside].sum() for seen in _SEEN] for inside in areas])
-    whole = np.array([[truth["all"][inside].sum()] for inside in areas])
-    counted, by_oracle = (published_counts(each, cube) for each in (moments, oracle))
-    part, total = block_figures(share_block, plan.family, councils).ratios["children_percent"][0]
-    shares = published_ratios(moments, part, total, load_policy().reliability, largest=1.0, unit=100.0)
-    return {
-        "counts": (counted.lower[:, at] <= true) & (true <= counted.upper[:, at]),
-        "shares": (shares.lower[:, at] <= 100 * true / whole) & (100 * true / whole <= shares.upper[:, at]),
-        "width": (counted.upper - counted.lower)[:, at] / (by_oracle.upper - by_oracle.lower)[:, at],
-        "all": moments.values(cube)[:, at],
-        "as_linked": estimates.values(cube)[:, at],
-    }
+    assert figures is not None
+    return figures
 
 
-def _tables(linked: _Linked, councils: Sequence[str], seed: int) -> tuple[pa.Table, dict[str, Array]]:
-    """The child table as found, with what linkage does not tell at random, and true children by council."""
-    rng, p = np.random.default_rng(seed), linked.pupils
-    size = len(p)
-    columns = {a.name: rng.choice(np.array(a.categories), size) for a in pupil.FAMILY.attributes}
-    concerns = {"health": rng.random(size) < 0.25, "setting": rng.random(size) < 0.2}
-    seen = _who(p.found_health.to_numpy(), p.found_setting.to_numpy(), NEITHER)
-    concern = _who(p.found_health & concerns["health"], p.found_setting & concerns["setting"], NONE)
-    unsearchable = p.too_little.to_numpy() & (seen == NEITHER)
-    seen = np.where(unsearchable, UNSEARCHABLE, seen)
+_Row = tuple[str, float, float, float, bool, float]
+
+
+def _rows(
+    name: str, block: Block, figures: BlockFigures, truth: Moments, as_linked: Moments, published: Moments
+) -> Iterator[_Row]:
+    """Of the first axis of a block, the others at their total: the count of children, or the percentage of those rows
+    whose percentage is the headline."""
+    shares = name == "With a review" or isinstance(block, ShareBlock)
+    if shares:
+        (numerator, denominator), _ = next(iter(figures.ratios.values()))
+        found = published_ratios(published, numerator, denominator, load_policy().reliability, largest=1.0, unit=100.0)
+        lower, upper = found.lower, found.upper
+        values = [100 * each.values(numerator) / each.values(denominator) for each in (truth, as_linked, published)]
+    else:
+        cube = figures.counts["children_count"]
+        counted = published_counts(published, cube)
+        lower, upper = counted.lower, counted.upper
+        values = [each.values(cube) for each in (truth, as_linked, published)]
+    labels = [level.label for level in block.axes[0].selections] if block.axes else ["all"]
+    for at, area in enumerate(figures.areas):
+        if area.name not in _AREAS:
+            continue
+        for level, label in enumerate(labels):
+            here = (at, level, *(0 for _ in block.axes[1:])) if block.axes else (at,)
+            true, linked_so, shown = (float(each[here]) for each in values)
+            held = lower[here] - _ROUNDING <= true <= upper[here] + _ROUNDING
+            row = f"{name}: {label}{', %' if shares else ''}, {area.name}"
+            yield row, true, linked_so, shown, bool(held), float(upper[here] - lower[here]) / 2
+
+
+def _tell_rows(name: str, found: pd.DataFrame) -> None:
+    """Means over releases; bias in per cent of the truth."""
+    print(f"\n### {name}\n\n| row | truth | as linked | published | bias | held | half-width |\n" + "|---" * 7 + "|")
+    for row, own in found.groupby("row", sort=False):
+        truth, as_linked, published, held, half_width = own.drop(columns="row").mean()
+        bias = f"{published / truth - 1:+.1%}" if truth >= 1 else ""
+        shown = " | ".join(f"{number:,.1f}" for number in (truth, as_linked, published))
+        print(f"| {row} | {shown} | {bias} | {held:.1%} | {half_width:.1f} |")
+
+
+def _table(linked: Linked, seed: int, prefix: str) -> pa.Table:
+    """The child table in truth (no `prefix`) or as found; what linkage does not tell is drawn at random, by child."""
+    p, number = linked.pupils, pd.factorize(linked.pupils.child)[0]
+    rng, size = np.random.default_rng(seed), len(p)
+    columns = {a.name: rng.choice(np.array(a.categories), size)[number] for a in pupil.FAMILY.attributes}
+    concerns = {name: rng.random(size)[number] < share for name, share in (("health", 0.25), ("setting", 0.2))}
+    health, setting = (p[f"{prefix}{name}"].to_numpy() for name in ("health", "setting"))
+    little = p.too_little.to_numpy() & ~p.found_health.to_numpy() & ~p.found_setting.to_numpy()
+    seen = np.where(little, UNSEARCHABLE, _who(health, setting, NEITHER))
+    concern = np.where(little, NONE, _who(health & concerns["health"], setting & concerns["setting"], NONE))
+    outcome = rng.choice(np.array(pupil.LINKED), size)[number]
+    taken = np.where(rng.random(size)[number] < 0.2, *pupil.ENTITLEMENT.categories[:2])
+    columns |= {name: p[f"{prefix}{name}"].to_numpy().astype(str) for name in _OF_CENSUS}
     columns["dots"] = np.array([pupil.dots_category(s, c) for s, c in zip(seen, concern, strict=True)])
-    columns["asq3"] = np.where(p.found_health, pupil.LINKED[0], np.where(unsearchable, UNSEARCHABLE, pupil.NO_REVIEW))
-    nothing = np.where(unsearchable, UNSEARCHABLE, pupil.NOT_LINKED_TO_SETTING)
-    columns["entitlement"] = np.where(p.found_setting, "Taken", nothing)
+    columns["asq3"] = np.where(little, UNSEARCHABLE, np.where(health, outcome, pupil.NO_REVIEW))
+    columns["entitlement"] = np.where(little, UNSEARCHABLE, np.where(setting, taken, pupil.NOT_LINKED_TO_SETTING))
     columns[pupil.AGREEMENT.name] = np.array(CELLS)[p.cell]
     columns[pupil.DIFFERENCES.name] = np.array(KIND_OF)[p.cell]
+    columns[pupil.CENSUS_JOIN.name] = np.array(JOINS)[p.joined]
     columns["council"] = p.council.to_numpy().astype(str)
-    table = pa.table({"child_id": np.arange(size), **columns})
-    truly = np.where(unsearchable, UNSEARCHABLE, _who(p.health.to_numpy(), p.setting.to_numpy(), NEITHER))
-    of_council = np.array([councils.index(council) for council in p.council])
-    truth = {
-        each: np.bincount(of_council[truly == each], minlength=len(councils)).astype(float)
-        for each in CONCERN_GIVEN_SEEN
-    }
-    return table, truth | {"all": np.bincount(of_council, minlength=len(councils)).astype(float)}
+    return pa.table({"child_id": np.arange(size), **columns})
 
 
-def _who(health: Array, setting: Array, nobody: str) -> NDArray[np.str_]:
+def _who(health: NDArray[np.bool_], setting: NDArray[np.bool_], nobody: str) -> NDArray[np.str_]:
     return np.select([health & setting, health, setting], [BOTH, HV_ONLY, SETTING_ONLY], nobody)
 
 

@@ -17,7 +17,7 @@ from assets.intake.one_pass import DERIVED
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
-from privacy.linkage.cells import CELLS, KIND_OF
+from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.reference import survey
@@ -157,13 +157,14 @@ def _pupil_columns() -> dict[str, Derivation]:
         "asq3": Derivation(_found("asq3", pupil.NO_REVIEW), asq3.made_of),
         "entitlement": Derivation(_found("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of),
         "dots": Derivation(dots, {**reviewed, **settings["concern"].made_of}),
-        "linkage_agreement": Derivation(_by_cell(CELLS), {}),
-        "linkage_differences": Derivation(_by_cell(KIND_OF), {}),
+        "linkage_agreement": Derivation(_by_number("cell", CELLS), {}),
+        "linkage_differences": Derivation(_by_number("cell", KIND_OF), {}),
+        "census_join": Derivation(_by_number("joined", JOINS), {}),
     }
 
 
-def _by_cell(words: Sequence[str]) -> str:
-    return f"[{', '.join(map(quoted, words))}][coalesce(cell, 0) + 1]"
+def _by_number(column: str, words: Sequence[str]) -> str:
+    return f"[{', '.join(map(quoted, words))}][coalesce({column}, 0) + 1]"
 
 
 def _found(column: str, otherwise: str) -> str:

@@ -166,7 +166,8 @@ def _published(bundle: Path) -> Iterator[Usable]:
         flags = [flag for column in _flags_of_rates(table) for flag in _column(bundle, name, column)]
         shown = [flag for flag in flags if flag not in (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)]
         if shown:
-            yield _usable(table.title, len(shown), shown.count(Flag.UNRELIABLE), shown.count(Flag.WITHHELD), None)
+            unreliable = shown.count(Flag.UNRELIABLE) + shown.count(Flag.LINKAGE)
+            yield _usable(table.title, len(shown), unreliable, shown.count(Flag.WITHHELD), None)
 
 
 def _column(bundle: Path, table: str, column: str) -> list[str | None]:

@@ -1,26 +1,31 @@
 """From the noisy counts of how well linked records agree to figures corrected for linkage error.
 
 Which categories a missed or false link exchanges is said here; how often links are missed is `privacy.linkage.missed`,
-and how figures and their intervals follow is `privacy.release.corrected`.
+how many school census rows were not found `privacy.linkage.unjoined`, and how figures and their intervals follow is
+`privacy.release.corrected` and `privacy.release.joined`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ndl_export.tables import pupil
+from ndl_export.tables.dimensions import UNKNOWN
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
-from privacy.linkage.in_councils import SERVICE_OF_RATE, factors
-from privacy.linkage.missed import missed
+from privacy.linkage.in_councils import FACTOR_SD, GROUP_SD, SERVICE_OF_RATE, Factors, factors
+from privacy.linkage.missed import Missed, missed
 from privacy.linkage.review_rates import update_rates
+from privacy.linkage.unjoined import Unjoined, unjoined
 from privacy.release.corrected import Corrected, Local
 from privacy.release.estimates import Estimates
 from privacy.release.intervals import Moments
+from privacy.release.joined import Joined
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Cube, Family, Selector
@@ -41,44 +46,102 @@ _MISSED: Final = {
 _FALSE: Final = ((NEITHER, HV_ONLY), (NEITHER, SETTING_ONLY), (HV_ONLY, BOTH), (SETTING_ONLY, BOTH))
 
 
-def corrected(family: Family, estimates: Estimates, review: tuple[Plan, Measurement] | None = None) -> Moments:
+DOUBTFUL = 0.01
+"""Share of a service's links that is missed among a group, from which its linked figures are flagged."""
+_SURE = 2.0
+"""By how many standard deviations of the noise a group's share must be above 0 for that."""
+
+
+Review = tuple[Plan, Measurement]
+
+
+def corrected(family: Family, estimates: Estimates, review: Review | None = None) -> Moments:
     """Moments of the family's figures, corrected where the family tells how well linked records agree; with what a
     clerical `review` of the cohort says of the rates, where one was measured."""
     if pupil.AGREEMENT.name not in family.columns:
         return estimates
-    council, agreement = family.attribute(COUNCIL), family.attribute(pupil.AGREEMENT.name)
-    everywhere = {COUNCIL: Selector.total(council)}
-    cells = Cube({**everywhere, agreement.name: Selector.each(agreement)})
-    counted = estimates.values(cells)[0], estimates.variance(cells)[0]
-    found = missed(*counted)
-    seen = Cube({**everywhere, "dots": _by_who_had_seen(family.attribute("dots"))})
-    children = dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
-    transitions = _Transitions(family, children)
-    rates = np.append(found.rates, FALSE_LINK)
-    covariance = np.zeros((len(rates), len(rates)))
-    covariance[:-1, :-1] = found.covariance
-    covariance[-1, -1] = FALSE_LINK_SD**2
-    if review is not None:
-        seen_by = [children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
-        rates, covariance = update_rates(rates, covariance, seen_by, *review)
-    return Corrected(estimates, transitions, rates, covariance, _by_council(family, estimates, counted, children))
+    found = error_rates(family, estimates, review)
+    local = tuple(_places(family, estimates, *each) for each in ((COUNCIL, FACTOR_SD), (pupil.ETHNIC.name, GROUP_SD)))
+    transitions = _Transitions(family, _children(family, estimates))
+    joined = _joined(family, estimates)
+    return Corrected(joined, transitions, found.rates, found.covariance, local)
 
 
-def _by_council(
-    family: Family, estimates: Estimates, counted: tuple[Array, Array], children: Mapping[str, float]
-) -> Local | None:
-    """In which councils more links are missed; None of a plan that does not tell. `counted` are the cells of all
-    councils together, and the variances of their noise."""
-    if pupil.DIFFERENCES.name not in family.columns:
-        return None
-    council, differences = family.attribute(COUNCIL), family.attribute(pupil.DIFFERENCES.name)
-    kinds = Cube({COUNCIL: Selector.each(council), differences.name: Selector.each(differences)})
-    found, noise = estimates.values(kinds), estimates.variance(kinds)
+def error_rates(family: Family, estimates: Estimates, review: Review | None = None) -> Missed:
+    """How often links are missed, by `privacy.linkage.missed.RATES`, and last the chance of a false link: their means
+    and covariance, of the noise in what they are read off and of how far off they were in other populations."""
+    found, apart = missed(*_counted(family, estimates, pupil.AGREEMENT.name)), _unjoined(family, estimates)
+    covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
+    covariance[:-1, :-1] = found.covariance + apart.covariance
+    rates = np.append(found.rates + apart.rates, FALSE_LINK)
+    if review is None:
+        return Missed(rates, covariance)
+    children = _children(family, estimates)
+    seen_by = [children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
+    return Missed(*update_rates(rates, covariance, seen_by, *review))
+
+
+def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
+    """The ethnic groups of whose links so many are missed that the correction carries their figures: records of theirs
+    differ in ways in which others' do not, such as names that one service transliterates otherwise. None of a family
+    that is not corrected."""
+    if pupil.AGREEMENT.name not in family.columns:
+        return frozenset()
+    rates, found = error_rates(family, estimates).rates, _factors(family, estimates, pupil.ETHNIC.name, 0.0)
+    shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
+    noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
+    doubtful = ((shares >= DOUBTFUL) & (shares >= _SURE * noise)).any(axis=0)
+    categories = family.attribute(pupil.ETHNIC.name).categories
+    return frozenset(group for group, is_doubtful in zip(categories, doubtful, strict=True) if is_doubtful)
+
+
+def _counted(family: Family, estimates: Estimates, name: str, by: str | None = None) -> tuple[Array, Array]:
+    """The children in each category of an attribute, in all councils together or `by` another's categories, and the
+    variance of the noise."""
+    council = family.attribute(COUNCIL)
+    axes = {COUNCIL: Selector.each(council) if by == COUNCIL else Selector.total(council)}
+    axes |= {each: Selector.each(family.attribute(each)) for each in (by, name) if each and each != COUNCIL}
+    cube = Cube(axes)
+    shape = (-1, family.attribute(name).size) if by else -1
+    return estimates.values(cube).reshape(shape), estimates.variance(cube).reshape(shape)
+
+
+def _unjoined(family: Family, estimates: Estimates) -> Unjoined:
+    return unjoined(*_counted(family, estimates, pupil.CENSUS_JOIN.name))
+
+
+def _joined(family: Family, estimates: Estimates) -> Joined:
+    """The figures corrected for the school census rows that were not found."""
+    found = _unjoined(family, estimates)
+    odds = found.share / (1 - found.share)
+    return Joined(estimates, dict.fromkeys(pupil.FROM_CENSUS, UNKNOWN), odds, found.deviation**2)
+
+
+def _factors(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Factors:
+    kinds = _counted(family, estimates, pupil.DIFFERENCES.name, by)
+    children = _children(family, estimates)
     seen_by = np.array([children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
-    more = factors(*counted, found, noise, seen_by)
-    linked = np.maximum(found[:, 1:].sum(axis=1), 0.0)
+    return factors(*_counted(family, estimates, pupil.AGREEMENT.name), *kinds, seen_by, factor_sd)
+
+
+def _places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Local:
+    """In which councils, or in which ethnic groups, more links are missed. The factors of groups are set to 1 on
+    average: what all of them together miss is in the rates."""
+    more = _factors(family, estimates, by, factor_sd)
+    linked = np.maximum(_counted(family, estimates, pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
     groups = np.append(SERVICE_OF_RATE, -1)  # a false link is as likely everywhere
-    return Local(COUNCIL, more.values, more.covariances, groups, linked, family.covers)
+    local = Local(by, more.values, more.covariances, groups, linked, family.covers, added_up=by == COUNCIL)
+    if local.added_up:
+        return local
+    scale = 1 / np.where(local.mean > 0, local.mean, 1.0)
+    return replace(local, factors=more.values * scale[:, None], covariances=more.covariances * np.outer(scale, scale))
+
+
+def _children(family: Family, estimates: Estimates) -> Mapping[str, float]:
+    """How many children of all councils together were found to be seen by whom."""
+    dots = _by_who_had_seen(family.attribute("dots"))
+    seen = Cube({COUNCIL: Selector.total(family.attribute(COUNCIL)), "dots": dots})
+    return dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
 
 
 def _by_who_had_seen(dots: Attribute) -> Selector:

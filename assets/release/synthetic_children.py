@@ -155,7 +155,7 @@ def _asked(
     absent = not_sent(missing, FAMILY.name)
     plan, measurement = without_categories(*own.together(FAMILY.name), COUNCIL, absent)
     published = corrected(plan.family, estimates_of(plan, measurement), review_of(own))
-    left_out = {name for names, _ in FAMILY.measured_apart for name in names} - {COUNCIL}
+    left_out = FAMILY.never_shown
     asked = [each for each in requested if own.cohort in each.cohorts]
     tables = tabulate([own], councils, reliability, {own.cohort: missing}, asked)
     documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from assets.release.linkage_error import corrected
+from assets.release.linkage_error import corrected, doubtful_groups
 from assets.release.noise_covariance import noise_covariance
 from assets.release.noise_workload import BlockFigures, block_figures
 from assets.release.review import review_of
@@ -30,9 +30,11 @@ from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_f
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, Block, Measure, Table
+from ndl_export.tables import Family as Definition
 from ndl_export.tables.earlier_schema import other_schema, with_own_area
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
-from ndl_export.tables.model import COUNCIL
+from ndl_export.tables.model import COUNCIL, Count
+from ndl_export.tables.pupil import ETHNIC
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
@@ -47,6 +49,7 @@ from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.hierarchical import MINIMUM_PLACES, NoisyRates, modelled_rates
 from privacy.release.intervals import (
     RELIABLE,
+    WITHHELD,
     Moments,
     RatioTable,
     Reliability,
@@ -244,12 +247,13 @@ def _documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
 
 @dataclass(frozen=True, eq=False)
 class _Estimated:
-    """The figures of a family as they were measured, of children as they were linked, and corrected for linkage
-    error."""
+    """The figures of a family as they were measured, of children as they were linked, and corrected for linkage error;
+    and the ethnic groups whose linked figures rest on that correction."""
 
     family: Family
     as_linked: Moments
     corrected: Moments
+    doubtful: frozenset[str]
 
 
 def _estimated(
@@ -257,7 +261,9 @@ def _estimated(
 ) -> _Estimated:
     plan, measurement = without_categories(plan, measurement, COUNCIL, absent)
     estimates = estimates_of(plan, measurement)
-    return _Estimated(plan.family, estimates, corrected(plan.family, estimates, review))
+    return _Estimated(
+        plan.family, estimates, corrected(plan.family, estimates, review), doubtful_groups(plan.family, estimates)
+    )
 
 
 def _table(
@@ -292,9 +298,10 @@ def _block(
 ) -> Iterator[tuple[str, _Figures]]:
     """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
     impossible, asked = _impossible(block, figures.base.shape), Remembered(estimated.corrected)
+    doubtful = partial(_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
         counted = _count(estimated.as_linked if table.measure(name).as_linked else asked, cube)
-        yield name, _not_applicable(counted, impossible)
+        yield name, _not_applicable(_flagged(counted, doubtful((block.counts[name],))), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:
@@ -303,7 +310,8 @@ def _block(
             largest = float(len(block.ratios[name].parts))
             found = published_ratios(asked, *rate, reliability, largest=largest, unit=measure.kind.scale)
         model = _modelled(block, figures.areas, asked, rate, impossible) if measure.modelled else {}
-        yield name, _not_applicable(_ratio(measure, found) | model, impossible)
+        shown = _flagged(_ratio(measure, found), doubtful(block.ratios[name].counts))
+        yield name, _not_applicable(shown | model, impossible)
 
 
 def _count(asked: Moments, cube: Figures) -> _Figures:
@@ -376,6 +384,26 @@ def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     levels = product(*(axis.selections for axis in block.axes))
     structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
     return np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
+
+
+def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: Sequence[Count]) -> NDArray[np.bool_]:
+    """By level of the axes, whether a figure made of these counts tells who was linked among one of these ethnic
+    groups."""
+    linked = {name for count in counts for name, _ in count.groups} & family.found_by_linkage
+    on_axes = {axis.attribute for axis in block.axes} & family.found_by_linkage
+    levels = product(*(axis.selections for axis in block.axes))
+    told = [
+        {axis.attribute: level.categories for axis, level in zip(block.axes, chosen, strict=True) if level.categories}
+        for chosen in levels
+    ]
+    found = [bool(groups & set(own.get(ETHNIC.name, ())) and (linked or on_axes & set(own))) for own in told]
+    return np.array(found).reshape([len(axis.selections) for axis in block.axes])
+
+
+def _flagged(figures: _Figures, doubtful: NDArray[np.bool_]) -> dict[ColumnRole, NDArray[Any]]:
+    """With the flag of linkage where a figure is doubtful and shown."""
+    flag = figures[ColumnRole.FLAG].astype(object)
+    return {**figures, ColumnRole.FLAG: np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)}
 
 
 def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:

@@ -42,10 +42,11 @@ from sources.reference.places import place
 from sources.reference.targets import targets
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
-_SHOWN = (Flag.UNRELIABLE, BREAK)
+_SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)
 """Symbols that take no figure away."""
 _IN_SHORT = {
     Flag.UNRELIABLE: "unreliable",
+    Flag.LINKAGE: "links missed",
     Flag.WITHHELD: "withheld",
     Flag.NOT_APPLICABLE: "not applicable",
     Flag.NOT_AVAILABLE: "not sent",

@@ -25,8 +25,9 @@ COMMON = {"area": "Name of the area", "cohort": "Academic year in which the chil
 INTERVAL = {
     "lower": "Lower end of the 95% interval: what it was for these children, give or take the noise",
     "upper": "Upper end of the 95% interval",
-    "flag": "NULL where the figure can be used; unreliable: its interval is wide; withheld: too uncertain to show;"
-    " not sent: the council had not sent its records",
+    "flag": "NULL where the figure can be used; unreliable: its interval is wide; links missed: compare with care, many"
+    " links of these children are missed; withheld: too uncertain to show; not sent: the council had not sent its"
+    " records",
 }
 
 

@@ -100,6 +100,7 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
         newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
         gaps=linkage_gaps(tables[LINKAGE_TABLE]),
+        doubtful=doubtful_groups(tables[LINKAGE_TABLE]),
         coherence=coherence(reconciliation),
     )
 
@@ -128,7 +129,7 @@ def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> st
         "rows": sum(data.num_rows for data in tables.values()),
         "columns": sum(data.num_columns for data in tables.values()),
         "reliable": f"{flags[None]:,}",
-        "figures": f"{flags[None] + flags[Flag.UNRELIABLE] + flags[Flag.WITHHELD]:,}",
+        "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != Flag.NOT_AVAILABLE):,}",
     }
     return _filled("ai_readiness.md", facts, counts=counts)
 
@@ -186,7 +187,7 @@ def _geography(facts: ReleaseFacts) -> str:
 
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
-_COUNTED = (None, Flag.UNRELIABLE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
+_COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
 """Flags whose figures are counted, NULL first."""
 
 
@@ -198,6 +199,7 @@ def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table
             "figure",
             "reliable",
             "unreliable",
+            "many links missed",
             "withheld",
             "not available",
             "median half-width of the interval",
@@ -254,6 +256,12 @@ def linkage_gaps(linkage: pa.Table) -> str:
     )
     ours = ours.filter(pc.is_valid(ours[LINKED_PERCENT]))
     return bullets(_gaps(ours.to_pylist()))
+
+
+def doubtful_groups(linkage: pa.Table) -> str:
+    """The groups whose linked figures are flagged because many of their links are missed, after commas."""
+    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
+    return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
 
 
 def _gaps(rows: list[dict[str, object]]) -> Iterator[str]:

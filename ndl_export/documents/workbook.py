@@ -41,6 +41,7 @@ MOST_ROWS = 3_000
 RELIABILITY: dict[str | None, str] = {
     None: "reliable",
     Flag.UNRELIABLE: f"low reliability [{Flag.UNRELIABLE}]",
+    Flag.LINKAGE: f"compare with care, many links are missed [{Flag.LINKAGE}]",
     Flag.WITHHELD: f"too uncertain to show [{Flag.WITHHELD}]",
     Flag.NOT_APPLICABLE: f"not applicable [{Flag.NOT_APPLICABLE}]",
     Flag.NOT_AVAILABLE: f"not available [{Flag.NOT_AVAILABLE}]",

@@ -48,7 +48,7 @@ class Figure:
 
     @property
     def unreliable(self) -> bool:
-        return self.flag is Flag.UNRELIABLE
+        return self.flag in (Flag.UNRELIABLE, Flag.LINKAGE)
 
     @cached_property
     def text(self) -> str:

@@ -212,8 +212,7 @@ def _block(
 
 def publishable(family: Family) -> tuple[Attribute, ...]:
     """The attributes that a definition may name: those that are measured for no purpose of the noise alone."""
-    apart = {name for names, _ in family.measured_apart for name in names}
-    return tuple(attribute for attribute in family.attributes if attribute.name not in apart)
+    return tuple(attribute for attribute in family.attributes if attribute.name not in family.never_shown)
 
 
 def _problems(definition: Definition, family: Family) -> Iterator[str]:

@@ -356,6 +356,8 @@ class Family:
     measured_apart: tuple[tuple[tuple[str, ...], str], ...] = ()
     """Marginals that are measured though no table shows them, each with its kind of cell in the weights of the privacy
     policy; over all councils together where the council is not among its attributes."""
+    never_shown: frozenset[str] = frozenset()
+    """Attributes that are measured for linkage error alone, which no table may have."""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from ndl_export.tables.model import (
     each,
     total_and_each,
 )
-from privacy.linkage.cells import ALL_AGREE, CELLS, KINDS, ONE_DIFFERS, ONE_SORT
+from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KINDS, ONE_DIFFERS, ONE_SORT
 from sources.reference.deprivation import INDEX
 from sources.reference.ethnicity import MAJOR_GROUPS
 from sources.reference.goals import GOALS
@@ -120,7 +120,11 @@ DIFFERENCES = Attribute(
     KINDS,
     (0.2, 0.034, 0.598, *(0.168 / len(ONE_SORT) for _ in ONE_SORT)),
 )
-"""The same in fewer categories, by council."""
+"""The same in fewer categories, by council and by ethnic group."""
+CENSUS_JOIN = Attribute("census_join", "How the school census row was found", JOINS, (0.01, 0.86, 0.115, 0.015))
+"""Measured for how many census rows are not found, and shown in no table."""
+FROM_CENSUS = (FSM.name, ETHNIC.name, SEN.name, LANGUAGE.name)
+"""Unknown, all of them, of a child whose school census row was not found."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
 
@@ -412,6 +416,7 @@ _CHILDREN = Family(
         DOTS,
         AGREEMENT,
         DIFFERENCES,
+        CENSUS_JOIN,
         *GOAL_ATTRIBUTES.values(),
     ),
     tables=(),
@@ -425,8 +430,11 @@ _CHILDREN = Family(
     weight="linked",
     measured_apart=(
         ((AGREEMENT.name,), "linkage_error"),
+        ((CENSUS_JOIN.name,), "linkage_error"),
         ((COUNCIL, DIFFERENCES.name), "linkage_error_by_council"),
+        ((ETHNIC.name, DIFFERENCES.name), "linkage_error_by_group"),
     ),
+    never_shown=frozenset((AGREEMENT.name, DIFFERENCES.name, CENSUS_JOIN.name)),
     shared_totals=(
         SharedTotal(
             "children without a linked review are those seen by a setting only or by neither service",

@@ -28,10 +28,12 @@ class Flag(StrEnum):
     `u`, `z` and `x` are symbols of the Government Statistical Service, in its sense (Analysis Function, "Using symbols
     and shorthand in tables"). It has none for a figure that is withheld because it is uncertain: `c` says that it would
     disclose something, `low` that it rounds to zero, `w` that a survey met nobody, and `u` stands beside figures that
-    are shown. For such a case the guidance allows a symbol of one's own: here the word itself.
+    are shown. For such a case the guidance allows a symbol of one's own: here the word itself. So it is with a figure
+    that rests on a correction for links that were missed.
     """
 
     UNRELIABLE = "u"
+    LINKAGE = "linkage"
     WITHHELD = "withheld"
     NOT_APPLICABLE = "z"
     NOT_AVAILABLE = "x"
@@ -42,6 +44,10 @@ BREAK = "b"
 
 FLAG_MEANINGS: dict[str, str] = {
     Flag.UNRELIABLE: "low reliability: the figure is shown, and its interval is wide",
+    Flag.LINKAGE: (
+        "compare with care: the records of these children agree less well than others', so many of their links are"
+        " missed; the figure is corrected for that, and its interval allows for it"
+    ),
     Flag.WITHHELD: "not shown, because it is too uncertain",
     Flag.NOT_APPLICABLE: "not applicable: the figure is not defined for this row",
     Flag.NOT_AVAILABLE: "not available: the council has not sent the records that the figure counts",

@@ -24,21 +24,31 @@ from privacy.linkage import model
 from privacy.linkage.cells import (
     ALL_AGREE,
     CELLS,
+    COMPARED,
     DIFFERS,
-    FIELDS,
+    JOINS,
     LEAST_WEIGHT,
+    NAMES,
     ONE_DIFFERS,
+    ONE_UPN_DIFFERS,
+    ONE_UPN_SAME,
     PAIRS,
     SEVERAL,
+    SIZES,
     WEIGHT_STEP,
     WEIGHTS,
-    Differs,
+    WITHOUT_UPN,
 )
 from privacy.linkage.link import STEPS, THRESHOLD, Scored
 from privacy.linkage.model import bits_of
+from privacy.linkage.rows import SAME_RECORD
 
 NEAR_BITS = 9.0
 """A difference that costs a pair at most so many bits is a near one."""
+FAR_BITS = 18.0
+"""Names that cost a pair more than so many bits are far from each other, and less in the middle."""
+_FIELDS_OF = {NAMES: ("surname", "forename")}
+"""The fields that differ together."""
 _AGREES = {
     "date_of_birth": ("same",),
     "postcode": ("same", "same, of a crowd"),
@@ -58,6 +68,7 @@ class Agreement:
     def __init__(self) -> None:
         self._cells: pa.Table | None = None
         self._too_little: pa.Table | None = None
+        self._joined: pa.Table | None = None
 
     _settings: pa.Table
 
@@ -68,17 +79,20 @@ class Agreement:
             unit, cell = _cells(self._settings, _of_links(con, step), step.children)
             self._cells = _with_rows(con, pa.table({"unit": unit, "cell": cell}))
             self._too_little = _with_rows(con, con.sql(_TOO_LITTLE).to_arrow_table())
+            self._joined = _with_rows(con, con.sql(_JOINED).to_arrow_table())
 
     def children(self, links: pa.Table) -> pa.Table:
-        """child_id, cell (its place in `CELLS`) and too_little: no record of the child's says enough to be looked for,
-        and no number brought one to it. Of the other children, who are in the first cell, nothing. `links` are those
-        of the linkage that was watched."""
-        if self._cells is None or self._too_little is None:
+        """child_id, cell (its place in `CELLS`), too_little: no record of the child's says enough to be looked for, and
+        no number brought one to it; and joined: how its Profile was joined to the school census (its place in `JOINS`).
+        Of the other children, who are first in both lists, nothing. `links` are those of the linkage that was
+        watched."""
+        if self._cells is None or self._too_little is None or self._joined is None:
             raise ValueError("no linkage was watched")
         with in_memory() as con:
             con.register("links", links)
             con.register("cells", self._cells)
             con.register("too_little", self._too_little)
+            con.register("joined", self._joined)
             return con.sql(_CHILDREN).to_arrow_table()
 
 
@@ -89,13 +103,27 @@ SELECT unit, 0 AS cell FROM units JOIN patterns USING (pattern) LEFT JOIN (
  GROUP BY unit HAVING bool_and(service = 'education' AND little.pattern IS NOT NULL)
 """
 """SQL of the units of pupils none of whose records would be linked to an exact copy of itself."""
+_JOINED = f"""
+WITH said AS (
+    SELECT DISTINCT unit, source, patterns.* FROM units JOIN rows USING (pattern) JOIN patterns USING (pattern)
+     WHERE source IN ('eyfsp', 'school_census')
+)
+SELECT unit, CASE WHEN NOT bool_or(coalesce(a.t_upn = b.t_upn, false)) THEN {JOINS.index(WITHOUT_UPN)}
+                  WHEN bool_or(coalesce(a.t_upn = b.t_upn AND {SAME_RECORD}, false)) THEN {JOINS.index(ONE_UPN_SAME)}
+                  ELSE {JOINS.index(ONE_UPN_DIFFERS)} END AS cell
+  FROM said AS a JOIN said AS b USING (unit) WHERE a.source = 'eyfsp' AND b.source = 'school_census' GROUP BY unit
+"""
+"""SQL of the units that hold a Profile and a school census row."""
 _CHILDREN = f"""
 WITH said AS (
-    SELECT * EXCLUDE (unit), false AS too_little FROM cells UNION ALL SELECT * EXCLUDE (unit), true FROM too_little
+    SELECT * EXCLUDE (unit), false AS too_little, 0 AS joined FROM cells
+     UNION ALL SELECT * EXCLUDE (unit), true, 0 FROM too_little
+     UNION ALL SELECT * EXCLUDE (unit) REPLACE (0 AS cell), false, cell FROM joined
 ), of_pupils AS (
     SELECT child_id FROM links GROUP BY child_id HAVING bool_and(source IN ('eyfsp', 'school_census'))
 )
-SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id IN (FROM of_pupils) AS too_little
+SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id IN (FROM of_pupils) AS too_little,
+       max(joined)::UTINYINT AS joined
   FROM said JOIN links USING ({", ".join(_ROW)}) GROUP BY child_id ORDER BY child_id
 """
 
@@ -150,23 +178,35 @@ def _bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
     """The cell of each child from what each comparison adds to each of its pairs (children, PAIRS, comparisons)."""
     place = {name: number for number, name in enumerate(model.LEVELS)}
-    of_field = np.stack([bits[:, :, place[field]] for field in FIELDS], axis=2)
-    agrees = [_agrees(field, of_field[:, :, number], children) for number, field in enumerate(FIELDS)]
+    of_field = np.stack([bits[:, :, place[field]] for field in COMPARED], axis=2)
+    agrees = [_agrees(field, of_field[:, :, number], children) for number, field in enumerate(COMPARED)]
     differs: NDArray[np.bool_] = ~np.stack(agrees, axis=2)
+    numbered = bits[:, 0, place["nhs_number"]] > 0
+    differs &= ~(numbered[:, None] & np.all(differs == _OF_REVIEW, axis=1))[:, None, :]
     fields = np.any(differs, axis=1)
     weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + bits_of(model.prior(children))
-    step = np.clip((weight.mean(axis=1) - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
+    mean = np.where(numbered, weight[:, PAIRS.index("pupil and setting")], weight.mean(axis=1))
+    step = np.clip((mean - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
     cell = np.where(np.any(fields, axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)
-    alone = np.sum(fields, axis=1) == 1
-    for field, record, size in ((each.field, each.record, each.size) for each in ONE_DIFFERS):
-        number = FIELDS.index(field)
-        shown = differs[:, :, number]
-        lost = _SAME_BITS[field] - of_field[:, :, number]
-        mean = (lost * shown).sum(axis=1) / np.maximum(shown.sum(axis=1), 1)
-        is_size = (size == "") | ((mean <= NEAR_BITS) == (size == "near"))
-        here = alone & np.all(shown == np.array(DIFFERS[record]), axis=1) & is_size
-        cell[here] = CELLS.index(str(Differs(field, record, size)))
+    lost = (np.array([_SAME_BITS[field] for field in COMPARED]) - of_field) * differs
+    for each in ONE_DIFFERS:
+        of = _FIELDS_OF.get(each.field, (each.field,))
+        shown = (np.array(DIFFERS[each.record])[:, None] & np.isin(COMPARED, of))[None]
+        mean = lost.sum(axis=(1, 2)) / np.sum(DIFFERS[each.record])
+        here = np.all(differs == shown, axis=(1, 2)) & (_size(each.field, mean) == each.size)
+        cell[here] = CELLS.index(str(each))
     return cell
+
+
+_OF_REVIEW = np.array(DIFFERS["the health visitor's record"])[:, None]
+"""A review that an NHS number brings to the pupil is found whatever else it says: what differs in it alone is
+nothing."""
+
+
+def _size(field: str, lost: np.ndarray) -> np.ndarray:
+    """The size of a difference that costs a pair so many bits."""
+    sizes = SIZES[field]
+    return np.array(sizes)[np.searchsorted((NEAR_BITS, FAR_BITS)[: len(sizes) - 1], lost)]
 
 
 def _agrees(field: str, bits: np.ndarray, children: int) -> np.ndarray:

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIELDS = ("date_of_birth", "postcode", "surname", "forename")
+COMPARED = ("date_of_birth", "postcode", "surname", "forename")
 """What records are compared by; sex weighs too little to lose a link."""
+NAMES = "names"
+FIELDS = (*COMPARED, NAMES)
+"""What can differ alone. Both names of a record differ together far more often than each by itself: they are exchanged,
+the child goes by others, or one service transliterates them otherwise."""
 PAIRS = ("pupil and health visitor", "pupil and setting", "setting and health visitor")
 DIFFERS = {
     "the pupil's record": (True, True, False),
@@ -15,7 +19,13 @@ DIFFERS = {
     "every record": (True, True, True),
 }
 """Whose record differs from the others', and in which of `PAIRS` that shows."""
-SIZES = {"date_of_birth": ("near", "far"), "postcode": ("",), "surname": ("near", "far"), "forename": ("near", "far")}
+SIZES = {
+    "date_of_birth": ("near", "far"),
+    "postcode": ("",),
+    "surname": ("near", "far"),
+    "forename": ("near", "far"),
+    NAMES: ("near", "middle", "far"),
+}
 LEAST_WEIGHT, WEIGHT_STEP, WEIGHTS = 12, 2, 11
 """Where everything agrees, what pairs weigh, in bits, without NHS numbers: in so many steps from the least; lighter and
 heavier ones fall into the first and the last."""
@@ -25,7 +35,7 @@ REVIEW = "review"
 
 @dataclass(frozen=True)
 class Differs:
-    """A cell of children whose records differ in one field alone."""
+    """A cell of children whose records differ in one field alone, or in both names."""
 
     field: str
     record: str
@@ -46,15 +56,31 @@ CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
 """Every cell, as `Agreement.children` numbers them."""
 
 AGREE = "everything agrees"
-SORTS = {"move": "the postcode alone", "slip": "another field alone"}
-"""Of what differs: a move changes the postcode, a slip any other field."""
-ONE_SORT = tuple(f"{what} of {record} differs" for what in SORTS.values() for record in DIFFERS)
+_SORT_OF = {
+    "date_of_birth": "the date of birth alone",
+    "postcode": "the postcode alone",
+    "surname": "one name alone",
+    "forename": "one name alone",
+    NAMES: "both names",
+}
+SORTS = tuple(dict.fromkeys(_SORT_OF.values()))
+"""What differs, in fewer words: families that move, dates and names that are typed wrongly, names that are written
+otherwise become more common each by itself."""
+ONE_SORT = tuple(f"{what} of {record} differs" for what in SORTS for record in DIFFERS)
 KINDS = (NOT_BOTH, SEVERAL, AGREE, *ONE_SORT)
-"""The cells in fewer, which can be told by council."""
+"""The cells in fewer, which can be told by council or by ethnic group."""
 KIND_OF = (
     NOT_BOTH,
     SEVERAL,
     *(AGREE for _ in ALL_AGREE),
-    *(f"{SORTS['move' if each.field == 'postcode' else 'slip']} of {each.record} differs" for each in ONE_DIFFERS),
+    *(f"{_SORT_OF[each.field]} of {each.record} differs" for each in ONE_DIFFERS),
 )
 """The kind of each of `CELLS`, in their order."""
+
+NOT_JOINED, ONE_UPN_SAME, ONE_UPN_DIFFERS, WITHOUT_UPN = JOINS = (
+    "no school census row found",
+    "one UPN, and both records say the same",
+    "one UPN, and the records differ",
+    "joined without a permanent UPN in common",
+)
+"""How a child's Profile was joined to its school census row, as `Agreement.children` numbers it."""

@@ -26,12 +26,17 @@ SERVICE_OF_RATE = (0, 1, 2, 1, 2)
 """By place in `RATES`."""
 COUNCILS_SD = 0.5
 """How much more or less often records differ in one council than over all, and one record than the others there, as a
-standard deviation, before anything is known of it."""
+standard deviation, before anything is known of it. A place that differs by more than `_PLAINLY` standard deviations of
+noise and chance is believed, by so much as it is beyond them."""
+_PLAINLY = 4.0
 FACTOR_SD = 0.25
 """How far off the model was in one council, as a share of its factor."""
+GROUP_SD = 0.5
+"""The same of an ethnic group, whose names differ from others' in ways that a council's mistakes do not."""
 _STEP = 1e-3
-_LEAST_SHARE = 0.1
-"""A rate under this share of the usual one is little but noise: more is missed against so much at least."""
+_LEAST_SHARE = np.array([0.3, 0.1, 0.1])
+"""A rate of a service under this share of the usual one is little but noise: more is missed against so much at
+least."""
 _DECIMALS = 9
 
 
@@ -44,7 +49,14 @@ class Factors:
     covariances: Array
 
 
-def factors(counts: Array, variances: Array, kinds: Array, kind_variances: Array, seen_by: Array) -> Factors:
+def factors(
+    counts: Array,
+    variances: Array,
+    kinds: Array,
+    kind_variances: Array,
+    seen_by: Array,
+    factor_sd: float = FACTOR_SD,
+) -> Factors:
     """From the cells of all councils together (see `missed.missed`), and how many children of each council are of each
     of `KINDS`, (councils, kinds), with the variance of the noise in each. `seen_by` (3,) are the children seen by both
     services, by the health visitor only, and in a setting only, by which rates weigh.
@@ -58,12 +70,12 @@ def factors(counts: Array, variances: Array, kinds: Array, kind_variances: Array
     weights = np.zeros((services, len(RATES)))
     weights[SERVICE_OF_RATE, range(len(RATES))] = np.maximum(seen_by, 1.0)[[0, 0, 0, 1, 2]]
     over_all = weights @ rates_where(counts, np.ones((1, len(CELLS))))[0]
-    against = np.maximum(over_all, _LEAST_SHARE * weights @ USUAL)
+    against = np.maximum(over_all, _LEAST_SHARE * (weights @ USUAL))
     for council, (times, slopes, spread) in enumerate(zip(*_differences(kinds, kind_variances), strict=True)):
         there = weights @ rates_where(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
         values[:, council] = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
         moved = (there[:, 1:] - there[:, :1]) / (_STEP * against[:, None])
-        off = FACTOR_SD * values[:, council]
+        off = factor_sd * values[:, council]
         covariances[council] = (moved * spread) @ moved.T + (np.diag(off**2) + np.outer(off, off)) / 2
     return Factors(np.round(values, _DECIMALS), np.round(covariances, _DECIMALS))
 
@@ -86,7 +98,8 @@ def _differences(kinds: Array, variances: Array) -> tuple[Array, Array, Array]:
 def _drawn_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array, Array]:
     """How many times as many were counted as expected, drawn towards once by what noise and chance hide; variances."""
     error = (noise + expected) / expected**2
-    told = COUNCILS_SD**2 / (COUNCILS_SD**2 + error)
+    beyond = np.maximum((counted / expected - 1.0) ** 2 - _PLAINLY**2 * error, COUNCILS_SD**2)
+    told = beyond / (beyond + error)
     return np.maximum(1.0 + told * (counted / expected - 1.0), 0.0), told * error
 
 

@@ -69,6 +69,12 @@ _EXCHANGED = " OR ".join(
 """SQL condition: a name is in the other's place."""
 _FORENAME_AND_DOB = ("t_forename_dob", "t_forename_sound_dob", "t_forename_start_dob")
 
+SAME_RECORD = (
+    "a.t_forename_dob = b.t_forename_dob AND a.t_surname_dob = b.t_surname_dob AND a.t_dob_postcode = b.t_dob_postcode"
+    " AND a.t_forename_written_dob IS NOT DISTINCT FROM b.t_forename_written_dob AND a.sex IS NOT DISTINCT FROM b.sex"
+)
+"""SQL condition: two records, `a` and `b`, that say the same of a child."""
+
 Extract: TypeAlias = "pa.Table | pa.RecordBatchReader"
 """The rows of one source."""
 
@@ -216,13 +222,7 @@ def find_entities(con: duckdb.DuckDBPyConnection) -> None:
     forename_missing = "(a.t_forename_dob IS NULL OR b.t_forename_dob IS NULL) AND a.t_surname_dob = b.t_surname_dob"
     for number in SCOPED_NUMBERS:
         _add_edges(con, number, f"({_any_equal(_FORENAME_AND_DOB)} OR {forename_missing})")
-    _add_edges(
-        con,
-        "t_forename_dob",
-        "a.t_surname_dob = b.t_surname_dob AND a.t_dob_postcode = b.t_dob_postcode"
-        " AND a.t_forename_written_dob IS NOT DISTINCT FROM b.t_forename_written_dob"
-        " AND a.sex IS NOT DISTINCT FROM b.sex",
-    )
+    _add_edges(con, "t_forename_dob", SAME_RECORD)
     _connect(con)
     _join_by_upn(con)
     _connect(con)

@@ -14,7 +14,8 @@ matter of chance: those of category t add (w_f - w_t)^2 M[f, t] each, so that an
 Rates may be higher in some places than in others, by a factor of each (`Local`), of one group of rates and another.
 With S the derivative of M^-1 along the rates of a group, M^-1 of a place with factor m is M^-1 + (m - 1) S but for what
 is of second order in the rates, and a figure of many places weighs each place's own. A factor is not known exactly
-either, and errs in each place by itself.
+either, and errs in each place by itself. Where children are in two places, as in a council and in an ethnic group, the
+terms of both add up; those of groups have a mean factor of 1 and change no figure of all groups together.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Local:
     """By category of `attribute`, how many times as high as over all the rates of each group are: `factors` (groups,
     categories), with their `covariances` (categories, groups, groups). `groups` (rates,) is the group of each rate, or
     -1 of one that is the same everywhere. Where `told` says of the attributes of a figure that it cannot be had by that
-    attribute, the mean factor, by `sizes` (categories,), stands for all."""
+    attribute, the mean factor, by `sizes` (categories,), stands for all. So it does at the total of the attribute,
+    unless places are `added_up` there."""
 
     attribute: str
     factors: Array
@@ -53,6 +55,7 @@ class Local:
     groups: NDArray[np.int64]
     sizes: Array
     told: Callable[[Iterable[str]], bool]
+    added_up: bool = True
 
     @cached_property
     def mean(self) -> Array:
@@ -63,8 +66,8 @@ class Local:
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """The moments of figures, corrected. `rates` (r,) with `covariance` (r, r) give M by `transitions`; `local` says
-    where they are higher.
+    """The moments of figures, corrected. `rates` (r,) with `covariance` (r, r) give M by `transitions`; each of
+    `local`, of other attributes and the same groups of rates, says where they are higher.
 
     A figure may weigh or choose the categories of one such attribute: ValueError for one that does of two.
     """
@@ -73,7 +76,7 @@ class Corrected:
     transitions: Transitions
     rates: Array
     covariance_of_rates: Array
-    local: Local | None = None
+    local: tuple[Local, ...] = ()
     _known: dict[int, tuple[Figures, _Moves]] = field(default_factory=dict, init=False, repr=False)
     _reweighed: dict[tuple[int, int, float], tuple[Selector, Selector]] = field(
         default_factory=dict, init=False, repr=False
@@ -105,7 +108,8 @@ class Corrected:
         """What is asked of figures of one shape. Where they cannot be had by place, those at the total of an attribute
         perhaps can: they are asked for by themselves, so that a number is the same wherever it is shown."""
         cubes = [cube for each in figures for _, cube in terms_of(each)]
-        if self.local is None or all(self._attribute(cube) is None or self._is_told(cube) for cube in cubes):
+        summed = [local for local in self.local if local.added_up]
+        if all(self._attribute(cube) is None or _is_told(local, cube) for local in summed for cube in cubes):
             return ask(*figures)
         groups = [
             _alike(np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1))
@@ -134,8 +138,9 @@ class Corrected:
         for i, by_one in enumerate(one.rates):
             for j, by_other in enumerate(other.rates):
                 total = total + self.covariance_of_rates[i, j] * by_one * by_other
-        if self.local is not None and one.places is not None and other.places is not None:
-            total = total + _over_places(one.places, other.places, self.local.covariances)
+        for local, here, there in zip(self.local, one.places, other.places, strict=True):
+            if here is not None and there is not None:
+                total = total + _over_places(here, there, local.covariances)
         for a, one_cube in terms_of(left):
             for b, other_cube in terms_of(right):
                 total = total + a * b * self._by_chance(one_cube, other_cube)
@@ -146,7 +151,8 @@ class Corrected:
         if id(figures) not in self._known:
             told = [(coefficient, cube) for coefficient, cube in terms_of(figures) if self._attribute(cube) is not None]
             rates = [self._moved(told, figures.shape, rate) for rate in range(len(self.rates))] if told else []
-            self._known[id(figures)] = (figures, _Moves(rates, self._moved_in_places(told)))
+            places = [self._moved_in_places(local, told) for local in self.local]
+            self._known[id(figures)] = (figures, _Moves(rates, places))
         return self._known[id(figures)][1]
 
     def _moved(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
@@ -161,44 +167,52 @@ class Corrected:
 
     def _in_places(self, cube: Cube, rate: int) -> tuple[float, Cube]:
         """The cube as one of so many times as many children as a rate is higher where they are."""
-        if self.local is None or self.local.groups[rate] < 0:
-            return 1.0, cube
-        return self._by_factor(cube, int(self.local.groups[rate]))
+        return self._by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
 
-    def _by_factor(self, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
+    def _by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
+        """The cube in which children count by the factors of all places that they are in; by 1 of no group."""
+        scale = 1.0
+        for local in self.local if group >= 0 else ():
+            of_all, cube = self._by_factor(local, cube, group)
+            scale *= of_all
+        return scale, cube
+
+    def _by_factor(self, local: Local, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
         """The cube in which the children of each place count by its factor, or all by the mean, `less` so much."""
-        assert self.local is not None
-        if not self._is_told(cube):
-            return self.local.mean[group] - less, cube
-        place = self.local.attribute
-        there = _selector(cube, place)
+        if not _is_told(local, cube):
+            return local.mean[group] - less, cube
+        there = _selector(cube, local.attribute)
         key = (id(there), group, less)
         if key not in self._reweighed:
-            weights = there.matrix * (self.local.factors[group] - less)
+            weights = there.matrix * (local.factors[group] - less)
+            if not local.added_up:
+                weights[there.is_total] = local.mean[group] - less
             self._reweighed[key] = (there, _reweighed(there, weights))
         return 1.0, _instead(cube, self._reweighed[key][1])
 
-    def _moved_in_places(self, terms: Sequence[tuple[float, Cube]]) -> Array | None:
+    def _moved_in_places(self, local: Local, terms: Sequence[tuple[float, Cube]]) -> Array | None:
         """How much the figures move with the factor of each place and group: (*figures, places, groups)."""
         total = None
         for coefficient, cube in terms:
-            if self.local is not None and self._is_told(cube):
-                by_group = [self._by_place(cube, self.local.attribute, along) for along in self._along]
+            if _is_told(local, cube):
+                by_group = [self._by_place(cube, local, along) for along in self._along]
                 moved = coefficient * np.stack(by_group, axis=-1)
                 total = moved if total is None else total + moved
         return total
 
-    def _by_place(self, cube: Cube, place: str, along: Mapping[str, Array]) -> Array:
+    def _by_place(self, cube: Cube, local: Local, along: Mapping[str, Array]) -> Array:
         """How much of the figures, weighed by `along` of their attribute, comes from each place: (*figures, places)."""
-        name = self._attribute(cube)
+        name, place = self._attribute(cube), local.attribute
         assert name is not None
-        each = _each(_selector(cube, place).attribute)
+        there = _selector(cube, place)
+        rows = there.matrix if local.added_up else there.matrix * ~there.is_total[:, None]
+        each = _each(there.attribute)
         moved = self.moments.values(_weighed(_by(cube, place, each), name, along[name]))
         axis = list(cube.selectors).index(place) if place in cube.selectors else None
         found = np.moveaxis(moved, axis or 0, -1)
         if axis is None:
-            return found * _rows(cube, place)[0]
-        return np.moveaxis(found[..., None, :] * _rows(cube, place), -2, axis)
+            return found * rows[0]
+        return np.moveaxis(found[..., None, :] * rows, -2, axis)
 
     def _by_chance(self, left: Cube, right: Cube) -> Array:
         """The covariance by chance of two cubes of one shape: of the children whom both count."""
@@ -209,7 +223,7 @@ class Corrected:
         one, other = _rows(left, name), _rows(right, name)
         for group, chances in self._parts.items():
             both = _intersection(left, right, name, _apart(one, other, chances[name]))
-            scale, there = (1.0, both) if group < 0 else self._by_factor(both, group)
+            scale, there = self._by_factors(both, group)
             total = total + scale * self.moments.values(_weighed(there, name, self._inverses[name]))
         return total
 
@@ -222,18 +236,12 @@ class Corrected:
         if name is None:
             return [(coefficient, cube)]
         terms = [(coefficient, _weighed(cube, name, self._inverses[name]))]
-        if self.local is not None and not _is_total(cube, name):
+        for local in self.local if not _is_total(cube, name) else ():
             for group, along in enumerate(self._along):
-                scale, there = self._by_factor(cube, group, less=1.0)
-                terms.append((coefficient * scale, _weighed(there, name, along[name])))
+                scale, there = self._by_factor(local, cube, group, less=1.0)
+                if scale:
+                    terms.append((coefficient * scale, _weighed(there, name, along[name])))
         return terms
-
-    def _is_told(self, cube: Cube) -> bool:
-        """Whether a cube can be had by the places in which rates are higher."""
-        assert self.local is not None
-        selectors = {**cube.selectors, **cube.where}
-        told_apart = {name for name, selector in selectors.items() if not selector.is_total.all()}
-        return self.local.attribute in selectors and self.local.told({*told_apart, self.local.attribute})
 
     def _attribute(self, cube: Cube) -> str | None:
         """The attribute found by linkage that a cube tells children apart by; none where it is at its total."""
@@ -255,21 +263,21 @@ class Corrected:
     def _parts(self) -> dict[int, Mapping[str, Array]]:
         """The chances in M of being found in another category, in parts that add up: by group of rates, and -1 of those
         that are the same everywhere."""
-        if self.local is None:
+        if not self.local:
             return {-1: self._matrices}
-        parts = {-1: self.transitions(np.where(self.local.groups < 0, self.rates, 0.0))}
-        for group in range(len(self.local.factors)):
-            without = self.transitions(np.where(self.local.groups == group, 0.0, self.rates))
+        groups = self.local[0].groups
+        parts = {-1: self.transitions(np.where(groups < 0, self.rates, 0.0))}
+        for group in range(len(self.local[0].factors)):
+            without = self.transitions(np.where(groups == group, 0.0, self.rates))
             parts[group] = {name: matrix - without[name] for name, matrix in self._matrices.items()}
         return parts
 
     @cached_property
     def _along(self) -> list[dict[str, Array]]:
         """For each group of rates, by attribute, the derivative of M^-1 by the factor of a place."""
-        assert self.local is not None
         found = []
-        for group in range(len(self.local.factors)):
-            rates = np.where(self.local.groups == group, self.rates, 0.0)
+        for group in range(len(self.local[0].factors)):
+            rates = np.where(self.local[0].groups == group, self.rates, 0.0)
             along = {name: np.zeros_like(matrix) for name, matrix in self._inverses.items()}
             for value, slope in zip(rates, self._slopes, strict=True):
                 along = {name: along[name] + value * slope[name] for name in along}
@@ -289,10 +297,20 @@ class Corrected:
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """How much figures move with each rate, and (*figures, places, groups) with the factors of each place, if any."""
+    """How much figures move with each rate, and, for each `Local`, (*figures, places, groups) with the factors of each
+    place, if any."""
 
     rates: list[Array]
-    places: Array | None
+    places: list[Array | None]
+
+
+def _is_told(local: Local, cube: Cube) -> bool:
+    """Whether a cube can be had by the places in which rates are higher."""
+    selectors = {**cube.selectors, **cube.where}
+    if local.attribute not in selectors or not (local.added_up or not _is_total(cube, local.attribute)):
+        return False
+    told_apart = {name for name, selector in selectors.items() if not selector.is_total.all()}
+    return local.told({*told_apart, local.attribute})
 
 
 def _alike(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:

@@ -15,7 +15,6 @@ from frictionless import Package
 
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
-from ndl_export.tables.model import COUNCIL
 from pipelines.cli import main
 from sources.reference.goals import GLD_GOALS
 from sources.reference.places import place
@@ -50,7 +49,7 @@ def test_a_bundle_alone_gives_synthetic_children(bundle: Path, tmp_path: Path) -
     assert found["within"] == found["compared"] > 0
     every = (rows[list(GLD_GOALS)] == "Expected").all(axis=1)
     assert (every == (rows["gld"] == "Yes")).all()
-    technical = {name for names, _ in FAMILIES["pupil"].measured_apart for name in names} - {COUNCIL}
+    technical = FAMILIES["pupil"].never_shown
     wanted = {each.name for each in FAMILIES["pupil"].attributes} - technical
     assert wanted <= set(rows.columns)
     assert not technical & set(rows.columns)

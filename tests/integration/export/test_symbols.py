@@ -67,10 +67,10 @@ def columns_of(role: ColumnRole) -> Iterator[tuple[str, str]]:
 
 
 def test_a_symbol_of_gss_is_in_its_sense_and_our_own_is_none_of_its() -> None:
-    assert SYMBOLS.keys() == {"u", "withheld", "z", "x", "b"}
+    assert SYMBOLS.keys() == {"u", "linkage", "withheld", "z", "x", "b"}
     for symbol in SYMBOLS.keys() & GSS.keys():
         assert SYMBOLS[symbol].replace("the time series", "time series").startswith(GSS[symbol])
-    assert SYMBOLS.keys() - GSS.keys() == {"withheld"}
+    assert SYMBOLS.keys() - GSS.keys() == {"linkage", "withheld"}
 
 
 def test_tables_hold_nothing_else_and_null_where_there_is_nothing_to_say(every_symbol: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import ALL_AGREE, CELLS, NOT_BOTH, SEVERAL, Differs
+from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, NAMES, NOT_BOTH, SEVERAL, Differs
 from privacy.linkage.link import link
 from privacy.linkage.missed import missed
 from tests.support.daily import first
@@ -83,6 +83,35 @@ def test_another_postcode_and_another_form_of_a_name(linked: Linked) -> None:
     assert cell(linked(frames(OTHER_HOME, {}, {}))) == str(Differs("postcode", "the pupil's record", ""))
     typed = {"surname": "Thornbery"}
     assert cell(linked(frames({}, typed, {}))) == str(Differs("surname", "the health visitor's record", "near"))
+
+
+def test_both_names_of_one_record_differ_together(linked: Linked) -> None:
+    """As where one service transliterates them otherwise; exchanged names are near each other."""
+    otherwise = {"surname": "Dornpery", "forename": "Filelmine"}
+    found = cell(linked(frames({}, otherwise, {})))
+    assert found in {str(Differs(NAMES, "the health visitor's record", size)) for size in ("middle", "far")}
+    exchanged = {"surname": CHILD["forename"], "forename": CHILD["surname"]}
+    found = cell(linked(frames({}, {}, exchanged)))
+    assert found == str(Differs(NAMES, "the setting's record", "near"))
+
+
+ONE_UPN, OTHER_UPN = (str(each) for each in stress.upns(np.array([1, 2])))
+
+
+@pytest.mark.parametrize(
+    ("census", "joined"),
+    [
+        (None, 0),
+        ({"upn": ONE_UPN}, 1),
+        ({"upn": ONE_UPN, "postcode": "LS17 9XY"}, 2),
+        ({"upn": OTHER_UPN}, 3),
+    ],
+)
+def test_how_a_census_row_was_found(linked: Linked, census: dict[str, str] | None, joined: int) -> None:
+    rows = {"eyfsp": {"upn": ONE_UPN}} | ({} if census is None else {"school_census": census})
+    found = linked({source: pd.DataFrame([CHILD | said | {"row_key": 1}]) for source, said in rows.items()})
+    (told,) = found[found.source == "eyfsp"].joined.fillna(0).astype(int)
+    assert JOINS[told] == JOINS[joined]
 
 
 def test_two_things_that_differ_are_told_as_that(linked: Linked) -> None:

@@ -245,7 +245,9 @@ def _ratio_columns(
     largest = float(measure.kind.most or len(GOALS))
     half_width = rng.exponential(largest * 0.04, len(absent))
     value = rng.uniform(0.0, largest, len(absent))
-    flag = np.select([half_width > 0.15 * largest, half_width > 0.05 * largest], ["withheld", "u"], "")
+    missed = (half_width > 0.045 * largest) & (measure.name == "linked_children_percent")
+    wide = [half_width > 0.15 * largest, half_width > 0.05 * largest]
+    flag = np.select([*wide, missed], ["withheld", "u", "linkage"], "")
     least = float(measure.kind.least)
     lower, upper = np.maximum(value - half_width, least), np.minimum(value + half_width, largest)
     model = dict(zip(MODEL_WITH_INTERVAL, (value, lower, upper), strict=True)) if measure.modelled else {}

@@ -15,7 +15,7 @@ import pytest
 
 from assets.linkage.children import NotDerived, build_confidential_tables, derivations
 from ndl_export.tables import FAMILIES, health, parents, pupil
-from privacy.linkage.cells import CELLS, KIND_OF
+from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS
 
@@ -60,7 +60,9 @@ class Case:
             [("source", pa.string()), ("council", pa.string()), ("row_key", pa.uint64()), ("child_id", pa.string())]
         )
         pq.write_table(pa.Table.from_pylist(links, schema), self.folder / "links.parquet")
-        said = pa.schema([("child_id", pa.string()), ("cell", pa.uint8()), ("too_little", pa.bool_())])
+        said = pa.schema(
+            [("child_id", pa.string()), ("cell", pa.uint8()), ("too_little", pa.bool_()), ("joined", pa.uint8())]
+        )
         pq.write_table(pa.Table.from_pylist(self.agreement, said), self.folder / "agreement.parquet")
         out = {family: self.folder / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(self.folder / "links.parquet", self.folder / "agreement.parquet", extracts, out)
@@ -108,10 +110,11 @@ def test_of_a_child_who_cannot_be_looked_for_nobody_says_that_nobody_had_seen_it
 
 
 def test_the_cell_of_a_child_is_that_of_its_records(case: Case) -> None:
-    case.agreement = [{"child_id": "a", "cell": len(CELLS) - 1, "too_little": False}]
+    case.agreement = [{"child_id": "a", "cell": len(CELLS) - 1, "too_little": False, "joined": 2}]
     made = case.tables(eyfsp=[profile("a"), profile("b")])["pupil"]
     assert [child["linkage_agreement"] for child in made] == [CELLS[-1], CELLS[0]]
     assert [child["linkage_differences"] for child in made] == [KIND_OF[-1], KIND_OF[0]]
+    assert [child["census_join"] for child in made] == [JOINS[2], JOINS[0]]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def higher_in_b(
     covariances = np.array([np.zeros((2, 2)), np.diag([variance, 0.0])])
     factors = np.stack([np.ones(2), MORE if more is None else more], axis=1)
     local = Local("council", factors, covariances, np.array([0, 1]), SIZES, lambda _: told)
-    return Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), local)
+    return Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), (local,))
 
 
 MORE = np.array([1.2, 1.5])
@@ -192,8 +192,8 @@ def test_a_number_is_the_same_in_a_table_that_cannot_be_had_by_place() -> None:
     """At the total of what keeps the table from it; the rest is corrected by the mean over all places."""
     counts = found_more_wrongly_in_b(TRUE)
     alone = higher_in_b(counts, 0.04)
-    assert alone.local is not None
-    mixed = replace(alone, local=replace(alone.local, told=lambda names: "gld" not in names))
+    (local,) = alone.local
+    mixed = replace(alone, local=(replace(local, told=lambda names: "gld" not in names),))
     rows = Selector.total(GLD) + Selector.each(GLD)
     cube = Cube({**BOTH_COUNCILS.selectors, "gld": rows})
     for ask in (Corrected.values, Corrected.variance):
@@ -202,3 +202,49 @@ def test_a_number_is_the_same_in_a_table_that_cannot_be_had_by_place() -> None:
         assert (found[:, :, 1:] == ask(mixed, Cube({**BOTH_COUNCILS.selectors, "gld": Selector.each(GLD)}))).all()
     whole = Cube({**BOTH_COUNCILS.selectors, "gld": Selector.of(GLD, dict.fromkeys("abc", GLD.categories))})
     assert (mixed.covariance(cube, whole)[:, :, 0] == alone.covariance(BOTH_COUNCILS, BOTH_COUNCILS)).all()
+
+
+def in_groups(counts: np.ndarray, more_in_yes: float, told: bool = True) -> Corrected:
+    """Links of those at a good level are missed `more_in_yes` times as often as over all, of the others less often."""
+    by_gld = counts.sum(axis=(0, 1))
+    less = (by_gld.sum() - more_in_yes * by_gld[0]) / by_gld[1]
+    factors = np.array([[more_in_yes, less]] * 2)
+    local = Local("gld", factors, np.zeros((2, 2, 2)), np.array([0, 1]), by_gld, lambda _: told, added_up=False)
+    return Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), (local,))
+
+
+GROUPS = Selector.total(GLD) + Selector.each(GLD)
+BY_GROUP = Cube({"seen": Selector.each(SEEN), "gld": GROUPS}, {"council": Selector.total(COUNCIL)})
+
+
+def test_a_group_is_corrected_by_its_own_rates_and_all_groups_together_as_without_them() -> None:
+    more = 1.4
+    counts = (
+        np.stack([chances(f * RATES)["seen"] @ TRUE.sum(axis=0)[:, at] for at, f in enumerate((more, 1.0))], axis=1)[
+            None
+        ].repeat(2, axis=0)
+        / 2
+    )
+    found = in_groups(counts, more).values(BY_GROUP)
+    second_order = counts.sum() * ((more - 1) * RATES[1]) ** 2
+    assert found[:, 1] == pytest.approx(TRUE.sum(axis=0)[:, 0], abs=second_order)
+    without = Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)))
+    assert (found[:, 0] == without.values(BY_GROUP)[:, 0]).all()
+    assert abs(without.values(BY_GROUP)[:, 1] - TRUE.sum(axis=0)[:, 0]).max() > 2 * second_order
+
+
+def test_a_figure_that_cannot_be_had_by_group_has_the_average_correction() -> None:
+    counts = found_of(TRUE)
+    assert (in_groups(counts, 1.4, told=False).values(BY_GROUP) == corrected(counts).values(BY_GROUP)).all()
+
+
+def test_the_factors_of_a_council_and_of_a_group_add_up() -> None:
+    counts = found_of(TRUE)
+    council, group = higher_in_b(counts).local[0], in_groups(counts, 1.4).local[0]
+    both = Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), (council, group))
+    cube = Cube({"council": Selector.each(COUNCIL), "seen": Selector.each(SEEN), "gld": Selector.each(GLD)})
+    plain = corrected(counts).values(cube)
+    parts = [
+        Corrected(Exact(counts), chances, RATES, np.zeros((2, 2)), (each,)).values(cube) for each in (council, group)
+    ]
+    assert both.values(cube) - plain == pytest.approx(sum(part - plain for part in parts))

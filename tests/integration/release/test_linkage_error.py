@@ -1,0 +1,132 @@
+"""Figures corrected for links that were missed, and the flag of those of a group whose links are missed more often."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from assets.release.linkage_error import corrected, doubtful_groups, error_rates
+from assets.release.planning import plan_family
+from assets.release.tabulate import tabulate
+from ndl_export.tables import TABLES, pupil
+from ndl_export.tables.dimensions import FSM, UNKNOWN
+from ndl_export.tables.schema import Flag
+from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NOT_BOTH, Differs
+from privacy.linkage.missed import RATES
+from privacy.release.child_table import true_counts
+from privacy.release.estimates import Estimates, estimates_of
+from privacy.release.mechanism import Measurement, measure
+from privacy.release.plan import Plan
+from privacy.release.policy import load_policy
+from privacy.release.statement import MeasuredCohort
+from privacy.release.workload import Cube, Selector
+from tests.support.release.doubles import NoNoise
+
+COUNCILS = ("leeds", "liverpool")
+CHILDREN = 20_000
+ASIAN, *_ = pupil.ETHNIC.categories
+OTHERWISE = str(Differs(NAMES, "the health visitor's record", "far"))
+MOVED = str(Differs("postcode", "the pupil's record", ""))
+REVIEW_MISSED = RATES.index("review missed, of children seen by both")
+
+
+def children(of_asian: float = 0.0, without_upn: float = 0.01) -> pa.Table:
+    """Most are linked to both services, and a tenth of those have moved; a share of the Asian children have other names
+    at the health visitor, and a share of all have no UPN that joins them to the school census."""
+    rng = np.random.default_rng(1)
+    columns = {a.name: rng.choice(np.array(a.categories), CHILDREN) for a in pupil.FAMILY.attributes}
+    columns["ethnic_group"] = rng.choice(np.array(pupil.ETHNIC.categories), CHILDREN, p=(0.1, 0.1, 0.1, 0.5, 0.1, 0.1))
+    asian = columns["ethnic_group"] == ASIAN
+    both = rng.random(CHILDREN) < 0.9
+    cell = np.select(
+        [~both, asian & (rng.random(CHILDREN) < of_asian), rng.random(CHILDREN) < 0.1],
+        [NOT_BOTH, OTHERWISE, MOVED],
+        ALL_AGREE[5],
+    )
+    columns[pupil.AGREEMENT.name] = cell
+    columns[pupil.DIFFERENCES.name] = np.array(KIND_OF)[[CELLS.index(each) for each in cell]]
+    columns["dots"] = np.where(both, pupil.dots_category("Both", "None"), pupil.dots_category("Setting only", "None"))
+    columns["asq3"] = np.where(both, pupil.LINKED[0], pupil.NO_REVIEW)
+    columns["entitlement"] = np.full(CHILDREN, "Taken")
+    joins = (0.02, 0.85 - without_upn, 0.13, without_upn)
+    columns[pupil.CENSUS_JOIN.name] = rng.choice(np.array(JOINS), CHILDREN, p=joins)
+    return pa.table({"child_id": np.arange(CHILDREN), "council": rng.choice(np.array(COUNCILS), CHILDREN), **columns})
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_family("pupil", COUNCILS, load_policy())
+
+
+def measured(plan: Plan, table: pa.Table) -> Measurement:
+    return measure(plan, true_counts(table, plan), NoNoise())
+
+
+def estimates(plan: Plan, table: pa.Table) -> Estimates:
+    return estimates_of(plan, measured(plan, table))
+
+
+def test_the_rates_are_one_mean_and_one_covariance_with_that_of_false_links_last(plan: Plan) -> None:
+    found = error_rates(plan.family, estimates(plan, children()))
+    assert found.rates.shape == (len(RATES) + 1,)
+    assert found.covariance.shape == (len(RATES) + 1, len(RATES) + 1)
+    assert (np.diag(found.covariance) > 0).all()
+
+
+def test_census_rows_that_are_not_found_are_brought_back_to_those_who_are_eligible_or_not(plan: Plan) -> None:
+    """The more children have no UPN in common, the more rows are not found; totals stay."""
+    council, fsm = plan.family.attribute("council"), plan.family.attribute("fsm")
+    eligible = Cube({"council": Selector.total(council), "fsm": Selector.total(fsm) + Selector.each(fsm)})
+    plainly = estimates(plan, children(without_upn=0.2))
+    few, many = (corrected(plan.family, estimates(plan, children(without_upn=share))) for share in (0.01, 0.2))
+    total, yes, no, unknown = many.values(eligible)[0] - plainly.values(eligible)[0]
+    assert FSM.categories[-1] == UNKNOWN
+    assert total == 0
+    assert yes > 10
+    assert no > 10
+    assert unknown == pytest.approx(-yes - no)
+    assert (many.variance(eligible)[0, 1:] > few.variance(eligible)[0, 1:]).all()
+
+
+def test_a_group_whose_names_one_service_writes_otherwise_is_corrected_more_and_said_to_be_doubtful(plan: Plan) -> None:
+    alike, otherwise = (estimates(plan, children(of_asian=share)) for share in (0.0, 0.1))
+    assert doubtful_groups(plan.family, alike) == frozenset()
+    assert doubtful_groups(plan.family, otherwise) == {ASIAN}
+    groups = plan.family.attribute("ethnic_group")
+    linked = Cube(
+        {"council": Selector.total(plan.family.attribute("council")), "ethnic_group": Selector.each(groups)},
+        {"asq3": Selector.only(plan.family.attribute("asq3"), *pupil.LINKED)},
+    )
+    moments = corrected(plan.family, otherwise)
+    added = (moments.values(linked) / otherwise.values(linked) - 1)[0]
+    found = error_rates(plan.family, otherwise).rates[REVIEW_MISSED]
+    assert added[0] > 5 * max(added[1:])
+    assert added[0] > 2 * found
+    assert moments.variance(linked)[0, 0] > 1.5 * moments.variance(linked)[0, 1]
+
+
+def test_the_linked_figures_of_such_a_group_are_flagged_and_no_others(plan: Plan) -> None:
+    policy = load_policy()
+    tables = tabulate(
+        [MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": measured(plan, children(of_asian=0.1))})],
+        COUNCILS,
+        policy.reliability,
+        {},
+    )
+    flags = {
+        (name, column)
+        for name, table in tables.items()
+        for column in table.column_names
+        if column.endswith("_flag") and pc.any(pc.equal(table[column], Flag.LINKAGE.value)).as_py()
+    }
+    assert flags == {("linkage_quality", f"{measure.name}_flag") for measure in TABLES["linkage_quality"].measures}
+    rows = tables["linkage_quality"].filter(pc.equal(tables["linkage_quality"]["breakdown"], ASIAN)).to_pylist()
+    assert rows
+    for row in rows:
+        is_total = row["linked_to_review"] == "Total"
+        assert row["linked_children_percent_flag"] == (Flag.LINKAGE if is_total else Flag.NOT_APPLICABLE)
+        assert row["children_count_flag"] == (None if is_total else Flag.LINKAGE)
+    others = tables["linkage_quality"].filter(pc.not_equal(tables["linkage_quality"]["breakdown"], ASIAN))
+    assert Flag.LINKAGE not in others["linked_children_percent_flag"].to_pylist()

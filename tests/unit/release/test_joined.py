@@ -1,0 +1,85 @@
+"""Figures of children whose school census row was not found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from privacy.release.joined import Joined
+from privacy.release.workload import Attribute, Cube, Figures, LinearCombination, Selector, terms_of
+
+FSM, GROUP = Attribute("fsm", ("yes", "no", "unknown")), Attribute("group", ("a", "b", "unknown"))
+SEX = Attribute("sex", ("F", "M"))
+LOST = 0.04
+TRUE = np.arange(1.0, 19.0).reshape(3, 3, 2) * 100
+"""(fsm, group, sex)."""
+EACH_OF_ALL = {
+    "fsm": Selector.total(FSM) + Selector.each(FSM),
+    "group": Selector.total(GROUP) + Selector.each(GROUP),
+    "sex": Selector.each(SEX),
+}
+
+
+class Exact:
+    """Moments of counts as found; the variance of a figure is the sum of its squared weights."""
+
+    def __init__(self, counts: np.ndarray) -> None:
+        self.counts = counts
+
+    def values(self, figures: Figures) -> np.ndarray:
+        total = np.zeros(figures.shape)
+        for factor, cube in terms_of(figures):
+            total = total + factor * np.einsum(
+                "fgs,if,jg,ks->ijk", self.counts, *map(_rows, (cube,) * 3, (FSM, GROUP, SEX))
+            )
+        return total
+
+    def variance(self, figures: Figures) -> np.ndarray:
+        return np.ones(figures.shape)
+
+    def covariance(self, left: Figures, right: Figures) -> np.ndarray:
+        return np.zeros(left.shape)
+
+
+def _rows(cube: Cube, attribute: Attribute) -> np.ndarray:
+    return cube.selectors[attribute.name].matrix
+
+
+def as_found(true: np.ndarray) -> np.ndarray:
+    """Of each child at random, all that the census row says is unknown."""
+    found = (1 - LOST) * true
+    found[-1, -1] += LOST * true.sum(axis=(0, 1))
+    return found
+
+
+def joined(variance: float = 0.0) -> Joined:
+    unknown = {"fsm": "unknown", "group": "unknown"}
+    return Joined(Exact(as_found(TRUE)), unknown, LOST / (1 - LOST), variance)
+
+
+def test_counts_are_brought_back_to_the_true_ones_in_tables_of_one_and_of_two_characteristics() -> None:
+    found = joined().values(Cube(EACH_OF_ALL))
+    assert found[1:, 1:] == pytest.approx(TRUE)
+    assert found[1:, 0] == pytest.approx(TRUE.sum(axis=1))
+    assert found[0, 1:] == pytest.approx(TRUE.sum(axis=0))
+
+
+def test_a_total_stays_as_it_is_to_the_bit() -> None:
+    everyone = Cube(EACH_OF_ALL)
+    assert (joined().values(everyone)[0, 0] == Exact(as_found(TRUE)).values(everyone)[0, 0]).all()
+    assert (joined(0.1).variance(everyone)[0, 0] == 1.0).all()
+
+
+def test_rates_that_are_not_known_widen_what_they_move() -> None:
+    cube, variance = Cube(EACH_OF_ALL), 1e-4
+    step = 1e-6
+    moved = Joined(joined().moments, joined().unknown, joined().odds + step, 0.0).values(cube)
+    slope = (moved - joined().values(cube)) / step
+    assert joined(variance).variance(cube) - 1.0 == pytest.approx(variance * slope**2, rel=1e-4, abs=1e-9)
+    assert joined(variance).covariance(cube, cube) == pytest.approx(variance * slope**2, rel=1e-4, abs=1e-9)
+
+
+def test_a_combination_is_the_sum_of_its_parts() -> None:
+    cube = Cube(EACH_OF_ALL)
+    twice = LinearCombination(((1.0, cube), (1.0, cube)))
+    assert joined().values(twice) == pytest.approx(2 * joined().values(cube))
