@@ -66,6 +66,7 @@ from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
+from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
 CATALOGUE_FILES = (
@@ -110,14 +111,17 @@ TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
 def bundle_files(
-    cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
+    cohorts: Collection[str],
+    councils: Collection[str],
+    requested: Collection[str] = (),
+    for_them: Collection[str] = (),
 ) -> frozenset[str]:
-    """Names of all files of a bundle of these cohorts; those of the page are in a folder of their own.
+    """Names of all files of a bundle of these cohorts and councils; those of the page are in a folder of their own.
 
     `requested` are the names of tables on request, and `for_them` the files of `on_request` that there are with them.
     """
     others = _beside_the_page(cohorts, requested, for_them)
-    return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, others, requested))
+    return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, councils, others, requested))
 
 
 def _beside_the_page(
@@ -135,8 +139,8 @@ def _beside_the_page(
     )
 
 
-BUNDLE_FILES = bundle_files([""])
-"""Names of all files of a bundle of one cohort, whichever it is."""
+BUNDLE_FILES = bundle_files([""], PILOT)
+"""Names of all files of a bundle of the pilot's councils and one cohort, whichever it is."""
 
 
 _LATER_FILES = frozenset(
@@ -156,16 +160,17 @@ def is_older(files: Mapping[str, bytes]) -> bool:
 
 
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Names that a bundle has by what its `datapackage.json` states, those of one cohort where that cannot be read, and
+    """Names that a bundle has by what its `datapackage.json` states, those of the pilot where that cannot be read, and
     by its `on_request.json`, which there is where its sums list it. An older one has none of the later files, and of
     the page those that its sums list."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
     try:
-        cohorts = [str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]]
-        names = bundle_files(cohorts, *on_request)
+        package = json.loads(files[DATAPACKAGE_FILE])
+        stated = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
+        names = bundle_files(*stated, *on_request)
     except (KeyError, TypeError, ValueError):
-        names = bundle_files([""], *on_request)
+        names = bundle_files([""], PILOT, *on_request)
     if not is_older(files):
         return names
     others = frozenset(name for name in names if not name.startswith(f"{SITE_FOLDER}/")) - _LATER_FILES
