@@ -167,8 +167,8 @@ def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
     on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
-        stated = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
-        names = bundle_files(*stated, *on_request)
+        cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
+        names = bundle_files(cohorts, councils, *on_request)
     except (KeyError, TypeError, ValueError):
         names = bundle_files([""], PILOT, *on_request)
     if not is_older(files):

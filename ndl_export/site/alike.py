@@ -75,7 +75,11 @@ def lowest(of_what: str) -> Alike:
     """Goals that could be the lowest."""
     whom = "" if of_what == EVERYONE else f", {of_what[0].lower()}{of_what[1:]}"
     return lambda lines, found, cohort: _could_be(
-        lines, found.could_be.get((cohort, lines[0].area.code, of_what)), _LIKE_THESE, "lowest", f"the lowest goal{whom}"
+        lines,
+        found.could_be.get((cohort, lines[0].area.code, of_what)),
+        _LIKE_THESE,
+        "lowest",
+        f"the lowest goal{whom}",
     )
 
 
@@ -145,9 +149,7 @@ def _less(one: str, other: str, found: Difference | None, first: str = "", secon
     return (Concluded(said, heading),)
 
 
-def _changes(
-    lines: tuple[Line, ...], found: Conclusions, of_what: str, what: str, verbs: Mapping[str, str]
-) -> _Said:
+def _changes(lines: tuple[Line, ...], found: Conclusions, of_what: str, what: str, verbs: Mapping[str, str]) -> _Said:
     told = []
     for before, now in pairwise(lines):
         change = found.changes.get((of_what, now.cohort, now.area.code))

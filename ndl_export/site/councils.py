@@ -136,9 +136,7 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
                 own = panel.area and panel.area.code == code
                 for concluded in (*(panel.alike if own else ()), *(each for line in of_lines for each in line.alike)):
                     if concluded.finding:
-                        yield StandsOut(
-                            concluded.words, concluded.finding, page, chart.shape.name, chart.shape.heading
-                        )
+                        yield StandsOut(concluded.words, concluded.finding, page, chart.shape.name, chart.shape.heading)
 
 
 def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:

@@ -27,8 +27,9 @@ class Figure:
     """A published figure with its interval and flag: nothing that the table does not hold.
 
     `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval, as of
-    official statistics: what it was for these children. A figure that is not published for an area, since it could not be read there, is withheld
-    without an interval. `number` is the estimate of how many a percentage is a share of, where chance is asked about.
+    official statistics: what it was for these children. A figure that is not published for an area, since it could not
+    be read there, is withheld without an interval. `number` is the estimate of how many a percentage is a share of,
+    where chance is asked about.
     """
 
     measure: Measure

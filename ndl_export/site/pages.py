@@ -105,15 +105,15 @@ PAGES = (
         "goals",
         "The early learning goals",
         "Goals",
-        "At the end of Reception, teachers say for each child whether they are at the expected level in each of 17 early"
-        " learning goals.",
+        "At the end of Reception, teachers say for each child whether they are at the expected level in each of 17"
+        " early learning goals.",
     ),
     Page(
         "pathway",
         "From the review at 2 to 2½ years to school",
         "Review to school",
-        "Health visitors review children at 2 to 2½ years. These figures show how children did then, and how children of"
-        " each outcome did at the end of Reception, two or three years later.",
+        "Health visitors review children at 2 to 2½ years. These figures show how children did then, and how children"
+        " of each outcome did at the end of Reception, two or three years later.",
     ),
     Page(
         "joined-dots",
@@ -126,8 +126,8 @@ PAGES = (
         "parents",
         "Parents’ experience of getting support",
         "Parents",
-        "Answers to a survey of parents, by the council that ran it. Answers are not linked to children. A figure is the"
-        " share of all responses, those without an answer to the question included. Where few parents answered,"
+        "Answers to a survey of parents, by the council that ran it. Answers are not linked to children. A figure is"
+        " the share of all responses, those without an answer to the question included. Where few parents answered,"
         " intervals are wide, and figures of a single council may be withheld.",
     ),
     Page("my-child", "Is my child in this?", "Is my child in this?"),

@@ -67,12 +67,12 @@ class Shape:
     above them all.
 
     `finding` is what a heading says where nothing is concluded, of the figures of a line by column where lines are
-    areas, else of lines and columns. `columns` head the figures of each line. `drawn` are the columns that the chart shows, each with marks of its own,
-    and `told` is the one that is written beside each row of the chart; where it `spans` the two that are drawn, a line
-    between them shows it. With many councils, the first column that is drawn is `mapped` too. Lines are areas where it
-    is `by_area`, cohorts where it is `over_time`, and else groups of children, goals or answers within one, which are
-    parts of a `whole` where every child is in one of them. A table
-    that is `wide` may need to be scrolled in a narrow window, and stands in for a chart that is `roomy` there.
+    areas, else of lines and columns. `columns` head the figures of each line. `drawn` are the columns that the chart
+    shows, each with marks of its own, and `told` is the one that is written beside each row of the chart; where it
+    `spans` the two that are drawn, a line between them shows it. With many councils, the first column that is drawn is
+    `mapped` too. Lines are areas where it is `by_area`, cohorts where it is `over_time`, and else groups of children,
+    goals or answers within one, which are parts of a `whole` where every child is in one of them. A table that is
+    `wide` may need to be scrolled in a narrow window, and stands in for a chart that is `roomy` there.
     """
 
     name: str
@@ -130,9 +130,9 @@ class Panel:
     """One drawing with its table and its words; `area` is None where each line is an area of its own.
 
     `words` say what it was for these children, `alike` what it would be for children like these, and `finding` is for a
-    heading. `together` says that it is about all councils, `beside` names those whose figures lines are compared with. `official` head the official
-    figures of the lines, `england` are those of England by column where lines are areas, and `remarks` say what
-    official figures there are and how they are defined.
+    heading. `together` says that it is about all councils, `beside` names those whose figures lines are compared with.
+    `official` head the official figures of the lines, `england` are those of England by column where lines are areas,
+    and `remarks` say what official figures there are and how they are defined.
     """
 
     shape: Shape

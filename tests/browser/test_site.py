@@ -19,7 +19,7 @@ from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, Made
 pytestmark = IN_A_BROWSER
 DOCUMENT = "five-safes"
 """One of the documents, with tables and lists: all are made alike."""
-PAGES = (*CHART_PAGES, "downloads", "about", DOCUMENT)
+PAGES = (*CHART_PAGES, "my-child", "council-leeds", "downloads", "about", DOCUMENT)
 LEEDS, HALTON = "E08000035", "E06000006"
 DESK, PHONE, NARROWEST = 1280, 375, 320
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -221,6 +221,8 @@ def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made
             "Liverpool City Region",
             "Leeds",
         ]
+        found = page.locator(".findings:visible")
+        assert found.locator(".whose").inner_text().startswith("Leeds, children who finished Reception in ")
         told, alike = page.locator("section:first-of-type .chosen:visible").all_inner_texts()
         assert told.startswith("Leeds: ")
         assert alike.startswith("For children like these, Leeds less all councils together would be between ")
@@ -245,7 +247,7 @@ def test_a_cohort_chosen_is_what_is_shown(browser: Browser, two_cohorts: Made) -
         assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds, 2024/25"] * 2
         follow(page.get_by_role("link", name="Overview"))
         assert "cohort=202425" in page.url
-        assert page.locator(".headline:visible").count() == 1
+        assert page.locator(".findings:visible").count() == 1
         assert LATER not in page.locator(".panel:visible").first.get_attribute("data-cohort")
 
 

@@ -64,9 +64,7 @@ REVIEWED = {
     "Boys": ("Sex", "Male"),
     **{label: levels[:2] for label, levels in GROUPS.items() if levels[0] in (MEALS, "Ethnic group")},
     **{f"Quintile {number}": ("IMD quintile", f"Quintile {number}") for number in (2, 3, 4)},
-    **{
-        group: ("IMD quintile", group) for group in ("Quintile 1 (most deprived)", "Quintile 5 (least deprived)")
-    },
+    **{group: ("IMD quintile", group) for group in ("Quintile 1 (most deprived)", "Quintile 5 (least deprived)")},
 }
 ROWS = {
     **dict.fromkeys(("gld-by-area", "gap-by-area", "neither-by-area")),
