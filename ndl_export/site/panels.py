@@ -71,8 +71,9 @@ class Shape:
     shows, each with marks of its own, and `told` is the one that is written beside each row of the chart; where it
     `spans` the two that are drawn, a line between them shows it. With many councils, the first column that is drawn is
     `mapped` too. Lines are areas where it is `by_area`, cohorts where it is `over_time`, and else groups of children,
-    goals or answers within one, which are parts of a `whole` where every child is in one of them. A table that is
-    `wide` may need to be scrolled in a narrow window, and stands in for a chart that is `roomy` there.
+    goals or answers within one. Where every child is in one of these, `whole` has the colours of a bar that they are
+    parts of. A table that is `wide` may need to be scrolled in a narrow window, and stands in for a chart that is
+    `roomy` there.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Shape:
     spans: bool = False
     mapped: bool = False
     by_area: bool = False
-    whole: bool = False
+    whole: tuple[str, ...] = ()
     over_time: bool = False
     wide: bool = False
     roomy: bool = False
@@ -176,6 +177,10 @@ class Panel:
         """Whether there is anything to draw."""
         drawn = (line.figures[column] for line in self.lines for column in self.shape.drawn)
         return any(figure.range or figure.value is not None for figure in drawn)
+
+    @property
+    def has_intervals(self) -> bool:
+        return any(figure.range for line in self.lines for figure in line.figures)
 
     @cached_property
     def drawn_flags(self) -> set[Flag | None]:
