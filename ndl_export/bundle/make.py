@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
@@ -143,38 +142,17 @@ BUNDLE_FILES = bundle_files([""], PILOT)
 """Names of all files of a bundle of the pilot's councils and one cohort, whichever it is."""
 
 
-_LATER_FILES = frozenset(
-    (
-        *(CITATION_FILE, EES_UPLOAD_FILE, NOISE_COVARIANCE_FILE, NOTEBOOK_FILE, SCRIPT_FILE, WORKBOOK_FILE),
-        "ai_readiness.md",
-        *(n + ALL_ROWS for n in TABLES),
-    )
-)
-"""Files that bundles had none of before they had all of them."""
-
-
-def is_older(files: Mapping[str, bytes]) -> bool:
-    """Whether a bundle was made before there were the later files: its sums list none of them."""
-    listed = files.get(SUMS_FILE)
-    return listed is not None and not any(f"  {name}\n".encode() in listed for name in _LATER_FILES)
-
-
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
     """Names that a bundle has by what its `datapackage.json` states, those of the pilot where that cannot be read, and
-    by its `on_request.json`, which there is where its sums list it. An older one has none of the later files, and of
-    the page those that its sums list."""
+    by its `on_request.json`, which there is where its sums list it."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
-        names = bundle_files(cohorts, councils, *on_request)
+        return bundle_files(cohorts, councils, *on_request)
     except (KeyError, TypeError, ValueError):
-        names = bundle_files([""], PILOT, *on_request)
-    if not is_older(files):
-        return names
-    others = frozenset(name for name in names if not name.startswith(f"{SITE_FOLDER}/")) - _LATER_FILES
-    return others.union(re.findall(rf"  ({SITE_FOLDER}/[^/\n]+)\n", files[SUMS_FILE].decode(errors="replace")))
+        return bundle_files([""], PILOT, *on_request)
 
 
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644

@@ -9,7 +9,7 @@ from ndl_export.facts.official import official_cohorts
 from ndl_export.pages.charts import fitted
 from ndl_export.site.figures import Figure
 from ndl_export.site.official import of_group
-from ndl_export.site.panels import Chart, Line, Panel, Shape
+from ndl_export.site.panels import Chart, Concluded, Line, Panel, Shape
 from ndl_export.site.words import rate
 from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
@@ -48,13 +48,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class StandsOut:
-    """A conclusion about a council, and the page, chart and topic that it is from."""
+    """A conclusion about a council, and the page and chart that it is from."""
 
-    words: str
-    finding: str
+    concluded: Concluded
     page: str
-    chart: str
-    topic: str
+    chart: Shape
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
                 own = panel.area and panel.area.code == code
                 for concluded in (*(panel.alike if own else ()), *(each for line in of_lines for each in line.alike)):
                     if concluded.finding:
-                        yield StandsOut(concluded.words, concluded.finding, page, chart.shape.name, chart.shape.heading)
+                        yield StandsOut(concluded, page, chart.shape)
 
 
 def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:
