@@ -57,7 +57,7 @@ class StandsOut:
 
 @dataclass(frozen=True)
 class Council:
-    """What the page of one council shows, in the newest cohort; `beside` has it among other councils."""
+    """What the page of one council shows, in the newest cohort that it sent; `beside` has it among other councils."""
 
     area: Geography
     findings: Findings
@@ -101,7 +101,8 @@ def _official(cohort: str, area: Geography) -> Iterator[tuple[str, Figure]]:
 def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
     """The page of the council called `name`, which takes part."""
     code, by_name = place(name).new_la_code, _by_name(charts)
-    own = [each for each in found if each.area.code == code][-1]
+    of_council = [each for each in found if each.area.code == code]
+    own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
     panels = [next(p for p in by_name[chart].panels if p.cohort == own.cohort) for chart in _BESIDE]
     line = _line(panels[0], code)
     target = line.words.removeprefix(rate(line)).strip()

@@ -496,6 +496,13 @@ def test_a_council_has_a_page_that_begins_with_its_own_figures(made: Made) -> No
         assert made.facts.contact in words(sections["ask"])
 
 
+def test_a_council_that_has_not_sent_the_newest_cohort_has_the_one_before(two_cohorts: Made) -> None:
+    for council, year in (("halton", "2024/25"), ("leeds", "2025/26")):
+        text = words(next(parse(two_cohorts.page(f"council-{council}")).iter("main")))
+        assert re.match(rf".*children who finished Reception in {year} ", text), text[:200]
+        assert "[x]. The gap" not in text
+
+
 UNSURE = re.compile("(?<!For the others, the data )cannot|none of the|any of these|might be none")
 
 
