@@ -228,6 +228,9 @@ def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made
         assert told.startswith("Leeds: ")
         assert alike.startswith("For children like these, Leeds less all councils together would be between ")
         assert page.locator("[role=status]").inner_text() == "Showing Leeds"
+        gap = page.locator("h2#gap-by-area .finding:visible")
+        assert gap.count() <= 1
+        assert gap.evaluate_all("found => found.map(each => each.dataset.area)") in ([], [LEEDS])
         smaller = page.locator("svg.chart").first.bounding_box()
         assert height and smaller and height["height"] - smaller["height"] == 7 * 48  # noqa: PT018 - both or neither
         follow(page.get_by_role("link", name="Goals"))
