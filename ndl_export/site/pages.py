@@ -122,14 +122,7 @@ PAGES = (
         "Health visitors and nurseries each see a part of a child’s story, on systems of their own. These figures show"
         " which of them had seen a child before school, and which had a concern.",
     ),
-    Page(
-        "parents",
-        "Parents’ experience of getting support",
-        "Parents",
-        "Answers to a survey of parents, by the council that ran it. Answers are not linked to children. A figure is"
-        " the share of all responses, those without an answer to the question included. Where few parents answered,"
-        " intervals are wide, and figures of a single council may be withheld.",
-    ),
+    Page("parents", "Parents’ experience of getting support", "Parents"),
     Page("my-child", "Is my child in this?", "Is my child in this?"),
     DOWNLOADS,
     ABOUT,
@@ -181,9 +174,10 @@ def site_files(
         for page in PAGES
         for shown in [charts.get(page.name, ())]
     }
+    more = {"more": [page for page in PAGES[1:] if page.name in VIEWS]}
     for name, label in common["councils"].items():
         page = Page(page_of_council(name), label, "")
-        pages[page.file] = _render(page, common | {"council": council_of(charts, found, name)}, "council")
+        pages[page.file] = _render(page, common | more | {"council": council_of(charts, found, name)}, "council")
     for request in requested:
         page = Page(page_of_table(request.name), request.table.title, "")
         own: dict[str, Any] = {"request": request, "page_charts": on_request[page.name]}
