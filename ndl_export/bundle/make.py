@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
@@ -66,6 +65,7 @@ from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
+from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
 CATALOGUE_FILES = (
@@ -110,14 +110,17 @@ TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
 def bundle_files(
-    cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
+    cohorts: Collection[str],
+    councils: Collection[str],
+    requested: Collection[str] = (),
+    for_them: Collection[str] = (),
 ) -> frozenset[str]:
-    """Names of all files of a bundle of these cohorts; those of the page are in a folder of their own.
+    """Names of all files of a bundle of these cohorts and councils; those of the page are in a folder of their own.
 
     `requested` are the names of tables on request, and `for_them` the files of `on_request` that there are with them.
     """
     others = _beside_the_page(cohorts, requested, for_them)
-    return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, others, requested))
+    return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, councils, others, requested))
 
 
 def _beside_the_page(
@@ -135,41 +138,21 @@ def _beside_the_page(
     )
 
 
-BUNDLE_FILES = bundle_files([""])
-"""Names of all files of a bundle of one cohort, whichever it is."""
-
-
-_LATER_FILES = frozenset(
-    (
-        *(CITATION_FILE, EES_UPLOAD_FILE, NOISE_COVARIANCE_FILE, NOTEBOOK_FILE, SCRIPT_FILE, WORKBOOK_FILE),
-        "ai_readiness.md",
-        *(n + ALL_ROWS for n in TABLES),
-    )
-)
-"""Files that bundles had none of before they had all of them."""
-
-
-def is_older(files: Mapping[str, bytes]) -> bool:
-    """Whether a bundle was made before there were the later files: its sums list none of them."""
-    listed = files.get(SUMS_FILE)
-    return listed is not None and not any(f"  {name}\n".encode() in listed for name in _LATER_FILES)
+BUNDLE_FILES = bundle_files([""], PILOT)
+"""Names of all files of a bundle of the pilot's councils and one cohort, whichever it is."""
 
 
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Names that a bundle has by what its `datapackage.json` states, those of one cohort where that cannot be read, and
-    by its `on_request.json`, which there is where its sums list it. An older one has none of the later files, and of
-    the page those that its sums list."""
+    """Names that a bundle has by what its `datapackage.json` states, those of the pilot where that cannot be read, and
+    by its `on_request.json`, which there is where its sums list it."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
     try:
-        cohorts = [str(cohort) for cohort in json.loads(files[DATAPACKAGE_FILE])["cohorts"]]
-        names = bundle_files(cohorts, *on_request)
+        package = json.loads(files[DATAPACKAGE_FILE])
+        cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
+        return bundle_files(cohorts, councils, *on_request)
     except (KeyError, TypeError, ValueError):
-        names = bundle_files([""], *on_request)
-    if not is_older(files):
-        return names
-    others = frozenset(name for name in names if not name.startswith(f"{SITE_FOLDER}/")) - _LATER_FILES
-    return others.union(re.findall(rf"  ({SITE_FOLDER}/[^/\n]+)\n", files[SUMS_FILE].decode(errors="replace")))
+        return bundle_files([""], PILOT, *on_request)
 
 
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files, is_older
+from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files
 from ndl_export.bundle.read import BundlePlace
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, is_synthetic, synthetic_faults, synthetic_version
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
@@ -27,7 +27,7 @@ from ndl_export.check.request_checks import request_faults
 from ndl_export.documents.workbook import table_sheet
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, SCHEMA, covariance_faults
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, covariance_faults
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import Version
@@ -39,7 +39,7 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import Table
-from ndl_export.tables.earlier_schema import other_schema, with_own_area
+from ndl_export.tables.earlier_schema import other_schema
 from ndl_export.tables.ees import meta_csv, write_csvs
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
@@ -231,11 +231,8 @@ def _figures(files: Files, stated: _Stated) -> Faults:
     layouts = table_layouts(councils, cohorts, stated.missing, stated.plans, requested)
     try:
         tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in layouts}
-        if is_older(files):  # its tables had no such columns
-            tables = {name: with_own_area(data) for name, data in tables.items()}
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
-        held = files.get(NOISE_COVARIANCE_FILE)  # a bundle of before has none
-        covariance = pq.read_table(io.BytesIO(held)) if held is not None else SCHEMA.empty_table()
+        covariance = pq.read_table(io.BytesIO(files[NOISE_COVARIANCE_FILE]))
     except (pa.ArrowException, OSError) as error:
         return [("*.parquet", f"cannot be read: {error}")]
     faults = [(NOISY_COUNTS_FILE, what) for what in noisy_faults(stated.plans, cells, stated.record)]
@@ -258,24 +255,20 @@ def _figures(files: Files, stated: _Stated) -> Faults:
 def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
     listed = {resource["path"] for resource in package["resources"]}
     expected = {name for name in files if "/" not in name} - {DATAPACKAGE_FILE, *UNCOVERED}
-    gone = set() if is_older(files) else listed - expected
     return [
         *((DATAPACKAGE_FILE, f"does not describe {name}") for name in sorted(expected - listed)),
-        *((DATAPACKAGE_FILE, f"describes {name}, which is not there") for name in sorted(gone)),
+        *((DATAPACKAGE_FILE, f"describes {name}, which is not there") for name in sorted(listed - expected)),
     ]
 
 
 def _site_faults(files: Files, expected: Files) -> Faults:
-    """The figures of the page's charts must be what the tables give again; an older bundle had other charts."""
-    if is_older(files):
-        return []
+    """The figures of the page's charts must be what the tables give again."""
     names = ((f"{SITE_FOLDER}/{name}", content) for name, content in expected.items())
     return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
 
 
 def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """CSV files are made from the Parquet files, so they must be what these give again, byte for byte: those that are
-    there, for a bundle of before has fewer."""
+    """CSV files are made from the Parquet files, so they must be what these give again, byte for byte."""
     faults = []
     with tempfile.TemporaryDirectory() as scratch:
         write_csvs(ordered, Path(scratch), defined)
@@ -283,21 +276,16 @@ def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[
         again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
     again |= {f"{name}.meta.csv": meta_csv(data, defined[name]) for name, data in ordered.items()}
     for name in ordered:
-        for file in (
-            each for each in (f"{name}.csv", f"{name}{ALL_ROWS}") if again[each] != files.get(each, again[each])
-        ):
-            faults.append((file, f"does not hold the same figures as {name}.parquet"))
-        if again[f"{name}.meta.csv"] != files[f"{name}.meta.csv"]:
-            faults.append((f"{name}.meta.csv", f"does not describe {name}.csv"))
-    if EES_UPLOAD_FILE in files and ees_upload(again, defined) != files[EES_UPLOAD_FILE]:
+        told = dict.fromkeys((f"{name}.csv", f"{name}{ALL_ROWS}"), f"does not hold the same figures as {name}.parquet")
+        told[f"{name}.meta.csv"] = f"does not describe {name}.csv"
+        faults += [(file, what) for file, what in told.items() if again[file] != files[file]]
+    if ees_upload(again, defined) != files[EES_UPLOAD_FILE]:
         faults.append((EES_UPLOAD_FILE, "does not hold the same figures as the tables"))
     return faults
 
 
 def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """The table of every sheet must be what the Parquet files give again; a bundle of before has no workbook."""
-    if WORKBOOK_FILE not in files:
-        return []
+    """The table of every sheet must be what the Parquet files give again."""
     sheets = [table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
         names = differing(files[WORKBOOK_FILE], sheets)

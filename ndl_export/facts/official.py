@@ -84,6 +84,12 @@ def official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
 
 
 @cache
+def official_cohorts() -> tuple[str, ...]:
+    """Cohorts of which a percentage of all children of an area is held."""
+    return tuple(sorted({row["cohort"] for row in rows_of(FOLDER / "published_expected_level.csv")}))
+
+
+@cache
 def official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
     """Published figures on the two-year review of the financial year in which the cohort's children turned 2½."""
     first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW

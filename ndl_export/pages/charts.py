@@ -314,13 +314,15 @@ def timeline(
         points: list[Point] = []
         before: tuple[str, float] | None = None
         for place, figure, breaks in zip(places, figures, broken, strict=True):
-            if figure.lower is None or figure.upper is None:
+            least = figure.value if figure.lower is None else figure.lower
+            most = figure.value if figure.upper is None else figure.upper
+            if least is None or most is None:
                 before = None
                 continue
             y = None if figure.value is None else _down(figure.value, scale)
             words = f"{labels[number]}: {figure.words}" if len(series) > 1 else figure.words
             aside = _ASIDE[number] if len(series) > 1 else 0
-            ends = _down(figure.upper, scale), _down(figure.lower, scale)
+            ends = _down(most, scale), _down(least, scale)
             join = before if y is not None and not breaks else None
             points.append(Point(place, aside, *ends, y, figure.unreliable, words, join))
             before = None if y is None else (place, y)

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 
 from ndl_export.pages.words import said
 from ndl_export.tables import ALL, Measure, MeasureKind, Table
-from ndl_export.tables.dimensions import FSM, TOPIC_FILTER
+from ndl_export.tables.dimensions import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
 from ndl_export.tables.rows import Row, rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, column_name
 
-_SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (FSM, ETHNIC, SEN, TERM, ASQ3)))
+_SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC, SEN, TERM, ASQ3, IMD)))
 _MINUS = "\u2212"
 
 
@@ -26,9 +26,10 @@ _MINUS = "\u2212"
 class Figure:
     """A published figure with its interval and flag: nothing that the table does not hold.
 
-    `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval: what it
-    was for these children. A figure that is not published for an area, since it could not be read there, is withheld
-    without an interval. `number` is the estimate of how many a percentage is a share of, where chance is asked about.
+    `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval, as of
+    official statistics: what it was for these children. A figure that is not published for an area, since it could not
+    be read there, is withheld without an interval. `number` is the estimate of how many a percentage is a share of,
+    where chance is asked about.
     """
 
     measure: Measure
@@ -73,6 +74,8 @@ class Figure:
         if self.unpublished:
             return "not published, because it is too uncertain to use"
         if not self.range:
+            if self.value is not None:
+                return self.text
             return "not available [x]" if self.flag is Flag.NOT_AVAILABLE else "not applicable [z]"
         shown = "withheld as too uncertain" if self.value is None else self.text
         return f"{shown} (95% interval {self.range})"

@@ -16,7 +16,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,15 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
 from ndl_export.pages.words import day
 from ndl_export.site.conclusions import Conclusions
+from ndl_export.site.councils import council_of, findings, page_of_council
 from ndl_export.site.documents import documents, is_document, page_of
 from ndl_export.site.downloads import shelves
 from ndl_export.site.figures import Figure
 from ndl_export.site.panels import Chart, Line, Panel, Release, release_of
 from ndl_export.site.requested import requested_charts
-from ndl_export.site.views import VIEWS, charts_of, headline
+from ndl_export.site.views import VIEWS, charts_of
 from ndl_export.tables.ees import NOTHING
-from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE
+from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS
@@ -74,11 +75,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Page:
-    """A page: the name of its file, its title, and what the list of pages calls it."""
+    """A page: the name of its file, its title, what the list of pages calls it, and its first paragraph."""
 
     name: str
     title: str
     label: str
+    lead: str = ""
 
     @property
     def file(self) -> str:
@@ -99,22 +101,44 @@ REQUESTS = Page("requests", "Requests for tables", "")
 PAGES = (
     Page("index", "How many children were ready for school", "Overview"),
     Page("groups", "Groups of children", "Groups"),
-    Page("goals", "The early learning goals", "Goals"),
-    Page("pathway", "From the review at 2 to 2½ years to school", "Review to school"),
-    Page("joined-dots", "The children no one joined up", "Joined up"),
+    Page(
+        "goals",
+        "The early learning goals",
+        "Goals",
+        "At the end of Reception, teachers say for each child whether they are at the expected level in each of 17"
+        " early learning goals.",
+    ),
+    Page(
+        "pathway",
+        "From the review at 2 to 2½ years to school",
+        "Review to school",
+        "Health visitors review children at 2 to 2½ years. These figures show how children did then, and how children"
+        " of each outcome did at the end of Reception, two or three years later.",
+    ),
+    Page(
+        "joined-dots",
+        "The children no one joined up",
+        "Joined up",
+        "Health visitors and nurseries each see a part of a child’s story, on systems of their own. These figures show"
+        " which of them had seen a child before school, and which had a concern.",
+    ),
     Page("parents", "Parents’ experience of getting support", "Parents"),
+    Page("my-child", "Is my child in this?", "Is my child in this?"),
     DOWNLOADS,
     ABOUT,
 )
 
 
-def site_names(cohorts: Collection[str], names: Iterable[str], requested: Iterable[str] = ()) -> tuple[str, ...]:
-    """Names of the files in the folder of the page of a bundle of these cohorts, whose other files are `names` and
-    whose tables on request are called `requested`."""
+def site_names(
+    cohorts: Collection[str], councils: Iterable[str], names: Iterable[str], requested: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Names of the files in the folder of the page of a bundle of these cohorts and councils, whose other files are
+    `names` and whose tables on request are called `requested`."""
     shapes = [view.shape for views in VIEWS.values() for view in views]
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [page_of_table(name) for name in requested]
-    pages = (*(page.name for page in PAGES), *on_request, *map(page_of, filter(is_document, names)))
+    of_councils = map(page_of_council, councils)
+    pages = (*(page.name for page in PAGES), *of_councils, *on_request, *map(page_of, filter(is_document, names)))
     return (*(f"{name}.html" for name in pages), *(f"{name}.csv" for name in (*charts, *on_request)))
 
 
@@ -133,16 +157,27 @@ def site_files(
     checksums, signature and their like.
     """
     requested = facts.on_request.tables
+    if facts.notice:  # What is made up has nothing to conclude from beside official statistics.
+        concluded = replace(concluded, beside_england={})
     release = release_of(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = charts_of(release)
+    found = findings(charts)
     on_request = requested_charts(release, requested)
     told = documents(files, names, facts.notice)
     listed = {
         "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
         "titles": {document.source: document.title for document in told},
     }
-    common = _common(facts, release)
-    pages = {page.file: _render(page, common | listed | {"page_charts": charts.get(page.name, ())}) for page in PAGES}
+    common = _common(facts, release) | {"findings": found}
+    pages = {
+        page.file: _render(page, common | listed | {"page_charts": shown}, "chart_page" if page.lead else "")
+        for page in PAGES
+        for shown in [charts.get(page.name, ())]
+    }
+    more = {"more": [page for page in PAGES[1:] if page.name in VIEWS]}
+    for name, label in common["councils"].items():
+        page = Page(page_of_council(name), label, "")
+        pages[page.file] = _render(page, common | more | {"council": council_of(charts, found, name)}, "council")
     for request in requested:
         page = Page(page_of_table(request.name), request.table.title, "")
         own: dict[str, Any] = {"request": request, "page_charts": on_request[page.name]}
@@ -199,7 +234,6 @@ def _number(figure: Figure, number: float | None) -> str:
 
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
     """What every page may say."""
-    areas = {cohort: release.of("gld_headline", cohort) for cohort in release.cohorts}
     cohorts = _labels(release.cohorts)
     return {
         "site": TITLE,
@@ -208,14 +242,12 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
         "cohorts": cohorts,
         "page_cohorts": cohorts,
         "requested": {page_of_table(each.name): each for each in facts.on_request.tables},
-        "councils": [area.name for area in facts.areas if area.level == LOCAL_AUTHORITY],
-        "lists_councils": len(facts.councils) <= REGIONS_ABOVE,
+        "councils": {area.councils[0]: area.name for area in facts.areas if area.level == LOCAL_AUTHORITY},
+        "page_of_council": page_of_council,
         "choices": {area.code: area.name for area in facts.areas[1:]},
         "not_sent": short(facts.missing),
         "breaks": break_statements(facts.cohorts, facts.councils, facts.missing),
         "statements": statements(facts.missing, facts.councils),
-        "headline_areas": {cohort: own.name(own.together) if own.absent else "" for cohort, own in areas.items()},
-        "headlines": {cohort: headline(release, cohort) for cohort in release.cohorts},
         "gld_goals": len(GLD_GOALS),
         "flags": FLAG_MEANINGS,
         "Flag": Flag,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress, product
@@ -17,6 +17,7 @@ from ndl_export.pages.charts import (
     REFERENCE_HEIGHT,
     SERIES_SYMBOLS,
     WHOLE,
+    Bars,
     Mark,
     Reference,
     Scale,
@@ -28,6 +29,7 @@ from ndl_export.pages.charts import (
     of_points,
     reference,
     scale_note,
+    stacked,
     tile_map,
     timeline,
 )
@@ -69,11 +71,14 @@ class Shape:
     """What the panels of a chart have in common; `name` is that of the chart's download, `heading` and `intro` stand
     above them all.
 
-    `columns` head the figures of each line. `drawn` are the columns that the chart shows, each with marks of its own,
-    and `told` is the one that is written beside each row of the chart; where it `spans` the two that are drawn, a line
-    between them shows it. With many councils, the first column that is drawn is `mapped` too. Lines are areas where it
-    is `by_area`, cohorts where it is `over_time`, and else groups of children, goals or answers within one. A table
-    that is `wide` may need to be scrolled in a narrow window, and stands in for a chart that is `roomy` there.
+    `finding` is what a heading says where nothing is concluded, of the figures of a line by column where lines are
+    areas, else of lines and columns. `columns` head the figures of each line. `drawn` are the columns that the chart
+    shows, each with marks of its own, and `told` is the one that is written beside each row of the chart; where it
+    `spans` the two that are drawn, a line between them shows it. With many councils, the first column that is drawn is
+    `mapped` too. Lines are areas where it is `by_area`, cohorts where it is `over_time`, and else groups of children,
+    goals or answers within one. Where every child is in one of these, `whole` has the colours of a bar that they are
+    parts of. A table that is `wide` may need to be scrolled in a narrow window, and stands in for a chart that is
+    `roomy` there.
     """
 
     name: str
@@ -83,14 +88,24 @@ class Shape:
     columns: tuple[str, ...]
     heading: str
     intro: str = ""
+    finding: str = ""
     drawn: tuple[int, ...] = (0,)
     told: int | None = 0
     spans: bool = False
     mapped: bool = False
     by_area: bool = False
+    whole: tuple[str, ...] = ()
     over_time: bool = False
     wide: bool = False
     roomy: bool = False
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """A sentence that is concluded, and the same in a few words for a heading, empty where the data cannot say."""
+
+    words: str
+    finding: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,8 +115,8 @@ class Line:
     `compared` is the figure drawn, for all councils together, on the panel of another area; over time, and where
     official ones stand beside, England's of the official statistics. `official` are the ones in the order of the
     panel's headings. `words` say the line where its area is chosen, `alike`
-    what it would be for children like these. `cohort` is given where lines are cohorts, and `broken` where a break
-    lies before it.
+    what it would be for children like these, and `finding` what a heading says of it. `cohort` is given where lines are
+    cohorts, and `broken` where a break lies before it.
     """
 
     label: str
@@ -110,7 +125,8 @@ class Line:
     compared: Figure | None = None
     official: tuple[Figure | None, ...] = ()
     words: str = ""
-    alike: str = ""
+    alike: tuple[Concluded, ...] = ()
+    finding: str = ""
     cohort: str = ""
     broken: bool = False
 
@@ -119,10 +135,10 @@ class Line:
 class Panel:
     """One drawing with its table and its words; `area` is None where each line is an area of its own.
 
-    `words` say what it was for these children, `alike` what it would be for children like these. `together` says that
-    it is about all councils, `beside` names those whose figures lines are compared with. `official` head the official
-    figures of the lines, `england` are those of England by column where lines are areas, and `remarks` say what
-    official figures there are and how they are defined.
+    `words` say what it was for these children, `alike` what it would be for children like these, and `finding` is for a
+    heading. `together` says that it is about all councils, `beside` names those whose figures lines are compared with.
+    `official` head the official figures of the lines, `england` are those of England by column where lines are areas,
+    and `remarks` say what official figures there are and how they are defined.
     """
 
     shape: Shape
@@ -134,7 +150,8 @@ class Panel:
     area_name: str = ""
     together: bool = True
     beside: str = ""
-    alike: tuple[str, ...] = ()
+    alike: tuple[Concluded, ...] = ()
+    finding: str = ""
     official: tuple[str, ...] = ()
     england: tuple[Figure | None, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -168,7 +185,12 @@ class Panel:
     @property
     def is_drawn(self) -> bool:
         """Whether there is anything to draw."""
-        return any(line.figures[column].range for line in self.lines for column in self.shape.drawn)
+        drawn = (line.figures[column] for line in self.lines for column in self.shape.drawn)
+        return any(figure.range or figure.value is not None for figure in drawn)
+
+    @property
+    def has_intervals(self) -> bool:
+        return any(figure.range for line in self.lines for figure in line.figures)
 
     @cached_property
     def drawn_flags(self) -> set[Flag | None]:
@@ -207,6 +229,15 @@ class Panel:
         """Where the line between the two figures of a row begins and ends; None where one of them is not shown."""
         first, second = (self.lines[row].figures[column].value for column in self.shape.drawn)
         return None if first is None or second is None else (self.scale.at(first), self.scale.at(second))
+
+    @property
+    def stack(self) -> Bars | None:
+        """The first figures of the lines as parts of a whole; None where they are none, or one is not shown."""
+        values = [line.figures[0].value for line in self.lines]
+        shown = [value for value in values if value is not None]
+        if not self.shape.whole or len(shown) < len(values) or not sum(shown):
+            return None
+        return stacked([value / sum(shown) for value in shown])
 
     @cached_property
     def map(self) -> TileMap | None:
@@ -250,17 +281,25 @@ class Chart:
     def in_each_area(self) -> bool:
         return len({panel.area.code for panel in self.panels if panel.area}) > 1
 
+    @property
+    def findings(self) -> Iterator[tuple[str, str, str]]:
+        """Cohort, code of the area (empty for all councils together) and words of every finding."""
+        for panel in self.panels:
+            yield panel.cohort, "" if panel.together or not panel.area else panel.area.code, panel.finding
+            for line in panel.lines if self.shape.by_area else ():
+                yield panel.cohort, line.area.code, line.finding
+
 
 Levels = tuple[str, ...]
 Sentences = tuple[str, ...]
 Words = Callable[[tuple[Line, ...]], Sentences]
 """What a panel says of its lines."""
-Alike = Callable[[tuple[Line, ...], Conclusions, str], Sentences]
+Alike = Callable[[tuple[Line, ...], Conclusions, str], tuple[Concluded, ...]]
 """What it concludes from them, in a cohort."""
 ENGLAND = "England, official statistics"
 
 
-def silent(*_: object) -> Sentences:
+def silent(*_: object) -> tuple[()]:
     return ()
 
 
@@ -290,7 +329,7 @@ class Release:
     cohorts: tuple[str, ...]
     conclusions: Conclusions | None
 
-    def alike(self, alike: Alike, lines: tuple[Line, ...], cohort: str) -> Sentences:
+    def alike(self, alike: Alike, lines: tuple[Line, ...], cohort: str) -> tuple[Concluded, ...]:
         """What is concluded from lines; nothing where figures alone are asked for."""
         return alike(lines, self.conclusions, cohort) if self.conclusions else ()
 
@@ -351,17 +390,19 @@ class ByArea:
         lines = tuple(Line(areas.name(area), area, release.figures(self.wanted, cohort, area)) for area in areas.every)
         first, *others = lines
         said = (
-            replace(line, words=self.say(line), alike=" ".join(release.alike(self.alike_each, (line, first), cohort)))
+            replace(line, words=self.say(line), alike=alike, finding=_found(self.shape, alike, line.figures))
             for line in others
+            for alike in [release.alike(self.alike_each, (line, first), cohort)]
         )
-        england = self.official(cohort)
+        england, alike = self.official(cohort), release.alike(self.alike, lines, cohort)
         return Panel(
             self.shape,
             cohort,
             (first, *said),
             _scale(self.shape, lines, england),
             (self.say(first),),
-            alike=release.alike(self.alike, lines, cohort),
+            alike=alike,
+            finding=_found(self.shape, alike, first.figures),
             england=england,
             remarks=self.remarks(cohort),
         )
@@ -395,6 +436,7 @@ class InEachArea:
         beside = ENGLAND if self.official else areas.name(areas.together)
         headings = ("England, official",) if together else ("England, official", f"{area.name}, official")
         shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
+        alike = release.alike(self.alike, lines, cohort)
         return Panel(
             self.shape,
             cohort,
@@ -405,7 +447,8 @@ class InEachArea:
             areas.name(area),
             together,
             beside if any(line.compared for line in lines) else "",
-            alike=release.alike(self.alike, lines, cohort),
+            alike=alike,
+            finding=_found(self.shape, alike, [line.figures for line in lines]),
             official=tuple(compress(headings, shown)),
             remarks=self.remarks(cohort, area),
         )
@@ -453,7 +496,8 @@ class OverTime:
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
         words = available(lines, self.words)
         alike = release.alike(self.alike, lines, "")
-        return Panel(self.shape, "", lines, scale, words, area, name, together, alike=alike)
+        finding = _found(self.shape, alike[-1:])
+        return Panel(self.shape, "", lines, scale, words, area, name, together, alike=alike, finding=finding)
 
     def _line(self, release: Release, cohort: str, area: Geography) -> Line:
         known = area.code in {each.code for each in release.of(self.shape.table, cohort).every}
@@ -461,6 +505,15 @@ class OverTime:
         broken = known and any(release.broken(each, cohort, area) for each in self.wanted)
         label = Cohort(cohort).label
         return Line(label, area, figures, self.official(cohort), cohort=cohort, broken=broken)
+
+
+def _found(shape: Shape, alike: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
+    """What a heading says: what is concluded, else the figures that the shape names, unless one has a symbol."""
+    told = next((each.finding for each in alike if each.finding), "")
+    if told or not figures:
+        return told
+    plain = shape.finding.format(*figures)
+    return "" if "[" in plain else plain
 
 
 View = ByArea | InEachArea | OverTime

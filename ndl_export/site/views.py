@@ -13,15 +13,15 @@ import yaml
 
 from ndl_export.site import alike
 from ndl_export.site.conclusions import GAP
-from ndl_export.site.figures import Figure
 from ndl_export.site.official import england, england_gap, england_remarks, gld_remarks, of_group, review_remarks
-from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted
+from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted, silent
 from ndl_export.site.words import (
     each_cohort,
     each_gap,
     extremes,
     gap,
     most_given,
+    neither,
     no_record,
     of_both_groups,
     one_service_alone,
@@ -30,7 +30,7 @@ from ndl_export.site.words import (
     rate_and_targets,
 )
 from ndl_export.tables import ALL
-from ndl_export.tables.dimensions import FSM, SEX
+from ndl_export.tables.dimensions import FSM, IMD, SEX
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import (
@@ -63,6 +63,15 @@ _GROUPS: dict[str, Levels] = {
     },
 }
 """Groups of children that the page shows in each area, but the unknown."""
+_REVIEWED_GROUPS = {
+    "All children": (_TOTAL, _TOTAL),
+    **{
+        {"Female": "Girls", "Male": "Boys"}.get(group, group): (attribute.label, group)
+        for attribute in (SEX, FSM, ETHNIC, IMD)
+        for group in attribute.categories[:-1]
+    },
+}
+"""Those by which a release counts children without a review, in each area."""
 _SEEN = {
     BOTH: "Health visitor and nursery",
     HV_ONLY: "Health visitor only",
@@ -208,6 +217,27 @@ _JOINED_DOTS = (
         ),
         no_record,
     ),
+    ByArea(
+        _SHAPES["neither-by-area"],
+        tuple(
+            Wanted("joined_dots", measure, (NEITHER, _TOTAL))
+            for measure in ("children_percent", "children_count", "gld_children_percent")
+        ),
+        neither,
+        silent,
+        silent,
+    ),
+    InEachArea(
+        _SHAPES["reviewed-by-group"],
+        {
+            label: (
+                Wanted("linkage_quality", "linked_children_percent", (_TOTAL, *group)),
+                Wanted("linkage_quality", "children_count", ("No", *group)),
+            )
+            for label, group in _REVIEWED_GROUPS.items()
+        },
+        outset,
+    ),
     InEachArea(
         _SHAPES["concern"],
         _by_label(
@@ -274,9 +304,3 @@ def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
     """The charts of each page that there is anything to draw in: one cohort alone has none over time."""
     charts = {page: [Chart(view.shape, view.panels(release)) for view in views] for page, views in VIEWS.items()}
     return {page: tuple(chart for chart in shown if chart.panels) for page, shown in charts.items()}
-
-
-def headline(release: Release, cohort: str) -> Figure:
-    """The percentage at a good level of development of all councils together."""
-    wanted = _gld(_EVERYONE)
-    return release.figure(wanted, cohort, release.of(wanted.table, cohort).together)

@@ -75,6 +75,12 @@ def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
     )
 
 
+def neither(line: Line) -> str:
+    """The children of an area whom neither service had a record of, and how they did."""
+    share, number, did = (figure.words for figure in line.figures)
+    return f"{line.label}: {share}; their number: {number}; of them, at a good level of development: {did}."
+
+
 def no_record(lines: tuple[Line, ...]) -> Sentences:
     """The children of the line before the last, whom neither service had a record of."""
     share, number = lines[-2].figures

@@ -19,7 +19,7 @@ from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, Made
 pytestmark = IN_A_BROWSER
 DOCUMENT = "five-safes"
 """One of the documents, with tables and lists: all are made alike."""
-PAGES = (*CHART_PAGES, "downloads", "about", DOCUMENT)
+PAGES = (*CHART_PAGES, "my-child", "council-leeds", "downloads", "about", DOCUMENT)
 LEEDS, HALTON = "E08000035", "E06000006"
 DESK, LARGE_PHONE, PHONE, NARROWEST = 1280, 390, 375, 320
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -264,8 +264,9 @@ def test_charts_over_time_are_made_for_everyone(browser: Browser, two_cohorts: M
 
 def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made) -> None:
     with opened(browser, whole.site, "index") as page:
-        rows = page.locator("#gld-by-area-202425, section").first.locator("tbody tr:not(.off)")
-        assert (rows.count(), page.locator("section:first-of-type g.row:not(.off)").count()) == (10, 10)
+        section = page.locator("section[aria-labelledby=gld-by-area]")
+        rows = section.locator("tbody tr:not(.off)")
+        assert (rows.count(), section.locator("g.row:not(.off)").count()) == (10, 10)
         height = page.locator("svg.chart").first.bounding_box()
         page.get_by_label("Show", exact=True).select_option(label="Leeds")
         assert rows.evaluate_all("rows => rows.map(row => row.cells[0].textContent)") == [
@@ -273,10 +274,15 @@ def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made
             "Liverpool City Region",
             "Leeds",
         ]
-        told, alike = page.locator("section:first-of-type .chosen:visible").all_inner_texts()
+        found = page.locator(".findings:visible")
+        assert found.locator(".whose").inner_text().startswith("Leeds, children who finished Reception in ")
+        told, alike = section.locator(".chosen:visible").all_inner_texts()
         assert told.startswith("Leeds: ")
         assert alike.startswith("For children like these, Leeds less all councils together would be between ")
         assert page.locator("[role=status]").inner_text() == "Showing Leeds"
+        gap = page.locator("h2#gap-by-area .finding:visible")
+        assert gap.count() <= 1
+        assert gap.evaluate_all("found => found.map(each => each.dataset.area)") in ([], [LEEDS])
         smaller = page.locator("svg.chart").first.bounding_box()
         assert height and smaller and height["height"] - smaller["height"] == 7 * 48  # noqa: PT018 - both or neither
         follow(page.get_by_role("link", name="Goals"))
@@ -297,7 +303,7 @@ def test_a_cohort_chosen_is_what_is_shown(browser: Browser, two_cohorts: Made) -
         assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds, 2024/25"] * 2
         follow(page.get_by_role("link", name="Overview"))
         assert "cohort=202425" in page.url
-        assert page.locator(".headline:visible").count() == 1
+        assert page.locator(".findings:visible").count() == 1
         assert LATER not in page.locator(".panel:visible").first.get_attribute("data-cohort")
 
 
@@ -378,7 +384,7 @@ def test_print_shows_charts_and_tables_and_no_controls(
         assert not page.locator(".filter, nav, .download, .skip").filter(visible=True).count()
         tables = page.locator(".panel:visible table, section.frame table")
         assert tables.count() == tables.filter(visible=True).count()
-        assert tables.count() or name in ("downloads", "about")
+        assert tables.count() or name in ("downloads", "about", "my-child")
         assert all(each <= height for each in page.evaluate(WHOLE))
         assert page.evaluate(PARTED) == []
         assert all(each <= height for each in page.evaluate(WITH_HEADING))

@@ -4,7 +4,6 @@
   if (!filter) return;
   const area = filter.querySelector("#area"), cohort = filter.querySelector("#cohort");
   const status = filter.querySelector("[role=status]");
-  const chosenCohort = () => (cohort ? cohort.value : null);
 
   // An area of several councils stays for comparison: its row has no code.
   const isOff = (row) => Boolean(area.value && row.dataset.row) && row.dataset.row !== area.value;
@@ -22,11 +21,14 @@
     drawing.classList.toggle("long", rows.length > Number(drawing.dataset.most));
   };
 
+  const isChosen = (each) =>
+    (!("area" in each.dataset) || each.dataset.area === area.value) &&
+    (!cohort || !("cohort" in each.dataset) || each.dataset.cohort === cohort.value);
+
   const showPanels = (panels) => {
     let shown = 0;
     for (const panel of panels.querySelectorAll(".panel")) {
-      const ofArea = !("area" in panel.dataset) || panel.dataset.area === area.value;
-      panel.hidden = !(ofArea && (!cohort || !("cohort" in panel.dataset) || panel.dataset.cohort === chosenCohort()));
+      panel.hidden = !isChosen(panel);
       if (!panel.hidden) {
         shown += 1;
         showRows(panel);
@@ -54,9 +56,7 @@
 
   const show = () => {
     document.querySelectorAll(".panels").forEach(showPanels);
-    document.querySelectorAll("[data-headline]").forEach((each) => {
-      each.hidden = cohort !== null && each.dataset.headline !== cohort.value;
-    });
+    for (const each of document.querySelectorAll(".findings, .finding")) each.hidden = !isChosen(each);
     keep();
   };
 

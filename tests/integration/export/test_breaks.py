@@ -117,7 +117,7 @@ def test_a_wrong_flag_is_found() -> None:
 
 def test_a_bundle_of_two_cohorts_is_sound(series: Path) -> None:
     assert verify(series).ok, str(verify(series))
-    assert contents(series).keys() == bundle_files(COHORTS)
+    assert contents(series).keys() == bundle_files(COHORTS, PILOT)
     assert {"noise_plan_pupil_202324.json", "noise_plan_pupil_202425.json"} <= contents(series).keys()
     for name in TABLES:
         assert pc.unique(pq.read_table(series / f"{name}.parquet")["time_period"]).to_pylist() == list(COHORTS)

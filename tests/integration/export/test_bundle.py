@@ -24,9 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import Package
 
 from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, contents, write_bundle
-from ndl_export.bundle.verify import integrity_faults
 from ndl_export.check.content_checks import table_layouts
-from ndl_export.files import signing
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT, place
 from tests.support import PROJECT
@@ -176,25 +174,6 @@ def test_stock_tools_check_the_signature_and_the_sums(bundle: Path) -> None:
     assert "Signature Verified Successfully" in outputs[0]
     assert outputs[1].count(": OK\n") == len(BUNDLE_FILES) - 2
     assert len(outputs[2].split()[0]) == 64
-
-
-def test_a_bundle_of_before_there_were_later_files_is_whole_without_them(
-    bundle: Path, signing_key: Ed25519PrivateKey
-) -> None:
-    later = {"CITATION.cff", "ai_readiness.md", "ees_bulk_upload.zip", "school_readiness_tables.ods"}
-    later |= {"database.sql", "noise_covariance.parquet", "questions.py"}
-    later |= {f"{name}_all_rows.csv" for name in TABLES}
-    files = contents(bundle) | {"site/chart-of-before.csv": b"a chart of before\n"}
-    later |= {"site/downloads.html", "site/concern-gld.csv"}
-    for without in (later, {"CITATION.cff"}):
-        kept = {name: content for name, content in files.items() if name not in without}
-        if without != later:
-            del kept["site/chart-of-before.csv"]
-        kept["SHA256SUMS"] = signing.sums(kept)
-        kept["SHA256SUMS.sig"] = signing.sign(signing_key, kept["SHA256SUMS"])
-        missing = {name for name, what in integrity_faults(kept, None) if what == "missing"}
-        assert missing == (set() if without == later else without)
-        assert bool(integrity_faults(kept, None)) == (without != later)
 
 
 def test_csv_files_leave_out_all_councils_together(bundle: Path, tables: dict[str, pa.Table]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, example, given
@@ -16,7 +15,6 @@ from ndl_export.bundle.make import BUNDLE_FILES, contents
 from ndl_export.bundle.verify import verify
 from ndl_export.files import signing
 from ndl_export.files.signing import sums
-from ndl_export.tables import TABLES
 from tests.support.daily import examples
 
 pytestmark = pytest.mark.slow
@@ -109,24 +107,6 @@ def archive(release_dir: Path, tmp_path: Path, request: pytest.FixtureRequest) -
     path = tmp_path / request.param
     path.write_bytes((release_dir / path.name).read_bytes())
     return path
-
-
-def test_a_bundle_of_before_there_were_later_files_and_columns_is_sound(
-    copy: Path, signing_key: Ed25519PrivateKey
-) -> None:
-    for name in ("CITATION.cff", "ai_readiness.md", "ees_bulk_upload.zip", "school_readiness_tables.ods"):
-        (copy / name).unlink()
-    for name in ("database.sql", "noise_covariance.parquet", "questions.py"):
-        (copy / name).unlink()
-    for name in TABLES:
-        (copy / f"{name}_all_rows.csv").unlink()
-        table = pq.read_table(copy / f"{name}.parquet")
-        pq.write_table(table.drop_columns(["area_code", "area_name"]), copy / f"{name}.parquet")
-    resign(copy, signing_key)
-    assert verify(copy).faults == ()
-    (copy / "gld_headline.csv").write_bytes((copy / "joined_dots.csv").read_bytes())
-    resign(copy, signing_key)
-    assert [fault.file for fault in verify(copy).faults] == ["gld_headline.csv"]
 
 
 def test_something_appended_or_cut_off_is_caught(archive: Path, copy: Path) -> None:

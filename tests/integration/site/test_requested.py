@@ -124,7 +124,8 @@ def test_every_link_leads_to_something_that_is_there(on_request: Made, place: st
     checked = set()
     for path, root in roots.items():
         for link in root.iter("a") if path.parent == folder.resolve() else ():
-            file, _, anchor = unquote(link.get("href", "")).partition("#")
+            address, _, anchor = unquote(link.get("href", "")).partition("#")
+            file = address.partition("?")[0]
             if not re.match("mailto:|https:", file):
                 target = (folder / file).resolve() if file else path
                 assert target.is_file(), (path.name, file)

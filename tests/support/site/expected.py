@@ -58,8 +58,17 @@ GROUPS = {
     },
     **{f"{term}-born": ("Term of birth", f"{term}-born", TOTAL) for term in ("Autumn", "Spring", "Summer")},
 }
+REVIEWED = {
+    "All children": (TOTAL, TOTAL),
+    "Girls": ("Sex", "Female"),
+    "Boys": ("Sex", "Male"),
+    **{label: levels[:2] for label, levels in GROUPS.items() if levels[0] in (MEALS, "Ethnic group")},
+    **{f"Quintile {number}": ("IMD quintile", f"Quintile {number}") for number in (2, 3, 4)},
+    **{group: ("IMD quintile", group) for group in ("Quintile 1 (most deprived)", "Quintile 5 (least deprived)")},
+}
 ROWS = {
-    **dict.fromkeys(("gld-by-area", "gap-by-area")),
+    **dict.fromkeys(("gld-by-area", "gap-by-area", "neither-by-area")),
+    "reviewed-by-group": len(REVIEWED),
     "gld-by-group": len(GROUPS),
     **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 4, "concern-gld": 10},
     **{
@@ -87,6 +96,15 @@ def places(chart: str, row: str) -> list[Place]:
             ]
         case "gld-by-group":
             return [("gld_headline", "gld_children_percent", GROUPS[row])]
+        case "neither-by-area":
+            measures = ("children_percent", "children_count", "gld_children_percent")
+            return [("joined_dots", measure, ("Neither", TOTAL)) for measure in measures]
+        case "reviewed-by-group":
+            levels = REVIEWED.get(row, ())
+            return [
+                ("linkage_quality", "linked_children_percent", (TOTAL, *levels)),
+                ("linkage_quality", "children_count", ("No", *levels)),
+            ]
         case "goals":
             measures = ("expected_children_percent", "expected_children_count")
             return [("early_learning_goals", measure, (row, TOTAL, TOTAL)) for measure in measures]

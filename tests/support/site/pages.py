@@ -30,7 +30,8 @@ CHART_PAGES = ("index", "groups", "goals", "pathway", "joined-dots", "parents")
 DOCUMENTS = frozenset(name for name in BUNDLE_FILES if name.endswith(".md") or name == "reconciliation.csv")
 """Files of a bundle that have a page each."""
 DOCUMENT_PAGES = tuple(sorted(name.partition(".")[0].lower().replace("_", "-") for name in DOCUMENTS))
-PAGES = (*CHART_PAGES, "downloads", "about", *DOCUMENT_PAGES)
+PAGES = (*CHART_PAGES, "my-child", "council-leeds", "downloads", "about", *DOCUMENT_PAGES)
+"""Of every release here, Leeds takes part in all."""
 MISSING = {
     "eyfsp": ("halton",),
     "hv_reviews": ("sefton",),

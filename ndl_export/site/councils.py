@@ -1,0 +1,178 @@
+"""The three findings about each area, and the page of each council: a selection from the panels of the other pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ndl_export.facts.official import official_cohorts
+from ndl_export.pages.charts import fitted
+from ndl_export.site.figures import Figure
+from ndl_export.site.official import of_group
+from ndl_export.site.panels import Chart, Concluded, Line, Panel, Shape
+from ndl_export.site.words import rate
+from ndl_export.tables import ALL
+from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
+from sources.reference.cohorts import Cohort
+from sources.reference.places import place
+
+Charts = Mapping[str, Sequence[Chart]]
+"""The charts of each page, by its name."""
+_BESIDE = ("gld-by-area", "gap-by-area", "neither-by-area")
+_SERIES = Shape(
+    "official-series",
+    "",
+    "Good level of development, official statistics",
+    "Year",
+    ("The council, official",),
+    "Official statistics over time",
+    told=None,
+    over_time=True,
+)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """How many children of an area were ready, their gap by free school meals, and who had seen them; official figures
+    of all children, of England and of the council."""
+
+    cohort: str
+    area: Geography
+    together: bool
+    name: str
+    ready: Figure
+    gap: tuple[Figure, ...]
+    seen: Panel
+    official: tuple[tuple[str, Figure], ...]
+
+
+@dataclass(frozen=True)
+class StandsOut:
+    """A conclusion about a council, and the page and chart that it is from."""
+
+    concluded: Concluded
+    page: str
+    chart: Shape
+
+
+@dataclass(frozen=True)
+class Council:
+    """What the page of one council shows, in the newest cohort that it sent; `beside` has it among other councils."""
+
+    area: Geography
+    findings: Findings
+    target: str
+    stands_out: tuple[StandsOut, ...]
+    beside: tuple[Panel, ...]
+    series: Panel | None
+    of_region: bool
+
+
+def page_of_council(council: str) -> str:
+    return f"council-{council}"
+
+
+def findings(charts: Charts) -> tuple[Findings, ...]:
+    """Those of every area in every cohort, all councils together first."""
+    by_name = _by_name(charts)
+    ready, gaps, seen = (by_name[name].panels for name in ("gld-by-area", "gap-by-area", "seen-by"))
+    of_area = {(panel.cohort, panel.area.code): panel for panel in seen if panel.area}
+    return tuple(
+        Findings(
+            panel.cohort,
+            line.area,
+            number == 0,
+            line.label,
+            line.figures[0],
+            gap.figures,
+            of_area[panel.cohort, line.area.code],
+            tuple(_official(panel.cohort, line.area)),
+        )
+        for panel, other in zip(ready, gaps, strict=True)
+        for number, (line, gap) in enumerate(zip(panel.lines, other.lines, strict=True))
+    )
+
+
+def _official(cohort: str, area: Geography) -> Iterator[tuple[str, Figure]]:
+    england, own = of_group(cohort, area, (ALL.label,) * 3)
+    yield from ((name, figure) for name, figure in ((area.name, own), ("England", england)) if figure)
+
+
+def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
+    """The page of the council called `name`, which takes part."""
+    code, by_name = place(name).new_la_code, _by_name(charts)
+    of_council = [each for each in found if each.area.code == code]
+    own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
+    panels = [next(p for p in by_name[chart].panels if p.cohort == own.cohort) for chart in _BESIDE]
+    line = _line(panels[0], code)
+    target = line.words.removeprefix(rate(line)).strip()
+    of_region = sum(each.area.level == LOCAL_AUTHORITY for each in panels[0].lines) > REGIONS_ABOVE
+    return Council(
+        own.area,
+        own,
+        target,
+        tuple(_stands_out(charts, code, own.cohort)),
+        tuple(_beside(panel, own.area, without=target, of_region=of_region) for panel in panels),
+        _series(own.area),
+        of_region,
+    )
+
+
+def _by_name(charts: Charts) -> dict[str, Chart]:
+    return {chart.shape.name: chart for shown in charts.values() for chart in shown}
+
+
+def _line(panel: Panel, code: str) -> Line:
+    return next(line for line in panel.lines if line.area.code == code)
+
+
+def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
+    """Everything that is concluded about its children and says more than that the data cannot say."""
+    for page, shown in charts.items():
+        for chart in (chart for chart in shown if chart.shape.table != "parent_experience"):
+            for panel in (panel for panel in chart.panels if panel.cohort in ("", cohort)):
+                of_lines = [line for line in panel.lines if chart.shape.by_area and line.area.code == code]
+                own = panel.area and panel.area.code == code
+                for concluded in (*(panel.alike if own else ()), *(each for line in of_lines for each in line.alike)):
+                    if concluded.finding:
+                        yield StandsOut(concluded, page, chart.shape)
+
+
+def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:
+    """A panel with a line for each area, cut to the council, all councils together and the other councils: those of its
+    region alone where there are many. It does not say `without`."""
+    together, own = panel.lines[0], _line(panel, area.code)
+    region = area.columns["region_code"]
+    others = (
+        line
+        for line in panel.lines
+        if line.area.level == LOCAL_AUTHORITY
+        and line is not own
+        and (not of_region or line.area.columns["region_code"] == region)
+    )
+    lines = tuple(replace(line, words="", alike=(), finding="") for line in (own, together, *others))
+    return replace(
+        panel,
+        shape=replace(panel.shape, mapped=False),
+        lines=lines,
+        words=(own.words.removesuffix(without).strip(),),
+        alike=own.alike,
+        finding=own.finding,
+    )
+
+
+def _series(area: Geography) -> Panel | None:
+    """The council's official percentages by year with England's; None where none is held."""
+    lines = []
+    for cohort in official_cohorts():
+        england, own = of_group(cohort, area, (ALL.label,) * 3)
+        if own:
+            lines.append(Line(Cohort(cohort).label, area, (own,), england, (england,), cohort=cohort))
+    if not lines:
+        return None
+    shown = [figure for line in lines for figure in (line.figures[0], line.compared) if figure]
+    words = (f"{area.name}, official: {'; '.join(f'{line.label} {line.figures[0].text}' for line in lines)}.",)
+    first, last = lines[0], lines[-1]
+    finding = f"{first.figures[0].text} in {first.label}, {last.figures[0].text} in {last.label}"
+    official = ("England, official",)
+    return Panel(_SERIES, "", tuple(lines), fitted(shown), words, together=False, finding=finding, official=official)
