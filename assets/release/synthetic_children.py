@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from assets.home.paths import Home
 from assets.release.linkage_error import corrected
+from assets.release.noise_workload import block_figures
 from assets.release.published_rates import PublishedRates, published_rates
 from assets.release.tabulate import all_measured, bundle_facts, tabulate
 from ndl_export.bundle.synthetic import check_wanted, synthetic_files, write_synthetic
@@ -27,22 +28,38 @@ from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE
-from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, SyntheticChildren
+from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
-from ndl_export.tables.model import COUNCIL
-from ndl_export.tables.pupil import EXPECTED, FAMILY, GLD
+from ndl_export.tables.dimensions import MEASURES
+from ndl_export.tables.model import COUNCIL, AverageBlock
+from ndl_export.tables.pupil import (
+    EXPECTED,
+    FAMILY,
+    GLD,
+    GLD_HEADLINE,
+    GOAL_BANDS,
+    GOALS_EXPECTED,
+    NUMBER_OF_GOALS,
+)
 from privacy.keys import KeyRing
 from privacy.release.estimates import estimates_of, without_categories
-from privacy.release.intervals import Moments, Reliability
+from privacy.release.intervals import Moments, Reliability, published_ratios
 from privacy.release.plan import Plan
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Array, Cube, Selector
 from privacy.synthetic.model import draw, libraries
-from privacy.synthetic.problem import AllOf, Codes, Problem, contradictions, problems, widest
+from privacy.synthetic.problem import Codes, Follows, Problem, Tally, contradictions, problems, widest
 from privacy.synthetic.repair import Rates, Repaired, rates_of, repaired, tied
-from sources.reference.goals import GLD_GOALS
+from sources.reference.goals import GLD_GOALS, GOALS
 
-GOOD_LEVEL = AllOf(GLD.name, GLD.categories[0], GLD_GOALS, EXPECTED)
+GOALS_MET = Tally(
+    (*GLD_GOALS, *(goal for goal in GOALS if goal not in GLD_GOALS)),
+    EXPECTED,
+    (
+        Follows(GLD.name, len(GLD_GOALS), ((len(GLD_GOALS),), range(len(GLD_GOALS)))),
+        Follows(GOALS_EXPECTED.name, len(GOALS), tuple(GOAL_BANDS.values())),
+    ),
+)
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of what is drawn from a normal distribution lies within so many standard deviations."""
 
@@ -136,9 +153,10 @@ def of_cohort(
         libraries(),
         tuple(name for name in asked.plan.family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
-        contradictions(asked.problems[0], rows, GOOD_LEVEL),
+        contradictions(asked.problems[0], rows, GOALS_MET),
         tuple(_agreements(compared)),
         tuple(_held_out(asked, seed)),
+        tuple(_goals(asked, rows, compared)),
         after.changed,
         tuple(name for each, found in compared for name in _outside(each, found)),
     )
@@ -162,7 +180,7 @@ def _asked(
     every = [*FAMILY.tables, *(each.table for each in asked if each.family == FAMILY.name)]
     return _Asked(
         plan,
-        list(problems(plan, measurement, published, COUNCIL, left_out, GOOD_LEVEL)),
+        list(problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
         published,
         list(published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP)),
     )
@@ -232,17 +250,38 @@ def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Ag
         )
 
 
+def _goals(asked: _Asked, rows: Codes, compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Published]:
+    """The average number of goals, and the percentage of children with each number, in all councils together."""
+    family = asked.plan.family
+    block = next(each for each in GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
+    figures = block_figures(block, family, family.attribute(COUNCIL).categories)
+    if figures is not None:
+        rate, _ = figures.ratios[block.average]
+        found = published_ratios(asked.published, *rate, Reliability(), largest=float(len(GOALS)))
+        expected = (family.attribute(goal).categories.index(EXPECTED) for goal in GOALS)
+        met = sum(float((rows[goal] == code).mean()) for goal, code in zip(GOALS, expected, strict=True))
+        all_together = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
+        yield Published(MEASURES[block.average].label, "", *all_together, met)
+    for each, of_rows in compared:
+        if each.table is not NUMBER_OF_GOALS:
+            continue
+        bands = each.rates.part.selectors[GOALS_EXPECTED.name].labels
+        for place, band in list(enumerate(bands))[1:]:  # the first is all children
+            values = (100 * float(of[0, place]) for of in (each.value, each.rates.lower, each.rates.upper, of_rows))
+            yield Published(f"Children at the expected level in {band} goals", "%", *values)
+
+
 def _held_out(asked: _Asked, seed: int) -> Iterator[HeldOut]:
     """Of children drawn without every second of the widest marginals that tell of a good level of development; where
     each group is a problem of its own, of the one with the most children."""
     largest = max(asked.problems, key=lambda each: each.rows)
-    held = widest(largest, GOOD_LEVEL.whole)
+    held = widest(largest, GLD.name)
     rows = _together(asked.plan, [largest], [draw(largest.without(held), seed).rows])
     family, published = asked.plan.family, asked.published
-    whole = family.attribute(GOOD_LEVEL.whole)
+    whole = family.attribute(GLD.name)
     for names in held:
         every = Cube({name: Selector.each(family.attribute(name)) for name in names if name != whole.name})
-        good = replace(every, where={whole.name: Selector.only(whole, GOOD_LEVEL.yes)})
+        good = replace(every, where={whole.name: Selector.only(whole, GLD.categories[0])})
         rate, deviation = _rates(published, good, every)
         apart = 100 * np.abs(rates_of(family, rows, Rates(good, every, rate, rate)) - rate)
         large = (published.values(every) >= SMALLEST_GROUP) & ~np.isnan(apart)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 
-from assets.release.planning import plan_family
 from assets.release.requests import planning
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, expected, plan_requests
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
-from ndl_export.tables import FAMILIES
 from privacy.release.combined import combined_plan
 from privacy.release.ledger import NANO
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
 from tests.support import PROJECT
+from tests.support.release import sizes
 
 COHORT = "202425"
 REQUESTS = read_requests(sorted((PROJECT / "docs" / "requests").glob("*.yaml")))
@@ -29,18 +30,21 @@ def request(**changes: Any) -> Request:
     return request_of(read_request(TEMPLATE).document() | changes)
 
 
-@cache
-def base(councils: tuple[str, ...] = PILOT) -> dict[str, Plan]:
-    return {family: plan_family(family, tuple(sorted(councils)), load_policy()) for family in FAMILIES}
+known = cache(sizes.known)
+
+
+def base(councils: tuple[str, ...] = PILOT) -> Mapping[str, Plan]:
+    return known(councils).base
 
 
 def planned(*requests: Request, further: tuple[Plan, ...] = (), councils: tuple[str, ...] = PILOT) -> Plan | None:
-    (plan,) = plan_requests(requests, COHORT, base(councils), further, load_policy()).values()
+    (plan,) = plan_requests(requests, COHORT, replace(known(councils), further=further), load_policy()).values()
     return plan
 
 
 def met(request: Request, plan: Plan) -> bool:
-    found = expected(request, plan)
+    councils = plan.family.attribute("council").categories
+    found = expected(request, plan, sizes.sizes_of(councils, request.family), load_policy())
     return found is not None and found.meets(request)
 
 
@@ -52,7 +56,7 @@ def rho(*requests: Request) -> float:
 @pytest.mark.slow
 def test_every_request_is_met_and_a_step_less_meets_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what is known; in steps of a hundred-thousandth."""
-    found = plan_requests(REQUESTS, COHORT, base(), [], load_policy())
+    found = plan_requests(REQUESTS, COHORT, known(), load_policy())
     assert set(found) == {"pupil", "parents"}
     tried: list[tuple[float, bool]] = []
     make = planning.make_plan
@@ -70,7 +74,7 @@ def test_every_request_is_met_and_a_step_less_meets_not_all(monkeypatch: pytest.
         for each in (each for each in REQUESTS if each.family == family):
             assert met(each, whole)
     monkeypatch.setattr(planning, "make_plan", recorded)
-    again = plan_requests(PUPIL, COHORT, base(), [], load_policy())["pupil"]
+    again = plan_requests(PUPIL, COHORT, known(), load_policy())["pupil"]
     assert again is not None
     below = round(again.rho - STEP / NANO, 9)
     assert (below, False) in {(round(rho, 9), met) for rho, met in tried}
@@ -125,7 +129,7 @@ def test_an_accuracy_that_no_budget_reaches_is_refused_by_name() -> None:
 
 
 def test_only_requests_for_the_cohort_count() -> None:
-    assert plan_requests([request(cohorts=["202324"])], COHORT, base(), [], load_policy()) == {}
+    assert plan_requests([request(cohorts=["202324"])], COHORT, known(), load_policy()) == {}
 
 
 @pytest.mark.slow
