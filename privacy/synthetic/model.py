@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from privacy.synthetic.problem import Codes, Names, Problem, is_hidden
 
-STEPS, SETTLED = 10_000, 1e-3
+STEPS, SETTLED = 10_000, 1e-4
 """Of mirror descent, at most; and the relative fall of the loss within 50 of them at which it ends."""
 LARGEST_MIB = 128.0
 """Of the model's tables. With more, the marginals of most cells are not fitted."""
@@ -65,7 +65,7 @@ def draw(problem: Problem, seed: int) -> Drawn:
     while size(domain, [*(clique(each.attributes) for each in fitted), *constrained]) > LARGEST_MIB:
         fitted.remove(max(fitted, key=lambda each: each.counts.size))
     measured = [mbi.LinearMeasurement(each.counts.ravel(), clique(each.attributes), each.sigma) for each in fitted]
-    model = mbi.estimation.MirrorDescent().estimate(
+    model = mbi.estimation.UniversalAcceleratedMethod().estimate(
         domain, measured, known_total=float(problem.rows), iters=STEPS, tol=SETTLED, constraints=constraints
     )
     # The library draws along the model's own cliques, which do not hold those of the constraints.

@@ -12,10 +12,14 @@ import pytest
 from assets.release.requests import planning
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, expected, plan_requests
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
+from assets.release.tabulate import tabulate
+from ndl_export.facts.on_request import RequestedTable
 from privacy.release.combined import combined_plan
 from privacy.release.ledger import NANO
+from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
+from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 from sources.reference.places import PILOT, places
 from tests.support import PROJECT
 from tests.support.release import sizes
@@ -126,6 +130,46 @@ def test_an_accuracy_that_no_budget_reaches_is_refused_by_name() -> None:
         AccuracyOutOfReach, match=r"gld_by_ethnic_group_and_fsm: even the whole budget .* rho 0.3, would"
     ):
         planned(out_of_reach, REQUESTS[0])
+
+
+def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> None:
+    """The same flags and intervals, by the same function: also of groups so small that they are withheld."""
+    asked = request(geography="councils", accuracy={"half_width_points": 5.0, "share_of_rates": 0.4})
+    plan, own = planned(asked), base()["pupil"]
+    assert plan is not None
+    drawn = [Measurement(each.sha256, "none (test)", "", each.rho, exactly(each)) for each in (own, plan)]
+    further = MeasuredOnRequest("2026.11.1", plan, drawn[1], (asked.name,))
+    cohort = MeasuredCohort(COHORT, "2026.11.0", {"pupil": own}, {"pupil": drawn[0]}, (further,))
+    table = RequestedTable(asked.definition, "pupil", (COHORT,), "2026.11.1", "Somebody", "2026-11-27", "To see")
+    councils = own.family.attribute("council").categories
+    published = tabulate([cohort], councils, load_policy().reliability, {}, [table])[asked.name].to_pandas()
+    found = expected(asked, combined_plan(own, [plan]), sizes.sizes_of(councils, "pupil"), load_policy())
+    assert found is not None
+    flags = published["gld_children_percent_flag"].fillna("").to_numpy()
+    assert (flags == found.flags.ravel()).all()
+    assert {*flags} == {"", "u", "withheld"}
+    half_widths = (published["gld_children_percent_upper_ci"] - published["gld_children_percent_lower_ci"]) / 2
+    assert half_widths.to_numpy() == pytest.approx(found.half_widths.ravel(), rel=0.02, abs=0.05)
+    assert found.share_within(5.0) == pytest.approx(0.4, abs=0.02)
+
+
+def exactly(plan: Plan) -> dict[tuple[str, ...], Any]:
+    """The marginals of a plan of the family `pupil`, counted without noise."""
+    return dict(sizes.noisy_counts({"pupil": plan})["pupil"].counts)
+
+
+def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
+    """The attributes that a release measured by council, and those that it measured for all together."""
+    plan = base()["pupil"]
+    found = sizes.Sizes.of(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
+    stated = sizes.sizes_of(plan.family.attribute("council").categories, "pupil")
+    assert found.rows == pytest.approx(stated.rows, abs=5)
+    for name in ("ethnic_group", "imd_quintile", "entitlement", "goals_expected"):
+        assert found.shares[name] == pytest.approx(stated.shares[name], abs=0.005), name
+    taken = found.share("entitlement", [0])
+    assert taken == pytest.approx(stated.rows @ stated.shares["entitlement"][:, 0] / stated.rows.sum(), abs=0.002)
+    most_deprived = found.shares["imd_quintile"][:, 0]
+    assert most_deprived.max() - most_deprived.min() > 0.2  # no share that is the same everywhere would do
 
 
 def test_only_requests_for_the_cohort_count() -> None:

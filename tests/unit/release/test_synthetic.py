@@ -16,13 +16,19 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
 from privacy.synthetic import model
-from privacy.synthetic.problem import FIRST, AllOf, Codes, Problem, contradictions, problems, widest
+from privacy.synthetic.problem import Codes, Follows, Problem, Tally, contradictions, is_hidden, problems, widest
 from tests.support.areas import lacking
 from tests.support.release.examples import small_plan, small_table
 from tests.unit.release.test_nested import nested_family, noisy
 
-NOTHING = AllOf("gld", "gld 0", ("no such part",), "holds")
-PARTS = AllOf("whole", "yes", ("one", "two", "three"), "holds")
+NOTHING = Tally(("no such part",), "holds", (Follows("gld", 1, ((1,), (0,))),))
+BANDS = {"all": (5,), "most": (3, 4), "few": (0, 1, 2)}
+PARTS = Tally(
+    ("one", "two", "three", "four", "five"),
+    "holds",
+    (Follows("whole", 3, ((3,), (0, 1, 2))), Follows("band", 5, tuple(BANDS.values()))),
+)
+"""The whole is the first three; the band follows from all five."""
 
 
 def small(rows: int = 3000) -> tuple[Plan, Measurement]:
@@ -32,27 +38,36 @@ def small(rows: int = 3000) -> tuple[Plan, Measurement]:
 
 
 def asked(
-    plan: Plan, measurement: Measurement, left_out: Collection[str] = (), all_of: AllOf = NOTHING
+    plan: Plan, measurement: Measurement, left_out: Collection[str] = (), tally: Tally = NOTHING
 ) -> list[Problem]:
     """Where figures are published as they are estimated."""
-    return list(problems(plan, measurement, estimates_of(plan, measurement), "council", left_out, all_of))
+    return list(problems(plan, measurement, estimates_of(plan, measurement), "council", left_out, tally))
 
 
-def of_parts() -> Problem:
-    """An attribute that follows from three others, each measured with it alone, of 1,000 rows."""
-    family = Family(
-        "parts",
-        "row",
-        (Attribute("whole", ("yes", "no")), *(Attribute(name, ("holds", "fails")) for name in PARTS.parts)),
-        tuple(Marginal(("whole", name)) for name in PARTS.parts),
-    )
-    plan = make_plan(family, 0.1, delta=1e-6)
-    counts = {
-        ("whole", name): np.array([[400, 0], [200 + 100 * n, 400 - 100 * n]]) for n, name in enumerate(PARTS.parts)
-    }
-    told = {names: counts.get(names, np.array([400, 600])) for names in plan.sigmas}
-    (found,) = asked(plan, Measurement(plan.sha256, "none (test)", "", 0.0, told), all_of=PARTS)
-    return found
+def of_parts() -> tuple[Problem, dict[str, np.ndarray]]:
+    """Attributes that follow from five others, of 1,000 rows that are exactly counted, and the rows. The parts hold
+    together: each was measured alone, and what follows too."""
+    rng = np.random.default_rng(1)
+    able = rng.random(1000) < 0.55
+    fails = rng.random((5, 1000)) > np.where(able, 0.97, 0.4)
+    rows = {part: fails[place].astype(int) for place, part in enumerate(PARTS.parts)}
+    rows["whole"] = fails[:3].any(axis=0).astype(int)
+    rows["band"] = np.array([0, 1, 1, 2, 2, 2])[fails.sum(axis=0)]
+    domains = {"whole": ("yes", "no"), "band": tuple(BANDS), **dict.fromkeys(PARTS.parts, ("holds", "fails"))}
+    attributes = tuple(Attribute(name, categories) for name, categories in domains.items())
+    family = Family("parts", "row", attributes, tuple(Marginal((name,)) for name in domains))
+    plan = make_plan(family, 10.0, delta=1e-6)
+    told = {names: _counts(rows, names, family) for names in plan.sigmas}
+    (found,) = asked(plan, Measurement(plan.sha256, "none (test)", "", 0.0, told), tally=PARTS)
+    return found, rows
+
+
+def _counts(rows: dict[str, np.ndarray], names: tuple[str, ...], family: Family) -> np.ndarray:
+    shape = family.shape(names)
+    if not names:
+        return np.array(1000)
+    cells = np.ravel_multi_index([rows[name] for name in names], shape)
+    return np.bincount(cells, minlength=np.prod(shape)).reshape(shape)
 
 
 def test_an_identity_says_which_pairs_no_row_can_have() -> None:
@@ -62,18 +77,26 @@ def test_an_identity_says_which_pairs_no_row_can_have() -> None:
     assert impossible.tolist() == [[False, False, True, True]] * 2 + [[True, True, False, False]]
 
 
-def test_an_attribute_that_follows_from_others_is_said_in_pairs() -> None:
-    """One first part for each choice of parts with the whole that follows from it, and none with the other."""
-    found = of_parts()
-    first = found.attribute(FIRST)
-    for whole, *parts in product((0, 1), repeat=4):
-        row = dict(zip(("whole", *PARTS.parts), (whole, *parts), strict=True))
-        possible = [
-            place
-            for place in range(first.size)
-            if not any(wrong[row[name], place] for (name, _), wrong in found.impossible.items())
-        ]
-        assert len(possible) == (1 if (whole == 0) == (not any(parts)) else 0)
+def test_what_follows_from_how_many_parts_hold_is_said_of_few_attributes_at_a_time() -> None:
+    """For each choice of parts, one choice of the hidden attributes is possible, with what follows alone."""
+    found, _ = of_parts()
+    hidden = [each for each in found.attributes if is_hidden(each.name)]
+    assert [each.size for each in hidden] == [1, 3, 4, 4, 4]  # of the first 0, 2, 3, 4 and 5, from three on alike
+    assert max(map(len, found.impossible)) == 4
+    for parts in product((0, 1), repeat=5):
+        row = dict(zip(PARTS.parts, parts, strict=True))
+        whole, band = int(any(parts[:3])), next(i for i, n in enumerate(BANDS.values()) if 5 - sum(parts) in n)
+        for row["whole"], row["band"] in product((0, 1), (0, 1, 2)):
+            possible = [
+                numbers
+                for numbers in product(*(range(each.size) for each in hidden))
+                if not _breaks(found, row | {each.name: n for each, n in zip(hidden, numbers, strict=True)})
+            ]
+            assert len(possible) == ((row["whole"], row["band"]) == (whole, band))
+
+
+def _breaks(problem: Problem, row: dict[str, int]) -> bool:
+    return any(wrong[tuple(row[name] for name in names)] for names, wrong in problem.impossible.items())
 
 
 def test_there_are_as_many_rows_as_the_release_estimates() -> None:
@@ -190,13 +213,17 @@ def test_rows_have_the_marginals_and_no_contradiction() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("library")
-def test_the_whole_holds_where_every_part_does_and_nowhere_else() -> None:
-    found = of_parts()
+def test_as_many_parts_hold_together_as_were_counted() -> None:
+    """Without the band, a third of the rows with all five would have them, and the spread would be half as wide."""
+    found, children = of_parts()
     rows = model.draw(found, 1).rows
-    assert FIRST not in rows
+    assert not any(map(is_hidden, rows))
     assert contradictions(found, rows, PARTS) == 0
-    assert abs(int((rows["whole"] == 0).sum()) - 400) < 20
+    number, true = (np.sum([of[part] == 0 for part in PARTS.parts], axis=0) for of in (rows, children))
+    assert abs((number == 5).mean() - (true == 5).mean()) < 0.02
+    assert number.std() == pytest.approx(true.std(), rel=0.1)
     assert contradictions(found, {**rows, "whole": 1 - rows["whole"]}, PARTS) == found.rows
+    assert contradictions(found, {**rows, "band": (rows["band"] + 1) % 3}, PARTS) == found.rows
 
 
 @pytest.mark.slow
