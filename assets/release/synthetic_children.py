@@ -33,6 +33,7 @@ from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables.dimensions import MEASURES
 from ndl_export.tables.model import COUNCIL, AverageBlock
 from ndl_export.tables.pupil import (
+    ALL_GOALS,
     EXPECTED,
     FAMILY,
     GLD,
@@ -46,19 +47,16 @@ from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.intervals import Moments, Reliability, published_ratios
 from privacy.release.plan import Plan
 from privacy.release.statement import MeasuredCohort
-from privacy.release.workload import Array, Cube, Selector
+from privacy.release.workload import Array, Cube, Family, Selector
 from privacy.synthetic.model import draw, libraries
-from privacy.synthetic.problem import Codes, Follows, Problem, Tally, contradictions, problems, widest
+from privacy.synthetic.problem import AllOf, Codes, Problem, Whole, contradictions, problems, widest
 from privacy.synthetic.repair import Rates, Repaired, rates_of, repaired, tied
 from sources.reference.goals import GLD_GOALS, GOALS
 
-GOALS_MET = Tally(
+GOALS_MET = AllOf(
     (*GLD_GOALS, *(goal for goal in GOALS if goal not in GLD_GOALS)),
     EXPECTED,
-    (
-        Follows(GLD.name, len(GLD_GOALS), ((len(GLD_GOALS),), range(len(GLD_GOALS)))),
-        Follows(GOALS_EXPECTED.name, len(GOALS), tuple(GOAL_BANDS.values())),
-    ),
+    (Whole(GLD.name, GLD.categories[0], len(GLD_GOALS)), Whole(GOALS_EXPECTED.name, ALL_GOALS, len(GOALS))),
 )
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of what is drawn from a normal distribution lies within so many standard deviations."""
@@ -74,12 +72,14 @@ class NoSuchCohort(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """What the rows of a cohort are made from: plan, problems, moments of published figures, and the percentages."""
+    """What the rows of a cohort are made from: plan, problems, moments of published figures, and the percentages that
+    they are to agree with; and beside these the percentages by number of goals."""
 
     plan: Plan
     problems: list[Problem]
     published: Moments
     percentages: list[PublishedRates]
+    goals: list[PublishedRates]
 
 
 def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
@@ -156,7 +156,7 @@ def of_cohort(
         contradictions(asked.problems[0], rows, GOALS_MET),
         tuple(_agreements(compared)),
         tuple(_held_out(asked, seed)),
-        tuple(_goals(asked, rows, compared)),
+        tuple(_goals(asked, rows)),
         after.changed,
         tuple(name for each, found in compared for name in _outside(each, found)),
     )
@@ -178,18 +178,30 @@ def _asked(
     documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}
     layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, asked)
     every = [*FAMILY.tables, *(each.table for each in asked if each.family == FAMILY.name)]
+    rates = list(published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
     return _Asked(
         plan,
         list(problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
         published,
-        list(published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP)),
+        [_all_goals_alone(each) if each.table is NUMBER_OF_GOALS else each for each in rates],
+        [each for each in rates if each.table is NUMBER_OF_GOALS],
     )
+
+
+def _all_goals_alone(each: PublishedRates) -> PublishedRates:
+    """Without the percentages of the bands that the model does not tie to the goals."""
+    labels = each.rates.part.selectors[GOALS_EXPECTED.name].labels
+    value, lower, upper = (
+        np.where([label == ALL_GOALS for label in labels], values, np.nan)
+        for values in (each.value, each.rates.lower, each.rates.upper)
+    )
+    return replace(each, value=value, rates=replace(each.rates, lower=lower, upper=upper))
 
 
 def _repaired(asked: _Asked, drawn: list[Codes], seed: int) -> Repaired:
     """The rows of all groups together, repaired; every row keeps its council."""
     movable = [names for names in tied(asked.problems) if COUNCIL not in names]
-    rows = _together(asked.plan, asked.problems, drawn)
+    rows = _counted(asked.plan.family, _together(asked.plan, asked.problems, drawn))
     return repaired(asked.plan.family, rows, [each.rates for each in asked.percentages], movable, seed)
 
 
@@ -207,6 +219,19 @@ def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str,
         ]
         rows[attribute.name] = np.concatenate(codes)
     return rows
+
+
+def _counted(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """With the number of goals that each row has. The model ties that to the goals where it is all of them, and draws
+    any other without regard to them."""
+    categories = family.attribute(GOALS_EXPECTED.name).categories
+    bands = np.array([categories.index(band) for band, numbers in GOAL_BANDS.items() for _ in numbers])
+    return rows | {GOALS_EXPECTED.name: bands[_number_of_goals(family, rows)]}
+
+
+def _number_of_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
+    expected = {goal: family.attribute(goal).categories.index(EXPECTED) for goal in GOALS}
+    return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
 
 
 def _sorted(rows: Codes) -> dict[str, NDArray[np.int64]]:
@@ -250,25 +275,24 @@ def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Ag
         )
 
 
-def _goals(asked: _Asked, rows: Codes, compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Published]:
-    """The average number of goals, and the percentage of children with each number, in all councils together."""
+def _goals(asked: _Asked, rows: Codes) -> Iterator[Published]:
+    """The average number of goals, and the percentage of children in each band, of all councils together."""
     family = asked.plan.family
     block = next(each for each in GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
-    figures = block_figures(block, family, family.attribute(COUNCIL).categories)
-    if figures is not None:
+    if figures := block_figures(block, family, family.attribute(COUNCIL).categories):
         rate, _ = figures.ratios[block.average]
         found = published_ratios(asked.published, *rate, Reliability(), largest=float(len(GOALS)))
-        expected = (family.attribute(goal).categories.index(EXPECTED) for goal in GOALS)
-        met = sum(float((rows[goal] == code).mean()) for goal, code in zip(GOALS, expected, strict=True))
-        all_together = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
-        yield Published(MEASURES[block.average].label, "", *all_together, met)
-    for each, of_rows in compared:
-        if each.table is not NUMBER_OF_GOALS:
-            continue
-        bands = each.rates.part.selectors[GOALS_EXPECTED.name].labels
-        for place, band in list(enumerate(bands))[1:]:  # the first is all children
-            values = (100 * float(of[0, place]) for of in (each.value, each.rates.lower, each.rates.upper, of_rows))
-            yield Published(f"Children at the expected level in {band} goals", "%", *values)
+        average, lower, upper = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
+        met = float(_number_of_goals(family, rows).mean()) if len(rows[GLD.name]) else float("nan")
+        yield Published(MEASURES[block.average].label, "", average, lower, upper, met)
+    for each in asked.goals:
+        bands, of_rows = each.rates.part.selectors[GOALS_EXPECTED.name].labels, rates_of(family, rows, each.rates)
+        for place, band in enumerate(bands):
+            percent, lower, upper, of = (
+                100 * float(values[0, place]) for values in (each.value, each.rates.lower, each.rates.upper, of_rows)
+            )
+            if band in GOAL_BANDS:
+                yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, of)
 
 
 def _held_out(asked: _Asked, seed: int) -> Iterator[HeldOut]:

@@ -123,8 +123,15 @@ DIFFERENCES = Attribute(
 """The same in fewer categories, by council."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
-GOAL_BANDS = {"0 to 8": range(9), "9 to 12": range(9, 13), "13 to 16": range(13, 17), "17": range(17, 18)}
-"""Numbers of early learning goals in each band: synthetic children count no further than these tell apart."""
+ALL_GOALS = "17"
+GOAL_BANDS = {
+    "0 to 4": range(5),
+    "5 to 8": range(5, 9),
+    "9 to 12": range(9, 13),
+    "13 to 16": range(13, 17),
+    ALL_GOALS: range(17, 18),
+}
+"""Numbers of early learning goals in each band, the fewest first."""
 GOALS_EXPECTED = Attribute("goals_expected", "Number of goals at the expected level", tuple(GOAL_BANDS))
 
 CHILDREN, AS_LINKED = MEASURES["children_count"], MEASURES["children_count_as_linked"]

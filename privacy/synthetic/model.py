@@ -19,11 +19,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from privacy.synthetic.problem import Codes, Names, Problem, is_hidden
+from privacy.synthetic.problem import FIRST, Codes, Names, Noisy, Problem
 
-STEPS, SETTLED = 10_000, 1e-4
+STEPS, SETTLED = 10_000, 1e-3
 """Of mirror descent, at most; and the relative fall of the loss within 50 of them at which it ends."""
 LARGEST_MIB = 128.0
 """Of the model's tables. With more, the marginals of most cells are not fitted."""
@@ -49,49 +48,32 @@ def draw(problem: Problem, seed: int) -> Drawn:
     mbi = _library()
     if not problem.rows:
         nobody = np.zeros(0, dtype=np.int64)
-        return Drawn({each.name: nobody for each in problem.attributes if not is_hidden(each.name)}, ())
+        return Drawn({each.name: nobody for each in problem.attributes if each.name != FIRST}, ())
     place = {each.name: number for number, each in enumerate(problem.attributes)}
     domain = mbi.Domain(list(place.values()), [each.size for each in problem.attributes])
-
-    def clique(names: Names) -> tuple[int, ...]:
-        return tuple(place[name] for name in names)
-
-    impossible = dict(_in_order_of_elimination(problem))
     constraints = [
-        mbi.Constraint(domain.project(clique(names)), invalid=np.argwhere(where)) for names, where in impossible.items()
+        mbi.Constraint(domain.project((place[one], place[other])), invalid=np.argwhere(impossible))
+        for (one, other), impossible in problem.impossible.items()
     ]
-    constrained = list(map(clique, impossible))
-    fitted, size = list(problem.marginals), mbi.junction_tree.hypothetical_model_size
-    while size(domain, [*(clique(each.attributes) for each in fitted), *constrained]) > LARGEST_MIB:
+    pairs = [(place[one], place[other]) for one, other in problem.impossible]
+
+    def clique(marginal: Noisy) -> tuple[int, ...]:
+        return tuple(place[name] for name in marginal.attributes)
+
+    fitted = list(problem.marginals)
+    while mbi.junction_tree.hypothetical_model_size(domain, [*map(clique, fitted), *pairs]) > LARGEST_MIB:
         fitted.remove(max(fitted, key=lambda each: each.counts.size))
-    measured = [mbi.LinearMeasurement(each.counts.ravel(), clique(each.attributes), each.sigma) for each in fitted]
-    model = mbi.estimation.UniversalAcceleratedMethod().estimate(
+    measured = [mbi.LinearMeasurement(each.counts.ravel(), clique(each), each.sigma) for each in fitted]
+    model = mbi.estimation.MirrorDescent().estimate(
         domain, measured, known_total=float(problem.rows), iters=STEPS, tol=SETTLED, constraints=constraints
     )
-    # The library draws along the model's own cliques, which do not hold those of the constraints.
-    model = replace(model, potentials=model.potentials.expand([*model.cliques, *constrained]))
+    # The library draws along the model's own cliques, which do not hold the pairs of the constraints.
+    model = replace(model, potentials=model.potentials.expand([*model.cliques, *pairs]))
     with _seeded(seed):
         drawn: Any = model.synthetic_data(rows=problem.rows).to_dict()
-    rows = {name: np.asarray(drawn[number], dtype=np.int64) for name, number in place.items() if not is_hidden(name)}
+    rows = {name: np.asarray(drawn[number], dtype=np.int64) for name, number in place.items() if name != FIRST}
     import_module("jax").clear_caches()  # no other problem has the same shapes
     return Drawn(rows, tuple(each.attributes for each in problem.marginals if each not in fitted))
-
-
-def _in_order_of_elimination(problem: Problem) -> Iterator[tuple[Names, NDArray[np.bool_]]]:
-    """What is impossible, from one hidden attribute to the next beside all that the parts between were measured with.
-
-    The library eliminates attributes one by one, the cheapest first, and would join several steps of the count: tables
-    of the pilot's model would have 290,000 cells together, and have 160,000.
-    """
-    for names, where in problem.impossible.items():
-        parts = {name for name in names if not is_hidden(name)}
-        if len(names) - len(parts) == 2:
-            together = [set(each.attributes) for each in problem.marginals if parts & set(each.attributes)]
-            beside = [each for each in problem.attributes if each.name in set().union(*together) - parts]
-            shape = tuple(each.size for each in beside)
-            yield (*(each.name for each in beside), *names), np.broadcast_to(where, shape + where.shape)
-        else:
-            yield names, where
 
 
 def libraries() -> dict[str, str]:

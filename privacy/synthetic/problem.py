@@ -4,12 +4,10 @@ Rows are to agree with what is published. So to a marginal is added what publica
 the totals over all places were not measured themselves, they join it as they are published: a noisy count may be
 negative and a number of rows may not, so that without them many small cells would add up to too much.
 
-Categories are impossible together where an identity of the plan says so: its two sides are equal for every table there
-could be, so for a table of one row too, and a row that counts on one side counts on the other. `Tally` states
-attributes that follow from how many of others hold: a good level of development, and the number of goals in bands. To
-say that of few attributes at a time, a problem has hidden ones, which count how many of the first two parts, of the
-first four, and so on do not hold: each follows from the one before and the parts between. They are drawn and then left
-out.
+A pair of categories is impossible where an identity of the plan says so: its two sides are equal for every table there
+could be, so for a table of one row too, and a row that counts on one side counts on the other. `AllOf` states
+attributes that follow from others. To say that in pairs, a problem has a further attribute, which of the parts is the
+first that does not hold: it decides each whole, and each part up to that one. It is drawn and then left out.
 
 With a nesting each group is a problem of its own, as in `privacy.release.estimates`.
 """
@@ -18,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,10 +27,8 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Identity, Selector
 
-_RUNNING = "how many do not hold of the first "
-"""What the names of hidden attributes begin with."""
-_AT_ONCE = 2
-"""Parts between two hidden attributes: with one, there are more of them; with three, each table is twice as large."""
+FIRST = "first that does not hold"
+_NONE = "every one holds"
 
 Names = tuple[str, ...]
 Codes = Mapping[str, NDArray[np.int64]]
@@ -41,44 +36,21 @@ Codes = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Follows:
-    """The attribute `name`, each category of which stands for some numbers of the first `of_first` parts that hold."""
+class Whole:
+    """The attribute `name` is `yes` in the rows in which the first `of_first` parts hold, and in no other."""
 
     name: str
+    yes: str
     of_first: int
-    numbers: tuple[Collection[int], ...]
-
-    @property
-    def possible(self) -> NDArray[np.bool_]:
-        """(categories, number of parts that do not hold)."""
-        return np.array(
-            [[self.of_first - missed in own for missed in range(self.of_first + 1)] for own in self.numbers]
-        )
-
-    @property
-    def tells_apart(self) -> int:
-        """The number of parts that do not hold from which on there is nothing to tell apart."""
-        return int(np.flatnonzero((np.diff(self.possible, axis=1) != 0).any(axis=0)).max(initial=-1)) + 1
 
 
 @dataclass(frozen=True)
-class Tally:
-    """Attributes that follow from how many of `parts` have the category `holds`."""
+class AllOf:
+    """The wholes that follow from which of `parts` are `holds`."""
 
     parts: Names
     holds: str
-    follow: tuple[Follows, ...]
-
-    @property
-    def most(self) -> int:
-        """The largest number that hidden attributes tell apart; it stands for larger ones too."""
-        return max(each.tells_apart for each in self.follow)
-
-    @property
-    def places(self) -> list[int]:
-        """How many of the first parts the hidden attributes count, in order."""
-        all_parts = len(self.parts)
-        return sorted({*range(0, all_parts, _AT_ONCE), *(each.of_first for each in self.follow), all_parts})
+    wholes: tuple[Whole, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +66,13 @@ class Noisy:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Rows to be drawn: their number, attributes, noisy marginals, and by set of attributes what is impossible (True),
-    over their domains."""
+    """Rows to be drawn: their number, attributes, noisy marginals, and by pair of attributes what is impossible (True),
+    over the domains of both."""
 
     rows: int
     attributes: tuple[Attribute, ...]
     marginals: tuple[Noisy, ...]
-    impossible: Mapping[Names, NDArray[np.bool_]]
+    impossible: Mapping[tuple[str, str], NDArray[np.bool_]]
 
     def attribute(self, name: str) -> Attribute:
         return next(each for each in self.attributes if each.name == name)
@@ -114,7 +86,7 @@ class Problem:
 
 
 def problems(
-    plan: Plan, measurement: Measurement, published: Moments, place: str, left_out: Collection[str], tally: Tally
+    plan: Plan, measurement: Measurement, published: Moments, place: str, left_out: Collection[str], all_of: AllOf
 ) -> Iterator[Problem]:
     """The problems of a measurement, one for each group of a nesting, else one.
 
@@ -127,7 +99,7 @@ def problems(
     noisy = {names: measurement.noisy[names] + _correction(plan.family, names, estimates, published) for names in told}
     if nesting is None:
         sigmas = {names: plan.sigmas[names] for names in told}
-        found = _problem(plan.family, _number(estimates, Cube({})), sigmas, noisy, place, tally)
+        found = _problem(plan.family, _number(estimates, Cube({})), sigmas, noisy, place, all_of)
         yield replace(found, marginals=(*found.marginals, *_totals(plan.family, told, place, published)))
         return
     inner, outer = plan.family.attribute(nesting.inner), plan.family.attribute(nesting.outer)
@@ -143,7 +115,7 @@ def problems(
             seen = tuple(name for name in names if name != outer.name)
             inside[seen] = counts.reshape(part.family.shape(seen))
         rows = _number(estimates, Cube({}, where={inner.name: Selector.only(inner, *nesting.members[group])}))
-        yield _problem(part.family, rows, {names: part.sigmas[names] for names in inside}, inside, place, tally)
+        yield _problem(part.family, rows, {names: part.sigmas[names] for names in inside}, inside, place, all_of)
 
 
 def _correction(family: Family, names: Names, estimates: Estimates, published: Moments) -> Array:
@@ -176,7 +148,7 @@ def _number(estimates: Estimates, rows: Cube) -> int:
 
 
 def _problem(
-    family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Mapping[Names, Array], place: str, tally: Tally
+    family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Mapping[Names, Array], place: str, all_of: AllOf
 ) -> Problem:
     with_place = {tuple(name for name in names if name != place): names for names in sigmas if place in names}
     marginals = tuple(
@@ -184,13 +156,13 @@ def _problem(
     )
     measured = {name for marginal in marginals for name in marginal.attributes}
     attributes = [each for each in family.attributes if each.name in measured]
-    impossible: dict[Names, NDArray[np.bool_]] = {}
+    impossible: dict[tuple[str, str], NDArray[np.bool_]] = {}
     for identity in family.identities:
         if (found := _impossible(family, identity)) and set(found[0]) <= measured:
             impossible[found[0]] = impossible.get(found[0], False) | found[1]
-    if {*tally.parts, *(each.name for each in tally.follow)} <= measured:
-        attributes += [Attribute(_running(n), tuple(map(str, range(min(n, tally.most) + 1)))) for n in tally.places]
-        impossible |= _counted(family, tally)
+    if {*all_of.parts, *(whole.name for whole in all_of.wholes)} <= measured:
+        attributes.append(Attribute(FIRST, (_NONE, *all_of.parts)))
+        impossible |= _all_of(family, all_of)
     return Problem(rows, tuple(attributes), marginals, impossible)
 
 
@@ -209,43 +181,35 @@ def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], ND
     return (first, second), sides[first][:, None] != sides[second][None, :]
 
 
-def _counted(family: Family, tally: Tally) -> dict[Names, NDArray[np.bool_]]:
-    """What is impossible with a hidden attribute: of parts with the numbers before and after them, and of what follows
-    with its number."""
-    found: dict[Names, NDArray[np.bool_]] = {}
-    for first, after in pairwise(tally.places):
-        parts = tally.parts[first:after]
-        missed = np.arange(min(first, tally.most) + 1)
-        for part in reversed(parts):
-            fails = np.array([category != tally.holds for category in family.attribute(part).categories])
-            missed = np.add.outer(fails, missed)
-        numbers = np.arange(min(after, tally.most) + 1)
-        found[*parts, _running(first), _running(after)] = np.minimum(missed, tally.most)[..., None] != numbers
-    for each in tally.follow:
-        found[each.name, _running(each.of_first)] = ~each.possible[:, : min(each.of_first, tally.most) + 1]
+def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """Impossible pairs with `FIRST`: of each whole, and of each part."""
+    first = np.arange(len(all_of.parts) + 1)  # 0 where every one holds, else the place of the part from 1
+    found = {}
+    for whole in all_of.wholes:
+        yes = np.array([category == whole.yes for category in family.attribute(whole.name).categories])
+        found[whole.name, FIRST] = yes[:, None] != ((first == 0) | (first > whole.of_first))[None, :]
+    for place, part in enumerate(all_of.parts, start=1):
+        holds = np.array([category == all_of.holds for category in family.attribute(part).categories])
+        must, must_not = (first == 0) | (first > place), first == place
+        found[part, FIRST] = (~holds[:, None] & must[None, :]) | (holds[:, None] & must_not[None, :])
     return found
 
 
-def _running(number: int) -> str:
-    return f"{_RUNNING}{number}"
-
-
-def is_hidden(name: str) -> bool:
-    """Whether an attribute of a problem is left out of the rows."""
-    return name.startswith(_RUNNING)
-
-
-def contradictions(problem: Problem, rows: Codes, tally: Tally) -> int:
-    """Rows with categories that are impossible together, or that break the tally. They are rows of the problem, or of
-    all groups, whose attributes but that of place have the same domains."""
+def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
+    """Rows with a pair of categories that is impossible, or that break `all_of`: rows of the problem, or of all groups,
+    whose attributes but that of place have the same domains."""
     wrong = np.zeros(len(next(iter(rows.values()))), dtype=np.bool_)
-    for names, impossible in problem.impossible.items():
-        if not any(map(is_hidden, names)):
-            wrong |= impossible[tuple(rows[name] for name in names)]
-    if any(is_hidden(each.name) for each in problem.attributes):
-        fails = [rows[part] != problem.attribute(part).categories.index(tally.holds) for part in tally.parts]
-        for each in tally.follow:
-            wrong |= ~each.possible[rows[each.name], np.sum(fails[: each.of_first], axis=0)]
+    for (one, other), impossible in problem.impossible.items():
+        if FIRST not in (one, other):
+            wrong |= impossible[rows[one], rows[other]]
+    if any(each.name == FIRST for each in problem.attributes):
+
+        def holds(name: str, category: str) -> NDArray[np.bool_]:
+            return np.asarray(rows[name] == problem.attribute(name).categories.index(category))
+
+        for whole in all_of.wholes:
+            every = np.all([holds(part, all_of.holds) for part in all_of.parts[: whole.of_first]], axis=0)
+            wrong |= holds(whole.name, whole.yes) != every
     return int(wrong.sum())
 
 

@@ -1,7 +1,7 @@
 """Rows changed, as few as it takes, until every rate that is asked for lies in its interval.
 
 Rows drawn from a model miss some: a number of rows is whole and never negative, and a noisy count need not be. A change
-gives a row other values of one set of attributes that are tied by what is impossible together (`tied`), as another
+gives a row other values of one set of attributes that are tied to each other by impossible pairs (`tied`), as another
 row has them, so that what no row can have stays so. Which changes bring the rates closest is told by the gradient of
 the squared number of rows by which they are outside; the best are made together, half as many where that overshoots.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.workload import Array, Cube, Family
-from privacy.synthetic.problem import Codes, Names, Problem, is_hidden
+from privacy.synthetic.problem import FIRST, Codes, Names, Problem
 
 MARGIN = 2.0
 """Rows by which a rate is to be inside its interval, where that is wide enough."""
@@ -50,14 +50,14 @@ class Repaired:
 
 
 def tied(asked: Iterable[Problem]) -> list[Names]:
-    """Sets of attributes that are tied by what is impossible together; each of the others by itself."""
+    """Sets of attributes that impossible pairs tie to each other; each of the others by itself."""
     sets: list[set[str]] = []
     for problem in asked:
         for names in ({each.name} for each in problem.attributes):
             sets = _joined(sets, names)
-        for together in problem.impossible:
-            sets = _joined(sets, set(together))
-    return [tuple(sorted(name for name in names if not is_hidden(name))) for names in sets]
+        for pair in problem.impossible:
+            sets = _joined(sets, set(pair))
+    return [tuple(sorted(names - {FIRST})) for names in sets]
 
 
 def _joined(sets: list[set[str]], names: set[str]) -> list[set[str]]:

@@ -16,19 +16,13 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
 from privacy.synthetic import model
-from privacy.synthetic.problem import Codes, Follows, Problem, Tally, contradictions, is_hidden, problems, widest
+from privacy.synthetic.problem import FIRST, AllOf, Codes, Problem, Whole, contradictions, problems, widest
 from tests.support.areas import lacking
 from tests.support.release.examples import small_plan, small_table
 from tests.unit.release.test_nested import nested_family, noisy
 
-NOTHING = Tally(("no such part",), "holds", (Follows("gld", 1, ((1,), (0,))),))
-BANDS = {"all": (5,), "most": (3, 4), "few": (0, 1, 2)}
-PARTS = Tally(
-    ("one", "two", "three", "four", "five"),
-    "holds",
-    (Follows("whole", 3, ((3,), (0, 1, 2))), Follows("band", 5, tuple(BANDS.values()))),
-)
-"""The whole is the first three; the band follows from all five."""
+NOTHING = AllOf(("no such part",), "holds", (Whole("gld", "gld 0", 1),))
+PARTS = AllOf(("one", "two", "three", "four"), "holds", (Whole("whole", "yes", 3), Whole("number", "all", 4)))
 
 
 def small(rows: int = 3000) -> tuple[Plan, Measurement]:
@@ -38,36 +32,23 @@ def small(rows: int = 3000) -> tuple[Plan, Measurement]:
 
 
 def asked(
-    plan: Plan, measurement: Measurement, left_out: Collection[str] = (), tally: Tally = NOTHING
+    plan: Plan, measurement: Measurement, left_out: Collection[str] = (), all_of: AllOf = NOTHING
 ) -> list[Problem]:
     """Where figures are published as they are estimated."""
-    return list(problems(plan, measurement, estimates_of(plan, measurement), "council", left_out, tally))
+    return list(problems(plan, measurement, estimates_of(plan, measurement), "council", left_out, all_of))
 
 
-def of_parts() -> tuple[Problem, dict[str, np.ndarray]]:
-    """Attributes that follow from five others, of 1,000 rows that are exactly counted, and the rows. The parts hold
-    together: each was measured alone, and what follows too."""
-    rng = np.random.default_rng(1)
-    able = rng.random(1000) < 0.55
-    fails = rng.random((5, 1000)) > np.where(able, 0.97, 0.4)
-    rows = {part: fails[place].astype(int) for place, part in enumerate(PARTS.parts)}
-    rows["whole"] = fails[:3].any(axis=0).astype(int)
-    rows["band"] = np.array([0, 1, 1, 2, 2, 2])[fails.sum(axis=0)]
-    domains = {"whole": ("yes", "no"), "band": tuple(BANDS), **dict.fromkeys(PARTS.parts, ("holds", "fails"))}
+def of_parts() -> Problem:
+    """Two attributes that follow from four others, each measured by itself, of 1,000 rows."""
+    domains = {"whole": ("yes", "no"), "number": ("few", "most", "all")}
+    domains |= dict.fromkeys(PARTS.parts, ("holds", "fails"))
     attributes = tuple(Attribute(name, categories) for name, categories in domains.items())
-    family = Family("parts", "row", attributes, tuple(Marginal((name,)) for name in domains))
-    plan = make_plan(family, 10.0, delta=1e-6)
-    told = {names: _counts(rows, names, family) for names in plan.sigmas}
-    (found,) = asked(plan, Measurement(plan.sha256, "none (test)", "", 0.0, told), tally=PARTS)
-    return found, rows
-
-
-def _counts(rows: dict[str, np.ndarray], names: tuple[str, ...], family: Family) -> np.ndarray:
-    shape = family.shape(names)
-    if not names:
-        return np.array(1000)
-    cells = np.ravel_multi_index([rows[name] for name in names], shape)
-    return np.bincount(cells, minlength=np.prod(shape)).reshape(shape)
+    plan = make_plan(Family("parts", "row", attributes, tuple(Marginal((name,)) for name in domains)), 0.1, delta=1e-6)
+    counts = {"whole": [400, 600], "number": [300, 350, 350]}
+    counts |= {name: [700 - 50 * n, 300 + 50 * n] for n, name in enumerate(PARTS.parts)}
+    told = {names: np.array(counts[names[0]] if names else 1000) for names in plan.sigmas}
+    (found,) = asked(plan, Measurement(plan.sha256, "none (test)", "", 0.0, told), all_of=PARTS)
+    return found
 
 
 def test_an_identity_says_which_pairs_no_row_can_have() -> None:
@@ -77,26 +58,19 @@ def test_an_identity_says_which_pairs_no_row_can_have() -> None:
     assert impossible.tolist() == [[False, False, True, True]] * 2 + [[True, True, False, False]]
 
 
-def test_what_follows_from_how_many_parts_hold_is_said_of_few_attributes_at_a_time() -> None:
-    """For each choice of parts, one choice of the hidden attributes is possible, with what follows alone."""
-    found, _ = of_parts()
-    hidden = [each for each in found.attributes if is_hidden(each.name)]
-    assert [each.size for each in hidden] == [1, 3, 4, 4, 4]  # of the first 0, 2, 3, 4 and 5, from three on alike
-    assert max(map(len, found.impossible)) == 4
-    for parts in product((0, 1), repeat=5):
-        row = dict(zip(PARTS.parts, parts, strict=True))
-        whole, band = int(any(parts[:3])), next(i for i, n in enumerate(BANDS.values()) if 5 - sum(parts) in n)
-        for row["whole"], row["band"] in product((0, 1), (0, 1, 2)):
-            possible = [
-                numbers
-                for numbers in product(*(range(each.size) for each in hidden))
-                if not _breaks(found, row | {each.name: n for each, n in zip(hidden, numbers, strict=True)})
-            ]
-            assert len(possible) == ((row["whole"], row["band"]) == (whole, band))
-
-
-def _breaks(problem: Problem, row: dict[str, int]) -> bool:
-    return any(wrong[tuple(row[name] for name in names)] for names, wrong in problem.impossible.items())
+def test_attributes_that_follow_from_others_are_said_in_pairs() -> None:
+    """One first part for each choice of parts with the wholes that follow from it, and none with others."""
+    found = of_parts()
+    first, number = found.attribute(FIRST), found.attribute("number").categories
+    for whole, of_all, *parts in product((0, 1), range(3), *[(0, 1)] * 4):
+        row = dict(zip(("whole", "number", *PARTS.parts), (whole, of_all, *parts), strict=True))
+        possible = [
+            place
+            for place in range(first.size)
+            if not any(wrong[row[name], place] for (name, _), wrong in found.impossible.items())
+        ]
+        follows = (whole == 0) == (not any(parts[:3])) and (number[of_all] == "all") == (not any(parts))
+        assert len(possible) == (1 if follows else 0)
 
 
 def test_there_are_as_many_rows_as_the_release_estimates() -> None:
@@ -213,17 +187,16 @@ def test_rows_have_the_marginals_and_no_contradiction() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("library")
-def test_as_many_parts_hold_together_as_were_counted() -> None:
-    """Without the band, a third of the rows with all five would have them, and the spread would be half as wide."""
-    found, children = of_parts()
+def test_a_whole_holds_where_its_parts_do_and_nowhere_else() -> None:
+    """And as often as it was measured: of parts that hold by chance, a third of the rows with all would have all."""
+    found = of_parts()
     rows = model.draw(found, 1).rows
-    assert not any(map(is_hidden, rows))
+    assert FIRST not in rows
     assert contradictions(found, rows, PARTS) == 0
-    number, true = (np.sum([of[part] == 0 for part in PARTS.parts], axis=0) for of in (rows, children))
-    assert abs((number == 5).mean() - (true == 5).mean()) < 0.02
-    assert number.std() == pytest.approx(true.std(), rel=0.1)
+    assert abs(int((rows["whole"] == 0).sum()) - 400) < 20
+    assert abs(int(np.all([rows[part] == 0 for part in PARTS.parts], axis=0).sum()) - 350) < 20
     assert contradictions(found, {**rows, "whole": 1 - rows["whole"]}, PARTS) == found.rows
-    assert contradictions(found, {**rows, "band": (rows["band"] + 1) % 3}, PARTS) == found.rows
+    assert contradictions(found, {**rows, "number": (rows["number"] + 1) % 3}, PARTS) > 300
 
 
 @pytest.mark.slow
