@@ -106,7 +106,7 @@ def test_what_is_known_costs_nothing() -> None:
     assert planned(of_release) is None
     first = planned(request())
     assert first is not None
-    coarser = request(name="again", accuracy={"half_width_points": 6.0, "share_of_rates": 0.8})
+    coarser = request(name="again", accuracy={"half_width_points": 6.0, "share_of_rates": 0.75})
     assert planned(coarser, further=(first,)) is None
     assert planned(of_release, request()) == first
 
