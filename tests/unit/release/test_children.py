@@ -134,7 +134,7 @@ def test_a_good_level_of_development_is_twelve_goals(case: Case, changes: dict[s
 )
 def test_the_number_of_goals_is_in_a_band(case: Case, met: int, band: str) -> None:
     """A goal that was not assessed is not met."""
-    missed = {goal: "A" if met == 0 else "1" for goal in list(GOALS)[met:]}
+    missed = dict.fromkeys(list(GOALS)[met:], "A" if met == 0 else "1")
     (child,) = case.tables(eyfsp=[profile("a", **missed)])["pupil"]
     assert child["goals_expected"] == band
 
