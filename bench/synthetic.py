@@ -1,8 +1,12 @@
-"""Time and memory of synthetic children, and how many published percentages they hold: `python -m bench.synthetic`.
+"""How good synthetic children are, and what they cost in time and memory: `python -m bench.synthetic`.
 
-Children of the pilot and of all England are made up in the published sizes, counted and measured through OpenDP under
-the policy, and synthetic children made from the noisy counts, each in a process of its own. Made-up children keep what
-no child can break: a good level of development is twelve goals, and who is not linked was not seen.
+The children of the project's own generator, of the pilot and of all England, are counted and measured through OpenDP
+under the policy, and synthetic children made from the noisy counts, each in a process of its own. The generator's
+children are known, so that the rows are compared with them in what no release publishes: how the goals go together, and
+rates of groups that were not measured together. `ndl_export/documents/synthetic_benchmark.yaml` has the pilot's result
+with its date, which the quality page of synthetic children prints.
+
+What linkage adds is drawn anew for each child, as a made-up child of the same council and outcome has it.
 """
 
 from __future__ import annotations
@@ -12,53 +16,130 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from assets.release.planning import plan_family
 from assets.release.synthetic_children import of_cohort
 from ndl_export.facts.synthetic import SyntheticChildren
-from ndl_export.tables.pupil import EXPECTED, NOT_EXPECTED, UNSEARCHABLE, dots_category
+from ndl_export.tables.dimensions import IMD, UNKNOWN
+from ndl_export.tables.pupil import (
+    EXPECTED,
+    FAMILY,
+    GLD,
+    GOAL_BANDS,
+    GOALS_EXPECTED,
+    NOT_EXPECTED,
+    UNSEARCHABLE,
+    dots_category,
+)
+from privacy.doors.database import in_memory
 from privacy.release.child_table import true_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from privacy.synthetic.model import MissingLibrary
-from sources.reference.goals import GLD_GOALS
+from sources.reference.cohorts import Cohort
+from sources.reference.goals import GLD_GOALS, GOALS
 from sources.reference.places import PILOT, places
-from tests.support.release.accuracy import child_table
+from sources.synthetic.attainment import EXPECTED as GOAL_EXPECTED
+from sources.synthetic.margins import TOPICS
+from sources.synthetic.world import draw_world
+from tests.support.release.accuracy import CHARACTERISTICS, LARGE, child_table
 
 WHERE = {"pilot": sorted(PILOT), "england": sorted(places())}
 COHORT, SEED = "202425", 1
 _UNSEARCHABLE = dots_category(UNSEARCHABLE, "None")
+_LINKED = ("asq3", "entitlement", "dots", "linkage_agreement", "linkage_differences")
 
 
-def made_up(councils: Sequence[str], seed: int) -> pa.Table:
-    """A child for each published one, with categories that can stand together."""
-    table, rng = child_table(councils, seed), np.random.default_rng(seed)
-    columns = {name: table[name].cast(pa.string()) for name in table.column_names if name != "child_id"}
-    good = pc.equal(columns["gld"], "Yes")
-    spared = pa.array(rng.integers(0, len(GLD_GOALS), table.num_rows))
-    for number, goal in enumerate(GLD_GOALS):
-        missed = pc.if_else(pc.equal(spared, number), NOT_EXPECTED, columns[goal])
-        columns[goal] = pc.if_else(good, EXPECTED, missed)
-    lost = pc.equal(columns["dots"], _UNSEARCHABLE)
+def made_up(england: bool, seed: int) -> pa.Table:
+    """The generator's children, with categories that can stand together."""
+    world = draw_world(Cohort(COHORT), seed, england, 1.0, contract_names=True)
+    people, pupils = world.people, np.flatnonzero(world.people.pupil)
+    councils = [place.council for place in world.margins.councils]
+    met = world.attainment.goals == GOAL_EXPECTED
+    gld = met[:, : len(GLD_GOALS)].all(axis=1)
+    named = {attribute.label: attribute for attribute in FAMILY.attributes}
+    columns = {
+        "council": np.array(councils)[people.council[pupils]],
+        **{named[topic].name: np.array(labels)[people.categories[topic][pupils]] for topic, labels in TOPICS.items()},
+        "imd_quintile": np.array([UNKNOWN, *IMD.categories[:-1]])[world.quintile[pupils]],
+        "gld": np.where(gld, *GLD.categories),
+        **{goal: np.where(met[:, place], EXPECTED, NOT_EXPECTED) for place, goal in enumerate(GOALS)},
+        GOALS_EXPECTED.name: np.array([band for band, own in GOAL_BANDS.items() for _ in own])[met.sum(axis=1)],
+    }
+    columns |= _linked(columns["council"], columns["gld"], sorted(councils), seed)
+    return pa.table({"child_id": pa.array(range(len(pupils)), pa.int64()), **columns})
+
+
+def _linked(council: NDArray[np.str_], gld: NDArray[np.str_], councils: list[str], seed: int) -> dict[str, Any]:
+    """What only links tell, of a made-up child of the same council and outcome."""
+    rng, table = np.random.default_rng(seed), child_table(councils, seed)
+    lost = pc.equal(table["dots"].cast(pa.string()), _UNSEARCHABLE)
+    linked = {name: table[name].cast(pa.string()) for name in _LINKED}
     for name, instead in (("asq3", "Review without ASQ-3"), ("entitlement", "Not taken")):
-        found = pc.if_else(pc.equal(columns[name], UNSEARCHABLE), instead, columns[name])
-        columns[name] = pc.if_else(lost, UNSEARCHABLE, found)
-    return pa.table({"child_id": table["child_id"], **columns})
+        found = pc.if_else(pc.equal(linked[name], UNSEARCHABLE), instead, linked[name])
+        linked[name] = pc.if_else(lost, UNSEARCHABLE, found)
+    kind, of_table = (
+        _kinds(council, gld),
+        _kinds(*(np.asarray(table[name].cast(pa.string())) for name in ("council", "gld"))),
+    )
+    order = np.argsort(of_table, kind="stable")
+    first, after = (np.searchsorted(of_table[order], kind, side) for side in ("left", "right"))
+    chosen = order[rng.integers(first, after)]
+    return {name: values.take(pa.array(chosen)) for name, values in linked.items()}
 
 
-def synthetic(councils: Sequence[str]) -> SyntheticChildren:
+def _kinds(council: NDArray[np.str_], gld: NDArray[np.str_]) -> NDArray[np.str_]:
+    return np.char.add(council.astype(str), gld.astype(str))
+
+
+def synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChildren:
     """Synthetic children of a release of these councils; says how long each part took."""
     policy, begun = load_policy(), time.process_time()
     plan = plan_family("pupil", councils, policy)
-    measurement = measure(plan, true_counts(made_up(councils, SEED), plan), OpenDPNoise(charge(plan)))
+    measurement = measure(plan, true_counts(children, plan), OpenDPNoise(charge(plan)))
     print(f"plan and noisy counts: {time.process_time() - begun:.0f} s of processor time")
     own = MeasuredCohort(COHORT, "2026.11.0", {"pupil": plan}, {"pupil": measurement})
     return of_cohort(own, {"councils": list(councils)}, policy.reliability, {}, SEED)
+
+
+def compared(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
+    """By figure that no release publishes: of the children, and of the rows."""
+    both = [_figures(table) for table in (children, rows)]
+    found = {name: [of[name] for of in both] for name in both[0] if isinstance(name, str)}
+    apart = np.array([abs(both[0][key] - both[1][key]) for key in both[0].keys() & both[1].keys() if key not in found])
+    found["GLD rate of groups by two characteristics: median and 90th percentile of points off"] = [
+        float(np.median(apart)),
+        float(np.quantile(apart, 0.9)),
+    ]
+    return found
+
+
+def _figures(table: pa.Table) -> dict[Any, float]:
+    """Figures of all children, by name, and GLD rates of groups of two characteristics, by group."""
+    met = np.array([np.asarray(table[goal]) == EXPECTED for goal in GOALS], dtype=np.float64)
+    number, pairs = met.sum(axis=0), np.triu_indices(len(GOALS), 1)
+    found: dict[Any, float] = {
+        "% at the expected level in all 17 goals": 100 * float((number == len(GOALS)).mean()),
+        "goals at the expected level, average": float(number.mean()),
+        "goals at the expected level, standard deviation": float(number.std()),
+        "correlation of two goals, median of all pairs": float(np.median(np.corrcoef(met)[pairs])),
+    }
+    con = in_memory()
+    con.register("rows", table)
+    for names in combinations(CHARACTERISTICS, 2):
+        groups = con.execute(
+            f"SELECT {', '.join(names)}, avg((gld = 'Yes')::INTEGER) FROM rows GROUP BY ALL HAVING count(*) >= {LARGE}"
+        ).fetchall()
+        found |= {(*names, *group): 100 * rate for *group, rate in groups}
+    return found
 
 
 def main(where: Sequence[str]) -> None:
@@ -68,7 +149,8 @@ def main(where: Sequence[str]) -> None:
         return
     begun, used = time.perf_counter(), time.process_time()
     try:
-        made = synthetic(WHERE[where[0]])
+        children = made_up(where[0] == "england", SEED)
+        made = synthetic(WHERE[where[0]], children)
     except MissingLibrary as missing:
         print(f"{where[0]}: not measured: {missing}")
         return
@@ -79,6 +161,8 @@ def main(where: Sequence[str]) -> None:
         f" {made.within:,} of {made.compared:,} percentages within their intervals, {made.changed:,} children changed,"
         f" {made.contradictions} contradictions"
     )
+    for name, figures in compared(children, made.rows).items():
+        print(f"  {name}: {', '.join(f'{figure:.2f}' for figure in figures)}")
     for line in made.outside:
         print(f"  outside: {line}")
     for each in made.held_out:

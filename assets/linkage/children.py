@@ -140,6 +140,8 @@ def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
 def _pupil_columns() -> dict[str, Derivation]:
     asq3, census, settings = _asq3(), _census_columns(), _setting_columns()
     gld = " AND ".join(f"{goal} = '2'" for goal in GLD_GOALS)
+    number = " + ".join(f"({goal} IS NOT DISTINCT FROM '2')::INTEGER" for goal in GOALS)
+    bands = {f"({number}) <= {max(numbers)}": band for band, numbers in pupil.GOAL_BANDS.items()}
     nobody = {"unsearchable": pupil.UNSEARCHABLE}
     seen, concern = (
         _who("seen_by_hv", "seen_by_setting", pupil.NEITHER, nobody),
@@ -154,6 +156,7 @@ def _pupil_columns() -> dict[str, Derivation]:
         "term_of_birth": _made("eyfsp", _or("term_of_birth", dimensions.UNKNOWN), "term_of_birth"),
         "imd_quintile": _made("eyfsp", _imd(), "imd_quintile"),
         "gld": _made("eyfsp", _if(gld, "Yes", "No"), *GLD_GOALS),
+        "goals_expected": _made("eyfsp", _cases(bands), *GOALS),
         "asq3": Derivation(_found("asq3", pupil.NO_REVIEW), asq3.made_of),
         "entitlement": Derivation(_found("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of),
         "dots": Derivation(dots, {**reviewed, **settings["concern"].made_of}),

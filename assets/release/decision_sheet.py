@@ -26,10 +26,11 @@ from assets.release.anchors import unconfirmed
 from assets.release.expectations import expectations
 from assets.release.expected_accuracy import expected_accuracy
 from assets.release.holds import state
-from assets.release.measured_plans import further_plan, further_plans, published_plans
+from assets.release.measured_plans import further_plan
 from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, requested_tables
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import expected
+from assets.release.requests.supplement import known_of
 from ndl_export.facts.missing import SOURCES, Missing, short
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import charts, kit
@@ -41,7 +42,7 @@ from privacy.doors import files
 from privacy.linkage.cells import REVIEW
 from privacy.release.approval import Request
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.combined import combined_plan
+from privacy.release.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import Stage, load_policy
@@ -148,16 +149,13 @@ def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequenc
 
 def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedTable) -> Usable:
     """Of a table on request, from everything that will have been measured of its family."""
-    further = further_plans(home, cohort, entry)
-    own = [plan for (_, family), plan in further.items() if family == asked.family]
-    plan = combined_plan(published_plans(home, cohort, entry.measured_in)[asked.family], own)
-    found, limits = expected(asked, plan), load_policy().reliability
+    known = known_of(home, cohort, entry)
+    found = expected(asked, known.together(asked.family), known.sizes_of(asked.family), load_policy())
     assert found is not None  # the plan was made for the table, or it followed from what was known
-    widths = found.widths.judged[~np.isnan(found.widths.judged)]
-    withheld = int((widths > limits.withheld_half_width).sum())
-    unreliable = int((widths > limits.unreliable_half_width).sum()) - withheld
+    unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
     about = f"cohort {cohort}, for {asked.asked_by}"
-    return _usable(asked.table.title, widths.size, unreliable, withheld, float(np.median(widths)), about)
+    half_width = float(np.median(found.half_widths))
+    return _usable(asked.table.title, found.flags.size, unreliable, withheld, half_width, about)
 
 
 def _published(bundle: Path) -> Iterator[Usable]:

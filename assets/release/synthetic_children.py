@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from assets.home.paths import Home
 from assets.release.linkage_error import corrected
+from assets.release.noise_workload import block_figures
 from assets.release.published_rates import PublishedRates, published_rates
 from assets.release.review import review_of
 from assets.release.tabulate import all_measured, bundle_facts, tabulate
@@ -28,22 +29,36 @@ from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE
-from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, SyntheticChildren
+from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
-from ndl_export.tables.model import COUNCIL
-from ndl_export.tables.pupil import EXPECTED, FAMILY, GLD
+from ndl_export.tables.dimensions import MEASURES
+from ndl_export.tables.model import COUNCIL, AverageBlock
+from ndl_export.tables.pupil import (
+    ALL_GOALS,
+    EXPECTED,
+    FAMILY,
+    GLD,
+    GLD_HEADLINE,
+    GOAL_BANDS,
+    GOALS_EXPECTED,
+    NUMBER_OF_GOALS,
+)
 from privacy.keys import KeyRing
 from privacy.release.estimates import estimates_of, without_categories
-from privacy.release.intervals import Moments, Reliability
+from privacy.release.intervals import Moments, Reliability, published_ratios
 from privacy.release.plan import Plan
 from privacy.release.statement import MeasuredCohort
-from privacy.release.workload import Array, Cube, Selector
+from privacy.release.workload import Array, Cube, Family, Selector
 from privacy.synthetic.model import draw, libraries
-from privacy.synthetic.problem import AllOf, Codes, Problem, contradictions, problems, widest
+from privacy.synthetic.problem import AllOf, Codes, Problem, Whole, contradictions, problems, widest
 from privacy.synthetic.repair import Rates, Repaired, rates_of, repaired, tied
-from sources.reference.goals import GLD_GOALS
+from sources.reference.goals import GLD_GOALS, GOALS
 
-GOOD_LEVEL = AllOf(GLD.name, GLD.categories[0], GLD_GOALS, EXPECTED)
+GOALS_MET = AllOf(
+    (*GLD_GOALS, *(goal for goal in GOALS if goal not in GLD_GOALS)),
+    EXPECTED,
+    (Whole(GLD.name, GLD.categories[0], len(GLD_GOALS)), Whole(GOALS_EXPECTED.name, ALL_GOALS, len(GOALS))),
+)
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of what is drawn from a normal distribution lies within so many standard deviations."""
 
@@ -58,12 +73,14 @@ class NoSuchCohort(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """What the rows of a cohort are made from: plan, problems, moments of published figures, and the percentages."""
+    """What the rows of a cohort are made from: plan, problems, moments of published figures, and the percentages that
+    they are to agree with; and beside these the percentages by number of goals."""
 
     plan: Plan
     problems: list[Problem]
     published: Moments
     percentages: list[PublishedRates]
+    goals: list[PublishedRates]
 
 
 def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
@@ -137,9 +154,10 @@ def of_cohort(
         libraries(),
         tuple(name for name in asked.plan.family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
-        contradictions(asked.problems[0], rows, GOOD_LEVEL),
+        contradictions(asked.problems[0], rows, GOALS_MET),
         tuple(_agreements(compared)),
         tuple(_held_out(asked, seed)),
+        tuple(_goals(asked, rows)),
         after.changed,
         tuple(name for each, found in compared for name in _outside(each, found)),
     )
@@ -161,18 +179,30 @@ def _asked(
     documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}
     layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, asked)
     every = [*FAMILY.tables, *(each.table for each in asked if each.family == FAMILY.name)]
+    rates = list(published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
     return _Asked(
         plan,
-        list(problems(plan, measurement, published, COUNCIL, left_out, GOOD_LEVEL)),
+        list(problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
         published,
-        list(published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP)),
+        [_all_goals_alone(each) if each.table is NUMBER_OF_GOALS else each for each in rates],
+        [each for each in rates if each.table is NUMBER_OF_GOALS],
     )
+
+
+def _all_goals_alone(each: PublishedRates) -> PublishedRates:
+    """Without the percentages of the bands that the model does not tie to the goals."""
+    labels = each.rates.part.selectors[GOALS_EXPECTED.name].labels
+    value, lower, upper = (
+        np.where([label == ALL_GOALS for label in labels], values, np.nan)
+        for values in (each.value, each.rates.lower, each.rates.upper)
+    )
+    return replace(each, value=value, rates=replace(each.rates, lower=lower, upper=upper))
 
 
 def _repaired(asked: _Asked, drawn: list[Codes], seed: int) -> Repaired:
     """The rows of all groups together, repaired; every row keeps its council."""
     movable = [names for names in tied(asked.problems) if COUNCIL not in names]
-    rows = _together(asked.plan, asked.problems, drawn)
+    rows = _counted(asked.plan.family, _together(asked.plan, asked.problems, drawn))
     return repaired(asked.plan.family, rows, [each.rates for each in asked.percentages], movable, seed)
 
 
@@ -190,6 +220,19 @@ def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str,
         ]
         rows[attribute.name] = np.concatenate(codes)
     return rows
+
+
+def _counted(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """With the number of goals that each row has. The model ties that to the goals where it is all of them, and draws
+    any other without regard to them."""
+    categories = family.attribute(GOALS_EXPECTED.name).categories
+    bands = np.array([categories.index(band) for band, numbers in GOAL_BANDS.items() for _ in numbers])
+    return rows | {GOALS_EXPECTED.name: bands[_number_of_goals(family, rows)]}
+
+
+def _number_of_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
+    expected = {goal: family.attribute(goal).categories.index(EXPECTED) for goal in GOALS}
+    return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
 
 
 def _sorted(rows: Codes) -> dict[str, NDArray[np.int64]]:
@@ -233,17 +276,37 @@ def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Ag
         )
 
 
+def _goals(asked: _Asked, rows: Codes) -> Iterator[Published]:
+    """The average number of goals, and the percentage of children in each band, of all councils together."""
+    family = asked.plan.family
+    block = next(each for each in GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
+    if figures := block_figures(block, family, family.attribute(COUNCIL).categories):
+        rate, _ = figures.ratios[block.average]
+        found = published_ratios(asked.published, *rate, Reliability(), largest=float(len(GOALS)))
+        average, lower, upper = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
+        met = float(_number_of_goals(family, rows).mean()) if len(rows[GLD.name]) else float("nan")
+        yield Published(MEASURES[block.average].label, "", average, lower, upper, met)
+    for each in asked.goals:
+        bands, of_rows = each.rates.part.selectors[GOALS_EXPECTED.name].labels, rates_of(family, rows, each.rates)
+        for place, band in enumerate(bands):
+            percent, lower, upper, of = (
+                100 * float(values[0, place]) for values in (each.value, each.rates.lower, each.rates.upper, of_rows)
+            )
+            if band in GOAL_BANDS:
+                yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, of)
+
+
 def _held_out(asked: _Asked, seed: int) -> Iterator[HeldOut]:
     """Of children drawn without every second of the widest marginals that tell of a good level of development; where
     each group is a problem of its own, of the one with the most children."""
     largest = max(asked.problems, key=lambda each: each.rows)
-    held = widest(largest, GOOD_LEVEL.whole)
+    held = widest(largest, GLD.name)
     rows = _together(asked.plan, [largest], [draw(largest.without(held), seed).rows])
     family, published = asked.plan.family, asked.published
-    whole = family.attribute(GOOD_LEVEL.whole)
+    whole = family.attribute(GLD.name)
     for names in held:
         every = Cube({name: Selector.each(family.attribute(name)) for name in names if name != whole.name})
-        good = replace(every, where={whole.name: Selector.only(whole, GOOD_LEVEL.yes)})
+        good = replace(every, where={whole.name: Selector.only(whole, GLD.categories[0])})
         rate, deviation = _rates(published, good, every)
         apart = 100 * np.abs(rates_of(family, rows, Rates(good, every, rate, rate)) - rate)
         large = (published.values(every) >= SMALLEST_GROUP) & ~np.isnan(apart)

@@ -18,7 +18,7 @@ from ndl_export.analyst_db.facts import add_table, newest_of
 from ndl_export.analyst_db.published import Release
 from ndl_export.analyst_db.short_views import COMMON, INTERVAL, short_query
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.tables import Filter, Measure, Table
+from ndl_export.tables import Filter, Table
 from ndl_export.tables.schema import columns
 from privacy.doors.sql import identifier, quoted
 
@@ -95,7 +95,7 @@ def _levels(table: Table, name: str) -> Iterator[str]:
 def _add_short_view(connection: duckdb.DuckDBPyConnection, request: RequestedTable) -> None:
     """Area, cohort, each of its columns, how many there are, and its figure with interval and flag."""
     table, counted = request.table, request.table.measures[0]
-    figure = next((measure for measure in table.measures if not measure.is_count), counted)
+    figure = next(measure for measure in table.measures if not measure.is_count)
     given_levels = {column.name or column.attribute for column in request.definition.columns if column.levels}
     words = {entry.name: _words(entry, own=entry.name in given_levels) for entry in table.filters}
     create_view(
@@ -105,15 +105,15 @@ def _add_short_view(connection: duckdb.DuckDBPyConnection, request: RequestedTab
             table.name,
             {name: f"{sql} COLLATE NOCASE" for name, sql in words.items()},
             figure,
-            _shown(figure),
-            {} if figure is counted else {counted.of: f"t.{counted.name}"},
+            "percent",
+            {counted.of: f"t.{counted.name}"},
             order=[f"t.{identifier(entry.name)}" for entry in table.filters],
         ),
         f"{table.title}, in short, on request: the newest release that has it, {figure.label.lower()}. Who asked for"
         f" it: requests. Everything else: latest.{table.name}",
         COMMON
         | {entry.name: ": ".join(dict.fromkeys((entry.label, entry.description))) for entry in table.filters}
-        | {counted.of: counted.label, _shown(figure): figure.label}
+        | {counted.of: counted.label, "percent": figure.label}
         | INTERVAL,
     )
 
@@ -122,10 +122,6 @@ def _words(entry: Filter, *, own: bool) -> str:
     """A category in short words, but one that the request gave a name itself."""
     column = f"t.{identifier(entry.name)}"
     return f"{column}::VARCHAR" if own else f"in_short({quoted(entry.label)}, {column})"
-
-
-def _shown(figure: Measure) -> str:
-    return figure.of if figure.is_count else "percent"
 
 
 def _request_row(each: _Requested) -> tuple[object, ...]:

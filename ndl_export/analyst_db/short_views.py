@@ -47,6 +47,7 @@ SHORT: dict[str, _Short] = {
     "gld_headline": _Short({"child_group": ("sex", BREAKDOWN_FILTER.name)}, "gld_children_percent", "children_count"),
     "gld_differences": _Short({"comparison": ("comparison",)}, "gld_difference_points"),
     "early_learning_goals": _Short({"goal": ("early_learning_goal",), **_GROUP}, "expected_children_percent"),
+    "goals_expected": _Short({"goals": ("goals_expected",)}, "children_percent", "children_count"),
     "readiness_pathway": _Short(
         {"child_group": ("fsm_eligibility", "asq3_outcome")}, "gld_children_percent", "children_count"
     ),
@@ -154,6 +155,7 @@ def _said(column: str) -> str:
         "child_group": "The group of children, in short; short names are in dimension.short_name",
         "comparison": "What is compared, in short: the first group less the second",
         "goal": "The early learning goal",
+        "goals": "How many of the 17 early learning goals children are at the expected level in",
         "seen_by": "Services that had seen the child before school",
         "concern_by": "Services that had raised a concern",
         "domain": "Domain of ASQ-3, or all five",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import yaml
 
 from ndl_export.documents.markdown import grid
 from ndl_export.facts.released import DATAPACKAGE_FILE
@@ -28,16 +29,18 @@ from ndl_export.facts.synthetic import (
     SMALLEST_GROUP,
     STATEMENT_FILE,
     WARNING,
+    Published,
     SyntheticChildren,
 )
 from ndl_export.pages import kit
-from ndl_export.pages.words import number, said
+from ndl_export.pages.words import day, number, said
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
 from sources.reference.cohorts import Cohort
 
 FIRST_COLUMN = "synthetic_child"
 _TEMPLATES = Path(__file__).parent / "templates"
+_BENCHMARK = yaml.safe_load((Path(__file__).parent / "synthetic_benchmark.yaml").read_text(encoding="utf-8"))
 _LABELS = {COUNCIL: "Council of the school"} | {each.name: each.label for each in FAMILY.attributes}
 TITLES = {
     CSV_FILE: "Synthetic children as CSV, one row a child who does not exist",
@@ -125,8 +128,27 @@ def _quality(made: SyntheticChildren) -> str:
             ("table", "figure", "compared", "within the interval", "median", "90th percentile", "half-width"),
             agreements,
         ),
+        goals=grid(
+            ("all councils together", "published", "95% interval", "the rows"),
+            (
+                (each.label, _shown(each, each.figure), _interval(each), _shown(each, each.of_rows))
+                for each in made.goals
+            ),
+        ),
+        outside=[each for each in made.goals if not each.lower <= each.of_rows <= each.upper],
+        measured_on=day(_BENCHMARK["measured_on"]),
+        benchmark=grid(("figure", "the children", "the rows"), _BENCHMARK["figures"]),
+        groups_off=_BENCHMARK["groups_off"],
         held_out=grid(("group by", "compared", "median", "90th percentile", "noise alone, median"), held_out),
     )
+
+
+def _shown(of: Published, value: float) -> str:
+    return f"{value:.1f}{of.unit}"
+
+
+def _interval(of: Published) -> str:
+    return f"{_shown(of, of.lower)} to {_shown(of, of.upper)}"
 
 
 def _dictionary(made: SyntheticChildren) -> str:

@@ -55,6 +55,18 @@ class HeldOut:
     noise: float
 
 
+@dataclass(frozen=True)
+class Published:
+    """A published figure of all councils together with its interval, and the same of the rows."""
+
+    label: str
+    unit: str
+    figure: float
+    lower: float
+    upper: float
+    of_rows: float
+
+
 @dataclass(frozen=True, eq=False)
 class SyntheticChildren:
     """One row a synthetic child, and what was measured of them."""
@@ -78,6 +90,8 @@ class SyntheticChildren:
     """Children with categories that cannot stand together."""
     agreements: tuple[Agreement, ...]
     held_out: tuple[HeldOut, ...]
+    goals: tuple[Published, ...]
+    """How many goals children reach: the figures of a child that depend on all of its goals."""
     changed: int
     """Rows that were changed after they were drawn, so that published percentages lie in their intervals."""
     outside: tuple[str, ...]

@@ -1,7 +1,8 @@
 """A table as data: the language in which tables of one shape are defined, this project's own and those on request.
 
 Such a table counts the rows of a family by some of its attributes, each level by level and at its total as well, and
-may say of each row how many are in a group, as a number and as a percentage. `as_table` makes of that what the noise
+may say of each row how many are in a group, as a number and as a percentage. Without a group it gives each row as a
+percentage of the one with its last column at the total. `as_table` makes of that what the noise
 plan, the schema, the documents and the database derive from. A definition names nothing but attributes and categories
 of the family: it can ask for nothing outside the public domain.
 """
@@ -26,10 +27,11 @@ from ndl_export.tables.model import (
     MeasureKind,
     RateBlock,
     Selection,
+    ShareBlock,
     Table,
     each,
 )
-from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, columns
+from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, measure_columns
 
 MOST_COLUMNS = 4
 MOST_ROWS = 1_000
@@ -166,7 +168,7 @@ def _rule(error: Any) -> str:
 
 def as_table(definition: Definition, family: Family) -> Table:
     """Raises `InvalidDefinition` for an attribute or category that the family does not publish."""
-    if problems := list(_problems(definition, family)):
+    if problems := list(_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
     filters = tuple(_filter(column, family) for column in definition.columns)
     axes = tuple(
@@ -177,8 +179,9 @@ def as_table(definition: Definition, family: Family) -> Table:
     linked = any(column.attribute in family.found_by_linkage for column in definition.columns)
     if linked and family.counted_as_linked:
         measures.append(MEASURES[family.counted_as_linked])
-    of_figure = measures_of(definition.figure, family) if definition.figure else {}
-    table = Table(
+    share = {"rate": MEASURES[family.share]}
+    of_figure = measures_of(definition.figure, family) if definition.figure else share
+    return Table(
         name=definition.name,
         title=definition.title,
         family=family.name,
@@ -188,10 +191,23 @@ def as_table(definition: Definition, family: Family) -> Table:
         measures=(*measures, *of_figure.values()),
         blocks=(_block(definition, family, axes, linked, {kind: each.name for kind, each in of_figure.items()}),),
     )
-    names = [column.name for column in columns(table)]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise InvalidDefinition(f"two columns are called {', '.join(twice)}: give one of them another name")
-    return table
+
+
+def unfit(document: Mapping[str, Any], family: Family) -> list[str]:
+    """Lists what a definition names and the family does not have, in every column and figure that can be read, whatever
+    else is wrong with the document."""
+    columns, figure = document.get("columns"), document.get("figure")
+    listed = enumerate(columns) if isinstance(columns, list | tuple) else ()
+    read = {place: _read_if(Column, {"attribute": each} if isinstance(each, str) else each) for place, each in listed}
+    readable = {place: column for place, column in read.items() if column}
+    return list(_problems(readable, _read_if(Figure, figure), family))
+
+
+def _read_if(model: type[_Model], document: object) -> _Model | None:
+    try:
+        return read_as(model, document)
+    except InvalidDefinition:
+        return None
 
 
 def _block(
@@ -205,7 +221,7 @@ def _block(
         "weight": family.weight,
     }
     if definition.figure is None:
-        return Block(**shape)
+        return ShareBlock(**shape, share_of=axes[-1].filter, share=of_figure["rate"])
     numerator = (definition.figure.attribute, definition.figure.categories)
     return RateBlock(**shape, numerator=numerator, rate=of_figure["rate"], part=of_figure.get("count"))
 
@@ -215,14 +231,15 @@ def publishable(family: Family) -> tuple[Attribute, ...]:
     return tuple(attribute for attribute in family.attributes if attribute.name not in family.never_shown)
 
 
-def _problems(definition: Definition, family: Family) -> Iterator[str]:
+def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Family) -> Iterator[str]:
+    """What is wrong with columns, by their places, and a figure."""
     known = {attribute.name: attribute for attribute in publishable(family)}
-    named = [*((f"columns.{i}", c.attribute) for i, c in enumerate(definition.columns))]
-    if definition.figure:
-        named.append(("figure", definition.figure.attribute))
-    unknown = [(place, name) for place, name in named if name not in known]
-    yield from (f"{place}.attribute: {name!r} is none of {family.name}: {', '.join(known)}" for place, name in unknown)
-    names = [name for _, name in named]
+    named = {f"columns.{place}": column.attribute for place, column in columns.items()}
+    named |= {"figure": figure.attribute} if figure else {}
+    for place, name in named.items():
+        if name not in known:
+            yield f"{place}.attribute: {name!r} is none of {family.name}: {', '.join(known)}"
+    names = [*named.values()]
     yield from (f"{name} is named twice" for name in dict.fromkeys(names) if names.count(name) > 1)
     found_by_linkage = sorted({*names} & {*family.found_by_linkage})
     if len(found_by_linkage) > 1:
@@ -230,23 +247,29 @@ def _problems(definition: Definition, family: Family) -> Iterator[str]:
             f"{' and '.join(found_by_linkage)} are both found by linkage: a table can have one such attribute, for its"
             " figures are corrected for missed links by that one"
         )
-    if unknown:
-        return
-    for i, column in enumerate(definition.columns):
-        attribute = known[column.attribute]
+    for number, column in columns.items():
         for label, categories in (column.levels or {}).items():
-            yield from _of_group(f"columns.{i}.levels.{label}", attribute, categories)
+            if column.attribute in known:
+                yield from _of_group(f"columns.{number}.levels.{label}", known[column.attribute], categories)
             if label == TOTAL:
-                yield f"columns.{i}.levels: {TOTAL!r} is the word for all categories; call the level otherwise"
-    filters = [_filter(column, family).name for column in definition.columns]
+                yield f"columns.{number}.levels: {TOTAL!r} is the word for all categories; call the level otherwise"
+    if figure and figure.attribute in known:
+        yield from _of_group("figure.categories", known[figure.attribute], figure.categories)
+        yield from _of_figure(figure, family)
+    filters = [column.name or column.attribute for column in columns.values()]
     yield from (f"two columns are called {name}" for name in dict.fromkeys(filters) if filters.count(name) > 1)
-    yield from (f"a column cannot be called {name}" for name in filters if name in _RESERVED or name in MEASURES)
-    if definition.figure:
-        yield from _of_group("figure.categories", known[definition.figure.attribute], definition.figure.categories)
-        yield from _of_figure(definition.figure, family)
-    number = math.prod(len(_selections(column, known[column.attribute])) for column in definition.columns)
-    if number > MOST_ROWS:
-        yield f"it would have {number:,} rows an area, and {MOST_ROWS:,} are the most: leave out a column"
+    taken = {*_RESERVED, *MEASURES, *_figure_columns(figure, family)}
+    yield from (f"a column cannot be called {name}" for name in filters if name in taken)
+    if all(column.attribute in known for column in columns.values()):
+        rows = math.prod(len(_selections(column, known[column.attribute])) for column in columns.values())
+        if rows > MOST_ROWS:
+            yield f"it would have {rows:,} rows an area, and {MOST_ROWS:,} are the most: leave out a column"
+
+
+def _figure_columns(figure: Figure | None, family: Family) -> list[str]:
+    """The columns of a table that has the figure."""
+    measures = [MEASURES[family.counted], *(measures_of(figure, family).values() if figure else ())]
+    return [column.name for measure in measures for column in measure_columns(measure)]
 
 
 _RESERVED = frozenset(

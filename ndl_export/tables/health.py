@@ -72,6 +72,7 @@ FAMILY = Family(
     attributes=(SEX, IMD, *(Attribute(name, label, _OUTCOMES) for name, label in DOMAINS.items())),
     tables=(ASQ3_OUTCOMES,),
     counted="reviewed_children_count",
+    share="children_percent",
     figures={
         (domain, (AT_OR_ABOVE,)): ("at_or_above_children_count", "at_or_above_children_percent") for domain in DOMAINS
     },

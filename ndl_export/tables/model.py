@@ -345,6 +345,8 @@ class Family:
     shared_totals: tuple[SharedTotal, ...] = ()
     counted: str
     """The measure that counts its rows."""
+    share: str
+    """The measure of such a count as a percentage of the count with one filter at its total."""
     counted_as_linked: str = ""
     """The same before it is corrected for linkage error, where it is."""
     found_by_linkage: frozenset[str] = frozenset()

@@ -95,5 +95,6 @@ FAMILY = Family(
     attributes=(AGE_BAND, FUNDED, *QUESTIONS),
     tables=(PARENT_EXPERIENCE,),
     counted="response_count",
+    share="response_percent",
     weight="parents_by_group",
 )

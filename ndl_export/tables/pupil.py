@@ -127,6 +127,16 @@ FROM_CENSUS = (FSM.name, ETHNIC.name, SEN.name, LANGUAGE.name)
 """Unknown, all of them, of a child whose school census row was not found."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
+ALL_GOALS = "17"
+GOAL_BANDS = {
+    "0 to 4": range(5),
+    "5 to 8": range(5, 9),
+    "9 to 12": range(9, 13),
+    "13 to 16": range(13, 17),
+    ALL_GOALS: range(17, 18),
+}
+"""Numbers of early learning goals in each band, the fewest first."""
+GOALS_EXPECTED = Attribute("goals_expected", "Number of goals at the expected level", tuple(GOAL_BANDS))
 
 CHILDREN, AS_LINKED = MEASURES["children_count"], MEASURES["children_count_as_linked"]
 GLD_PERCENT = MEASURES["gld_children_percent"]
@@ -222,6 +232,25 @@ EARLY_LEARNING_GOALS = Table(
             (Axis("breakdown", "sex", each(SEX)), SEX.label),
             (Axis("breakdown", "fsm", each(FSM)), FSM.label),
         )
+    ),
+)
+
+NUMBER_OF_GOALS = Table(
+    name="goals_expected",
+    title="Number of early learning goals at the expected level",
+    family="pupil",
+    population=POPULATION,
+    description="Children by how many of the 17 early learning goals they are at the expected level in, in bands",
+    filters=(Filter("goals_expected", GOALS_EXPECTED.label, "How many of the 17 early learning goals"),),
+    measures=(CHILDREN, MEASURES["children_percent"]),
+    blocks=(
+        ShareBlock(
+            axes=(Axis("goals_expected", GOALS_EXPECTED.name, total_and_each(GOALS_EXPECTED)),),
+            base=CHILDREN.name,
+            share="children_percent",
+            share_of="goals_expected",
+            weight="goals",
+        ),
     ),
 )
 
@@ -418,9 +447,11 @@ _CHILDREN = Family(
         DIFFERENCES,
         CENSUS_JOIN,
         *GOAL_ATTRIBUTES.values(),
+        GOALS_EXPECTED,
     ),
     tables=(),
     counted=CHILDREN.name,
+    share="children_percent",
     counted_as_linked=AS_LINKED.name,
     found_by_linkage=frozenset((ASQ3.name, ENTITLEMENT.name, DOTS.name)),
     figures={
@@ -473,6 +504,7 @@ FAMILY = replace(
         GLD_HEADLINE,
         GLD_DIFFERENCES,
         EARLY_LEARNING_GOALS,
+        NUMBER_OF_GOALS,
         READINESS_PATHWAY,
         JOINED_DOTS,
         FUNDED_ENTITLEMENT,

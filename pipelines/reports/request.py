@@ -149,14 +149,13 @@ def _instead(own: Facts) -> Grid:
         (
             f"{each['instead'][0].upper()}{each['instead'][1:]}",
             f"{each['rho']:.5f}" if each["rho"] else "free",
-            "yes" if each["fits"] else "no",
             f"{each['share_within']:.0%} of {each['percentages']:,}",
             f"{each['median_half_width']:.1f}",
         )
         for each in own["alternatives"]
     ]
-    header = ("instead", "rho", "fits", "within", "median ±")
-    return Grid("What would cost less, the cheapest first", header, rows, numbers=4)
+    header = ("instead", "rho", "within", "median ±")
+    return Grid("What would cost less, the cheapest first", header, rows, numbers=3)
 
 
 def _together(own: Facts) -> Section:

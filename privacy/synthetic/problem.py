@@ -5,9 +5,9 @@ the totals over all places were not measured themselves, they join it as they ar
 negative and a number of rows may not, so that without them many small cells would add up to too much.
 
 A pair of categories is impossible where an identity of the plan says so: its two sides are equal for every table there
-could be, so for a table of one row too, and a row that counts on one side counts on the other. `AllOf` states an
-attribute that follows from others. To say that in pairs, a problem has a further attribute, which of the parts is the
-first that does not hold: it decides the whole, and each part up to that one. It is drawn and then left out.
+could be, so for a table of one row too, and a row that counts on one side counts on the other. `AllOf` states
+attributes that follow from others. To say that in pairs, a problem has a further attribute, which of the parts is the
+first that does not hold: it decides each whole, and each part up to that one. It is drawn and then left out.
 
 With a nesting each group is a problem of its own, as in `privacy.release.estimates`.
 """
@@ -36,13 +36,21 @@ Codes = Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class AllOf:
-    """The attribute `whole` is `yes` in the rows in which every one of `parts` is `holds`, and in no other."""
+class Whole:
+    """The attribute `name` is `yes` in the rows in which the first `of_first` parts hold, and in no other."""
 
-    whole: str
+    name: str
     yes: str
+    of_first: int
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """The wholes that follow from which of `parts` are `holds`."""
+
     parts: Names
     holds: str
+    wholes: tuple[Whole, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +160,7 @@ def _problem(
     for identity in family.identities:
         if (found := _impossible(family, identity)) and set(found[0]) <= measured:
             impossible[found[0]] = impossible.get(found[0], False) | found[1]
-    if {all_of.whole, *all_of.parts} <= measured:
+    if {*all_of.parts, *(whole.name for whole in all_of.wholes)} <= measured:
         attributes.append(Attribute(FIRST, (_NONE, *all_of.parts)))
         impossible |= _all_of(family, all_of)
     return Problem(rows, tuple(attributes), marginals, impossible)
@@ -174,10 +182,12 @@ def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], ND
 
 
 def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
-    """Impossible pairs with `FIRST`: of the whole, and of each part."""
+    """Impossible pairs with `FIRST`: of each whole, and of each part."""
     first = np.arange(len(all_of.parts) + 1)  # 0 where every one holds, else the place of the part from 1
-    yes = np.array([category == all_of.yes for category in family.attribute(all_of.whole).categories])
-    found = {(all_of.whole, FIRST): yes[:, None] != (first == 0)[None, :]}
+    found = {}
+    for whole in all_of.wholes:
+        yes = np.array([category == whole.yes for category in family.attribute(whole.name).categories])
+        found[whole.name, FIRST] = yes[:, None] != ((first == 0) | (first > whole.of_first))[None, :]
     for place, part in enumerate(all_of.parts, start=1):
         holds = np.array([category == all_of.holds for category in family.attribute(part).categories])
         must, must_not = (first == 0) | (first > place), first == place
@@ -197,8 +207,9 @@ def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
         def holds(name: str, category: str) -> NDArray[np.bool_]:
             return np.asarray(rows[name] == problem.attribute(name).categories.index(category))
 
-        every = np.all([holds(part, all_of.holds) for part in all_of.parts], axis=0)
-        wrong |= holds(all_of.whole, all_of.yes) != every
+        for whole in all_of.wholes:
+            every = np.all([holds(part, all_of.holds) for part in all_of.parts[: whole.of_first]], axis=0)
+            wrong |= holds(whole.name, whole.yes) != every
     return int(wrong.sum())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from assets.release.expected_widths import public_shares
+from assets.release.requests.known import Sizes
 from assets.release.requests.request import WIDEST_POINTS, Request, request_of
 from ndl_export.tables import FAMILIES, Attribute
 from ndl_export.tables.definition import Column, InvalidDefinition
@@ -18,17 +18,17 @@ COARSER = (1.5, 2.0)
 _LONGEST_LABEL = 80
 
 
-def alternatives(request: Request, councils: Sequence[str]) -> Iterator[tuple[str, Request]]:
+def alternatives(request: Request, sizes: Sizes) -> Iterator[tuple[str, Request]]:
     """Each with what it is in words: all councils together; without one of the columns; a coarser accuracy; every
     column in two levels."""
-    for words, change in _changes(request, councils):
+    for words, change in _changes(request, sizes):
         try:
             yield words, request_of(request.document() | change)
         except InvalidDefinition:
             continue
 
 
-def _changes(request: Request, councils: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
     columns = [column.model_dump(mode="json") for column in request.columns]
     if request.geography == "councils":
         yield "for all councils together", {"geography": "all_councils_together"}
@@ -40,28 +40,26 @@ def _changes(request: Request, councils: Sequence[str]) -> Iterator[tuple[str, d
         if points <= WIDEST_POINTS:
             accuracy = request.accuracy.model_dump() | {"half_width_points": points}
             yield f"within {points:g} points", {"accuracy": accuracy}
-    merged = [_in_two(column, request.family, councils) for column in request.columns]
+    merged = [_in_two(column, request.family, sizes) for column in request.columns]
     if merged != columns:
         yield "with every column in two levels", {"columns": merged}
 
 
-def _in_two(column: Column, family: str, councils: Sequence[str]) -> dict[str, Any]:
-    """The column with its levels merged to two, neighbours together, as even as can be by public shares."""
+def _in_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]:
+    """The column with its levels merged to two, neighbours together, as even as can be by published sizes."""
     attribute = FAMILIES[family].attribute(column.attribute)
     stated = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or each(attribute)
     document = column.model_dump(mode="json")
     if len(stated) <= 2:
         return document
-    sizes = list(accumulate(_share(attribute, level, councils) for level in stated))
-    first = 1 + int(np.argmin([abs(size - sizes[-1] / 2) for size in sizes[:-1]]))
+    shares = list(accumulate(_share(attribute, level, sizes) for level in stated))
+    first = 1 + int(np.argmin([abs(share - shares[-1] / 2) for share in shares[:-1]]))
     merged = dict(_merged(part) for part in (stated[:first], stated[first:]))
     return document | {"levels": merged}
 
 
-def _share(attribute: Attribute, level: Selection, councils: Sequence[str]) -> float:
-    return sum(
-        public_shares(attribute, council)[category] for council in councils for category in level.categories or ()
-    )
+def _share(attribute: Attribute, level: Selection, sizes: Sizes) -> float:
+    return sizes.share(attribute.name, [attribute.categories.index(category) for category in level.categories or ()])
 
 
 def _merged(levels: Sequence[Selection]) -> tuple[str, list[str]]:

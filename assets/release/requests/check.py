@@ -1,7 +1,7 @@
 """What answers a request, before anything is spent: what is published, what is free, what measuring it would cost.
 
-From public facts alone: the request, the policy, balances of the ledger, and what published releases say of how they
-were measured. No confidential table is opened, so that no answer is shaped by one.
+From public facts alone: the request, the policy, balances of the ledger, and what a release publishes. No confidential
+table is opened, so that no answer says more of one than the release does.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import numpy as np
 from assets.home.paths import Home
 from assets.release.begin import left_of
 from assets.release.requests.alternatives import alternatives
+from assets.release.requests.known import Known
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, Expected, expected, plan_at, plan_requests
-from assets.release.requests.released import Known, Published, Released, published, released
+from assets.release.requests.released import Published, Released, published, released
 from assets.release.requests.request import InvalidRequest, Request
 from assets.release.requests.synthetic import synthetic_figures
 from ndl_export.tables import FAMILIES
-from ndl_export.tables.model import COUNCIL
 from privacy.release.combined import combined_plan
+from privacy.release.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import epsilon
 from privacy.release.plan import Plan
@@ -56,12 +57,12 @@ class _Cohort:
     policy: Policy
 
     def planned(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
-        return plan_requests(requests, self.code, self.known.base, self.known.further, self.policy)
+        return plan_requests(requests, self.code, self.known, self.policy)
 
     def expected(self, request: Request, plan: Plan | None) -> Expected | None:
         """With what is known, and measured under the plan."""
-        known = self.known.together(request.family)
-        return expected(request, combined_plan(known, [plan] if plan else []))
+        whole = combined_plan(self.known.together(request.family), [plan] if plan else [])
+        return expected(request, whole, self.known.sizes_of(request.family), self.policy)
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
@@ -117,7 +118,7 @@ def _of_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
         "cohort": cohort.code,
         "answer": answer,
         "published": {"figures": there.figures, "of": there.of, "tables": list(there.tables)},
-        "known": free and _accuracy(free, request, cohort.policy),
+        "known": free and _accuracy(free, request),
         "synthetic": None if free else synthetic_figures(request, cohort.code, release.synthetic_children),
         "measured": plan and _measured(request, plan, cohort),
         "left_rho": cohort.left[unit],
@@ -154,27 +155,24 @@ def _measured(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
 
 def _with_all_left(request: Request, cohort: _Cohort) -> Facts | None:
     """How exact the table would be if all that is left went into it; None where next to nothing is."""
-    left, known = cohort.left[cohort.policy.unit_of(request.family)], cohort.known
+    left = cohort.left[cohort.policy.unit_of(request.family)]
     if _nano(left) < STEP:
         return None
-    plan = plan_at(left, request, known.base[request.family], known.further_of(request.family), cohort.policy)
-    return _known_accuracy(request, plan, cohort)
+    return _known_accuracy(request, plan_at(left, request, cohort.known, cohort.policy), cohort)
 
 
 def _alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
-    """What would do with less than the plan that is wanted, if any answers the request; the cheapest first."""
-    councils = cohort.known.base[request.family].family.attribute(COUNCIL).categories
-    found = []
-    for words, instead in alternatives(request, councils):
+    """What would do with less than the plan that is wanted, if any answers the request, and fits what is left; the
+    cheapest first."""
+    left, found = _nano(cohort.left[cohort.policy.unit_of(request.family)]), []
+    for words, instead in alternatives(request, cohort.known.sizes_of(request.family)):
         try:
             plan = cohort.planned([instead])[instead.family]
         except AccuracyOutOfReach:
             continue
-        if wanted and plan and plan.rho >= wanted.rho:
-            continue
-        fits = plan is None or _nano(plan.rho) <= _nano(cohort.left[cohort.policy.unit_of(instead.family)])
-        accuracy = _known_accuracy(instead, plan, cohort)
-        found.append({"instead": words, "rho": plan.rho if plan else 0.0, "fits": fits, **accuracy})
+        rho = plan.rho if plan else 0.0
+        if _nano(rho) <= left and not (wanted and rho >= wanted.rho):
+            found.append({"instead": words, "rho": rho, **_known_accuracy(instead, plan, cohort)})
     return sorted(found, key=itemgetter("rho"))
 
 
@@ -182,23 +180,20 @@ def _known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Fac
     exactness = cohort.expected(request, plan)
     if exactness is None:
         raise ValueError(f"a plan for {request.name} does not give it")
-    return _accuracy(exactness, request, cohort.policy)
+    return _accuracy(exactness, request)
 
 
-def _accuracy(exactness: Expected, request: Request, policy: Policy) -> Facts:
+def _accuracy(exactness: Expected, request: Request) -> Facts:
     """At full detail, how many percentages, the share within what is asked for, and the median half-width; of all rows,
     how many will be flagged unreliable, or withheld."""
-    limits, widths = policy.reliability, exactness.widths.judged
     return {
         "percentages": int(exactness.points.size),
         "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),
         "within_points": request.accuracy.half_width_points,
         "median_half_width": round(float(np.median(exactness.points)), 2),
-        "rows": int((~np.isnan(widths)).sum()),
-        "flagged_unreliable": int(
-            ((widths > limits.unreliable_half_width) & (widths <= limits.withheld_half_width)).sum()
-        ),
-        "withheld": int((widths > limits.withheld_half_width).sum()),
+        "rows": int(exactness.flags.size),
+        "flagged_unreliable": int((exactness.flags == UNRELIABLE).sum()),
+        "withheld": int((exactness.flags == WITHHELD).sum()),
     }
 
 

@@ -2,33 +2,35 @@
 
 What a release measured before counts: a table that its counts give at that accuracy costs nothing. For all others of a
 family one measurement is planned (`make_plan` with what is known), at the least rho, in steps of `STEP`, at which every
-one of them is as exact as was asked, by public sizes alone (`widths_of`). It is a function of the requests, earlier
-plans and the policy, whatever the order of the requests.
+one of them is as exact as was asked. That is judged as the published table will be: from groups of the sizes that the
+release publishes, by the function that gives a published percentage its interval and its flag (`published_ratios`). It
+is a function of the requests, of what is published and of the policy, whatever the order of the requests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.expected_widths import Widths, widths_of
-from assets.release.noise_workload import requested_family
+from assets.release.noise_workload import block_figures, requested_family
+from assets.release.requests.known import Known, Sizes
 from assets.release.requests.request import Request
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.tables import FAMILIES, Table
-from ndl_export.tables.definition import TOTAL
+from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import geographies
-from ndl_export.tables.model import COUNCIL
+from ndl_export.tables.model import COUNCIL, MeasureKind
 from privacy.release.canonical import canonical_json
 from privacy.release.combined import combined_plan
+from privacy.release.covariance import Covariances
+from privacy.release.intervals import WITHHELD, published_ratios
 from privacy.release.ledger import NANO
 from privacy.release.plan import Plan, make_plan, most_useful
 from privacy.release.policy import Policy
-
-Array = NDArray[np.float64]
+from privacy.release.workload import Array, Figures
 
 STEP = 10_000
 """Nano-rho to which a measurement's budget is rounded up."""
@@ -42,56 +44,64 @@ class AccuracyOutOfReach(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """The half-widths that are expected of a requested table, in points: of each percentage of every area, or of each
-    count as a percentage of the row with its last column at the total.
+    """The percentages that are expected of a requested table: half the width of the interval of each, in points, and
+    its flag, (areas, rows); and whether each row is at full detail, with no column at its total, as it is asked for."""
 
-    It is judged by its rows at full detail, with no column at its total: those that it is asked for.
-    """
-
-    widths: Widths
+    half_widths: Array
+    flags: NDArray[np.str_]
+    detailed: NDArray[np.bool_]
 
     @property
     def points(self) -> Array:
         """(percentages at full detail,)."""
-        detailed = [TOTAL not in levels for levels in self.widths.levels]
-        judged = self.widths.judged[:, detailed].ravel()
-        return np.asarray(judged[~np.isnan(judged)])
+        return self.half_widths[:, self.detailed].ravel()
 
     def share_within(self, points: float) -> float:
-        """Share of the percentages that have at most this half-width."""
-        return float((np.round(self.points, _ROUNDED) <= points).mean())
+        """Share of the percentages that are published and have at most this half-width."""
+        published = self.flags[:, self.detailed].ravel() != WITHHELD
+        return float((published & (np.round(self.points, _ROUNDED) <= points)).mean())
 
     def meets(self, request: Request) -> bool:
         return self.share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates
 
 
-def plan_requests(
-    requests: Iterable[Request], cohort: str, base: Mapping[str, Plan], further: Sequence[Plan], policy: Policy
-) -> dict[str, Plan | None]:
+@dataclass(frozen=True, eq=False)
+class _Planned:
+    """Moments of figures that were not measured yet: of groups of published sizes, with the noise of a plan."""
+
+    sizes: Sizes
+    noise: Covariances
+
+    def values(self, figures: Figures) -> Array:
+        return self.sizes.values(figures)
+
+    def variance(self, figures: Figures) -> Array:
+        return self.noise.variance(figures)
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        return self.noise.covariance(left, right)
+
+
+def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy: Policy) -> dict[str, Plan | None]:
     """What is measured of a cohort for those of the requests that ask for it, by family; None where all that they ask
     for is known well enough.
 
-    `base` are the plans of a release by family, `further` those of what was measured on request since. A plan's detail
-    names the requests that it is for: each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
-    request that no budget up to the cap of its account answers.
+    A plan's detail names the requests that it is for: each with its `family` and its `definition`. Raises
+    `AccuracyOutOfReach` for a request that no budget up to the cap of its account answers.
     """
     asked = sorted((each for each in requests if cohort in each.cohorts), key=_order)
     return {
-        family: _planned(
-            [each for each in asked if each.family == family],
-            base[family],
-            [plan for plan in further if plan.family.name == family],
-            policy,
-        )
+        family: _planned([each for each in asked if each.family == family], family, known, policy)
         for family in FAMILIES
         if any(each.family == family for each in asked)
     }
 
 
-def plan_at(rho: float, request: Request, base: Plan, further: Sequence[Plan], policy: Policy) -> Plan:
+def plan_at(rho: float, request: Request, known: Known, policy: Policy) -> Plan:
     """The plan that spends so much on one request's table, given what is known of its family."""
+    base = known.base[request.family]
     family = requested_family(base.family, [(request.table, {})], policy)
-    return make_plan(family, rho, delta=policy.delta, known=[base, *further])
+    return make_plan(family, rho, delta=policy.delta, known=[base, *known.further_of(request.family)])
 
 
 def measured_for(plan: Plan) -> tuple[str, ...]:
@@ -99,21 +109,36 @@ def measured_for(plan: Plan) -> tuple[str, ...]:
     return tuple(each["definition"]["name"] for each in plan.detail["requests"])
 
 
-def expected(request: Request | RequestedTable, plan: Plan) -> Expected | None:
+def expected(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
     """How exact the request's table is under a plan of everything measured; None where that does not give it."""
-    return _expected(request.table, plan)
-
-
-def _planned(requests: Sequence[Request], base: Plan, further: Sequence[Plan], policy: Policy) -> Plan | None:
-    known = [base, *further]
-    search = _Search(
-        base, further, policy, round(policy.accounts[policy.unit_of(base.family.name)].cap_rho * NANO) // STEP
+    (block,) = request.table.blocks  # a requested table has one, and a row of each area
+    councils = plan.family.attribute(COUNCIL).categories
+    figures = block_figures(block, plan.family, councils)
+    wanted = len(geographies(councils)) if block.councils else 1
+    if figures is None or len(figures.areas) < wanted:
+        return None
+    ((rate, _),) = figures.judged_by
+    found = published_ratios(
+        _Planned(sizes, Covariances(plan)), *rate, policy.reliability, largest=1.0, unit=MeasureKind.PERCENT.scale
     )
+    rows = len(figures.areas), -1
+    levels = product(*(axis.selections for axis in block.axes))
+    return Expected(
+        ((found.upper - found.lower) / 2).reshape(rows)[:wanted],
+        found.flag.reshape(rows)[:wanted],
+        np.array([all(level.categories is not None for level in chosen) for chosen in levels]),
+    )
+
+
+def _planned(requests: Sequence[Request], family: str, known: Known, policy: Policy) -> Plan | None:
+    most = round(policy.accounts[policy.unit_of(family)].cap_rho * NANO) // STEP
+    search = _Search(known.base[family], known.further_of(family), known.sizes_of(family), policy, most)
     unknown = [each for each in requests if not search.is_met([each], None)]
     if not unknown:
         return None
+    measured = [search.base, *search.further]
     alone = [search.least([(each, {})]) for each in unknown]
-    weighed = [(each, most_useful(plan, known)) for each, plan in zip(unknown, alone, strict=True)]
+    weighed = [(each, most_useful(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
     plan = search.least(weighed) if len(unknown) > 1 else alone[0]
     named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
     return replace(plan, detail={"requests": named})
@@ -125,6 +150,7 @@ class _Search:
 
     base: Plan
     further: Sequence[Plan]
+    sizes: Sizes
     policy: Policy
     most: int
 
@@ -158,7 +184,7 @@ class _Search:
 
     def _expected(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
         whole = combined_plan(self.base, [*self.further, *([plan] if plan else [])])
-        return [(each, expected(each, whole)) for each in requests]
+        return [(each, expected(each, whole, self.sizes, self.policy)) for each in requests]
 
     def _out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterable[str]:
         for each, found in self._expected(requests, plan):
@@ -169,18 +195,6 @@ class _Search:
                     f" {found.share_within(wanted.half_width_points):.0%} of its {found.points.size:,} percentages"
                     f" within {wanted.half_width_points:g} points, not {wanted.share_of_rates:.0%}"
                 )
-
-
-def _expected(table: Table, plan: Plan) -> Expected | None:
-    """A requested table has one block, and a row of each area."""
-    (block,) = table.blocks
-    councils = plan.family.attribute(COUNCIL).categories
-    found = widths_of([(table, block)], plan, councils)
-    wanted = len(geographies(councils)) if block.councils else 1
-    if not found or len(found[0].areas) < wanted:
-        return None
-    judged = found[0].judged[:wanted]
-    return Expected(replace(found[0], areas=found[0].areas[:wanted], judged=judged))
 
 
 def _order(request: Request) -> tuple[str, bytes]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from assets.home.paths import Home
+from assets.release.requests.known import Known
 from assets.release.requests.request import Request
 from assets.release.tabulate import bundle_facts
 from ndl_export.facts.noisy_counts import plan_files
@@ -18,29 +19,13 @@ from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
 from ndl_export.tables.detail import Detail
 from ndl_export.tables.geography import Geography, geographies
-from ndl_export.tables.model import COUNCIL, RateBlock
+from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Said, said
-from privacy.release.combined import combined_plan
 from privacy.release.plan import Plan
 
 
 class NotReleased(Exception):
     """No published release has what a request is about; the message says which there are."""
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """The plans of what was measured of a cohort that is published: `base` by family, and what came on request."""
-
-    base: Mapping[str, Plan]
-    further: tuple[Plan, ...]
-
-    def further_of(self, family: str) -> list[Plan]:
-        return [each for each in self.further if each.family.name == family]
-
-    def together(self, family: str) -> Plan:
-        """All that was measured of a family, as one plan."""
-        return combined_plan(self.base[family], self.further_of(family))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +46,8 @@ class Released:
         names = plan_files(self.cohorts)
         base = {f: Plan.from_json((self.folder / names[cohort, f]).read_bytes()) for f in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
-        return Known(base, tuple(Plan.from_json(c.plan) for of, c in measured if of.cohort == cohort))
+        further = tuple(Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
+        return Known.of(self.folder, cohort, base, further)
 
 
 @dataclass(frozen=True)
@@ -95,12 +81,11 @@ def released(home: Home, requests: Sequence[Request], version: str | None) -> Re
 
 
 def published(request: Request, release: Released, known: Known) -> Published:
-    """Which of its percentages at full detail, or counts of a table without any, are there as they are asked for."""
+    """Which of its percentages at full detail are there as they are asked for."""
     councils = known.base[request.family].family.attribute(COUNCIL).categories
     areas = geographies(councils)[: None if request.geography == "councils" else 1]
-    percentages = isinstance(request.table.blocks[0], RateBlock)
     wanted = {
-        next(each for each in figures if (each[1] is not None) == percentages)
+        next(each for each in figures if each[1] is not None)
         for levels, figures in said(request.table).items()
         if TOTAL not in levels
     }

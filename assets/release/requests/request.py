@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from assets.release.requests.plain_yaml import UnreadableYaml, read_plain_yaml
 from ndl_export.facts.on_request import is_taken
 from ndl_export.tables import FAMILIES, Table
-from ndl_export.tables.definition import Definition, InvalidDefinition, Words, as_table, read_as, read_definition
+from ndl_export.tables.definition import Definition, InvalidDefinition, Words, as_table, read_as, unfit
 from privacy.release.canonical import canonical_json, sha256_hex
 from sources.reference.cohorts import Cohort, InvalidCohort
 
@@ -81,13 +81,6 @@ class Request(Definition):
         """A cohort may be written without quotes, and is text all the same."""
         return tuple(str(c) if type(c) is int else c for c in cohorts) if isinstance(cohorts, tuple) else cohorts
 
-    @field_validator("cohorts")
-    @classmethod
-    def _once(cls, cohorts: tuple[str, ...]) -> tuple[str, ...]:
-        if twice := [code for code in dict.fromkeys(cohorts) if cohorts.count(code) > 1]:
-            raise _no(f"{', '.join(twice)} stands twice")
-        return cohorts
-
     @cached_property
     def definition(self) -> Definition:
         return Definition(**{name: getattr(self, name) for name in Definition.model_fields})
@@ -145,18 +138,17 @@ def request_of(document: object) -> Request:
 
 
 def _of_table(document: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the table, as far as it can be read whatever is wrong beside it."""
+    """What is wrong with the table, as far as it can be read whatever is wrong beside it, and the cohorts."""
     name, family = (value if isinstance(value := document.get(key), str) else "" for key in ("name", "family"))
-    problems = (
-        [f"name: {name} is what something else of a release is called; give it another"] if is_taken(name) else []
-    )
-    try:
-        definition = read_definition({name: document[name] for name in Definition.model_fields if name in document})
-    except InvalidDefinition:
-        return problems
-    try:
-        if family in FAMILIES:
-            as_table(definition, FAMILIES[family])
-    except InvalidDefinition as error:
-        problems += str(error).splitlines()
-    return problems
+    taken = [f"name: {name} is what something else of a release is called; give it another"] if is_taken(name) else []
+    return [
+        *taken,
+        *_twice(document.get("cohorts")),
+        *(unfit(document, FAMILIES[family]) if family in FAMILIES else ()),
+    ]
+
+
+def _twice(cohorts: object) -> list[str]:
+    codes = [str(each) for each in cohorts] if isinstance(cohorts, list | tuple) else []
+    repeated = [code for code in dict.fromkeys(codes) if codes.count(code) > 1 and len(code) <= _LONGEST_SHOWN]
+    return [f"cohorts: {code} stands twice" for code in repeated]

@@ -16,6 +16,7 @@ from assets.home.paths import Home
 from assets.linkage.inputs import delivered, record_of_tables
 from assets.release.measured_plans import further_plans, keep_plan, published_plans
 from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, read_record
+from assets.release.requests.known import Known
 from assets.release.requests.planning import plan_requests
 from assets.release.requests.register import NoSuchRequest, Registered, open_request
 from assets.release.requests.released import released
@@ -72,6 +73,12 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
     return found
 
 
+def known_of(home: Home, cohort: str, entry: CohortRecord) -> Known:
+    """What is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
+    base, further = published_plans(home, cohort, entry.measured_in), further_plans(home, cohort, entry)
+    return Known.of(home.release / entry.measured_in, cohort, base, tuple(further.values()))
+
+
 def _open(home: Home, name: str, version: str) -> Registered:
     found = open_request(home, name)
     if found.answered_in not in ("", version):
@@ -82,9 +89,8 @@ def _open(home: Home, name: str, version: str) -> Registered:
 def _with_requests_of(
     home: Home, version: str, cohort: str, entry: CohortRecord, asked: Sequence[Registered]
 ) -> CohortRecord:
-    base = published_plans(home, cohort, entry.measured_in)
-    known = list(further_plans(home, cohort, entry).values())
-    planned = plan_requests([each.request for each in asked], cohort, base, known, load_policy())
+    known = known_of(home, cohort, entry)
+    planned = plan_requests([each.request for each in asked], cohort, known, load_policy())
     plans = {family: plan for family, plan in planned.items() if plan is not None}
     if plans:
         check_same_records(home, cohort, entry.measured_in)

@@ -83,7 +83,9 @@ def test_the_short_view_has_its_columns_figure_interval_and_flag_in_words(reader
     assert shown.columns == [
         *("area", "cohort", "order", "meals", "sex", "children", "percent", "lower", "upper", "flag"),
     ]
-    assert reader.sql("FROM reviewed_by_sex").columns == ["area", "cohort", "sex", "children", "lower", "upper", "flag"]
+    assert reader.sql("FROM reviewed_by_sex").columns == [
+        *("area", "cohort", "sex", "children", "percent", "lower", "upper", "flag"),
+    ]
     narrow = 'SELECT area, "order", meals, sex, children, percent FROM sen_by_meals'
     wide = (
         "SELECT area_name, in_short('Child''s SEN provision', \"order\"), meals::VARCHAR, in_short('Sex', sex),"

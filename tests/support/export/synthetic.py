@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndl_export.facts.synthetic import Agreement, HeldOut, SyntheticChildren
+from ndl_export.facts.synthetic import Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
 
 NOTICE = "Synthetic data: no figure is about a real child."
@@ -31,6 +31,10 @@ def three_children(release: dict[str, Any], sums: str = "ab" * 32, seed: int = 7
         contradictions=0,
         agreements=(Agreement("gld_headline", "gld_children_percent", "Title", "Label", 411, 407, 0.21, 1.04, 1.17),),
         held_out=(HeldOut(("council", "sex", "gld"), 27, 0.62, 3.13, 0.64),),
+        goals=(
+            Published("Average number of early learning goals at the expected level", "", 13.74, 13.71, 13.78, 13.75),
+            Published("Children at the expected level in 17 goals", "%", 62.9, 62.5, 63.3, 41.2),
+        ),
         changed=31,
         outside=("gld_headline, gld_children_percent, E06000006, Eligible, Female",),
     )

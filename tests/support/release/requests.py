@@ -10,15 +10,14 @@ from typing import Any
 from assets.home.paths import Home
 from assets.release.begin import Asked
 from assets.release.measure import measure_release, publish_bundle
-from assets.release.planning import plan_family
 from assets.release.requests.planning import plan_requests
 from assets.release.requests.register import register
 from assets.release.requests.request import request_of
-from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from tests.support.release.homes import COHORT
+from tests.support.release.sizes import known
 
 SUPPLEMENT = "2026.11.1"
 TODAY = dt.date(2026, 11, 27)
@@ -80,7 +79,5 @@ def answered(
 
 def further_plans(councils: Sequence[str], documents: Sequence[Mapping[str, Any]] = OF_EACH_FAMILY) -> dict[str, Plan]:
     """What would be measured for requests beside a release of today's tables, by family; at most what a cap allows."""
-    policy = load_policy()
-    base = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    planned = plan_requests(map(request_of, documents), COHORT, base, [], policy)
+    planned = plan_requests(map(request_of, documents), COHORT, known(councils), load_policy())
     return {family: plan for family, plan in planned.items() if plan is not None}

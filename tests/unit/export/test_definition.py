@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ndl_export.tables import FAMILIES, TABLES, Family
 from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, publishable, read_definition
+from ndl_export.tables.model import Count
 from ndl_export.tables.rows import rows
 from ndl_export.tables.schema import arrow_schema
 from tests.support.daily import examples
@@ -66,6 +67,26 @@ def test_a_group_of_ones_own_has_measures_of_its_own() -> None:
     table = as_table(read_definition(document(figure=figure)), FAMILIES["pupil"])
     assert table.measure("ehc_plan_percent").label == "Percentage of children with an EHC plan"
     assert table.measure("ehc_plan_count").label == "Number of children with an EHC plan"
+
+
+@pytest.mark.parametrize(
+    ("family", "columns", "percent"),
+    [
+        ("pupil", ["fsm", "dots"], "children_percent"),
+        ("health", ["sex", "imd_quintile"], "children_percent"),
+        ("parents", ["child_send", "wait_band"], "response_percent"),
+    ],
+)
+def test_a_table_of_counts_gives_each_row_as_a_percentage_of_its_last_column_at_the_total(
+    family: str, columns: list[str], percent: str
+) -> None:
+    """The percentages by which the accuracy of a request is judged are published."""
+    table = as_table(read_definition(document(columns=columns, figure=None)), FAMILIES[family])
+    (block,) = table.blocks
+    assert [measure.name for measure in table.measures if not measure.is_count] == [percent]
+    assert all(percent in row.applies for row in rows(table, all_together=True))
+    assert block.judged_by == (block.ratios[percent],)
+    assert block.ratios[percent].whole == Count(over=columns[-1])
 
 
 def test_children_told_apart_by_a_link_are_counted_as_linked_too() -> None:

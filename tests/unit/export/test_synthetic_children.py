@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -118,3 +119,12 @@ def test_what_is_outside_is_told_only_where_something_is(made: SyntheticChildren
 
 def test_the_same_children_are_the_same_bytes(made: SyntheticChildren) -> None:
     assert synthetic_files(made) == synthetic_files(made)
+
+
+def test_the_quality_page_prints_the_size_of_known_distortions(files: dict[str, bytes]) -> None:
+    """Published figures with their intervals beside the rows' own, and what the benchmark found, with its date."""
+    page = " ".join(files[QUALITY_FILE].decode().split())
+    assert re.search(r"Children at the expected level in 17 goals *\| 62\.9% *\| 62\.5% to 63\.3% *\| 41\.2%", page)
+    assert "Outside the published interval: Children at the expected level in 17 goals." in page
+    assert re.search(r"was measured on \d+ \w+ 20\d\d", page)
+    assert re.search(r"Correlation of two goals[^|]*\| 0\.\d+ *\| 0\.\d+", page)

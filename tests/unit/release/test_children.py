@@ -131,6 +131,17 @@ def test_a_good_level_of_development_is_twelve_goals(case: Case, changes: dict[s
     assert child["gld"] == gld
 
 
+@pytest.mark.parametrize(
+    ("met", "band"),
+    [(0, "0 to 4"), (4, "0 to 4"), (5, "5 to 8"), (9, "9 to 12"), (12, "9 to 12"), (16, "13 to 16"), (17, "17")],
+)
+def test_the_number_of_goals_is_in_a_band(case: Case, met: int, band: str) -> None:
+    """A goal that was not assessed is not met."""
+    missed = dict.fromkeys(list(GOALS)[met:], "A" if met == 0 else "1")
+    (child,) = case.tables(eyfsp=[profile("a", **missed)])["pupil"]
+    assert child["goals_expected"] == band
+
+
 def test_a_child_counts_once_by_an_assessed_profile_wherever_it_stands(case: Case) -> None:
     rows = [profile("a", com_e01="1"), profile("a"), profile("a", **dict.fromkeys(GOALS, "A"))]
     found = {json.dumps(case.tables(eyfsp=list(order))["pupil"]) for order in permutations(rows)}

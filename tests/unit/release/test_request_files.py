@@ -79,6 +79,37 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         assert any(f"request.yaml: {place}: " in line and rule in line for line in said.splitlines()), (place, said)
 
 
+def test_rules_of_the_family_are_said_beside_what_cannot_be_read(tmp_path: Path) -> None:
+    """Of every column and figure that can be read, whatever is wrong with other parts."""
+    wrong = document() | {
+        "title": "a | b",
+        "geography": "everywhere",
+        "columns": [
+            "fms",
+            {"attribute": "ethnic_group", "levels": {"White": ["white"], "None": []}},
+            {"attribute": "fsm", "name": "children_count", "levels": {"Total": ["Unknown"]}},
+            {"attribute": "sex", "label": "<"},
+        ],
+        "figure": {"attribute": "gld", "categories": ["Maybe"]},
+        "cohorts": [202425, 202425, "x"],
+    }
+    said = refusal(tmp_path, wrong).splitlines()
+    for place, rule in {
+        "title": "is one line of text",
+        "geography": "input should be",
+        "columns.0.attribute": "'fms' is none of pupil",
+        "columns.1.levels.White": "ethnic_group has no category 'white'",
+        "columns.1.levels.None": "it is empty",
+        "columns.2.levels": "'Total' is the word for all categories",
+        "columns.3.label": "is one line of text",
+        "a column cannot be called children_count": "",
+        "figure.categories": "gld has no category 'Maybe'",
+        "cohorts": "202425 stands twice",
+        "cohorts.2": "'x' is not a cohort",
+    }.items():
+        assert any(line.startswith(f"request.yaml: {place}") and rule in line for line in said), (place, said)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

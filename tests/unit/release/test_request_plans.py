@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 
-from assets.release.planning import plan_family
 from assets.release.requests import planning
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, expected, plan_requests
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
-from ndl_export.tables import FAMILIES
+from assets.release.tabulate import tabulate
+from ndl_export.facts.on_request import RequestedTable
 from privacy.release.combined import combined_plan
 from privacy.release.ledger import NANO
+from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
+from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 from sources.reference.places import PILOT, places
 from tests.support import PROJECT
+from tests.support.release import sizes
 
 COHORT = "202425"
 REQUESTS = read_requests(sorted((PROJECT / "docs" / "requests").glob("*.yaml")))
@@ -29,18 +34,21 @@ def request(**changes: Any) -> Request:
     return request_of(read_request(TEMPLATE).document() | changes)
 
 
-@cache
-def base(councils: tuple[str, ...] = PILOT) -> dict[str, Plan]:
-    return {family: plan_family(family, tuple(sorted(councils)), load_policy()) for family in FAMILIES}
+known = cache(sizes.known)
+
+
+def base(councils: tuple[str, ...] = PILOT) -> Mapping[str, Plan]:
+    return known(councils).base
 
 
 def planned(*requests: Request, further: tuple[Plan, ...] = (), councils: tuple[str, ...] = PILOT) -> Plan | None:
-    (plan,) = plan_requests(requests, COHORT, base(councils), further, load_policy()).values()
+    (plan,) = plan_requests(requests, COHORT, replace(known(councils), further=further), load_policy()).values()
     return plan
 
 
 def met(request: Request, plan: Plan) -> bool:
-    found = expected(request, plan)
+    councils = plan.family.attribute("council").categories
+    found = expected(request, plan, sizes.sizes_of(councils, request.family), load_policy())
     return found is not None and found.meets(request)
 
 
@@ -52,7 +60,7 @@ def rho(*requests: Request) -> float:
 @pytest.mark.slow
 def test_every_request_is_met_and_a_step_less_meets_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what is known; in steps of a hundred-thousandth."""
-    found = plan_requests(REQUESTS, COHORT, base(), [], load_policy())
+    found = plan_requests(REQUESTS, COHORT, known(), load_policy())
     assert set(found) == {"pupil", "parents"}
     tried: list[tuple[float, bool]] = []
     make = planning.make_plan
@@ -70,7 +78,7 @@ def test_every_request_is_met_and_a_step_less_meets_not_all(monkeypatch: pytest.
         for each in (each for each in REQUESTS if each.family == family):
             assert met(each, whole)
     monkeypatch.setattr(planning, "make_plan", recorded)
-    again = plan_requests(PUPIL, COHORT, base(), [], load_policy())["pupil"]
+    again = plan_requests(PUPIL, COHORT, known(), load_policy())["pupil"]
     assert again is not None
     below = round(again.rho - STEP / NANO, 9)
     assert (below, False) in {(round(rho, 9), met) for rho, met in tried}
@@ -98,7 +106,7 @@ def test_what_is_known_costs_nothing() -> None:
     assert planned(of_release) is None
     first = planned(request())
     assert first is not None
-    coarser = request(name="again", accuracy={"half_width_points": 6.0, "share_of_rates": 0.8})
+    coarser = request(name="again", accuracy={"half_width_points": 6.0, "share_of_rates": 0.75})
     assert planned(coarser, further=(first,)) is None
     assert planned(of_release, request()) == first
 
@@ -124,8 +132,48 @@ def test_an_accuracy_that_no_budget_reaches_is_refused_by_name() -> None:
         planned(out_of_reach, REQUESTS[0])
 
 
+def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> None:
+    """The same flags and intervals, by the same function: also of groups so small that they are withheld."""
+    asked = request(geography="councils", accuracy={"half_width_points": 5.0, "share_of_rates": 0.4})
+    plan, own = planned(asked), base()["pupil"]
+    assert plan is not None
+    drawn = [Measurement(each.sha256, "none (test)", "", each.rho, exactly(each)) for each in (own, plan)]
+    further = MeasuredOnRequest("2026.11.1", plan, drawn[1], (asked.name,))
+    cohort = MeasuredCohort(COHORT, "2026.11.0", {"pupil": own}, {"pupil": drawn[0]}, (further,))
+    table = RequestedTable(asked.definition, "pupil", (COHORT,), "2026.11.1", "Somebody", "2026-11-27", "To see")
+    councils = own.family.attribute("council").categories
+    published = tabulate([cohort], councils, load_policy().reliability, {}, [table])[asked.name].to_pandas()
+    found = expected(asked, combined_plan(own, [plan]), sizes.sizes_of(councils, "pupil"), load_policy())
+    assert found is not None
+    flags = published["gld_children_percent_flag"].fillna("").to_numpy()
+    assert (flags == found.flags.ravel()).all()
+    assert {*flags} == {"", "u", "withheld"}
+    half_widths = (published["gld_children_percent_upper_ci"] - published["gld_children_percent_lower_ci"]) / 2
+    assert half_widths.to_numpy() == pytest.approx(found.half_widths.ravel(), rel=0.02, abs=0.05)
+    assert found.share_within(5.0) == pytest.approx(0.4, abs=0.02)
+
+
+def exactly(plan: Plan) -> dict[tuple[str, ...], Any]:
+    """The marginals of a plan of the family `pupil`, counted without noise."""
+    return dict(sizes.noisy_counts({"pupil": plan})["pupil"].counts)
+
+
+def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
+    """The attributes that a release measured by council, and those that it measured for all together."""
+    plan = base()["pupil"]
+    found = sizes.Sizes.of(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
+    stated = sizes.sizes_of(plan.family.attribute("council").categories, "pupil")
+    assert found.rows == pytest.approx(stated.rows, abs=5)
+    for name in ("ethnic_group", "imd_quintile", "entitlement", "goals_expected"):
+        assert found.shares[name] == pytest.approx(stated.shares[name], abs=0.005), name
+    taken = found.share("entitlement", [0])
+    assert taken == pytest.approx(stated.rows @ stated.shares["entitlement"][:, 0] / stated.rows.sum(), abs=0.002)
+    most_deprived = found.shares["imd_quintile"][:, 0]
+    assert most_deprived.max() - most_deprived.min() > 0.2  # no share that is the same everywhere would do
+
+
 def test_only_requests_for_the_cohort_count() -> None:
-    assert plan_requests([request(cohorts=["202324"])], COHORT, base(), [], load_policy()) == {}
+    assert plan_requests([request(cohorts=["202324"])], COHORT, known(), load_policy()) == {}
 
 
 @pytest.mark.slow

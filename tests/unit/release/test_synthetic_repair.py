@@ -9,14 +9,13 @@ import pytest
 
 from privacy.release.estimates import estimates_of
 from privacy.release.workload import Cube, Selector
-from privacy.synthetic.problem import AllOf, Codes, Problem, contradictions, problems
+from privacy.synthetic.problem import Codes, Problem, contradictions, problems
 from privacy.synthetic.repair import Rates, counts_of, rates_of, repaired, tied
 from tests.support.release.examples import small_family, small_plan
 from tests.unit.release.test_nested import noisy
-from tests.unit.release.test_synthetic import PARTS, of_parts
+from tests.unit.release.test_synthetic import NOTHING, of_parts
 
 FAMILY = small_family()
-NOTHING = AllOf("gld", "gld 0", ("no such part",), "holds")
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +61,7 @@ def movable(problem: Problem) -> list[tuple[str, ...]]:
 
 def test_attributes_that_exclude_each_other_are_tied(problem: Problem) -> None:
     assert sorted(tied([problem])) == [("asq", "dots"), ("council",), ("fsm",), ("gld",)]
-    assert tied([of_parts()]) == [("one", "three", "two", "whole")]
-    assert PARTS.whole == "whole"
+    assert tied([of_parts()]) == [("four", "number", "one", "three", "two", "whole")]
 
 
 def test_every_rate_is_brought_into_its_interval_by_few_changes(problem: Problem) -> None:

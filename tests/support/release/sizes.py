@@ -1,0 +1,65 @@
+"""Sizes of groups as a release of the demonstration publishes them, and what is known beside such a release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assets.release.planning import plan_family
+from assets.release.requests.known import Known, Sizes
+from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.tables import FAMILIES
+from privacy.release.plan import Plan
+from privacy.release.policy import load_policy
+from privacy.release.workload import Cube, Selector
+from sources.reference.places import PILOT
+from sources.reference.profile_results import council_size
+
+_PUBLISHED: dict[str, Any] = json.loads(Path(__file__).with_name("demonstration_sizes.json").read_bytes())
+"""Rows and shares by family, of the pilot's councils in order."""
+
+
+@cache
+def sizes_of(councils: tuple[str, ...], family: str) -> Sizes:
+    """Of councils outside the pilot, which the demonstration has not, the shares of the pilot."""
+    pilot, published = _PUBLISHED["councils"], _PUBLISHED[family]
+    rows = np.array(published["rows"], dtype=np.float64)
+    per_child = rows.sum() / sum(map(council_size, pilot))
+    places = [pilot.index(council) if council in pilot else -1 for council in councils]
+    return Sizes(
+        np.array(
+            [rows[at] if at >= 0 else per_child * council_size(c) for c, at in zip(councils, places, strict=True)]
+        ),
+        {
+            name: np.array([*shares, np.average(shares, axis=0, weights=rows)])[places]
+            for name, shares in published["shares"].items()
+        },
+    )
+
+
+def known(councils: Sequence[str] = PILOT, further: Sequence[Plan] = ()) -> Known:
+    """Beside a release of these councils under the policy, as of today."""
+    own = tuple(sorted(councils))
+    base = {family: plan_family(family, own, load_policy()) for family in FAMILIES}
+    return Known(base, tuple(further), partial(sizes_of, own))
+
+
+def noisy_counts(base: Mapping[str, Plan]) -> dict[str, NoisyCounts]:
+    """Counts of these sizes, as if attributes were independent, by family."""
+    found = {}
+    for family, plan in base.items():
+        attribute = plan.family.attribute
+        sizes = sizes_of(attribute("council").categories, family)
+        counts = {
+            names: np.rint(sizes.values(Cube({name: Selector.each(attribute(name)) for name in names}))).astype(
+                np.int64
+            )
+            for names in plan.sigmas
+        }
+        found[family] = NoisyCounts(plan.to_json(), counts)
+    return found
