@@ -21,9 +21,6 @@ class Attribute:
     name: str
     label: str
     categories: tuple[str, ...]
-    shares: tuple[float, ...] = ()
-    """Share of each category that a release is planned with, a public assumption; where there is none, the share that
-    is published nationally."""
 
 
 @dataclass(frozen=True)
@@ -332,8 +329,6 @@ class Family:
     """Name of the table in the restricted zone that noise is added over, one row a unit."""
     confidential_description: str
     """What that table holds, in a sentence for its asset."""
-    rows_per_child: float
-    """Rows that are expected for each child of the cohort; a planning assumption, made from public figures."""
     attributes: tuple[Attribute, ...]
     tables: tuple[Table, ...]
     further_sources: tuple[str, ...] = ()

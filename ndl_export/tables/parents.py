@@ -1,7 +1,5 @@
 """Family `parents`: responses to the survey of parents, one row a response, not linked to children."""
 
-from dataclasses import replace
-
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, MEASURES, TOPIC_FILTER
 from ndl_export.tables.model import Attribute, Axis, Family, Filter, Selection, ShareBlock, Table, each
 from sources.reference import survey
@@ -16,10 +14,7 @@ def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
 
 _SURE = ("Yes", "No")
 AGE_BAND = _attribute("child_age_band", "Age of the child", survey.CHILD_AGE_BAND)
-FUNDED = replace(
-    _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED),
-    shares=(0.25, 0.65, 0.05, 0.04, 0.01),
-)
+FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED)
 QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items())
 
 
@@ -49,6 +44,7 @@ def _block(question: Attribute, breakdown: Attribute | None) -> ShareBlock:
         base="response_count",
         share="response_percent",
         share_of="answer",
+        councils=breakdown is None,
         weight="parents_by_group" if breakdown else "parents",
     )
 
@@ -69,9 +65,6 @@ PARENT_EXPERIENCE = Table(
     blocks=tuple(_block(question, breakdown) for question in QUESTIONS for breakdown in (None, AGE_BAND, FUNDED)),
 )
 
-RESPONSE_SHARE = 0.06
-"""Responses to the survey of parents as a share of the cohort: a planning assumption."""
-
 FAMILY = Family(
     name="parents",
     unit="response",
@@ -80,7 +73,6 @@ FAMILY = Family(
     population=POPULATION,
     confidential_table="responses",
     confidential_description="Responses to the survey of parents, one row each.",
-    rows_per_child=RESPONSE_SHARE,
     attributes=(AGE_BAND, FUNDED, *QUESTIONS),
     tables=(PARENT_EXPERIENCE,),
     counted="response_count",

@@ -115,15 +115,13 @@ class Account:
 class Policy:
     """Budget by unit, what one row of a table stands for, and public thresholds.
 
-    `weights` say how much a cell of each kind counts in the plan; a row is published where its half-width is expected
-    to be at most `readable_half_width`, in points; `regions_share` is the share of a family's budget for regions, where
-    they are measured.
+    `weights` say how much a cell of each kind counts in the plan; `regions_share` is the share of a family's budget for
+    regions, where they are measured.
     """
 
     accounts: Mapping[str, Account]
     delta: float
     weights: Mapping[str, float]
-    readable_half_width: float
     regions_share: float
     minimum_accuracy: Mapping[str, MinimumAccuracy]
     reliability: Reliability
@@ -148,8 +146,6 @@ class Policy:
         for kind, weight in self.weights.items():
             if not weight > 0:
                 raise PolicyError(f"weights.{kind} must be positive, not {weight}")
-        if not 0 < self.readable_half_width <= self.reliability.unreliable_half_width:
-            raise PolicyError("readable_half_width must be over 0, and no more than reliability.unreliable_half_width")
         if not 0 < self.regions_share < 1:
             raise PolicyError(f"regions_share must lie between 0 and 1, not {self.regions_share}")
         if set(self.minimum_accuracy) != set(self.split):
@@ -235,7 +231,6 @@ def load_policy(path: Path | None = None) -> Policy:
         accounts={unit: _account(f"accounts.{unit}", account) for unit, account in content["accounts"].items()},
         delta=_number("delta", content["delta"]),
         weights={kind: _number(f"weights.{kind}", weight) for kind, weight in content["weights"].items()},
-        readable_half_width=_number("readable_half_width", content["readable_half_width"]),
         regions_share=_number("regions_share", content["regions_share"]),
         minimum_accuracy={
             family: MinimumAccuracy(**_numbers(f"minimum_accuracy.{family}", minimum, MinimumAccuracy))

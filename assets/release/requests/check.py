@@ -188,7 +188,7 @@ def _known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Fac
 def _accuracy(exactness: Expected, request: Request, policy: Policy) -> Facts:
     """At full detail, how many percentages, the share within what is asked for, and the median half-width; of all rows,
     how many will be flagged unreliable, or withheld."""
-    limits, widths = policy.reliability, exactness.widths.judged
+    limits, widths = policy.reliability, exactness.widths.middle
     return {
         "percentages": int(exactness.points.size),
         "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),

@@ -43,7 +43,7 @@ class AccuracyOutOfReach(Exception):
 @dataclass(frozen=True, eq=False)
 class Expected:
     """The half-widths that are expected of a requested table, in points: of each percentage of every area, or of each
-    count as a percentage of the row with its last column at the total.
+    count as a percentage of the row with its last column at the total, by shares in the middle of what is plausible.
 
     It is judged by its rows at full detail, with no column at its total: those that it is asked for.
     """
@@ -54,7 +54,7 @@ class Expected:
     def points(self) -> Array:
         """(percentages at full detail,)."""
         detailed = [TOTAL not in levels for levels in self.widths.levels]
-        judged = self.widths.judged[:, detailed].ravel()
+        judged = self.widths.middle[:, detailed].ravel()
         return np.asarray(judged[~np.isnan(judged)])
 
     def share_within(self, points: float) -> float:
@@ -179,7 +179,7 @@ def _expected(table: Table, plan: Plan) -> Expected | None:
     wanted = len(geographies(councils)) if block.councils else 1
     if not found or len(found[0].areas) < wanted:
         return None
-    judged = found[0].judged[:wanted]
+    judged = found[0].judged[:, :wanted]
     return Expected(replace(found[0], areas=found[0].areas[:wanted], judged=judged))
 
 

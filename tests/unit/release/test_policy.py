@@ -29,12 +29,11 @@ def test_the_policy_of_the_project():
             "parents": 1.0,
             "parents_by_group": 0.1,
         },
-        readable_half_width=4.5,
         regions_share=0.15,
         minimum_accuracy={
-            "pupil": MinimumAccuracy(5, 0.85),
-            "health": MinimumAccuracy(5, 0.85),
-            "parents": MinimumAccuracy(5, 0.85),
+            "pupil": MinimumAccuracy(5, 0.5),
+            "health": MinimumAccuracy(5, 0.4),
+            "parents": MinimumAccuracy(5, 0.1),
         },
         reliability=Reliability(5, 15, 3),
         sign_off=SignOff({"measurement": 1, "publication": 1}, ()),
@@ -68,7 +67,6 @@ def test_the_policy_of_the_project():
         (lambda p: p["minimum_accuracy"].pop("health"), "name the families of the split"),
         (lambda p: p["weights"].update(goals=0), "weights.goals must be positive"),
         (lambda p: p.update(weights=[]), "weights must map kinds of cells"),
-        (lambda p: p.update(readable_half_width=6), "readable_half_width must be over 0, and no more than"),
         (lambda p: p.update(regions_share=1), "regions_share must lie between 0 and 1"),
         (
             lambda p: p["reliability"].pop("withheld_half_width"),
