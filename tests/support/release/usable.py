@@ -33,8 +33,8 @@ _ALL_SHOWN = Reliability(1e9, 1e9, 0.0)
 
 @dataclass(frozen=True)
 class Usable:
-    """Of the rates that some tables define, over repeated releases: which are published, which can be used, and which of
-    those with an interval hold the truth; by table, area and what the area is."""
+    """Of the rates that some tables define, over repeated releases: which are published, which can be used, and which
+    of those with an interval hold the truth; by table, area and what the area is."""
 
     table: NDArray[np.str_]
     area: NDArray[np.str_]
