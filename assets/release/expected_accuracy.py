@@ -38,8 +38,9 @@ def in_plausible(holds: NDArray[np.bool_]) -> Range:
 
 @dataclass(frozen=True)
 class Minimum:
-    """Whether a family meets the policy's minimum accuracy: which share of the rates that its tables define is expected
-    to be accurate, at the least favourable of the plausible shares."""
+    """Whether a family meets the policy's minimum accuracy: which share of the rates that its tables define can be
+    expected to be accurate, at the most favourable of the plausible shares. People decide what the whole range is
+    worth."""
 
     family: str
     rates: int
@@ -93,9 +94,9 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
     found = _minimum(family, expected_widths(plan, councils), policy)
     if not found.met:
         raise NotAccurateEnough(
-            f"the tables of {family} are not worth their budget: of the {found.rates} rates that they define, as few as"
-            f" {found.share_accurate:.0%} are expected within {wanted.half_width_points:g} points, and the policy asks"
-            f" for {wanted.share_of_rates:.0%}; `readiness plan` shows which"
+            f"the tables of {family} are not worth their budget: of the {found.rates} rates that they define, at most"
+            f" {found.share_accurate:.0%} can be expected within {wanted.half_width_points:g} points, and the policy"
+            f" asks for {wanted.share_of_rates:.0%}; `readiness plan` shows which"
         )
 
 
@@ -124,29 +125,28 @@ def _minimum(family: str, widths: Sequence[Widths], policy: Policy) -> Minimum:
     judged = [each.judged for each in widths if each.is_rate]
     rates = sum(int((~np.isnan(each[0])).sum()) for each in judged)
     accurate = sum((each <= wanted.half_width_points).sum(axis=(1, 2)) for each in judged)
-    share = float(np.min(accurate)) / rates if rates else 0.0
+    share = float(np.max(accurate)) / rates if rates else 0.0
     return Minimum(family, rates, round(share, 4), share >= wanted.share_of_rates)
 
 
 def _warnings(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
-    """Rows of a table that will be unreliable or withheld in at least half of the councils that have them, by shares in
-    the middle of what is plausible.
+    """Rows that a release is about and that will be unreliable or withheld in at least half of the councils that have
+    them, by shares in the middle of what is plausible.
 
-    `denominator`: what the rate is of, in the median council; None for a difference.
+    `denominator`: what the rate is of, in the median council.
     """
-    for each in (each for each in widths if each.is_rate):
+    for each in (each for each in widths if each.is_rate and each.block.everywhere):
         at_councils = [index for index, area in enumerate(each.areas) if area.level == LOCAL_AUTHORITY]
         for row, label in enumerate(each.labels):
             half_widths, denominators = each.middle[at_councils, row], each.denominators[at_councils, row]
             councils = int((~np.isnan(half_widths)).sum())
-            withheld = int((half_widths > _limit(each, limits)).sum())
+            withheld = int((half_widths > limits.withheld_half_width).sum())
             unreliable = int((half_widths > limits.unreliable_half_width).sum()) - withheld
             if councils and 2 * (withheld + unreliable) >= councils:
-                known = denominators[~np.isnan(denominators)]
                 yield {
                     "table": table,
                     "rows": label,
-                    "denominator": round(float(np.median(known)), 1) if known.size else None,
+                    "denominator": round(float(np.nanmedian(denominators)), 1),
                     "councils": councils,
                     "flagged_unreliable": unreliable,
                     "withheld": withheld,

@@ -297,9 +297,9 @@ def release_of(
 
 @dataclass(frozen=True)
 class ByArea:
-    """A panel for each cohort, with a line for each area; it says the first, `asked` for more about it, and what `alike`
-    concludes from all; of a line that is chosen it says the same, and what `alike_each` concludes from it and the
-    first. `official` are England's figures by column, and `remarks` say what they are."""
+    """A panel for each cohort, with a line for each area; it says the first, what else is `asked` of it, and what
+    `alike` concludes from all; of a line that is chosen it says the same, and what `alike_each` concludes from it and
+    the first. `official` are England's figures by column, and `remarks` say what they are."""
 
     shape: Shape
     wanted: tuple[Wanted, ...]

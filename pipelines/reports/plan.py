@@ -109,7 +109,7 @@ def _minima(found: Row) -> Section:
         (
             entry["family"],
             "met" if entry["met"] else "NOT MET",
-            f"at least {entry['share_accurate']:.1%} of {entry['rates']:,} rates within"
+            f"at best {entry['share_accurate']:.1%} of {entry['rates']:,} rates within"
             f" {wanted[entry['family']].half_width_points:g} points;"
             f" at least {wanted[entry['family']].share_of_rates:.0%} are asked for",
         )
@@ -178,15 +178,15 @@ def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
     """The rows that will be unusable, the largest groups of each table first."""
     grids = []
     for table, rows in groupby(warnings, key=itemgetter("table")):
-        largest = sorted(rows, key=lambda row: -(row["denominator"] or 0))
+        largest = sorted(rows, key=lambda row: -row["denominator"])
         shown = [_warned(row) for row in largest[:most]]
         more = f" (and {len(largest) - len(shown)} smaller ones: --all)" if len(largest) > len(shown) else ""
         grids.append(Grid(f"Rows of: {TABLES[table].title}{more}", _WARNED, shown, numbers=4))
     return Section(
         "Rows to be warned of",
         [
-            "In at least half of the councils that have them, these will be unreliable (u) or withheld. Children are"
-            " those of the median council, by public sizes."
+            "A release is about these rows, and in at least half of the councils that have them they will be unreliable"
+            " (u) or withheld. Children are those of the median council, by public sizes."
         ],
         grids,
     )
@@ -196,5 +196,8 @@ _WARNED = ("row", "children", "u in", "withheld in", "of councils")
 
 
 def _warned(row: Row) -> tuple[str, ...]:
-    size = "-" if row["denominator"] is None else f"{row['denominator']:,.0f}"
-    return row["rows"], size, *(f"{row[what]}" for what in ("flagged_unreliable", "withheld", "councils"))
+    return (
+        row["rows"],
+        f"{row['denominator']:,.0f}",
+        *(f"{row[what]}" for what in ("flagged_unreliable", "withheld", "councils")),
+    )

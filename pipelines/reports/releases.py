@@ -122,7 +122,10 @@ def _figures(found: ReleaseDiff) -> str:
     listed = _grid(("table", "compared", "moved", "rows added", "rows left out", *further), rows)
     told = f"\n{_SHARPER}" if sharper else ""
     anew = f"\nNot compared: {', '.join(found.not_compared)}." if found.not_compared else ""
-    return f"Figures. Of those that did not change, about 5 in 100 are listed as moved.{told}\n{listed}{anew}"
+    return (
+        "Figures. If no record had changed, at most 5% of releases would list any as moved (Holm 1979)."
+        f"{told}\n{listed}{anew}"
+    )
 
 
 def _percent(ratio: float | None) -> str:

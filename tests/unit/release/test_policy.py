@@ -33,7 +33,7 @@ def test_the_policy_of_the_project():
         minimum_accuracy={
             "pupil": MinimumAccuracy(5, 0.5),
             "health": MinimumAccuracy(5, 0.4),
-            "parents": MinimumAccuracy(5, 0.1),
+            "parents": MinimumAccuracy(5, 0.2),
         },
         reliability=Reliability(5, 15, 3),
         sign_off=SignOff({"measurement": 1, "publication": 1}, ()),
