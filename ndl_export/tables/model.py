@@ -154,7 +154,8 @@ class Block:
     councils: bool = True
     """False measures the block for all councils together, or for regions, and for no council."""
     everywhere: bool = False
-    """Whether it is published for every area, however wide its intervals: the figures that a release is about."""
+    """Whether a release is about its figures: they are shown though their intervals are wide, marked as unreliable,
+    where others are withheld."""
     weight: str = "linked"
     """Kind of cell at full detail, in the weights of the privacy policy."""
     total_weight: str = ""

@@ -255,6 +255,7 @@ JOINED_DOTS = Table(
                 as_linked=AS_LINKED.name,
                 axes=(_concern_axis(seen),),
                 constants={"seen_by": seen},
+                everywhere=len(concerns) == 1,  # the same children as in its total
                 structural_zeros=frozenset(
                     (concern,) for concern in CONCERN_GIVEN_SEEN[BOTH] if concern not in concerns
                 ),

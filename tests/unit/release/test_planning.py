@@ -12,10 +12,10 @@ from assets.release import expected_widths as expected_widths_module
 from assets.release import planning
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.release.planning import plan_family
-from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.detail import Detail, detail_of
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, Geography, geographies
-from ndl_export.tables.rows import layout
+from ndl_export.tables.rows import layout, said
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
@@ -96,6 +96,19 @@ def test_the_figures_that_a_release_is_about_stand_for_every_council() -> None:
         assert decided.publishes("gld_headline", ("Total", "Total", "Total"), each)
         assert decided.publishes("joined_dots", ("Neither", "Total"), each)
         assert decided.publishes("linkage_quality", ("Total", "Total", "Total"), each)
+
+
+def test_a_figure_that_a_release_is_about_is_withheld_under_no_other_name() -> None:
+    """Children whom nobody had seen, and whom nobody had seen and nobody was concerned about, are the same children."""
+    for table in TABLES.values():
+        blocks = {each: with_blocks(table, each) for each in (True, False)}
+        about, others = ({one for figures in said(part).values() for one in figures} for part in blocks.values())
+        assert not {figure for figure in about & others if figure[1] is not None}
+
+
+def with_blocks(table: Table, everywhere: bool) -> Table:
+    """The table with those of its blocks alone that a release is about, or the others."""
+    return replace(table, blocks=tuple(each for each in table.blocks if each.everywhere == everywhere))
 
 
 def test_nobody_unknown_has_a_row() -> None:
