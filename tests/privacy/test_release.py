@@ -29,7 +29,7 @@ from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.publisher import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.pupil import HV_ONLY, NEITHER, SETTING_ONLY, UNSEARCHABLE
+from ndl_export.tables.pupil import HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
 from privacy.release import store
@@ -279,7 +279,7 @@ def test_the_plan_says_what_will_be_unusable() -> None:
     assert all(entry["met"] for entry in found["minimum_accuracy"])
     warned = {(row["table"], row["rows"]) for row in found["warnings"]}
     small = (HV_ONLY, SETTING_ONLY, NEITHER, UNSEARCHABLE)
-    assert warned == {("joined_dots", rows) for rows in small}
+    assert warned == {("joined_dots", rows) for rows in (*small, f"{NEITHER} / {NONE}", f"{UNSEARCHABLE} / {NONE}")}
     assert json.loads(json.dumps(found)) == found
 
 
