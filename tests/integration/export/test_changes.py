@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from ndl_export.analyst_db.changes import changelog_page, compare
 from ndl_export.bundle.make import write_bundle
-from ndl_export.documents.changes import changelog_page, compare
 from ndl_export.facts.previous import Earlier, Previous, previous_releases
 from ndl_export.tables import TABLES
 from tests.support.daily import examples

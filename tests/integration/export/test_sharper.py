@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ndl_export.analyst_db.changes import compare
 from ndl_export.bundle.make import write_bundle
-from ndl_export.documents.changes import compare
 from ndl_export.facts.on_request import Further
 from ndl_export.facts.previous import Previous
 from ndl_export.publish.release_diff import diff
