@@ -24,7 +24,7 @@ from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.anchors import unconfirmed
 from assets.release.expectations import expectations
-from assets.release.expected_accuracy import expected_accuracy
+from assets.release.expected_accuracy import Range, expected_accuracy, percent_of
 from assets.release.holds import state
 from assets.release.measured_plans import further_plan
 from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, requested_tables
@@ -60,21 +60,23 @@ _COUNCILS_NAMED = 12
 
 @dataclass(frozen=True)
 class Usable:
-    """Of the rates of a table: the share that can be used, is marked as unreliable, is withheld."""
+    """Of the rates that a table defines, how many are published and how many of those can be used: the least and the
+    most over all plausible shares, which are the same once it is known."""
 
     title: str
     rates: int
-    usable: float
-    unreliable: float
-    withheld: float
+    published: Range
+    usable: Range
     half_width: float | None
+    """The median, in points, of those that are published in the middle of what is plausible."""
     detail: str = ""
-    """At which detail the plan publishes them, in words."""
+    """At which detail the plan defines them, in words."""
 
     @property
     def bar(self) -> charts.Bars:
-        """Blue for what can be used, orange for what is marked; what is withheld is left empty."""
-        return charts.stacked((0.0, self.usable, self.unreliable))
+        """Blue for what can be used, at least; orange for what else is published, at most."""
+        least, most = self.usable[0] / self.rates, self.published[1] / self.rates
+        return charts.stacked((0.0, least, most - least))
 
 
 def write_sheet(home: Home, request: Request) -> str:
@@ -105,7 +107,8 @@ def render_sheet(home: Home, request: Request) -> str:
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
         asked=[table for table in requested_tables(record) if table.release == version],
         usable=(usable := list(_published(bundle) if is_publication else _expected(home, version, record, measured))),
-        words=_in_words(usable),
+        words=in_words(usable),
+        percent_of=percent_of,
         costs=[cost for cohort in record for cost in _costs(home, cohort, version, record)],
         policy=load_policy(),
         missing=short({cohort: _missing(home, cohort, fixed) for cohort, fixed in record.items()}),
@@ -131,20 +134,26 @@ def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequenc
     every table that the release is asked for."""
     for cohort in measured[:1]:
         councils = list(read_record(home, cohort).taking_part)
-        rows = expected_accuracy(councils, record[cohort].share)["tables"]
-        for name, areas in groupby(rows, key=itemgetter("table")):
-            own = [row for row in areas if row["rates"]]
-            rates = sum(row["rates"] for row in own)
+        found = expected_accuracy(councils, record[cohort].share, _expected_children(home, cohort))
+        areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
+        for line in found["by_table"]:
+            own = areas[line["table"]]
             widths = [row["median_rate_half_width"] for row in own if row["median_rate_half_width"] is not None]
-            unreliable, withheld = (sum(row[what] for row in own) for what in ("flagged_unreliable", "withheld"))
-            if rates:
-                half_width = median(widths) if widths else None
-                yield _usable(TABLES[name].title, rates, unreliable, withheld, half_width, _detail(own))
+            half_width = median(widths) if widths else None
+            published, usable = tuple(line["published"]), tuple(line["usable"])
+            title = TABLES[line["table"]].title
+            yield Usable(title, line["rates"], published, usable, half_width, _detail(own))
 
     for cohort, entry in record.items():
         for each in requested_tables({cohort: entry}):
             if each.release == version:
                 yield _expected_of(home, cohort, entry, each)
+
+
+def _expected_children(home: Home, cohort: str) -> dict[str, int]:
+    """The councils of which the operator expects another number of Profiles than the published one."""
+    named = {each.name.split("/")[0]: each for each in expectations(home, cohort) if each.name.endswith("/eyfsp")}
+    return {council: each.expected for council, each in named.items()}
 
 
 def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedTable) -> Usable:
@@ -153,9 +162,9 @@ def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedT
     found = expected(asked, known.together(asked.family), known.sizes_of(asked.family), load_policy())
     assert found is not None  # the plan was made for the table, or it followed from what was known
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
-    about = f"cohort {cohort}, for {asked.asked_by}"
-    half_width = float(np.median(found.half_widths))
-    return _usable(asked.table.title, found.flags.size, unreliable, withheld, half_width, about)
+    published, usable = found.flags.size - withheld, found.flags.size - withheld - unreliable
+    about, half_width = f"cohort {cohort}, for {asked.asked_by}", float(np.median(found.half_widths))
+    return Usable(asked.table.title, found.flags.size, (published, published), (usable, usable), half_width, about)
 
 
 def _published(bundle: Path) -> Iterator[Usable]:
@@ -164,8 +173,8 @@ def _published(bundle: Path) -> Iterator[Usable]:
         flags = [flag for column in _flags_of_rates(table) for flag in _column(bundle, name, column)]
         shown = [flag for flag in flags if flag not in (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)]
         if shown:
-            unreliable = shown.count(Flag.UNRELIABLE) + shown.count(Flag.LINKAGE)
-            yield _usable(table.title, len(shown), unreliable, shown.count(Flag.WITHHELD), None)
+            published, usable = len(shown) - shown.count(Flag.WITHHELD), shown.count(None)
+            yield Usable(table.title, len(shown), (published, published), (usable, usable), None)
 
 
 def _column(bundle: Path, table: str, column: str) -> list[str | None]:
@@ -187,23 +196,18 @@ def _detail(areas: Sequence[dict[str, Any]]) -> str:
     return ", ".join([f"{together:,} of all together", *found])
 
 
-def _usable(
-    title: str, rates: int, unreliable: int, withheld: int, half_width: float | None, detail: str = ""
-) -> Usable:
-    good = rates - unreliable - withheld
-    return Usable(title, rates, good / rates, unreliable / rates, withheld / rates, half_width, detail)
-
-
-def _in_words(tables: Sequence[Usable]) -> str:
-    """How much of all tables can be used, and in which most and least."""
+def in_words(tables: Sequence[Usable]) -> str:
+    """How much of what all tables define is published, and how much of that can be used."""
     if not tables:
         return "It measures nothing itself."
     rates = sum(line.rates for line in tables)
-    together = sum(line.rates * line.usable for line in tables) / rates
-    most, least = max(tables, key=lambda line: line.usable), min(tables, key=lambda line: line.usable)
+    published, usable = (
+        tuple(sum(ends) for ends in zip(*pairs, strict=True))
+        for pairs in ([line.published for line in tables], [line.usable for line in tables])
+    )
     return (
-        f"Of {rates:,} rates, {together:.0%} can be used as they stand: most of the table"
-        f" '{most.title}' ({most.usable:.0%}), least of '{least.title}' ({least.usable:.0%})."
+        f"Of {rates:,} rates that the tables define, {percent_of(published, rates)} are published, and"
+        f" {percent_of(usable, rates)} can be used as they stand."
     )
 
 

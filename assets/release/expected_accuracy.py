@@ -1,35 +1,46 @@
-"""What a planned release will be able to say, worked out from public figures before any data is read: how wide the
-intervals of what it publishes will be (`expected_widths`), and whether that is worth its budget."""
+"""What a planned release will be able to say, worked out from public figures before any data is read: how many of the
+rates that its tables define will be published, and how wide their intervals will be (`expected_widths`), over all
+plausible shares; and whether that is worth its budget."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.expected_widths import Widths, expected_widths
+from assets.release.expected_widths import SCENARIOS, Widths, expected_widths
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
-from ndl_export.tables.detail import Detail, level_of
+from ndl_export.tables.detail import level_of
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
+from privacy.release.intervals import Reliability
 from privacy.release.mechanism import epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy
 
 Array = NDArray[np.float64]
+Range = tuple[int, int]
 
 
 class NotAccurateEnough(Exception):
     """A plan that is not expected to be worth its budget under the policy; nothing was charged."""
 
 
+def in_plausible(holds: NDArray[np.bool_]) -> Range:
+    """For how many rates, (scenarios, areas, rows), something holds: the least and the most over plausible shares."""
+    numbers = holds.sum(axis=(1, 2))
+    return int(numbers.min()), int(numbers.max())
+
+
 @dataclass(frozen=True)
 class Minimum:
-    """Whether a family meets the policy's minimum accuracy: of all rates that it publishes, which share is accurate."""
+    """Whether a family meets the policy's minimum accuracy: which share of the rates that its tables define can be
+    expected to be accurate, at the most favourable of the plausible shares. People decide what the whole range is
+    worth."""
 
     family: str
     rates: int
@@ -37,16 +48,25 @@ class Minimum:
     met: bool
 
 
-def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, Any]:
-    """Plan and expected accuracy of every table for these councils, at a share of the split: JSON-ready."""
-    policy = load_policy().scaled(share)
+def percent_of(least_and_most: Sequence[int], of: int) -> str:
+    """`52%`, or `52% to 75%` over all plausible shares."""
+    return " to ".join(dict.fromkeys(f"{number / of:.0%}" for number in least_and_most)) if of else "-"
+
+
+def expected_accuracy(
+    councils: Sequence[str], share: float = 1.0, children: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """Plan and expected accuracy of every table for these councils, at a share of the split: JSON-ready. `children` are
+    expected of a council in place of the published number."""
+    policy, sizes = load_policy().scaled(share), tuple(sorted((children or {}).items()))
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    published = {family: _published(plan, councils) for family, plan in plans.items()}
+    widths = {family: expected_widths(plan, councils, sizes) for family, plan in plans.items()}
     tables = {
         table: list(found)
-        for own in published.values()
+        for own in widths.values()
         for table, found in groupby(own, key=lambda widths: widths.table.name)
     }
+    limits = policy.reliability
     return {
         "councils": list(councils),
         "cap_rho": {unit: account.cap_rho for unit, account in policy.accounts.items()},
@@ -61,100 +81,102 @@ def expected_accuracy(councils: Sequence[str], share: float = 1.0) -> dict[str, 
             }
             for family, plan in plans.items()
         ],
-        "minimum_accuracy": [asdict(_minimum(family, found, policy)) for family, found in published.items()],
-        "warnings": [line for name, found in tables.items() for line in _warnings(name, found, policy)],
-        "tables": [area for name, found in tables.items() for area in _by_area(name, found, policy)],
+        "minimum_accuracy": [asdict(_minimum(family, found, policy)) for family, found in widths.items()],
+        "by_table": [{"table": name} | _outlook(found, limits) for name, found in tables.items()],
+        "warnings": [line for name, found in tables.items() for line in _warnings(name, found, limits)],
+        "tables": [area for name, found in tables.items() for area in _by_area(name, found, limits)],
     }
 
 
 def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Policy) -> None:
     """Raises `NotAccurateEnough` where the plan is not expected to meet the policy's minimum accuracy."""
     wanted = policy.minimum_accuracy[family]
-    found = _minimum(family, _published(plan, councils), policy)
+    found = _minimum(family, expected_widths(plan, councils), policy)
     if not found.met:
         raise NotAccurateEnough(
-            f"the tables of {family} are not worth their budget: {found.share_accurate:.0%} of the {found.rates} rates"
-            f" that they would publish are expected within {wanted.half_width_points:g} points, and the policy asks for"
-            f" {wanted.share_of_rates:.0%}; `readiness plan` shows which"
+            f"the tables of {family} are not worth their budget: of the {found.rates} rates that they define, at most"
+            f" {found.share_accurate:.0%} can be expected within {wanted.half_width_points:g} points, and the policy"
+            f" asks for {wanted.share_of_rates:.0%}; `readiness plan` shows which"
         )
 
 
-def _published(plan: Plan, councils: Sequence[str]) -> list[Widths]:
-    """The half-widths of what the plan publishes; NaN for every figure that it does not."""
-    detail = Detail.of(plan.detail)
-    found = []
-    for each in expected_widths(plan, councils):
-        shown = np.array(
-            [[detail.publishes(each.table.name, levels, area) for levels in each.levels] for area in each.areas]
-        )
-        counts, rates, denominators = (
-            np.where(shown, values, np.nan) for values in (each.counts, each.rates, each.denominators)
-        )
-        found.append(replace(each, counts=counts, rates=rates, denominators=denominators))
-    return found
+def _outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
+    """Of the rates that tables define, how many a release will publish, and how many of those can be used.
 
-
-def _minimum(family: str, published: Sequence[Widths], policy: Policy) -> Minimum:
-    wanted = policy.minimum_accuracy[family]
-    rates = np.concatenate([each.rates.ravel() for each in published])
-    rates = rates[~np.isnan(rates)]
-    share = float((rates <= wanted.half_width_points).mean()) if rates.size else 0.0
-    return Minimum(family, int(rates.size), round(share, 4), share >= wanted.share_of_rates)
-
-
-def _warnings(table: str, published: Sequence[Widths], policy: Policy) -> Iterator[dict[str, Any]]:
-    """Rows of a table that will be unreliable or withheld in at least half of the councils that have them.
-
-    `denominator`: what the rate is of, in the median council; None for a difference.
+    A rate is published where its interval can be read; one that a release is about wherever it can be shown.
     """
-    limits = policy.reliability
-    for each in published:
+    judged = [(each.judged.reshape(SCENARIOS, 1, -1), _limit(each, limits)) for each in widths if each.is_rate]
+    together = np.concatenate([each for each, _ in judged], axis=2) if judged else np.full((SCENARIOS, 1, 0), np.nan)
+    limit = np.concatenate([np.full(each.shape[2], of) for each, of in judged]) if judged else np.zeros(0)
+    return {
+        "rates": int((~np.isnan(together[0])).sum()),
+        "published": list(in_plausible(together <= limit)),
+        "usable": list(in_plausible(together <= limits.unreliable_half_width)),
+    }
+
+
+def _limit(widths: Widths, limits: Reliability) -> float:
+    """The half-width in points above which a rate is withheld."""
+    return limits.withheld_half_width if widths.block.everywhere else limits.unreliable_half_width
+
+
+def _minimum(family: str, widths: Sequence[Widths], policy: Policy) -> Minimum:
+    wanted = policy.minimum_accuracy[family]
+    judged = [each.judged for each in widths if each.is_rate]
+    rates = sum(int((~np.isnan(each[0])).sum()) for each in judged)
+    accurate = sum((each <= wanted.half_width_points).sum(axis=(1, 2)) for each in judged)
+    share = float(np.max(accurate)) / rates if rates else 0.0
+    return Minimum(family, rates, round(share, 4), share >= wanted.share_of_rates)
+
+
+def _warnings(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
+    """Rows that a release is about and that will be unreliable or withheld in at least half of the councils that have
+    them, by shares in the middle of what is plausible.
+
+    `denominator`: what the rate is of, in the median council.
+    """
+    for each in (each for each in widths if each.is_rate and each.block.everywhere):
         at_councils = [index for index, area in enumerate(each.areas) if area.level == LOCAL_AUTHORITY]
         for row, label in enumerate(each.labels):
-            widths, denominators = each.rates[at_councils, row], each.denominators[at_councils, row]
-            councils = int((~np.isnan(widths)).sum())
-            withheld = int((widths > limits.withheld_half_width).sum())
-            unreliable = int((widths > limits.unreliable_half_width).sum()) - withheld
+            half_widths, denominators = each.middle[at_councils, row], each.denominators[at_councils, row]
+            councils = int((~np.isnan(half_widths)).sum())
+            withheld = int((half_widths > limits.withheld_half_width).sum())
+            unreliable = int((half_widths > limits.unreliable_half_width).sum()) - withheld
             if councils and 2 * (withheld + unreliable) >= councils:
-                known = denominators[~np.isnan(denominators)]
                 yield {
                     "table": table,
                     "rows": label,
-                    "denominator": round(float(np.median(known)), 1) if known.size else None,
+                    "denominator": round(float(np.nanmedian(denominators)), 1),
                     "councils": councils,
                     "flagged_unreliable": unreliable,
                     "withheld": withheld,
                 }
 
 
-def _by_area(table: str, published: Sequence[Widths], policy: Policy) -> list[dict[str, Any]]:
-    found: dict[str, list[tuple[Geography, Array, Array]]] = {}
-    for each in published:
-        for area, counts, rates in zip(each.areas, each.counts, each.rates, strict=True):
-            found.setdefault(area.name, []).append((area, counts, rates))
-    return [_summary(table, rows, policy) for rows in found.values()]
+def _by_area(table: str, widths: Sequence[Widths], limits: Reliability) -> list[dict[str, Any]]:
+    found: dict[str, tuple[Geography, list[Widths]]] = {}
+    for each in widths:
+        for index, area in enumerate(each.areas):
+            found.setdefault(area.name, (area, []))[1].append(each.only(index))
+    return [_summary(table, area, own, limits) for area, own in found.values()]
 
 
-def _summary(table: str, of_area: Sequence[tuple[Geography, Array, Array]], policy: Policy) -> dict[str, Any]:
-    """Expected 95% half-widths of one table in one area: counts in units, rates in points; how many are unusable.
+def _summary(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
+    """How many rates of one table are published in one area, and expected 95% half-widths in the middle of what is
+    plausible: of counts in units, of those rates in points.
 
     `council` is the name of the council that the area is, where it is one.
     """
-    area = of_area[0][0]
-    counts, rates = np.concatenate([row[1] for row in of_area]), np.concatenate([row[2] for row in of_area])
-    count_widths, rate_widths = counts[~np.isnan(counts)], rates[~np.isnan(rates)]
-    limits = policy.reliability
+    counts = np.concatenate([each.counts.ravel() for each in widths])
+    rates = [each.middle[each.middle <= _limit(each, limits)] for each in widths if each.is_rate]
+    count_widths, rate_widths = counts[~np.isnan(counts)], np.concatenate([*rates, np.zeros(0)])
     return {
         "table": table,
         "area": area.name,
         "level": level_of(area),
         "council": area.councils[0] if area.level == LOCAL_AUTHORITY else None,
-        "figures": max(len(count_widths), len(rate_widths)),
-        "rates": len(rate_widths),
+        "figures": len(count_widths),
+        **_outlook(widths, limits),
         "median_count_half_width": round(float(np.median(count_widths)), 1) if count_widths.size else None,
         "median_rate_half_width": round(float(np.median(rate_widths)), 2) if rate_widths.size else None,
-        "flagged_unreliable": int(
-            ((rate_widths > limits.unreliable_half_width) & (rate_widths <= limits.withheld_half_width)).sum()
-        ),
-        "withheld": int((rate_widths > limits.withheld_half_width).sum()),
     }

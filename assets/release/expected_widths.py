@@ -1,15 +1,15 @@
 """How wide the intervals of a plan's figures will be, worked out from public sizes before any data is read.
 
-Denominators are the published size of each council's cohort times the share that the definition assumes of each level,
-or else what is published for the council, or for England; where there is neither, levels are taken as equally common.
-Rates are the published ones, or a half, which is the widest. Nothing confidential goes in.
+Denominators are the published size of each council's cohort times the share of each level, and rates are shares too: in
+`SCENARIOS` of what is plausible (`sources.reference.plausible_shares`). Nothing confidential goes in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -19,25 +19,24 @@ from assets.release.noise_workload import BlockFigures, Rate, block_figures, blo
 from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
 from ndl_export.tables.detail import Levels
 from ndl_export.tables.geography import Geography
-from ndl_export.tables.model import UNKNOWN, Count, Ratio
+from ndl_export.tables.model import Count, Ratio
 from privacy.release.covariance import Covariances
 from privacy.release.intervals import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
 from privacy.release.plan import Plan
-from sources.reference.cohorts import Cohort
-from sources.reference.places import COUNTRY, place
-from sources.reference.profile_results import PUBLISHED_COHORT, SEX, TOTAL, children_by, council_size, shares
+from sources.reference.places import place
+from sources.reference.plausible_shares import Range, plausible_shares, rows_per_child
+from sources.reference.profile_results import council_size
 
 Array = NDArray[np.float64]
-
-_UNKNOWN_RATE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Widths:
     """Expected half-widths of a block; arrays are (areas, rows), NaN where there is no such figure.
 
-    `levels` are those of the table's filters, `labels` what a warning calls the row. Counts in units; rates, or
-    differences of rates, in points, and with their denominators; `judged` is what decides where a row is published.
+    `levels` are those of the table's filters, `labels` what a warning calls the row. Counts in units, and denominators
+    in the middle of what is plausible. `judged`, (scenarios, areas, rows), the middle first, are those of the rate, or
+    of the difference of two, in points; of a block that counts alone (`is_rate` is false), of the count as a share.
     """
 
     table: Table
@@ -46,46 +45,69 @@ class Widths:
     levels: tuple[Levels, ...]
     labels: tuple[str, ...]
     counts: Array
-    rates: Array
+    is_rate: bool
     denominators: Array
     judged: Array
 
+    def only(self, area: int) -> Widths:
+        """Those of one area, by its index."""
+        counts, denominators = (values[area : area + 1] for values in (self.counts, self.denominators))
+        judged = self.judged[:, area : area + 1]
+        return replace(self, areas=(self.areas[area],), counts=counts, denominators=denominators, judged=judged)
 
-def expected_widths(plan: Plan, councils: Sequence[str]) -> list[Widths]:
+    @property
+    def middle(self) -> Array:
+        return np.asarray(self.judged[0])
+
+    @property
+    def narrowest(self) -> Array:
+        """(areas, rows): over all plausible shares."""
+        return np.asarray(self.judged.min(axis=0))
+
+
+SCENARIOS = 32
+"""How many populations a plan is judged over: one in the middle of all plausible shares, others anywhere in them."""
+_PRIMES = tuple(n for n in range(2, 400) if all(n % d for d in range(2, int(n**0.5) + 1)))
+
+Children = tuple[tuple[str, int], ...]
+"""Councils for which another number of children is expected than the published one."""
+
+
+def expected_widths(plan: Plan, councils: Sequence[str], children: Children = ()) -> list[Widths]:
     """The half-widths of every block that has a figure in some area, in order of the definitions."""
-    return _expected_widths(replace(plan, detail={}), tuple(councils))  # which no width depends on
+    return _expected_widths(replace(plan, detail={}), tuple(councils), children)  # which no width depends on
 
 
 @lru_cache(maxsize=32)
-def _expected_widths(plan: Plan, councils: tuple[str, ...]) -> list[Widths]:
-    return widths_of(blocks_of(FAMILIES[plan.family.name]), plan, councils)
+def _expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
+    return widths_of(blocks_of(FAMILIES[plan.family.name]), plan, councils, children)
 
 
-def widths_of(blocks: Iterable[tuple[Table, Block]], plan: Plan, councils: Sequence[str]) -> list[Widths]:
+def widths_of(
+    blocks: Iterable[tuple[Table, Block]], plan: Plan, councils: Sequence[str], children: Children = ()
+) -> list[Widths]:
     """The half-widths of blocks, each with its table, that have a figure in some area."""
-    covariances = Covariances(plan)
+    covariances, sizes = Covariances(plan), dict(children)
     found = ((table, block, block_figures(block, plan.family, councils)) for table, block in blocks)
-    return [_widths(table, block, figures, covariances) for table, block, figures in found if figures is not None]
+    return [
+        _widths(_Public(table, block, figures.areas, sizes), figures, covariances)
+        for table, block, figures in found
+        if figures is not None
+    ]
 
 
-def _widths(table: Table, block: Block, figures: BlockFigures, covariances: Covariances) -> Widths:
+def _widths(public: _Public, figures: BlockFigures, covariances: Covariances) -> Widths:
+    table, block = public.table, public.block
     chosen = [tuple(level.label for level in levels) for levels in product(*(axis.selections for axis in block.axes))]
     possible = np.array([levels not in block.structural_zeros for levels in chosen])
     flat = (len(figures.areas), len(chosen))
 
     def shown(values: Array) -> Array:
-        return np.where(possible, values.reshape(flat), np.nan)
+        return np.where(possible, values.reshape(-1, *flat), np.nan)
 
     nothing = np.full(flat, np.nan)
-    judged, denominators = zip(
-        *(
-            (shown(width), nothing if ratio.taken_off else shown(of))
-            for ratio, rates in zip(block.judged_by, figures.judged_by, strict=True)
-            for width, of in [_ratio(table, block, figures.areas, ratio, rates, covariances)]
-        ),
-        strict=True,
-    )
-    is_rate = [len(ratio.parts) == 1 for ratio in block.ratios.values()]
+    ratio = block.judged_by[0]
+    widths, of = public.half_widths(ratio, figures.judged_by[0], covariances)
     constants = [label for label in block.constants.values() if label not in ("Total", table.title)]
     by_filter = [dict(block.constants) | dict(zip((a.filter for a in block.axes), c, strict=True)) for c in chosen]
     return Widths(
@@ -94,78 +116,97 @@ def _widths(table: Table, block: Block, figures: BlockFigures, covariances: Cova
         figures.areas,
         tuple(tuple(levels[each.name] for each in table.filters) for levels in by_filter),
         tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
-        nothing if block.differs else shown(expected_half_widths(covariances, figures.base)),
-        judged[0] if any(is_rate) else nothing,
-        denominators[0] if any(is_rate) else nothing,
-        judged[0],
+        nothing if block.differs else shown(expected_half_widths(covariances, figures.base))[0],
+        bool(block.ratios),
+        nothing if ratio.taken_off else shown(of)[0],
+        shown(widths),
     )
 
 
-def _ratio(
-    table: Table,
-    block: Block,
-    areas: tuple[Geography, ...],
-    ratio: Ratio,
-    rates: tuple[Rate, Rate | None],
-    covariances: Covariances,
-) -> tuple[Array, Array]:
-    """Half-width in points, and denominator, of a rate or of a difference of two."""
-    size = _expected(table, block, ratio.whole, areas)
-    rate, taken_off = rates
-    public = np.full(size.shape, _public_rate(ratio))
-    if taken_off is None or ratio.taken_off is None:
-        return expected_rate_half_widths(covariances, *rate, size, public), size
-    sizes = (size, _expected(table, block, ratio.taken_off.whole, areas))
-    return expected_difference_half_widths(covariances, (rate, taken_off), sizes, (public, public)), size
+@dataclass(frozen=True)
+class _Public:
+    """What public figures say of the rows of a block: arrays over `SCENARIOS`, areas and levels."""
+
+    table: Table
+    block: Block
+    areas: tuple[Geography, ...]
+    children: Mapping[str, int]
+
+    def half_widths(
+        self, ratio: Ratio, rates: tuple[Rate, Rate | None], covariances: Covariances
+    ) -> tuple[Array, Array]:
+        """Half-widths of a ratio in points of its range, or of a difference of two; and denominators."""
+        size, share = self._ratio(ratio)
+        rate, taken_off = rates
+        if taken_off is None or ratio.taken_off is None:
+            return expected_rate_half_widths(covariances, *rate, size, share) / len(ratio.parts), size
+        other, other_share = self._ratio(ratio.taken_off)
+        return expected_difference_half_widths(
+            covariances, (rate, taken_off), (size, other), (share, other_share)
+        ), size
+
+    def _ratio(self, ratio: Ratio) -> tuple[Array, Array]:
+        """Denominator and rate."""
+        whole = self._count(ratio.whole)
+        part = np.sum([self._count(count) for count in ratio.parts], axis=0)
+        return whole, part / np.maximum(whole, np.finfo(float).tiny)
+
+    def _count(self, count: Count) -> Array:
+        """The sum of what is expected of each council."""
+        family = FAMILIES[self.table.family]
+        councils = tuple(dict.fromkeys(council for area in self.areas for council in area.councils))
+        sizes = np.array([self.children.get(council, council_size(council)) for council in councils])
+        expected = _rows_per_child(family)[:, None] * sizes
+        for attribute, categories in count.groups:
+            expected = expected * _shares(family, attribute, (categories,), councils)[..., 0]
+        for axis in self.block.axes:
+            levels = tuple(axis.whole if axis.filter == count.over else level.categories for level in axis.selections)
+            of_levels = _shares(family, axis.attribute, levels, councils)
+            expected = expected[..., None] * of_levels.reshape(*expected.shape[:2], *[1] * (expected.ndim - 2), -1)
+        inside = [[council in area.councils or count.all_together for council in councils] for area in self.areas]
+        return np.moveaxis(np.tensordot(np.array(inside, dtype=np.float64), expected, axes=(1, 1)), 1, 0)
 
 
-def _public_rate(ratio: Ratio) -> float:
-    attributes = {attribute for part in ratio.parts for attribute, _ in part.groups}
-    return _public_gld_rate() if "gld" in attributes else _UNKNOWN_RATE
+def expected_rows(family: Family, council: str) -> float:
+    """Rows of the family's confidential table that are expected of a council, in the middle of what is plausible."""
+    return float(_rows_per_child(family)[0]) * council_size(council)
 
 
-def _expected(table: Table, block: Block, count: Count, areas: Sequence[Geography]) -> Array:
-    """What is expected of a count by public figures, (areas, *levels): the sum of what is expected of each council."""
-    family = FAMILIES[table.family]
-    councils = tuple(dict.fromkeys(council for area in areas for council in area.councils))
-    expected = np.array([expected_rows(family, [council]) for council in councils])
-    for attribute, categories in count.groups:
-        expected = expected * _shares(family, attribute, (categories,), councils)[:, 0]
-    for axis in block.axes:
-        levels = tuple(axis.whole if axis.filter == count.over else level.categories for level in axis.selections)
-        of_levels = _shares(family, axis.attribute, levels, councils)
-        expected = expected[..., None] * of_levels.reshape(len(councils), *[1] * (expected.ndim - 1), -1)
-    inside = np.array([[council in area.councils or count.all_together for council in councils] for area in areas])
-    return np.asarray(np.tensordot(inside.astype(np.float64), expected, axes=1))
-
-
-def expected_rows(family: Family, councils: Sequence[str]) -> float:
-    """Rows of the family's confidential table that are expected of these councils."""
-    return family.rows_per_child * sum(council_size(council) for council in councils)
+def _rows_per_child(family: Family) -> Array:
+    return _drawn(family.name, (rows_per_child(family.name),))[:, 0]
 
 
 @lru_cache(maxsize=512)
 def _shares(
     family: Family, attribute: str, levels: tuple[tuple[str, ...] | None, ...], councils: tuple[str, ...]
 ) -> Array:
-    """(councils, levels): share of each level of an attribute among a council's rows."""
+    """(scenarios, councils, levels): share of each level of an attribute among a council's rows."""
     domain = family.attribute(attribute)
-    known = [public_shares(domain, council) for council in councils]
-    chosen = [domain.categories if categories is None else categories for categories in levels]
-    return np.array([[sum(shares_of[category] for category in each) for each in chosen] for shares_of in known])
+    of_level = np.array([[levels is None or name in levels for levels in levels] for name in domain.categories])
+    return np.stack([_drawn(attribute, _ranges(domain, each)) @ of_level for each in councils], axis=1)
 
 
-def _public_gld_rate() -> float:
-    return float(children_by(SEX)[COUNTRY[0], PUBLISHED_COHORT][TOTAL]["gld_children_percent"]) / 100
+@lru_cache(maxsize=4096)
+def _ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
+    return tuple(plausible_shares(attribute.name, attribute.label, attribute.categories, place(council)).values())
 
 
-@cache
+@lru_cache(maxsize=4096)
+def _drawn(name: str, ranges: tuple[Range, ...]) -> Array:
+    """(scenarios, ranges): the middle of each, then shares from anywhere in them, alike in all councils; several shares
+    add up to 1.
+
+    The fractional parts of multiples of square roots of primes fill the ranges evenly, the same on every platform.
+    """
+    steps = (
+        np.sqrt(np.array(_PRIMES)[: len(ranges)]) * np.arange(SCENARIOS)[:, None] + zlib.crc32(name.encode()) / 2**32
+    )
+    at = np.where(np.arange(SCENARIOS)[:, None] == 0, 0.5, steps % 1)
+    least, middle, most = (np.array([getattr(each, end) for each in ranges]) for end in ("least", "middle", "most"))
+    shares = np.where(at < 0.5, least + (middle - least) * 2 * at, middle + (most - middle) * (2 * at - 1))
+    return shares / shares.sum(axis=1, keepdims=True) if len(ranges) > 1 else shares
+
+
 def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
-    """Share of each category in a council: what the definition assumes, or what is published for the council or else
-    for England; equal shares where there is neither. Of nobody an attribute is taken to be unknown."""
-    if attribute.shares:
-        return dict(zip(attribute.categories, attribute.shares, strict=True))
-    categories = [category for category in attribute.categories if category != UNKNOWN]
-    found = shares(place(council), Cohort(PUBLISHED_COHORT), attribute.label, categories)
-    known = {category: found[category].value if found else 1 / len(categories) for category in categories}
-    return {category: known.get(category, 0.0) for category in attribute.categories}
+    """Share of each category in a council, in the middle of what is plausible."""
+    return dict(zip(attribute.categories, _drawn(attribute.name, _ranges(attribute, council))[0].tolist(), strict=True))

@@ -86,19 +86,19 @@ The release has {_ratio(rates, "each")} of the error of the first and {_ratio(ra
 
 ## Published rates that are usable
 
-Which rows are published in which area is decided from public sizes, before any data is read. Tables of all families
-are made up in the sizes that are expected, those of health and parents with shares that differ by council from what the
-plan assumes, and released {RELEASES} times (England {ENGLISH_RELEASES} times). A rate is usable where it has no
-flag: its 95% interval is at most {policy.reliability.unreliable_half_width:g} points wide either way. Of the intervals
-of these rates, {_held(usable)} hold the truth. "Synthetic extracts" are those
-of `make demo`, taken in and linked in HOME; what the plan assumes was not fitted to them.
+Every rate of what is measured has its row; the noisy counts decide which are published. Tables of all families are
+made up in the sizes that are expected, those of health and parents with shares that differ by council from the middle
+of what is plausible, and released {RELEASES} times (England {ENGLISH_RELEASES} times). A published rate is usable where
+it has no flag: its 95% interval is at most {policy.reliability.unreliable_half_width:g} points wide either way.
+Of the intervals of these rates, published or withheld, {_held(usable)} hold the truth. "Synthetic extracts" are those
+of `make demo`, taken in and linked in HOME; what is plausible was not fitted to them.
 
-| table | {" | ".join(f"{what}: rates published | usable" for what in usable)} |
-|---|{"---|---|" * len(usable)}
+| table | {" | ".join(f"{what}: rates | published | usable of these" for what in usable)} |
+|---|{"---|---|---|" * len(usable)}
 {_usable(usable)}
 
-| answers of parents in | rates published | usable |
-|---|---|---|
+| answers of parents in | rates | published | usable of these |
+|---|---|---|---|
 {_parents(usable["pilot"])}
 
 ## The model's column
@@ -182,21 +182,19 @@ def _held(found: dict[str, Usable]) -> str:
 
 def _usable(found: dict[str, Usable]) -> str:
     """A line for each table, and one for all together."""
-    lines = [
-        (f"`{name}`", [(each.number(table=name), each.share(table=name)) for each in found.values()]) for name in TABLES
-    ]
-    lines.append(("all together", [(each.number(), each.share()) for each in found.values()]))
-    return "\n".join(
-        f"| {name} | " + " | ".join(f"{number:,} | {share:.1%}" for number, share in numbers) + " |"
-        for name, numbers in lines
-    )
+    lines = [(f"`{name}`", [_rates(each, table=name) for each in found.values()]) for name in TABLES]
+    lines.append(("all together", [_rates(each) for each in found.values()]))
+    return "\n".join(f"| {name} | {' | '.join(numbers)} |" for name, numbers in lines)
+
+
+def _rates(found: Usable, **of: str) -> str:
+    return f"{found.defined(**of):,} | {found.number(**of):,} | {found.share(**of):.1%}"
 
 
 def _parents(found: Usable) -> str:
     """A line for each area in which answers of parents are published."""
     areas = [area for area in dict.fromkeys(found.area) if found.number(table="parent_experience", area=area)]
-    numbers = ((area, {"table": "parent_experience", "area": area}) for area in areas)
-    return "\n".join(f"| {area} | {found.number(**of):,} | {found.share(**of):.1%} |" for area, of in numbers)
+    return "\n".join(f"| {area} | {_rates(found, table='parent_experience', area=area)} |" for area in areas)
 
 
 def _levels() -> str:

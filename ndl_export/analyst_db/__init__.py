@@ -11,7 +11,8 @@ Schemas of the file, and the module that fills each:
 - tables on request stand beside the others in all of these (`requested`);
 - `help`: where to start, the macros and the worked queries (`help`, `start.sql`, `worked_queries.sql`).
 
-A bundle has the same for its own release, as a script (`script`).
+A bundle has the same for its own release, as a script (`script`). `changes` says which of its figures moved since the
+release before, by the rule of the macros.
 
 Tables that do not follow from the table definitions are written out in `tables.sql`. `build` puts all together, by
 means of `ddl`; `document` writes docs/analyst-database.md from the same.

@@ -7,7 +7,7 @@ each statement there is its description in the database.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import duckdb
@@ -59,9 +59,9 @@ STEPS = tuple((what, sql) for (what,), sql in statements("start.sql"))
 """What to begin with, and a query for it."""
 
 
-def add_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Into the schema `main`, so that they are called by their bare names."""
-    for macro in MACROS:
+def add_macros(connection: duckdb.DuckDBPyConnection, names: Collection[str] = ()) -> None:
+    """Into the schema `main`, so that they are called by their bare names: all of them, or those of these names."""
+    for macro in (macro for macro in MACROS if not names or macro.name in names):
         connection.execute(macro.definition)
         kind = "MACRO TABLE" if macro.is_table else "MACRO"
         comment_on(connection, kind, macro.name, f"{macro.answers} {macro.method}")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndl_export.documents.changes import HEADER, Compared, compare
+from ndl_export.analyst_db.changes import HEADER, Compared, compare
 from ndl_export.facts.on_request import all_tables
 from ndl_export.facts.previous import Previous, read_release
 from ndl_export.facts.released import DATAPACKAGE_FILE

@@ -29,16 +29,31 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Distance:
+    """How far an area is from a target, as `gld_to_target` answers: in points and in children of a year group of this
+    size, each with the ends of its interval."""
+
+    percent: float
+    year: int
+    name: str
+    verdict: str
+    points: tuple[float, float, float]
+    children: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class Conclusions:
     """Differences from all councils together and of the comparisons in each area, by cohort and area; changes from the
-    cohort before, of a group or comparison; verdicts beside England, by levels of `gld_headline`; and the goals or
-    answers that could be the lowest, or given most often, by breakdown or question."""
+    cohort before, of a group or comparison; verdicts beside England, by levels of `gld_headline`; the goals or answers
+    that could be the lowest, or given most often, by breakdown or question; and distances from targets, by cohort and
+    area."""
 
     from_all: Mapping[tuple[str, str], Difference]
     within: Mapping[tuple[str, str, str], Difference]
     changes: Mapping[tuple[str, str, str], Difference]
     beside_england: Mapping[tuple[str, str, tuple[str, ...]], str]
     could_be: Mapping[tuple[str, str, str], frozenset[str]]
+    targets: Mapping[tuple[str, str], tuple[Distance, ...]]
 
 
 def conclusions_of(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) -> Conclusions:
@@ -73,7 +88,25 @@ def conclusions_of(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) 
         changes,
         {(cohort, area, tuple(levels)): verdict for cohort, area, *levels, verdict in england if verdict},
         could_be,
+        _targets(database, every),
     )
+
+
+def _targets(
+    database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]
+) -> dict[tuple[str, str], tuple[Distance, ...]]:
+    """By cohort and area, the distances from the targets of the area; `cohorts` as SQL writes them."""
+    found: dict[tuple[str, str], tuple[Distance, ...]] = {}
+    for cohort in cohorts:
+        query = (
+            "SELECT time_period, area_code, target_percent, target_year, target, verdict,"
+            " [points_to_go, points_lower_ci, points_upper_ci], [children_to_go, children_lower_ci, children_upper_ci]"
+            f" FROM gld_to_target({quoted(EVERYONE)}, cohort := {cohort}) WHERE verdict <> 'no figure'"
+        )
+        for period, area, percent, year, name, verdict, points, children in database.execute(query).fetchall():
+            distance = Distance(percent, year, name, verdict, tuple(points), tuple(children))
+            found[period, area] = (*found.get((period, area), ()), distance)
+    return found
 
 
 def _differences(

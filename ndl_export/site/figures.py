@@ -28,8 +28,7 @@ class Figure:
 
     `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval, as of
     official statistics: what it was for these children. A figure that is not published for an area, since it could not
-    be read there, is withheld without an interval. `number` is the estimate of how many a percentage is a share of,
-    where chance is asked about.
+    be read there, is withheld without an interval.
     """
 
     measure: Measure
@@ -37,7 +36,6 @@ class Figure:
     lower: float | None
     upper: float | None
     flag: Flag | None
-    number: float | None = None
 
     @property
     def unpublished(self) -> bool:
@@ -117,12 +115,6 @@ class Released:
         value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
         flag = row[column_name(measure, ColumnRole.FLAG)]
         return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
-
-    def estimate(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> float:
-        """The unbiased estimate of a count; 0 where there is none."""
-        row = self._row(measure, table, cohort, area, *levels)
-        found = row[column_name(measure, ColumnRole.ESTIMATE)] if row else None
-        return found or 0.0
 
     def broken(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> bool:
         """Whether the row is flagged as a break in the time series."""

@@ -309,13 +309,11 @@ def no_official(_: str) -> tuple[Figure | None, ...]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A figure: the measure of a table, and the levels of its filters; `among` is the count that a percentage is a
-    share of, where numbers of children are worked out from it."""
+    """A figure: the measure of a table, and the levels of its filters."""
 
     table: str
     measure: str
     levels: Levels
-    among: str = ""
 
 
 @dataclass(frozen=True)
@@ -338,11 +336,7 @@ class Release:
 
     def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
         measure = self.defined[wanted.table].measure(wanted.measure)
-        found = self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
-        if not wanted.among:
-            return found
-        among = self.defined[wanted.table].measure(wanted.among)
-        return replace(found, number=self.released.estimate(among, wanted.table, cohort, area.code, *wanted.levels))
+        return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
 
     def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
         """Whether the row of the figure is flagged as a break."""
@@ -370,15 +364,16 @@ def release_of(
 
 @dataclass(frozen=True)
 class ByArea:
-    """A panel for each cohort, with a line for each area; it says the first, and what `alike` concludes from all; of a
-    line that is chosen it says the same, and what `alike_each` concludes from it and the first. `official` are
-    England's figures by column, and `remarks` say what they are."""
+    """A panel for each cohort, with a line for each area; it says the first, what else is `asked` of it, and what
+    `alike` concludes from all; of a line that is chosen it says the same, and what `alike_each` concludes from it and
+    the first. `official` are England's figures by column, and `remarks` say what they are."""
 
     shape: Shape
     wanted: tuple[Wanted, ...]
     say: Callable[[Line], str]
     alike: Alike
     alike_each: Alike
+    asked: Alike = silent
     official: Callable[[str], tuple[Figure | None, ...]] = no_official
     remarks: Callable[[str], Sentences] = silent
 
@@ -389,8 +384,13 @@ class ByArea:
         areas = release.of(self.shape.table, cohort)
         lines = tuple(Line(areas.name(area), area, release.figures(self.wanted, cohort, area)) for area in areas.every)
         first, *others = lines
+
+        def say(line: Line) -> str:
+            asked = release.alike(self.asked, (line,), cohort)
+            return " ".join((self.say(line), *(each.words for each in asked)))
+
         said = (
-            replace(line, words=self.say(line), alike=alike, finding=_found(self.shape, alike, line.figures))
+            replace(line, words=say(line), alike=alike, finding=_found(self.shape, alike, line.figures))
             for line in others
             for alike in [release.alike(self.alike_each, (line, first), cohort)]
         )
@@ -400,7 +400,7 @@ class ByArea:
             cohort,
             (first, *said),
             _scale(self.shape, lines, england),
-            (self.say(first),),
+            (say(first),),
             alike=alike,
             finding=_found(self.shape, alike, first.figures),
             england=england,

@@ -27,7 +27,8 @@ from ndl_export.site.words import (
     one_service_alone,
     one_service_concerned,
     outset,
-    rate_and_targets,
+    rate,
+    to_targets,
 )
 from ndl_export.tables import ALL
 from ndl_export.tables.dimensions import FSM, IMD, SEX
@@ -110,7 +111,7 @@ _SHAPES = {name: _shape(name, stated) for name, stated in _STATED.items()}
 
 
 def _gld(levels: Levels) -> Wanted:
-    return Wanted("gld_headline", "gld_children_percent", levels, among="children_count")
+    return Wanted("gld_headline", "gld_children_percent", levels)
 
 
 def _by_label(table: str, percent: str, count: str, levels: Mapping[str, Levels]) -> dict[str, tuple[Wanted, ...]]:
@@ -127,9 +128,10 @@ _OVERVIEW = (
     ByArea(
         _SHAPES["gld-by-area"],
         (_gld(_EVERYONE), Wanted("gld_headline", "elgs_expected_average", _EVERYONE), _CHILDREN),
-        rate_and_targets,
+        rate,
         alike.councils,
         alike.council,
+        to_targets,
         official=lambda cohort: (england(cohort), None, None),
         remarks=england_remarks,
     ),

@@ -3,9 +3,9 @@ follows for children like these is said in `alike`."""
 
 from __future__ import annotations
 
-from ndl_export.site.figures import Figure, points
-from ndl_export.site.panels import Line, Sentences
-from sources.reference.targets import Target, targets
+from ndl_export.site.conclusions import Conclusions, Distance
+from ndl_export.site.figures import points
+from ndl_export.site.panels import Concluded, Line, Sentences
 
 _LINES_TO_COMPARE = 2
 
@@ -14,27 +14,23 @@ def rate(line: Line) -> str:
     return f"{line.label}: {line.figures[0].words}."
 
 
-def rate_and_targets(line: Line) -> str:
-    """The rate, and how far it is from what all areas, or this one, are to reach."""
-    asked = [target for target in targets() if target.area_code in (None, line.area.code)]
-    return " ".join((rate(line), *(_to_go(line.figures[0], target) for target in asked if line.figures[0].range)))
+def to_targets(lines: tuple[Line, ...], found: Conclusions, cohort: str) -> tuple[Concluded, ...]:
+    """How far the area of the first line is from what all areas, or this one, are to reach."""
+    return tuple(Concluded(_to_go(each)) for each in found.targets.get((cohort, lines[0].area.code), ()))
 
 
-def _to_go(figure: Figure, target: Target) -> str:
-    """How many points and children a figure is from a target: in a year group of this size."""
+def _to_go(target: Distance) -> str:
     aim = f"{target.percent:g}% by {target.year} ({target.name})"
-    assert figure.lower is not None
-    assert figure.upper is not None
-    if figure.lower >= target.percent:
+    if target.verdict == "met":
         return f"{aim} is reached."
-    if figure.upper >= target.percent or figure.value is None:
+    if target.verdict != "not met":
         return f"Whether {aim} is reached cannot be told from the noise."
-    least, near, most = (target.percent - end for end in (figure.upper, figure.value, figure.lower))
-    away = f"{aim} is {points(near)} points away (95% interval {points(least)} to {points(most)})"
-    if not figure.number:
-        return f"{away}."
-    children, fewest, greatest = (f"{round(figure.number * far / 100):,}" for far in (near, least, most))
-    return f"{away}: {children} more children in a year group of this size ({fewest} to {greatest})."
+    near, least, most = map(points, target.points)
+    children, fewest, greatest = (f"{round(each):,}" for each in target.children)
+    return (
+        f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year group of"
+        f" this size ({fewest} to {greatest})."
+    )
 
 
 def gap(line: Line) -> str:

@@ -56,9 +56,6 @@ ASQ3_OUTCOMES = Table(
     ),
 )
 
-REVIEWED_SHARE = 0.85
-"""Children with a two-year review, as a share of the cohort; about what England reports (OHID)."""
-
 FAMILY = Family(
     name="health",
     unit="child",
@@ -68,7 +65,6 @@ FAMILY = Family(
     confidential_description=(
         "Children with a two-year review, one row each: ASQ-3 outcome of each domain, sex, deprivation."
     ),
-    rows_per_child=REVIEWED_SHARE,
     attributes=(SEX, IMD, *(Attribute(name, label, _OUTCOMES) for name, label in DOMAINS.items())),
     tables=(ASQ3_OUTCOMES,),
     counted="reviewed_children_count",

@@ -21,9 +21,6 @@ class Attribute:
     name: str
     label: str
     categories: tuple[str, ...]
-    shares: tuple[float, ...] = ()
-    """Share of each category that a release is planned with, a public assumption; where there is none, the share that
-    is published nationally."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +156,8 @@ class Block:
     councils: bool = True
     """False measures the block for all councils together, or for regions, and for no council."""
     everywhere: bool = False
-    """Whether it is published for every area, however wide its intervals: the figures that a release is about."""
+    """Whether a release is about its figures: they are shown though their intervals are wide, marked as unreliable,
+    where others are withheld."""
     weight: str = "linked"
     """Kind of cell at full detail, in the weights of the privacy policy."""
     total_weight: str = ""
@@ -334,8 +332,6 @@ class Family:
     """Name of the table in the restricted zone that noise is added over, one row a unit."""
     confidential_description: str
     """What that table holds, in a sentence for its asset."""
-    rows_per_child: float
-    """Rows that are expected for each child of the cohort; a planning assumption, made from public figures."""
     attributes: tuple[Attribute, ...]
     tables: tuple[Table, ...]
     further_sources: tuple[str, ...] = ()

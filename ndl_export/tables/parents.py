@@ -18,10 +18,7 @@ def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
 
 _SURE = ("Yes", "No")
 AGE_BAND = _attribute("child_age_band", "Age of the child", survey.CHILD_AGE_BAND)
-FUNDED = replace(
-    _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED),
-    shares=(0.25, 0.65, 0.05, 0.04, 0.01),
-)
+FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED)
 QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items())
 
 
@@ -47,6 +44,7 @@ def _blocks(question: Attribute, breakdown: Attribute | None) -> Iterator[Block]
         axes=(*levels, answers),
         constants={"question": question.label} | topic,
         base="response_count",
+        councils=breakdown is None,
         weight="parents_by_group" if breakdown else "parents",
     )
     shared = ShareBlock(**vars(block), share="response_percent", share_of="answer")
@@ -80,9 +78,6 @@ PARENT_EXPERIENCE = Table(
     ),
 )
 
-RESPONSE_SHARE = 0.06
-"""Responses to the survey of parents as a share of the cohort: a planning assumption."""
-
 FAMILY = Family(
     name="parents",
     unit="response",
@@ -91,7 +86,6 @@ FAMILY = Family(
     population=POPULATION,
     confidential_table="responses",
     confidential_description="Responses to the survey of parents, one row each.",
-    rows_per_child=RESPONSE_SHARE,
     attributes=(AGE_BAND, FUNDED, *QUESTIONS),
     tables=(PARENT_EXPERIENCE,),
     counted="response_count",

@@ -37,7 +37,7 @@ from ndl_export.tables.model import (
     each,
     total_and_each,
 )
-from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KINDS, ONE_DIFFERS, ONE_SORT
+from privacy.linkage.cells import CELLS, JOINS, KINDS
 from sources.reference.deprivation import INDEX
 from sources.reference.ethnicity import MAJOR_GROUPS
 from sources.reference.goals import GOALS
@@ -72,7 +72,6 @@ ASQ3 = Attribute(
         NO_REVIEW,
         UNSEARCHABLE,
     ),
-    shares=(0.61, 0.10, 0.06, 0.06, 0.169, 0.001),
 )
 LINKED = tuple(category for category in ASQ3.categories if category not in (NO_REVIEW, UNSEARCHABLE))
 
@@ -81,7 +80,6 @@ ENTITLEMENT = Attribute(
     "entitlement",
     "Two-year-old entitlement",
     ("Taken", "Not taken", NOT_LINKED_TO_SETTING, UNSEARCHABLE),
-    (0.17, 0.65, 0.179, 0.001),
 )
 
 BOTH, HV_ONLY, SETTING_ONLY, NEITHER, NONE = "Both", "Health visitor only", "Setting only", "Neither", "None"
@@ -104,24 +102,13 @@ DOTS = Attribute(
     "dots",
     "Seen by and concern raised by",
     tuple(dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
-    shares=(0.03, 0.06, 0.05, 0.54, 0.02, 0.13, 0.01, 0.13, 0.029, 0.001),
 )
 
-AGREEMENT = Attribute(
-    "linkage_agreement",
-    "Agreement of linked records",
-    CELLS,
-    (0.2, 0.034, *(0.598 / len(ALL_AGREE) for _ in ALL_AGREE), *(0.168 / len(ONE_DIFFERS) for _ in ONE_DIFFERS)),
-)
+AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
 """Measured for how many links are missed, and shown in no table."""
-DIFFERENCES = Attribute(
-    "linkage_differences",
-    "What differs between linked records",
-    KINDS,
-    (0.2, 0.034, 0.598, *(0.168 / len(ONE_SORT) for _ in ONE_SORT)),
-)
+DIFFERENCES = Attribute("linkage_differences", "What differs between linked records", KINDS)
 """The same in fewer categories, by council and by ethnic group."""
-CENSUS_JOIN = Attribute("census_join", "How the school census row was found", JOINS, (0.01, 0.86, 0.115, 0.015))
+CENSUS_JOIN = Attribute("census_join", "How the school census row was found", JOINS)
 """Measured for how many census rows are not found, and shown in no table."""
 FROM_CENSUS = (FSM.name, ETHNIC.name, SEN.name, LANGUAGE.name)
 """Unknown, all of them, of a child whose school census row was not found."""
@@ -301,6 +288,7 @@ JOINED_DOTS = Table(
                 as_linked=AS_LINKED.name,
                 axes=(_concern_axis(seen),),
                 constants={"seen_by": seen},
+                everywhere=len(concerns) == 1,  # the same children as in its total
                 structural_zeros=frozenset(
                     (concern,) for concern in CONCERN_GIVEN_SEEN[BOTH] if concern not in concerns
                 ),
@@ -430,7 +418,6 @@ _CHILDREN = Family(
     confidential_description=(
         "Children with an EYFS Profile, one row each: every dimension and measure as a public category."
     ),
-    rows_per_child=1.0,
     attributes=(
         SEX,
         FSM,

@@ -8,6 +8,7 @@ from operator import itemgetter
 from statistics import median
 from typing import Any
 
+from assets.release.expected_accuracy import percent_of
 from assets.release.record import WHOLE
 from ndl_export.tables import TABLES
 from pipelines.reports.document import Grid, Report, Section
@@ -30,7 +31,7 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
     elif everything:
         accuracy = [_areas(found["tables"]), _warnings(found["warnings"], most)]
     else:
-        accuracy = [_in_brief(found["tables"]), _warnings(found["warnings"], most)]
+        accuracy = [_in_brief(found), _warnings(found["warnings"], most)]
     return Report(
         kind="plan",
         title=f"Plan of a release of cohort {found['cohort']}",
@@ -108,7 +109,7 @@ def _minima(found: Row) -> Section:
         (
             entry["family"],
             "met" if entry["met"] else "NOT MET",
-            f"{entry['share_accurate']:.1%} of {entry['rates']:,} rates within"
+            f"at best {entry['share_accurate']:.1%} of {entry['rates']:,} rates within"
             f" {wanted[entry['family']].half_width_points:g} points;"
             f" at least {wanted[entry['family']].share_of_rates:.0%} are asked for",
         )
@@ -117,24 +118,24 @@ def _minima(found: Row) -> Section:
     return Section("Whether it is worth that", grids=[Grid("", ("family", "minimum", "expected accuracy"), rows)])
 
 
-def _in_brief(rows: Sequence[Row]) -> Section:
-    """A line for each table: least, median and greatest council, and how much of what is published is unusable."""
+def _in_brief(found: Row) -> Section:
+    """A line for each table: least, median and greatest council, and how much of what it defines is published."""
+    rows, by_table = found["tables"], {row["table"]: row for row in found["by_table"]}
     councils = {row["council"] for row in rows} - {None}
     lines = []
-    for table, found in groupby(rows, key=itemgetter("table")):
-        areas = list(found)
-        rates = sum(row["rates"] for row in areas)
+    for table, own in groupby(rows, key=itemgetter("table")):
+        areas = list(own)
         widths = _spread([row["median_rate_half_width"] for row in areas if row["council"] is not None])
-        unusable = (_share(areas, what, rates) for what in ("flagged_unreliable", "withheld"))
-        lines.append((TABLES[table].title, *widths, f"{rates:,}", *unusable))
+        lines.append((TABLES[table].title, *widths, *_outlook(by_table[table])))
     return Section(
         "What it can say",
         [
             f"Expected half-width of 95% intervals of rates, in points, in {len(councils)} councils, from public sizes"
-            " (of a council the median over the rows of a table); how many rates are published, and how many of these"
-            " will be unreliable (u) and withheld. Of one council: --council; of every area: --all."
+            " (of a council the median over the rates that are published); how many rates a table defines, and over all"
+            " plausible shares how many of these are published, and how many can be used. Of one council: --council; of"
+            " every area: --all."
         ],
-        [Grid("", ("table", "least", "median", "most", "rates", "u", "withheld"), lines, numbers=6)],
+        [Grid("", ("table", "least", "median", "most", "rates", "published", "usable"), lines, numbers=6)],
     )
 
 
@@ -143,19 +144,19 @@ def _spread(widths: Sequence[float | None]) -> list[str]:
     return [f"{width:.1f}" for width in (min(known), median(known), max(known))] if known else ["-"] * 3
 
 
-def _share(rows: Sequence[Row], what: str, of: int) -> str:
-    return f"{sum(row[what] for row in rows) / of:.0%}" if of else "-"
+def _outlook(row: Row) -> tuple[str, ...]:
+    """How many rates there are, and which shares are published and can be used."""
+    return (f"{row['rates']:,}", *(percent_of(row[what], row["rates"]) for what in ("published", "usable")))
 
 
 def _areas(rows: Sequence[Row]) -> Section:
-    limits = load_policy().reliability
-    header = (
-        *("area", "rows", "count ±", "rate ± points"),
-        *(f"over {width:g}" for width in (limits.unreliable_half_width, limits.withheld_half_width)),
-    )
+    header = ("area", "count ±", "rate ± points", "rates", "published", "usable")
     return Section(
         "What it can say, by area",
-        ["Expected half-width of 95% intervals, from public sizes (median over the rows of a table)."],
+        [
+            "Expected half-width of 95% intervals, from public sizes (median over the counts of a table, and over the"
+            " rates that are published); and over all plausible shares how many rates are published, and can be used."
+        ],
         [
             Grid(TABLES[table].title, header, [_area(row) for row in areas], numbers=5)
             for table, areas in groupby(rows, key=itemgetter("table"))
@@ -167,11 +168,9 @@ def _area(row: Row) -> tuple[str, ...]:
     count, rate = row["median_count_half_width"], row["median_rate_half_width"]
     return (
         row["area"],
-        f"{row['figures']:,}",
         "-" if count is None else f"{count:.1f}",
         "-" if rate is None else f"{rate:.2f}",
-        f"{row['flagged_unreliable']:,}",
-        f"{row['withheld']:,}",
+        *_outlook(row),
     )
 
 
@@ -179,15 +178,15 @@ def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
     """The rows that will be unusable, the largest groups of each table first."""
     grids = []
     for table, rows in groupby(warnings, key=itemgetter("table")):
-        largest = sorted(rows, key=lambda row: -(row["denominator"] or 0))
+        largest = sorted(rows, key=lambda row: -row["denominator"])
         shown = [_warned(row) for row in largest[:most]]
         more = f" (and {len(largest) - len(shown)} smaller ones: --all)" if len(largest) > len(shown) else ""
         grids.append(Grid(f"Rows of: {TABLES[table].title}{more}", _WARNED, shown, numbers=4))
     return Section(
         "Rows to be warned of",
         [
-            "In at least half of the councils that have them, these will be unreliable (u) or withheld. Children are"
-            " those of the median council, by public sizes."
+            "A release is about these rows, and in at least half of the councils that have them they will be unreliable"
+            " (u) or withheld. Children are those of the median council, by public sizes."
         ],
         grids,
     )
@@ -197,5 +196,8 @@ _WARNED = ("row", "children", "u in", "withheld in", "of councils")
 
 
 def _warned(row: Row) -> tuple[str, ...]:
-    size = "-" if row["denominator"] is None else f"{row['denominator']:,.0f}"
-    return row["rows"], size, *(f"{row[what]}" for what in ("flagged_unreliable", "withheld", "councils"))
+    return (
+        row["rows"],
+        f"{row['denominator']:,.0f}",
+        *(f"{row[what]}" for what in ("flagged_unreliable", "withheld", "councils")),
+    )

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any
 
 from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.analyst_db.changes import HEADER
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE
-from ndl_export.documents.changes import HEADER
 from ndl_export.publish.release_diff import ReleaseDiff, Side
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
@@ -122,7 +122,10 @@ def _figures(found: ReleaseDiff) -> str:
     listed = _grid(("table", "compared", "moved", "rows added", "rows left out", *further), rows)
     told = f"\n{_SHARPER}" if sharper else ""
     anew = f"\nNot compared: {', '.join(found.not_compared)}." if found.not_compared else ""
-    return f"Figures. Of those that did not change, about 5 in 100 are listed as moved.{told}\n{listed}{anew}"
+    return (
+        "Figures. If no record had changed, at most 5% of releases would list any as moved (Holm 1979)."
+        f"{told}\n{listed}{anew}"
+    )
 
 
 def _percent(ratio: float | None) -> str:

@@ -115,15 +115,13 @@ class Account:
 class Policy:
     """Budget by unit, what one row of a table stands for, and public thresholds.
 
-    `weights` say how much a cell of each kind counts in the plan; a row is published where its half-width is expected
-    to be at most `readable_half_width`, in points; `regions_share` is the share of a family's budget for regions, where
-    they are measured; `review_rho` the budget of a clerical review of links.
+    `weights` say how much a cell of each kind counts in the plan; `regions_share` is the share of a family's budget for
+    regions, where they are measured; `review_rho` the budget of a clerical review of links.
     """
 
     accounts: Mapping[str, Account]
     delta: float
     weights: Mapping[str, float]
-    readable_half_width: float
     regions_share: float
     review_rho: float
     minimum_accuracy: Mapping[str, MinimumAccuracy]
@@ -149,8 +147,6 @@ class Policy:
         for kind, weight in self.weights.items():
             if not weight > 0:
                 raise PolicyError(f"weights.{kind} must be positive, not {weight}")
-        if not 0 < self.readable_half_width <= self.reliability.unreliable_half_width:
-            raise PolicyError("readable_half_width must be over 0, and no more than reliability.unreliable_half_width")
         if not self.review_rho > 0:
             raise PolicyError(f"review_rho must be positive, not {self.review_rho}")
         if not 0 < self.regions_share < 1:
@@ -238,7 +234,6 @@ def load_policy(path: Path | None = None) -> Policy:
         accounts={unit: _account(f"accounts.{unit}", account) for unit, account in content["accounts"].items()},
         delta=_number("delta", content["delta"]),
         weights={kind: _number(f"weights.{kind}", weight) for kind, weight in content["weights"].items()},
-        readable_half_width=_number("readable_half_width", content["readable_half_width"]),
         regions_share=_number("regions_share", content["regions_share"]),
         review_rho=_number("review_rho", content["review_rho"]),
         minimum_accuracy={

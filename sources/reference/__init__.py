@@ -23,6 +23,8 @@
   the code of its area.
 - `published_expected_level.csv`: shares of children at the expected level, by area of learning, for England and the
   pilot councils, 2021/22 to 2024/25 (DfE, Local Authority Interactive Tool).
+- `plausible_shares.csv`: the range in which each share that is not published for a council or England may plausibly be,
+  each with what it follows from, by which a release is planned.
 - `published_children_202122.csv`: numbers of children of the pilot councils by sex, ethnic group, first language and
   term of birth, from "Early years foundation stage profile results, 2021/22" (DfE).
 

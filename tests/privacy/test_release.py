@@ -29,7 +29,7 @@ from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.publisher import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN
+from ndl_export.tables.pupil import HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
 from privacy.release import store
@@ -175,7 +175,7 @@ def test_expected_accuracy_is_finer_for_larger_councils() -> None:
     of_goals, of_gld = ({row["area"]: row for row in found["tables"] if row["table"] == table} for table in tables)
     widths = {area: row["median_rate_half_width"] for area, row in of_goals.items()}
     assert widths["Leeds"] < widths["Liverpool"] < widths["Halton"]
-    assert of_gld["Leeds"]["rates"] > of_gld["Liverpool"]["rates"] > of_gld["Halton"]["rates"]
+    assert of_gld["Leeds"]["published"] > of_gld["Liverpool"]["published"] > of_gld["Halton"]["published"]
     assert {row["table"] for row in found["tables"]} == set(TABLES)
 
 
@@ -293,8 +293,8 @@ def test_the_plan_says_what_will_be_unusable() -> None:
     found = expected_accuracy(COUNCILS)
     assert all(entry["met"] for entry in found["minimum_accuracy"])
     warned = {(row["table"], row["rows"]) for row in found["warnings"]}
-    small = ("Neither", "Record cannot be looked for", *CONCERN_GIVEN_SEEN[BOTH][:3])
-    assert warned == {("joined_dots", rows) for rows in small}
+    small = (HV_ONLY, SETTING_ONLY, NEITHER, UNSEARCHABLE)
+    assert warned == {("joined_dots", rows) for rows in (*small, f"{NEITHER} / {NONE}", f"{UNSEARCHABLE} / {NONE}")}
     assert json.loads(json.dumps(found)) == found
 
 

@@ -111,7 +111,7 @@ def _request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]
 
 
 def _of_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
-    there, free = published(request, release, cohort.known), cohort.expected(request, None)
+    there, free = published(request, release, cohort.code, cohort.known), cohort.expected(request, None)
     unit = cohort.policy.unit_of(request.family)
     answer, plan = _planned(request, there, cohort)
     return {

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from assets.home.paths import Home
 from assets.release.requests.known import Known
@@ -21,6 +25,7 @@ from ndl_export.tables.detail import Detail
 from ndl_export.tables.geography import Geography, geographies
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Said, said
+from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.release.plan import Plan
 
 
@@ -80,8 +85,8 @@ def released(home: Home, requests: Sequence[Request], version: str | None) -> Re
     )
 
 
-def published(request: Request, release: Released, known: Known) -> Published:
-    """Which of its percentages at full detail are there as they are asked for."""
+def published(request: Request, release: Released, cohort: str, known: Known) -> Published:
+    """Which of its percentages at full detail are there as they are asked for, and not withheld."""
     councils = known.base[request.family].family.attribute(COUNCIL).categories
     areas = geographies(councils)[: None if request.geography == "councils" else 1]
     wanted = {
@@ -89,7 +94,10 @@ def published(request: Request, release: Released, known: Known) -> Published:
         for levels, figures in said(request.table).items()
         if TOTAL not in levels
     }
-    there = {table: _published(table, known.base[request.family], areas) for table in FAMILIES[request.family].tables}
+    there = {
+        table: _published(table, known.base[request.family], areas, _withheld(table, release, cohort))
+        for table in FAMILIES[request.family].tables
+    }
     there |= {
         each.table: [
             set().union(*said(each.table).values()) if index == 0 or each.table.blocks[0].councils else set()
@@ -103,8 +111,20 @@ def published(request: Request, release: Released, known: Known) -> Published:
     return Published(figures, len(wanted) * len(areas), tables)
 
 
-def _published(table: Table, plan: Plan, areas: Sequence[Geography]) -> list[set[Said]]:
-    """What a table of the release's own says, area by area."""
+def _withheld(table: Table, release: Released, cohort: str) -> Collection[tuple[str, ...]]:
+    """The rows of a published table that withhold a figure: code of the area, and level of each filter."""
+    flags = [column_name(measure, ColumnRole.FLAG) for measure in table.measures]
+    keys = ["area_code", *(each.name for each in table.filters)]
+    rows = pq.read_table(release.folder / f"{table.name}.parquet", columns=["time_period", *keys, *flags])
+    any_withheld = reduce(pc.or_kleene, (pc.fill_null(pc.equal(rows[flag], Flag.WITHHELD), False) for flag in flags))
+    found = rows.filter(pc.and_(pc.equal(rows["time_period"], cohort), any_withheld)).select(keys)
+    return set(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+
+def _published(
+    table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
+) -> list[set[Said]]:
+    """What a table of the release's own says, area by area; of a row that withholds a figure, its counts alone."""
     detail = Detail.of(plan.detail) if plan.detail else None
     return [
         {
@@ -112,6 +132,7 @@ def _published(table: Table, plan: Plan, areas: Sequence[Geography]) -> list[set
             for levels, figures in said(table).items()
             if detail is None or detail.publishes(table.name, levels, area)
             for figure in figures
+            if figure[1] is None or (area.code, *levels) not in withheld
         }
         for area in areas
     ]

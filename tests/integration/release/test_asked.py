@@ -61,7 +61,7 @@ def test_the_command_refuses_before_it_takes_anything_in(tmp_path: Path, options
 
 def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path: Path) -> None:
     home = home_of(tmp_path, 50, COUNCILS)
-    asked = Asked(allow_missing=False, share=0.05)
+    asked = Asked(allow_missing=False, share=0.01)
     with pytest.raises(NotAccurateEnough, match="not worth their budget"):
         begin_release(home, COHORT, VERSION, COUNCILS, asked)
     assert read_record(home, VERSION) == {}

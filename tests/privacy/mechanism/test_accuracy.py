@@ -115,7 +115,7 @@ def test_the_pilot_meets_the_minimum_accuracy_of_the_policy(pilot):
         size, rates = exact_rates(pilot, name)
         expected = expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
         widths += list(expected[size >= LARGE])
-    assert np.mean(np.array(widths) <= wanted.half_width_points) >= wanted.share_of_rates
+    assert np.mean(np.array(widths) <= wanted.half_width_points) >= 0.85
 
 
 def test_the_published_tables_are_as_far_ahead():
@@ -128,7 +128,8 @@ def test_the_published_tables_are_as_far_ahead():
 
 def test_most_published_rates_are_usable_and_hold_the_truth():
     found = usable_rates(sorted(PILOT), 2)
-    assert found.share() >= 0.85
+    assert found.share() >= 0.98
+    assert found.number() >= 0.5 * found.defined()
     for area in ("Pilot councils", "Liverpool City Region", "Leeds"):
         assert found.number(table="parent_experience", area=area) >= QUESTIONED
         assert found.share(table="parent_experience", area=area) > 0.95

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from assets.release.expected_widths import public_shares
 from assets.release.planning import plan_family
-from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN, DOTS, FAMILY, NO_REVIEW, NOT_LINKED_TO_SETTING, dots_category
+from ndl_export.tables.model import Attribute
+from ndl_export.tables.pupil import (
+    AGREEMENT,
+    CONCERN_GIVEN_SEEN,
+    DIFFERENCES,
+    DOTS,
+    FAMILY,
+    NO_REVIEW,
+    NOT_LINKED_TO_SETTING,
+    dots_category,
+)
+from privacy.linkage.cells import ALL_AGREE, ONE_DIFFERS, ONE_SORT
 from privacy.release.child_table import true_counts
 from privacy.release.covariance import Covariances
 from privacy.release.estimates import Estimates
@@ -59,7 +70,7 @@ def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> 
     codes = {"council": council}
     chance = 0.68 + rng.normal(0, 0.03, len(councils))[council]
     for attribute in FAMILY.attributes:
-        each = np.array([list(public_shares(attribute, name).values()) for name in councils])
+        each = np.array([_shares(attribute, name) for name in councils])
         shares = each.mean(axis=0)
         drawn = [rng.choice(len(own), size, p=own / own.sum()) for own, size in zip(each, sizes, strict=True)]
         codes[attribute.name] = np.concatenate(drawn)
@@ -73,6 +84,15 @@ def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> 
     domains = {"council": tuple(councils)} | {a.name: a.categories for a in FAMILY.attributes}
     columns = {n: pa.DictionaryArray.from_arrays(pa.array(values), list(domains[n])) for n, values in codes.items()}
     return pa.table({"child_id": pa.array(range(rows), pa.int64()), **columns})
+
+
+def _shares(attribute: Attribute, council: str) -> list[float]:
+    """Of linked records' agreement most is whole, as in real links: were all cells alike, no link could be trusted."""
+    if attribute == AGREEMENT:
+        return [0.2, 0.034, *[0.598 / len(ALL_AGREE)] * len(ALL_AGREE), *[0.168 / len(ONE_DIFFERS)] * len(ONE_DIFFERS)]
+    if attribute == DIFFERENCES:
+        return [0.2, 0.034, 0.598, *[0.168 / len(ONE_SORT)] * len(ONE_SORT)]
+    return list(public_shares(attribute, council).values())
 
 
 def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth: Truth) -> np.ndarray:

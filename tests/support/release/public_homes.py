@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from assets.home.paths import Home
 from assets.release.requests.request import Request
+from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.noisy_counts import NoisyCounts, write_noisy_counts
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.tables.rows import Layout
+from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.release.ledger import Ledger
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -19,6 +25,7 @@ from sources.reference.places import PILOT
 from tests.support.release.sizes import known, noisy_counts
 
 COHORT, VERSION = "202425", "2026.11.0"
+WITHHELD_GROUP = "Other ethnic group"
 
 
 def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
@@ -42,9 +49,27 @@ def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_re
     facts = {"version": version, "cohorts": [COHORT], "councils": list(councils), "missing": {}}
     (bundle / "datapackage.json").write_text(json.dumps(facts))
     (bundle / "privacy_statement.json").write_text("{}")
-    write_noisy_counts(bundle, {COHORT: noisy_counts(known(councils).base)}, version)
+    base = known(councils).base
+    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, version)
+    plans = {(COHORT, family): plan.to_json() for family, plan in base.items()}
+    for name, rows in table_layouts(tuple(councils), (COHORT,), plans=plans).items():
+        pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")
     (on_request or OnRequest()).write(bundle, version)
     return bundle
+
+
+def _without_figures(rows: Layout) -> pa.Table:
+    """The keys and flags of a table: every rate of one group is withheld in councils, and nothing else."""
+    keys = rows.keys
+    in_council = pc.is_valid(keys["la_name"])
+    group = pc.is_in(keys["breakdown"], pa.array([WITHHELD_GROUP])) if "breakdown" in keys.column_names else None
+    withheld = pc.if_else(pc.and_(in_council, group), Flag.WITHHELD.value, None) if group is not None else None
+    nothing = pa.nulls(len(keys), pa.string())
+    flags = {
+        column_name(each, ColumnRole.FLAG): nothing if each.is_count or withheld is None else withheld
+        for each in rows.table.measures
+    }
+    return pa.table({name: keys[name] for name in keys.column_names} | flags)
 
 
 def answered(request: Request, plan: Plan, version: str) -> OnRequest:

@@ -33,23 +33,29 @@ _ALL_SHOWN = Reliability(1e9, 1e9, 0.0)
 
 @dataclass(frozen=True)
 class Usable:
-    """Of the rates of some tables over repeated releases: how many are published, which can be used, and which of those
-    with an interval hold the truth; by table, area and what the area is."""
+    """Of the rates that some tables define, over repeated releases: which are published, which can be used, and which
+    of those with an interval hold the truth; by table, area and what the area is."""
 
     table: NDArray[np.str_]
     area: NDArray[np.str_]
     level: NDArray[np.str_]
-    usable: NDArray[np.bool_]
+    published: NDArray[np.bool_]
     """(releases, rates)"""
+    usable: NDArray[np.bool_]
     covered: NDArray[np.bool_]
 
     def share(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> float:
         """Share of the published rates that can be used; NaN where there is none."""
         chosen = self._chosen(table, level, area)
-        return float(self.usable[:, chosen].mean()) if chosen.any() else float("nan")
+        published = self.published[:, chosen].sum()
+        return float(self.usable[:, chosen].sum() / published) if published else float("nan")
 
     def number(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> int:
-        """Rates that are published."""
+        """Rates that are published, on average over the releases."""
+        return round(float(self.published[:, self._chosen(table, level, area)].sum(axis=1).mean()))
+
+    def defined(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> int:
+        """Rates that there are, published or withheld."""
         return int(self._chosen(table, level, area).sum())
 
     @property
@@ -69,7 +75,7 @@ def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
     if family == "pupil":
         return child_table(councils, seed)
     definition, rng = FAMILIES[family], np.random.default_rng(seed)
-    sizes = [round(expected_rows(definition, [council])) for council in councils]
+    sizes = [round(expected_rows(definition, council)) for council in councils]
     codes = {"council": np.repeat(np.arange(len(councils)), sizes)}
     for attribute in definition.attributes:
         drawn = []
@@ -90,14 +96,16 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
     truth = _rates(
         _tables(plans, {name: _exact(plan, counts[name]) for name, plan in plans.items()}, councils, _ALL_SHOWN)
     )
-    usable, covered = [], []
+    published, usable, covered = [], [], []
     for _ in range(releases):
         drawn = {name: measure(plan, counts[name], OpenDPNoise(charge(plan))) for name, plan in plans.items()}
         found = _rates(_tables(plans, drawn, councils, policy.reliability))
+        published.append(found.flag != Flag.WITHHELD.value)
         usable.append(found.flag == "")
         covered.append((found.lower - truth.rounding <= truth.value) & (truth.value <= found.upper + truth.rounding))
     defined = ~np.isnan(truth.value)
-    return Usable(truth.table, truth.area, truth.level, np.array(usable), np.array(covered)[:, defined])
+    shown = np.array(published), np.array(usable)
+    return Usable(truth.table, truth.area, truth.level, *shown, np.array(covered)[:, defined])
 
 
 def _exact(plan: Plan, counts: Counts) -> Measurement:

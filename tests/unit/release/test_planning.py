@@ -1,24 +1,28 @@
-"""At which detail a plan measures and publishes: by public sizes and the policy alone, where a figure can be read."""
+"""At which detail a plan measures: by public sizes and the policy alone, whatever share anything turns out to have."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from assets.release.expected_accuracy import check_accuracy, expected_accuracy
-from assets.release.expected_widths import expected_widths
+from assets.release import expected_widths as expected_widths_module
+from assets.release import planning
+from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.release.planning import plan_family
-from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.detail import Detail, detail_of
-from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY, Geography, geographies
-from ndl_export.tables.rows import layout
+from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, Geography, geographies
+from ndl_export.tables.rows import layout, said
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
+from sources.reference.plausible_shares import Range
+from sources.reference.profile_results import council_size
 
 TOTAL = ("Total", "Total")
-REGION = "Liverpool City Region"
 
 
 def detail(family: str, councils: tuple[str, ...] = PILOT) -> Detail:
@@ -42,40 +46,48 @@ def test_the_decision_is_part_of_the_hashed_plan() -> None:
     assert detail_of(replace(plan, detail={}).to_json()) is None
 
 
-def test_every_question_to_parents_is_told_where_it_can_be_read() -> None:
-    """For all councils, the Liverpool City Region and the largest councils; of the others no row is there."""
-    decided, councils = detail("parents"), {"leeds", "liverpool"}
+def test_every_row_of_what_is_measured_is_in_every_area() -> None:
+    """Whoever turns out to live there: Sefton's few Asian children as well as Leeds's many."""
+    decided = detail("pupil")
+    for council in PILOT:
+        assert decided.publishes("gld_headline", ("Ethnic group", "Asian / Asian British", "Total"), area(council))
+    parents = detail("parents")
     for row in layout(TABLES["parent_experience"], {"202425": geographies(PILOT)}).rows:
-        if row.levels[2:] == TOTAL:
-            assert decided.publishes("parent_experience", row.levels, geographies(PILOT)[0])
-            assert decided.publishes("parent_experience", row.levels, area(REGION))
-            published = {each for each in PILOT if decided.publishes("parent_experience", row.levels, area(each))}
-            assert published == councils
+        for each in geographies(PILOT):
+            by_group = row.levels[2:] != TOTAL
+            published = parents.publishes("parent_experience", row.levels, each)
+            assert published == (each.level == ALL_TOGETHER or not by_group)
 
 
-def test_what_cannot_be_read_by_council_is_not_measured_by_council() -> None:
-    """Answers by the child's age: nowhere in the pilot, and for regions in England."""
+def test_answers_by_group_are_measured_for_all_councils_or_regions() -> None:
     policy = load_policy()
     pilot, england = (set(plan_family("parents", c, policy).sigmas) for c in (PILOT, tuple(places())))
-    assert not any("child_age_band" in names for names in pilot)
-    assert any({"region", "child_age_band"} <= set(names) for names in england)
-    assert not any({"council", "child_age_band"} <= set(names) for names in england)
+    for group in ("child_age_band", "fsm_or_funded"):
+        assert any(group in names for names in pilot)
+        assert not any({"council", group} <= set(names) for names in pilot | england)
+        assert any({"region", group} <= set(names) for names in england)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_published_is_expected_to_be_read(family: str) -> None:
-    """But for what stands for every area; and whatever could be read at this detail is published."""
+@pytest.mark.parametrize("other", ["least", "most"])
+def test_what_is_measured_does_not_depend_on_an_assumed_share(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    """Were every share that nobody knows taken to be at an end of its range: the same marginals, the same noise."""
     policy = load_policy()
-    plan = plan_family(family, PILOT, policy)
-    decided = Detail.of(plan.detail)
-    for each in expected_widths(plan, PILOT):
-        for place, widths in zip(each.areas, each.judged, strict=True):
-            for levels, half_width in zip(each.levels, widths, strict=True):
-                published = decided.publishes(each.table.name, levels, place)
-                if each.block.everywhere:
-                    assert published
-                elif place.level in (ALL_TOGETHER, DEVOLVED):
-                    assert published >= (half_width <= policy.readable_half_width)
+    before = {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES}
+    drawn = expected_widths_module._drawn
+
+    def middle_moved(name: str, ranges: tuple[Range, ...]) -> NDArray[np.float64]:
+        shares = drawn(name, ranges).copy()
+        shares[0] = [getattr(each, other) for each in ranges]
+        return shares
+
+    monkeypatch.setattr(expected_widths_module, "_drawn", middle_moved)
+    for cached in (expected_widths_module._shares, expected_widths_module._expected_widths, planning._planned):
+        cached.cache_clear()
+    try:
+        assert {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES} == before
+    finally:
+        for cached in (expected_widths_module._shares, expected_widths_module._expected_widths, planning._planned):
+            cached.cache_clear()
 
 
 def test_the_figures_that_a_release_is_about_stand_for_every_council() -> None:
@@ -86,6 +98,19 @@ def test_the_figures_that_a_release_is_about_stand_for_every_council() -> None:
         assert decided.publishes("linkage_quality", ("Total", "Total", "Total"), each)
 
 
+def test_a_figure_that_a_release_is_about_is_withheld_under_no_other_name() -> None:
+    """Children whom nobody had seen, and whom nobody had seen and nobody was concerned about, are the same children."""
+    for table in TABLES.values():
+        blocks = {each: with_blocks(table, each) for each in (True, False)}
+        about, others = ({one for figures in said(part).values() for one in figures} for part in blocks.values())
+        assert not {figure for figure in about & others if figure[1] is not None}
+
+
+def with_blocks(table: Table, everywhere: bool) -> Table:
+    """The table with those of its blocks alone that a release is about, or the others."""
+    return replace(table, blocks=tuple(each for each in table.blocks if each.everywhere == everywhere))
+
+
 def test_nobody_unknown_has_a_row() -> None:
     for table in TABLES.values():
         for row in layout(table, {"202425": geographies(PILOT)}).rows:
@@ -93,37 +118,37 @@ def test_nobody_unknown_has_a_row() -> None:
 
 
 def test_all_councils_keep_their_rows_where_a_few_send_nothing() -> None:
-    decided = detail("pupil")
-    together, without = (geographies(PILOT, absent)[0] for absent in ((), ("halton",)))
+    without = geographies(PILOT, ("halton",))[0]
     assert without.level == ALL_TOGETHER
-    assert decided.publishes(
+    assert detail("pupil").publishes(
         "gld_headline", ("Free school meal eligibility", "Eligible for free school meals", "Total"), without
     )
-    assert decided.size(without) < decided.size(together)
 
 
-def test_a_larger_council_has_every_row_of_a_smaller_one() -> None:
-    decided = detail("pupil")
-    rows = [(table, levels) for table, by_levels in decided.least.items() for levels in by_levels]
-    halton, leeds = ({row for row in rows if decided.publishes(*row, area(council))} for council in ("halton", "leeds"))
-    assert halton < leeds
-    assert all(LOCAL_AUTHORITY in decided.least[table][levels] for table, levels in leeds)
-
-
-def test_every_table_has_a_row_even_where_nothing_can_be_read() -> None:
-    councils = ("halton",)
-    decided = detail("parents", councils)
-    assert any(
-        decided.publishes("parent_experience", levels, geographies(councils)[0])
-        for levels in decided.least["parent_experience"]
-    )
-    policy = load_policy()
-    with pytest.raises(Exception, match="the tables of parents are not worth their budget"):
+def test_a_family_whose_figures_could_not_be_read_is_refused() -> None:
+    councils, policy = ("halton",), load_policy()
+    with pytest.raises(NotAccurateEnough, match="the tables of parents are not worth their budget"):
         check_accuracy("parents", plan_family("parents", councils, policy), councils, policy)
 
 
-def test_the_minimum_counts_every_published_rate() -> None:
+def test_the_outlook_counts_every_rate_that_is_defined() -> None:
     found = expected_accuracy(PILOT)
     rates = sum(row["rates"] for row in found["tables"])
-    assert sum(entry["rates"] for entry in found["minimum_accuracy"]) == rates > 1000
+    assert sum(entry["rates"] for entry in found["minimum_accuracy"]) == rates > 3000
+    assert sum(row["rates"] for row in found["by_table"]) == rates
     assert all(entry["met"] for entry in found["minimum_accuracy"])
+    for row in (*found["by_table"], *found["tables"]):
+        (fewest, most), (least_usable, most_usable) = row["published"], row["usable"]
+        assert 0 <= fewest <= most <= row["rates"]
+        assert least_usable <= fewest
+        assert most_usable <= most
+
+
+def test_more_children_are_expected_to_give_more_figures() -> None:
+    def published(children: dict[str, int] | None) -> tuple[int, int]:
+        found = expected_accuracy(PILOT, 1.0, children)["by_table"]
+        least, most = (sum(row["published"][end] for row in found) for end in (0, 1))
+        return least, most
+
+    half = {council: round(council_size(council) / 2) for council in PILOT}
+    assert published(half) < published(None)

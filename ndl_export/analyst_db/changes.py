@@ -3,8 +3,9 @@
 A cohort is compared with the newest older release that has it. Two releases draw their noise independently, so the
 change of a figure has an interval that follows from both: for percentages and averages that of Zou and Donner (2008),
 as in the methodology, for counts the sum of squares. Both are about the same children, so chance has no part in it. A
-figure has moved where that 95% interval leaves out zero. Of figures that did not change, 5 in 100 are expected to be
-listed.
+figure has moved where that interval leaves out zero, as wide as the list of all figures compared of a cohort asks for
+(Holm 1979; the macros `asked_at` and `certain_from` of the database): if no record had changed, at most 5% of releases
+would list any.
 
 Where the one release has the noisy counts of the other and further ones, both are about the same records, the one more
 exactly. Both are least squares estimates, so the variance of a change is the difference of their variances (Hausman
@@ -19,12 +20,13 @@ import csv
 import io
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from statistics import median
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndl_export.analyst_db.help import add_macros
 from ndl_export.documents.markdown import bullets, grid, page
 from ndl_export.facts.missing import short
 from ndl_export.facts.previous import Earlier, Previous
@@ -91,12 +93,20 @@ def compare(
     """
     if previous is None:
         return {}
+    both = {
+        name: (table, *_of_both(previous.tables[name], tables[name]))
+        for name, table in defined.items()
+        if all(name in release and _has(release[name], key_names(table)) for release in (previous.tables, tables))
+    }
     with in_memory() as connection:
-        return {
-            name: _compare(connection, table, *_of_both(previous.tables[name], tables[name]), sharpened)
-            for name, table in defined.items()
-            if all(name in both and _has(both[name], key_names(table)) for both in (previous.tables, tables))
-        }
+        add_macros(connection, _HOLM)
+        connection.execute(_CHANGED)
+        for table, before, now in both.values():
+            _register(connection, before, now)
+            for measure in table.measures:
+                if _has(before, _columns(measure)) and _has(now, _columns(measure)):
+                    connection.execute(f"INSERT INTO changed {_changed(table, measure, sharpened)}")
+        return {name: _compared(connection, table, before, now) for name, (table, before, now) in both.items()}
 
 
 def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -120,25 +130,52 @@ def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
     return stream.getvalue()
 
 
-def _compare(
-    connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Table, now: pa.Table, sharpened: Collection[str]
-) -> Compared:
+def _register(connection: duckdb.DuckDBPyConnection, before: pa.Table, now: pa.Table) -> None:
     connection.register("before", before)
     connection.register("now", now.append_column("position", pa.array(range(now.num_rows))))
-    same = " AND ".join(f"now.{key} IS NOT DISTINCT FROM before.{key}" for key in key_names(table))
-    matched = _number(connection, f"SELECT count(*) FROM now JOIN before ON {same}")
-    compared, moved, changed, ratios = 0, [], 0, []
-    for measure in table.measures:
-        if all(_has(data, _columns(measure)) for data in (before, now)):
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE changed AS {_changed(table, measure, same, sharpened)}")
-            compared += _number(connection, "SELECT count(*) FROM changed")
-            moved += connection.execute(_lines(measure)).fetchall()
-            changed += _number(connection, f"SELECT count(*) FROM changed WHERE sharpened AND {_shown_anew(measure)}")
-            ratios += connection.execute(
-                "SELECT (cu - cl) / (pu - pl) FROM changed WHERE sharpened AND pu > pl"
-            ).fetchall()
-    ratio = median(each for (each,) in ratios) if ratios else None
+
+
+def _compared(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Table, now: pa.Table) -> Compared:
+    _register(connection, before, now)
+    (matched,) = _row(connection, f"SELECT count(*) FROM now JOIN before ON {_same(table)}")
+    compared, changed, ratio = _row(
+        connection,
+        "SELECT count(*), count(*) FILTER (sharpened AND shown_anew),"
+        " median((cu - cl) / (pu - pl)) FILTER (sharpened AND pu > pl)"
+        f""" FROM changed WHERE "table" = {quoted(table.name)}""",
+    )
+    moved = connection.execute(_MOVED, [table.name]).fetchall()
     return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched, changed, ratio)
+
+
+_HOLM = ("normal_beyond", "asked_at", "certain_from")
+_CHANGED = """
+    CREATE TABLE changed ("table" VARCHAR, measure VARCHAR, decimals INTEGER, number INTEGER, position BIGINT,
+        time_period VARCHAR, geographic_level VARCHAR, area_code VARCHAR, area_name VARCHAR, "row" VARCHAR,
+        p DOUBLE, pl DOUBLE, pu DOUBLE, c DOUBLE, cl DOUBLE, cu DOUBLE, sharpened BOOLEAN, shown_anew BOOLEAN,
+        change DOUBLE, down DOUBLE, up DOUBLE)
+"""
+"""A figure in both releases, its change, and how far the 95% interval of that reaches down and up."""
+_SHOWN = ", ".join(
+    f"printf('%.' || decimals || 'f', round({number}, decimals) + 0.0)"
+    for number in ("p", "pl", "pu", "c", "cl", "cu", "change", "change - wider * down", "change + wider * up")
+)
+_MOVED = f"""
+    WITH distances AS (
+        SELECT *, CASE WHEN change = 0 THEN 0 ELSE 1.959964 * abs(change) / if(change > 0, down, up) END AS distance
+        FROM changed),
+    ranked AS (
+        SELECT *, count(*) OVER of_cohort AS many,
+               row_number() OVER (of_cohort ORDER BY distance DESC, "table", number, position) AS place
+        FROM distances WINDOW of_cohort AS (PARTITION BY time_period)),
+    asked AS (
+        SELECT time_period, certain_from(distance, asked_at(0.05, many, place)) / 1.959964 AS wider
+        FROM ranked GROUP BY time_period)
+    SELECT "table", measure, time_period, geographic_level, area_code, area_name, "row", {_SHOWN}
+    FROM distances JOIN asked USING (time_period) WHERE distance > 1.959964 * wider AND "table" = ?
+    ORDER BY number, position
+"""
+"""The lines of a table's figures that moved: their intervals are as wide as the list of the cohort asks for."""
 
 
 def _shown_anew(measure: Measure) -> str:
@@ -157,9 +194,13 @@ def _columns(measure: Measure) -> tuple[str, str, str]:
     return column_name(measure, value), column_name(measure, ColumnRole.LOWER), column_name(measure, ColumnRole.UPPER)
 
 
-def _changed(table: Table, measure: Measure, same: str, sharpened: Collection[str]) -> str:
-    """SQL of the rows that have the measure in both releases, each with its change and the interval of the change, and
-    whether it is of a cohort that was `sharpened`."""
+def _same(table: Table) -> str:
+    """SQL of which rows of the two are the same."""
+    return " AND ".join(f"now.{key} IS NOT DISTINCT FROM before.{key}" for key in key_names(table))
+
+
+def _changed(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
+    """SQL of the rows that have the measure in both releases, as table `changed` holds them."""
     value, lower, upper = _columns(measure)
     is_corrected = any(each.as_linked for each in table.measures) and not measure.as_linked
     by_difference = "false" if is_corrected else "sharpened"
@@ -168,11 +209,10 @@ def _changed(table: Table, measure: Measure, same: str, sharpened: Collection[st
     levels = " || '; ' || ".join(f"{quoted(entry.label)} || ': ' || now.{entry.name}" for entry in table.filters)
     return f"""
         WITH pairs AS (
-            SELECT now.position, {quoted(table.name)} AS "table", now.time_period, now.geographic_level,
-                now.area_code, now.area_name, {levels} AS "row",
+            SELECT now.position, now.time_period, now.geographic_level, now.area_code, now.area_name, {levels} AS "row",
                 before.{value} AS p, before.{lower} AS pl, before.{upper} AS pu,
                 now.{value} AS c, now.{lower} AS cl, now.{upper} AS cu
-            FROM now JOIN before ON {same}
+            FROM now JOIN before ON {_same(table)}
             WHERE before.{value} IS NOT NULL AND now.{value} IS NOT NULL
         ),
         widths AS (SELECT *, {_widths(measure)}, {of_sharpened} AS sharpened FROM pairs),
@@ -180,9 +220,11 @@ def _changed(table: Table, measure: Measure, same: str, sharpened: Collection[st
             SELECT *, {rounding} + sqrt(abs(greatest(p_below, p_above) ** 2 - greatest(c_below, c_above) ** 2)) AS reach
             FROM widths
         )
-        SELECT *, c - p AS change,
-            c - p - if({by_difference}, reach, sqrt(c_below ** 2 + p_above ** 2)) AS change_lower,
-            c - p + if({by_difference}, reach, sqrt(c_above ** 2 + p_below ** 2)) AS change_upper
+        SELECT {quoted(table.name)}, {quoted(measure.name)}, {max(measure.decimals, 1)},
+            {table.measures.index(measure)}, position, time_period, geographic_level, area_code, area_name, "row",
+            p, pl, pu, c, cl, cu, sharpened, {_shown_anew(measure)}, c - p,
+            if({by_difference}, reach, sqrt(c_below ** 2 + p_above ** 2)),
+            if({by_difference}, reach, sqrt(c_above ** 2 + p_below ** 2))
         FROM together
     """
 
@@ -199,20 +241,9 @@ def _widths(measure: Measure) -> str:
     )
 
 
-def _lines(measure: Measure) -> str:
-    """SQL of the lines of those that moved."""
-    decimals = max(measure.decimals, 1)
-    numbers = ("p", "pl", "pu", "c", "cl", "cu", "change", "change_lower", "change_upper")
-    texts = ", ".join(f"CAST(CAST({number} AS DECIMAL(18, {decimals})) AS VARCHAR)" for number in numbers)
-    return f"""
-        SELECT "table", {quoted(measure.name)}, time_period, geographic_level, area_code, area_name, "row", {texts}
-        FROM changed WHERE change_lower > 0 OR change_upper < 0 ORDER BY position
-    """
-
-
-def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    ((number,),) = connection.execute(query).fetchall()
-    return int(number)
+def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    (row,) = connection.execute(query).fetchall()
+    return row
 
 
 def changelog_page(facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
@@ -251,10 +282,10 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
         return
     yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that moved"
     yield (
-        "A figure has moved where the 95% interval of its change leaves out zero: the noise of both releases, which was"
-        " drawn independently, does not explain it. If no record had changed, about 5 figures in 100 would be listed"
-        " all the same. `changes.csv` has them, with the interval of each change; counts are compared by their"
-        " estimates."
+        "A figure has moved where the noise of both releases, which was drawn independently, does not explain its"
+        " change, with allowance for the number of figures compared (Holm 1979): if no record had changed, at most 5%"
+        " of releases would list any. `changes.csv` has them, with an interval of each change as wide as that asks for;"
+        " counts are compared by their estimates."
     )
     yield grid(
         ("table", "figures compared", "moved", "moved, %", "rows added", "rows left out"),
@@ -286,10 +317,9 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
         f"The noisy counts that release {facts.measured_in[cohort]} drew are used again, together with what was"
         " measured for tables on request: every figure is estimated from both. So figures that were published before"
         " moved, and their intervals narrowed. The records are the same. A figure has changed where it is shown"
-        " otherwise than before; it has moved where that is more than the further counts explain, beyond the 95%"
-        " interval of the change. About 5 figures in 100 are expected to, many of them together, for they share"
-        " these counts; `changes.csv` has them. The last column is the median of the widths of intervals, as a"
-        " percentage of those before."
+        " otherwise than before; it has moved where that is more than the further counts explain, with allowance for"
+        " the number of figures compared (Holm 1979): in 95% of releases none would; `changes.csv` has them. The last"
+        " column is the median of the widths of intervals, as a percentage of those before."
     )
     yield grid(
         ("table", "compared", "changed", "changed, %", "moved", "rows added", "width, %"),

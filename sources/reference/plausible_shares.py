@@ -1,0 +1,77 @@
+"""How common each category may be among the rows of a table, before any data are read: `plausible_shares.csv`.
+
+A plan is judged over these ranges, and nothing else assumes a share. Where the share is published for a council or for
+England, the range is around that; else it is the one that the file states, with its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from sources.reference import rows_of
+from sources.reference.cohorts import Cohort
+from sources.reference.places import Place
+from sources.reference.profile_results import PUBLISHED_COHORT, shares
+
+FILE = Path(__file__).with_name("plausible_shares.csv")
+OWN, COUNTRYWIDE = 1.5, 2.0
+"""How far the odds of a share may be from the published ones: those of the council itself, which may be of three years
+before, or England's. The odds of free school meals, published for four councils, are 0.8 to 1.5 times England's."""
+_UNPUBLISHED = 0.05
+"""Most that a category may be of which nothing is published: 3% of England's children have no known ethnic group."""
+_ANY_OTHER = "any other"
+
+
+@dataclass(frozen=True)
+class Range:
+    """The least and the most that a share may plausibly be, and what it is taken to be in between."""
+
+    least: float
+    middle: float
+    most: float
+
+    @classmethod
+    def around(cls, share: float, factor: float) -> Range:
+        """Shares whose odds are within the factor."""
+        odds = share / max(1 - share, 1e-9)
+        least, most = odds / factor, odds * factor
+        return cls(least / (1 + least), share, most / (1 + most))
+
+
+@cache
+def rows_per_child(family: str) -> Range:
+    """Rows of a family's table for each child of the cohort; the middle is the geometric mean."""
+    least, most = _stated()["rows per child"][family]
+    return Range(least, (least * most) ** 0.5, most)
+
+
+def plausible_shares(attribute: str, label: str, categories: Sequence[str], where: Place) -> Mapping[str, Range]:
+    """The range of each category of an attribute in a council; what they are in between adds up to 1.
+
+    `label` is the name of the attribute in published statistics.
+    """
+    if attribute in _stated():
+        return _between({name: _stated()[attribute][name] for name in categories})
+    named = [name for name in categories if name != "Unknown"]
+    if found := shares(where, Cohort(PUBLISHED_COHORT), label, named):
+        known = {name: Range.around(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
+        return {name: known.get(name, Range(0.0, 0.0, _UNPUBLISHED)) for name in categories}
+    return _between(dict.fromkeys(categories, _stated()[_ANY_OTHER][""]))
+
+
+def _between(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
+    total = sum(least + most for least, most in ranges.values())
+    return {name: Range(least, (least + most) / total, most) for name, (least, most) in ranges.items()}
+
+
+@cache
+def _stated() -> Mapping[str, Mapping[str, tuple[float, float]]]:
+    """The ranges of the file, by what they are shares of and category."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for row in rows_of(FILE):
+        for name in [row["what"]] if row["what"] in ("rows per child", _ANY_OTHER) else row["what"].split():
+            found.setdefault(name, {})[row["category"]] = (float(row["least"]), float(row["most"]))
+    return found

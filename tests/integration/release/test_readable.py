@@ -1,0 +1,121 @@
+"""A figure is shown where the noisy counts support it, whatever share was expected."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from assets.release.expected_accuracy import expected_accuracy
+from assets.release.planning import plan_family
+from assets.release.tabulate import tabulate
+from ndl_export.tables import FAMILIES
+from ndl_export.tables.pupil import NEITHER, UNSEARCHABLE
+from ndl_export.tables.schema import ColumnRole, column_name
+from privacy.release.child_table import UNIT_COLUMN, true_counts
+from privacy.release.mechanism import OpenDPNoise, charge, measure
+from privacy.release.policy import load_policy
+from privacy.release.statement import MeasuredCohort
+from sources.reference.places import PILOT
+from tests.support.release.usable import made_up
+
+COUNCILS = tuple(sorted(PILOT))
+ASIAN = "Asian / Asian British"
+
+
+def replaced(table: pa.Table, column: str, values: list[str] | list[int]) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(column), column, pa.array(values))
+
+
+def unusual_children() -> pa.Table:
+    """Sefton, of whose children some 60 were expected to be Asian, has 300."""
+    table = made_up("pupil", COUNCILS, 1)
+    ethnic = np.array(table["ethnic_group"].to_pylist(), dtype=object)
+    sefton = np.flatnonzero(pc.equal(table["council"], "sefton").to_numpy(zero_copy_only=False))
+    ethnic[sefton] = np.where(ethnic[sefton] == ASIAN, "White", ethnic[sefton])
+    ethnic[sefton[:300]] = ASIAN
+    return replaced(table, "ethnic_group", list(ethnic))
+
+
+def unusual_responses() -> pa.Table:
+    """A quarter of 2,400 parents have no funded place."""
+    table = made_up("parents", COUNCILS, 1)
+    table = replaced(table.take(np.resize(np.arange(len(table)), 2400)), UNIT_COLUMN, list(range(2400)))
+    return replaced(table, "fsm_or_funded", ["No" if row % 4 == 0 else "Yes" for row in range(2400)])
+
+
+@cache
+def released() -> dict[str, pa.Table]:
+    policy = load_policy()
+    plans = {family: plan_family(family, COUNCILS, policy) for family in FAMILIES}
+    made = {"pupil": unusual_children(), "health": made_up("health", COUNCILS, 1), "parents": unusual_responses()}
+    drawn = {
+        family: measure(plan, true_counts(made[family], plan), OpenDPNoise(charge(plan)))
+        for family, plan in plans.items()
+    }
+    measured = [MeasuredCohort("202425", "2026.11.0", plans, drawn)]
+    return tabulate(measured, COUNCILS, policy.reliability, {})
+
+
+def delivered(family: str) -> int:
+    """Rates of a family that can be used."""
+    flags = [
+        released()[table.name][column_name(measure, ColumnRole.FLAG)]
+        for table in FAMILIES[family].tables
+        for measure in table.measures
+        if not measure.is_count
+    ]
+    return sum(column.null_count for column in flags)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_delivered_lies_within_what_was_promised(family: str) -> None:
+    """Though the shares are none that anybody expected."""
+    tables = {table.name for table in FAMILIES[family].tables}
+    promised = [row["usable"] for row in expected_accuracy(COUNCILS)["by_table"] if row["table"] in tables]
+    least, most = (sum(ends) for ends in zip(*promised, strict=True))
+    assert least <= delivered(family) <= most
+
+
+def where(table: str, **levels: str) -> list[dict[str, Any]]:
+    data = released()[table]
+    for name, level in levels.items():
+        data = data.filter(pc.equal(data[name], level))
+    return data.to_pylist()
+
+
+def test_a_group_that_is_larger_than_expected_has_its_figure() -> None:
+    (sefton,) = where("gld_headline", la_name="Sefton", breakdown=ASIAN, sex="Total")
+    assert sefton["gld_children_percent_flag"] is None
+    assert sefton["gld_children_percent_upper_ci"] - sefton["gld_children_percent_lower_ci"] < 2 * 4
+
+
+def test_a_group_too_small_to_be_read_has_a_row_that_says_so() -> None:
+    (halton,) = where(
+        "gld_headline", la_name="Halton", breakdown="Black / African / Caribbean / Black British", sex="Total"
+    )
+    assert halton["gld_children_percent_flag"] == "withheld"
+    assert halton["gld_children_percent"] is None
+    assert halton["gld_children_percent_lower_ci"] is not None
+    assert halton["children_count"] is not None
+
+
+def test_parents_without_a_funded_place_have_their_answers() -> None:
+    """None of their 59 rates could be used where a quarter had answered so, and 65% were assumed."""
+    rows = where("parent_experience", breakdown="No", breakdown_topic="Free school meals or funded two-year-old place")
+    usable = [row for row in rows if row["response_percent_flag"] is None]
+    assert len(rows) == 59
+    assert len(usable) >= 53
+
+
+def test_only_what_a_release_is_about_is_shown_though_it_is_unreliable() -> None:
+    unreliable = [row for row in where("joined_dots") if row["gld_children_percent_flag"] == "u"]
+    assert unreliable
+    assert all(row["concern_by"] == "Total" or row["seen_by"] in (NEITHER, UNSEARCHABLE) for row in unreliable)
+    for table in ("gld_headline", "readiness_pathway", "asq3_outcomes", "parent_experience"):
+        flags = [name for name in released()[table].column_names if name.endswith("_percent_flag")]
+        assert not any(row[name] == "u" for name in flags for row in where(table))

@@ -1,0 +1,56 @@
+"""The ranges of shares that a plan is judged over: each of a category that there is, and stated once."""
+
+from __future__ import annotations
+
+import pytest
+
+from assets.release.expected_widths import public_shares
+from ndl_export.tables import FAMILIES
+from ndl_export.tables.model import Attribute
+from sources.reference import rows_of
+from sources.reference.places import PILOT, place
+from sources.reference.plausible_shares import FILE, Range, plausible_shares, rows_per_child
+
+ROWS = rows_of(FILE)
+ATTRIBUTES = {attribute.name: attribute for family in FAMILIES.values() for attribute in family.attributes}
+
+
+def test_every_line_has_a_source_and_a_range() -> None:
+    assert all(row["source"] for row in ROWS)
+    assert all(0 <= float(row["least"]) < float(row["most"]) < 1.1 for row in ROWS)
+
+
+def test_every_category_of_a_stated_attribute_is_stated_once() -> None:
+    stated: dict[str, list[str]] = {}
+    for row in ROWS:
+        for name in row["what"].split() if row["what"] not in ("rows per child", "any other") else ():
+            stated.setdefault(name, []).append(row["category"])
+    assert stated
+    for name, categories in stated.items():
+        assert sorted(categories) == sorted(ATTRIBUTES[name].categories), name
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES.values(), ids=ATTRIBUTES)
+def test_the_middle_is_inside_its_range_and_everybody_is_somewhere(attribute: Attribute) -> None:
+    for council in PILOT:
+        found = plausible_shares(attribute.name, attribute.label, attribute.categories, place(council))
+        assert sum(public_shares(attribute, council).values()) == pytest.approx(1)
+        assert sum(each.least for each in found.values()) <= 1 <= sum(each.most for each in found.values())
+        assert all(each.least <= each.middle <= each.most for each in found.values())
+
+
+def test_a_published_share_is_in_the_middle_of_its_range() -> None:
+    around = Range.around(0.2, 2.0)
+    assert (around.least, around.middle, around.most) == pytest.approx((1 / 9, 0.2, 1 / 3))
+
+
+def test_how_many_parents_answer_is_a_wide_range() -> None:
+    found = rows_per_child("parents")
+    assert found.most / found.least >= 4
+
+
+def test_whether_a_place_is_funded_is_not_assumed() -> None:
+    """`No` was taken to be 65% of the responses and was a quarter of them."""
+    funded = ATTRIBUTES["fsm_or_funded"]
+    found = plausible_shares(funded.name, funded.label, funded.categories, place("leeds"))["No"]
+    assert found.least <= 0.25 <= 0.8 <= found.most
