@@ -59,7 +59,8 @@ def plausible_shares(attribute: str, label: str, categories: Sequence[str], wher
     if found := shares(where, Cohort(PUBLISHED_COHORT), label, named):
         known = {name: Range.around(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
         return {name: known.get(name, Range(0.0, 0.0, _UNPUBLISHED)) for name in categories}
-    return _between(dict.fromkeys(categories, _stated()[_ANY_OTHER][""]))
+    least, most = _stated()[_ANY_OTHER][""]
+    return _between(dict.fromkeys(categories, (min(least, 0.5 / len(categories)), most)))  # of many, none has much
 
 
 def _between(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Range]:

@@ -15,7 +15,7 @@ AIM = "75% by 2028 (national ambition)"
 
 def said(*distances: Distance) -> tuple[str, ...]:
     found = Conclusions({}, {}, {}, {}, {}, {("202425", LEEDS.code): distances})
-    return to_targets((Line("Leeds", LEEDS, ()),), found, "202425")
+    return tuple(each.words for each in to_targets((Line("Leeds", LEEDS, ()),), found, "202425"))
 
 
 def distance(verdict: str, **values: object) -> Distance:
