@@ -183,21 +183,9 @@ def _asked(
         plan,
         list(problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
         published,
-        [each for each in map(_fitted, rates) if not np.isnan(each.value).all()],
+        [each for each in rates if each.table is not NUMBER_OF_GOALS],
         [each for each in rates if each.table is NUMBER_OF_GOALS],
     )
-
-
-def _fitted(each: PublishedRates) -> PublishedRates:
-    """Without the percentages of the bands of goals that the model does not tie to the goals."""
-    if each.table is not NUMBER_OF_GOALS:
-        return each
-    labels = each.rates.part.selectors[GOALS_EXPECTED.name].labels
-    value, lower, upper = (
-        np.where([label == ALL_GOALS for label in labels], values, np.nan)
-        for values in (each.value, each.rates.lower, each.rates.upper)
-    )
-    return replace(each, value=value, rates=replace(each.rates, lower=lower, upper=upper))
 
 
 def _repaired(asked: _Asked, drawn: list[Codes], seed: int) -> Repaired:
