@@ -184,19 +184,9 @@ def _asked(
         plan,
         list(problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
         published,
-        [_all_goals_alone(each) if each.table is NUMBER_OF_GOALS else each for each in rates],
+        [each for each in rates if each.table is not NUMBER_OF_GOALS],
         [each for each in rates if each.table is NUMBER_OF_GOALS],
     )
-
-
-def _all_goals_alone(each: PublishedRates) -> PublishedRates:
-    """Without the percentages of the bands that the model does not tie to the goals."""
-    labels = each.rates.part.selectors[GOALS_EXPECTED.name].labels
-    value, lower, upper = (
-        np.where([label == ALL_GOALS for label in labels], values, np.nan)
-        for values in (each.value, each.rates.lower, each.rates.upper)
-    )
-    return replace(each, value=value, rates=replace(each.rates, lower=lower, upper=upper))
 
 
 def _repaired(asked: _Asked, drawn: list[Codes], seed: int) -> Repaired:
@@ -292,7 +282,7 @@ def _goals(asked: _Asked, rows: Codes) -> Iterator[Published]:
             percent, lower, upper, of = (
                 100 * float(values[0, place]) for values in (each.value, each.rates.lower, each.rates.upper, of_rows)
             )
-            if band in GOAL_BANDS:
+            if band in GOAL_BANDS and not np.isnan(percent):
                 yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, of)
 
 
