@@ -68,7 +68,7 @@ _MEAN_BITS = 25.3
 on how common they are."""
 _AT_HOME = ("date_of_birth", "postcode", "surname", NAMES)
 """A pair is found where none of these differs."""
-CUT_OFF, CUT_OFF_SD = 0.45, 0.2
+CUT_OFF, CUT_OFF_SD = 0.6, 0.25
 """Of children whose names in a service's record are far from those in the others, and nothing else is: how many are not
 found for that alone, as a share of those who are, and its deviation. Only here does a cell not hold all children that
 it is about. Of a pupil's record too few are known, and the noise would be multiplied by it."""
