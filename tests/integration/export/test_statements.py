@@ -75,10 +75,10 @@ def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
 
 def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> None:
     flags = tables["joined_dots"]["gld_children_percent_flag"]
-    numbers = [str(flags.to_pylist().count(flag)) for flag in (None, "u", "withheld", "x")]
+    numbers = [str(flags.to_pylist().count(flag)) for flag in (None, "u", "linkage", "withheld", "x")]
     label = TABLES["joined_dots"].measure("gld_children_percent").label
     (line,) = [line for line in reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")]
-    assert [cell.strip() for cell in line.split("|")[3:7]] == numbers
+    assert [cell.strip() for cell in line.split("|")[3:8]] == numbers
 
 
 def test_linkage_is_that_of_the_table(tables: dict[str, pa.Table]) -> None:
