@@ -49,7 +49,7 @@ _FALSE: Final = ((NEITHER, HV_ONLY), (NEITHER, SETTING_ONLY), (HV_ONLY, BOTH), (
 DOUBTFUL = 0.01
 """Share of a service's links that is missed among a group, from which its linked figures are flagged."""
 _SURE = 2.0
-"""By how many standard deviations of the noise a group's share must be above 0 for that."""
+"""By how many standard deviations of the noise a group's share must be above that of all children, for that."""
 
 
 Review = tuple[Plan, Measurement]
@@ -90,7 +90,9 @@ def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     rates, found = error_rates(family, estimates).rates, _factors(family, estimates, pupil.ETHNIC.name, 0.0)
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
-    doubtful = ((shares >= DOUBTFUL) & (shares >= _SURE * noise)).any(axis=0)
+    over_all = (rates[1:3] + rates[0])[:, None]
+    more = np.maximum(over_all, _SURE * noise)
+    doubtful = ((shares >= DOUBTFUL) & (shares - over_all >= more)).any(axis=0)
     categories = family.attribute(pupil.ETHNIC.name).categories
     return frozenset(group for group, is_doubtful in zip(categories, doubtful, strict=True) if is_doubtful)
 

@@ -1,14 +1,15 @@
-"""In which councils more links are missed, and of which service, from how often their linked records differ.
+"""In which councils, or ethnic groups, more links are missed, and of which service, from how often their linked records
+differ.
 
 Councils record more or less carefully, and their families move more or less often. In how many children of a council
-the postcode alone differs (they moved), and in how many another field alone (a slip), by whose record it is, is held
-against how many there would be were the council like all together. Every difference of that kind is taken to be so many
-times as common there, and the rates are added up again (`missed.rates_where`). How many times as many links are missed
-there as over all is its factor, one for each of `SERVICES`.
+the postcode alone differs (they moved), and in how many the date of birth, one name or both names do, by whose record
+it is, is held against how many there would be were the council like all together. Every difference of that kind is
+taken to be so many times as common there, and the rates are added up again (`missed.rates_where`). How many times as
+many links are missed there as over all is its factor, one for each of `SERVICES`.
 
 What few children and the noise cannot tell is left at what holds over all: an empirical Bayes estimate, in two steps,
-of moves (or slips) in all records together, and of each record against that. Two numbers are fixed beforehand: how much
-councils differ (`COUNCILS_SD`), and how far off the factor of one is (`FACTOR_SD`).
+of moves (or another sort) in all records together, and of each record against that. Two numbers are fixed beforehand:
+how much councils differ (`COUNCILS_SD`), and how far off the factor of one is (`FACTOR_SD`).
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """How often a link is missed, from how well found links agree (`agreement`): rates with their covariance.
 
-The model. Each field of a child's three records (pupil, health visitor, setting) differs or not, whichever record it
-is in, independently of the other fields, and of how much a pair weighs where everything agrees. How often each field
+The model. Each field of a child's three records (pupil, health visitor, setting) differs or not, whichever record it is
+in, independently of the other fields, and of how much a pair weighs where everything agrees. How often each field
 differs, and in whose record, is read off children in whom it alone differs, over those in whom at most it differs: such
-links are missed next to never, so nothing is cut off. A pair weighs what it would where everything agrees, less what
-each difference costs (`COST_BITS`), and is found as the linkage finds it: where that weighs enough for records without
-another partner, or where date of birth, postcode and surname agree. Of three records, settings are linked to pupils
-first, and a review then to whichever it fits better. Adding up over every combination of differences gives the five
-`RATES`. A bad record of a pupil is missed by both services at once: that is one of the combinations.
+links are missed next to never, so nothing is cut off but names that are far from each other. A pair weighs what it
+would where everything agrees, less what each difference costs (`COST_BITS`), and is found as the linkage finds it:
+where that weighs enough for records without another partner, or where date of birth, postcode and surname agree. Of
+three records, settings are linked to pupils first, and a review then to whichever it fits better. Adding up over every
+combination of differences gives the five `RATES`. A bad record of a pupil is missed by both services at once: that is
+one of the combinations.
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
 so rates of noisy counts are unbiased but for the noise of the denominators, which are large; they may be negative.
@@ -68,7 +69,7 @@ _MEAN_BITS = 25.3
 on how common they are."""
 _AT_HOME = ("date_of_birth", "postcode", "surname", NAMES)
 """A pair is found where none of these differs."""
-CUT_OFF, CUT_OFF_SD = 0.45, 0.2
+CUT_OFF, CUT_OFF_SD = 0.6, 0.25
 """Of children whose names in a service's record are far from those in the others, and nothing else is: how many are not
 found for that alone, as a share of those who are, and its deviation. Only here does a cell not hold all children that
 it is about. Of a pupil's record too few are known, and the noise would be multiplied by it."""

@@ -75,10 +75,10 @@ def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
 
 def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> None:
     flags = tables["joined_dots"]["gld_children_percent_flag"]
-    numbers = [str(flags.to_pylist().count(flag)) for flag in (None, "u", "withheld", "x")]
+    numbers = [str(flags.to_pylist().count(flag)) for flag in (None, "u", "linkage", "withheld", "x")]
     label = TABLES["joined_dots"].measure("gld_children_percent").label
     (line,) = [line for line in reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")]
-    assert [cell.strip() for cell in line.split("|")[3:7]] == numbers
+    assert [cell.strip() for cell in line.split("|")[3:8]] == numbers
 
 
 def test_linkage_is_that_of_the_table(tables: dict[str, pa.Table]) -> None:
@@ -224,7 +224,7 @@ def test_every_point_of_readiness_for_ai_has_evidence_and_the_numbers_are_the_re
         if not measure.is_count
         for flag in tables[name][f"{measure.name}_flag"].to_pylist()
     ]
-    published = [flag for flag in flags if flag in (None, "u", "withheld")]
+    published = [flag for flag in flags if flag in (None, "u", "linkage", "withheld")]
     assert f"{published.count(None):,} of {len(published):,} percentages" in text
     assert "do not stand for their self-assessment checklist" in text.replace("\n", " ")
 

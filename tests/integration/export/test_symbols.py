@@ -128,7 +128,7 @@ def test_csv_on_the_web_says_which_cells_are_null(every_symbol: Path) -> None:
     }
     assert described["gld_children_percent"]["null"] == ["withheld", "z", "x"]
     assert described["gld_children_percent_flag"]["null"] == described["series_break"]["null"] == ["none"]
-    assert described["gld_children_percent_flag"]["datatype"]["format"] == "u|withheld|z|x"
+    assert described["gld_children_percent_flag"]["datatype"]["format"] == "u|linkage|withheld|z|x"
 
 
 @pytest.mark.parametrize("file", ["data_dictionary.md", "methodology.md"])
