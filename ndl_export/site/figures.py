@@ -56,8 +56,9 @@ class Figure:
 
     @property
     def short(self) -> str:
-        """The same without the word for its unit, for a chart that says it once."""
-        return self._with_symbol("")
+        """The same without the word for its unit, for a chart that says it once; nor `[linkage]`, for which a telephone
+        has no room: the mark beside it has the shape that the key gives to that symbol."""
+        return self._with_symbol("").removesuffix(f" [{Flag.LINKAGE}]")
 
     @cached_property
     def range(self) -> str:

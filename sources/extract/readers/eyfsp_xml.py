@@ -322,12 +322,12 @@ class _Pupils:
         if _OLD_GOAL in self._results:
             raise _Refused(OLD_GOALS)
         self.seen += 1
+        self.assessed |= bool(self._results)
         self._depth = 0
         if self._is_odd:
             self.odd.append(self.seen)
             return
         pupil = self._pupil
-        self.assessed |= bool(self._results)
         for goal, (_, _, result) in self._results.items():
             pupil[goal] = result
         if year := max((year for year, _, _ in self._results.values()), default=""):

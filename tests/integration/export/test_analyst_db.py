@@ -154,7 +154,7 @@ def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnecti
     flags = connection.execute("SELECT flag, meaning, stands_in, is_shown FROM dimension.flag").fetchall()
     assert {flag: meaning for flag, meaning, _, _ in flags} == SYMBOLS
     assert [flag for flag, _, column, _ in flags if column == "series_break"] == ["b"]
-    assert [flag for flag, _, _, shown in flags if shown] == ["u", "b"]
+    assert [flag for flag, _, _, shown in flags if shown] == ["u", "linkage", "b"]
     members = connection.execute(
         "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND release_version = '2026.11.0'"
         " AND family = 'pupil'"

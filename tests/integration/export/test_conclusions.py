@@ -137,7 +137,7 @@ def said_of(panel: Panel, kind: str) -> dict[str, str]:
     found = dict.fromkeys((line.label for line in panel.lines), "cannot say")
     for part in text.split("these would be ")[1:]:
         labels = re.sub(r"\.( For (the others|children like these), .*)?$", "", part.partition(": ")[2])
-        assert not labels.endswith(kind), "more are named than a sentence has room for"
+        assert not re.search(rf"\d+ {kind}$", labels), "more are named than a sentence has room for"
         found |= dict.fromkeys(labels.split("; "), part.split(" ", 1)[0])
     return found
 

@@ -83,7 +83,7 @@ def test_letter_case_does_not_matter(reader: duckdb.DuckDBPyConnection) -> None:
 
 def test_flags_are_in_words(reader: duckdb.DuckDBPyConnection) -> None:
     said = {flag for view in SHORT for (flag,) in reader.execute(f"SELECT DISTINCT flag FROM {view}").fetchall()}
-    assert {None, "unreliable", "withheld"} <= said <= {None, "unreliable", "withheld", "not sent"}
+    assert {None, "unreliable", "withheld"} <= said <= {None, "unreliable", "withheld", "not sent", "links missed"}
     shown = reader.execute(
         "SELECT count(*) FROM gld_headline WHERE (percent IS NULL) <> (flag = 'withheld')"
     ).fetchall()

@@ -154,7 +154,7 @@ def test_every_group_that_can_occur_is_shown() -> None:
 
 
 TOLD = re.compile(
-    r"(?:([−\d.,]+(?:%| points)?(?: \[u\])?)|withheld as too uncertain)"
+    r"(?:([−\d.,]+(?:%| points)?(?: \[(?:u|linkage)\])?)|withheld as too uncertain)"
     r" \(95% interval ([−\d.,%]+ to [−\d.,%]+)\)"
 )
 
@@ -449,7 +449,7 @@ def check_findings(box: Element, area: str, published: Published) -> None:
         if expected.startswith("["):
             assert "the figure is" in words(headline), (area, words(headline))
             continue
-        figure, interval = re.fullmatch(r"(−?[\d.]+(?:%| points)(?: \[u\])?) (.*)", expected).groups()
+        figure, interval = re.fullmatch(r"(−?[\d.]+(?:%| points)(?: \[(?:u|linkage)\])?) (.*)", expected).groups()
         assert words(headline).startswith(f"{figure} ")
         assert f"95% interval {interval}" in words(headline)
         assert ("[u]: low reliability" in words(headline)) == ("[u]" in figure)
@@ -594,11 +594,11 @@ def test_marks_stand_where_their_figures_are(made: Made) -> None:
             assert np.allclose(placed, [number(end) for end in interval.groups()], atol=0.002 * (high - low) + 0.51)
             assert (point is None) == ("withheld" in told) == has_class(line, "w")
             if point is not None:
-                value = re.search(r"(?:^|: )([\d.,]+)%?( \[u\])? \(95%", told)
+                value = re.search(r"(?:^|: )([\d.,]+)%?( \[(?:u|linkage)\])? \(95%", told)
                 assert value
                 place = low + (high - low) * number(point.get("x", "")) / 100
                 assert abs(place - number(value[1])) <= 0.002 * (high - low)
-                assert point.get("href", "").startswith("#h") == ("[u]" in told)
+                assert point.get("href", "").startswith("#h") == bool(re.search(r"\[(u|linkage)\]", told))
             drawn += 1
     assert drawn > 100 or made.facts.missing
 

@@ -17,6 +17,7 @@ from assets.release.planning import plan_family
 from ndl_export.tables.model import Attribute
 from ndl_export.tables.pupil import (
     AGREEMENT,
+    CENSUS_JOIN,
     CONCERN_GIVEN_SEEN,
     DIFFERENCES,
     DOTS,
@@ -89,10 +90,18 @@ def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> 
 def _shares(attribute: Attribute, council: str) -> list[float]:
     """Of linked records' agreement most is whole, as in real links: were all cells alike, no link could be trusted."""
     if attribute == AGREEMENT:
-        return [0.2, 0.034, *[0.598 / len(ALL_AGREE)] * len(ALL_AGREE), *[0.168 / len(ONE_DIFFERS)] * len(ONE_DIFFERS)]
+        return [0.2, 0.034, *[0.598 / len(ALL_AGREE)] * len(ALL_AGREE), *_one_differs(ONE_DIFFERS)]
     if attribute == DIFFERENCES:
-        return [0.2, 0.034, 0.598, *[0.168 / len(ONE_SORT)] * len(ONE_SORT)]
+        return [0.2, 0.034, 0.598, *_one_differs(ONE_SORT)]
+    if attribute == CENSUS_JOIN:
+        return [0.01, 0.86, 0.115, 0.015]
     return list(public_shares(attribute, council).values())
+
+
+def _one_differs(cells: Sequence[object]) -> list[float]:
+    """Both names of a record seldom differ together."""
+    weights = np.array([0.05 if "both names" in str(cell) else 1.0 for cell in cells])
+    return [float(each) for each in 0.168 * weights / weights.sum()]
 
 
 def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth: Truth) -> np.ndarray:
