@@ -1,7 +1,8 @@
 """Linkage error in the figures, against the truth: how many links are missed, how many the estimate says, and by
 headline row how far off the published figure is and how often its interval holds the truth.
 
-    python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40] [--gecko FOLDER] [--only NAME ...]
+    python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40] [--made gecko=FOLDER ...]
+        [--only NAME ...]
 
 Each of `populations` is linked once a seed, and its children are released so many times, each time with fresh noise.
 The last table pools the populations.
@@ -60,7 +61,7 @@ _OF_CENSUS = {
 def main() -> None:
     options = _options()
     pooled: list[pd.DataFrame] = []
-    for name, frames_of in populations(options.children, options.gecko).items():
+    for name, frames_of in populations(options.children, dict(options.made)).items():
         if not options.only or name in options.only:
             found = [_told(f"{name}, seed {seed}", frames_of(seed), seed, options.releases) for seed in options.seeds]
             _tell_rows(name, pd.concat(found))
@@ -73,9 +74,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--children", type=int, default=26_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--releases", type=int, default=40)
-    parser.add_argument("--gecko", type=Path, help="holds a folder a seed, made by bench/linkage/rivals/make_gecko.py")
+    parser.add_argument(
+        "--made",
+        type=_made,
+        nargs="+",
+        default=[],
+        help="gecko=FOLDER or pseudopeople=FOLDER: a folder a seed",
+    )
     parser.add_argument("--only", nargs="+", default=[], help="names of populations")
     return parser.parse_args()
+
+
+def _made(option: str) -> tuple[str, Path]:
+    name, _, folder = option.partition("=")
+    return name, Path(folder)
 
 
 def _told(name: str, frames: Frames, seed: int, releases: int) -> pd.DataFrame:

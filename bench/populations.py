@@ -2,14 +2,15 @@
 `child` (the truth), `council` and `row_key`.
 
 Errors of linkage differ from one kind of population to another, so no two of them come from one kind of slips: the
-synthetic extracts, the stress extracts of the tests, children corrupted by gecko, names that one service transliterates
-otherwise, and a council whose records lack postcodes.
+synthetic extracts, the stress extracts of the tests, children corrupted by gecko, the people of pseudopeople, names
+that one service transliterates otherwise, and a council whose records lack postcodes.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,9 @@ _FEW_NEITHER = 0.12
 """Share of the children known to no service who stay where these are few."""
 
 
-def populations(children: int, gecko: Path | None) -> Mapping[str, Callable[[int], Frames]]:
-    """How each is made from a seed. `gecko` holds folders by seed, of `bench/linkage/rivals/make_gecko.py`."""
+def populations(children: int, folders: Mapping[str, Path]) -> Mapping[str, Callable[[int], Frames]]:
+    """How each is made from a seed. `folders`, by name of a population, hold a folder for each seed: what a script of
+    `bench/linkage/rivals` has made."""
     made: dict[str, Callable[[int], Frames]] = {
         "pilot": synthetic,
         "pilot, few seen by neither": lambda seed: _few_seen_by_neither(synthetic(seed), seed),
@@ -50,11 +52,8 @@ def populations(children: int, gecko: Path | None) -> Mapping[str, Callable[[int
         "stress, three times the slips in Leeds": lambda seed: stress.extracts(children, seed, slips_of={LARGEST: 3.0}),
         "independent": lambda seed: _independent(children, seed),
     }
-    if gecko is not None:
-        folder = gecko
-        made["gecko"] = lambda seed: {
-            source: pd.read_parquet(folder / str(seed) / f"{source}.parquet") for source in SOURCES
-        }
+    for name, folder in folders.items():
+        made[name] = partial(_read, folder)
     return made
 
 
@@ -66,6 +65,10 @@ def synthetic(seed: int) -> Frames:
         truth = pd.read_parquet(Path(folder) / "truth.parquet")
         child = {(row.source, row.council, row.source_row): row.person_id for row in truth.itertuples()}
         return _frames(landing, child)
+
+
+def _read(folder: Path, seed: int) -> Frames:
+    return {source: pd.read_parquet(folder / str(seed) / f"{source}.parquet") for source in SOURCES}
 
 
 def _independent(children: int, seed: int) -> Frames:

@@ -12,12 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from gecko import mutator
+from services import COUNCILS, KNOWN, MOVED, in_contract_columns, nhs_number, postcodes, upn
 
-COUNCILS = ("leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral")
-KNOWN = {"eyfsp": 0.985, "school_census": 0.98, "early_years_census": 0.88, "hv_reviews": 0.85}
-"""Share of the children whom each source has."""
-MOVED = {"eyfsp": 0.0, "school_census": 0.01, "early_years_census": 0.06, "hv_reviews": 0.09}
-"""Share of its records with another address."""
 SLIPS = {"eyfsp": 0.02, "school_census": 0.02, "early_years_census": 0.05, "hv_reviews": 0.05}
 """Share of each source's surnames, and of its forenames, that are written wrongly; a third of it of the dates."""
 
@@ -43,29 +39,6 @@ def population(names: pd.DataFrame, children: int, rng: np.random.Generator) -> 
         }
     )
     return frame
-
-
-def postcodes(count: int, rng: np.random.Generator) -> np.ndarray:
-    letters = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))
-    numbers, ends = (rng.integers(1, most, count) for most in (40, 10)), (rng.choice(letters, count) for _ in range(2))
-    parts = zip(*numbers, *ends, strict=True)
-    return np.array([f"L{district} {sector}{first}{last}" for district, sector, first, last in parts])
-
-
-def nhs_number(number: int) -> str:
-    """A valid number of the reserved range; one without a check digit gives its neighbour's."""
-    while True:
-        body = f"999{number % 1_000_000:06d}"
-        check = (11 - sum((10 - place) * int(digit) for place, digit in enumerate(body)) % 11) % 11
-        if check < 10:
-            return f"{body}{check}"
-        number += 500_000
-
-
-def upn(number: int) -> str:
-    digits = f"8{number:010d}1"
-    total = sum(place * int(digit) for place, digit in enumerate(digits, 2))
-    return "ABCDEFGHJKLMNPQRTUVWXYZ"[total % 23] + digits
 
 
 def recorded(children: pd.DataFrame, source: str, rng: np.random.Generator) -> pd.DataFrame:
@@ -100,15 +73,7 @@ def main() -> None:
     children = population(names[names.rid.str.endswith("org")], int(sys.argv[4]), rng)
     folder.mkdir(parents=True, exist_ok=True)
     for source in KNOWN:
-        frame = recorded(children, source, rng).sort_values("council", kind="stable").reset_index(drop=True)
-        in_school = source in ("eyfsp", "school_census")
-        frame = frame.drop(columns="nhs_number" if in_school or source == "early_years_census" else "upn")
-        if source == "early_years_census":
-            frame = frame.drop(columns="upn")
-        if source == "hv_reviews":
-            frame["local_patient_id"] = "P" + frame["child"].astype(str)
-        frame["row_key"] = frame.groupby("council").cumcount() + 1
-        frame.to_parquet(folder / f"{source}.parquet")
+        in_contract_columns(recorded(children, source, rng), source).to_parquet(folder / f"{source}.parquet")
 
 
 if __name__ == "__main__":
