@@ -54,6 +54,7 @@ SHORT: dict[str, _Short] = {
     "joined_dots": _Short(
         {"seen_by": ("seen_by",), "concern_by": ("concern_by",)}, "children_percent", "children_count"
     ),
+    "seen_by_group": _Short({**_GROUP, "seen_by": ("seen_by",)}, "children_percent", "children_count"),
     "funded_entitlement": _Short(
         {"child_group": ("fsm_eligibility", "two_year_old_entitlement")}, "gld_children_percent", "children_count"
     ),

@@ -64,7 +64,7 @@ _GROUPS: dict[str, Levels] = {
     },
 }
 """Groups of children that the page shows in each area, but the unknown."""
-_REVIEWED_GROUPS = {
+_SEEN_GROUPS = {
     "All children": (_TOTAL, _TOTAL),
     **{
         {"Female": "Girls", "Male": "Boys"}.get(group, group): (attribute.label, group)
@@ -72,7 +72,7 @@ _REVIEWED_GROUPS = {
         for group in attribute.categories[:-1]
     },
 }
-"""Those by which a release counts children without a review, in each area."""
+"""Those by which a release counts who had seen the child, for all councils together."""
 _SEEN = {
     BOTH: "Health visitor and nursery",
     HV_ONLY: "Health visitor only",
@@ -230,15 +230,15 @@ _JOINED_DOTS = (
         silent,
     ),
     InEachArea(
-        _SHAPES["reviewed-by-group"],
-        {
-            label: (
-                Wanted("linkage_quality", "linked_children_percent", (_TOTAL, *group)),
-                Wanted("linkage_quality", "children_count", ("No", *group)),
-            )
-            for label, group in _REVIEWED_GROUPS.items()
-        },
+        _SHAPES["neither-by-group"],
+        _by_label(
+            "seen_by_group",
+            "children_percent",
+            "children_count",
+            {label: (*group, NEITHER) for label, group in _SEEN_GROUPS.items()},
+        ),
         outset,
+        together=True,
     ),
     InEachArea(
         _SHAPES["concern"],

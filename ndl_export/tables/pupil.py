@@ -298,6 +298,38 @@ JOINED_DOTS = Table(
     ),
 )
 
+SEEN_BY_GROUP = Table(
+    name="seen_by_group",
+    title="Who had seen the child, by group",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children by which early services had seen them before school, by sex, free school meal eligibility, ethnic"
+        " group and deprivation for all councils together; by council, of all children"
+    ),
+    filters=(TOPIC_FILTER, BREAKDOWN_FILTER, JOINED_DOTS.filters[0]),
+    measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"]),
+    blocks=tuple(
+        _share(
+            axes=(*axes, _SEEN_AXIS),
+            constants=constants,
+            base=CHILDREN.name,
+            as_linked=AS_LINKED.name,
+            share_of="seen_by",
+            councils=not axes,
+            everywhere=not axes,  # the same children as in joined_dots
+            weight="linkage",
+        )
+        for axes, constants in (
+            ((), {"breakdown_topic": "Total", "breakdown": "Total"}),
+            *(
+                ((Axis("breakdown", each_of.name, each(each_of)),), {"breakdown_topic": each_of.label})
+                for each_of in (SEX, FSM, ETHNIC, IMD)
+            ),
+        )
+    ),
+)
+
 _COMPARISONS = (
     (FSM, "Not eligible less eligible", FSM.categories[1:2], FSM.categories[:1]),
     (SEX, "Female less male", SEX.categories[:1], SEX.categories[1:2]),
@@ -494,6 +526,7 @@ FAMILY = replace(
         NUMBER_OF_GOALS,
         READINESS_PATHWAY,
         JOINED_DOTS,
+        SEEN_BY_GROUP,
         FUNDED_ENTITLEMENT,
         LINKAGE_QUALITY,
     ),

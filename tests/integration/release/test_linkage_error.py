@@ -121,7 +121,7 @@ def test_the_linked_figures_of_such_a_group_are_flagged_and_no_others(plan: Plan
         for column in table.column_names
         if column.endswith("_flag") and pc.any(pc.equal(table[column], Flag.LINKAGE.value)).as_py()
     }
-    assert {table for table, _ in flags} == {"linkage_quality"}
+    assert {table for table, _ in flags} == {"linkage_quality", "seen_by_group"}
     rows = tables["linkage_quality"].filter(pc.equal(tables["linkage_quality"]["breakdown"], ASIAN)).to_pylist()
     assert rows
     for row in rows:

@@ -144,7 +144,7 @@ def test_every_area_and_every_row_is_there(whole: Made) -> None:
         if ROWS[chart] is None:
             assert len(body_rows(panel)) == 10
     for chart, areas in by_chart.items():
-        assert len(areas) == (1 if ROWS[chart] is None or chart == "goals-by-meals" else 10)
+        assert len(areas) == (1 if ROWS[chart] is None or chart in ("goals-by-meals", "neither-by-group") else 10)
 
 
 def test_every_group_that_can_occur_is_shown() -> None:

@@ -58,7 +58,7 @@ GROUPS = {
     },
     **{f"{term}-born": ("Term of birth", f"{term}-born", TOTAL) for term in ("Autumn", "Spring", "Summer")},
 }
-REVIEWED = {
+SEEN_GROUPS = {
     "All children": (TOTAL, TOTAL),
     "Girls": ("Sex", "Female"),
     "Boys": ("Sex", "Male"),
@@ -68,7 +68,7 @@ REVIEWED = {
 }
 ROWS = {
     **dict.fromkeys(("gld-by-area", "gap-by-area", "neither-by-area")),
-    "reviewed-by-group": len(REVIEWED),
+    "neither-by-group": len(SEEN_GROUPS),
     "gld-by-group": len(GROUPS),
     **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 4, "concern-gld": 10},
     **{
@@ -99,12 +99,9 @@ def places(chart: str, row: str) -> list[Place]:
         case "neither-by-area":
             measures = ("children_percent", "children_count", "gld_children_percent")
             return [("joined_dots", measure, ("Neither", TOTAL)) for measure in measures]
-        case "reviewed-by-group":
-            levels = REVIEWED.get(row, ())
-            return [
-                ("linkage_quality", "linked_children_percent", (TOTAL, *levels)),
-                ("linkage_quality", "children_count", ("No", *levels)),
-            ]
+        case "neither-by-group":
+            levels = (*SEEN_GROUPS.get(row, ()), "Neither")
+            return [("seen_by_group", measure, levels) for measure in ("children_percent", "children_count")]
         case "goals":
             measures = ("expected_children_percent", "expected_children_count")
             return [("early_learning_goals", measure, (row, TOTAL, TOTAL)) for measure in measures]

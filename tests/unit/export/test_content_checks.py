@@ -106,7 +106,8 @@ def test_shared_totals_of_different_attributes_must_agree(tables: dict[str, pa.T
             moved[index] += children[row["seen_by"]] * councils[row["geographic_level"]]
     position = data.column_names.index(column)
     changed = data.set_column(position, data.schema.field(position), pa.array(moved))
-    faults = {what for _, what in disagreements(tables | {"joined_dots": changed}, LAYOUTS)}
+    changed_tables = {name: data for name, data in tables.items() if name != "seen_by_group"} | {"joined_dots": changed}
+    faults = {what for _, what in disagreements(changed_tables, LAYOUTS)}
     assert faults == {
         f"{COHORT}: it does not hold that children without a linked review are those seen by a setting only or by"
         " neither service"
