@@ -10,7 +10,8 @@ from dagster._core.launcher import LaunchRunContext
 from dagster_docker import DockerRunLauncher
 
 _RUN = "dagster/run_id"
-_ENDED = ["created", "exited", "dead"]
+_ENDED = ["created", "exited"]
+"""Podman answers another status of Docker's, `dead`, with an error."""
 
 
 class TidyLauncher(DockerRunLauncher):
@@ -26,8 +27,10 @@ class TidyLauncher(DockerRunLauncher):
 
     def _remove_ended(self, run: dg.DagsterRun) -> None:
         client = self._get_client(self.get_container_context(run))
-        for container in client.containers.list(all=True, filters={"label": _RUN, "status": _ENDED}):
-            ended = self._instance.get_run_by_id(container.labels[_RUN])
-            if ended is not None and ended.is_finished:
-                with suppress(docker.errors.APIError):  # the engine removed it, or is about to
-                    container.remove(force=True)
+        with suppress(docker.errors.DockerException):  # no launch fails because the engine could not be tidied
+            asked = {"label": _RUN, "status": _ENDED}
+            for container in client.containers.list(all=True, filters=asked, ignore_removed=True):
+                ended = self._instance.get_run_by_id(container.labels[_RUN])
+                if ended is not None and ended.is_finished:
+                    with suppress(docker.errors.APIError):  # the engine removed it, or is about to
+                        container.remove(force=True)

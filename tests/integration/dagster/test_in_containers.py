@@ -23,7 +23,10 @@ class Engine:
         self.containers = SimpleNamespace(list=self._list)
 
     def _list(self, **asked: Any) -> list[Any]:
-        assert asked == {"all": True, "filters": {"label": "dagster/run_id", "status": ["created", "exited", "dead"]}}
+        filters = {"label": "dagster/run_id", "status": ["created", "exited"]}
+        assert asked == {"all": True, "filters": filters, "ignore_removed": True}
+        if not self.left:
+            raise docker.errors.APIError("this engine lists nothing")
         return self.left
 
     def _removes(self, run: str) -> Any:
@@ -52,5 +55,8 @@ def test_containers_of_ended_runs_alone_are_removed(monkeypatch: pytest.MonkeyPa
         launcher.register_instance(instance)
         context: Any = SimpleNamespace(dagster_run=starting)
         launcher.launch_run(context)
-    assert engine.removed == [ended[1].run_id]
-    assert launched == [context]
+        removed = list(engine.removed)
+        engine.left.clear()
+        launcher.launch_run(context)
+    assert removed == [ended[1].run_id]
+    assert launched == [context, context]
