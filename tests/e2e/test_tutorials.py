@@ -85,4 +85,6 @@ def test_a_researcher(folder: Path) -> None:
             database.sql(query).fetchall() for query in shown("sql", "researcher.md").split(";") if query.strip()
         ]
     assert [len(answer) for answer in answers] == [1, 9, 3]
-    assert all(gap > 0 for _, gap, _ in answers[-1])
+    gaps = [gap for _, gap, _ in answers[-1] if gap is not None]  # one group may be withheld, as the page says
+    assert len(gaps) >= 2
+    assert min(gaps) > 0
