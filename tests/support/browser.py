@@ -13,7 +13,7 @@ from tests.support.areas import lacking
 from tests.support.waiting import PATIENCE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_PATIENCE_ON_A_PAGE = 180.0
+_PATIENCE_ON_A_PAGE = 600.0
 """Seconds; what is not there after them is missing, and each of many tests would wait for it."""
 IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason=lacking("browser"))
 _FLAGS = (
