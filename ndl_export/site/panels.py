@@ -77,8 +77,7 @@ class Shape:
     `spans` the two that are drawn, a line between them shows it. With many councils, the first column that is drawn is
     `mapped` too. Lines are areas where it is `by_area`, cohorts where it is `over_time`, and else groups of children,
     goals or answers within one. Where every child is in one of these, `whole` has the colours of a bar that they are
-    parts of. A table that is `wide` may need to be scrolled in a narrow window, and stands in for a chart that is
-    `roomy` there.
+    parts of. A table stands in for a chart that is `roomy` in a narrow window.
     """
 
     name: str
@@ -96,7 +95,6 @@ class Shape:
     by_area: bool = False
     whole: tuple[str, ...] = ()
     over_time: bool = False
-    wide: bool = False
     roomy: bool = False
 
 

@@ -42,7 +42,6 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
         tuple(measure.label for measure in (*ratios, *counts)),
         "Figures",
         drawn=(0,) if len(by_label) <= MOST_DRAWN and longest <= LONGEST_LABEL else (),
-        wide=True,
         roomy=longest > _FITS_A_TELEPHONE,
     )
     wanted = {
