@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path, PurePath
@@ -229,12 +229,11 @@ def _tables(
         try:
             together, review = own.together(family), review_of(own)
             estimated = _estimated(*together, absent, review) if set(councils) - set(absent) else None
-            for table in FAMILIES[family].tables:
-                limits = _Limits(reliability, _readable_alone(reliability))
-                tables[table.name] = _table(layouts[table.name], estimated, councils, absent, limits)
-            for table in (each.table for each in asked if each.family == family):
-                limits = _Limits(reliability, reliability)
-                tables[table.name] = _table(layouts[table.name], estimated, councils, absent, limits)
+            answers: list[Table] = [each.table for each in asked if each.family == family]
+            defined: list[Table] = [*FAMILIES[family].tables, *answers]
+            for table in defined:
+                own_layout, on_request = layouts[table.name], table in answers
+                tables[table.name] = _table(own_layout, estimated, councils, absent, reliability, on_request)
         except (KeyError, WorkloadError) as error:
             raise NotGiven(
                 f"the noisy counts of {family}, cohort {own.cohort}, drawn for release {own.release}, do not give the"
@@ -246,23 +245,6 @@ def _tables(
 def _documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
     """The documents of a cohort's plans, by cohort and family."""
     return {(own.cohort, family): plan.to_json() for family, plan in own.plans.items()}
-
-
-def _readable_alone(reliability: Reliability) -> Reliability:
-    """The same thresholds, but what would be flagged as unreliable is withheld."""
-    return replace(reliability, withheld_half_width=reliability.unreliable_half_width)
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """The thresholds of the figures that a release is about, and of all others of a table: it shows the others only
-    where they can be read. What can is decided by the noisy counts, never by a share that was assumed."""
-
-    everywhere: Reliability
-    others: Reliability
-
-    def of(self, block: Block) -> Reliability:
-        return self.everywhere if block.everywhere else self.others
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +273,8 @@ def _table(
     estimated: _Estimated | None,
     councils: Sequence[str],
     absent: Collection[str],
-    limits: _Limits,
+    reliability: Reliability,
+    on_request: bool,
 ) -> pa.Table:
     """The table; without an available figure where nothing could be `estimated`, for no council has sent anything."""
     table = rows.table
@@ -301,7 +284,7 @@ def _table(
             figures = block_figures(block, estimated.family, councils, absent)
             if figures is None or not (published := (places := positions(rows, block, figures.areas)) >= 0).any():
                 continue
-            for name, found in _block(table, block, figures, estimated, limits.of(block)):
+            for name, found in _block(table, block, figures, estimated, reliability.of(on_request or block.everywhere)):
                 for role, values in found.items():
                     columns[name][role][places[published]] = values.ravel()[published]
     keys = {name: rows.keys[name] for name in rows.keys.column_names}

@@ -11,7 +11,7 @@ year's official counts are public and may stand in for this year's; this year's 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -45,6 +45,11 @@ class Reliability:
     unreliable_half_width: float = 5.0
     withheld_half_width: float = 15.0
     denominator_standard_errors: float = 3.0
+
+    def of(self, everywhere: bool) -> Reliability:
+        """Return the thresholds of figures that a release is about (`everywhere`); all others are withheld where those
+        would be flagged."""
+        return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
 
 class Moments(Protocol):
