@@ -46,7 +46,7 @@ _SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)
 """Symbols that take no figure away."""
 _IN_SHORT = {
     Flag.UNRELIABLE: "unreliable",
-    Flag.LINKAGE: "links missed",
+    Flag.LINKAGE: "linkage",
     Flag.WITHHELD: "withheld",
     Flag.NOT_APPLICABLE: "not applicable",
     Flag.NOT_AVAILABLE: "not sent",

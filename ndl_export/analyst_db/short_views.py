@@ -25,7 +25,7 @@ COMMON = {"area": "Name of the area", "cohort": "Academic year in which the chil
 INTERVAL = {
     "lower": "Lower end of the 95% interval: what it was for these children, give or take the noise",
     "upper": "Upper end of the 95% interval",
-    "flag": "NULL where the figure can be used; unreliable: its interval is wide; links missed: compare with care, many"
+    "flag": "NULL where the figure can be used; unreliable: its interval is wide; linkage: compare with care, many"
     " links of these children are missed; withheld: too uncertain to show; not sent: the council had not sent its"
     " records",
 }
@@ -54,7 +54,7 @@ SHORT: dict[str, _Short] = {
     "joined_dots": _Short(
         {"seen_by": ("seen_by",), "concern_by": ("concern_by",)}, "children_percent", "children_count"
     ),
-    "seen_by_group": _Short({**_GROUP, "seen_by": ("seen_by",)}, "children_percent", "children_count"),
+    "seen_by_group": _Short({**_GROUP, "seen_by": ("seen_by",)}, "children_percent"),
     "funded_entitlement": _Short(
         {"child_group": ("fsm_eligibility", "two_year_old_entitlement")}, "gld_children_percent", "children_count"
     ),
