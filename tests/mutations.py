@@ -1,0 +1,111 @@
+"""Mutations planted in the product, each with the tests that have to fail: `python -m tests.mutations [NAME...]`.
+
+A mutation is found by its text, which must occur once in the product, so that moving a module does not lose it. Each
+is tried on a copy of the working tree. Exits with 1 if a mutation was not found or survived.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`before` becomes `after`; pytest on `tests` has to fail."""
+
+    before: str
+    after: str
+    tests: str
+
+
+MUTATIONS = {
+    "half-charge": Mutation(
+        "float(combinators.make_composition(draws).map(1.0))",
+        "float(combinators.make_composition(draws).map(0.5))",
+        "tests/privacy/mechanism",
+    ),
+    "overdraft": Mutation("    if amount > left:", "    if amount > 2 * left:", "tests/privacy/ledger"),
+    "altered-ledger": Mutation(" or line.entry_hash != line.computed_hash()", "", "tests/privacy/ledger"),
+    "strangers-signature": Mutation(
+        "        if person is STRANGER:",
+        "        if person is None:",
+        "tests/integration/release/test_sign_off.py tests/integration/release/test_signers.py",
+    ),
+    "skipped-hold": Mutation(
+        "    yield from _not_in(home, cohort, councils)\n", "", "tests/integration/release/test_holds.py"
+    ),
+    "swapped-interval": Mutation(
+        "lower, upper = 100 * np.clip(difference - down, -1.0, 1.0)",
+        "upper, lower = 100 * np.clip(difference - down, -1.0, 1.0)",
+        "tests/unit/release",
+    ),
+    "withheld-shown": Mutation(
+        "RatioTable(np.where(flag == WITHHELD, np.nan, 100 * difference)",
+        "RatioTable(100 * difference",
+        "tests/unit/release tests/unit/export",
+    ),
+    "lost-row": Mutation(
+        "yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch",
+        "yield batch.slice(1)",
+        "tests/integration/intake/test_reading.py",
+    ),
+    "value-in-an-error": Mutation(
+        "could not be read ({type(error).__name__} at {place})",
+        "could not be read ({error} at {place})",
+        "tests/unit/intake tests/integration/intake/test_hostile.py tests/integration/intake/test_reader_process.py",
+    ),
+    "removed-child-returns": Mutation(
+        "return lambda own: np.isin(own, gone)\n",
+        "return lambda own: np.zeros(len(own), bool)\n",
+        "tests/integration/keeping",
+    ),
+    "unchecked-content": Mutation(
+        "in changed(files, expected)),",
+        "in changed(files, expected) if not files),",
+        "tests/integration/export/test_bundle.py",
+    ),
+    "one-key-for-tokens": Mutation(
+        "{name: keys.second(token.domain)", "{name: keys.first(token.domain)", "tests/unit/pseudonyms"
+    ),
+    "expired-agreement": Mutation("        if on > self.expires:", "        if on is None:", "tests/unit/returns"),
+}
+
+
+def main(names: list[str]) -> int:
+    """Try the mutations that are named, or all of them."""
+    outcomes = {name: _try(MUTATIONS[name]) for name in names or MUTATIONS}
+    for name, outcome in outcomes.items():
+        print(f"{name:24}{outcome}")
+    return int(set(outcomes.values()) != {"caught"})
+
+
+def _try(mutation: Mutation) -> str:
+    found = [path for path in _modules() if mutation.before in path.read_text()]
+    if len(found) != 1 or found[0].read_text().count(mutation.before) != 1:
+        return f"not planted: its text occurs in {len(found)} modules"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "project"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".uv", ".bench", "demo", "keys"))
+        path = copy / found[0].relative_to(ROOT)
+        path.write_text(path.read_text().replace(mutation.before, mutation.after))
+        command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-m", "not slow", *mutation.tests.split()]
+        ran = subprocess.run(command, cwd=copy, env=os.environ | {"PYTHONPATH": str(copy)}, capture_output=True)
+    return {0: "survived", 1: "caught"}.get(ran.returncode, f"not tried: pytest exited with {ran.returncode}")
+
+
+def _modules() -> Iterator[Path]:
+    return (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
