@@ -23,11 +23,11 @@ _USUAL_LINES_BYTES, _LONGEST_LINE_BYTES = 1 << 13, 1 << 20
 
 
 class LogBroken(Exception):
-    """A log with a line changed, removed or unreadable; the message says which and where."""
+    """A line of the log was changed, removed or cannot be read; the message says which."""
 
 
 def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Add a line; raises `LogBroken` where the log is not the one that was last written to."""
+    """Append a line. Raises `LogBroken` if the log changed since its last line was written."""
     files.make_folder(path.parent)
     with locked(path) as log:
         last = _last(path, _whole_lines_at_end(log))
@@ -43,7 +43,7 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def account() -> str:
-    """Who writes: the account of the operating system; its number where it has no name."""
+    """Name of the operating-system account that is running, or its number if it has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -51,13 +51,13 @@ def account() -> str:
 
 
 def unchecked_entries(path: Path) -> list[dict[str, Any]]:
-    """Every line as it stands, oldest first; none where there is no log. Raises `LogBroken` for what is no line."""
+    """Return every line, oldest first, without checking the chain. Raises `LogBroken` if a line cannot be parsed."""
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     return [_parsed(path, line, f"line {number}") for number, line in enumerate(lines[:-1], 1)]
 
 
 def last(path: Path) -> dict[str, Any] | None:
-    """The last whole line as it stands; None where there is none. Raises `LogBroken` for what is no line."""
+    """Return the last complete line, or None for an empty log. Raises `LogBroken` if it cannot be parsed."""
     if not path.exists():
         return None
     with path.open("rb") as log:
@@ -67,7 +67,7 @@ def last(path: Path) -> dict[str, Any] | None:
 
 
 def entries(path: Path) -> list[dict[str, Any]]:
-    """Every line, oldest first, after each was found in its place and unchanged; raises `LogBroken`."""
+    """Return every line, oldest first, after checking the whole chain. Raises `LogBroken`."""
     found, previous = unchecked_entries(path), _NO_HASH
     for number, entry in enumerate(found, 1):
         if (entry["seq"], entry["previous_hash"]) != (number, previous):
@@ -85,7 +85,7 @@ def _hash(entry: Mapping[str, Any]) -> str:
 
 
 def _whole_lines_at_end(log: int) -> bytes:
-    """The end of the log, with its last line at least; what a death while writing left of a line is removed."""
+    """Return the end of the log, at least its last line, without a line that a crash cut short."""
     size = os.fstat(log).st_size
     for length in (_USUAL_LINES_BYTES, _LONGEST_LINE_BYTES):
         tail = os.pread(log, length, max(0, size - length))
@@ -104,7 +104,7 @@ def _last(path: Path, lines: bytes) -> dict[str, Any] | None:
 
 
 def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
-    """The log must end where its head says, or one line later, as after a death between the two."""
+    """Check that the log ends where its head file says, or one line later if a crash came between the two writes."""
     head = _head(path)
     known = json.loads(head.read_text(encoding="utf-8")) if head.exists() else {"seq": 0, "entry_hash": _NO_HASH}
     ends = (last["seq"], last["entry_hash"]) if last else (0, _NO_HASH)

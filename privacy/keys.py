@@ -1,4 +1,4 @@
-"""Secret keys: where they live, what is refused, and the sub-keys that the rest of the package is given.
+"""Secret keys: how they are stored and checked, and the sub-keys that the rest of the package uses.
 
 A key set is a directory with one file per key. Symmetric keys are 32 random bytes, raw or as 64 hexadecimal digits;
 the release signing key is an Ed25519 private key in PEM. Two pairs (X25519, PEM) seal files: `intake` what senders
@@ -60,8 +60,8 @@ _REMEDY = f"{FROM_BACKUP}. `readiness keys create` makes a set for a new install
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who holds keys, and needs no more than these: of pairs the public part of those that they seal `to`, the
-    private part of those that they `open`. `remedy` is what to do where one is missing."""
+    """A holder of keys and the keys it needs: public keys to seal `to`, private keys to `open`. `remedy` says what to
+    do if one is missing."""
 
     symmetric: tuple[str, ...] = ()
     signing: bool = False
@@ -118,7 +118,7 @@ class KeyRing:
     def load(cls, directory: Path, holder: Holder = PIPELINE) -> KeyRing:
         """Read and check the key set in `directory`.
 
-        Only the keys that `holder` needs are asked for (the others are read where present). Raises `KeyProblem` for a
+        Only the keys that `holder` needs must exist; others are read if present. Raises `KeyProblem` for a
         missing, short, guessable or exposed key.
         """
         symmetric = {}
@@ -144,10 +144,10 @@ class KeyRing:
 
     @classmethod
     def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> KeyRing:
-        """Make a new key set in `directory` (mode 0700, files 0600) and load it; that of a `demonstration` has the key
-        that signs its releases off.
+        """Make a new key set in `directory` (mode 0700, files 0600) and load it. A `demonstration` set includes a key
+        that signs off its releases.
 
-        An existing key file is never replaced: rotation is a new directory. Raises `KeyProblem` where one is there.
+        An existing key file is never replaced: rotation makes a new directory. Raises `KeyProblem` if one exists.
         """
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
         contents = _new_symmetric(names)
@@ -175,7 +175,7 @@ class KeyRing:
         return KeyRing.load(directory)
 
     def of_sender(self) -> KeyRing:
-        """The same set with no more than a sender's keys."""
+        """Return the set with only the keys that a sender may hold."""
         symmetric = {name: self._symmetric[name] for name in SENDER.symmetric}
         public = {name: self.seals_to(name) for name in SENDER.to}
         return KeyRing(self._directory, symmetric, None, public, {}, self.epoch)
@@ -192,7 +192,7 @@ class KeyRing:
         return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric[key])
 
     def seals_to(self, pair: str) -> X25519PublicKey:
-        """The public key to which files for the holder of a pair are sealed."""
+        """Return the public key that seals files for the holder of a pair."""
         if pair not in self._public and pair in self._private:
             return self._private[pair].public_key()
         if pair not in self._public:
@@ -200,13 +200,13 @@ class KeyRing:
         return self._public[pair]
 
     def opens(self, pair: str) -> X25519PrivateKey:
-        """The private key of a pair."""
+        """Return the private key of a pair."""
         if pair not in self._private:
             raise KeyProblem(f"{_private_file(self._directory, pair)} is needed here and is not in this key set")
         return self._private[pair]
 
     def _binding(self, demonstration: Ed25519PrivateKey) -> bytes:
-        """The line that binds a demonstration's key to this set: who copies the key alone into another has none."""
+        """Return the line that binds a demonstration key to this set, so that it cannot be copied into another set."""
         public = [key.public_key().public_bytes_raw() for key in (demonstration, self.signing_key)]
         own = self.subkey("input-mac", "demonstration")
         return f"demonstration key of the set {hmac.digest(own, b''.join(public), 'sha256').hex()}".encode()
@@ -267,7 +267,7 @@ def _public_file(directory: Path, pair: str) -> Path:
 
 
 def new_private_pem(password: bytes | None = None) -> bytes:
-    """A new Ed25519 private key in PEM, encrypted where there is a password."""
+    """Generate an Ed25519 private key in PEM, encrypted if a password is given."""
     hidden = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden
@@ -275,8 +275,8 @@ def new_private_pem(password: bytes | None = None) -> bytes:
 
 
 def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateKey:
-    """A person's own private key, from a file or, by the path `-`, from standard input; `ask_password` is called where
-    it is encrypted. Raises `KeyProblem`."""
+    """Load a person's private key from a file, or from standard input if the path is `-`. Calls `ask_password` if the
+    key is encrypted. Raises `KeyProblem`."""
     remedy = "`readiness keys approver` makes one"
     content = sys.stdin.buffer.read() if path == STANDARD_INPUT else _private_bytes(path, remedy)
     password = ask_password().encode() if b"BEGIN ENCRYPTED PRIVATE KEY" in content else None
@@ -291,7 +291,7 @@ def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateK
 
 
 def _write_set(directory: Path, contents: dict[str, bytes]) -> None:
-    """A directory of mode 0700 with files of mode 0600, none of which may be there before."""
+    """Write a directory of mode 0700 with files of mode 0600. Refuses to replace a file."""
     files.make_folder(directory)
     directory.chmod(files.OWNER_ONLY_FOLDER)
     present = [file for file in contents if (directory / file).exists()]
@@ -363,8 +363,8 @@ def _private_bytes(path: Path, remedy: str) -> bytes:
 
 
 def _exposed(status: os.stat_result) -> bool:
-    """Whether others may read a key. One of root's may be readable by its group, as a secret that is mounted for a
-    process of that group is (the rule that PostgreSQL has for its private key)."""
+    """Whether other accounts can read a key. A key owned by root may be readable by its group, as mounted secrets are
+    (PostgreSQL applies the same rule to its private key)."""
     if os.name != "posix":  # the mode says nothing of who may read
         return False
     mounted = status.st_uid == 0 and os.geteuid() != 0
@@ -372,7 +372,7 @@ def _exposed(status: os.stat_result) -> bool:
 
 
 def _guessable(key: bytes) -> bool:
-    """Constants, short alphabets, arithmetic sequences, repeated halves, printable text."""
+    """Whether a key could be guessed: constants, short alphabets, arithmetic sequences, repeated halves, text."""
     steps = {(after - before) % 256 for before, after in pairwise(key)}
     half = len(key) // 2
     return (

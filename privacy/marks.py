@@ -1,8 +1,8 @@
-"""Marks by which a child's rows are known again without keeping a token of them: what an objection leaves behind.
+"""Marks that recognise the rows of a child who was removed after an objection, without keeping the child's tokens.
 
 A mark is HMAC-SHA256, cut to 128 bits, of one or more tokens of the second keying, under a sub-key of `linker.key`. Own
-numbers give one each, and so do names and date of birth with the postcode, or with the council. A row that carries
-another number of a kind that the child has is another child's, whatever its names.
+numbers give one mark each, and so do names and date of birth with the postcode or with the council. A row with a
+different number of the same kind belongs to another child, whatever its names.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BLOCK_BYTES = 64
 
 
 def made_under(keys: KeyRing) -> dict[str, Any]:
-    """What marks must agree in to be compared."""
+    """Return the versions and key fingerprints that two sets of marks must share to be comparable."""
     return {
         "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
         "normaliser": normalise.NORMALISER_VERSION,
@@ -44,9 +44,9 @@ def made_under(keys: KeyRing) -> dict[str, Any]:
 
 
 def marks_sql(relation: str, columns: Collection[str]) -> str:
-    """A SELECT of a column of marks a kind, NULL where tokens are missing, and of `PLACE` where `relation` has it.
+    """Return a SELECT with one column of marks per kind (NULL if tokens are missing) and `PLACE` if the relation has it.
 
-    `columns` are those that the relation has, council among them. Needs `prepare` on the connection.
+    `columns` are the columns of the relation, including council. Call `prepare` on the connection first.
     """
     marks = ", ".join(f"{_mark(kind, tokens, columns)} AS {kind}" for kind, tokens in KINDS.items())
     numbered = f"{PLACE}, " if PLACE in columns else ""
@@ -54,16 +54,16 @@ def marks_sql(relation: str, columns: Collection[str]) -> str:
 
 
 def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
-    """Give a connection the key of marks, as bound values."""
+    """Pass the key of the marks to a connection as bound values."""
     key = keys.subkey("linker", "marks").ljust(_BLOCK_BYTES, b"\0")
     pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]
     con.execute("CREATE OR REPLACE TEMP TABLE mark_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
 
 
 def matching_sql(marked: str, objections: str) -> str:
-    """A SELECT of the place of each row of `marked` (of `marks_sql`) that an objection is about.
+    """Return a SELECT of the place of each row of `marked` (from `marks_sql`) that matches an objection.
 
-    `objections` has a row a mark: objection, kind, mark.
+    `objections` has one row for each mark: objection, kind, mark.
     """
     known = " UNION ALL ".join(f"SELECT place, {quoted(kind)} AS kind, {kind} AS mark FROM rows" for kind in KINDS)
     numbers = ", ".join(quoted(kind) for kind in _NUMBERS)

@@ -1,4 +1,4 @@
-"""One form for names, dates, postcodes and numbers, before anything is compared or hashed.
+"""Normalises names, dates, postcodes and numbers before they are compared or hashed.
 
 All of it is SQL over a relation, so it streams inside DuckDB. The rules are versioned together: two files
 normalised under different versions are not comparable, and the linker refuses to mix them.
@@ -60,7 +60,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
 
 @cache
 def given_name_forms() -> dict[str, str]:
-    """Form -> canonical form, from the public table. A form stands for one canonical name only."""
+    """Read the public table of given names: form -> canonical form. Each form has one canonical name."""
     text = resources.files("privacy").joinpath("names/given_names.txt").read_text(encoding="utf-8")
     forms: dict[str, str] = {}
     for line in text.splitlines():
@@ -72,13 +72,13 @@ def given_name_forms() -> dict[str, str]:
 
 @cache
 def surname_bands() -> dict[str, int]:
-    """Surname -> band, 0 the commonest, of the surnames that many people share, from the public list."""
+    """Read the public list of common surnames: surname -> band, 0 for the most common."""
     return _bands("surnames.txt")
 
 
 @cache
 def given_name_bands() -> dict[str, int]:
-    """Canonical given name -> band, of the given names that many people share, from the public list."""
+    """Read the public list of common given names: canonical name -> band, 0 for the most common."""
     return _bands("given_name_bands.txt")
 
 
@@ -95,7 +95,7 @@ def _bands(file: str) -> dict[str, int]:
 
 
 def normalise_sql(relation: str, columns: set[str]) -> str:
-    """A SELECT of every column of `relation` and its normalised forms; `columns` says which of `INPUTS` it has.
+    """Return a SELECT of every column of `relation` and its normalised forms; `columns` says which of `INPUTS` it has.
 
     The forms, VARCHAR or NULL, DATE for `n_dob` and UTINYINT for `*_band`:
 
@@ -108,8 +108,8 @@ def normalise_sql(relation: str, columns: set[str]) -> str:
       two characters of a code of another form), `n_postcode_full` (only of the form of a whole postcode);
     - `n_upn` (permanent) and `n_upn_temporary` numbers, `n_nhs`.
 
-    The form of numbers is looked at, their check digits are not: intake has seen to `VALID`. `relation` is held in
-    memory meanwhile. Needs `install` on the connection.
+    Only the format of numbers is checked: intake has already applied the check digits (`VALID`). `relation` is held
+    in memory. Call `install` on the connection first.
     """
     types = dict.fromkeys(INPUTS, "VARCHAR") | {"date_of_birth": "DATE"}
     sent = {name: name if name in columns else f"NULL::{types[name]}" for name in INPUTS}

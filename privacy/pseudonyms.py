@@ -1,4 +1,4 @@
-"""Pseudonyms: keyed tokens in the place of identifiers, made in one streaming pass.
+"""Pseudonymisation: replaces identifiers with keyed tokens in one streaming pass.
 
 A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key of its own type, cut to 64 bits, computed
 over whole columns by a library in Rust (polars-hash). In a table of n rows some two different values of one type share
@@ -6,12 +6,11 @@ a token with probability below n**2 / 2**65: 1e-7 for two million rows, and a li
 
 Every token about a person joins a name with a date of birth or a postcode, or a part of one of these with the other,
 or a name with a name. There is no token of a name alone, nor of a date or a postcode alone: ranking such tokens by
-frequency gives the names away. The one token of two names without more exists only where one of them is uncommon, so
-that it has no frequency to speak of, or where one child alone has both names in its extract; then it takes in the
-council and the cohort, so that it joins no children of other files of its service. Two names with a part of a date or
-of a postcode have one; where the surname is common, that takes in the sector of a whole postcode, or all but its last
-character.
-Surname and given name share the key of their context, so that names in each other's place can be recognised.
+frequency would reveal the names. A token of two names alone exists only if one of them is uncommon, so that its
+frequency says nothing, or if a single child in the extract has both names; then it includes the council and the
+cohort, so that it cannot join children in other files of the same service. Two names with part of a date or postcode
+make a token; if the surname is common, the token includes the postcode sector, or all but the last character.
+Surname and given name share a key in each context, so that swapped names can be recognised.
 
 Two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the first
 token under `linker.key`, which no sender holds, so that a sender cannot look its own tokens up in what the pipeline
@@ -76,7 +75,7 @@ _MADE_OF = {
 
 
 def _name_tokens(forms: Mapping[str, tuple[str, ...]], context: str, component: str, of: str) -> Iterator[TokenColumn]:
-    """A token of each form of each name with `component`, which is made of the contract column `of`."""
+    """Yield a token for each form of each name with `component`, which comes from the contract column `of`."""
     for name, form in ((name, form) for name, forms_of in forms.items() for form in forms_of):
         part = f"{name}_{form}" if form else name
         yield TokenColumn(
@@ -104,7 +103,7 @@ _NEIGHBOURS, _SECTOR = "left(n_postcode_full, -1)", "left(n_postcode_full, -2)"
 
 
 def _or_where_common(component: str, place: str) -> str:
-    """`component` where the surname is not a common one, and a narrow `place` where it is."""
+    """Return `component`, or the narrower `place` if the surname is common."""
     return f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN {component} ELSE {place} END"
 
 
@@ -197,7 +196,7 @@ MARK_COLUMNS = tuple(mark.name for mark in MARKS)
 
 
 class TokenKeys:
-    """The sub-keys of every domain under the first keying and, where the ring holds `linker.key`, under the second."""
+    """The sub-keys of every domain under the first keying and, if the ring holds `linker.key`, under the second."""
 
     def __init__(self, keys: KeyRing) -> None:
         self._first = {token.domain: keys.subkey(token.key, f"token/{token.domain}") for token in (*TOKENS, *MARKS)}
@@ -206,11 +205,11 @@ class TokenKeys:
         )
 
     def first(self, domain: str) -> bytes:
-        """The sub-key of a domain that all senders share."""
+        """Return the sub-key of a domain that all senders share."""
         return self._first[domain]
 
     def second(self, domain: str) -> bytes:
-        """The sub-key of a domain at the linker. Raises `KeyProblem` where the ring had no `linker.key`."""
+        """Return the sub-key of a domain at the linker. Raises `KeyProblem` if the ring has no `linker.key`."""
         if not self._second:
             raise KeyProblem("linker.key is needed here and is not in this key set")
         return self._second[domain]
@@ -231,15 +230,15 @@ def prepare(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def token_columns(source_columns: set[str]) -> list[TokenColumn]:
-    """The tokens that can be made from a source with these contract columns."""
+    """Return the tokens that can be made from a source with these contract columns."""
     return [token for token in TOKENS if source_columns.issuperset(token.inputs)]
 
 
 def marks_of_rows(
     source: str, record: Sequence[Sequence[str]], said: Sequence[str], columns: set[str]
 ) -> list[TokenColumn]:
-    """The marks of the rows of a source. `record` are the sets of columns of which the first that is filled identifies
-    a record, `said` all columns of a row; `columns` as in `tokenise`."""
+    """Return the marks of the rows of a source. `record` lists sets of columns; the first one that is filled identifies
+    the record. `said` are all columns of a row; `columns` as in `tokenise`."""
     of_source = [quoted(source), "council"]
     sets = (_joined_sql([str(number), *map(_as_compared, names)]) for number, names in enumerate(record))
     content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
@@ -279,7 +278,7 @@ def _joined_sql(texts: Sequence[str]) -> str:
 
 
 def without_sole_bearers(table: pa.Table) -> pa.Table:
-    """The rows of an extract as those of a part: `t_names` stays where the names are rare by public lists alone."""
+    """Return the rows of an extract as rows of a part: `t_names` stays only for names that public lists call rare."""
     if "t_names" not in table.column_names:
         return table
     values, missing = with_mask(_one_chunk(table["t_names"]))
@@ -303,14 +302,13 @@ def tokenise(
     second_keying: bool = True,
     whole: bool = True,
 ) -> pa.Table:
-    """The `passthrough` columns of `relation` and a UInt64 column per token, in any order of rows.
+    """Return the `passthrough` columns of `relation` and a UInt64 column per token, in any order of rows.
 
     `columns` are the contract columns that `relation` has, VARCHAR, and DATE for date_of_birth; its columns `council`
-    and `cohort` say which extract of one source a row is of. With `whole=False` the relation is a part of an extract:
-    which child alone has its names cannot be seen there, and no token rests on it. `marks` are made beside the tokens
-    (`marks_of_rows`). With `second_keying=False` the
-    result is what a sender hands over; `rekey` turns it into what the pipeline makes itself. Needs `prepare` on the
-    connection.
+    and `cohort` say which extract of one source a row belongs to. With `whole=False` the relation is one part of an
+    extract, which cannot show whether a name occurs once in the whole, so no token depends on it. `marks` are made
+    beside the tokens (`marks_of_rows`). With `second_keying=False` the result is what a sender hands over; `rekey`
+    turns it into what the pipeline makes itself. Call `prepare` on the connection first.
     """
     tokens = [*token_columns(columns), *marks]
     rows = rows_of(con, _messages_sql(relation, columns, tokens, passthrough, whole))
@@ -324,7 +322,7 @@ def tokenise(
 
 
 def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
-    """`table` with its token `columns` under the second keying. Raises `KeyProblem` without `linker.key`."""
+    """Return `table` with its token `columns` under the second keying. Raises `KeyProblem` without `linker.key`."""
     tokens = {token.name: token for token in (*TOKENS, *MARKS) if token.name in columns}
     first = {name: _one_chunk(table[name]) for name in tokens}
     bare = {name: as_bytes(_bare(first[name], token)) for name, token in tokens.items()}
@@ -336,7 +334,7 @@ def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
 
 
 def manifest(keys: KeyRing) -> dict[str, str]:
-    """What a tokenised file must say about itself; files that differ in any of these cannot be linked."""
+    """Return the metadata of a tokenised file; files that differ in any of it cannot be linked."""
     return {
         "pseudonym_version": PSEUDONYM_VERSION,
         "normaliser_version": normalise.NORMALISER_VERSION,
@@ -347,7 +345,7 @@ def manifest(keys: KeyRing) -> dict[str, str]:
 def _messages_sql(
     relation: str, columns: set[str], tokens: list[TokenColumn], passthrough: list[str], whole: bool
 ) -> str:
-    """A SELECT of `passthrough`, the message of each token (VARCHAR) and the bands of the two names."""
+    """Return a SELECT of `passthrough`, the message of each token (VARCHAR) and the bands of the two names."""
     messages = [f"{_message(token)} AS {token.name}" for token in tokens]
     bands = sorted({band for token in tokens for band in token.bands})
     named = f"SELECT *, {_ONLY_BEARER if whole else 'false'} AS only_bearer"
@@ -365,7 +363,7 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _joined(bands: list[pa.Array]) -> np.ndarray:
-    """The bands of a token's names as one number."""
+    """Pack the bands of a token's names into one number."""
     joined = np.zeros(1, np.uint64)
     for band in bands:
         joined = (joined << np.uint64(BAND_BITS)) | with_mask(band)[0]
@@ -373,7 +371,7 @@ def _joined(bands: list[pa.Array]) -> np.ndarray:
 
 
 def _banded(hashed: pa.Array, token: TokenColumn, bands: np.ndarray) -> pa.Array:
-    """Tokens of 64 hashed bits, the last of which give way to the bands of the names."""
+    """Replace the last bits of each 64-bit hash with the bands of the names."""
     if not token.bands:
         return hashed
     values, missing = with_mask(hashed)
@@ -381,7 +379,7 @@ def _banded(hashed: pa.Array, token: TokenColumn, bands: np.ndarray) -> pa.Array
 
 
 def _bare(tokens: pa.Array, token: TokenColumn) -> pa.Array:
-    """Tokens as `bare_sql` has them."""
+    """Clear the band bits of tokens, as `bare_sql` does in SQL."""
     if token.domain not in BANDED_DOMAINS:
         return tokens
     values, missing = with_mask(tokens)
@@ -393,19 +391,19 @@ def _without_bands(token: TokenColumn) -> np.uint64:
 
 
 def _widest(token: TokenColumn) -> TokenColumn:
-    """The token of the same domain that carries most bands."""
+    """Return the token of the same domain that carries the most bands."""
     return max((t for t in TOKENS if t.domain == token.domain), key=lambda t: len(t.bands))
 
 
 def bare_sql(token: TokenColumn) -> str:
-    """A token as it is compared with others of its domain: without bands. Zero bits stand in their place."""
+    """Return SQL of a token without its bands (zero bits), as it is compared with others of its domain."""
     if token.domain not in BANDED_DOMAINS:
         return token.name
     return f"{token.name} & {_without_bands(_widest(token))}::UBIGINT"
 
 
 def band_sql(name: str, columns: set[str]) -> str:
-    """The band (UTINYINT) of a row's `surname` or `forename`, from whichever of its tokens is there, else NULL."""
+    """Return SQL of the band (UTINYINT) of a row's `surname` or `forename`, from any token that has one, else NULL."""
     column = f"n_{name}_band"
     found = [
         f"({token.name} >> {BAND_BITS * (len(token.bands) - 1 - token.bands.index(column))}) & {2**BAND_BITS - 1}"
@@ -416,7 +414,7 @@ def band_sql(name: str, columns: set[str]) -> str:
 
 
 def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict[str, pa.Array]:
-    """The first 64 bits (UInt64Array, big-endian) of the HMAC of each message, NULL for NULL.
+    """Return the first 64 bits (UInt64Array, big-endian) of the HMAC of each message, NULL for NULL.
 
     `messages` are string or binary arrays of equal length by name, `keys` the sub-key of each. The key of a column is
     the 64 hexadecimal digits of its 32-byte sub-key: one block of SHA-256, as a library that takes keys as text can be
@@ -439,7 +437,7 @@ def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict
 
 
 def as_bytes(numbers: pa.Array) -> pa.Array:
-    """Each 64-bit number as its eight bytes, most significant first; NULL for NULL."""
+    """Return each 64-bit number as eight bytes, most significant first; NULL for NULL."""
     values, missing = with_mask(numbers)
     offsets = np.arange(0, _BYTES * (len(values) + 1), _BYTES, dtype=np.int32)
     present = pa.array(~missing).buffers()[1] if missing.any() else None
@@ -448,6 +446,6 @@ def as_bytes(numbers: pa.Array) -> pa.Array:
 
 
 def with_mask(numbers: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """The values as uint64, 0 for NULL, and a mask of those that are NULL."""
+    """Return the values as uint64, 0 for NULL, and a mask of the NULLs."""
     missing = numbers.is_null().to_numpy(zero_copy_only=False)
     return numbers.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64), missing

@@ -1,7 +1,7 @@
-"""One contract a source: its columns, codes and rules. Everything else about a source is derived from its contract.
+"""Source contracts: the columns, codes and rules of each source.
 
-What a column is called, which values it takes, whether it identifies a child and what is checked stands here and
-nowhere else; the readers, the generator, the quality suites and the documents all read it from here.
+The readers, the generator, the quality suites and the documents are all derived from them: a column's name, values,
+role and checks are declared once, here.
 """
 
 from sources.contracts import early_years_census, eyfsp, hv_reviews, parent_experience, school_census

@@ -11,7 +11,7 @@ from sources.contracts.people import OF_MANY
 
 @dataclass(frozen=True)
 class ExtractRule:
-    """A rule that the number called `fact` keeps to `low`..`high`, where there is such a number.
+    """A rule that the number called `fact` must be within `low`..`high`, if it is known.
 
     Facts: `rows_kept`; `rows_repeated`, those among them with the row number of another; `rejected_share`, of the rows
     read, where at least `MANY_ROWS` were rejected; `rows_of_last` and `rows_of_expected`, rows kept as a share of the
@@ -174,7 +174,7 @@ RELEASE_RULES = (
 
 
 def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
-    """Every rule about an extract of this source as a whole."""
+    """Return every rule about an extract of this source as a whole."""
     yield ROWS_ONCE
     yield from ROW_COUNT_RULES
     if rules_of_many(contract):
@@ -194,28 +194,28 @@ def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
 
 
 def judged_on_payload(contract: SourceContract) -> tuple[Rule, ...]:
-    """Rules across columns that can be judged again on the rows that were kept, by columns of the payload alone. Of a
-    date the payload has the month: a rule about days may find fewer rows than the intake did."""
+    """Return the cross-column rules that can be checked again on kept rows, using only payload columns. The payload has
+    only the month of a date, so a rule about days may find fewer rows than intake did."""
     payload = {column.name for column in contract.with_role(Role.PAYLOAD)}
     return tuple(rule for rule in contract.rules if set(rule.columns) <= payload and rule.columns)
 
 
 def rules_of_many(contract: SourceContract) -> tuple[Rule, ...]:
-    """Rules about numbers that many children share."""
+    """Return the rules about identifiers that many children share."""
     return tuple(rule for rule in OF_MANY.values() if rule in contract.rules)
 
 
 def broken_rows(rule: Rule) -> str:
-    """Name of the fact that counts the kept rows which break a rule."""
+    """Return the name of the fact that counts the kept rows which break a rule."""
     return f"{rule.id.replace('-', '_')}_rows"
 
 
 def expected_complete(contract: SourceContract) -> tuple[Column, ...]:
-    """Payload columns that should be filled, though a blank does not reject the row."""
+    """Return the payload columns that should be filled, although a blank does not reject the row."""
     payload = contract.with_role(Role.PAYLOAD)
     return tuple(column for column in payload if column.required and column.blank is not Severity.REJECT)
 
 
 def share_of(rows: int, reference: int | None) -> float | None:
-    """Rows as a share of a number to compare them with; None where that is not known, or too small to say anything."""
+    """Return rows as a share of a reference number, or None if that is unknown or too small to compare with."""
     return rows / reference if reference and reference >= MANY_ROWS else None

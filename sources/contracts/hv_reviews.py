@@ -30,7 +30,7 @@ _score = partial(kept, kind=Kind.DECIMAL, required=False, minimum=0)
 
 
 def concern(below: str = _BELOW_CUT_OFF) -> str:
-    """SQL condition: a concern, a referral, or an ASQ-3 domain `below` its cut-off, where the rows say so already."""
+    """Return SQL for a recorded concern, a referral, or an ASQ-3 domain below its cut-off (`below`)."""
     return f"(coalesce(concern = 'Y', false) OR coalesce(referral = 'Y', false) OR {below})"
 
 

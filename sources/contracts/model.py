@@ -1,4 +1,4 @@
-"""The vocabulary that source contracts are written in."""
+"""Classes that source contracts are written in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sources.reference.cohorts import Cohort
 
 
 class Kind(StrEnum):
-    """How a value is written in a contract-named file."""
+    """Type of the values of a column."""
 
     TEXT = "text"
     CODE = "code"
@@ -77,7 +77,7 @@ class Column:
     """The code that stands for whatever else matches `pattern`: of a long list, no more is kept than is used."""
 
     def code_of(self, value: str) -> str | None:
-        """The code that a value stands for, in upper case; empty where it counts as blank, None where it is wrong."""
+        """Return the code of a value, in upper case: empty if it counts as blank, None if it is not valid."""
         if value in (self.codes or {}):
             return value
         if value in self.also:
@@ -118,9 +118,9 @@ REPEATED_ROW = warn("repeated-row", "The row repeats an earlier one in every col
 
 @dataclass(frozen=True)
 class Due:
-    """When the extract of a cohort should be in: a day in the calendar year `years` after the cohort's first one.
+    """Deadline for the extract of a cohort: a day in the calendar year `years` after the cohort's first one.
 
-    `reason` says whose date it is.
+    `reason` says who set the date.
     """
 
     month: int
@@ -134,7 +134,7 @@ class Due:
 
 @dataclass(frozen=True)
 class SourceContract:
-    """Everything that is agreed with the senders of one source."""
+    """The agreement with the senders of one source: columns, rules and deadline."""
 
     name: str
     title: str
@@ -171,6 +171,6 @@ class SourceContract:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of what the contract says of a file, carried by every file made under it; not of when it is due."""
+        """Hash of the contract without its deadline, stored in every file that is made under it."""
         content = {name: part for name, part in asdict(self).items() if name not in ("due", "concern")}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

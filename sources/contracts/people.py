@@ -1,4 +1,4 @@
-"""Columns and rules that every source about named children shares."""
+"""Columns and rules shared by every source with named children."""
 
 from sources.contracts.model import Kind, Severity, identifier, kept, reject, warn
 from sources.reference.ethnicity import ETHNICITY_CODES

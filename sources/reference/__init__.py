@@ -23,8 +23,8 @@
   the code of its area.
 - `published_expected_level.csv`: shares of children at the expected level, by area of learning, for England and the
   pilot councils, 2021/22 to 2024/25 (DfE, Local Authority Interactive Tool).
-- `plausible_shares.csv`: the range in which each share that is not published for a council or England may plausibly be,
-  each with what it follows from, by which a release is planned.
+- `plausible_shares.csv`: plausible ranges, with sources, for shares that are not published for a council or England.
+  Releases are planned from them.
 - `published_children_202122.csv`: numbers of children of the pilot councils by sex, ethnic group, first language and
   term of birth, from "Early years foundation stage profile results, 2021/22" (DfE).
 
@@ -39,6 +39,6 @@ FOLDER = Path(__file__).parent
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, by its headings."""
+    """Read the rows of a CSV file as dictionaries by heading."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

@@ -25,7 +25,7 @@ _FILE = Path(__file__).with_name("asq3_cut_offs.csv")
 
 @cache
 def cut_offs() -> dict[tuple[str, str], float]:
-    """Cut-off score by (column of the domain, age of the questionnaire in months): below it is "below"."""
+    """Return cut-off scores by (domain column, questionnaire age in months); a score under the cut-off is "below"."""
     columns = {name: column for column, name in DOMAINS.items()}
     return {
         (columns[row["domain"]], row["age_months"]): float(row["cut_off"])
@@ -36,6 +36,6 @@ def cut_offs() -> dict[tuple[str, str], float]:
 
 @cache
 def snomed_codes() -> dict[str, tuple[str, str]]:
-    """SNOMED CT concept of each score in the Community Services Data Set -> (column, age of the questionnaire)."""
+    """Map the SNOMED CT concept of each score in the Community Services Data Set to (column, questionnaire age)."""
     columns = {name: column for column, name in DOMAINS.items()}
     return {row["snomed_code"]: (columns.get(row["domain"], ASQ_SE2), row["age_months"]) for row in rows_of(_FILE)}

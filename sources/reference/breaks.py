@@ -1,6 +1,6 @@
-"""Breaks in the time series: from which cohort on figures are not comparable with those before, as `breaks.yaml` says.
+"""Breaks in the time series (`breaks.yaml`): cohorts from which figures are not comparable with earlier ones.
 
-Codes of cohorts are in order of time as text.
+Cohort codes sort by time as text.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sources.reference.places import place
 
 @dataclass(frozen=True)
 class Break:
-    """What changed with a cohort, for figures that depend on one of `attributes`; in all councils where none is
-    given. `not_known` says what nobody knows of it yet."""
+    """A change with a cohort that affects figures by one of `attributes`, in all councils unless some are named.
+    `not_known` says what is not yet known about it."""
 
     name: str
     cohort: str
@@ -29,13 +29,13 @@ class Break:
     not_known: str = ""
 
     def parts(self, before: str | None, cohort: str) -> bool:
-        """Whether it lies between these cohorts, of which `before` is the earlier; None for everything earlier."""
+        """Whether the break falls between two cohorts; `before` is the earlier, or None for all earlier ones."""
         return (before is None or before < self.cohort) and self.cohort <= cohort
 
 
 @cache
 def breaks() -> tuple[Break, ...]:
-    """Every break known. Raises what `Cohort` and `place` raise for an unknown cohort or council."""
+    """Return every known break. Raises `InvalidCohort` or `UnknownCouncil` for an entry that cannot be read."""
     content = yaml.safe_load(Path(__file__).with_name("breaks.yaml").read_text(encoding="utf-8"))
     return tuple(
         Break(

@@ -1,4 +1,4 @@
-"""Of which deprivation index the quintiles are that releases publish."""
+"""The deprivation index whose quintiles releases publish."""
 
 EDITION = "2025"
 """Edition of the English Indices of Deprivation. A directory may say its own in a column `imd_edition`."""

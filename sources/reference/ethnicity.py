@@ -1,4 +1,4 @@
-"""Ethnic groups: DfE main codes, and the major groups that figures are published by."""
+"""Ethnic groups: DfE main codes and the major groups of published figures."""
 
 from pathlib import Path
 

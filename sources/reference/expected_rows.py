@@ -1,8 +1,8 @@
-"""How many rows an extract is expected to have: the published number of children, or what the operator of an
-installation says in `landing/reference/expected_rows.csv` (`council,source,cohort,rows`).
+"""Expected number of rows of an extract: the published number of children, or a number that the operator sets in
+`landing/reference/expected_rows.csv` (`council,source,cohort,rows`).
 
-The file is for what no publication knows: a boundary that moved, a provider's own number of reviews, a demonstration of
-another size. A line of it is taken before the published number, and may be about any source.
+The operator's number takes precedence, for any source. It covers what publications cannot: a moved boundary, a
+provider's own number of reviews, a demonstration of another size.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ ExpectedRows = Mapping[tuple[str, str, str], int]
 
 
 class InvalidExpectedRows(Exception):
-    """The file does not say what is expected; the message names the line."""
+    """The file of expected rows cannot be read; the message names the line."""
 
 
 def read(path: Path) -> ExpectedRows:
-    """What the file says; nothing where there is none. Raises `InvalidExpectedRows`."""
+    """Read the operator's numbers; empty if there is no file. Raises `InvalidExpectedRows`."""
     found: dict[tuple[str, str, str], int] = {}
     for line, row in enumerate(rows_of(path) if path.exists() else [], 2):
         try:
@@ -42,7 +42,7 @@ def read(path: Path) -> ExpectedRows:
 
 
 def write(path: Path, rows: ExpectedRows) -> None:
-    """Put these numbers into the file, beside those that it has for others."""
+    """Add these numbers to the file and keep those of other extracts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = {**read(path), **rows}
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -52,6 +52,6 @@ def write(path: Path, rows: ExpectedRows) -> None:
 
 
 def published_rows(source: str, council: str) -> int | None:
-    """The newest published number of children of the council, where the source has a row for each of them."""
+    """Return the newest published number of children of the council if the source has one row per child."""
     figure = number_of_children(place(council), Cohort(PUBLISHED_COHORT)) if source in SOURCES_OF_CHILDREN else None
     return round(figure.value) if figure else None

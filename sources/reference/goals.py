@@ -1,4 +1,4 @@
-"""The early learning goals, and which of them make a good level of development."""
+"""The early learning goals and the subset that defines a good level of development."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""How common each category may be among the rows of a table, before any data are read: `plausible_shares.csv`.
+"""Plausible ranges for the share of each category, known before any data are read (`plausible_shares.csv`).
 
-A plan is judged over these ranges, and nothing else assumes a share. Where the share is published for a council or for
-England, the range is around that; else it is the one that the file states, with its source.
+Plans are evaluated over these ranges; no other module assumes a share. A range is centred on the share published for
+the council or for England, if there is one; otherwise the file states it with its source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ANY_OTHER = "any other"
 
 @dataclass(frozen=True)
 class Range:
-    """The least and the most that a share may plausibly be, and what it is taken to be in between."""
+    """The lowest and highest plausible value of a share, and its central value."""
 
     least: float
     middle: float
@@ -35,7 +35,7 @@ class Range:
 
     @classmethod
     def around(cls, share: float, factor: float) -> Range:
-        """Shares whose odds are within the factor."""
+        """Return the range of shares whose odds are within a factor of the centre's."""
         odds = share / max(1 - share, 1e-9)
         least, most = odds / factor, odds * factor
         return cls(least / (1 + least), share, most / (1 + most))
@@ -43,13 +43,13 @@ class Range:
 
 @cache
 def rows_per_child(family: str) -> Range:
-    """Rows of a family's table for each child of the cohort; the middle is the geometric mean."""
+    """Return the range of rows per child of the cohort in a family's table; the centre is the geometric mean."""
     least, most = _stated()["rows per child"][family]
     return Range(least, (least * most) ** 0.5, most)
 
 
 def plausible_shares(attribute: str, label: str, categories: Sequence[str], where: Place) -> Mapping[str, Range]:
-    """The range of each category of an attribute in a council; what they are in between adds up to 1.
+    """Return the range of each category of an attribute in a council; the central values add up to 1.
 
     `label` is the name of the attribute in published statistics.
     """
@@ -70,7 +70,7 @@ def _between(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
 
 @cache
 def _stated() -> Mapping[str, Mapping[str, tuple[float, float]]]:
-    """The ranges of the file, by what they are shares of and category."""
+    """Read the ranges of the file by attribute and category."""
     found: dict[str, dict[str, tuple[float, float]]] = {}
     for row in rows_of(FILE):
         for name in [row["what"]] if row["what"] in ("rows per child", _ANY_OTHER) else row["what"].split():

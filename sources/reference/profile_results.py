@@ -1,6 +1,6 @@
-"""Published figures of the EYFS Profile that a council's own file can be laid beside.
+"""Published EYFS Profile figures to compare a council's file with.
 
-A council's own figure is taken before England's, and of several years the nearest one, the earlier of two equally near.
+A council's own figure takes precedence over England's, and the nearest year over others (the earlier of a tie).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ByAreaAndCohort = Mapping[tuple[str, str], _Rows]
 
 @dataclass(frozen=True)
 class Published:
-    """One published value; `own` is false where it is England's, for want of the council's."""
+    """One published value; `own` is false if it is England's because the council's is not published."""
 
     value: float
     area: str
@@ -41,7 +41,7 @@ class Published:
 
 
 def expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
-    """Shares (0 to 1) of children at the expected level.
+    """Return shares (0 to 1) of children at the expected level.
 
     Keys are `gld`, `all_goals` and the areas of learning `com`, `pse`, `phy`, `lit`, `mat`, `utw`, `exp` (all goals of
     the area).
@@ -53,7 +53,7 @@ def expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
 
 
 def number_of_children(place: Place, cohort: Cohort) -> Published | None:
-    """Children assessed in the council's schools; none where only England's number is known."""
+    """Return the number of children assessed in the council's schools, or None if only England's is known."""
     if not (found := _nearest(children_by(SEX), place, cohort)):
         return None
     rows, published = found
@@ -63,7 +63,7 @@ def number_of_children(place: Place, cohort: Cohort) -> Published | None:
 
 @cache
 def council_size(council: str) -> float:
-    """Published number of children; the average of the councils that are not published here."""
+    """Return the published number of children, or the average of the other councils if it is not published."""
     sizes = {
         area: float(rows[TOTAL]["children_count"])
         for (area, cohort), rows in children_by(SEX).items()
@@ -74,7 +74,7 @@ def council_size(council: str) -> float:
 
 
 def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
-    """Shares (0 to 1) of `breakdowns` among the children of all of them, in years and areas that give every one."""
+    """Return shares (0 to 1) of `breakdowns` in years and areas for which all of them are published."""
     wanted = tuple(breakdowns)
     complete = {key: rows for key, rows in children_by(topic).items() if all(name in rows for name in wanted)}
     if not (found := _nearest(complete, place, cohort)):
@@ -86,7 +86,7 @@ def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) 
 
 @cache
 def children_by(topic: str) -> _ByAreaAndCohort:
-    """Rows of the files by area and cohort, and by breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
+    """Index rows of the files by area, cohort and breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", PUBLISHED_COHORT)):
         for row in rows_of(_HERE / file):
@@ -99,7 +99,7 @@ def children_by(topic: str) -> _ByAreaAndCohort:
 def _nearest(
     figures: _ByAreaAndCohort, place: Place, cohort: Cohort
 ) -> tuple[_Rows, Callable[[float], Published]] | None:
-    """The rows of the area and year to compare with, and what makes one of their values a published one."""
+    """Return the rows of the area and year to compare with, and a function that makes a `Published` of a value."""
     for code, name in ((place.new_la_code, place.la_name), COUNTRY):
         years = [Cohort(year) for area, year in sorted(figures) if area == code]
         if years:

@@ -1,4 +1,4 @@
-"""The survey of parents: its questions, their answers and the words they are published in, as `survey.yaml` says."""
+"""The survey of parents (`survey.yaml`): questions, answers and published labels."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Target:
 
 @cache
 def targets(file: Path = FILE) -> tuple[Target, ...]:
-    """The targets, in the order of the file. Raises ValueError, which names the line, for one that cannot be."""
+    """Read the targets in file order. Raises ValueError with the line number if one is not valid."""
     return tuple(_target(number, row) for number, row in enumerate(rows_of(file), start=2))
 
 
