@@ -44,7 +44,7 @@ def made_under(keys: KeyRing) -> dict[str, Any]:
 
 
 def marks_sql(relation: str, columns: Collection[str]) -> str:
-    """Return a SELECT with one column of marks per kind (NULL if tokens are missing) and `PLACE` if the relation has it.
+    """Return a SELECT with one column of marks per kind, NULL if tokens are missing, and `PLACE` if `relation` has it.
 
     `columns` are the columns of the relation, including council. Call `prepare` on the connection first.
     """
