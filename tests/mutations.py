@@ -95,7 +95,9 @@ def _try(mutation: Mutation) -> str:
         return f"not planted: its text occurs in {len(found)} modules"
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "project"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".uv", ".bench", "demo", "keys"))
+        for name in subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
         path = copy / found[0].relative_to(ROOT)
         path.write_text(path.read_text().replace(mutation.before, mutation.after))
         command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-m", "not slow", *mutation.tests.split()]
