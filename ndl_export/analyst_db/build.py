@@ -11,12 +11,12 @@ from pathlib import Path
 
 import duckdb
 
-from ndl_export.analyst_db.ddl import create_written_tables
+from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import add_dimensions, add_types
 from ndl_export.analyst_db.facts import add_facts
-from ndl_export.analyst_db.help import add_help, add_macros
+from ndl_export.analyst_db.help import add_help
 from ndl_export.analyst_db.names import add_names
-from ndl_export.analyst_db.published import Release, releases
+from ndl_export.analyst_db.releases import Release, releases_of
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
@@ -52,12 +52,12 @@ def build_database(release_dir: Path) -> Path:
     with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
         if database_stands(release_dir):
             return place
-        found, content = releases(release_dir), made_from(release_dir)
+        found, content = releases_of(release_dir), made_from(release_dir)
         building = Path(scratch) / DATABASE_FILE
         with in_memory() as connection:
             target = f"{quoted(building)} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
-            add_all(connection, found)
+            add_all(Database(connection), found)
             connection.execute("INSERT INTO help.made_from VALUES (?)", [content])
             connection.execute("COMMIT; USE memory; DETACH building")
         sync(building)
@@ -95,16 +95,16 @@ def database_stands(release_dir: Path) -> bool:
     return bool(said == [(made_from(release_dir),)])
 
 
-def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
-    """Everything in the database, in the one that is current; `found` as from `published.releases`."""
+def add_all(database: Database, found: list[Release]) -> None:
+    """Builds everything; releases are oldest first."""
     for schema in SCHEMAS:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    categories = add_types(connection, found)
-    create_written_tables(connection)
-    add_dimensions(connection, found, categories)
-    add_names(connection)
-    add_facts(connection, found)
-    add_macros(connection)
-    add_short_views(connection)
-    add_requested(connection, found)
-    add_help(connection, dict.fromkeys(release.notice for release in found if release.notice))
+        database.execute(f"CREATE SCHEMA {schema}")
+    categories = add_types(database, found)
+    database.create_written("tables.sql")
+    add_dimensions(database, found, categories)
+    add_names(database)
+    add_facts(database, found)
+    database.create_written("macros.sql")
+    add_short_views(database)
+    add_requested(database, found)
+    add_help(database, dict.fromkeys(release.notice for release in found if release.notice))

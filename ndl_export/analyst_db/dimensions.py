@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product
 
-import duckdb
-
-from ndl_export.analyst_db.categories import category_type
+from ndl_export.analyst_db.categories import axes_of, category_type
 from ndl_export.analyst_db.child_groups import characteristics, comparisons
-from ndl_export.analyst_db.ddl import create_enum, create_table, fill_table
+from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
 from ndl_export.analyst_db.names import short_names
-from ndl_export.analyst_db.published import Release, all_categories
+from ndl_export.analyst_db.releases import Release, all_categories
 from ndl_export.facts.missing import SOURCES, not_sent
 from ndl_export.tables import FAMILIES, TABLES, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
@@ -54,22 +52,20 @@ _IN_SHORT = {
 }
 
 
-def add_types(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> dict[str, tuple[str, ...]]:
+def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, ...]]:
     """The ENUM types; returns the categories of each filter."""
-    create_enum(connection, FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
-    create_enum(connection, LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
+    database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
+    database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
     categories = all_categories(found)
     for name, values in categories.items():
-        create_enum(connection, category_type(name), values, f"Categories of the column {name}, in order")
+        database.create_enum(category_type(name), values, f"Categories of the column {name}, in order")
     return categories
 
 
-def add_dimensions(
-    connection: duckdb.DuckDBPyConnection, found: list[Release], categories: Mapping[str, tuple[str, ...]]
-) -> None:
+def add_dimensions(database: Database, found: list[Release], categories: Mapping[str, tuple[str, ...]]) -> None:
     """Fill the tables; `categories` as from `add_types`, which made their types."""
     for entry in _PLAIN_FILTERS.values():
-        _create_plain(connection, entry)
+        _create_plain(database, entry)
     rows: dict[str, Iterable[Sequence[object]]] = {
         "area": (_area_row(area) for area in _areas(found).values()),
         "area_member": dict.fromkeys(_members(found)),
@@ -93,7 +89,7 @@ def add_dimensions(
         "comparison": ((c.comparison, c.topic, c.first, c.second) for c in comparisons()),
     }
     for name, values in rows.items():
-        fill_table(connection, f"dimension.{name}", values)
+        database.fill(f"dimension.{name}", values)
 
 
 _WITH_OWN_SHAPE = {
@@ -108,9 +104,8 @@ _WITH_OWN_SHAPE = {
 _PLAIN_FILTERS = {f.name: f for table in TABLES.values() for f in table.filters if f.name not in _WITH_OWN_SHAPE}
 
 
-def _create_plain(connection: duckdb.DuckDBPyConnection, entry: Filter) -> None:
-    create_table(
-        connection,
+def _create_plain(database: Database, entry: Filter) -> None:
+    database.create_table(
         f"dimension.{entry.name}",
         f"Categories of the column {entry.name}: {entry.description}",
         {
@@ -127,14 +122,12 @@ def _plain_rows(name: str, categories: Iterable[str]) -> Iterator[tuple[object, 
     selections = {
         selection.label: (axis.attribute, selection.categories)
         for table in TABLES.values()
-        for block in table.blocks
-        for axis in block.axes
-        if axis.filter == name
+        for axis in axes_of(table, name)
         for selection in axis.selections
     }
     for number, category in enumerate(categories, start=1):
         attribute, adds_up = selections.get(category, (None, None))
-        yield category, number, attribute, list(adds_up) if adds_up else None
+        yield category, number, attribute, adds_up or None
 
 
 def _areas(found: list[Release]) -> dict[str, Geography]:
@@ -224,8 +217,7 @@ def _breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[tuple
     keys = sorted(tables, key=lambda key: (order[TOPIC_FILTER.name][key[0]], order[BREAKDOWN_FILTER.name][key[1]]))
     for number, (topic, label) in enumerate(keys, start=1):
         attribute, adds_up = selections[topic, label]
-        named = list(dict.fromkeys(tables[topic, label]))
-        yield topic, label, number, attribute, list(adds_up) if adds_up else None, named
+        yield topic, label, number, attribute, adds_up or None, list(dict.fromkeys(tables[topic, label]))
 
 
 def _goal_rows() -> Iterator[tuple[object, ...]]:

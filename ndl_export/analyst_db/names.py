@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import yaml
 
 from ndl_export.analyst_db.child_groups import EVERYONE, characteristics
-from ndl_export.analyst_db.ddl import fill_table
+from ndl_export.analyst_db.database import Database
 from ndl_export.tables.geography import ALL_TOGETHER
 from privacy.doors.sql import quoted
 
@@ -36,20 +35,20 @@ def short_names() -> Iterator[tuple[str, str, str]]:
                 yield each.name, group, ALSO_CALLED["groups"][each.key(group)][0]
 
 
-def add_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """`dimension.area` and `dimension.cohort` must be filled."""
-    connection.execute(
+def add_names(database: Database) -> None:
+    """Fills `dimension.name`, from `dimension.area` and `dimension.cohort` among others."""
+    database.execute(
         """INSERT INTO dimension.name
         SELECT DISTINCT 'area', called, area_code, area_name FROM dimension.area,
                LATERAL (SELECT unnest([area_name, area_code, old_la_code, council]) AS called) WHERE called IS NOT NULL
         UNION ALL SELECT 'cohort', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
     )
-    areas = connection.execute(
+    areas = database.connection.execute(
         f"SELECT area_code, area_name, council, is_all_together FROM dimension.area"
         f" ORDER BY area_code = {quoted(ALL_TOGETHER)} DESC"
     ).fetchall()
     rows = [*_names_of_areas(areas), *_names_of_characteristics(), *_names_of_groups()]
-    fill_table(connection, "dimension.name", {row[:2]: row for row in rows}.values())
+    database.fill("dimension.name", {row[:2]: row for row in rows}.values())
 
 
 def _names_of_areas(areas: list[tuple[str, str, str | None, bool]]) -> Iterator[_Name]:
