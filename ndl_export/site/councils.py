@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 from ndl_export.facts.official import official_cohorts
 from ndl_export.pages.charts import fitted
-from ndl_export.site.figures import Figure
-from ndl_export.site.official import of_group
-from ndl_export.site.panels import Chart, Concluded, Line, Panel, Shape
-from ndl_export.site.words import rate
+from ndl_export.site.figures import Concluded, Figure, Line, of_group
+from ndl_export.site.panels import Chart, Panel, Shape
+from ndl_export.site.phrases import rate
 from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from sources.reference.cohorts import Cohort
@@ -133,9 +132,8 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
             for panel in (panel for panel in chart.panels if panel.cohort in ("", cohort)):
                 of_lines = [line for line in panel.lines if chart.shape.by_area and line.area.code == code]
                 own = panel.area and panel.area.code == code
-                for concluded in (*(panel.alike if own else ()), *(each for line in of_lines for each in line.alike)):
-                    if concluded.finding:
-                        yield StandsOut(concluded, page, chart.shape)
+                inferred = [*(panel.inferred if own else ()), *(each for line in of_lines for each in line.inferred)]
+                yield from (StandsOut(concluded, page, chart.shape) for concluded in inferred if concluded.finding)
 
 
 def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:
@@ -150,13 +148,13 @@ def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> 
         and line is not own
         and (not of_region or line.area.columns["region_code"] == region)
     )
-    lines = tuple(replace(line, words="", alike=(), finding="") for line in (own, together, *others))
+    lines = tuple(replace(line, words="", inferred=(), finding="") for line in (own, together, *others))
     return replace(
         panel,
         shape=replace(panel.shape, mapped=False),
         lines=lines,
         words=(own.words.removesuffix(without).strip(),),
-        alike=own.alike,
+        inferred=own.inferred,
         finding=own.finding,
     )
 

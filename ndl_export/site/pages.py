@@ -17,7 +17,6 @@ import shutil
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,11 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
 from ndl_export.pages.words import day
-from ndl_export.site.conclusions import Conclusions
 from ndl_export.site.councils import council_of, findings, page_of_council
-from ndl_export.site.documents import documents, is_document, page_of
-from ndl_export.site.downloads import shelves
-from ndl_export.site.figures import Figure
-from ndl_export.site.panels import Chart, Line, Panel, Release, release_of
+from ndl_export.site.documents import documents, is_document, page_of, shelves
+from ndl_export.site.figures import Figure, Line
+from ndl_export.site.inference import Conclusions
+from ndl_export.site.panels import Chart, Panel, Release, release_of
 from ndl_export.site.requested import requested_charts
 from ndl_export.site.views import VIEWS, charts_of
 from ndl_export.tables.ees import NOTHING
@@ -163,30 +161,29 @@ def site_files(
     charts = charts_of(release)
     found = findings(charts)
     on_request = requested_charts(release, requested)
-    told = documents(files, names, facts.notice)
-    listed = {
+    papers = documents(files, names, facts.notice)
+    common = _common(facts, release) | {
+        "findings": found,
         "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
-        "titles": {document.source: document.title for document in told},
+        "titles": {document.source: document.title for document in papers},
+        "more": [page for page in PAGES[1:] if page.name in VIEWS],
     }
-    common = _common(facts, release) | {"findings": found}
-    pages = {
-        page.file: _render(page, common | listed | {"page_charts": shown}, "chart_page" if page.lead else "")
-        for page in PAGES
-        for shown in [charts.get(page.name, ())]
-    }
-    more = {"more": [page for page in PAGES[1:] if page.name in VIEWS]}
+    pages: dict[str, bytes] = {}
+
+    def add(page: Page, template: str, **own: object) -> None:
+        pages[page.file] = _render(page, common | own, template)
+
+    for page in PAGES:
+        add(page, "chart_page" if page.lead else page.name, page_charts=charts.get(page.name, ()))
     for name, label in common["councils"].items():
-        page = Page(page_of_council(name), label, "")
-        pages[page.file] = _render(page, common | more | {"council": council_of(charts, found, name)}, "council")
+        add(Page(page_of_council(name), label, ""), "council", council=council_of(charts, found, name))
     for request in requested:
         page = Page(page_of_table(request.name), request.table.title, "")
-        own: dict[str, Any] = {"request": request, "page_charts": on_request[page.name]}
-        own |= {"page_cohorts": _labels(request.cohorts)}
-        own |= {"in_each_area": any(chart.in_each_area for chart in on_request[page.name])}
-        pages[page.file] = _render(page, common | listed | own, "request")
-    for document in told:
-        page = Page(document.name, document.title, "")
-        pages[document.file] = _render(page, common | {"document": document}, "document")
+        [chart] = shown = on_request[page.name]
+        own = {"page_cohorts": _labels(request.cohorts), "in_each_area": chart.in_each_area}
+        add(page, "request", request=request, page_charts=shown, **own)
+    for document in papers:
+        add(Page(document.name, document.title, ""), "document", document=document)
     return pages | _downloads(charts | on_request)
 
 
@@ -267,15 +264,11 @@ def _labels(cohorts: Iterable[str]) -> dict[str, str]:
     return {cohort: Cohort(cohort).label for cohort in sorted(cohorts)}
 
 
-def _render(page: Page, values: Mapping[str, Any], template: str = "") -> bytes:
-    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
-    own = {"page": page, "script": _script(), "script_digest": digest}
-    return kit.render(_TEMPLATES, f"{template or page.name}.html.j2", **values, **own).encode()
-
-
-@cache
-def _script() -> str:
-    return (_TEMPLATES / "script.js").read_text(encoding="utf-8").strip()
+def _render(page: Page, values: Mapping[str, Any], template: str) -> bytes:
+    script = (_TEMPLATES / "script.js").read_text(encoding="utf-8").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    own = {"page": page, "script": script, "script_digest": digest}
+    return kit.render(_TEMPLATES, f"{template}.html.j2", **values, **own).encode()
 
 
 _TO_BUNDLE = 'href="../'
@@ -304,52 +297,47 @@ def publish_site(
     place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
-    said: dict[str, Any] = {"upcoming": upcoming, "nothing": NOTHING_ANNOUNCED, "no_calendar": NO_CALENDAR}
-    beside = release_dir / SYNTHETIC_FOLDER / version
-    said["synthetic"] = f"{SYNTHETIC_FOLDER}/{version}" if beside.is_dir() else ""
-    said["synthetic_files"] = (CSV_FILE, PARQUET_FILE)
-    said["synthetic_page"] = QUALITY_PAGE
-    said |= {"archives": [f"{version}.{suffix}" for suffix in ARCHIVES], "database": DATABASE_FILE}
-    fragments = ["upcoming", "beside", "requests"]
-    said |= {"register": register, "requests_page": REQUESTS.file}
+    values: dict[str, Any] = {
+        "upcoming": upcoming,
+        "nothing": NOTHING_ANNOUNCED,
+        "no_calendar": NO_CALENDAR,
+        "synthetic": f"{SYNTHETIC_FOLDER}/{version}" if (release_dir / SYNTHETIC_FOLDER / version).is_dir() else "",
+        "synthetic_files": (CSV_FILE, PARQUET_FILE),
+        "synthetic_page": QUALITY_PAGE,
+        "archives": [f"{version}.{suffix}" for suffix in ARCHIVES],
+        "database": DATABASE_FILE,
+        "register": register,
+        "requests_page": REQUESTS.file,
+        "register_file": REGISTER_FILE,
+        "withdrawn": withdrawn,
+    }
+    names = ["upcoming", "beside", "requests"]
     if register is not None:
-        fragments.append("register")
-        said |= {"places": _places(release_dir, version, register), "withdrawn": withdrawn}
-        said |= {"register_file": REGISTER_FILE, "labels": _labels(register.cohorts)}
+        names.append("register")
+        values |= {"places": _places(release_dir, version, register), "labels": _labels(register.cohorts)}
         (scratch / REQUESTS.file).write_bytes(_requests_page(release_dir / version))
-    told = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **said).strip() for name in fragments}
+    fragments = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **values).strip() for name in names}
     for page in scratch.glob("*.html"):
         text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
-        leading = _REPLACED.sub(lambda found: told[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
-        page.write_text(leading, encoding="utf-8", newline="\n")
+        text = _REPLACED.sub(lambda found: fragments[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
+        page.write_text(text, encoding="utf-8", newline="\n")
     place.mkdir(exist_ok=True)
     shutil.copymode(scratch, place)
-    files = sorted(scratch.iterdir())
-    for file in files:
-        file.replace(place / file.name)
+    files = {file.name: file for file in scratch.iterdir()}
+    for name, file in files.items():
+        file.replace(place / name)
     scratch.rmdir()
-    for name in {file.name for file in place.iterdir()} - {file.name for file in files}:
-        (place / name).unlink()
-
-
-@dataclass(frozen=True)
-class _Imprint:
-    """What a bundle says of itself that stands on a page which is not made with it."""
-
-    version: str
-    published: str
-    publisher: str
-    contact: str
-    notice: str
+    for file in place.iterdir():
+        if file.name not in files:
+            file.unlink()
 
 
 def _requests_page(bundle: Path) -> bytes:
     """The page of the register in the look of the release's other pages, without what it tells."""
     package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
     [by, *_] = package["contributors"]
-    facts = _Imprint(
-        package["version"], day(package["created"][:10]), by["title"], by["email"], package.get("notice", "")
-    )
+    facts = {"version": package["version"], "published": day(package["created"][:10]), "notice": package.get("notice")}
+    facts |= {"publisher": by["title"], "contact": by["email"]}
     own = {"site": TITLE, "facts": facts, "pages": PAGES, "cohorts": _labels(package["cohorts"]), "licence": OGL_NAME}
     return _render(REQUESTS, own, "requests_page")
 

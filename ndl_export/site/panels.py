@@ -33,8 +33,8 @@ from ndl_export.pages.charts import (
     tile_map,
     timeline,
 )
-from ndl_export.site.conclusions import Conclusions
-from ndl_export.site.figures import Figure, Released
+from ndl_export.site.figures import Concluded, Figure, Levels, Line, Released, Sentences
+from ndl_export.site.inference import Conclusions, Inference, to_targets
 from ndl_export.tables import FAMILIES, TABLES, MeasureKind, Table
 from ndl_export.tables.geography import ALL_TOGETHER, LOCAL_AUTHORITY, REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables.schema import Flag
@@ -67,6 +67,15 @@ class Areas:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """A figure: the measure of a table, and the levels of its filters."""
+
+    table: str
+    measure: str
+    levels: Levels
+
+
+@dataclass(frozen=True)
 class Shape:
     """What the panels of a chart have in common; `name` is that of the chart's download, `heading` and `intro` stand
     above them all.
@@ -77,7 +86,8 @@ class Shape:
     `spans` the two that are drawn, a line between them shows it. With many councils, the first column that is drawn is
     `mapped` too. Lines are areas where it is `by_area`, cohorts where it is `over_time`, and else groups of children,
     goals or answers within one. Where every child is in one of these, `whole` has the colours of a bar that they are
-    parts of. A table stands in for a chart that is `roomy` in a narrow window.
+    parts of. A table replaces a chart that is `roomy` in a narrow window. `measures` are those of the columns, where
+    these have the same levels of the same table.
     """
 
     name: str
@@ -96,44 +106,18 @@ class Shape:
     whole: tuple[str, ...] = ()
     over_time: bool = False
     roomy: bool = False
+    measures: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Concluded:
-    """A sentence that is concluded, and the same in a few words for a heading, empty where the data cannot say."""
-
-    words: str
-    finding: str = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a panel: its label, the area it is about, and its figures in the order of the columns.
-
-    `compared` is the figure drawn, for all councils together, on the panel of another area; over time, and where
-    official ones stand beside, England's of the official statistics. `official` are the ones in the order of the
-    panel's headings. `words` say the line where its area is chosen, `alike`
-    what it would be for children like these, and `finding` what a heading says of it. `cohort` is given where lines are
-    cohorts, and `broken` where a break lies before it.
-    """
-
-    label: str
-    area: Geography
-    figures: tuple[Figure, ...]
-    compared: Figure | None = None
-    official: tuple[Figure | None, ...] = ()
-    words: str = ""
-    alike: tuple[Concluded, ...] = ()
-    finding: str = ""
-    cohort: str = ""
-    broken: bool = False
+    def wanted(self, levels: Levels) -> tuple[Wanted, ...]:
+        """The figures of a line whose columns are its `measures`."""
+        return tuple(Wanted(self.table, measure, levels) for measure in self.measures)
 
 
 @dataclass(frozen=True)
 class Panel:
     """One drawing with its table and its words; `area` is None where each line is an area of its own.
 
-    `words` say what it was for these children, `alike` what it would be for children like these, and `finding` is for a
+    `words` say what was so for these children, `inferred` what would be for children like these, and `finding` is for a
     heading. `together` says that it is about all councils, `beside` names those whose figures lines are compared with.
     `official` head the official figures of the lines, `england` are those of England by column where lines are areas,
     and `remarks` say what official figures there are and how they are defined.
@@ -148,7 +132,7 @@ class Panel:
     area_name: str = ""
     together: bool = True
     beside: str = ""
-    alike: tuple[Concluded, ...] = ()
+    inferred: tuple[Concluded, ...] = ()
     finding: str = ""
     official: tuple[str, ...] = ()
     england: tuple[Figure | None, ...] = ()
@@ -288,30 +272,13 @@ class Chart:
                 yield panel.cohort, line.area.code, line.finding
 
 
-Levels = tuple[str, ...]
-Sentences = tuple[str, ...]
 Words = Callable[[tuple[Line, ...]], Sentences]
 """What a panel says of its lines."""
-Alike = Callable[[tuple[Line, ...], Conclusions, str], tuple[Concluded, ...]]
-"""What it concludes from them, in a cohort."""
 ENGLAND = "England, official statistics"
 
 
 def silent(*_: object) -> tuple[()]:
     return ()
-
-
-def no_official(_: str) -> tuple[Figure | None, ...]:
-    return ()
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A figure: the measure of a table, and the levels of its filters."""
-
-    table: str
-    measure: str
-    levels: Levels
 
 
 @dataclass(frozen=True)
@@ -325,9 +292,9 @@ class Release:
     cohorts: tuple[str, ...]
     conclusions: Conclusions | None
 
-    def alike(self, alike: Alike, lines: tuple[Line, ...], cohort: str) -> tuple[Concluded, ...]:
-        """What is concluded from lines; nothing where figures alone are asked for."""
-        return alike(lines, self.conclusions, cohort) if self.conclusions else ()
+    def infer(self, inference: Inference, lines: tuple[Line, ...], cohort: str) -> tuple[Concluded, ...]:
+        """Concludes from lines; nothing where figures alone are wanted."""
+        return tuple(inference(lines, self.conclusions, cohort)) if self.conclusions else ()
 
     def of(self, table: str, cohort: str) -> Areas:
         return self.areas[self.defined[table].family, cohort]
@@ -362,17 +329,18 @@ def release_of(
 
 @dataclass(frozen=True)
 class ByArea:
-    """A panel for each cohort, with a line for each area; it says the first, what else is `asked` of it, and what
-    `alike` concludes from all; of a line that is chosen it says the same, and what `alike_each` concludes from it and
-    the first. `official` are England's figures by column, and `remarks` say what they are."""
+    """A panel for each cohort, with a line for each area. It says the first line, what is inferred from all lines, and
+    how far the area is from its targets where `with_targets`; for an area that is chosen it says the same of its own
+    line, and what `infer_each` concludes from that and the first. `official` are England's figures by column, and
+    `remarks` say what they are."""
 
     shape: Shape
     wanted: tuple[Wanted, ...]
     say: Callable[[Line], str]
-    alike: Alike
-    alike_each: Alike
-    asked: Alike = silent
-    official: Callable[[str], tuple[Figure | None, ...]] = no_official
+    infer: Inference = silent
+    infer_each: Inference = silent
+    with_targets: bool = False
+    official: Callable[[str], tuple[Figure | None, ...]] = silent
     remarks: Callable[[str], Sentences] = silent
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
@@ -384,23 +352,23 @@ class ByArea:
         first, *others = lines
 
         def say(line: Line) -> str:
-            asked = release.alike(self.asked, (line,), cohort)
-            return " ".join((self.say(line), *(each.words for each in asked)))
+            targets = release.infer(to_targets, (line,), cohort) if self.with_targets else ()
+            return " ".join((self.say(line), *(each.words for each in targets)))
 
-        said = (
-            replace(line, words=say(line), alike=alike, finding=_found(self.shape, alike, line.figures))
-            for line in others
-            for alike in [release.alike(self.alike_each, (line, first), cohort)]
-        )
-        england, alike = self.official(cohort), release.alike(self.alike, lines, cohort)
+        def chosen(line: Line) -> Line:
+            inferred = release.infer(self.infer_each, (line, first), cohort)
+            finding = _finding(self.shape, inferred, line.figures)
+            return replace(line, words=say(line), inferred=inferred, finding=finding)
+
+        england, inferred = self.official(cohort), release.infer(self.infer, lines, cohort)
         return Panel(
             self.shape,
             cohort,
-            (first, *said),
+            (first, *map(chosen, others)),
             _scale(self.shape, lines, england),
             (say(first),),
-            alike=alike,
-            finding=_found(self.shape, alike, first.figures),
+            inferred=inferred,
+            finding=_finding(self.shape, inferred, first.figures),
             england=england,
             remarks=self.remarks(cohort),
         )
@@ -415,26 +383,25 @@ class InEachArea:
     shape: Shape
     wanted: Mapping[str, tuple[Wanted, ...]]
     words: Words
-    alike: Alike = silent
+    infer: Inference = silent
     together: bool = False
     official: Callable[[str, Geography, Levels], tuple[Figure | None, ...]] | None = None
     remarks: Callable[[str, Geography], Sentences] = silent
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
-        found: list[Panel] = []
-        for cohort in release.cohorts:
-            areas = release.of(self.shape.table, cohort)
-            shown = (areas.together,) if self.together else areas.every
-            found += [self._panel(release, cohort, areas, area) for area in shown]
-        return tuple(found)
+        return tuple(
+            self._panel(release, cohort, areas, area)
+            for cohort in release.cohorts
+            for areas in [release.of(self.shape.table, cohort)]
+            for area in ((areas.together,) if self.together else areas.every)
+        )
 
     def _panel(self, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
-        together = area == areas.together
         lines = tuple(self._line(release, cohort, areas, area, label) for label in self.wanted)
         beside = ENGLAND if self.official else areas.name(areas.together)
-        headings = ("England, official",) if together else ("England, official", f"{area.name}, official")
+        headings = ("England, official", f"{area.name}, official")[: len(lines[0].official)]
         shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
-        alike = release.alike(self.alike, lines, cohort)
+        inferred = release.infer(self.infer, lines, cohort)
         return Panel(
             self.shape,
             cohort,
@@ -443,38 +410,42 @@ class InEachArea:
             self.words(lines) if self.together else available(lines, self.words),
             area,
             areas.name(area),
-            together,
+            area == areas.together,
             beside if any(line.compared for line in lines) else "",
-            alike=alike,
-            finding=_found(self.shape, alike, [line.figures for line in lines]),
+            inferred=inferred,
+            finding=_finding(self.shape, inferred, [line.figures for line in lines]),
             official=tuple(compress(headings, shown)),
             remarks=self.remarks(cohort, area),
         )
 
     def _line(self, release: Release, cohort: str, areas: Areas, area: Geography, label: str) -> Line:
         wanted = self.wanted[label]
-        figures = release.figures(wanted, cohort, area)
+        line = Line(label, area, release.figures(wanted, cohort, area))
+        together = area == areas.together
         if self.official:
             official = self.official(cohort, area, wanted[0].levels)
-            return Line(label, area, figures, official[0], official=official[: 1 if area == areas.together else None])
-        if area == areas.together:
-            return Line(label, area, figures)
-        return Line(label, area, figures, _comparable(release.figure(wanted[0], cohort, areas.together)))
+            return replace(line, compared=official[0], official=official[: 1 if together else None])
+        if together:
+            return line
+        of_all = release.figure(wanted[0], cohort, areas.together)
+        # Counts of an area and of all councils together are not to be compared.
+        comparable = of_all.measure.kind is not MeasureKind.COUNT and of_all.value is not None
+        return replace(line, compared=of_all if comparable else None)
 
 
 @dataclass(frozen=True)
 class OverTime:
     """A panel for each area, with a line for each cohort; none where there is one cohort alone.
 
-    `official` is the figure of the official statistics of a cohort for England, if any. A cohort without rows of an
-    area is not available there.
+    `official` is England's official figure of a cohort, if any. A cohort without rows of an area is not available
+    there.
     """
 
     shape: Shape
     wanted: tuple[Wanted, ...]
     official: Callable[[str], Figure | None]
     words: Words
-    alike: Alike
+    infer: Inference
 
     def panels(self, release: Release) -> tuple[Panel, ...]:
         if len(release.cohorts) == 1:
@@ -492,30 +463,30 @@ class OverTime:
         shown = drawn + [line.compared for line in lines if line.compared]
         scale = of_points(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fitted(shown)
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
-        words = available(lines, self.words)
-        alike = release.alike(self.alike, lines, "")
-        finding = _found(self.shape, alike[-1:])
-        return Panel(self.shape, "", lines, scale, words, area, name, together, alike=alike, finding=finding)
+        words, inferred = available(lines, self.words), release.infer(self.infer, lines, "")
+        finding = _finding(self.shape, inferred[-1:])
+        return Panel(self.shape, "", lines, scale, words, area, name, together, inferred=inferred, finding=finding)
 
     def _line(self, release: Release, cohort: str, area: Geography) -> Line:
         known = area.code in {each.code for each in release.of(self.shape.table, cohort).every}
-        figures = release.figures(self.wanted, cohort, area) if known else tuple(map(_not_available, self.wanted))
+        absent = tuple(
+            Figure(TABLES[each.table].measure(each.measure), None, None, None, Flag.NOT_AVAILABLE)
+            for each in self.wanted
+        )
+        figures = release.figures(self.wanted, cohort, area) if known else absent
         broken = known and any(release.broken(each, cohort, area) for each in self.wanted)
-        label = Cohort(cohort).label
-        return Line(label, area, figures, self.official(cohort), cohort=cohort, broken=broken)
-
-
-def _found(shape: Shape, alike: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
-    """What a heading says: what is concluded, else the figures that the shape names, unless one has a symbol."""
-    told = next((each.finding for each in alike if each.finding), "")
-    if told or not figures:
-        return told
-    plain = shape.finding.format(*figures)
-    return "" if "[" in plain else plain
+        return Line(Cohort(cohort).label, area, figures, self.official(cohort), cohort=cohort, broken=broken)
 
 
 View = ByArea | InEachArea | OverTime
 """What makes the panels of a chart of a release."""
+
+
+def _finding(shape: Shape, inferred: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
+    """What a heading says: what is inferred, else the figures that the shape names, unless one has a symbol."""
+    found = next((each.finding for each in inferred if each.finding), "")
+    plain = shape.finding.format(*figures) if figures else ""
+    return found or ("" if "[" in plain else plain)
 
 
 def available(lines: tuple[Line, ...], words: Words) -> Sentences:
@@ -525,15 +496,6 @@ def available(lines: tuple[Line, ...], words: Words) -> Sentences:
     if all(line.figures[0].unpublished for line in lines):
         return ("No figure is published here: all are too uncertain to use.",)
     return words(lines)
-
-
-def _not_available(wanted: Wanted) -> Figure:
-    return Figure(TABLES[wanted.table].measure(wanted.measure), None, None, None, Flag.NOT_AVAILABLE)
-
-
-def _comparable(figure: Figure) -> Figure | None:
-    """A percentage of all councils together; counts of an area and of all are not to be compared."""
-    return None if figure.measure.kind is MeasureKind.COUNT or figure.value is None else figure
 
 
 def _scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, ...] = ()) -> Scale:

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from ndl_export.facts.on_request import RequestedTable, page_of_table
 from ndl_export.pages.words import listed
-from ndl_export.site.panels import Chart, InEachArea, Levels, Release, Shape, Wanted
-from ndl_export.site.words import outset
+from ndl_export.site.figures import Levels
+from ndl_export.site.panels import Chart, InEachArea, Release, Shape
+from ndl_export.site.phrases import outset
 from ndl_export.tables import ALL, Table
 from ndl_export.tables.rows import rows
 
@@ -43,11 +44,9 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
         "Figures",
         drawn=(0,) if len(by_label) <= MOST_DRAWN and longest <= LONGEST_LABEL else (),
         roomy=longest > _FITS_A_TELEPHONE,
+        measures=tuple(measure.name for measure in (*ratios, *counts)),
     )
-    wanted = {
-        label: tuple(Wanted(table.name, measure.name, levels) for measure in (*ratios, *counts))
-        for label, levels in by_label.items()
-    }
+    wanted = {label: shape.wanted(levels) for label, levels in by_label.items()}
     together = not at_councils or areas * len(by_label) > MOST_ROWS
     return Chart(shape, InEachArea(shape, wanted, outset, together=together).panels(own))
 

@@ -1,36 +1,15 @@
-"""What a panel says in words: a few of its figures, each with its interval. It is what it was for these children; what
-follows for children like these is said in `alike`."""
+"""Sentences of panels: a few figures with their intervals, as it was for these children. What follows for children like
+these is in `inference`."""
 
 from __future__ import annotations
 
-from ndl_export.site.conclusions import Conclusions, Distance
-from ndl_export.site.figures import points
-from ndl_export.site.panels import Concluded, Line, Sentences
+from ndl_export.site.figures import Line, Sentences
 
 _LINES_TO_COMPARE = 2
 
 
 def rate(line: Line) -> str:
     return f"{line.label}: {line.figures[0].words}."
-
-
-def to_targets(lines: tuple[Line, ...], found: Conclusions, cohort: str) -> tuple[Concluded, ...]:
-    """How far the area of the first line is from what all areas, or this one, are to reach."""
-    return tuple(Concluded(_to_go(each)) for each in found.targets.get((cohort, lines[0].area.code), ()))
-
-
-def _to_go(target: Distance) -> str:
-    aim = f"{target.percent:g}% by {target.year} ({target.name})"
-    if target.verdict == "met":
-        return f"{aim} is reached."
-    if target.verdict != "not met":
-        return f"Whether {aim} is reached cannot be told from the noise."
-    near, least, most = map(points, target.points)
-    children, fewest, greatest = (f"{round(each):,}" for each in target.children)
-    return (
-        f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year group of"
-        f" this size ({fewest} to {greatest})."
-    )
 
 
 def gap(line: Line) -> str:
