@@ -39,9 +39,9 @@ from ndl_export.site.councils import council_of, findings, page_of_council
 from ndl_export.site.documents import documents, is_document, page_of, shelves
 from ndl_export.site.figures import Figure, Line
 from ndl_export.site.inference import Conclusions
-from ndl_export.site.panels import Chart, Panel, Release, release_of
-from ndl_export.site.requested import requested_charts
-from ndl_export.site.views import VIEWS, charts_of
+from ndl_export.site.layouts import Release, release_of
+from ndl_export.site.panels import Chart, Panel
+from ndl_export.site.views import VIEWS, charts_of, requested_charts
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag

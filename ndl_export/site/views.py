@@ -1,20 +1,24 @@
-"""Which charts the pages have: of which rows of the released tables, and with which words.
+"""The charts of each page and of each table on request: their rows of the released tables, and their sentences.
 
-What a chart is called and how it is drawn stands in `shapes.yaml`.
+`shapes.yaml` states what a chart is called and how it is drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ndl_export.facts.on_request import RequestedTable, page_of_table
+from ndl_export.pages.words import listed
 from ndl_export.site import figures, inference, phrases
 from ndl_export.site.figures import Levels
-from ndl_export.site.panels import ByArea, Chart, InEachArea, OverTime, Release, Shape, View, Wanted
-from ndl_export.tables import ALL, Attribute
+from ndl_export.site.layouts import ByArea, InEachArea, OverTime, Release, View
+from ndl_export.site.panels import Chart, Shape, Wanted
+from ndl_export.tables import ALL, Attribute, Table
 from ndl_export.tables.dimensions import FSM, IMD, SEX
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
@@ -30,6 +34,7 @@ from ndl_export.tables.pupil import (
     TERM,
     UNSEARCHABLE,
 )
+from ndl_export.tables.rows import rows
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.goals import GOALS
 from sources.reference.survey import QUESTIONS as WORDINGS
@@ -235,3 +240,57 @@ def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
     """The charts of each page that there is anything to draw in: one cohort alone has none over time."""
     charts = {page: [Chart(view.shape, view.panels(release)) for view in views] for page, views in VIEWS.items()}
     return {page: tuple(chart for chart in shown if chart.panels) for page, shown in charts.items()}
+
+
+MOST_DRAWN, LONGEST_LABEL = 40, 80
+"""Rows of a chart, and characters of what one is called: a table with more has no chart."""
+_FITS_A_TELEPHONE = 43
+"""Characters of a row's label; a chart with longer ones is not shown there."""
+MOST_ROWS = 6_000
+"""Rows of a page in all its areas and cohorts, some five megabytes; one with more shows all councils together alone."""
+
+
+def requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:
+    """The chart of each page, by its name."""
+    return {page_of_table(each.name): (_chart(release, each),) for each in requested}
+
+
+def _chart(release: Release, request: RequestedTable) -> Chart:
+    table, own = request.table, replace(release, cohorts=tuple(sorted(request.cohorts)))
+    by_label = labels(table)
+    areas = sum(len(release.of(table.name, cohort).every) for cohort in own.cohorts)
+    at_councils = all(block.councils for block in table.blocks)
+    ratios = [measure for measure in table.measures if not measure.is_count]
+    counts = [measure for measure in reversed(table.measures) if measure.is_count and not measure.as_linked]
+    longest = max(map(len, by_label))
+    shape = Shape(
+        page_of_table(table.name),
+        table.name,
+        table.title,
+        listed(entry.label for entry in table.filters),
+        tuple(measure.label for measure in (*ratios, *counts)),
+        "Figures",
+        drawn=(0,) if len(by_label) <= MOST_DRAWN and longest <= LONGEST_LABEL else (),
+        roomy=longest > _FITS_A_TELEPHONE,
+        measures=tuple(measure.name for measure in (*ratios, *counts)),
+    )
+    wanted = {label: shape.wanted(levels) for label, levels in by_label.items()}
+    together = not at_councils or areas * len(by_label) > MOST_ROWS
+    return Chart(shape, InEachArea(shape, wanted, phrases.outset, together=together).panels(own))
+
+
+def labels(table: Table) -> Mapping[str, Levels]:
+    """Names each row of a table by its levels but the totals, with the names of their columns where the levels alone
+    would not tell it from another row."""
+
+    def label(levels: Levels, *, named: bool) -> str:
+        pairs = [(entry, level) for entry, level in zip(table.filters, levels, strict=True) if level != ALL.label]
+        parts = (f"{entry.label}: {level}" if named else level for entry, level in pairs)
+        return ", ".join(parts) or f"All {table.measures[0].of}"
+
+    found = [row.levels for row in rows(table, all_together=True)]
+    plain = {label(levels, named=False): levels for levels in found}
+    of_columns = [set(levels) - {ALL.label} for levels in zip(*found, strict=True)]
+    if len(plain) == len(found) and sum(map(len, of_columns)) == len(set().union(*of_columns)):
+        return plain
+    return {label(levels, named=True): levels for levels in found}

@@ -16,7 +16,8 @@ from scipy.stats import norm
 from ndl_export.analyst_db.help import WORKED_QUERIES
 from ndl_export.analyst_db.script import analyst_database
 from ndl_export.site import conclusions_of
-from ndl_export.site.panels import Panel, release_of
+from ndl_export.site.layouts import release_of
+from ndl_export.site.panels import Panel
 from ndl_export.site.views import VIEWS, charts_of
 from ndl_export.tables import TABLES
 from ndl_export.tables.rows import rows

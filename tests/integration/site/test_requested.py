@@ -16,9 +16,8 @@ import pytest
 
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import OnRequest, RequestedTable
-from ndl_export.site import requested as pages
-from ndl_export.site import site_downloads, site_files
-from ndl_export.site.requested import labels
+from ndl_export.site import site_downloads, site_files, views
+from ndl_export.site.views import labels
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.rows import rows
 from sources.reference.places import PILOT
@@ -192,16 +191,16 @@ def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_togethe
     of_sen = on_request.page(OF_SEN)
     assert 'class="roomy"' in of_sen
     assert "<details open>" in of_sen
-    monkeypatch.setattr(pages, "MOST_DRAWN", 8)
+    monkeypatch.setattr(views, "MOST_DRAWN", 8)
     page = made_again((asked,), on_request)["request-by-sex.html"].decode()
-    monkeypatch.setattr(pages, "LONGEST_LABEL", max(map(len, labels(SEN.table))) - 1)
-    monkeypatch.setattr(pages, "MOST_DRAWN", 40)
+    monkeypatch.setattr(views, "LONGEST_LABEL", max(map(len, labels(SEN.table))) - 1)
+    monkeypatch.setattr(views, "MOST_DRAWN", 40)
     of_sen = made_again((SEN,), on_request)[f"{OF_SEN}.html"].decode()
     for undrawn in (page, of_sen):
         assert 'class="chart' not in undrawn
         assert "<details open>" in undrawn
         assert len(panels(undrawn)) == len(geographies(PILOT))
-    monkeypatch.setattr(pages, "MOST_ROWS", 8 * len(geographies(PILOT)))
+    monkeypatch.setattr(views, "MOST_ROWS", 8 * len(geographies(PILOT)))
     made = made_again((asked,), on_request)
     page = made["request-by-sex.html"].decode()
     assert [area for area, _ in panels(page)] == [TOGETHER]
