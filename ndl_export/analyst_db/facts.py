@@ -14,7 +14,7 @@ from ndl_export.analyst_db.releases import Release, file_of
 from ndl_export.facts import missing
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import official_figures, official_reviews
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT

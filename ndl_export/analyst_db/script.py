@@ -19,7 +19,7 @@ from ndl_export.analyst_db.build import add_all
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.releases import release_in_making
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from privacy.doors.database import in_memory
 
 SCRIPT_FILE, NOTEBOOK_FILE = "database.sql", "questions.py"

@@ -57,7 +57,7 @@ from ndl_export.metadata.csvw import csvw_metadata
 from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from ndl_export.site import SITE_FOLDER, conclusions_of, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csvs

@@ -22,7 +22,7 @@ from markdown_it.token import Token
 from ndl_export.documents.markdown import grid, noticed, page
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.pages import kit
-from ndl_export.pages.words import size
+from ndl_export.pages.number_format import size
 from ndl_export.tables import ALL
 from sources.reference.cohorts import Cohort
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, official_figures, official_reviews
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind, Table
 from ndl_export.tables.dimensions import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS, Geography

@@ -13,7 +13,7 @@ from itertools import pairwise
 import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE, comparisons
-from ndl_export.pages.words import capital, listed
+from ndl_export.pages.number_format import capital, listed
 from ndl_export.site.figures import Concluded, Levels, Line, points
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from privacy.doors.sql import quoted

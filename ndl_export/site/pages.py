@@ -34,7 +34,7 @@ from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYN
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
-from ndl_export.pages.words import day
+from ndl_export.pages.number_format import day
 from ndl_export.site.councils import council_of, findings, page_of_council
 from ndl_export.site.documents import documents, is_document, page_of, shelves
 from ndl_export.site.figures import Figure, Line

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ndl_export.facts.on_request import RequestedTable, page_of_table
-from ndl_export.pages.words import listed
+from ndl_export.pages.number_format import listed
 from ndl_export.site import figures, inference, phrases
 from ndl_export.site.figures import Levels
 from ndl_export.site.layouts import ByArea, InEachArea, OverTime, Release, View
