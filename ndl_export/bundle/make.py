@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.analyst_db.changes import changelog_page, changes_csv, compare, of_cohort, sharpened_since
-from ndl_export.analyst_db.script import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.check.request_checks import request_faults

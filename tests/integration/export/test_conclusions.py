@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
+from ndl_export.analyst_db.build import analyst_database
 from ndl_export.analyst_db.help import WORKED_QUERIES
-from ndl_export.analyst_db.script import analyst_database
 from ndl_export.site import conclusions_of
 from ndl_export.site.layouts import release_of
 from ndl_export.site.panels import Panel

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
-from ndl_export.analyst_db.script import analyst_database
+from ndl_export.analyst_db.build import analyst_database
 from ndl_export.bundle.make import BUNDLE_FILES, contents, write_bundle
 from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.check.content_checks import table_layouts
