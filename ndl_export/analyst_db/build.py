@@ -125,7 +125,7 @@ def add_all(database: Database, found: list[Release]) -> None:
 
 
 def analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
-    """The files of a bundle that are for analysts, by name: the script, and a notebook that asks its database."""
+    """Returns the files of a bundle for analysts, by name: the script, and a notebook that queries its database."""
     notebook = (Path(__file__).parent / "templates" / NOTEBOOK_FILE).read_text(encoding="utf-8")
     notice = f"# {facts.notice}\n" if facts.notice else ""
     return {SCRIPT_FILE: script.encode(), NOTEBOOK_FILE: f"{notice}{notebook}".encode()}

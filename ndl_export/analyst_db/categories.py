@@ -22,7 +22,7 @@ def filter_categories() -> dict[str, tuple[str, ...]]:
 
 
 def category_type(filter_name: str) -> str:
-    """Name of the ENUM type of a filter column."""
+    """Returns the name of the ENUM type of a filter column."""
     return f"dimension.{filter_name}_type"
 
 
@@ -58,7 +58,7 @@ def in_order(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 @cache
 def _levels(table_name: str) -> tuple[tuple[str, ...], ...]:
-    """Levels of all filters, row by row."""
+    """Returns the levels of all filters, row by row."""
     return tuple(row.levels for row in rows(TABLES[table_name], all_together=True))
 
 

@@ -75,7 +75,7 @@ class Compared:
 
 
 def of_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.Table]:
-    """The rows of one cohort."""
+    """Selects the rows of one cohort."""
     return {name: data.filter(pc.equal(data["time_period"], cohort)) for name, data in tables.items()}
 
 
@@ -85,8 +85,8 @@ def compare(
     defined: Mapping[str, Table] = TABLES,
     sharpened: Collection[str] = (),
 ) -> dict[str, Compared]:
-    """Those of the tables `defined` whose rows both releases define alike, by name; empty where there is no previous
-    release. `sharpened` are cohorts of which the one has the noisy counts of the other and further ones.
+    """Compares those of the tables `defined` whose rows both releases define alike, by name; empty where there is no
+    previous release. `sharpened` are cohorts of which the one has the noisy counts of the other and further ones.
 
     Rows of cohorts that the one has and the other has not are neither added nor left out: they are not compared.
     """
@@ -109,7 +109,7 @@ def compare(
 
 
 def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The rows of cohorts that both have."""
+    """Selects the rows of cohorts that both have."""
     older, newer = (
         data.filter(pc.is_in(data["time_period"], value_set=pc.unique(other["time_period"]).cast(pa.string())))
         for data, other in ((before, now), (now, before))
@@ -118,7 +118,7 @@ def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """One line for each figure that moved, by cohort and in order of the tables; only a header where nothing is
+    """Writes one line for each figure that moved, by cohort and in order of the tables; only a header where nothing is
     compared."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -188,7 +188,7 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
 
 
 def _columns(measure: Measure) -> tuple[str, str, str]:
-    """Columns of the value compared and of the ends of its interval."""
+    """Returns the columns of the value compared and of the ends of its interval."""
     value = ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE
     return column_name(measure, value), column_name(measure, ColumnRole.LOWER), column_name(measure, ColumnRole.UPPER)
 
@@ -246,7 +246,7 @@ def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 
 
 def changelog_page(facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """The page; `comparisons` by cohort, as from `changes.compare`."""
+    """Writes the page; `comparisons` by cohort, as from `changes.compare`."""
     heading = f"## Release {facts.version}, {facts.published}"
     several = len(facts.cohorts) > 1
     parts: list[str] = []
@@ -303,14 +303,14 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
 
 
 def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
-    """The cohort, where the release has the noisy counts of the one before and further ones; else none."""
+    """Returns the cohort if the release has the noisy counts of the one before and further ones; otherwise none."""
     if previous is None:
         return frozenset()
     return previous.sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())
 
 
 def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """What further noisy counts made of the figures."""
+    """Says what further noisy counts made of the figures."""
     yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that became sharper"
     yield (
         f"The noisy counts that release {facts.measured_in[cohort]} drew are used again, together with what was"
@@ -338,7 +338,7 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
 
 
 def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """What changed besides figures, a line each."""
+    """Says what changed in addition to figures, a line each."""
     yield _difference("Councils", _names(facts.councils), _names(previous.councils))
     now, before = (set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous))
     yield _difference("Sources not sent", now, before)

@@ -1,6 +1,6 @@
 """Groups of children, in one place whichever table they come from.
 
-`gld_by_group` stands over tables of different filters, so that macros and analysts ask for a group in one way. A
+`gld_by_group` unites tables of different filters, so that macros and analysts ask for a group in one way. A
 characteristic that several tables break down by comes from the first. What groups are called is in `names`.
 """
 
@@ -38,7 +38,7 @@ class Characteristic:
 
 @cache
 def characteristics() -> tuple[Characteristic, ...]:
-    """Everyone first, then in order of the table definitions."""
+    """Returns every characteristic: everyone first, then in order of the table definitions."""
     found: dict[str, Characteristic] = {}
     attributes: set[str] = set()
     for table in TABLES.values():
@@ -61,7 +61,7 @@ class Compared:
 
 @cache
 def comparisons() -> tuple[Compared, ...]:
-    """The comparisons, with the keys of the groups that they compare."""
+    """Returns the comparisons, with the keys of the groups that they compare."""
     return tuple(
         Compared(
             block.constants["comparison"],
@@ -75,7 +75,7 @@ def comparisons() -> tuple[Compared, ...]:
 
 
 def gld_by_group_query() -> str:
-    """SQL of the view: one row for each release, cohort, area and group."""
+    """Returns the SQL of the view: one row for each release, cohort, area and group."""
     return " UNION ALL ".join(_query(characteristic) for characteristic in characteristics())
 
 
@@ -109,7 +109,7 @@ def _characteristics(table: Table) -> Iterator[Characteristic]:
 
 
 def _topics(table: Table, others: list[str]) -> Iterator[Characteristic]:
-    """The topics of a table that has a filter for them, everyone first."""
+    """Yields the topics of a table that has a filter for them, everyone first."""
     at_total = dict.fromkeys(others, EVERYONE)
     column = BREAKDOWN_FILTER.name
     fixed = at_total | {TOPIC_FILTER.name: EVERYONE}

@@ -55,13 +55,13 @@ class Database:
     def create_table(
         self, name: str, description: str, columns: Mapping[str, tuple[str, str]], constraints: Sequence[str]
     ) -> None:
-        """`columns` gives the type and the description of each."""
+        """Creates a table; `columns` gives the type and the description of each."""
         lines = [*(f"{identifier(column)} {kind}" for column, (kind, _) in columns.items()), *constraints]
         described = {column: meaning for column, (_, meaning) in columns.items()}
         self._create(f"CREATE TABLE {name} ({', '.join(lines)})", "TABLE", name, description, described)
 
     def create_view(self, name: str, query: str, description: str, columns: Mapping[str, str]) -> None:
-        """`columns` gives the description of each."""
+        """Creates a view; `columns` gives the description of each."""
         self._create(f"CREATE VIEW {name} AS {query}", "VIEW", name, description, columns)
 
     def create_enum(self, name: str, values: Iterable[str], description: str) -> None:

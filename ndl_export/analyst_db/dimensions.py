@@ -53,7 +53,7 @@ _IN_SHORT = {
 
 
 def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, ...]]:
-    """The ENUM types; returns the categories of each filter."""
+    """Creates the ENUM types; returns the categories of each filter."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
     categories = all_categories(found)
@@ -127,14 +127,14 @@ def _of_tables() -> dict[str, Rows]:
 
 
 def table_row(table: Table) -> tuple[object, ...]:
-    """A published table in `dimension.published_table`."""
+    """Returns the row of a table in `dimension.published_table`."""
     source = SOURCES[FAMILIES[table.family].source].title
     filters = [f.name for f in table.filters]
     return table.name, table.title, table.family, table.population, table.description, source, filters
 
 
 def measure_rows(table: Table) -> Iterator[tuple[object, ...]]:
-    """Yields the figures of a table in `dimension.measure`."""
+    """Yields the rows of a table's figures in `dimension.measure`."""
     for m in table.measures:
         yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
 

@@ -20,7 +20,7 @@ _wrapped = partial(textwrap.fill, width=120, break_on_hyphens=False)
 
 
 def analyst_database_page() -> str:
-    """The page as Markdown, in lines of the usual length."""
+    """Renders the page as Markdown, in lines of the usual length."""
     values = ((f"`{macro.call}`", f"{macro.answers} {macro.method}") for macro in MACROS if not macro.is_table)
     return kit.render(
         Path(__file__).parent / "templates",
@@ -40,7 +40,7 @@ def _step(number: str, what: str, query: str) -> str:
 
 
 def _listed() -> dict[str, list[tuple[str, str]]]:
-    """Tables with their comments by schema, those of the views `latest` left out."""
+    """Lists tables with their comments by schema, without the views `latest`."""
     with in_memory() as connection:
         add_all(Database(connection), [])
         found = connection.execute(

@@ -63,7 +63,7 @@ _CURRENT_COLUMNS = {
 
 
 def add_facts(database: Database, found: list[Release]) -> None:
-    """The facts of the releases and their tables; the types and tables of `dimension` must be there."""
+    """Adds the facts of the releases and their tables; the types and tables of `dimension` must be there."""
     database.fill("releases.release", [_facts(number, release) for number, release in enumerate(found, start=1)])
     newest = newest_of(found)
     for table in TABLES.values():
@@ -102,13 +102,13 @@ def _facts(number: int, release: Release) -> tuple[object, ...]:
 
 
 def newest_of(found: Sequence[Release]) -> Release | None:
-    """The newest of these that is not withdrawn."""
+    """Returns the newest of these releases that is not withdrawn."""
     standing = [release for release in found if release.withdrawal is None]
     return max(standing, key=lambda release: release.version, default=None)
 
 
 def _shown(release: Release | None) -> str:
-    """What the views show and what that release lacks, for the comment on them."""
+    """Says what the views show and what that release lacks, for the comment on them."""
     if release is None:
         return "Nothing: every release with it is withdrawn"
     not_sent = "; ".join(missing.short(release.missing))

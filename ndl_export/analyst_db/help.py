@@ -1,6 +1,6 @@
 """Schema `help` and the macros: what the database says of itself, where to start, and queries to begin from.
 
-The SQL stands in `macros.sql`, `start.sql` and `worked_queries.sql`, where an analyst can read it; what is said above
+The SQL is in `macros.sql`, `start.sql` and `worked_queries.sql`, where an analyst can read it; the text above
 each statement there is its description in the database.
 """
 
@@ -57,7 +57,7 @@ STEPS = tuple((what, sql) for (what,), sql in written_statements("start.sql"))
 
 
 def add_help(database: Database, notices: Iterable[str]) -> None:
-    """`notices` that stand above releases are told before the first step."""
+    """Fills the tables of help; the notices of releases come before the first step."""
     told = [(notice, "SELECT release_version, notice FROM releases.release;") for notice in notices]
     database.fill("help.start", ((n, *step) for n, step in enumerate((*told, *STEPS), start=1 - len(told))))
     queries = ((query.title, query.question, query.sql.strip(), query.meaning) for query in WORKED_QUERIES)

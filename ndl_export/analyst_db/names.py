@@ -1,8 +1,8 @@
 """What the macros understand: every name of an area, cohort, characteristic or group of children.
 
 `dimension.name` has them all. Letter case, punctuation and `&` do not matter, and a name that is not there is an error
-that names the nearest. Published names, codes and folder names follow from the definitions; what people say besides
-stands in `names.yaml`.
+that names the nearest. Published names, codes and folder names follow from the definitions; other names that
+people use are in `names.yaml`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Name = tuple[str, str, str, str]
 
 
 def short_names() -> Iterator[tuple[str, str, str]]:
-    """Label of a filter or name of a characteristic, its category, and what that is called in a narrow column."""
+    """Yields the label of a filter or name of a characteristic, its category, and the short name of that."""
     for filter_label, words in ALSO_CALLED["shown_short"].items():
         for category, short in words.items():
             yield filter_label, category, short
@@ -52,7 +52,7 @@ def add_names(database: Database) -> None:
 
 
 def _names_of_areas(areas: list[tuple[str, str, str | None, bool]]) -> Iterator[_Name]:
-    """Those besides what the table of areas has; one area answers to the names of all together."""
+    """Yields names that the table of areas does not have; one area answers to the names of all together."""
     together = next(((code, name) for code, name, _, is_together in areas if is_together), None)
     for called in ALSO_CALLED["all_together"] if together else ():
         assert together is not None
@@ -69,7 +69,7 @@ def _names_of_characteristics() -> Iterator[_Name]:
 
 
 def _names_of_groups() -> Iterator[_Name]:
-    """The group's own name where no other has it, its name with that of its characteristic, and what people say."""
+    """Yields a group's own name where no other has it, its name with its characteristic's, and what people say."""
     pairs = [(each, group) for each in characteristics() for group in each.groups]
     used = Counter(group for _, group in pairs)
     for each, group in pairs:

@@ -42,7 +42,7 @@ class Release:
     withdrawal: Withdrawal | None = None
 
     def rows(self, table: Table) -> pa.Table | None:
-        """The rows of a table; None where the release has no such table."""
+        """Returns the rows of a table; None where the release has no such table."""
         return self.read(file_of(table), [column.name for column in columns(table)])
 
 
@@ -51,7 +51,7 @@ def file_of(table: Table) -> str:
 
 
 def releases_of(release_dir: Path) -> list[Release]:
-    """Every release, oldest first. Raises `UnreadableWithdrawals`."""
+    """Returns every release, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return [
         _published(release_dir / str(version), version, withdrawn.get(str(version)))
@@ -60,7 +60,7 @@ def releases_of(release_dir: Path) -> list[Release]:
 
 
 def _published(folder: Path, version: Version, withdrawal: Withdrawal | None) -> Release:
-    """The release of a bundle."""
+    """Reads the release of a bundle."""
 
     def read(file: str, wanted: Sequence[str] | None) -> pa.Table | None:
         path = folder / file
@@ -86,7 +86,7 @@ def _published(folder: Path, version: Version, withdrawal: Withdrawal | None) ->
 
 
 def release_in_making(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Release:
-    """The release of these facts and tables, whose bundle is not written yet."""
+    """Returns the release of these facts and tables, whose bundle is not written yet."""
     files = {f"{name}.parquet": data for name, data in tables.items()} | {NOISE_COVARIANCE_FILE: facts.noise_covariance}
     return Release(
         Version.parse(facts.version),
@@ -102,7 +102,7 @@ def release_in_making(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Re
 
 
 def all_categories(found: list[Release]) -> dict[str, tuple[str, ...]]:
-    """Categories of each filter: those of the definitions, then those that only earlier releases have."""
+    """Returns the categories of each filter: those of the definitions, then those that only earlier releases have."""
     known = {name: list(categories) for name, categories in filter_categories().items()}
     for table in TABLES.values():
         for release in found:

@@ -40,17 +40,17 @@ class _Requested:
         return newest_of(self.found)
 
     def categories(self, name: str) -> tuple[str, ...]:
-        """Categories of a filter, in order; those that only earlier releases have come last."""
+        """Returns the categories of a filter, in order; those that only earlier releases have come last."""
         axes = (axis for each in reversed(self.definitions) for axis in axes_of(each.table, name))
         return tuple(dict.fromkeys(selection.label for axis in axes for selection in axis.selections))
 
     def type_of(self, name: str) -> str:
-        """Name of the type of a filter: no name of a table or a filter has two underscores in a row."""
+        """Returns the name of the type of a filter: no name of a table or a filter has two underscores in a row."""
         return f"dimension.{self.table.name}__{name}_type"
 
 
 def add_requested(database: Database, found: Sequence[Release]) -> None:
-    """Everything about the requested tables of the releases `found`, oldest first; all else must be there."""
+    """Adds everything about the requested tables of the releases `found`, oldest first; all else must be there."""
     requested = _requested(found)
     for each in requested:
         for entry in each.table.filters:
@@ -66,7 +66,7 @@ def add_requested(database: Database, found: Sequence[Release]) -> None:
 
 
 def _requested(found: Sequence[Release]) -> list[_Requested]:
-    """In order of their names."""
+    """Returns the requested tables in order of their names."""
     having: dict[str, list[tuple[Release, RequestedTable]]] = {}
     for release in found:
         for request in release.requested:
@@ -116,7 +116,7 @@ def _request_row(each: _Requested) -> tuple[object, ...]:
 
 
 def _charge_rows(found: Sequence[Release]) -> list[tuple[object, ...]]:
-    """A charge once, though every release that uses what was measured states it."""
+    """Lists each charge once, though every release that uses what was measured states it."""
     stated = (family for release in found for family in release.privacy_record["families"] if "tables" in family)
     keys = ("cohort", "family", "measured_in")
     charges = {tuple(family[key] for key in keys): (list(family["tables"]), family["rho"]) for family in stated}

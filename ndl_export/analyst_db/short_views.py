@@ -141,7 +141,7 @@ def add_short_view(
 
 
 def _words(filters: list[Filter], column: str) -> str:
-    """SQL of the categories that are not the total, in short words."""
+    """Returns SQL of the categories that are not the total, in short words."""
     nothing = quoted("All children" if column == "child_group" else "All")
     parts = ", ".join(
         f"CASE WHEN t.{each.name} <> {quoted(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
@@ -151,5 +151,5 @@ def _words(filters: list[Filter], column: str) -> str:
 
 
 def _label(entry: Filter) -> str:
-    """SQL of what `dimension.short_name` knows the filter by: a breakdown is of the topic of its row."""
+    """Returns SQL of the filter's name in `dimension.short_name`: a breakdown has the topic of its row."""
     return f"t.{TOPIC_FILTER.name}" if entry.name == BREAKDOWN_FILTER.name else quoted(entry.label)

@@ -32,7 +32,7 @@ _RECONCILIATION = "reconciliation.csv"
 _NUMBER = re.compile(r"[-−+]?\d[^ ]{0,11}( \w+| to [-−\d.,%]+)?$|$")
 """A cell that is read as a number, with its unit or as an interval, or that has none."""
 _HELD = ("main", "sections")
-"""Anchors that the page has of its own."""
+"""Anchors that the page itself uses."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,22 @@ class Document:
 
 
 def is_document(name: str) -> bool:
-    """Whether the file of a bundle has a page: its Markdown, and the reconciliation with official figures."""
+    """Says whether the file of a bundle has a page: its Markdown, and the reconciliation with official figures."""
     return name.endswith(_MARKDOWN) or name == _RECONCILIATION
 
 
 def page_of(name: str) -> str:
-    """`privacy_statement.md` as `privacy-statement`: the name of its page."""
+    """Returns the name of a document's page: `privacy-statement` for `privacy_statement.md`."""
     return PurePath(name).stem.lower().replace("_", "-")
 
 
 def address(name: str) -> str:
-    """Where a page leads to for a file of the bundle: the page of a document, `../` for any other."""
+    """Returns the link to a file of the bundle: the page of a document, `../` for any other."""
     return f"{page_of(name)}.html" if is_document(name) else f"../{name}"
 
 
 def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
-    """The Markdown `text` of the file `name`, in which the names of `addresses` become links to these."""
+    """Renders the Markdown `text` of the file `name`; names in `addresses` become links to these."""
     tokens = _MARKUP.parse(text)
     titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
     title = tokens[titles[0] + 1].content if titles else page_of(name)
@@ -79,9 +79,9 @@ def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
 
 
 def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -> tuple[Document, ...]:
-    """The documents among `files` (content by name), in order of name; `names` are all files of the bundle.
+    """Renders the documents among `files` (content by name), in order of name; `names` are all files of the bundle.
 
-    `notice`, which stands above every page, is left out of them.
+    `notice`, which every page has at its top, is left out of them.
     """
     found = []
     for name in sorted(filter(is_document, files), key=page_of):
@@ -99,7 +99,7 @@ def synthetic_page(name: str, text: str, names: Collection[str], notice: str) ->
 
 
 def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
-    """Give every heading an anchor of its own; yields those of the second level."""
+    """Gives every heading its own anchor; yields those of the second level."""
     taken = set(_HELD)
     for opening, inline in pairwise(tokens):
         if opening.type != "heading_open":
@@ -117,7 +117,7 @@ def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
 
 
 def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
-    """Make links of the names of files in code, and let links between documents lead to their pages."""
+    """Makes links of file names in code, and lets links between documents lead to their pages."""
     for token in tokens:
         within, linked = 0, []
         for child in token.children or ():
@@ -135,7 +135,7 @@ def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
 
 
 def _head(tokens: Sequence[Token]) -> None:
-    """The first cell of a table's row heads it, a cell without words heads nothing, and numbers stand to the right."""
+    """Makes headings of the first row and the first column of tables, unless empty, and aligns numbers to the right."""
     rows: list[list[tuple[Token, str, Token]]] = []
     for at, token in enumerate(tokens):
         if token.type == "table_open":
@@ -178,7 +178,7 @@ _MARKUP = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enab
 
 
 def _reconciliation(text: str) -> str:
-    """The lines of `reconciliation.csv` as Markdown: a table for each area of a cohort."""
+    """Writes the lines of `reconciliation.csv` as Markdown: a table for each area of a cohort."""
     lines = list(csv.DictReader(io.StringIO(text)))
     head = (
         "Official figures are exact and of every child assessed; ours count the children in the extracts, with noise."
@@ -297,7 +297,7 @@ def _kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collectio
 
 
 def _is(name: str, written: str, exact: Collection[str], tables: Collection[str]) -> bool:
-    """Whether a file is one that the README writes so: by its name, or with `<table>` and the like for any word."""
+    """Says whether the README's entry names a file: by its name, or with `<table>` and the like for any word."""
     if name in exact or "<" not in written:
         return name == written
     if "<table>" in written:
@@ -307,7 +307,7 @@ def _is(name: str, written: str, exact: Collection[str], tables: Collection[str]
 
 
 def _of_table(table: str, kinds: Collection[Kind]) -> Iterator[File]:
-    """The files of one table, in the order in which the README describes them."""
+    """Yields the files of one table, in the order in which the README describes them."""
     for kind in kinds:
         wanted = [name.replace("<table>", table) for name in kind.names]
         yield from sorted(

@@ -101,7 +101,7 @@ class Figure:
 
 
 def points(number: float) -> str:
-    """Percentage points, without the word."""
+    """Writes percentage points, without the word."""
     return _signed(number, 1)
 
 
@@ -148,7 +148,7 @@ class Released:
         self._rows = {name: _by_key(table, tables[name]) for name, table in defined.items()}
 
     def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
-        """Raises KeyError where the definition has no such row."""
+        """Looks up a figure. Raises KeyError where the definition has no such row."""
         row = self._row(measure, table, cohort, area, *levels)
         if row is None:
             return Figure(measure, None, None, None, Flag.WITHHELD)
@@ -157,12 +157,12 @@ class Released:
         return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
 
     def broken(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> bool:
-        """Whether the row is flagged as a break in the time series."""
+        """Says whether the row is flagged as a break in the time series."""
         row = self._row(measure, table, cohort, area, *levels)
         return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
 
     def _row(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
-        """None where the area has no row with the measure of these children; several rows may be about the same."""
+        """Finds the row of these children with the measure, under any of its names; None where the area has none."""
         published = self._rows[table]
         for same in _about_the_same(self._defined[table])[levels]:
             if (same.levels == levels or measure.name in same.applies) and (cohort, area, *same.levels) in published:
@@ -172,7 +172,7 @@ class Released:
 
 @cache
 def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
-    """By the levels of each row, all rows about the same children, its own first.
+    """Returns, by the levels of each row, all rows about the same children, its own first.
 
     A child of whom both services had a concern was seen by both: what is published under one name is not withheld under
     the other.
@@ -200,12 +200,12 @@ def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any
 
 
 def england(cohort: str) -> Figure | None:
-    """England's percentage at a good level of development."""
+    """Returns England's percentage at a good level of development."""
     return _figures(cohort).get((_ENGLAND, *_EVERYONE))
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:
-    """England's percentages of children eligible for free school meals and of those not eligible, and the gap."""
+    """Returns England's percentages of children eligible for free school meals and of the others, and the gap."""
     found = [_figures(cohort).get((_ENGLAND, FSM.label, group, ALL.label)) for group in FSM.categories[:2]]
     values = [figure.value for figure in found if figure and figure.value is not None]
     if len(values) < len(found):
@@ -214,8 +214,8 @@ def england_gap(cohort: str) -> tuple[Figure | None, ...]:
     return (*found, Figure(_GAP, round(others - eligible, 1), None, None, None))
 
 
-def of_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
-    """England's percentage of a group of children, and the area's own, where they are published."""
+def official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
+    """Returns England's percentage of a group of children, and the area's own, where they are published."""
     figures = _figures(cohort)
     return figures.get((_ENGLAND, *levels)), figures.get((area.code, *levels))
 
@@ -230,7 +230,7 @@ def _figures(cohort: str) -> dict[tuple[str, ...], Figure]:
 
 
 def england_remarks(cohort: str) -> Sentences:
-    """Where England's figures by area are from, and how they differ from ours."""
+    """Says where England's figures by area are from, and how they differ from ours."""
     sources = "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code == _ENGLAND))
     if not sources:
         return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
@@ -242,7 +242,7 @@ def england_remarks(cohort: str) -> Sentences:
 
 
 def gld_remarks(cohort: str, area: Geography) -> Sentences:
-    """Where official figures by characteristic are from, and how they differ from ours."""
+    """Says where official figures by characteristic are from, and how they differ from ours."""
     figures = [each for each in official_figures(cohort) if each.area_code in (_ENGLAND, area.code)]
     if not figures:
         return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
@@ -260,7 +260,7 @@ def gld_remarks(cohort: str, area: Geography) -> Sentences:
 
 
 def review_remarks(cohort: str, area: Geography) -> Sentences:
-    """The official figures on the review that are held, and why they are not to be compared as they stand."""
+    """Says which official figures on the review are held, and why they cannot be compared with ours directly."""
     found = {(each.area_code, each.measure, each.domain): each for each in official_reviews(cohort)}
     expected = found.get((_ENGLAND, AT_EXPECTED, DOMAINS[ALL_FIVE]))
     used = [(who, found.get((code, USED_ASQ3, ""))) for who, code in (("England", _ENGLAND), (area.name, area.code))]

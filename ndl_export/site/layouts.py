@@ -49,7 +49,7 @@ class Areas:
         return self.every[0]
 
     def name(self, area: Geography) -> str:
-        """The area's own name; all councils together are named by who is not among them."""
+        """Names an area; all councils together are named by who is not among them."""
         if area.level != ALL_TOGETHER:
             return area.name
         if not self.absent:
@@ -81,7 +81,7 @@ class Release:
         return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
 
     def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
-        """Whether the row of the figure is flagged as a break."""
+        """Says whether the row of the figure is flagged as a break."""
         measure = self.defined[wanted.table].measure(wanted.measure)
         return self.released.broken(measure, wanted.table, cohort, area.code, *wanted.levels)
 
@@ -260,14 +260,14 @@ View = ByArea | InEachArea | OverTime
 
 
 def _finding(shape: Shape, inferred: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
-    """What a heading says: what is inferred, else the figures that the shape names, unless one has a symbol."""
+    """Returns what a heading says: what is inferred, else the figures that the shape names, unless one has a symbol."""
     found = next((each.finding for each in inferred if each.finding), "")
     plain = shape.finding.format(*figures) if figures else ""
     return found or ("" if "[" in plain else plain)
 
 
 def available(lines: tuple[Line, ...], words: Words) -> Sentences:
-    """What `words` say, where there is anything to say."""
+    """Returns what `words` say, or why there is nothing to say."""
     if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
         return ("These figures are not available [x]: the council has not sent the records.",)
     if all(line.figures[0].unpublished for line in lines):

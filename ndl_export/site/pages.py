@@ -95,7 +95,7 @@ _MOST_IN_A_TAB = 51
 DOWNLOADS = Page("downloads", "Files and documents", "Downloads")
 ABOUT = Page("about", "About this release", "About")
 REQUESTS = Page("requests", "Requests for tables", "")
-"""Stands beside the bundles alone: it changes when they cannot."""
+"""Only beside the bundles: it changes when they cannot."""
 PAGES = (
     Page("index", "How many children were ready for school", "Overview"),
     Page("groups", "Groups of children", "Groups"),
@@ -130,8 +130,8 @@ PAGES = (
 def site_names(
     cohorts: Collection[str], councils: Iterable[str], names: Iterable[str], requested: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """Names of the files in the folder of the page of a bundle of these cohorts and councils, whose other files are
-    `names` and whose tables on request are called `requested`."""
+    """Names the files of the pages of a bundle of these cohorts and councils, whose other files are `names` and whose
+    tables on request are called `requested`."""
     shapes = [view.shape for views in VIEWS.values() for view in views]
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [page_of_table(name) for name in requested]
@@ -147,10 +147,9 @@ def site_files(
     names: Collection[str],
     concluded: Conclusions,
 ) -> dict[str, bytes]:
-    """Content by name of every file of the folder: a function of the facts, the released tables and `files` alone.
+    """Makes every file of the folder, by name: a function of the facts, the released tables and `files` alone.
 
     `concluded` is what may be concluded, as from `conclusions_of`.
-
     `names` are those of all other files of the bundle, `files` the content of the ones that are there already: all but
     checksums, signature and their like.
     """
@@ -194,7 +193,7 @@ def site_downloads(
     missing: MissingByCohort,
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, bytes]:
-    """Content by name of the files of figures alone, which follow from the tables of a release."""
+    """Makes the files of figures alone, by name, which follow from the tables of a release."""
     release = release_of(tables, councils, cohorts, missing, requested)
     return _downloads(charts_of(release) | requested_charts(release, requested))
 
@@ -204,7 +203,7 @@ def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
 
 
 def _chart_csv(chart: Chart) -> bytes:
-    """One line a figure, just as the page shows them, all councils together included."""
+    """Writes one line a figure, just as the page shows them, all councils together included."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_HEADER)
@@ -225,12 +224,12 @@ def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
 
 
 def _number(figure: Figure, number: float | None) -> str:
-    """As many decimals as the page shows."""
+    """Writes a number with as many decimals as the page shows."""
     return "" if number is None else f"{number:.{figure.measure.decimals}f}"
 
 
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
-    """What every page may say."""
+    """Returns the values that every page may show."""
     cohorts = _labels(release.cohorts)
     return {
         "site": TITLE,
@@ -275,8 +274,8 @@ _TO_BUNDLE = 'href="../'
 _TO_PAGE = re.compile(rf'href="(?![#.]|[a-z]+:|{DOWNLOADS.file}|{ABOUT.file})')
 """A link to another page of the bundle, but for the two that say more beside the bundles than in one."""
 _REPLACED = re.compile(r"<!-- (upcoming|beside|requests|register) -->.*?<!-- /\1 -->", re.DOTALL)
-"""What stands in a bundle's page in the place of what changes when the bundle cannot, and of links to what lies beside
-the bundle, which lead nowhere from an archive that was unpacked."""
+"""Placeholders in a bundle's page for what changes when the bundle cannot, and for links to what is beside the bundle,
+which lead nowhere from an archive that was unpacked."""
 
 
 def publish_site(
@@ -286,7 +285,7 @@ def publish_site(
     register: Register | None,
     withdrawn: Collection[str],
 ) -> None:
-    """Put a copy of the page of `version` into `release_dir`, its links leading to the files of that bundle, with links
+    """Puts a copy of the page of `version` into `release_dir`: it leads to the files of that bundle, with links
     to archives, analyst database and synthetic children, the releases that are announced (None where no calendar was
     given), and a page of the requests in the register where there is one; `withdrawn` are versions.
 
@@ -333,7 +332,7 @@ def publish_site(
 
 
 def _requests_page(bundle: Path) -> bytes:
-    """The page of the register in the look of the release's other pages, without what it tells."""
+    """Renders the page of the register in the look of the release's other pages, without its content."""
     package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
     [by, *_] = package["contributors"]
     facts = {"version": package["version"], "published": day(package["created"][:10]), "notice": package.get("notice")}
@@ -343,7 +342,7 @@ def _requests_page(bundle: Path) -> bytes:
 
 
 def _places(release_dir: Path, version: str, register: Register) -> dict[str, str]:
-    """Where the page with a requested table is, by its name: that of the release `version`, or else of the one that
+    """Returns where the page of each requested table is, by its name: in the release `version`, or else in the one that
     answered it."""
     found: dict[str, str] = {}
     for each in register.requests:

@@ -49,7 +49,7 @@ class Shape:
 
     `finding` is what a heading says where nothing is concluded, of the figures of a line by column where lines are
     areas, else of lines and columns. `columns` head the figures of each line. `drawn` are the columns that the chart
-    shows, each with marks of its own, and `told` is the one that is written beside each row of the chart; where it
+    shows, each with marks of its own, and `written` is the one that is written beside each row of the chart; where it
     `spans` the two that are drawn, a line between them shows it. With many councils, the first column that is drawn is
     `mapped` too. Lines are areas where it is `by_area`, cohorts where it is `over_time`, and else groups of children,
     goals or answers within one. Where every child is in one of these, `whole` has the colours of a bar that they are
@@ -66,7 +66,7 @@ class Shape:
     intro: str = ""
     finding: str = ""
     drawn: tuple[int, ...] = (0,)
-    told: int | None = 0
+    written: int | None = 0
     spans: bool = False
     mapped: bool = False
     by_area: bool = False

@@ -91,7 +91,7 @@ _SEEN_AND_CONCERN = {
 
 
 def _shape(name: str, stated: dict[str, Any]) -> Shape:
-    """The shape that `shapes.yaml` states."""
+    """Reads a shape as `shapes.yaml` states it."""
     return Shape(name, **stated | {key: tuple(value) for key, value in stated.items() if isinstance(value, list)})
 
 
@@ -100,7 +100,7 @@ _SHAPES = {name: _shape(name, stated) for name, stated in _STATED.items()}
 
 
 def _lines(name: str, levels: Mapping[str, Levels]) -> tuple[Shape, dict[str, tuple[Wanted, ...]]]:
-    """The shape of that name, and the figures of its lines, which have these levels."""
+    """Returns the shape of that name, and the figures of its lines, which have these levels."""
     return _SHAPES[name], {label: _SHAPES[name].wanted(of) for label, of in levels.items()}
 
 
@@ -148,7 +148,7 @@ _BY_GROUP = (
         *_lines("gld-by-group", _GROUPS),
         phrases.outset,
         inference.england(_GROUPS),
-        official=figures.of_group,
+        official=figures.official_group,
         remarks=figures.gld_remarks,
     ),
 )
@@ -205,7 +205,7 @@ _OF_SOME = (
 
 
 def _survey_chart(question: Attribute) -> InEachArea:
-    """The chart of a question of the survey of parents."""
+    """Returns the chart of a question of the survey of parents."""
     wording = WORDINGS[question.name].wording
     shape = Shape(
         f"parents-{question.name.replace('_', '-')}",
@@ -237,7 +237,7 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
 
 
 def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
-    """The charts of each page that there is anything to draw in: one cohort alone has none over time."""
+    """Returns the charts of each page that show anything: one cohort alone has none over time."""
     charts = {page: [Chart(view.shape, view.panels(release)) for view in views] for page, views in VIEWS.items()}
     return {page: tuple(chart for chart in shown if chart.panels) for page, shown in charts.items()}
 
@@ -251,7 +251,7 @@ MOST_ROWS = 6_000
 
 
 def requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:
-    """The chart of each page, by its name."""
+    """Returns the chart of each page of a table on request, by its name."""
     return {page_of_table(each.name): (_chart(release, each),) for each in requested}
 
 
