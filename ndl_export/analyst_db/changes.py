@@ -262,15 +262,10 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
     if previous is None:
         yield f"The first release about {Cohort(cohort).label}: there is nothing to compare it with."
         return
-    replaced = (
-        f"release {previous.version}, which it replaces"
-        if previous.version == earlier.replaced
-        else (f"release {previous.version}")
-    )
-    yield f"Compared with {replaced}. That release stays as it was published."
-    sharpened = bool(sharpened_since(facts, cohort, previous))
+    replaced = ", which it replaces" if previous.version == earlier.replaced else ""
+    yield f"Compared with release {previous.version}{replaced}. That release stays as it was published."
     yield bullets(_inputs(facts, cohort, previous, comparison))
-    if sharpened:
+    if sharpened_since(facts, cohort, previous):
         yield from _sharper(facts, cohort, comparison)
         return
     if facts.measured_in[cohort] == previous.measured_in[cohort]:
@@ -289,17 +284,15 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
     yield grid(
         ("table", "figures compared", "moved", "moved, %", "rows added", "rows left out"),
         (
-            (
-                f"`{name}`",
-                f"{one.compared:,}",
-                f"{len(one.moved):,}",
-                f"{100 * len(one.moved) / one.compared:.1f}" if one.compared else "",
-                f"{one.added:,}",
-                f"{one.left_out:,}",
-            )
+            (f"`{name}`", *_of_compared(one, len(one.moved)), f"{one.added:,}", f"{one.left_out:,}")
             for name, one in comparison.items()
         ),
     )
+
+
+def _of_compared(one: Compared, part: int) -> tuple[str, str, str]:
+    """Gives the figures compared, a part of them, and that part in percent."""
+    return f"{one.compared:,}", f"{part:,}", f"{100 * part / one.compared:.1f}" if one.compared else ""
 
 
 def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
@@ -325,9 +318,7 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
         (
             (
                 f"`{name}`",
-                f"{one.compared:,}",
-                f"{one.changed:,}",
-                f"{100 * one.changed / one.compared:.1f}" if one.compared else "",
+                *_of_compared(one, one.changed),
                 f"{len(one.moved):,}",
                 f"{one.added:,}",
                 f"{100 * one.width_ratio:.1f}" if one.width_ratio is not None else "",
