@@ -23,7 +23,7 @@ from assets.release.anchors import published_charges
 from assets.release.begin import Asked, measured_now, series_for
 from assets.release.record import read_record, requested_tables
 from assets.release.standing import release_stands
-from ndl_export.analyst_db import database_stands
+from ndl_export.analyst_db import database_is_current
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import withdrawals
@@ -182,7 +182,7 @@ def _of_release(folders: Installation, cohort: Cohort, version: str, asked: Aske
         f"Release {version}: {what}",
         lambda: (
             release_stands(home, folders.key_ring(KEYS_OF_RELEASE), cohort.code, version, councils, asked)
-            and database_stands(home.release)
+            and database_is_current(home.release)
         ),
         lambda jobs: jobs.release(cohort.code, version, asked),
     )

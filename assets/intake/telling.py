@@ -11,7 +11,7 @@ from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.reports import ALL_EXTRACTS
 from assets.intake.rule_families import SIZE, outcomes
-from ndl_export.pages.words import counted
+from ndl_export.pages.number_format import counted
 from privacy.doors.counts import rows
 from sources.contracts.people import OF_MANY
 

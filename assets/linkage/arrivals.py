@@ -17,7 +17,7 @@ from assets.home.paths import Home
 from assets.intake import deliveries, parts, several
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
-from ndl_export.pages.words import counted
+from ndl_export.pages.number_format import counted
 from privacy.doors.counts import magnitude
 from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS

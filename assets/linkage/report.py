@@ -22,7 +22,7 @@ from scipy.special import ndtri
 
 from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
-from ndl_export.pages.words import capital, percent, points
+from ndl_export.pages.number_format import capital, percent, points
 from ndl_export.tables import Attribute, dimensions, pupil
 from privacy.doors.counts import EXACT_BELOW, least_of_size, magnitude, share_in_steps
 from privacy.doors.database import in_memory

@@ -15,7 +15,7 @@ from typing import Any
 
 from assets.returns.words import TITLES, TO_CONTACT, Situation, about_new_children, next_step, sender
 from ndl_export.pages import kit
-from ndl_export.pages.words import listed, row_ranges
+from ndl_export.pages.number_format import listed, row_ranges
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
 from privacy.row_keys import part_and_row, written

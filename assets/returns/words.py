@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ndl_export.pages.words import capital, listed, month
+from ndl_export.pages.number_format import capital, listed, month
 from sources.reference.places import place
 
 _COUNCILS_NAMED = 2

@@ -8,21 +8,22 @@ Schemas of the file, and the module that fills each:
 - `dimension`: areas, cohorts, categories, questions, flags, with codes, labels and order (`dimensions`, `categories`),
   and the names that the macros understand (`names`);
 - `main`: short views, which `SHOW TABLES` lists (`short_views`, `questions.sql`), and the macros (`macros.sql`);
-- tables on request stand beside the others in all of these (`requested`);
+- tables on request are beside the others in all of these (`requested`);
 - `help`: where to start, the macros and the worked queries (`help`, `start.sql`, `worked_queries.sql`).
 
-A bundle has the same for its own release, as a script (`script`). `changes` says which of its figures moved since the
-release before, by the rule of the macros.
+A bundle has the same for its own release, as a script. `changes` says which of its figures moved since the release
+before, by the rule of the macros.
 
-Tables that do not follow from the table definitions are written out in `tables.sql`. `build` puts all together, by
-means of `ddl`; `document` writes docs/analyst-database.md from the same.
+`database` writes each statement with its comments; `tables.sql` has the tables that do not follow from the table
+definitions; `releases` reads what the database is made from, and `build` puts all together. `document` writes
+docs/analyst-database.md from the same.
 """
 
 from ndl_export.analyst_db.build import (
     STORAGE_VERSION,
     NothingReleased,
     build_database,
-    database_stands,
+    database_is_current,
     made_from,
     releases_held,
 )
@@ -33,7 +34,7 @@ __all__ = [
     "STORAGE_VERSION",
     "NothingReleased",
     "build_database",
-    "database_stands",
+    "database_is_current",
     "made_from",
     "releases_held",
 ]

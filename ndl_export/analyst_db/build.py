@@ -1,34 +1,49 @@
-"""The database file: rebuilt as a whole from the Parquet files of the bundles, beside the old one, and renamed over it.
+"""The database of a release directory, and the files of a bundle for analysts: `database.sql` and `questions.py`.
 
-A reader that has the old file open keeps it. The storage format is that of DuckDB 1.2, which every later version reads.
+The file is rebuilt as a whole from the Parquet files of the bundles, beside the old one, and renamed over it: a reader
+that has the old file open keeps it. The storage format is that of DuckDB 1.2, which every later version reads.
+
+`database.sql` makes the same database of one release from the Parquet files beside it, by `duckdb -init database.sql`
+in the folder of its bundle. It holds the statements that `add_all` executes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
-from ndl_export.analyst_db.ddl import create_written_tables
+from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import add_dimensions, add_types
 from ndl_export.analyst_db.facts import add_facts
-from ndl_export.analyst_db.help import add_help, add_macros
+from ndl_export.analyst_db.help import add_help
 from ndl_export.analyst_db.names import add_names
-from ndl_export.analyst_db.published import Release, releases
+from ndl_export.analyst_db.releases import Release, release_in_making, releases_of
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.facts.released import versions
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
+from ndl_export.pages.number_format import said
 from privacy.doors.database import in_memory
 from privacy.doors.files import sync
 from privacy.doors.program import digests, program_sha256
 from privacy.doors.sql import quoted
 
+SCRIPT_FILE, NOTEBOOK_FILE = "database.sql", "questions.py"
+_HOW = (
+    "The analyst database of this release, from the Parquet files beside this one. In this folder, with DuckDB 1.2 or"
+    " newer: duckdb -init database.sql. Then: SHOW TABLES;"
+)
 STORAGE_VERSION = "v1.2.0"
 BLOCK_SIZE = 16_384
 """The smallest there is: an index takes whole blocks; with those of the default size the file is ten times as large."""
@@ -41,8 +56,7 @@ class NothingReleased(Exception):
 
 
 def build_database(release_dir: Path) -> Path:
-    """The database of every bundle in `release_dir`, built again if it is of other bundles, of other withdrawals or by
-    another program; returns its path.
+    """Builds the database of every bundle in `release_dir`, unless it is current; returns its path.
 
     Raises `NothingReleased` and `UnreadableWithdrawals`.
     """
@@ -50,14 +64,14 @@ def build_database(release_dir: Path) -> Path:
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
     with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
-        if database_stands(release_dir):
+        if database_is_current(release_dir):
             return place
-        found, content = releases(release_dir), made_from(release_dir)
+        found, content = releases_of(release_dir), made_from(release_dir)
         building = Path(scratch) / DATABASE_FILE
         with in_memory() as connection:
             target = f"{quoted(building)} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
-            add_all(connection, found)
+            add_all(Database(connection), found)
             connection.execute("INSERT INTO help.made_from VALUES (?)", [content])
             connection.execute("COMMIT; USE memory; DETACH building")
         sync(building)
@@ -67,44 +81,63 @@ def build_database(release_dir: Path) -> Path:
 
 
 def releases_held(database: Path) -> set[str]:
-    """Versions of the releases that a database holds."""
+    """Returns the versions of the releases that a database holds."""
     with in_memory() as con:
         con.execute(f"ATTACH {quoted(database)} AS held (READ_ONLY)")
         return {version for (version,) in con.execute("SELECT release_version FROM held.releases.release").fetchall()}
 
 
 def made_from(release_dir: Path) -> str:
-    """SHA-256, hexadecimal, over what decides the content: checksums of each bundle, withdrawals, and the program."""
+    """Returns the SHA-256 of what decides the content: checksums of each bundle, withdrawals, and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
-    said = [program_sha256(_PROGRAM, _LIBRARIES), *digests([*sums, withdrawn], release_dir)]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+    parts = [program_sha256(_PROGRAM, _LIBRARIES), *digests([*sums, withdrawn], release_dir)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def database_stands(release_dir: Path) -> bool:
-    """Whether the database that is there was made from the same."""
+def database_is_current(release_dir: Path) -> bool:
+    """Checks that the database is up to date with the bundles, the withdrawals and the program."""
     place = release_dir / DATABASE_FILE
     if not place.is_file():
         return False
     try:
         with in_memory() as con:
             con.execute(f"ATTACH {quoted(place)} AS held (READ_ONLY)")
-            said = con.execute("SELECT content_sha256 FROM held.help.made_from").fetchall()
+            recorded = con.execute("SELECT content_sha256 FROM held.help.made_from").fetchall()
     except duckdb.Error:
         return False
-    return bool(said == [(made_from(release_dir),)])
+    return bool(recorded == [(made_from(release_dir),)])
 
 
-def add_all(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
-    """Everything in the database, in the one that is current; `found` as from `published.releases`."""
+def add_all(database: Database, found: list[Release]) -> None:
+    """Builds everything; releases are oldest first."""
     for schema in SCHEMAS:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    categories = add_types(connection, found)
-    create_written_tables(connection)
-    add_dimensions(connection, found, categories)
-    add_names(connection)
-    add_facts(connection, found)
-    add_macros(connection)
-    add_short_views(connection)
-    add_requested(connection, found)
-    add_help(connection, dict.fromkeys(release.notice for release in found if release.notice))
+        database.execute(f"CREATE SCHEMA {schema}")
+    categories = add_types(database, found)
+    database.create_written("tables.sql")
+    add_dimensions(database, found, categories)
+    add_names(database)
+    add_facts(database, found)
+    database.create_written("macros.sql")
+    add_short_views(database)
+    add_requested(database, found)
+    add_help(database, dict.fromkeys(release.notice for release in found if release.notice))
+
+
+def analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
+    """Returns the files of a bundle for analysts, by name: the script, and a notebook that queries its database."""
+    notebook = (Path(__file__).parent / "templates" / NOTEBOOK_FILE).read_text(encoding="utf-8")
+    notice = f"# {facts.notice}\n" if facts.notice else ""
+    return {SCRIPT_FILE: script.encode(), NOTEBOOK_FILE: f"{notice}{notebook}".encode()}
+
+
+@contextmanager
+def analyst_database(
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table]
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """Makes the database of a bundle of these facts and tables in memory, with the script that makes it again."""
+    with in_memory() as connection:
+        database = Database(connection)
+        add_all(database, [release_in_making(facts, tables)])
+        head = textwrap.fill(said(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
+        yield connection, f"{head}\n\n" + "".join(f"{statement};\n" for statement in database.statements)

@@ -26,13 +26,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.analyst_db.help import add_macros
+from ndl_export.analyst_db.database import Database
 from ndl_export.documents.markdown import bullets, grid, page
 from ndl_export.facts.missing import short
 from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.tables import TABLES, Measure, Table
-from ndl_export.tables.earlier_schema import CHANGED as SYMBOLS_CHANGED
 from ndl_export.tables.schema import ColumnRole, column_name, key_names
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
@@ -76,7 +75,7 @@ class Compared:
 
 
 def of_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.Table]:
-    """The rows of one cohort."""
+    """Selects the rows of one cohort."""
     return {name: data.filter(pc.equal(data["time_period"], cohort)) for name, data in tables.items()}
 
 
@@ -86,8 +85,8 @@ def compare(
     defined: Mapping[str, Table] = TABLES,
     sharpened: Collection[str] = (),
 ) -> dict[str, Compared]:
-    """Those of the tables `defined` whose rows both releases define alike, by name; empty where there is no previous
-    release. `sharpened` are cohorts of which the one has the noisy counts of the other and further ones.
+    """Compares those of the tables `defined` whose rows both releases define alike, by name; empty where there is no
+    previous release. `sharpened` are cohorts of which the one has the noisy counts of the other and further ones.
 
     Rows of cohorts that the one has and the other has not are neither added nor left out: they are not compared.
     """
@@ -99,7 +98,7 @@ def compare(
         if all(name in release and _has(release[name], key_names(table)) for release in (previous.tables, tables))
     }
     with in_memory() as connection:
-        add_macros(connection, _HOLM)
+        Database(connection).create_written("macros.sql", _HOLM)
         connection.execute(_CHANGED)
         for table, before, now in both.values():
             _register(connection, before, now)
@@ -110,7 +109,7 @@ def compare(
 
 
 def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The rows of cohorts that both have."""
+    """Selects the rows of cohorts that both have."""
     older, newer = (
         data.filter(pc.is_in(data["time_period"], value_set=pc.unique(other["time_period"]).cast(pa.string())))
         for data, other in ((before, now), (now, before))
@@ -119,7 +118,7 @@ def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """One line for each figure that moved, by cohort and in order of the tables; only a header where nothing is
+    """Writes one line for each figure that moved, by cohort and in order of the tables; only a header where nothing is
     compared."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -189,7 +188,7 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
 
 
 def _columns(measure: Measure) -> tuple[str, str, str]:
-    """Columns of the value compared and of the ends of its interval."""
+    """Returns the columns of the value compared and of the ends of its interval."""
     value = ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE
     return column_name(measure, value), column_name(measure, ColumnRole.LOWER), column_name(measure, ColumnRole.UPPER)
 
@@ -247,7 +246,7 @@ def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 
 
 def changelog_page(facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """The page; `comparisons` by cohort, as from `changes.compare`."""
+    """Writes the page; `comparisons` by cohort, as from `changes.compare`."""
     heading = f"## Release {facts.version}, {facts.published}"
     several = len(facts.cohorts) > 1
     parts: list[str] = []
@@ -263,15 +262,10 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
     if previous is None:
         yield f"The first release about {Cohort(cohort).label}: there is nothing to compare it with."
         return
-    replaced = (
-        f"release {previous.version}, which it replaces"
-        if previous.version == earlier.replaced
-        else (f"release {previous.version}")
-    )
-    yield f"Compared with {replaced}. That release stays as it was published."
-    sharpened = bool(sharpened_since(facts, cohort, previous))
+    replaced = ", which it replaces" if previous.version == earlier.replaced else ""
+    yield f"Compared with release {previous.version}{replaced}. That release stays as it was published."
     yield bullets(_inputs(facts, cohort, previous, comparison))
-    if sharpened:
+    if sharpened_since(facts, cohort, previous):
         yield from _sharper(facts, cohort, comparison)
         return
     if facts.measured_in[cohort] == previous.measured_in[cohort]:
@@ -290,28 +284,26 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
     yield grid(
         ("table", "figures compared", "moved", "moved, %", "rows added", "rows left out"),
         (
-            (
-                f"`{name}`",
-                f"{one.compared:,}",
-                f"{len(one.moved):,}",
-                f"{100 * len(one.moved) / one.compared:.1f}" if one.compared else "",
-                f"{one.added:,}",
-                f"{one.left_out:,}",
-            )
+            (f"`{name}`", *_of_compared(one, len(one.moved)), f"{one.added:,}", f"{one.left_out:,}")
             for name, one in comparison.items()
         ),
     )
 
 
+def _of_compared(one: Compared, part: int) -> tuple[str, str, str]:
+    """Gives the figures compared, a part of them, and that part in percent."""
+    return f"{one.compared:,}", f"{part:,}", f"{100 * part / one.compared:.1f}" if one.compared else ""
+
+
 def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
-    """The cohort, where the release has the noisy counts of the one before and further ones; else none."""
+    """Returns the cohort if the release has the noisy counts of the one before and further ones; otherwise none."""
     if previous is None:
         return frozenset()
     return previous.sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())
 
 
 def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """What further noisy counts made of the figures."""
+    """Says what further noisy counts made of the figures."""
     yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that became sharper"
     yield (
         f"The noisy counts that release {facts.measured_in[cohort]} drew are used again, together with what was"
@@ -326,9 +318,7 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
         (
             (
                 f"`{name}`",
-                f"{one.compared:,}",
-                f"{one.changed:,}",
-                f"{100 * one.changed / one.compared:.1f}" if one.compared else "",
+                *_of_compared(one, one.changed),
                 f"{len(one.moved):,}",
                 f"{one.added:,}",
                 f"{100 * one.width_ratio:.1f}" if one.width_ratio is not None else "",
@@ -339,7 +329,7 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
 
 
 def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """What changed besides figures, a line each."""
+    """Says what changed in addition to figures, a line each."""
     yield _difference("Councils", _names(facts.councils), _names(previous.councils))
     now, before = (set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous))
     yield _difference("Sources not sent", now, before)
@@ -352,8 +342,6 @@ def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Ma
         yield _difference("Tables on request", asked, asked_before)
     if anew := sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()):
         yield f"Not compared, since their rows are defined anew: {', '.join(anew)}."
-    if previous.older_symbols:
-        yield f"{SYMBOLS_CHANGED[0].upper()}{SYMBOLS_CHANGED[1:]}."
     own = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}[cohort]["privacy_parameters"]["epsilon"]
     if facts.measured_in[cohort] != previous.measured_in[cohort]:
         yield (

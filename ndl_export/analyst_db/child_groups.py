@@ -1,6 +1,6 @@
 """Groups of children, in one place whichever table they come from.
 
-`gld_by_group` stands over tables of different filters, so that macros and analysts ask for a group in one way. A
+`gld_by_group` unites tables of different filters, so that macros and analysts ask for a group in one way. A
 characteristic that several tables break down by comes from the first. What groups are called is in `names`.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from ndl_export.analyst_db.categories import table_categories
-from ndl_export.tables import TABLES, Block, Selection, Table
+from ndl_export.analyst_db.categories import axes_of, table_categories
+from ndl_export.tables import TABLES, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.model import DifferenceBlock
 from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
@@ -38,7 +38,7 @@ class Characteristic:
 
 @cache
 def characteristics() -> tuple[Characteristic, ...]:
-    """Everyone first, then in order of the table definitions."""
+    """Returns every characteristic: everyone first, then in order of the table definitions."""
     found: dict[str, Characteristic] = {}
     attributes: set[str] = set()
     for table in TABLES.values():
@@ -61,7 +61,7 @@ class Compared:
 
 @cache
 def comparisons() -> tuple[Compared, ...]:
-    """The comparisons, with the keys of the groups that they compare."""
+    """Returns the comparisons, with the keys of the groups that they compare."""
     return tuple(
         Compared(
             block.constants["comparison"],
@@ -75,7 +75,7 @@ def comparisons() -> tuple[Compared, ...]:
 
 
 def gld_by_group_query() -> str:
-    """SQL of the view: one row for each release, cohort, area and group."""
+    """Returns the SQL of the view: one row for each release, cohort, area and group."""
     return " UNION ALL ".join(_query(characteristic) for characteristic in characteristics())
 
 
@@ -101,9 +101,7 @@ def _characteristics(table: Table) -> Iterator[Characteristic]:
         if entry.name not in (TOPIC_FILTER.name, BREAKDOWN_FILTER.name):
             others = {name: EVERYONE for name in names if name != entry.name}
             groups = tuple(level for level in table_categories(table, entry.name) if level != EVERYONE)
-            attribute = next(
-                axis.attribute for block in table.blocks for axis in block.axes if axis.filter == entry.name
-            )
+            attribute = next(axes_of(table, entry.name)).attribute
             # Who saw the child and who was concerned are one attribute of the noise plan, and two characteristics.
             yield Characteristic(
                 entry.label, entry.name if attribute == "dots" else attribute, table.name, entry.name, others, groups
@@ -111,7 +109,7 @@ def _characteristics(table: Table) -> Iterator[Characteristic]:
 
 
 def _topics(table: Table, others: list[str]) -> Iterator[Characteristic]:
-    """The topics of a table that has a filter for them, everyone first."""
+    """Yields the topics of a table that has a filter for them, everyone first."""
     at_total = dict.fromkeys(others, EVERYONE)
     column = BREAKDOWN_FILTER.name
     fixed = at_total | {TOPIC_FILTER.name: EVERYONE}
@@ -130,19 +128,8 @@ def _key(group: tuple[str, tuple[str, ...]] | None) -> str:
         return EVERYONE
     attribute, categories = group
     characteristic = next(c for c in characteristics() if c.attribute == attribute)
-    return characteristic.key(_label(TABLES[characteristic.table], attribute, categories))
-
-
-def _label(table: Table, attribute: str, categories: tuple[str, ...]) -> str:
-    return next(
-        selection.label
-        for block in table.blocks
-        for selection in _selections(block, attribute)
-        if selection.categories == categories
+    axes = (
+        axis for axis in axes_of(TABLES[characteristic.table], characteristic.column) if axis.attribute == attribute
     )
-
-
-def _selections(block: Block, attribute: str) -> Iterator[Selection]:
-    for axis in block.axes:
-        if axis.attribute == attribute:
-            yield from axis.selections
+    selections = (selection for axis in axes for selection in axis.selections)
+    return characteristic.key(next(each.label for each in selections if each.categories == categories))

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ndl_export.analyst_db.build import add_all
+from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.help import MACROS, STEPS, WORKED_QUERIES
 from ndl_export.documents.markdown import grid
 from ndl_export.pages import kit
@@ -19,7 +20,7 @@ _wrapped = partial(textwrap.fill, width=120, break_on_hyphens=False)
 
 
 def analyst_database_page() -> str:
-    """The page as Markdown, in lines of the usual length."""
+    """Renders the page as Markdown, in lines of the usual length."""
     values = ((f"`{macro.call}`", f"{macro.answers} {macro.method}") for macro in MACROS if not macro.is_table)
     return kit.render(
         Path(__file__).parent / "templates",
@@ -39,9 +40,9 @@ def _step(number: str, what: str, query: str) -> str:
 
 
 def _listed() -> dict[str, list[tuple[str, str]]]:
-    """Tables with their comments by schema, those of the views `latest` left out."""
+    """Lists tables with their comments by schema, without the views `latest`."""
     with in_memory() as connection:
-        add_all(connection, [])
+        add_all(Database(connection), [])
         found = connection.execute(
             "SELECT schema_name, table_name, comment FROM duckdb_tables()"
             " UNION ALL SELECT schema_name, view_name, comment FROM duckdb_views()"

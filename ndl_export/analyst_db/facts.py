@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain
 
-import duckdb
-
 from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import gld_by_group_query
-from ndl_export.analyst_db.ddl import create_table, create_view, fill_table
-from ndl_export.analyst_db.published import Release
+from ndl_export.analyst_db.database import Database
+from ndl_export.analyst_db.releases import Release, file_of
 from ndl_export.facts import missing
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import official_figures, official_reviews
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
@@ -52,28 +51,37 @@ _GROUP_COLUMNS = {
     "group_key": "Name of the group that no other has, as the macros take it: 'SEN provision: No SEN provision'",
     "position": "Order of the groups: Total first",
 }
-CURRENT_COLUMNS = {
+_CURRENT = """
+        SELECT time_period, max_by(release_version, position) AS release_version
+        FROM (SELECT unnest(cohorts) AS time_period, release_version, position
+              FROM releases.release WHERE withdrawn_on IS NULL)
+        GROUP BY time_period"""
+_CURRENT_COLUMNS = {
     "time_period": "Academic year of the assessment",
     "release_version": "The newest release of that cohort that is not withdrawn",
 }
 
 
-def add_facts(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
-    """The facts of the releases and their tables; the types and tables of `dimension` must be there."""
-    fill_table(
-        connection, "releases.release", [_facts(number, release) for number, release in enumerate(found, start=1)]
-    )
+def add_facts(database: Database, found: list[Release]) -> None:
+    """Adds the facts of the releases and their tables; the types and tables of `dimension` must be there."""
+    database.fill("releases.release", [_facts(number, release) for number, release in enumerate(found, start=1)])
     newest = newest_of(found)
     for table in TABLES.values():
-        add_table(connection, table, found, newest, category_type)
-    _add_noise_covariance(connection, found)
-    _add_current(connection)
-    _add_by_group(connection, newest)
+        add_table(database, table, found, newest, category_type)
+    for release in found:
+        rows = release.read(NOISE_COVARIANCE_FILE, None)
+        if rows is not None:
+            columns = f"{_version(release)}, * RENAME (cohort AS time_period)"
+            database.insert_file("releases.noise_covariance", NOISE_COVARIANCE_FILE, rows, columns)
+    database.create_view(
+        "releases.current", _CURRENT, "For each cohort, the release whose figures stand", _CURRENT_COLUMNS
+    )
+    _add_by_group(database, newest)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
     figures = chain.from_iterable(official_figures(cohort) for cohort in cohorts)
     reviews = chain.from_iterable(official_reviews(cohort) for cohort in cohorts)
-    fill_table(connection, "official.gld", (astuple(figure) for figure in figures))
-    fill_table(connection, "official.asq3", (astuple(review) for review in reviews))
+    database.fill("official.gld", (astuple(figure) for figure in figures))
+    database.fill("official.asq3", (astuple(review) for review in reviews))
 
 
 def _facts(number: int, release: Release) -> tuple[object, ...]:
@@ -94,13 +102,13 @@ def _facts(number: int, release: Release) -> tuple[object, ...]:
 
 
 def newest_of(found: Sequence[Release]) -> Release | None:
-    """The newest of these that is not withdrawn."""
+    """Returns the newest of these releases that is not withdrawn."""
     standing = [release for release in found if release.withdrawal is None]
     return max(standing, key=lambda release: release.version, default=None)
 
 
 def _shown(release: Release | None) -> str:
-    """What the views show and what that release lacks, for the comment on them."""
+    """Says what the views show and what that release lacks, for the comment on them."""
     if release is None:
         return "Nothing: every release with it is withdrawn"
     not_sent = "; ".join(missing.short(release.missing))
@@ -108,7 +116,7 @@ def _shown(release: Release | None) -> str:
 
 
 def add_table(
-    connection: duckdb.DuckDBPyConnection,
+    database: Database,
     table: Table,
     found: Sequence[Release],
     newest: Release | None,
@@ -118,8 +126,7 @@ def add_table(
     type of a filter's column, which must be there."""
     described, name = _described(table), f"releases.{identifier(table.name)}"
     key = ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters))
-    create_table(
-        connection,
+    database.create_table(
         name,
         f"{_about(table)}. All releases",
         {column: (kind, described[column]) for column, kind in _column_types(table, type_of)},
@@ -128,14 +135,13 @@ def add_table(
             "FOREIGN KEY (release_version) REFERENCES releases.release (release_version)",
         ),
     )
+    together = f"geographic_level IN ({quoted(NATIONAL)}, {quoted(ALL_TOGETHER)}) AS is_all_together"
     for release in found:
         rows = release.rows(table)
         if rows is not None:
-            connection.register("incoming", rows)
-            connection.execute(f"INSERT INTO {name} BY NAME {_with_added_columns(str(release.version))}")
-            connection.unregister("incoming")
+            database.insert_file(name, file_of(table), rows, f"{_version(release)}, {together}, *")
     del described["release_version"]
-    _add_latest(connection, table.name, newest, _about(table), described)
+    _add_latest(database, table.name, newest, _about(table), described)
 
 
 def _column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[tuple[str, str]]:
@@ -153,44 +159,17 @@ def _column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[tuple
             yield column.name, types[str(column.type)]
 
 
-def _with_added_columns(version: str) -> str:
-    return (
-        f"SELECT {quoted(version)} AS release_version,"
-        f" geographic_level IN ({quoted(NATIONAL)}, {quoted(ALL_TOGETHER)}) AS is_all_together, * FROM incoming"
-    )
+def _version(release: Release) -> str:
+    return f"{quoted(str(release.version))} AS release_version"
 
 
-def _add_latest(
-    connection: duckdb.DuckDBPyConnection, name: str, newest: Release | None, about: str, described: dict[str, str]
-) -> None:
+def _add_latest(database: Database, name: str, newest: Release | None, about: str, described: dict[str, str]) -> None:
     version = quoted(str(newest.version) if newest else "")
     query = f"SELECT * EXCLUDE (release_version) FROM releases.{identifier(name)} WHERE release_version = {version}"
-    create_view(connection, f"latest.{identifier(name)}", query, f"{about}. {_shown(newest)}", described)
+    database.create_view(f"latest.{identifier(name)}", query, f"{about}. {_shown(newest)}", described)
 
 
-def _add_noise_covariance(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
-    for release in found:
-        rows = release.noise_covariance()
-        if rows is not None:
-            connection.register("incoming", rows)
-            connection.execute(
-                f"INSERT INTO releases.noise_covariance SELECT {quoted(str(release.version))}, * FROM incoming"
-            )
-            connection.unregister("incoming")
-
-
-def _add_current(connection: duckdb.DuckDBPyConnection) -> None:
-    query = """
-        SELECT time_period, max_by(release_version, position) AS release_version
-        FROM (SELECT unnest(cohorts) AS time_period, release_version, position
-              FROM releases.release WHERE withdrawn_on IS NULL)
-        GROUP BY time_period"""
-    create_view(
-        connection, "releases.current", query, "For each cohort, the release whose figures stand", CURRENT_COLUMNS
-    )
-
-
-def _add_by_group(connection: duckdb.DuckDBPyConnection, newest: Release | None) -> None:
+def _add_by_group(database: Database, newest: Release | None) -> None:
     query = (
         f"SELECT figures.*, g.group_key, g.position FROM ({gld_by_group_query()}) AS figures"
         " JOIN dimension.child_group AS g USING (characteristic, child_group)"
@@ -200,9 +179,9 @@ def _add_by_group(connection: duckdb.DuckDBPyConnection, newest: Release | None)
     figures += [column_name(GLD_PERCENT, role) for role in (*WITH_INTERVAL, ColumnRole.FLAG)]
     keys = (*VERSION_COLUMN, "time_period", "geographic_level", *AREA_COLUMNS)
     described = {name: of_table[name] for name in (*keys, *figures, BREAK_COLUMN.name)} | _GROUP_COLUMNS
-    create_view(connection, f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
+    database.create_view(f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
     del described["release_version"]
-    _add_latest(connection, BY_GROUP, newest, _BY_GROUP_DESCRIPTION, described)
+    _add_latest(database, BY_GROUP, newest, _BY_GROUP_DESCRIPTION, described)
 
 
 def _described(table: Table) -> dict[str, str]:

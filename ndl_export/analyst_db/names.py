@@ -1,8 +1,8 @@
 """What the macros understand: every name of an area, cohort, characteristic or group of children.
 
 `dimension.name` has them all. Letter case, punctuation and `&` do not matter, and a name that is not there is an error
-that names the nearest. Published names, codes and folder names follow from the definitions; what people say besides
-stands in `names.yaml`.
+that names the nearest. Published names, codes and folder names follow from the definitions; other names that
+people use are in `names.yaml`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import yaml
 
 from ndl_export.analyst_db.child_groups import EVERYONE, characteristics
-from ndl_export.analyst_db.ddl import fill_table
+from ndl_export.analyst_db.database import Database
 from ndl_export.tables.geography import ALL_TOGETHER
 from privacy.doors.sql import quoted
 
@@ -26,7 +25,7 @@ _Name = tuple[str, str, str, str]
 
 
 def short_names() -> Iterator[tuple[str, str, str]]:
-    """Label of a filter or name of a characteristic, its category, and what that is called in a narrow column."""
+    """Yields the label of a filter or name of a characteristic, its category, and the short name of that."""
     for filter_label, words in ALSO_CALLED["shown_short"].items():
         for category, short in words.items():
             yield filter_label, category, short
@@ -36,24 +35,24 @@ def short_names() -> Iterator[tuple[str, str, str]]:
                 yield each.name, group, ALSO_CALLED["groups"][each.key(group)][0]
 
 
-def add_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """`dimension.area` and `dimension.cohort` must be filled."""
-    connection.execute(
+def add_names(database: Database) -> None:
+    """Fills `dimension.name`, from `dimension.area` and `dimension.cohort` among others."""
+    database.execute(
         """INSERT INTO dimension.name
         SELECT DISTINCT 'area', called, area_code, area_name FROM dimension.area,
                LATERAL (SELECT unnest([area_name, area_code, old_la_code, council]) AS called) WHERE called IS NOT NULL
         UNION ALL SELECT 'cohort', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
     )
-    areas = connection.execute(
+    areas = database.connection.execute(
         f"SELECT area_code, area_name, council, is_all_together FROM dimension.area"
         f" ORDER BY area_code = {quoted(ALL_TOGETHER)} DESC"
     ).fetchall()
     rows = [*_names_of_areas(areas), *_names_of_characteristics(), *_names_of_groups()]
-    fill_table(connection, "dimension.name", {row[:2]: row for row in rows}.values())
+    database.fill("dimension.name", {row[:2]: row for row in rows}.values())
 
 
 def _names_of_areas(areas: list[tuple[str, str, str | None, bool]]) -> Iterator[_Name]:
-    """Those besides what the table of areas has; one area answers to the names of all together."""
+    """Yields names that the table of areas does not have; one area answers to the names of all together."""
     together = next(((code, name) for code, name, _, is_together in areas if is_together), None)
     for called in ALSO_CALLED["all_together"] if together else ():
         assert together is not None
@@ -70,7 +69,7 @@ def _names_of_characteristics() -> Iterator[_Name]:
 
 
 def _names_of_groups() -> Iterator[_Name]:
-    """The group's own name where no other has it, its name with that of its characteristic, and what people say."""
+    """Yields a group's own name where no other has it, its name with its characteristic's, and what people say."""
     pairs = [(each, group) for each in characteristics() for group in each.groups]
     used = Counter(group for _, group in pairs)
     for each, group in pairs:

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import duckdb
-
-from ndl_export.analyst_db.ddl import create_enum, create_view, fill_table
+from ndl_export.analyst_db.categories import axes_of
+from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import measure_rows, table_row
 from ndl_export.analyst_db.facts import add_table, newest_of
-from ndl_export.analyst_db.published import Release
-from ndl_export.analyst_db.short_views import COMMON, INTERVAL, short_query
+from ndl_export.analyst_db.releases import Release
+from ndl_export.analyst_db.short_views import add_short_view
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.tables import Filter, Table
+from ndl_export.tables import Table
 from ndl_export.tables.schema import columns
 from privacy.doors.sql import identifier, quoted
 
@@ -41,32 +40,33 @@ class _Requested:
         return newest_of(self.found)
 
     def categories(self, name: str) -> tuple[str, ...]:
-        """Of a filter, in order; those that only earlier releases have come last."""
-        return tuple(dict.fromkeys(level for each in reversed(self.definitions) for level in _levels(each.table, name)))
+        """Returns the categories of a filter, in order; those that only earlier releases have come last."""
+        axes = (axis for each in reversed(self.definitions) for axis in axes_of(each.table, name))
+        return tuple(dict.fromkeys(selection.label for axis in axes for selection in axis.selections))
 
     def type_of(self, name: str) -> str:
-        """Name of the type of a filter: no name of a table or a filter has two underscores in a row."""
+        """Returns the name of the type of a filter: no name of a table or a filter has two underscores in a row."""
         return f"dimension.{self.table.name}__{name}_type"
 
 
-def add_requested(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
-    """Everything about the requested tables of the releases `found`, oldest first; all else must be there."""
+def add_requested(database: Database, found: Sequence[Release]) -> None:
+    """Adds everything about the requested tables of the releases `found`, oldest first; all else must be there."""
     requested = _requested(found)
     for each in requested:
         for entry in each.table.filters:
             about = f"Categories of the column {entry.name} of {each.table.name}, in order"
-            create_enum(connection, each.type_of(entry.name), each.categories(entry.name), about)
-        add_table(connection, each.table, each.found, each.newest, each.type_of)
-        _add_short_view(connection, each.request)
-    fill_table(connection, "releases.requests", map(_request_row, requested))
-    fill_table(connection, "releases.request_charges", _charge_rows(found))
-    fill_table(connection, "dimension.published_table", (table_row(each.table) for each in requested))
-    fill_table(connection, "dimension.measure", (row for each in requested for row in measure_rows(each.table)))
-    fill_table(connection, "dimension.requested_category", (row for each in requested for row in _category_rows(each)))
+            database.create_enum(each.type_of(entry.name), each.categories(entry.name), about)
+        add_table(database, each.table, each.found, each.newest, each.type_of)
+        _add_short_view(database, each.request)
+    database.fill("releases.requests", map(_request_row, requested))
+    database.fill("releases.request_charges", _charge_rows(found))
+    database.fill("dimension.published_table", (table_row(each.table) for each in requested))
+    database.fill("dimension.measure", (row for each in requested for row in measure_rows(each.table)))
+    database.fill("dimension.requested_category", (row for each in requested for row in _category_rows(each)))
 
 
 def _requested(found: Sequence[Release]) -> list[_Requested]:
-    """In order of their names."""
+    """Returns the requested tables in order of their names."""
     having: dict[str, list[tuple[Release, RequestedTable]]] = {}
     for release in found:
         for request in release.requested:
@@ -85,43 +85,19 @@ def _shape(request: RequestedTable) -> list[str]:
     return [column.name for column in columns(request.table)]
 
 
-def _levels(table: Table, name: str) -> Iterator[str]:
-    for block in table.blocks:
-        for axis in block.axes:
-            if axis.filter == name:
-                yield from (selection.label for selection in axis.selections)
-
-
-def _add_short_view(connection: duckdb.DuckDBPyConnection, request: RequestedTable) -> None:
-    """Area, cohort, each of its columns, how many there are, and its figure with interval and flag."""
-    table, counted = request.table, request.table.measures[0]
+def _add_short_view(database: Database, request: RequestedTable) -> None:
+    """Adds the short view: area, cohort, each of its columns, how many there are, and its figure."""
+    table = request.table
+    named = {column.name or column.attribute for column in request.definition.columns if column.levels}
+    words = {}
+    for entry in table.filters:
+        column = f"t.{identifier(entry.name)}"
+        # A category that the request itself named has no shorter name.
+        sql = f"{column}::VARCHAR" if entry.name in named else f"in_short({quoted(entry.label)}, {column})"
+        words[entry.name] = sql, ": ".join(dict.fromkeys((entry.label, entry.description)))
     figure = next(measure for measure in table.measures if not measure.is_count)
-    given_levels = {column.name or column.attribute for column in request.definition.columns if column.levels}
-    words = {entry.name: _words(entry, own=entry.name in given_levels) for entry in table.filters}
-    create_view(
-        connection,
-        f"main.{identifier(table.name)}",
-        short_query(
-            table.name,
-            {name: f"{sql} COLLATE NOCASE" for name, sql in words.items()},
-            figure,
-            "percent",
-            {counted.of: f"t.{counted.name}"},
-            order=[f"t.{identifier(entry.name)}" for entry in table.filters],
-        ),
-        f"{table.title}, in short, on request: the newest release that has it, {figure.label.lower()}. Who asked for"
-        f" it: requests. Everything else: latest.{table.name}",
-        COMMON
-        | {entry.name: ": ".join(dict.fromkeys((entry.label, entry.description))) for entry in table.filters}
-        | {counted.of: counted.label, "percent": figure.label}
-        | INTERVAL,
-    )
-
-
-def _words(entry: Filter, *, own: bool) -> str:
-    """A category in short words, but one that the request gave a name itself."""
-    column = f"t.{identifier(entry.name)}"
-    return f"{column}::VARCHAR" if own else f"in_short({quoted(entry.label)}, {column})"
+    about = f"in short, on request: the newest release that has it, {figure.label.lower()}. Who asked for it: requests"
+    add_short_view(database, table, about, words, figure, table.measures[0], order=list(words))
 
 
 def _request_row(each: _Requested) -> tuple[object, ...]:
@@ -140,7 +116,7 @@ def _request_row(each: _Requested) -> tuple[object, ...]:
 
 
 def _charge_rows(found: Sequence[Release]) -> list[tuple[object, ...]]:
-    """A charge once, though every release that uses what was measured states it."""
+    """Lists each charge once, though every release that uses what was measured states it."""
     stated = (family for release in found for family in release.privacy_record["families"] if "tables" in family)
     keys = ("cohort", "family", "measured_in")
     charges = {tuple(family[key] for key in keys): (list(family["tables"]), family["rho"]) for family in stated}
@@ -148,10 +124,8 @@ def _charge_rows(found: Sequence[Release]) -> list[tuple[object, ...]]:
 
 
 def _category_rows(each: _Requested) -> Iterator[tuple[object, ...]]:
-    table = each.table
-    for block in table.blocks:
-        for axis in block.axes:
+    for name in (entry.name for entry in each.table.filters):
+        for axis in axes_of(each.table, name):
             adds_up = {selection.label: selection.categories for selection in axis.selections}
-            for position, category in enumerate(each.categories(axis.filter), start=1):
-                of = list(adds_up.get(category) or ()) or None
-                yield table.name, axis.filter, category, position, axis.attribute, of
+            for position, category in enumerate(each.categories(name), start=1):
+                yield each.table.name, name, category, position, axis.attribute, adds_up.get(category) or None

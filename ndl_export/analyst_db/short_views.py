@@ -2,44 +2,52 @@
 
 A row of a view fits a terminal of 120 columns: area, cohort, group of children, figure, interval and flag, in words and
 rounded. Each shows the newest release that is not withdrawn. Everything else that a table has is in `latest`, under the
-same name. The questions stand in `questions.sql`.
+same name. The questions are in `questions.sql`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
-import duckdb
+from dataclasses import dataclass
 
 from ndl_export.analyst_db.child_groups import EVERYONE
-from ndl_export.analyst_db.ddl import create_view, described_columns, statements
-from ndl_export.tables import TABLES, Filter, Measure
+from ndl_export.analyst_db.database import Database
+from ndl_export.tables import TABLES, Filter, Measure, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.schema import Flag
 from privacy.doors.sql import identifier, quoted
 
-_VIEW = re.compile(r"CREATE VIEW (\S+) AS\n")
-COMMON = {"area": "Name of the area", "cohort": "Academic year in which the children ended Reception"}
-INTERVAL = {
+_COMMON = {
+    "area": "Name of the area",
+    "cohort": "Academic year in which the children ended Reception",
     "lower": "Lower end of the 95% interval: what it was for these children, give or take the noise",
     "upper": "Upper end of the 95% interval",
     "flag": "NULL where the figure can be used; unreliable: its interval is wide; linkage: compare with care, many"
     " links of these children are missed; withheld: too uncertain to show; not sent: the council had not sent its"
     " records",
 }
+_DESCRIPTIONS = {
+    "child_group": "The group of children, in short; short names are in dimension.short_name",
+    "comparison": "What is compared, in short: the first group less the second",
+    "goal": "The early learning goal",
+    "goals": "How many of the 17 early learning goals children are at the expected level in",
+    "seen_by": "Services that had seen the child before school",
+    "concern_by": "Services that had raised a concern",
+    "domain": "Domain of ASQ-3, or all five",
+    "question": "Question of the survey, in short: dimension.question has it as it was asked",
+    "answer": "The answer",
+}
 
 
 @dataclass(frozen=True)
 class _Short:
-    """The view of a published table: `said` are columns of words, each made of these filters; `figure` and `count` are
+    """The view of a published table: `words` are columns of words, each made of these filters; `figure` and `count` are
     measures. `at_total` are filters whose parts are left to the wide table."""
 
-    said: Mapping[str, tuple[str, ...]]
+    words: Mapping[str, tuple[str, ...]]
     figure: str
     count: str | None = None
-    at_total: tuple[str, ...] = field(default=())
+    at_total: tuple[str, ...] = ()
 
 
 _GROUP = {"child_group": (BREAKDOWN_FILTER.name,)}
@@ -66,104 +74,82 @@ SHORT: dict[str, _Short] = {
 }
 
 
-def add_short_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """The views `latest` and the macros must be there."""
+def add_short_views(database: Database) -> None:
+    """Adds the view of each table of `SHORT`, and the questions; the views `latest` and the macros must be there."""
     for name, short in SHORT.items():
-        _add_view_of(connection, name, short)
-    for (description,), sql in statements("questions.sql"):
-        found = _VIEW.match(sql)
-        assert found is not None, sql
-        create_view(connection, found[1], sql[found.end() :], description, described_columns(sql))
+        table = TABLES[name]
+        filters, figure = {entry.name: entry for entry in table.filters}, table.measure(short.figure)
+        add_short_view(
+            database,
+            table,
+            f"in short: the newest release, {figure.label.lower()}",
+            {
+                column: (_words([filters[each] for each in made_of], column), _DESCRIPTIONS[column])
+                for column, made_of in short.words.items()
+            },
+            figure,
+            table.measure(short.count) if short.count else None,
+            order=[each for made_of in short.words.values() for each in made_of],
+            at_total=short.at_total,
+        )
+    database.create_written("questions.sql")
 
 
-def _add_view_of(connection: duckdb.DuckDBPyConnection, name: str, short: _Short) -> None:
-    table = TABLES[name]
-    filters = {entry.name: entry for entry in table.filters}
-    words = {column: _words([filters[each] for each in of], column) for column, of in short.said.items()}
-    figure = table.measure(short.figure)
-    shown = "percent" if figure.unit == "%" else "points"
-    query = short_query(
-        name,
-        words,
-        figure,
-        shown,
-        {short.count.partition("_")[0]: f"t.{short.count}"} if short.count else {},
-        order=[f"t.{each}" for entry in words for each in short.said[entry]],
-        at_total=short.at_total,
-    )
-    create_view(
-        connection,
-        f"main.{name}",
-        query,
-        f"{table.title}, in short: the newest release, {figure.label.lower()}. Everything else: latest.{name}",
-        COMMON
-        | {column: _said(column) for column in words}
-        | _counted(table.measures, short)
-        | {shown: figure.label}
-        | INTERVAL,
-    )
-
-
-def short_query(
-    name: str,
-    words: Mapping[str, str],
+def add_short_view(
+    database: Database,
+    table: Table,
+    about: str,
+    words: Mapping[str, tuple[str, str]],
     figure: Measure,
-    shown: str,
-    count: Mapping[str, str],
+    count: Measure | None,
     *,
     order: Sequence[str],
     at_total: Sequence[str] = (),
-) -> str:
-    """SQL of the short view of a table `t`: `words` and `count` as SQL by column, `shown` the column of the figure."""
+) -> None:
+    """Adds the short view of a table. `words` gives the SQL and the description of each column of words, over rows `t`;
+    rows are in the order of the columns `order`."""
+    unit = "percent" if figure.unit == "%" else "points"
     columns = {
         "area": "t.area_name COLLATE NOCASE",
         "cohort": "c.label",
-        **words,
-        **count,
-        shown: f"t.{figure.name}",
+        **{column: f"{sql} COLLATE NOCASE" for column, (sql, _) in words.items()},
+        **({count.of: f"t.{count.name}"} if count else {}),
+        unit: f"t.{figure.name}",
         "lower": f"lower_shown(t.{figure.name}_lower_ci, t.{figure.name})",
         "upper": f"upper_shown(t.{figure.name}_upper_ci, t.{figure.name})",
         "flag": "f.in_short",
     }
     total = "".join(f" AND t.{each} = {quoted(EVERYONE)}" for each in at_total)
-    return (
+    ordered = ", ".join(f"t.{identifier(each)}" for each in order)
+    query = (
         f"SELECT {', '.join(f'{sql} AS {identifier(column)}' for column, sql in columns.items())}"
-        f" FROM latest.{identifier(name)} AS t"
+        f" FROM latest.{identifier(table.name)} AS t"
         f" JOIN dimension.cohort AS c ON c.time_period = t.time_period"
         f" LEFT JOIN dimension.flag AS f ON f.flag = t.{figure.name}_flag"
         f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quoted(Flag.NOT_APPLICABLE)}{total}"
-        f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {', '.join(order)}"
+        f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {ordered}"
+    )
+    database.create_view(
+        f"main.{identifier(table.name)}",
+        query,
+        f"{table.title}, {about}. Everything else: latest.{table.name}",
+        _COMMON
+        | {column: meaning for column, (_, meaning) in words.items()}
+        | ({count.of: count.label} if count else {})
+        | {unit: figure.label},
     )
 
 
 def _words(filters: list[Filter], column: str) -> str:
-    """The categories that are not the total, in short words."""
+    """Returns SQL of the categories that are not the total, in short words."""
     nothing = quoted("All children" if column == "child_group" else "All")
     parts = ", ".join(
         f"CASE WHEN t.{each.name} <> {quoted(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
         for each in filters
     )
-    return f"coalesce(nullif(concat_ws(', ', {parts}), ''), {nothing}) COLLATE NOCASE"
+    return f"coalesce(nullif(concat_ws(', ', {parts}), ''), {nothing})"
 
 
 def _label(entry: Filter) -> str:
-    """What `dimension.short_name` knows the filter by: a breakdown is of the topic of its row."""
+    """Returns SQL of the filter's name in `dimension.short_name`: a breakdown has the topic of its row."""
     return f"t.{TOPIC_FILTER.name}" if entry.name == BREAKDOWN_FILTER.name else quoted(entry.label)
-
-
-def _said(column: str) -> str:
-    return {
-        "child_group": "The group of children, in short; short names are in dimension.short_name",
-        "comparison": "What is compared, in short: the first group less the second",
-        "goal": "The early learning goal",
-        "goals": "How many of the 17 early learning goals children are at the expected level in",
-        "seen_by": "Services that had seen the child before school",
-        "concern_by": "Services that had raised a concern",
-        "domain": "Domain of ASQ-3, or all five",
-        "question": "Question of the survey, in short: dimension.question has it as it was asked",
-        "answer": "The answer",
-    }[column]
-
-
-def _counted(measures: tuple[Measure, ...], short: _Short) -> dict[str, str]:
-    return {m.name.partition("_")[0]: m.label for m in measures if m.name == short.count}

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.analyst_db.changes import changelog_page, changes_csv, compare, of_cohort, sharpened_since
-from ndl_export.analyst_db.script import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
 from ndl_export.check.request_checks import request_faults
@@ -57,7 +57,7 @@ from ndl_export.metadata.csvw import csvw_metadata
 from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from ndl_export.site import SITE_FOLDER, conclusions_of, site_files, site_names
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import meta_csv, write_csvs

@@ -38,7 +38,7 @@ from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
 from ndl_export.files.whole_files import alone, indented_json
 from ndl_export.metadata.synthetic_children import synthetic_croissant, synthetic_package
-from ndl_export.site.synthetic import synthetic_page
+from ndl_export.site.documents import synthetic_page
 from privacy.doors.files import sync
 
 UNSIGNED_FILES = frozenset(

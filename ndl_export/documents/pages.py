@@ -23,7 +23,7 @@ from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
-from ndl_export.pages.words import day
+from ndl_export.pages.number_format import day
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY

@@ -33,7 +33,7 @@ from ndl_export.facts.synthetic import (
     SyntheticChildren,
 )
 from ndl_export.pages import kit
-from ndl_export.pages.words import day, number, said
+from ndl_export.pages.number_format import day, number, said
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
 from sources.reference.cohorts import Cohort

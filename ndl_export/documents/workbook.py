@@ -17,7 +17,7 @@ from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.ods import Column, Link, Sheet, Words, workbook
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from ndl_export.tables import ALL, Measure, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.plain_csv import ALL_ROWS

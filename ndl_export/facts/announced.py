@@ -25,7 +25,7 @@ import yaml
 
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.files.whole_files import indented_json, write_whole
-from ndl_export.pages.words import day, month
+from ndl_export.pages.number_format import day, month
 
 UPCOMING_FILE = "upcoming.json"
 TIME_OF_DAY = dt.time(9, 30)

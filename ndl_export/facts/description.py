@@ -10,7 +10,7 @@ from pathlib import PurePath
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE
 from ndl_export.tables.geography import CODE_COLUMNS, Geography

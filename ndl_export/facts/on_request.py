@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
 from ndl_export.facts.noisy_counts import NoisyCounts, write_cells
 from ndl_export.files.whole_files import indented_json
-from ndl_export.pages.words import day
+from ndl_export.pages.number_format import day
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, read_definition
 from privacy.linkage.cells import REVIEW

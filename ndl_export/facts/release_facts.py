@@ -13,7 +13,7 @@ import pyarrow as pa
 from ndl_export.facts import noise_covariance
 from ndl_export.facts.noisy_counts import NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, all_tables
-from ndl_export.pages.words import day
+from ndl_export.pages.number_format import day
 from ndl_export.tables import Table
 from ndl_export.tables.geography import Geography, geographies
 

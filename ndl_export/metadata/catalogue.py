@@ -23,7 +23,7 @@ from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
 from ndl_export.facts.withdrawals import Withdrawal
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
-from ndl_export.pages.words import said, sentence
+from ndl_export.pages.number_format import said, sentence
 
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
 """Code and label, by whether a release is withdrawn; the same for datasets and distributions."""

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, Description
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 
 CITATION_FILE = "CITATION.cff"
 _LICENCE = "OGL-UK-3.0"

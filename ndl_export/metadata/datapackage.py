@@ -19,7 +19,7 @@ from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from ndl_export.tables import Table
 from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
 from ndl_export.tables.plain_csv import ALL_ROWS, PlainColumn, plain_columns, row_key, table_of_all_rows

@@ -16,7 +16,7 @@ from ndl_export.facts.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, OGL_NA
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, STATEMENT_FILE, SyntheticChildren
 from ndl_export.files.media_types import CROISSANT, MEDIA_TYPES, PAGE_TYPE
 from ndl_export.metadata.croissant import CONTEXT
-from ndl_export.pages.words import said
+from ndl_export.pages.number_format import said
 from sources.reference.cohorts import Cohort
 
 _KEYWORDS = ("synthetic data", *KEYWORDS)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from ndl_export.pages.words import percent
+from ndl_export.pages.number_format import percent
 
 ROW_HEIGHT, AXIS_HEIGHT, REFERENCE_HEIGHT = 48, 26, 24
 """Height of a row, of the axis above all, and of the words of each line that rows are compared with, below the axis."""

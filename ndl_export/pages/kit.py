@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from ndl_export.pages import charts, words
+from ndl_export.pages import charts, number_format
 
 _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -49,7 +49,7 @@ def _environment(folder: Path) -> jinja2.Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    made.filters |= {word.__name__: word for word in words.FILTERS} | {"runs": _runs}
+    made.filters |= {each.__name__: each for each in number_format.FILTERS} | {"runs": _runs}
     made.globals["charts"] = charts
     return made
 

@@ -4,7 +4,7 @@ A few static pages with charts, tables and downloads, made from the released tab
 They ask nothing of the network and work from a folder as from a web server. Words and markup are in `templates/`.
 """
 
-from ndl_export.site.conclusions import conclusions_of
+from ndl_export.site.inference import conclusions_of
 from ndl_export.site.pages import SITE_FOLDER, publish_site, site_downloads, site_files, site_names
 
 __all__ = ["SITE_FOLDER", "conclusions_of", "publish_site", "site_downloads", "site_files", "site_names"]

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 from ndl_export.facts.official import official_cohorts
 from ndl_export.pages.charts import fitted
-from ndl_export.site.figures import Figure
-from ndl_export.site.official import of_group
-from ndl_export.site.panels import Chart, Concluded, Line, Panel, Shape
-from ndl_export.site.words import rate
+from ndl_export.site.figures import Concluded, Figure, Line, official_group
+from ndl_export.site.panels import Chart, Panel, Shape
+from ndl_export.site.phrases import rate
 from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from sources.reference.cohorts import Cohort
@@ -26,7 +25,7 @@ _SERIES = Shape(
     "Year",
     ("The council, official",),
     "Official statistics over time",
-    told=None,
+    written=None,
     over_time=True,
 )
 
@@ -73,7 +72,7 @@ def page_of_council(council: str) -> str:
 
 
 def findings(charts: Charts) -> tuple[Findings, ...]:
-    """Those of every area in every cohort, all councils together first."""
+    """Returns the findings about every area in every cohort, all councils together first."""
     by_name = _by_name(charts)
     ready, gaps, seen = (by_name[name].panels for name in ("gld-by-area", "gap-by-area", "seen-by"))
     of_area = {(panel.cohort, panel.area.code): panel for panel in seen if panel.area}
@@ -94,12 +93,12 @@ def findings(charts: Charts) -> tuple[Findings, ...]:
 
 
 def _official(cohort: str, area: Geography) -> Iterator[tuple[str, Figure]]:
-    england, own = of_group(cohort, area, (ALL.label,) * 3)
+    england, own = official_group(cohort, area, (ALL.label,) * 3)
     yield from ((name, figure) for name, figure in ((area.name, own), ("England", england)) if figure)
 
 
 def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
-    """The page of the council called `name`, which takes part."""
+    """Selects what the page of the council called `name`, which takes part, shows."""
     code, by_name = place(name).new_la_code, _by_name(charts)
     of_council = [each for each in found if each.area.code == code]
     own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
@@ -127,19 +126,18 @@ def _line(panel: Panel, code: str) -> Line:
 
 
 def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
-    """Everything that is concluded about its children and says more than that the data cannot say."""
+    """Yields every conclusion about the council's children that says more than that the data cannot say."""
     for page, shown in charts.items():
         for chart in (chart for chart in shown if chart.shape.table != "parent_experience"):
             for panel in (panel for panel in chart.panels if panel.cohort in ("", cohort)):
                 of_lines = [line for line in panel.lines if chart.shape.by_area and line.area.code == code]
                 own = panel.area and panel.area.code == code
-                for concluded in (*(panel.alike if own else ()), *(each for line in of_lines for each in line.alike)):
-                    if concluded.finding:
-                        yield StandsOut(concluded, page, chart.shape)
+                inferred = [*(panel.inferred if own else ()), *(each for line in of_lines for each in line.inferred)]
+                yield from (StandsOut(concluded, page, chart.shape) for concluded in inferred if concluded.finding)
 
 
 def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:
-    """A panel with a line for each area, cut to the council, all councils together and the other councils: those of its
+    """Cuts a panel with a line for each area to the council, all councils together and the other councils: those of its
     region alone where there are many. It does not say `without`."""
     together, own = panel.lines[0], _line(panel, area.code)
     region = area.columns["region_code"]
@@ -150,22 +148,22 @@ def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> 
         and line is not own
         and (not of_region or line.area.columns["region_code"] == region)
     )
-    lines = tuple(replace(line, words="", alike=(), finding="") for line in (own, together, *others))
+    lines = tuple(replace(line, words="", inferred=(), finding="") for line in (own, together, *others))
     return replace(
         panel,
         shape=replace(panel.shape, mapped=False),
         lines=lines,
         words=(own.words.removesuffix(without).strip(),),
-        alike=own.alike,
+        inferred=own.inferred,
         finding=own.finding,
     )
 
 
 def _series(area: Geography) -> Panel | None:
-    """The council's official percentages by year with England's; None where none is held."""
+    """Draws the council's official percentages by year with England's; None where none is held."""
     lines = []
     for cohort in official_cohorts():
-        england, own = of_group(cohort, area, (ALL.label,) * 3)
+        england, own = official_group(cohort, area, (ALL.label,) * 3)
         if own:
             lines.append(Line(Cohort(cohort).label, area, (own,), england, (england,), cohort=cohort))
     if not lines:

@@ -1,4 +1,4 @@
-"""The documents of a bundle as pages: its Markdown, in the look of the release page.
+"""Documents of a bundle as pages, in the look of the release page, and the list of its files as the README has it.
 
 Markup in a document stays words, images are not shown, and a file of the bundle that is named becomes a link to it.
 """
@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from pathlib import PurePath
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, Literal, get_args
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from ndl_export.documents.markdown import grid, noticed, page
+from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.pages import kit
+from ndl_export.pages.number_format import size
 from ndl_export.tables import ALL
 from sources.reference.cohorts import Cohort
 
 _MARKDOWN = ".md"
+_TEMPLATES = Path(__file__).parent / "templates"
 _RECONCILIATION = "reconciliation.csv"
 _NUMBER = re.compile(r"[-−+]?\d[^ ]{0,11}( \w+| to [-−\d.,%]+)?$|$")
 """A cell that is read as a number, with its unit or as an interval, or that has none."""
 _HELD = ("main", "sections")
-"""Anchors that the page has of its own."""
+"""Anchors that the page itself uses."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +49,24 @@ class Document:
     def name(self) -> str:
         return page_of(self.source)
 
-    @property
-    def file(self) -> str:
-        return f"{self.name}.html"
-
 
 def is_document(name: str) -> bool:
-    """Whether the file of a bundle has a page: its Markdown, and the reconciliation with official figures."""
+    """Says whether the file of a bundle has a page: its Markdown, and the reconciliation with official figures."""
     return name.endswith(_MARKDOWN) or name == _RECONCILIATION
 
 
 def page_of(name: str) -> str:
-    """`privacy_statement.md` as `privacy-statement`: the name of its page."""
+    """Returns the name of a document's page: `privacy-statement` for `privacy_statement.md`."""
     return PurePath(name).stem.lower().replace("_", "-")
 
 
 def address(name: str) -> str:
-    """Where a page leads to for a file of the bundle: the page of a document, `../` for any other."""
+    """Returns the link to a file of the bundle: the page of a document, `../` for any other."""
     return f"{page_of(name)}.html" if is_document(name) else f"../{name}"
 
 
 def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
-    """The Markdown `text` of the file `name`, in which the names of `addresses` become links to these."""
+    """Renders the Markdown `text` of the file `name`; names in `addresses` become links to these."""
     tokens = _MARKUP.parse(text)
     titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
     title = tokens[titles[0] + 1].content if titles else page_of(name)
@@ -78,9 +79,9 @@ def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
 
 
 def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -> tuple[Document, ...]:
-    """The documents among `files` (content by name), in order of name; `names` are all files of the bundle.
+    """Renders the documents among `files` (content by name), in order of name; `names` are all files of the bundle.
 
-    `notice`, which stands above every page, is left out of them.
+    `notice`, which every page has at its top, is left out of them.
     """
     found = []
     for name in sorted(filter(is_document, files), key=page_of):
@@ -90,8 +91,15 @@ def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -
     return tuple(found)
 
 
+def synthetic_page(name: str, text: str, names: Collection[str], notice: str) -> bytes:
+    """Renders the quality page of synthetic children, in the look of reports: the document `name` with this Markdown.
+    `names` are the files beside it, which it links to, and `notice` is above it."""
+    found = document(name, text.replace(f"**{notice}**\n\n", "", 1), {each: each for each in names})
+    return kit.render(_TEMPLATES, "synthetic.html.j2", document=found, notice=notice).encode()
+
+
 def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
-    """Give every heading an anchor of its own; yields those of the second level."""
+    """Gives every heading its own anchor; yields those of the second level."""
     taken = set(_HELD)
     for opening, inline in pairwise(tokens):
         if opening.type != "heading_open":
@@ -109,7 +117,7 @@ def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
 
 
 def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
-    """Make links of the names of files in code, and let links between documents lead to their pages."""
+    """Makes links of file names in code, and lets links between documents lead to their pages."""
     for token in tokens:
         within, linked = 0, []
         for child in token.children or ():
@@ -127,7 +135,7 @@ def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
 
 
 def _head(tokens: Sequence[Token]) -> None:
-    """The first cell of a table's row heads it, a cell without words heads nothing, and numbers stand to the right."""
+    """Makes headings of the first row and the first column of tables, unless empty, and aligns numbers to the right."""
     rows: list[list[tuple[Token, str, Token]]] = []
     for at, token in enumerate(tokens):
         if token.type == "table_open":
@@ -170,7 +178,7 @@ _MARKUP = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enab
 
 
 def _reconciliation(text: str) -> str:
-    """The lines of `reconciliation.csv` as Markdown: a table for each area of a cohort."""
+    """Writes the lines of `reconciliation.csv` as Markdown: a table for each area of a cohort."""
     lines = list(csv.DictReader(io.StringIO(text)))
     head = (
         "Official figures are exact and of every child assessed; ours count the children in the extracts, with noise."
@@ -207,3 +215,105 @@ def _compared(lines: Sequence[Mapping[str, str]]) -> str:
 def _group(line: Mapping[str, str]) -> str:
     parts = [line[column] for column in ("breakdown", "sex") if line[column] != ALL.label]
     return ", ".join(parts) or "All children"
+
+
+README_FILE = "README.md"
+_ABOUT_README = "what this release is, its files, and how to check them"
+_LISTED = re.compile(r"^\| (`[^|]+`) \| ([^|]+) \|$", re.MULTILINE)
+"""A row of the README's list of files: names between backticks, and what they are."""
+_OF_MANY_TABLES = (".ods", ".zip")
+"""Suffixes of files that hold many tables."""
+
+Shelf = Literal["tables", "together", "documents", "checks", "records"]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the bundle: its name in it, where a page leads to for it, and its size in words, empty if not known."""
+
+    name: str
+    address: str
+    size: str
+
+    @property
+    def is_page(self) -> bool:
+        return is_document(self.name)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Files that the README describes together; `names` are as it writes them."""
+
+    names: tuple[str, ...]
+    about: str
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Shelves:
+    """The files of a bundle by what they are for, those that hold many tables `together`, and those of each table by
+    its name."""
+
+    kinds: Mapping[Shelf, Sequence[Kind]]
+    of_table: Mapping[str, tuple[File, ...]]
+
+
+def shelves(
+    files: Mapping[str, bytes], names: Collection[str], checks: Collection[str], tables: Collection[str]
+) -> Shelves:
+    """Sorts the files of a bundle, but its pages, by what they are for: `names` are all of them, `files` those whose
+    content is known already. `checks` are the names of checksums, signature and key, `tables` those of the tables. A
+    file that the README does not name has the title of `datapackage.json`."""
+    found: dict[Shelf, list[Kind]] = {shelf: [] for shelf in get_args(Shelf)}
+    for kind in _kinds(files, names, tables):
+        found[_shelf(kind, checks)].append(kind)
+    return Shelves(found, {table: tuple(_of_table(table, found["tables"])) for table in tables})
+
+
+def _shelf(kind: Kind, checks: Collection[str]) -> Shelf:
+    if any(file.name in checks for file in kind.files):
+        return "checks"
+    if any("<table>" in name for name in kind.names):
+        return "tables"
+    if all(file.name.endswith(_OF_MANY_TABLES) for file in kind.files):
+        return "together"
+    return "documents" if any(file.is_page for file in kind.files) else "records"
+
+
+def _kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collection[str]) -> Iterator[Kind]:
+    left = sorted(names)
+    readme, package = (files.get(name, b"").decode() for name in (README_FILE, DATAPACKAGE_FILE))
+    listed = [(tuple(re.findall("`([^`]+)`", first)), about) for first, about in _LISTED.findall(readme)]
+    exact = {name for written, _ in listed for name in written}
+    for written, about in listed:
+        found = [name for name in left if any(_is(name, each, exact, tables) for each in written)]
+        left = [name for name in left if name not in found]
+        if found:
+            yield Kind(written, about, tuple(_file(name, files) for name in found))
+    titles = {each["path"]: each["title"] for each in json.loads(package)["resources"]} if package else {}
+    titles[README_FILE] = _ABOUT_README
+    for name in left:
+        yield Kind((name,), titles.get(name, ""), (_file(name, files),))
+
+
+def _is(name: str, written: str, exact: Collection[str], tables: Collection[str]) -> bool:
+    """Says whether the README's entry names a file: by its name, or with `<table>` and the like for any word."""
+    if name in exact or "<" not in written:
+        return name == written
+    if "<table>" in written:
+        before, _, after = written.partition("<table>")
+        return any(name == f"{before}{table}{after}" for table in tables)
+    return re.fullmatch("[a-z0-9_]+".join(map(re.escape, re.split("<[a-z]+>", written))), name) is not None
+
+
+def _of_table(table: str, kinds: Collection[Kind]) -> Iterator[File]:
+    """Yields the files of one table, in the order in which the README describes them."""
+    for kind in kinds:
+        wanted = [name.replace("<table>", table) for name in kind.names]
+        yield from sorted(
+            (file for file in kind.files if file.name in wanted), key=lambda file: wanted.index(file.name)
+        )
+
+
+def _file(name: str, files: Mapping[str, bytes]) -> File:
+    return File(name, address(name), size(len(files[name])) if name in files else "")

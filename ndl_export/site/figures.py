@@ -1,4 +1,4 @@
-"""The figures of the released tables, as the page looks them up and writes them."""
+"""Figures of the pages: those of the released tables, and official ones beside them, exact and of all children."""
 
 from __future__ import annotations
 
@@ -10,16 +10,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.pages.words import said
-from ndl_export.tables import ALL, Measure, MeasureKind, Table
+from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, official_figures, official_reviews
+from ndl_export.pages.number_format import said
+from ndl_export.tables import ALL, TABLES, Measure, MeasureKind, Table
 from ndl_export.tables.dimensions import FSM, IMD, SEX, TOPIC_FILTER
-from ndl_export.tables.geography import CODE_COLUMNS
-from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
+from ndl_export.tables.geography import CODE_COLUMNS, Geography
+from ndl_export.tables.health import ALL_FIVE, DOMAINS
+from ndl_export.tables.pupil import ASQ3, ETHNIC, GLD_PERCENT, SEN, TERM
 from ndl_export.tables.rows import Row, rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, column_name
+from sources.reference.cohorts import Cohort
+from sources.reference.places import COUNTRY
 
 _SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC, SEN, TERM, ASQ3, IMD)))
 _MINUS = "\u2212"
+_ENGLAND = COUNTRY[0]
+_EVERYONE = (ALL.label,) * 3
+_GAP = TABLES["gld_differences"].measure("gld_difference_points")
+Levels = tuple[str, ...]
+Sentences = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,13 +101,43 @@ class Figure:
 
 
 def points(number: float) -> str:
-    """Percentage points, without the word."""
+    """Writes percentage points, without the word."""
     return _signed(number, 1)
 
 
 def _signed(number: float, decimals: int) -> str:
     written = f"{abs(number):,.{decimals}f}"
     return _MINUS + written if number < 0 and written.strip("0.,") else written
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """A sentence that is inferred, and the same in a few words for a heading, empty where the data cannot say."""
+
+    words: str
+    finding: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a panel: its label, the area it is about, and its figures in the order of the columns.
+
+    `compared` is the figure of all councils together on the panel of another area; over time, and beside official
+    figures, it is England's official one. `official` are official figures in the order of the panel's headings. `words`
+    say the line where its area is chosen, `inferred` what would be so for children like these, and `finding` what a
+    heading says of it. `cohort` is set where lines are cohorts, and `broken` where a break in the series precedes it.
+    """
+
+    label: str
+    area: Geography
+    figures: tuple[Figure, ...]
+    compared: Figure | None = None
+    official: tuple[Figure | None, ...] = ()
+    words: str = ""
+    inferred: tuple[Concluded, ...] = ()
+    finding: str = ""
+    cohort: str = ""
+    broken: bool = False
 
 
 class Released:
@@ -109,7 +148,7 @@ class Released:
         self._rows = {name: _by_key(table, tables[name]) for name, table in defined.items()}
 
     def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
-        """Raises KeyError where the definition has no such row."""
+        """Looks up a figure. Raises KeyError where the definition has no such row."""
         row = self._row(measure, table, cohort, area, *levels)
         if row is None:
             return Figure(measure, None, None, None, Flag.WITHHELD)
@@ -118,12 +157,12 @@ class Released:
         return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
 
     def broken(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> bool:
-        """Whether the row is flagged as a break in the time series."""
+        """Says whether the row is flagged as a break in the time series."""
         row = self._row(measure, table, cohort, area, *levels)
         return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
 
     def _row(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
-        """None where the area has no row with the measure of these children; several rows may be about the same."""
+        """Finds the row of these children with the measure, under any of its names; None where the area has none."""
         published = self._rows[table]
         for same in _about_the_same(self._defined[table])[levels]:
             if (same.levels == levels or measure.name in same.applies) and (cohort, area, *same.levels) in published:
@@ -133,7 +172,7 @@ class Released:
 
 @cache
 def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
-    """By the levels of each row, all rows about the same children, its own first.
+    """Returns, by the levels of each row, all rows about the same children, its own first.
 
     A child of whom both services had a concern was seen by both: what is published under one name is not withheld under
     the other.
@@ -158,3 +197,83 @@ def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any
         ): row
         for row in data.to_pylist()
     }
+
+
+def england(cohort: str) -> Figure | None:
+    """Returns England's percentage at a good level of development."""
+    return _figures(cohort).get((_ENGLAND, *_EVERYONE))
+
+
+def england_gap(cohort: str) -> tuple[Figure | None, ...]:
+    """Returns England's percentages of children eligible for free school meals and of the others, and the gap."""
+    found = [_figures(cohort).get((_ENGLAND, FSM.label, group, ALL.label)) for group in FSM.categories[:2]]
+    values = [figure.value for figure in found if figure and figure.value is not None]
+    if len(values) < len(found):
+        return (*found, None)
+    eligible, others = values
+    return (*found, Figure(_GAP, round(others - eligible, 1), None, None, None))
+
+
+def official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
+    """Returns England's percentage of a group of children, and the area's own, where they are published."""
+    figures = _figures(cohort)
+    return figures.get((_ENGLAND, *levels)), figures.get((area.code, *levels))
+
+
+def _figures(cohort: str) -> dict[tuple[str, ...], Figure]:
+    return {
+        (each.area_code, each.breakdown_topic, each.breakdown, each.sex): Figure(
+            GLD_PERCENT, round(each.percent, 1), None, None, None
+        )
+        for each in official_figures(cohort)
+    }
+
+
+def england_remarks(cohort: str) -> Sentences:
+    """Says where England's figures by area are from, and how they differ from ours."""
+    sources = "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code == _ENGLAND))
+    if not sources:
+        return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
+    return (
+        f"England: official statistics of the academic year {Cohort(cohort).label}, every child assessed in England,"
+        f" without noise ({sources}). Ours count the children in the extracts. A change in what is recorded, as of the"
+        " goals in 2021, breaks both series alike.",
+    )
+
+
+def gld_remarks(cohort: str, area: Geography) -> Sentences:
+    """Says where official figures by characteristic are from, and how they differ from ours."""
+    figures = [each for each in official_figures(cohort) if each.area_code in (_ENGLAND, area.code)]
+    if not figures:
+        return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
+    sources = "; ".join(dict.fromkeys(each.source for each in figures))
+    own = (
+        " The council’s own official figure is about the same children as ours: where the extracts are complete it lies"
+        " within the interval in 95 of 100 rows."
+        if any(each.area_code == area.code for each in figures)
+        else ""
+    )
+    return (
+        f"Official statistics: academic year {Cohort(cohort).label}, every child assessed, without noise ({sources})."
+        f" Ours count the children in the extracts.{own}",
+    )
+
+
+def review_remarks(cohort: str, area: Geography) -> Sentences:
+    """Says which official figures on the review are held, and why they cannot be compared with ours directly."""
+    found = {(each.area_code, each.measure, each.domain): each for each in official_reviews(cohort)}
+    expected = found.get((_ENGLAND, AT_EXPECTED, DOMAINS[ALL_FIVE]))
+    used = [(who, found.get((code, USED_ASQ3, ""))) for who, code in (("England", _ENGLAND), (area.name, area.code))]
+    told = [f"{each.percent:.1f}% of reviews in {who} used ASQ-3" for who, each in used if each]
+    if expected:
+        children = f"{expected.percent:.1f}% of England’s children with a score were at or above the expected level in"
+        told.insert(0, f"{children} all five areas")
+    if not told:
+        return ()
+    year = next(iter(found.values())).financial_year
+    return (
+        f"Official statistics (OHID) of children who turned 2½ in the financial year {year[:4]}/{year[4:]}, eleven in"
+        f" twelve of them of this cohort: {'; '.join(told)}. They count children with a score. This chart counts every"
+        " child reviewed, and is lower where there is no score: do not compare the two as they stand. Councils’ own"
+        " figures are in Fingertips, indicator C08a.",
+    )

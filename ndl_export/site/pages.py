@@ -17,7 +17,6 @@ import shutil
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +34,14 @@ from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYN
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
-from ndl_export.pages.words import day
-from ndl_export.site.conclusions import Conclusions
+from ndl_export.pages.number_format import day
 from ndl_export.site.councils import council_of, findings, page_of_council
-from ndl_export.site.documents import documents, is_document, page_of
-from ndl_export.site.downloads import shelves
-from ndl_export.site.figures import Figure
-from ndl_export.site.panels import Chart, Line, Panel, Release, release_of
-from ndl_export.site.requested import requested_charts
-from ndl_export.site.views import VIEWS, charts_of
+from ndl_export.site.documents import documents, is_document, page_of, shelves
+from ndl_export.site.figures import Figure, Line
+from ndl_export.site.inference import Conclusions
+from ndl_export.site.layouts import Release, release_of
+from ndl_export.site.panels import Chart, Panel
+from ndl_export.site.views import VIEWS, charts_of, requested_charts
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
@@ -97,7 +95,7 @@ _MOST_IN_A_TAB = 51
 DOWNLOADS = Page("downloads", "Files and documents", "Downloads")
 ABOUT = Page("about", "About this release", "About")
 REQUESTS = Page("requests", "Requests for tables", "")
-"""Stands beside the bundles alone: it changes when they cannot."""
+"""Only beside the bundles: it changes when they cannot."""
 PAGES = (
     Page("index", "How many children were ready for school", "Overview"),
     Page("groups", "Groups of children", "Groups"),
@@ -132,8 +130,8 @@ PAGES = (
 def site_names(
     cohorts: Collection[str], councils: Iterable[str], names: Iterable[str], requested: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """Names of the files in the folder of the page of a bundle of these cohorts and councils, whose other files are
-    `names` and whose tables on request are called `requested`."""
+    """Names the files of the pages of a bundle of these cohorts and councils, whose other files are `names` and whose
+    tables on request are called `requested`."""
     shapes = [view.shape for views in VIEWS.values() for view in views]
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [page_of_table(name) for name in requested]
@@ -149,10 +147,9 @@ def site_files(
     names: Collection[str],
     concluded: Conclusions,
 ) -> dict[str, bytes]:
-    """Content by name of every file of the folder: a function of the facts, the released tables and `files` alone.
+    """Makes every file of the folder, by name: a function of the facts, the released tables and `files` alone.
 
     `concluded` is what may be concluded, as from `conclusions_of`.
-
     `names` are those of all other files of the bundle, `files` the content of the ones that are there already: all but
     checksums, signature and their like.
     """
@@ -163,30 +160,29 @@ def site_files(
     charts = charts_of(release)
     found = findings(charts)
     on_request = requested_charts(release, requested)
-    told = documents(files, names, facts.notice)
-    listed = {
+    papers = documents(files, names, facts.notice)
+    common = _common(facts, release) | {
+        "findings": found,
         "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
-        "titles": {document.source: document.title for document in told},
+        "titles": {document.source: document.title for document in papers},
+        "more": [page for page in PAGES[1:] if page.name in VIEWS],
     }
-    common = _common(facts, release) | {"findings": found}
-    pages = {
-        page.file: _render(page, common | listed | {"page_charts": shown}, "chart_page" if page.lead else "")
-        for page in PAGES
-        for shown in [charts.get(page.name, ())]
-    }
-    more = {"more": [page for page in PAGES[1:] if page.name in VIEWS]}
+    pages: dict[str, bytes] = {}
+
+    def add(page: Page, template: str, **own: object) -> None:
+        pages[page.file] = _render(page, common | own, template)
+
+    for page in PAGES:
+        add(page, "chart_page" if page.lead else page.name, page_charts=charts.get(page.name, ()))
     for name, label in common["councils"].items():
-        page = Page(page_of_council(name), label, "")
-        pages[page.file] = _render(page, common | more | {"council": council_of(charts, found, name)}, "council")
+        add(Page(page_of_council(name), label, ""), "council", council=council_of(charts, found, name))
     for request in requested:
         page = Page(page_of_table(request.name), request.table.title, "")
-        own: dict[str, Any] = {"request": request, "page_charts": on_request[page.name]}
-        own |= {"page_cohorts": _labels(request.cohorts)}
-        own |= {"in_each_area": any(chart.in_each_area for chart in on_request[page.name])}
-        pages[page.file] = _render(page, common | listed | own, "request")
-    for document in told:
-        page = Page(document.name, document.title, "")
-        pages[document.file] = _render(page, common | {"document": document}, "document")
+        [chart] = shown = on_request[page.name]
+        own = {"page_cohorts": _labels(request.cohorts), "in_each_area": chart.in_each_area}
+        add(page, "request", request=request, page_charts=shown, **own)
+    for document in papers:
+        add(Page(document.name, document.title, ""), "document", document=document)
     return pages | _downloads(charts | on_request)
 
 
@@ -197,7 +193,7 @@ def site_downloads(
     missing: MissingByCohort,
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, bytes]:
-    """Content by name of the files of figures alone, which follow from the tables of a release."""
+    """Makes the files of figures alone, by name, which follow from the tables of a release."""
     release = release_of(tables, councils, cohorts, missing, requested)
     return _downloads(charts_of(release) | requested_charts(release, requested))
 
@@ -207,7 +203,7 @@ def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
 
 
 def _chart_csv(chart: Chart) -> bytes:
-    """One line a figure, just as the page shows them, all councils together included."""
+    """Writes one line a figure, just as the page shows them, all councils together included."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_HEADER)
@@ -228,12 +224,12 @@ def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
 
 
 def _number(figure: Figure, number: float | None) -> str:
-    """As many decimals as the page shows."""
+    """Writes a number with as many decimals as the page shows."""
     return "" if number is None else f"{number:.{figure.measure.decimals}f}"
 
 
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
-    """What every page may say."""
+    """Returns the values that every page may show."""
     cohorts = _labels(release.cohorts)
     return {
         "site": TITLE,
@@ -267,23 +263,19 @@ def _labels(cohorts: Iterable[str]) -> dict[str, str]:
     return {cohort: Cohort(cohort).label for cohort in sorted(cohorts)}
 
 
-def _render(page: Page, values: Mapping[str, Any], template: str = "") -> bytes:
-    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
-    own = {"page": page, "script": _script(), "script_digest": digest}
-    return kit.render(_TEMPLATES, f"{template or page.name}.html.j2", **values, **own).encode()
-
-
-@cache
-def _script() -> str:
-    return (_TEMPLATES / "script.js").read_text(encoding="utf-8").strip()
+def _render(page: Page, values: Mapping[str, Any], template: str) -> bytes:
+    script = (_TEMPLATES / "script.js").read_text(encoding="utf-8").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    own = {"page": page, "script": script, "script_digest": digest}
+    return kit.render(_TEMPLATES, f"{template}.html.j2", **values, **own).encode()
 
 
 _TO_BUNDLE = 'href="../'
 _TO_PAGE = re.compile(rf'href="(?![#.]|[a-z]+:|{DOWNLOADS.file}|{ABOUT.file})')
 """A link to another page of the bundle, but for the two that say more beside the bundles than in one."""
 _REPLACED = re.compile(r"<!-- (upcoming|beside|requests|register) -->.*?<!-- /\1 -->", re.DOTALL)
-"""What stands in a bundle's page in the place of what changes when the bundle cannot, and of links to what lies beside
-the bundle, which lead nowhere from an archive that was unpacked."""
+"""Placeholders in a bundle's page for what changes when the bundle cannot, and for links to what is beside the bundle,
+which lead nowhere from an archive that was unpacked."""
 
 
 def publish_site(
@@ -293,7 +285,7 @@ def publish_site(
     register: Register | None,
     withdrawn: Collection[str],
 ) -> None:
-    """Put a copy of the page of `version` into `release_dir`, its links leading to the files of that bundle, with links
+    """Puts a copy of the page of `version` into `release_dir`: it leads to the files of that bundle, with links
     to archives, analyst database and synthetic children, the releases that are announced (None where no calendar was
     given), and a page of the requests in the register where there is one; `withdrawn` are versions.
 
@@ -304,58 +296,53 @@ def publish_site(
     place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
     shutil.rmtree(scratch, ignore_errors=True)
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
-    said: dict[str, Any] = {"upcoming": upcoming, "nothing": NOTHING_ANNOUNCED, "no_calendar": NO_CALENDAR}
-    beside = release_dir / SYNTHETIC_FOLDER / version
-    said["synthetic"] = f"{SYNTHETIC_FOLDER}/{version}" if beside.is_dir() else ""
-    said["synthetic_files"] = (CSV_FILE, PARQUET_FILE)
-    said["synthetic_page"] = QUALITY_PAGE
-    said |= {"archives": [f"{version}.{suffix}" for suffix in ARCHIVES], "database": DATABASE_FILE}
-    fragments = ["upcoming", "beside", "requests"]
-    said |= {"register": register, "requests_page": REQUESTS.file}
+    values: dict[str, Any] = {
+        "upcoming": upcoming,
+        "nothing": NOTHING_ANNOUNCED,
+        "no_calendar": NO_CALENDAR,
+        "synthetic": f"{SYNTHETIC_FOLDER}/{version}" if (release_dir / SYNTHETIC_FOLDER / version).is_dir() else "",
+        "synthetic_files": (CSV_FILE, PARQUET_FILE),
+        "synthetic_page": QUALITY_PAGE,
+        "archives": [f"{version}.{suffix}" for suffix in ARCHIVES],
+        "database": DATABASE_FILE,
+        "register": register,
+        "requests_page": REQUESTS.file,
+        "register_file": REGISTER_FILE,
+        "withdrawn": withdrawn,
+    }
+    names = ["upcoming", "beside", "requests"]
     if register is not None:
-        fragments.append("register")
-        said |= {"places": _places(release_dir, version, register), "withdrawn": withdrawn}
-        said |= {"register_file": REGISTER_FILE, "labels": _labels(register.cohorts)}
+        names.append("register")
+        values |= {"places": _places(release_dir, version, register), "labels": _labels(register.cohorts)}
         (scratch / REQUESTS.file).write_bytes(_requests_page(release_dir / version))
-    told = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **said).strip() for name in fragments}
+    fragments = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **values).strip() for name in names}
     for page in scratch.glob("*.html"):
         text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
-        leading = _REPLACED.sub(lambda found: told[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
-        page.write_text(leading, encoding="utf-8", newline="\n")
+        text = _REPLACED.sub(lambda found: fragments[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
+        page.write_text(text, encoding="utf-8", newline="\n")
     place.mkdir(exist_ok=True)
     shutil.copymode(scratch, place)
-    files = sorted(scratch.iterdir())
-    for file in files:
-        file.replace(place / file.name)
+    files = {file.name: file for file in scratch.iterdir()}
+    for name, file in files.items():
+        file.replace(place / name)
     scratch.rmdir()
-    for name in {file.name for file in place.iterdir()} - {file.name for file in files}:
-        (place / name).unlink()
-
-
-@dataclass(frozen=True)
-class _Imprint:
-    """What a bundle says of itself that stands on a page which is not made with it."""
-
-    version: str
-    published: str
-    publisher: str
-    contact: str
-    notice: str
+    for file in place.iterdir():
+        if file.name not in files:
+            file.unlink()
 
 
 def _requests_page(bundle: Path) -> bytes:
-    """The page of the register in the look of the release's other pages, without what it tells."""
+    """Renders the page of the register in the look of the release's other pages, without its content."""
     package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
     [by, *_] = package["contributors"]
-    facts = _Imprint(
-        package["version"], day(package["created"][:10]), by["title"], by["email"], package.get("notice", "")
-    )
+    facts = {"version": package["version"], "published": day(package["created"][:10]), "notice": package.get("notice")}
+    facts |= {"publisher": by["title"], "contact": by["email"]}
     own = {"site": TITLE, "facts": facts, "pages": PAGES, "cohorts": _labels(package["cohorts"]), "licence": OGL_NAME}
     return _render(REQUESTS, own, "requests_page")
 
 
 def _places(release_dir: Path, version: str, register: Register) -> dict[str, str]:
-    """Where the page with a requested table is, by its name: that of the release `version`, or else of the one that
+    """Returns where the page of each requested table is, by its name: in the release `version`, or else in the one that
     answered it."""
     found: dict[str, str] = {}
     for each in register.requests:

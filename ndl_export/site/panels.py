@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress, product
 
-import pyarrow as pa
-
-from ndl_export.facts.missing import MissingByCohort, not_sent
-from ndl_export.facts.on_request import RequestedTable, all_tables
 from ndl_export.pages.charts import (
     AXIS_HEIGHT,
     NARROW_NOTE,
     REFERENCE_HEIGHT,
     SERIES_SYMBOLS,
-    WHOLE,
     Bars,
     Mark,
     Reference,
     Scale,
     TileMap,
     Timeline,
-    fitted,
-    from_nothing,
     mark,
-    of_points,
     reference,
     scale_note,
     stacked,
     tile_map,
     timeline,
 )
-from ndl_export.site.conclusions import Conclusions
-from ndl_export.site.figures import Figure, Released
-from ndl_export.tables import FAMILIES, TABLES, MeasureKind, Table
-from ndl_export.tables.geography import ALL_TOGETHER, LOCAL_AUTHORITY, REGIONS_ABOVE, Geography, geographies
+from ndl_export.site.figures import Concluded, Figure, Levels, Line
+from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place, tiles
+from sources.reference.places import tiles
+
+ENGLAND = "England, official statistics"
 
 
 @dataclass(frozen=True)
-class Areas:
-    """The areas that one family of tables has rows for, all councils together first, and how the page names them.
+class Wanted:
+    """A figure: the measure of a table, and the levels of its filters."""
 
-    `absent` are the councils that take part and are not among them.
-    """
-
-    every: tuple[Geography, ...]
-    absent: tuple[str, ...]
-
-    @property
-    def together(self) -> Geography:
-        return self.every[0]
-
-    def name(self, area: Geography) -> str:
-        """The area's own name; all councils together are named by who is not among them."""
-        if area.level != ALL_TOGETHER:
-            return area.name
-        if not self.absent:
-            return "All councils together"
-        alone = len(self.absent) == 1
-        return f"All councils but {place(self.absent[0]).la_name if alone else len(self.absent)}"
+    table: str
+    measure: str
+    levels: Levels
 
 
 @dataclass(frozen=True)
@@ -73,11 +49,12 @@ class Shape:
 
     `finding` is what a heading says where nothing is concluded, of the figures of a line by column where lines are
     areas, else of lines and columns. `columns` head the figures of each line. `drawn` are the columns that the chart
-    shows, each with marks of its own, and `told` is the one that is written beside each row of the chart; where it
+    shows, each with marks of its own, and `written` is the one that is written beside each row of the chart; where it
     `spans` the two that are drawn, a line between them shows it. With many councils, the first column that is drawn is
     `mapped` too. Lines are areas where it is `by_area`, cohorts where it is `over_time`, and else groups of children,
     goals or answers within one. Where every child is in one of these, `whole` has the colours of a bar that they are
-    parts of. A table stands in for a chart that is `roomy` in a narrow window.
+    parts of. A table replaces a chart that is `roomy` in a narrow window. `measures` are those of the columns, where
+    these have the same levels of the same table.
     """
 
     name: str
@@ -89,51 +66,25 @@ class Shape:
     intro: str = ""
     finding: str = ""
     drawn: tuple[int, ...] = (0,)
-    told: int | None = 0
+    written: int | None = 0
     spans: bool = False
     mapped: bool = False
     by_area: bool = False
     whole: tuple[str, ...] = ()
     over_time: bool = False
     roomy: bool = False
+    measures: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Concluded:
-    """A sentence that is concluded, and the same in a few words for a heading, empty where the data cannot say."""
-
-    words: str
-    finding: str = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a panel: its label, the area it is about, and its figures in the order of the columns.
-
-    `compared` is the figure drawn, for all councils together, on the panel of another area; over time, and where
-    official ones stand beside, England's of the official statistics. `official` are the ones in the order of the
-    panel's headings. `words` say the line where its area is chosen, `alike`
-    what it would be for children like these, and `finding` what a heading says of it. `cohort` is given where lines are
-    cohorts, and `broken` where a break lies before it.
-    """
-
-    label: str
-    area: Geography
-    figures: tuple[Figure, ...]
-    compared: Figure | None = None
-    official: tuple[Figure | None, ...] = ()
-    words: str = ""
-    alike: tuple[Concluded, ...] = ()
-    finding: str = ""
-    cohort: str = ""
-    broken: bool = False
+    def wanted(self, levels: Levels) -> tuple[Wanted, ...]:
+        """The figures of a line whose columns are its `measures`."""
+        return tuple(Wanted(self.table, measure, levels) for measure in self.measures)
 
 
 @dataclass(frozen=True)
 class Panel:
     """One drawing with its table and its words; `area` is None where each line is an area of its own.
 
-    `words` say what it was for these children, `alike` what it would be for children like these, and `finding` is for a
+    `words` say what was so for these children, `inferred` what would be for children like these, and `finding` is for a
     heading. `together` says that it is about all councils, `beside` names those whose figures lines are compared with.
     `official` head the official figures of the lines, `england` are those of England by column where lines are areas,
     and `remarks` say what official figures there are and how they are defined.
@@ -148,7 +99,7 @@ class Panel:
     area_name: str = ""
     together: bool = True
     beside: str = ""
-    alike: tuple[Concluded, ...] = ()
+    inferred: tuple[Concluded, ...] = ()
     finding: str = ""
     official: tuple[str, ...] = ()
     england: tuple[Figure | None, ...] = ()
@@ -286,261 +237,3 @@ class Chart:
             yield panel.cohort, "" if panel.together or not panel.area else panel.area.code, panel.finding
             for line in panel.lines if self.shape.by_area else ():
                 yield panel.cohort, line.area.code, line.finding
-
-
-Levels = tuple[str, ...]
-Sentences = tuple[str, ...]
-Words = Callable[[tuple[Line, ...]], Sentences]
-"""What a panel says of its lines."""
-Alike = Callable[[tuple[Line, ...], Conclusions, str], tuple[Concluded, ...]]
-"""What it concludes from them, in a cohort."""
-ENGLAND = "England, official statistics"
-
-
-def silent(*_: object) -> tuple[()]:
-    return ()
-
-
-def no_official(_: str) -> tuple[Figure | None, ...]:
-    return ()
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A figure: the measure of a table, and the levels of its filters."""
-
-    table: str
-    measure: str
-    levels: Levels
-
-
-@dataclass(frozen=True)
-class Release:
-    """The released tables and their definitions by name, the areas that each family has rows for in each cohort, and
-    what is concluded from them."""
-
-    released: Released
-    defined: Mapping[str, Table]
-    areas: Mapping[tuple[str, str], Areas]
-    cohorts: tuple[str, ...]
-    conclusions: Conclusions | None
-
-    def alike(self, alike: Alike, lines: tuple[Line, ...], cohort: str) -> tuple[Concluded, ...]:
-        """What is concluded from lines; nothing where figures alone are asked for."""
-        return alike(lines, self.conclusions, cohort) if self.conclusions else ()
-
-    def of(self, table: str, cohort: str) -> Areas:
-        return self.areas[self.defined[table].family, cohort]
-
-    def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
-        measure = self.defined[wanted.table].measure(wanted.measure)
-        return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
-
-    def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
-        """Whether the row of the figure is flagged as a break."""
-        measure = self.defined[wanted.table].measure(wanted.measure)
-        return self.released.broken(measure, wanted.table, cohort, area.code, *wanted.levels)
-
-    def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
-        return tuple(self.figure(each, cohort, area) for each in wanted)
-
-
-def release_of(
-    tables: Mapping[str, pa.Table],
-    councils: tuple[str, ...],
-    cohorts: tuple[str, ...],
-    missing: MissingByCohort,
-    requested: Sequence[RequestedTable] = (),
-    conclusions: Conclusions | None = None,
-) -> Release:
-    areas, defined = {}, all_tables(requested)
-    for family, cohort in product(FAMILIES, cohorts):
-        absent = not_sent(missing.get(cohort, {}), family)
-        areas[family, cohort] = Areas(geographies(councils, absent), absent)
-    return Release(Released(tables, defined), defined, areas, tuple(sorted(cohorts)), conclusions)
-
-
-@dataclass(frozen=True)
-class ByArea:
-    """A panel for each cohort, with a line for each area; it says the first, what else is `asked` of it, and what
-    `alike` concludes from all; of a line that is chosen it says the same, and what `alike_each` concludes from it and
-    the first. `official` are England's figures by column, and `remarks` say what they are."""
-
-    shape: Shape
-    wanted: tuple[Wanted, ...]
-    say: Callable[[Line], str]
-    alike: Alike
-    alike_each: Alike
-    asked: Alike = silent
-    official: Callable[[str], tuple[Figure | None, ...]] = no_official
-    remarks: Callable[[str], Sentences] = silent
-
-    def panels(self, release: Release) -> tuple[Panel, ...]:
-        return tuple(self._panel(release, cohort) for cohort in release.cohorts)
-
-    def _panel(self, release: Release, cohort: str) -> Panel:
-        areas = release.of(self.shape.table, cohort)
-        lines = tuple(Line(areas.name(area), area, release.figures(self.wanted, cohort, area)) for area in areas.every)
-        first, *others = lines
-
-        def say(line: Line) -> str:
-            asked = release.alike(self.asked, (line,), cohort)
-            return " ".join((self.say(line), *(each.words for each in asked)))
-
-        said = (
-            replace(line, words=say(line), alike=alike, finding=_found(self.shape, alike, line.figures))
-            for line in others
-            for alike in [release.alike(self.alike_each, (line, first), cohort)]
-        )
-        england, alike = self.official(cohort), release.alike(self.alike, lines, cohort)
-        return Panel(
-            self.shape,
-            cohort,
-            (first, *said),
-            _scale(self.shape, lines, england),
-            (say(first),),
-            alike=alike,
-            finding=_found(self.shape, alike, first.figures),
-            england=england,
-            remarks=self.remarks(cohort),
-        )
-
-
-@dataclass(frozen=True)
-class InEachArea:
-    """A panel for each cohort and area, with a line for each label of `wanted`; of all councils alone where figures are
-    only `together`. With `official`, a line has England's official figure and the area's own beside it, and not the one
-    of all councils together; `remarks` say what official figures there are of a cohort and area."""
-
-    shape: Shape
-    wanted: Mapping[str, tuple[Wanted, ...]]
-    words: Words
-    alike: Alike = silent
-    together: bool = False
-    official: Callable[[str, Geography, Levels], tuple[Figure | None, ...]] | None = None
-    remarks: Callable[[str, Geography], Sentences] = silent
-
-    def panels(self, release: Release) -> tuple[Panel, ...]:
-        found: list[Panel] = []
-        for cohort in release.cohorts:
-            areas = release.of(self.shape.table, cohort)
-            shown = (areas.together,) if self.together else areas.every
-            found += [self._panel(release, cohort, areas, area) for area in shown]
-        return tuple(found)
-
-    def _panel(self, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
-        together = area == areas.together
-        lines = tuple(self._line(release, cohort, areas, area, label) for label in self.wanted)
-        beside = ENGLAND if self.official else areas.name(areas.together)
-        headings = ("England, official",) if together else ("England, official", f"{area.name}, official")
-        shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
-        alike = release.alike(self.alike, lines, cohort)
-        return Panel(
-            self.shape,
-            cohort,
-            tuple(replace(line, official=tuple(compress(line.official, shown))) for line in lines),
-            _scale(self.shape, lines),
-            self.words(lines) if self.together else available(lines, self.words),
-            area,
-            areas.name(area),
-            together,
-            beside if any(line.compared for line in lines) else "",
-            alike=alike,
-            finding=_found(self.shape, alike, [line.figures for line in lines]),
-            official=tuple(compress(headings, shown)),
-            remarks=self.remarks(cohort, area),
-        )
-
-    def _line(self, release: Release, cohort: str, areas: Areas, area: Geography, label: str) -> Line:
-        wanted = self.wanted[label]
-        figures = release.figures(wanted, cohort, area)
-        if self.official:
-            official = self.official(cohort, area, wanted[0].levels)
-            return Line(label, area, figures, official[0], official=official[: 1 if area == areas.together else None])
-        if area == areas.together:
-            return Line(label, area, figures)
-        return Line(label, area, figures, _comparable(release.figure(wanted[0], cohort, areas.together)))
-
-
-@dataclass(frozen=True)
-class OverTime:
-    """A panel for each area, with a line for each cohort; none where there is one cohort alone.
-
-    `official` is the figure of the official statistics of a cohort for England, if any. A cohort without rows of an
-    area is not available there.
-    """
-
-    shape: Shape
-    wanted: tuple[Wanted, ...]
-    official: Callable[[str], Figure | None]
-    words: Words
-    alike: Alike
-
-    def panels(self, release: Release) -> tuple[Panel, ...]:
-        if len(release.cohorts) == 1:
-            return ()
-        areas = {
-            (area.level, area.code): (area, area == areas.together)
-            for areas in (release.of(self.shape.table, cohort) for cohort in release.cohorts)
-            for area in areas.every
-        }
-        return tuple(self._panel(release, area, together) for area, together in areas.values())
-
-    def _panel(self, release: Release, area: Geography, together: bool) -> Panel:
-        lines = tuple(self._line(release, cohort, area) for cohort in release.cohorts)
-        drawn = [line.figures[column] for line in lines for column in self.shape.drawn]
-        shown = drawn + [line.compared for line in lines if line.compared]
-        scale = of_points(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fitted(shown)
-        name = "All councils together" if area.level == ALL_TOGETHER else area.name
-        words = available(lines, self.words)
-        alike = release.alike(self.alike, lines, "")
-        finding = _found(self.shape, alike[-1:])
-        return Panel(self.shape, "", lines, scale, words, area, name, together, alike=alike, finding=finding)
-
-    def _line(self, release: Release, cohort: str, area: Geography) -> Line:
-        known = area.code in {each.code for each in release.of(self.shape.table, cohort).every}
-        figures = release.figures(self.wanted, cohort, area) if known else tuple(map(_not_available, self.wanted))
-        broken = known and any(release.broken(each, cohort, area) for each in self.wanted)
-        label = Cohort(cohort).label
-        return Line(label, area, figures, self.official(cohort), cohort=cohort, broken=broken)
-
-
-def _found(shape: Shape, alike: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
-    """What a heading says: what is concluded, else the figures that the shape names, unless one has a symbol."""
-    told = next((each.finding for each in alike if each.finding), "")
-    if told or not figures:
-        return told
-    plain = shape.finding.format(*figures)
-    return "" if "[" in plain else plain
-
-
-View = ByArea | InEachArea | OverTime
-"""What makes the panels of a chart of a release."""
-
-
-def available(lines: tuple[Line, ...], words: Words) -> Sentences:
-    """What `words` say, where there is anything to say."""
-    if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
-        return ("These figures are not available [x]: the council has not sent the records.",)
-    if all(line.figures[0].unpublished for line in lines):
-        return ("No figure is published here: all are too uncertain to use.",)
-    return words(lines)
-
-
-def _not_available(wanted: Wanted) -> Figure:
-    return Figure(TABLES[wanted.table].measure(wanted.measure), None, None, None, Flag.NOT_AVAILABLE)
-
-
-def _comparable(figure: Figure) -> Figure | None:
-    """A percentage of all councils together; counts of an area and of all are not to be compared."""
-    return None if figure.measure.kind is MeasureKind.COUNT or figure.value is None else figure
-
-
-def _scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, ...] = ()) -> Scale:
-    figures = [line.figures[column] for line in lines for column in shape.drawn]
-    figures += [each for column in shape.drawn[: len(england)] if (each := england[column])]
-    if not figures:
-        return WHOLE
-    if figures[0].measure.kind is MeasureKind.COUNT:
-        return from_nothing(figures)
-    return fitted(figures) if shape.by_area else WHOLE

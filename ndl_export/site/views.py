@@ -1,36 +1,24 @@
-"""Which charts the pages have: of which rows of the released tables, and with which words.
+"""The charts of each page and of each table on request: their rows of the released tables, and their sentences.
 
-What a chart is called and how it is drawn stands in `shapes.yaml`.
+`shapes.yaml` states what a chart is called and how it is drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ndl_export.site import alike
-from ndl_export.site.conclusions import GAP
-from ndl_export.site.official import england, england_gap, england_remarks, gld_remarks, of_group, review_remarks
-from ndl_export.site.panels import ByArea, Chart, InEachArea, Levels, OverTime, Release, Shape, View, Wanted, silent
-from ndl_export.site.words import (
-    each_cohort,
-    each_gap,
-    extremes,
-    gap,
-    most_given,
-    neither,
-    no_record,
-    of_both_groups,
-    one_service_alone,
-    one_service_concerned,
-    outset,
-    rate,
-    to_targets,
-)
-from ndl_export.tables import ALL
+from ndl_export.facts.on_request import RequestedTable, page_of_table
+from ndl_export.pages.number_format import listed
+from ndl_export.site import figures, inference, phrases
+from ndl_export.site.figures import Levels
+from ndl_export.site.layouts import ByArea, InEachArea, OverTime, Release, View
+from ndl_export.site.panels import Chart, Shape, Wanted
+from ndl_export.tables import ALL, Attribute, Table
 from ndl_export.tables.dimensions import FSM, IMD, SEX
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
@@ -46,6 +34,7 @@ from ndl_export.tables.pupil import (
     TERM,
     UNSEARCHABLE,
 )
+from ndl_export.tables.rows import rows
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.goals import GOALS
 from sources.reference.survey import QUESTIONS as WORDINGS
@@ -74,35 +63,35 @@ _SEEN_GROUPS = {
 }
 """Those by which a release counts who had seen the child, for all councils together."""
 _SEEN = {
-    BOTH: "Health visitor and nursery",
-    HV_ONLY: "Health visitor only",
-    SETTING_ONLY: "Nursery only",
-    NEITHER: "Neither",
-    UNSEARCHABLE: "Record cannot be looked for",
+    "Health visitor and nursery": (BOTH, _TOTAL),
+    "Health visitor only": (HV_ONLY, _TOTAL),
+    "Nursery only": (SETTING_ONLY, _TOTAL),
+    "Neither": (NEITHER, _TOTAL),
+    "Record cannot be looked for": (UNSEARCHABLE, _TOTAL),
 }
-_WORRIED = {
-    BOTH: "Health visitor and nursery",
-    HV_ONLY: "Health visitor only",
-    SETTING_ONLY: "Nursery only",
-    NONE: "No concern recorded",
+_CONCERN = {
+    "Health visitor and nursery": (_TOTAL, BOTH),
+    "Health visitor only": (_TOTAL, HV_ONLY),
+    "Nursery only": (_TOTAL, SETTING_ONLY),
+    "No concern recorded": (_TOTAL, NONE),
 }
 _SEEN_AND_CONCERN = {
-    (BOTH, BOTH): "Both saw, both had a concern",
-    (BOTH, HV_ONLY): "Both saw, health visitor concerned",
-    (BOTH, SETTING_ONLY): "Both saw, nursery concerned",
-    (BOTH, NONE): "Both saw, no concern",
-    (HV_ONLY, HV_ONLY): "Health visitor saw, concerned",
-    (HV_ONLY, NONE): "Health visitor saw, no concern",
-    (SETTING_ONLY, SETTING_ONLY): "Nursery saw, concerned",
-    (SETTING_ONLY, NONE): "Nursery saw, no concern",
-    (NEITHER, NONE): "Neither saw",
-    (UNSEARCHABLE, NONE): "Record cannot be looked for",
+    "Both saw, both had a concern": (BOTH, BOTH),
+    "Both saw, health visitor concerned": (BOTH, HV_ONLY),
+    "Both saw, nursery concerned": (BOTH, SETTING_ONLY),
+    "Both saw, no concern": (BOTH, NONE),
+    "Health visitor saw, concerned": (HV_ONLY, HV_ONLY),
+    "Health visitor saw, no concern": (HV_ONLY, NONE),
+    "Nursery saw, concerned": (SETTING_ONLY, SETTING_ONLY),
+    "Nursery saw, no concern": (SETTING_ONLY, NONE),
+    "Neither saw": (NEITHER, NONE),
+    "Record cannot be looked for": (UNSEARCHABLE, NONE),
 }
-"""Every group that can occur, in the words of the page: by whom the child was seen, and who had a concern."""
+"""Every group that can occur: by whom the child was seen, and who had a concern."""
 
 
 def _shape(name: str, stated: dict[str, Any]) -> Shape:
-    """The shape that `shapes.yaml` states."""
+    """Reads a shape as `shapes.yaml` states it."""
     return Shape(name, **stated | {key: tuple(value) for key, value in stated.items() if isinstance(value, list)})
 
 
@@ -110,65 +99,64 @@ _STATED = yaml.safe_load((Path(__file__).parent / "shapes.yaml").read_text(encod
 _SHAPES = {name: _shape(name, stated) for name, stated in _STATED.items()}
 
 
-def _gld(levels: Levels) -> Wanted:
-    return Wanted("gld_headline", "gld_children_percent", levels)
-
-
-def _by_label(table: str, percent: str, count: str, levels: Mapping[str, Levels]) -> dict[str, tuple[Wanted, ...]]:
-    """A percentage and a count at the levels of each label."""
-    return {label: (Wanted(table, percent, of), Wanted(table, count, of)) for label, of in levels.items()}
+def _lines(name: str, levels: Mapping[str, Levels]) -> tuple[Shape, dict[str, tuple[Wanted, ...]]]:
+    """Returns the shape of that name, and the figures of its lines, which have these levels."""
+    return _SHAPES[name], {label: _SHAPES[name].wanted(of) for label, of in levels.items()}
 
 
 _GAP = (
-    *(_gld((FSM.label, group, _TOTAL)) for group in (ELIGIBLE, NOT_ELIGIBLE)),
-    Wanted("gld_differences", "gld_difference_points", (FSM.label, GAP)),
+    *(Wanted("gld_headline", "gld_children_percent", (FSM.label, group, _TOTAL)) for group in (ELIGIBLE, NOT_ELIGIBLE)),
+    Wanted("gld_differences", "gld_difference_points", (FSM.label, inference.GAP)),
 )
-_CHILDREN = Wanted("gld_headline", "children_count", _EVERYONE)
 _OVERVIEW = (
     ByArea(
         _SHAPES["gld-by-area"],
-        (_gld(_EVERYONE), Wanted("gld_headline", "elgs_expected_average", _EVERYONE), _CHILDREN),
-        rate,
-        alike.councils,
-        alike.council,
-        to_targets,
-        official=lambda cohort: (england(cohort), None, None),
-        remarks=england_remarks,
+        _SHAPES["gld-by-area"].wanted(_EVERYONE),
+        phrases.rate,
+        inference.councils,
+        inference.council,
+        with_targets=True,
+        official=lambda cohort: (figures.england(cohort), None, None),
+        remarks=figures.england_remarks,
     ),
     ByArea(
         _SHAPES["gap-by-area"],
         _GAP,
-        gap,
-        alike.gap,
-        alike.gap,
-        official=england_gap,
-        remarks=england_remarks,
+        phrases.gap,
+        inference.gap,
+        inference.gap,
+        official=figures.england_gap,
+        remarks=figures.england_remarks,
     ),
-    OverTime(_SHAPES["gld-over-time"], (_gld(_EVERYONE), _CHILDREN), england, each_cohort, alike.changes),
-    OverTime(_SHAPES["gap-over-time"], _GAP, lambda cohort: england_gap(cohort)[-1], each_gap, alike.gap_changes),
+    OverTime(
+        _SHAPES["gld-over-time"],
+        _SHAPES["gld-over-time"].wanted(_EVERYONE),
+        figures.england,
+        phrases.each_cohort,
+        inference.changes,
+    ),
+    OverTime(
+        _SHAPES["gap-over-time"],
+        _GAP,
+        lambda cohort: figures.england_gap(cohort)[-1],
+        phrases.each_gap,
+        inference.gap_changes,
+    ),
 )
 _BY_GROUP = (
     InEachArea(
-        _SHAPES["gld-by-group"],
-        {label: (_gld(levels),) for label, levels in _GROUPS.items()},
-        outset,
-        alike.england(_GROUPS),
-        official=of_group,
-        remarks=gld_remarks,
+        *_lines("gld-by-group", _GROUPS),
+        phrases.outset,
+        inference.england(_GROUPS),
+        official=figures.official_group,
+        remarks=figures.gld_remarks,
     ),
 )
 _GOALS = (
     InEachArea(
-        _SHAPES["goals"],
-        {
-            goal: (
-                Wanted("early_learning_goals", "expected_children_percent", (goal, _TOTAL, _TOTAL)),
-                Wanted("early_learning_goals", "expected_children_count", (goal, _TOTAL, _TOTAL)),
-            )
-            for goal in GOALS.values()
-        },
-        extremes,
-        alike.lowest(_TOTAL),
+        *_lines("goals", {goal: (goal, _TOTAL, _TOTAL) for goal in GOALS.values()}),
+        phrases.extremes,
+        inference.lowest(_TOTAL),
     ),
     InEachArea(
         _SHAPES["goals-by-meals"],
@@ -179,130 +167,130 @@ _GOALS = (
             )
             for goal in GOALS.values()
         },
-        of_both_groups,
-        alike.lowest(ELIGIBLE),
+        phrases.of_both_groups,
+        inference.lowest(ELIGIBLE),
         together=True,
     ),
 )
 _PATHWAY = (
     InEachArea(
-        _SHAPES["review"],
-        _by_label(
-            "asq3_outcomes",
-            "at_or_above_children_percent",
-            "reviewed_children_count",
-            {label: (label, _TOTAL, _TOTAL) for label in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())},
-        ),
-        outset,
-        remarks=review_remarks,
+        *_lines("review", {domain: (domain, _TOTAL, _TOTAL) for domain in (DOMAINS[ALL_FIVE], *ASQ3_DOMAINS.values())}),
+        phrases.outset,
+        remarks=figures.review_remarks,
     ),
     InEachArea(
-        _SHAPES["pathway"],
-        _by_label(
-            "readiness_pathway",
-            "gld_children_percent",
-            "children_count",
-            {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
-        ),
-        lambda lines: outset(lines) + outset(lines[2:]),
-        alike.outcomes,
+        *_lines("pathway", {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories}),
+        lambda lines: phrases.outset(lines) + phrases.outset(lines[2:]),
+        inference.outcomes,
     ),
 )
 _JOINED_DOTS = (
+    InEachArea(*_lines("seen-by", _SEEN), phrases.no_record),
+    ByArea(_SHAPES["neither-by-area"], _SHAPES["neither-by-area"].wanted((NEITHER, _TOTAL)), phrases.neither),
     InEachArea(
-        _SHAPES["seen-by"],
-        _by_label(
-            "joined_dots",
-            "children_percent",
-            "children_count",
-            {label: (seen, _TOTAL) for seen, label in _SEEN.items()},
-        ),
-        no_record,
-    ),
-    ByArea(
-        _SHAPES["neither-by-area"],
-        tuple(
-            Wanted("joined_dots", measure, (NEITHER, _TOTAL))
-            for measure in ("children_percent", "children_count", "gld_children_percent")
-        ),
-        neither,
-        silent,
-        silent,
-    ),
-    InEachArea(
-        _SHAPES["neither-by-group"],
-        _by_label(
-            "seen_by_group",
-            "children_percent",
-            "children_count",
-            {label: (*group, NEITHER) for label, group in _SEEN_GROUPS.items()},
-        ),
-        outset,
+        *_lines("neither-by-group", {label: (*group, NEITHER) for label, group in _SEEN_GROUPS.items()}),
+        phrases.outset,
         together=True,
     ),
     InEachArea(
-        _SHAPES["concern"],
-        _by_label(
-            "joined_dots",
-            "children_percent",
-            "children_count",
-            {label: (_TOTAL, concern) for concern, label in _WORRIED.items()},
-        ),
-        one_service_concerned,
+        *_lines("concern", _CONCERN),
+        phrases.one_service_concerned,
     ),
-    InEachArea(
-        _SHAPES["concern-gld"],
-        _by_label(
-            "joined_dots",
-            "gld_children_percent",
-            "children_count",
-            {label: group for group, label in _SEEN_AND_CONCERN.items()},
-        ),
-        one_service_alone,
-    ),
+    InEachArea(*_lines("concern-gld", _SEEN_AND_CONCERN), phrases.one_service_alone),
 )
 _OF_SOME = (
     "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
     " counted in the whole table."
 )
-_PARENTS = tuple(
-    InEachArea(
-        Shape(
-            f"parents-{question.name.replace('_', '-')}",
-            "parent_experience",
-            WORDINGS[question.name].wording,
-            "Answer",
-            ("Share of responses", "Number of responses"),
-            WORDINGS[question.name].wording,
-            _OF_SOME if NOT_APPLICABLE in question.categories else "",
-        ),
-        _by_label(
-            "parent_experience",
-            "response_percent",
-            "response_count",
-            {
-                answer: (question.label, answer, _TOTAL, _TOTAL)
-                for answer in question.categories
-                if answer != NOT_APPLICABLE
-            },
-        ),
-        most_given,
-        alike.most_often(question.label),
+
+
+def _survey_chart(question: Attribute) -> InEachArea:
+    """Returns the chart of a question of the survey of parents."""
+    wording = WORDINGS[question.name].wording
+    shape = Shape(
+        f"parents-{question.name.replace('_', '-')}",
+        "parent_experience",
+        wording,
+        "Answer",
+        ("Share of responses", "Number of responses"),
+        wording,
+        _OF_SOME if NOT_APPLICABLE in question.categories else "",
+        measures=("response_percent", "response_count"),
     )
-    for question in QUESTIONS
-)
+    wanted = {
+        answer: shape.wanted((question.label, answer, _TOTAL, _TOTAL))
+        for answer in question.categories
+        if answer != NOT_APPLICABLE
+    }
+    return InEachArea(shape, wanted, phrases.most_given, inference.most_often(question.label))
+
+
 VIEWS: Mapping[str, tuple[View, ...]] = {
     "index": _OVERVIEW,
     "groups": _BY_GROUP,
     "goals": _GOALS,
     "pathway": _PATHWAY,
     "joined-dots": _JOINED_DOTS,
-    "parents": _PARENTS,
+    "parents": tuple(map(_survey_chart, QUESTIONS)),
 }
 """The charts of each page that has any, by its name."""
 
 
 def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
-    """The charts of each page that there is anything to draw in: one cohort alone has none over time."""
+    """Returns the charts of each page that show anything: one cohort alone has none over time."""
     charts = {page: [Chart(view.shape, view.panels(release)) for view in views] for page, views in VIEWS.items()}
     return {page: tuple(chart for chart in shown if chart.panels) for page, shown in charts.items()}
+
+
+MOST_DRAWN, LONGEST_LABEL = 40, 80
+"""Rows of a chart, and characters of what one is called: a table with more has no chart."""
+_FITS_A_TELEPHONE = 43
+"""Characters of a row's label; a chart with longer ones is not shown there."""
+MOST_ROWS = 6_000
+"""Rows of a page in all its areas and cohorts, some five megabytes; one with more shows all councils together alone."""
+
+
+def requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:
+    """Returns the chart of each page of a table on request, by its name."""
+    return {page_of_table(each.name): (_chart(release, each),) for each in requested}
+
+
+def _chart(release: Release, request: RequestedTable) -> Chart:
+    table, own = request.table, replace(release, cohorts=tuple(sorted(request.cohorts)))
+    by_label = labels(table)
+    areas = sum(len(release.of(table.name, cohort).every) for cohort in own.cohorts)
+    at_councils = all(block.councils for block in table.blocks)
+    ratios = [measure for measure in table.measures if not measure.is_count]
+    counts = [measure for measure in reversed(table.measures) if measure.is_count and not measure.as_linked]
+    longest = max(map(len, by_label))
+    shape = Shape(
+        page_of_table(table.name),
+        table.name,
+        table.title,
+        listed(entry.label for entry in table.filters),
+        tuple(measure.label for measure in (*ratios, *counts)),
+        "Figures",
+        drawn=(0,) if len(by_label) <= MOST_DRAWN and longest <= LONGEST_LABEL else (),
+        roomy=longest > _FITS_A_TELEPHONE,
+        measures=tuple(measure.name for measure in (*ratios, *counts)),
+    )
+    wanted = {label: shape.wanted(levels) for label, levels in by_label.items()}
+    together = not at_councils or areas * len(by_label) > MOST_ROWS
+    return Chart(shape, InEachArea(shape, wanted, phrases.outset, together=together).panels(own))
+
+
+def labels(table: Table) -> Mapping[str, Levels]:
+    """Names each row of a table by its levels but the totals, with the names of their columns where the levels alone
+    would not tell it from another row."""
+
+    def label(levels: Levels, *, named: bool) -> str:
+        pairs = [(entry, level) for entry, level in zip(table.filters, levels, strict=True) if level != ALL.label]
+        parts = (f"{entry.label}: {level}" if named else level for entry, level in pairs)
+        return ", ".join(parts) or f"All {table.measures[0].of}"
+
+    found = [row.levels for row in rows(table, all_together=True)]
+    plain = {label(levels, named=False): levels for levels in found}
+    of_columns = [set(levels) - {ALL.label} for levels in zip(*found, strict=True)]
+    if len(plain) == len(found) and sum(map(len, of_columns)) == len(set().union(*of_columns)):
+        return plain
+    return {label(levels, named=True): levels for levels in found}

@@ -141,7 +141,7 @@ def _listed(state: State, cohort: str) -> str:
 
 
 def _of_cause(cause: str, open_holds: Sequence[Hold]) -> Section:
-    from ndl_export.pages.words import counted
+    from ndl_export.pages.number_format import counted
     from pipelines.reports.document import Grid, Section
 
     councils = {hold.council for hold in open_holds}

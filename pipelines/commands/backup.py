@@ -45,7 +45,7 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Path, key
     from assets.home.archive import Part
     from assets.home.retention_policy import retention
     from assets.keeping.backup import back_up, past_their_time
-    from ndl_export.pages.words import size
+    from ndl_export.pages.number_format import size
 
     place, key_folder = _home(home), (keys or settings().keys).resolve()
     limit = retention()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from assets.intake.findings import RuleCount
 from assets.intake.sender import Pseudonymised
 from assets.intake.tokens_file import has_quintile
-from ndl_export.pages.words import row_ranges
+from ndl_export.pages.number_format import row_ranges
 from pipelines.reports.document import Grid, Report, Section
 from sources.contracts import CONTRACTS
 from sources.extract.landed import Landed

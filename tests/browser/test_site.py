@@ -20,6 +20,9 @@ pytestmark = IN_A_BROWSER
 DOCUMENT = "five-safes"
 """One of the documents, with tables and lists: all are made alike."""
 PAGES = (*CHART_PAGES, "my-child", "council-leeds", "downloads", "about", DOCUMENT)
+OF_SEN, OF_REVIEWS, REGISTER = "request-sen-by-meals", "request-reviewed-by-sex", "requests"
+ON_REQUEST = [("on_request", name) for name in (OF_SEN, REGISTER, OF_REVIEWS, "index")]
+"""Pages of a release with tables on request, as the fixture that makes it and the page's name."""
 LEEDS, HALTON = "E08000035", "E06000006"
 DESK, LARGE_PHONE, PHONE, NARROWEST = 1280, 390, 375, 320
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -29,6 +32,17 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 def browser() -> Iterator[Browser]:
     with started() as browser:
         yield browser
+
+
+def pages_of(made: str, most: int) -> list[Any]:
+    """The pages of a release and of the one with tables on request; the first `most` and two of these daily."""
+    return [*first(most, [(made, name) for name in PAGES]), *first(2, ON_REQUEST)]
+
+
+def folder_of(made: str, name: str, request: pytest.FixtureRequest) -> Path:
+    """The folder of a page: the register is in that of the release directory alone."""
+    site: Path = request.getfixturevalue(made).site
+    return site.parent.parent / "site" if name == REGISTER else site
 
 
 @contextmanager
@@ -53,20 +67,27 @@ def open_tables(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
 
 
-def axe_faults(page: Page) -> list[tuple[str, str]]:
-    """What axe finds in a page: the rule, and the first place that breaks it."""
-    found = Axe().run(page, options=RULES).response
-    assert len(found["passes"]) > 20
+def axe_faults(page: Page, *within: str) -> list[tuple[str, str]]:
+    """What axe finds in a page, or in these parts of it: the rule, and the first place that breaks it."""
+    context = {"include": [[part] for part in within]} if within else None
+    found = Axe().run(page, context=context, options=RULES).response
+    assert len(found["passes"]) > (0 if within else 20)
     return [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]]
 
 
 @pytest.mark.parametrize("scheme", first(1, ["light", "dark"]))
 @pytest.mark.parametrize(("width", "query"), first(1, [(DESK, ""), (PHONE, f"?area={HALTON}")]))
-@pytest.mark.parametrize("name", first(4, PAGES))
+@pytest.mark.parametrize(("made", "name"), pages_of("without", 4))
 def test_axe_finds_nothing(
-    browser: Browser, without: Made, name: str, width: int, query: str, scheme: Literal["light", "dark"]
+    browser: Browser,
+    request: pytest.FixtureRequest,
+    made: str,
+    name: str,
+    width: int,
+    query: str,
+    scheme: Literal["light", "dark"],
 ) -> None:
-    with opened(browser, without.site, name, query, width, color_scheme=scheme) as page:
+    with opened(browser, folder_of(made, name, request), name, query, width, color_scheme=scheme) as page:
         open_tables(page)
         assert axe_faults(page) == []
 
@@ -74,12 +95,12 @@ def test_axe_finds_nothing(
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", [name for name in DOCUMENT_PAGES if name != DOCUMENT])
-def test_axe_finds_nothing_in_any_document(
+def test_every_document_is_made_for_everyone(
     browser: Browser, whole: Made, name: str, scheme: Literal["light", "dark"]
 ) -> None:
-    test_axe_finds_nothing(browser, whole, name, NARROWEST, "", scheme)
-    if scheme == "light":
-        test_nothing_is_wider_than_the_narrowest_window(browser, whole, name, script=False)
+    with opened(browser, whole.site, name, width=NARROWEST, color_scheme=scheme) as page:
+        assert axe_faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROWEST
 
 
 @pytest.mark.parametrize("scheme", first(1, ["light", "dark"]))
@@ -96,8 +117,7 @@ def test_the_map_is_made_for_everyone(browser: Browser, many: Made, scheme: Lite
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert figure.locator("g.ringed").get_attribute("data-row") == "E09000002"
             assert (figure.locator("g.tile text:visible").count() > 0) == (width == DESK)
-            found = Axe().run(page, context={"include": [["figure.map"]]}, options=RULES).response
-            assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+            assert axe_faults(page, "figure.map") == []
             contrasts = page.evaluate(TILES)
             assert len({fill for fill, _, _ in contrasts}) > 3
             assert all(contrast(words, fill) >= 4.5 for fill, words, _ in contrasts)
@@ -143,14 +163,18 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("script", first(1, [True, False]))
-@pytest.mark.parametrize("name", first(3, PAGES))
-def test_nothing_is_wider_than_the_narrowest_window(browser: Browser, whole: Made, name: str, script: bool) -> None:
-    with opened(browser, whole.site, name, width=NARROWEST, java_script_enabled=script) as page:
+@pytest.mark.parametrize(("made", "name"), pages_of("whole", 3))
+def test_nothing_is_wider_than_the_narrowest_window(
+    browser: Browser, request: pytest.FixtureRequest, made: str, name: str, script: bool
+) -> None:
+    """A wide table on request scrolls in a frame that a keyboard reaches."""
+    with opened(browser, folder_of(made, name, request), name, width=NARROWEST, java_script_enabled=script) as page:
         if script:
             open_tables(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROWEST
-        wide = "[...document.querySelectorAll('div.frame')].filter(each => each.scrollWidth > each.clientWidth).length"
-        assert page.evaluate(wide) == 0
+        frames = page.locator("div.frame:visible" if made == "whole" else ".frame:visible").all()
+        wide = [frame for frame in frames if frame.evaluate("each => each.scrollWidth > each.clientWidth")]
+        assert all(made == "on_request" and frame.get_attribute("tabindex") == "0" for frame in wide)
 
 
 @pytest.mark.parametrize("width", first(1, [NARROWEST, PHONE, DESK]))
@@ -172,6 +196,17 @@ BOXES = """
     return [each.textContent, box.left, box.right, box.top, box.bottom];
   }))
 """
+
+
+@pytest.mark.parametrize("width", first(1, [NARROWEST, 641, DESK]))
+@pytest.mark.parametrize("name", [OF_REVIEWS, OF_SEN])
+def test_a_chart_on_request_has_room_for_its_words(browser: Browser, on_request: Made, name: str, width: int) -> None:
+    """Where there is none, the table is open instead."""
+    with opened(browser, on_request.site, name, width=width) as page:
+        charts = page.evaluate(BOXES)
+        assert charts or page.locator(".panel:visible table").first.is_visible()
+    assert bool(charts) == (name == OF_REVIEWS or width > NARROWEST)
+    check_apart(charts, width)
 
 
 def check_apart(charts: list[list[list[Any]]], width: int) -> None:
@@ -256,10 +291,7 @@ def test_charts_over_time_are_made_for_everyone(browser: Browser, two_cohorts: M
             page.get_by_label("Finished Reception in").select_option("202425")
             assert section.locator(".panel:visible").count() == 1
         open_tables(page)
-        sections = {"include": [["section[aria-labelledby=gld-over-time]"], ["section[aria-labelledby=gap-over-time]"]]}
-        found = Axe().run(page, context=sections, options=RULES).response
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
-    assert found["passes"]
+        assert axe_faults(page, *(f"section[aria-labelledby={each}-over-time]" for each in ("gld", "gap"))) == []
 
 
 def test_a_council_chosen_is_what_every_page_shows(browser: Browser, whole: Made) -> None:
@@ -305,6 +337,17 @@ def test_a_cohort_chosen_is_what_is_shown(browser: Browser, two_cohorts: Made) -
         assert "cohort=202425" in page.url
         assert page.locator(".findings:visible").count() == 1
         assert LATER not in page.locator(".panel:visible").first.get_attribute("data-cohort")
+
+
+def test_the_area_goes_along_to_the_page_of_a_table_on_request_and_back(browser: Browser, on_request: Made) -> None:
+    with opened(browser, on_request.site, "index", f"?area={LEEDS}") as page:
+        follow(page.locator("a.page").first)
+        assert page.url.endswith(f"{OF_SEN}.html?area={LEEDS}")
+        assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds"]
+        page.get_by_label("Show", exact=True).select_option(HALTON)
+        assert page.locator(".panel:visible h3").all_inner_texts() == ["Halton"]
+        follow(page.get_by_role("link", name="Goals", exact=True))
+        assert page.url.endswith(f"goals.html?area={HALTON}")
 
 
 def test_an_area_without_figures_says_so(browser: Browser, without: Made) -> None:
@@ -372,12 +415,12 @@ SHEET = 680, 1009
 """Width and height of what a sheet of A4 holds within its margins, in pixels of CSS."""
 
 
-@pytest.mark.parametrize("name", first(2, PAGES))
+@pytest.mark.parametrize(("made", "name"), pages_of("whole", 2))
 def test_print_shows_charts_and_tables_and_no_controls(
-    browser: Browser, whole: Made, name: str, tmp_path: Path
+    browser: Browser, request: pytest.FixtureRequest, made: str, name: str, tmp_path: Path
 ) -> None:
     width, height = SHEET
-    with opened(browser, whole.site, name, width=width, color_scheme="dark") as page:
+    with opened(browser, folder_of(made, name, request), name, width=width, color_scheme="dark") as page:
         page.emulate_media(media="print")
         assert page.evaluate(PAPER) in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
         assert page.evaluate("getComputedStyle(document.body).color") == "rgb(11, 12, 12)"

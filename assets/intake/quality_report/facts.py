@@ -17,7 +17,7 @@ from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH
 from assets.intake.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
-from ndl_export.pages.words import month, percent, points, row_ranges, rows
+from ndl_export.pages.number_format import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from privacy.row_keys import part_and_row
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract

@@ -9,7 +9,7 @@ from typing import Any
 
 from assets.intake.quality_report.facts import STOPPED, TAKEN
 from ndl_export.pages import charts, kit
-from ndl_export.pages.words import listed, rows
+from ndl_export.pages.number_format import listed, rows
 from sources.contracts import Kind, Severity
 from sources.reference.profile_results import SOURCE as PUBLISHED_BY
 

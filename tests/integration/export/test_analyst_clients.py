@@ -16,8 +16,8 @@ import duckdb
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.analyst_db.build import NOTEBOOK_FILE
 from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
-from ndl_export.analyst_db.script import NOTEBOOK_FILE
 from tests.support import PROJECT
 from tests.support.export.standard_validators import program
 

@@ -15,6 +15,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
 from ndl_export.analyst_db.help import MACROS, Macro
 from ndl_export.analyst_db.names import ALSO_CALLED
@@ -342,8 +343,7 @@ def test_of_intervals_with_chance_95_in_100_hold_what_children_like_these_would_
     rng, draws, (n, m), noise = np.random.default_rng(1), 20_000, (900, 2500), 0.8
     one, other = (100 * rng.binomial(size, 0.64, draws) / size + rng.normal(0, noise, draws) for size in (n, m))
     with duckdb.connect() as con:
-        for macro in ("chance_variance", "arm_with_chance", "combined_arm"):
-            con.execute(next(each.definition for each in MACROS if each.name == macro))
+        Database(con).create_written("macros.sql", ("chance_variance", "arm_with_chance", "combined_arm"))
         con.register("drawn", pa.table({"p": one, "q": other}))
         held = con.execute(
             f"""SELECT avg((abs(p - q) <= arm_with_chance(combined_arm({1.959964 * noise}, {1.959964 * noise}, 0),

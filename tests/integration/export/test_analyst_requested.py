@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
-from ndl_export.analyst_db.script import SCRIPT_FILE, analyst_database, analyst_files
+from ndl_export.analyst_db.build import SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.facts.on_request import TAKEN, RequestedTable
 from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.tables.definition import InvalidDefinition

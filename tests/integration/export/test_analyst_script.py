@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
-from ndl_export.analyst_db.script import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
+from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.bundle.make import write_bundle
 from tests.support.export.fake_release import fake_facts
 

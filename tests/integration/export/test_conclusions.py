@@ -13,10 +13,11 @@ import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
+from ndl_export.analyst_db.build import analyst_database
 from ndl_export.analyst_db.help import WORKED_QUERIES
-from ndl_export.analyst_db.script import analyst_database
 from ndl_export.site import conclusions_of
-from ndl_export.site.panels import Panel, release_of
+from ndl_export.site.layouts import release_of
+from ndl_export.site.panels import Panel
 from ndl_export.site.views import VIEWS, charts_of
 from ndl_export.tables import TABLES
 from ndl_export.tables.rows import rows
@@ -133,7 +134,7 @@ def asked(request: pytest.FixtureRequest) -> Iterator[Asked]:
 
 def said_of(panel: Panel, kind: str) -> dict[str, str]:
     """Verdict by label, from the sentence about all of them."""
-    text = " ".join(each.words for each in panel.alike)
+    text = " ".join(each.words for each in panel.inferred)
     found = dict.fromkeys((line.label for line in panel.lines), "cannot say")
     for part in text.split("these would be ")[1:]:
         labels = re.sub(r"\.( For (the others|children like these), .*)?$", "", part.partition(": ")[2])
@@ -144,7 +145,7 @@ def said_of(panel: Panel, kind: str) -> dict[str, str]:
 
 def test_every_place_has_one_verdict_on_a_council(asked: Asked) -> None:
     panel = asked.panels["gld-by-area", ""]
-    councils = {line.label: line for line in panel.lines if line.alike}
+    councils = {line.label: line for line in panel.lines if line.inferred}
     funnel = {row["area_name"]: row for row in asked.rows("FROM gld_funnel('Total')")}
     verdicts = {name: row["verdict"] for name, row in funnel.items()}
     assert {row["area"]: row["beside_all"] for row in asked.rows("FROM councils_compared")} == verdicts
@@ -153,7 +154,7 @@ def test_every_place_has_one_verdict_on_a_council(asked: Asked) -> None:
     told = said_of(panel, "councils")
     for name, verdict in verdicts.items():
         assert told[name] == verdict
-        [concluded] = councils[name].alike
+        [concluded] = councils[name].inferred
         assert ("the data cannot say" if verdict == "cannot say" else f": {verdict}, by more") in concluded.words
         heading = {"ahead": f"{name} is ahead of all", "behind": f"{name} is behind all", "cannot say": ""}[verdict]
         assert concluded.finding.startswith(heading)
@@ -193,13 +194,15 @@ def test_the_interval_of_a_list_is_wider_and_leaves_out_0_where_it_is_certain(as
 
 def test_every_place_has_one_verdict_on_groups(asked: Asked) -> None:
     """The gap by free school meals, outcomes of the review, groups beside England, and goals."""
-    gaps = {line.label: " ".join(each.words for each in line.alike) for line in asked.panels["gap-by-area", ""].lines}
+    gaps = {
+        line.label: " ".join(each.words for each in line.inferred) for line in asked.panels["gap-by-area", ""].lines
+    }
     for row in asked.worked("Free school meal gap"):
         if row["is_certain"] is not None:
             assert ("there would be a gap" in gaps[row["area_name"]]) == row["is_certain"]
     outcomes = {row["asq3_outcome"]: row for row in asked.worked("From the two-year review to school")}
     outcome = outcomes["Two or more domains below the cut-off"]
-    told = " ".join(each.words for each in asked.panels["pathway", ""].alike)
+    told = " ".join(each.words for each in asked.panels["pathway", ""].inferred)
     assert (outcome["is_behind"] is None) == (not told)
     assert bool(outcome["is_behind"]) == (": ahead, by more" in told)
     for area, title in (("", "All councils against England"), ("Leeds", "By characteristic, beside official figures")):
@@ -209,7 +212,7 @@ def test_every_place_has_one_verdict_on_groups(asked: Asked) -> None:
                 certain = row["is_certain"] if area == "" else row["beside_england"] in ("ahead", "behind")
                 assert (told_of[row["breakdown"]] != "cannot say") == bool(certain)
     lowest = {row["early_learning_goal"] for row in asked.worked("Weakest goals") if row["could_be_lowest"]}
-    told = " ".join(each.words for each in asked.panels["goals", ""].alike)
+    told = " ".join(each.words for each in asked.panels["goals", ""].inferred)
     assert lowest
     assert all(goal in told for goal in lowest)
 

@@ -67,7 +67,7 @@ def test_figures_are_those_of_the_wide_table_rounded_and_within_their_intervals(
 @pytest.mark.parametrize("view", SHORT)
 def test_words_tell_every_row_from_every_other(view: str, reader: duckdb.DuckDBPyConnection) -> None:
     """Two categories with one short name would make two rows that look the same."""
-    keys = ", ".join(("area", "cohort", *SHORT[view].said))
+    keys = ", ".join(("area", "cohort", *SHORT[view].words))
     assert reader.execute(f"SELECT {keys} FROM {view} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
 
 

@@ -206,26 +206,3 @@ def test_an_older_release_is_read_in_todays_symbols(older: Path, bundle: Path) -
     assert before.keys() == now.keys()
     for name, data in before.items():
         assert data.equals(now[name])
-
-
-@pytest.mark.slow
-def test_the_changelog_of_the_next_release_says_so_and_no_later_one(
-    older: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
-) -> None:
-    bundles = [write_bundle(older.parent, fake_facts(each), tables, signing_key) for each in ("2026.11.0", "2026.12.0")]
-    first, later = ((each / "changelog.md").read_text(encoding="utf-8") for each in bundles)
-    assert "- Symbols changed: `low` (withheld) -> `withheld`" in first
-    assert "Symbols changed" not in later
-
-
-def test_the_database_has_older_releases_in_todays_symbols(older: Path, bundle: Path) -> None:
-    shutil.copytree(bundle, older.parent / bundle.name)
-    with duckdb.connect(str(build_database(older.parent)), read_only=True) as connection:
-        for table, column in (*columns_of(ColumnRole.FLAG), *columns_of(ColumnRole.BREAK)):
-            counted = dict[str, dict[str | None, int]]()
-            for release, symbol, rows in connection.execute(
-                f"SELECT release_version, {column}::VARCHAR, count(*) FROM releases.{table} GROUP BY ALL"
-            ).fetchall():
-                counted.setdefault(release, {})[symbol] = rows
-            assert counted["2026.10.0"] == counted["2026.11.0"]
-            assert counted["2026.10.0"].keys() <= {None, *SYMBOLS}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import re
 
-from ndl_export.site.documents import documents
-from ndl_export.site.downloads import shelves
+from ndl_export.site.documents import documents, shelves
 from ndl_export.tables import TABLES
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.pages import DOCUMENTS, Made
@@ -88,11 +87,13 @@ def test_a_file_that_comes_new_shows_up_with_its_words() -> None:
     files = {"README.md": readme, "datapackage.json": package, "figures.ods": b"x" * 1234, "notes.md": b"# Notes"}
     names = [*files, "gld_headline.all.csv", "gld_headline_odd.csv"]
     found = shelves(files, names, (), TABLES)
-    assert [(kind.about, [file.name for file in kind.files]) for kind in found.tables] == [
+    assert [(kind.about, [file.name for file in kind.files]) for kind in found.kinds["tables"]] == [
         ("every row", ["gld_headline.all.csv"])
     ]
     assert [file.name for file in found.of_table["gld_headline"]] == ["gld_headline.all.csv"]
-    [together] = found.together
+    [together] = found.kinds["together"]
     assert (together.about, together.files[0].name, together.files[0].size) == ("a book", "figures.ods", "1.2 kB")
-    assert {"gld_headline_odd.csv", "datapackage.json"} <= {file.name for kind in found.records for file in kind.files}
-    assert ("Notes", "notes.html") in [(kind.about, kind.files[0].address) for kind in found.documents]
+    assert {"gld_headline_odd.csv", "datapackage.json"} <= {
+        file.name for kind in found.kinds["records"] for file in kind.files
+    }
+    assert ("Notes", "notes.html") in [(kind.about, kind.files[0].address) for kind in found.kinds["documents"]]

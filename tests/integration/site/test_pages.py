@@ -8,13 +8,10 @@ import hashlib
 import math
 import os
 import re
-import shutil
 import stat
-import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 import duckdb
@@ -30,8 +27,15 @@ from ndl_export.tables.geography import geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
 from sources.reference.places import PILOT, resolve
-from tests.support.areas import lacking
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.site.checks import (
+    HOSTILE,
+    PLACES,
+    WITH_A_VALIDATOR,
+    check_valid,
+    check_words_stay_words,
+    linked_files,
+)
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.expected import (
     CONCERN,
@@ -45,7 +49,6 @@ from tests.support.site.expected import (
 )
 from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, PAGES, SITE_FILES, Made
 
-VALIDATOR = shutil.which("html-validate")
 TOGETHER = "Pilot councils"
 Panel = tuple[str, str, str, Element]
 """Chart, cohort, area (empty where the rows are areas) and element."""
@@ -93,27 +96,27 @@ def test_bytes_depend_on_facts_and_figures_alone(whole: Made) -> None:
     assert whole.made_of(facts, shuffled) == contents(whole.site)
 
 
-def test_every_figure_is_that_of_the_tables(made: Made) -> None:
-    published, seen = Published(made.tables), set()
-    for chart, cohort, area, panel in panels(made):
+def check_figures(made: Made, found: list[Panel]) -> None:
+    published = Published(made.tables)
+    for chart, cohort, area, panel in found:
         rows = body_rows(panel)
         assert len(rows) == ROWS[chart] or ROWS[chart] is None
         for row in rows:
             label, *cells = own_cells(row)
             expected = [published.cell(place, cohort, area or area_of(label)) for place in places(chart, label)]
             assert cells == expected, (chart, area, label)
-            seen.add(chart)
-    assert seen == set(ROWS)
+
+
+def test_every_figure_is_that_of_the_tables(made: Made) -> None:
+    found = panels(made)
+    check_figures(made, found)
+    assert {chart for chart, *_ in found} == set(ROWS)
 
 
 def test_two_cohorts_have_panels_of_their_own(two_cohorts: Made) -> None:
-    published = Published(two_cohorts.tables)
     found = panels(two_cohorts)
     assert {cohort for _, cohort, *_ in found} == {COHORT, LATER, ""}
-    for chart, cohort, area, panel in found:
-        for row in body_rows(panel) if cohort else ():
-            label, *cells = own_cells(row)
-            assert cells == [published.cell(p, cohort, area or area_of(label)) for p in places(chart, label)]
+    check_figures(two_cohorts, [panel for panel in found if panel[1]])
 
 
 def test_over_time_every_cohort_stands_beside_the_others(two_cohorts: Made) -> None:
@@ -210,41 +213,40 @@ def told(cell: str) -> str:
     return f"{figure.replace('[withheld]', 'withheld as too uncertain')} (95% interval {interval})"
 
 
+FIRST_SENTENCES = {
+    "gld-by-area": ("All councils together: {}.", [""]),
+    "gap-by-area": (
+        "All councils together: of the children eligible for free school meals, {}; of those not eligible, {}."
+        " Gap: {}.",
+        [""],
+    ),
+    "seen-by": ("Children whom neither had seen: {}; their number: {}.", ["Neither"]),
+    "concern": (
+        "The health visitor alone had a concern: {0}; the nursery alone: {2}.",
+        ["Health visitor only", "Nursery only"],
+    ),
+    "concern-gld": (
+        "Number of children whom both had seen and about whom the health visitor alone had a concern: {1}; the nursery"
+        " alone: {3}.",
+        ["Both saw, health visitor concerned", "Both saw, nursery concerned"],
+    ),
+    "review": ("All five domains: {}.", ["All five domains"]),
+    "pathway": ("All five domains at or above the cut-off: {}.", ["All five domains at or above the cut-off"]),
+}
+"""By chart, its first sentence, and the rows whose figures it gives, column by column."""
+
+
 def test_sentences_say_which_figure_is_which(whole: Made) -> None:
     published = Published(whole.tables)
+    checked = set()
     for chart, cohort, area, panel in panels(whole):
-        sentences = [words(p) for p in panel.iter("p") if has_class(p, "words")]
-
-        def figures(row: str, chart: str = chart, cohort: str = cohort, area: str = area) -> list[str]:
-            return [told(published.cell(place, cohort, area or TOGETHER)) for place in places(chart, row)]
-
-        match chart:
-            case "gap-by-area":
-                eligible, others, gap = figures("")
-                assert sentences[0] == (
-                    f"All councils together: of the children eligible for free school meals, {eligible}; of those not"
-                    f" eligible, {others}. Gap: {gap}."
-                )
-            case "seen-by":
-                share, number = figures("Neither")
-                assert sentences == [f"Children whom neither had seen: {share}; their number: {number}."]
-            case "concern":
-                (visitor, _), (nursery, _) = figures("Health visitor only"), figures("Nursery only")
-                assert sentences == [
-                    f"The health visitor alone had a concern: {visitor}; the nursery alone: {nursery}."
-                ]
-            case "concern-gld":
-                _, visitor = figures("Both saw, health visitor concerned")
-                _, nursery = figures("Both saw, nursery concerned")
-                assert sentences == [
-                    "Number of children whom both had seen and about whom the health visitor alone had a concern:"
-                    f" {visitor}; the nursery alone: {nursery}."
-                ]
-            case "gld-by-area" | "review" | "pathway":
-                row = {"review": "All five domains", "pathway": "All five domains at or above the cut-off"}.get(
-                    chart, ""
-                )
-                assert TARGET.sub("", sentences[0]).strip() == f"{row or 'All councils together'}: {figures(row)[0]}."
+        if chart in FIRST_SENTENCES:
+            sentence, rows = FIRST_SENTENCES[chart]
+            cells = [published.cell(place, cohort, area or TOGETHER) for row in rows for place in places(chart, row)]
+            first = next(words(p) for p in panel.iter("p") if has_class(p, "words"))
+            assert TARGET.sub("", first).strip() == sentence.format(*map(told, cells))
+            checked.add(chart)
+    assert checked == set(FIRST_SENTENCES)
 
 
 LIKE_THESE = re.compile(r"For (children|responses) like these, ")
@@ -264,33 +266,6 @@ def test_what_compares_answers_for_children_like_these(made: Made, two_cohorts: 
             elif not has_class(paragraph, "intro"):
                 assert not COMPARING.search(words(paragraph)), words(paragraph)
     assert told > 10
-
-
-def test_what_is_concluded_is_what_the_macros_answer(whole: Made) -> None:
-    """Of councils, of the gap and of outcomes of the review."""
-    best, worst = "All five domains at or above the cut-off", "Two or more domains below the cut-off"
-    councils = {council.code: council.name for council in geographies(PILOT)[1:]}
-    compared = 0
-    with duckdb.connect(str(whole.site.parent.parent / DATABASE_FILE), read_only=True) as con:
-        for chart, _, area, panel in panels(whole):
-            said = {p.get("data-row", ""): words(p) for p in panel.iter("p") if has_class(p, "alike")}
-            asked = {
-                "gld-by-area": {code: (name, "Total", "All councils", "Total") for code, name in councils.items()},
-                "gap-by-area": {code: (name, NOT_ELIGIBLE, name, ELIGIBLE) for code, name in councils.items()},
-                "pathway": {"": (area, best, area, worst)},
-            }.get(chart, {})
-            for row, pair in asked.items():
-                [macro] = con.sql("FROM gld_difference(?, ?, ?, ?)", params=list(pair)).to_arrow_table().to_pylist()
-                if macro["lower_ci"] is None:
-                    assert row not in said
-                    continue
-                found = re.search(r"between (−?[\d.]+) and (−?[\d.]+) points", said[row])
-                ends = [number(end.replace("−", "-")) for end in found.groups()]
-                assert ends == pytest.approx([macro["lower_ci"], macro["upper_ci"]], abs=0.056)
-                is_told = not re.search("cannot say|might be none", said[row])
-                assert is_told == macro["is_certain"]
-                compared += 1
-    assert compared > 20
 
 
 def test_a_change_counts_noise_and_chance_of_both_cohorts(two_cohorts: Made) -> None:
@@ -692,29 +667,12 @@ def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: st
     assert {"header", "nav", "main", "footer"} <= {each.tag for each in root.iter()}
 
 
-@pytest.mark.parametrize("place", ["2026.11.0/site", "site", "unpacked/2026.11.0/site"])
+@pytest.mark.parametrize("place", PLACES)
 def test_links_lead_to_files_and_places_that_are_there(made: Made, place: str, tmp_path: Path) -> None:
-    """In the release directory, and where nothing is but the archive, unpacked."""
-    release_dir = made.site.parent.parent
-    if place.startswith("unpacked"):
-        shutil.unpack_archive(release_dir / "2026.11.0.zip", tmp_path / "unpacked")
-        release_dir = tmp_path
-    folder = release_dir / place
-    pages = {path.resolve(): parse(path.read_text(encoding="utf-8")) for path in release_dir.rglob("site/*.html")}
-    anchors = {path: {each.get("id") for each in root.iter()} for path, root in pages.items()}
-    checked = set()
-    for path, root in pages.items():
-        for link in root.iter("a") if path.parent == folder.resolve() else ():
-            address, _, anchor = unquote(link.get("href", "")).partition("#")
-            file = address.partition("?")[0]
-            if not re.match("mailto:|https:", file):
-                target = (folder / file).resolve() if file else path
-                assert target.is_file(), (path.name, file)
-                assert not anchor or anchor in anchors[target], (path.name, file, anchor)
-                checked.add(target.name)
-    assert len(checked) > 80
+    linked = linked_files(made, place, tmp_path)
+    assert len(linked) > 80
     beside = {"readiness.duckdb", "2026.11.0.zip", "2026.11.0.tar"}
-    assert checked & beside == (beside if place == "site" else set())
+    assert linked & beside == (beside if place == "site" else set())
 
 
 def test_every_file_of_the_bundle_is_linked_and_described(made: Made) -> None:
@@ -763,21 +721,11 @@ def test_what_is_missing_is_said_on_every_page(without: Made, whole: Made) -> No
 
 
 def test_hostile_words_stay_words(whole: Made) -> None:
-    facts = replace(whole.facts, publisher="<script>alert(1)</script>", contact='"><b>x</b>')
-    for name, content in whole.made_of(facts).items():
-        if name.endswith(".html"):
-            root = parse(content.decode())
-            assert len(list(root.iter("script"))) == 1
-            assert not list(root.iter("b"))
-            assert "<script>alert(1)</script>" in words(root)
+    publisher, contact = HOSTILE
+    files = whole.made_of(replace(whole.facts, publisher=publisher, contact=contact))
+    check_words_stay_words(content for name, content in files.items() if name.endswith(".html"))
 
 
-@pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
+@WITH_A_VALIDATOR
 def test_a_validator_finds_nothing(made: Made) -> None:
-    run = subprocess.run(
-        [str(VALIDATOR), "--preset", "recommended", *(str(made.site / f"{page}.html") for page in PAGES)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout
+    check_valid(made.site / f"{page}.html" for page in PAGES)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import csv
-import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 import pyarrow as pa
@@ -16,20 +12,25 @@ import pytest
 
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import OnRequest, RequestedTable
-from ndl_export.site import requested as pages
-from ndl_export.site import site_downloads, site_files
-from ndl_export.site.requested import labels
+from ndl_export.site import site_downloads, site_files, views
+from ndl_export.site.views import labels
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.rows import rows
 from sources.reference.places import PILOT
-from tests.support.areas import lacking
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
+from tests.support.site.checks import (
+    HOSTILE,
+    PLACES,
+    WITH_A_VALIDATOR,
+    check_valid,
+    check_words_stay_words,
+    linked_files,
+)
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.expected import cell
 from tests.support.site.pages import LATER, Made, concluded
 
-VALIDATOR = shutil.which("html-validate")
 OF_SEN, OF_REVIEWS = "request-sen-by-meals", "request-reviewed-by-sex"
 TOGETHER = "All councils together"
 
@@ -112,41 +113,18 @@ def test_downloads_list_their_files_and_what_was_measured(on_request: Made) -> N
     assert {f"{OF_SEN}.html", f"{OF_REVIEWS}.html"} <= linked
 
 
-@pytest.mark.parametrize("place", ["site", "2026.12.0/site", "unpacked/2026.12.0/site"])
+@pytest.mark.parametrize("place", PLACES)
 def test_every_link_leads_to_something_that_is_there(on_request: Made, place: str, tmp_path: Path) -> None:
-    release_dir = on_request.site.parent.parent
-    if place.startswith("unpacked"):
-        shutil.unpack_archive(release_dir / "2026.12.0.zip", tmp_path / "unpacked")
-        release_dir = tmp_path
-    folder = release_dir / place
-    roots = {path.resolve(): parse(path.read_text(encoding="utf-8")) for path in release_dir.rglob("site/*.html")}
-    anchors = {path: {each.get("id") for each in root.iter()} for path, root in roots.items()}
-    checked = set()
-    for path, root in roots.items():
-        for link in root.iter("a") if path.parent == folder.resolve() else ():
-            address, _, anchor = unquote(link.get("href", "")).partition("#")
-            file = address.partition("?")[0]
-            if not re.match("mailto:|https:", file):
-                target = (folder / file).resolve() if file else path
-                assert target.is_file(), (path.name, file)
-                assert not anchor or anchor in anchors[target], (path.name, file, anchor)
-                checked.add(target.name)
-    assert {f"{OF_SEN}.html", f"{OF_REVIEWS}.csv", f"{SEN.name}.meta.csv"} <= checked
-    assert checked & {"requests.html", "requests.json"} == (
-        {"requests.html", "requests.json"} if place == "site" else set()
-    )
+    linked = linked_files(on_request, place, tmp_path)
+    assert {f"{OF_SEN}.html", f"{OF_REVIEWS}.csv", f"{SEN.name}.meta.csv"} <= linked
+    register = {"requests.html", "requests.json"}
+    assert linked & register == (register if place == "site" else set())
 
 
-@pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
+@WITH_A_VALIDATOR
 def test_a_validator_finds_nothing(on_request: Made) -> None:
-    beside = on_request.site.parent.parent / "site"
-    names = [
-        beside / "requests.html",
-        *(on_request.site / f"{n}.html" for n in (OF_SEN, OF_REVIEWS, "index", "downloads")),
-    ]
-    command = [str(VALIDATOR), "--preset", "recommended", *map(str, names)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout
+    register = on_request.site.parent.parent / "site" / "requests.html"
+    check_valid([register, *(on_request.site / f"{n}.html" for n in (OF_SEN, OF_REVIEWS, "index", "downloads"))])
 
 
 def made_again(
@@ -159,13 +137,9 @@ def made_again(
 
 
 def test_hostile_words_stay_words(on_request: Made) -> None:
-    hostile = replace(SEN, asked_by="<script>alert(1)</script>", purpose='"><b>x</b>')
-    for name, content in made_again((hostile,), on_request).items():
-        if name in (f"{OF_SEN}.html", "index.html"):
-            root = parse(content.decode())
-            assert len(list(root.iter("script"))) == 1
-            assert not list(root.iter("b"))
-            assert "<script>alert(1)</script>" in words(root)
+    asked_by, purpose = HOSTILE
+    files = made_again((replace(SEN, asked_by=asked_by, purpose=purpose),), on_request)
+    check_words_stay_words(files[name] for name in (f"{OF_SEN}.html", "index.html"))
 
 
 @pytest.mark.slow
@@ -192,16 +166,16 @@ def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_togethe
     of_sen = on_request.page(OF_SEN)
     assert 'class="roomy"' in of_sen
     assert "<details open>" in of_sen
-    monkeypatch.setattr(pages, "MOST_DRAWN", 8)
+    monkeypatch.setattr(views, "MOST_DRAWN", 8)
     page = made_again((asked,), on_request)["request-by-sex.html"].decode()
-    monkeypatch.setattr(pages, "LONGEST_LABEL", max(map(len, labels(SEN.table))) - 1)
-    monkeypatch.setattr(pages, "MOST_DRAWN", 40)
+    monkeypatch.setattr(views, "LONGEST_LABEL", max(map(len, labels(SEN.table))) - 1)
+    monkeypatch.setattr(views, "MOST_DRAWN", 40)
     of_sen = made_again((SEN,), on_request)[f"{OF_SEN}.html"].decode()
     for undrawn in (page, of_sen):
         assert 'class="chart' not in undrawn
         assert "<details open>" in undrawn
         assert len(panels(undrawn)) == len(geographies(PILOT))
-    monkeypatch.setattr(pages, "MOST_ROWS", 8 * len(geographies(PILOT)))
+    monkeypatch.setattr(views, "MOST_ROWS", 8 * len(geographies(PILOT)))
     made = made_again((asked,), on_request)
     page = made["request-by-sex.html"].decode()
     assert [area for area, _ in panels(page)] == [TOGETHER]

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import NOISE_CORRELATION
-from ndl_export.analyst_db.help import MACROS
 from sources.reference.places import PILOT
 from sources.reference.profile_results import council_size
 
@@ -95,8 +95,7 @@ def certain_from(lists: Floats, risk: float) -> Floats:
     releases, many = lists.shape
     given = pa.table({"release": np.repeat(np.arange(releases), many), "distance": lists.ravel()})
     with duckdb.connect() as con:
-        for macro in ("normal_beyond", "asked_at", "certain_from"):
-            con.execute(next(each.definition for each in MACROS if each.name == macro))
+        Database(con).create_written("macros.sql", ("normal_beyond", "asked_at", "certain_from"))
         con.register("given", given)
         found = con.execute(
             """

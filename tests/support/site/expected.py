@@ -82,48 +82,49 @@ Place = tuple[str, str, tuple[str, ...]]
 """Table, measure, levels of the filters."""
 
 
+_PERCENT_AND_COUNT = ("children_percent", "children_count")
+_MEASURES = {
+    "gld-by-area": ("gld_headline", "gld_children_percent", "elgs_expected_average", "children_count"),
+    "gld-by-group": ("gld_headline", "gld_children_percent"),
+    "neither-by-area": ("joined_dots", *_PERCENT_AND_COUNT, "gld_children_percent"),
+    "neither-by-group": ("seen_by_group", *_PERCENT_AND_COUNT),
+    "goals": ("early_learning_goals", "expected_children_percent", "expected_children_count"),
+    "review": ("asq3_outcomes", "at_or_above_children_percent", "reviewed_children_count"),
+    "pathway": ("readiness_pathway", "gld_children_percent", "children_count"),
+    "seen-by": ("joined_dots", *_PERCENT_AND_COUNT),
+    "concern": ("joined_dots", *_PERCENT_AND_COUNT),
+    "concern-gld": ("joined_dots", "gld_children_percent", "children_count"),
+}
+"""Table and measures of charts all of whose columns are about the same children."""
+
+
 def places(chart: str, row: str) -> list[Place]:
     """Where the figures of a row come from, column by column; `row` is its label, not needed where it is an area."""
-    match chart:
-        case "gld-by-area":
-            measures = ("gld_children_percent", "elgs_expected_average", "children_count")
-            return [("gld_headline", measure, (TOTAL, TOTAL, TOTAL)) for measure in measures]
-        case "gap-by-area":
-            return [
-                ("gld_headline", "gld_children_percent", (MEALS, ELIGIBLE, TOTAL)),
-                ("gld_headline", "gld_children_percent", (MEALS, NOT_ELIGIBLE, TOTAL)),
-                ("gld_differences", "gld_difference_points", (MEALS, "Not eligible less eligible")),
-            ]
-        case "gld-by-group":
-            return [("gld_headline", "gld_children_percent", GROUPS[row])]
-        case "neither-by-area":
-            measures = ("children_percent", "children_count", "gld_children_percent")
-            return [("joined_dots", measure, ("Neither", TOTAL)) for measure in measures]
-        case "neither-by-group":
-            levels = (*SEEN_GROUPS.get(row, ()), "Neither")
-            return [("seen_by_group", measure, levels) for measure in ("children_percent", "children_count")]
-        case "goals":
-            measures = ("expected_children_percent", "expected_children_count")
-            return [("early_learning_goals", measure, (row, TOTAL, TOTAL)) for measure in measures]
-        case "goals-by-meals":
-            groups = (ELIGIBLE, NOT_ELIGIBLE)
-            return [("early_learning_goals", "expected_children_percent", (row, MEALS, group)) for group in groups]
-        case "review":
-            measures = ("at_or_above_children_percent", "reviewed_children_count")
-            return [("asq3_outcomes", measure, (row, TOTAL, TOTAL)) for measure in measures]
-        case "pathway":
-            measures = ("gld_children_percent", "children_count")
-            return [("readiness_pathway", measure, (row, TOTAL)) for measure in measures]
-        case "seen-by":
-            measures = ("children_percent", "children_count")
-            return [("joined_dots", measure, (SEEN[row], TOTAL)) for measure in measures]
-        case "concern":
-            measures = ("children_percent", "children_count")
-            return [("joined_dots", measure, (TOTAL, WORRIED[row])) for measure in measures]
-        case "concern-gld":
-            return [("joined_dots", m, CONCERN[row]) for m in ("gld_children_percent", "children_count")]
-    question = QUESTIONS[chart.removeprefix("parents-").replace("-", "_")].label
-    return [("parent_experience", m, (question, row, TOTAL, TOTAL)) for m in ("response_percent", "response_count")]
+    gld, goal = ("gld_headline", "gld_children_percent"), ("early_learning_goals", "expected_children_percent")
+    groups = (ELIGIBLE, NOT_ELIGIBLE)
+    if chart == "gap-by-area":
+        gap = ("gld_differences", "gld_difference_points", (MEALS, "Not eligible less eligible"))
+        return [*((*gld, (MEALS, group, TOTAL)) for group in groups), gap]
+    if chart == "goals-by-meals":
+        return [(*goal, (row, MEALS, group)) for group in groups]
+    if chart.startswith("parents-"):
+        question = QUESTIONS[chart.removeprefix("parents-").replace("-", "_")].label
+        levels = (question, row, TOTAL, TOTAL)
+        return [("parent_experience", measure, levels) for measure in ("response_percent", "response_count")]
+    by_row = {
+        "gld-by-area": (TOTAL, TOTAL, TOTAL),
+        "gld-by-group": GROUPS.get(row),
+        "neither-by-area": ("Neither", TOTAL),
+        "neither-by-group": (*SEEN_GROUPS.get(row, ()), "Neither"),
+        "goals": (row, TOTAL, TOTAL),
+        "review": (row, TOTAL, TOTAL),
+        "pathway": (row, TOTAL),
+        "seen-by": (SEEN.get(row), TOTAL),
+        "concern": (TOTAL, WORRIED.get(row)),
+        "concern-gld": CONCERN.get(row),
+    }
+    table, *measures = _MEASURES[chart]
+    return [(table, measure, by_row[chart]) for measure in measures]
 
 
 class Published:

@@ -11,13 +11,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
-from ndl_export.analyst_db.script import analyst_database
+from ndl_export.analyst_db.build import analyst_database
 from ndl_export.bundle.make import BUNDLE_FILES, contents, write_bundle
 from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site import conclusions_of, site_files
-from ndl_export.site.conclusions import Conclusions
+from ndl_export.site.inference import Conclusions
 from sources.reference.places import PILOT, places
 from tests.support.daily import first
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables

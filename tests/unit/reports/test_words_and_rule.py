@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.intake.quality_report.compare import POINTS, Share, changed, departs
-from ndl_export.pages.words import listed, moment, percent, row_ranges, rows, signed_points
+from ndl_export.pages.number_format import listed, moment, percent, row_ranges, rows, signed_points
 
 counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(0, of), st.just(of)))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ndl_export.site.conclusions import Conclusions, Distance
-from ndl_export.site.panels import Line
-from ndl_export.site.words import to_targets
+from ndl_export.site.figures import Line
+from ndl_export.site.inference import Conclusions, Distance, to_targets
 from ndl_export.tables.geography import geographies
 
 LEEDS = geographies(["leeds"])[-1]
@@ -14,7 +13,7 @@ AIM = "75% by 2028 (national ambition)"
 
 
 def said(*distances: Distance) -> tuple[str, ...]:
-    found = Conclusions({}, {}, {}, {}, {}, {("202425", LEEDS.code): distances})
+    found = Conclusions({}, {}, {}, {("202425", LEEDS.code): distances})
     return tuple(each.words for each in to_targets((Line("Leeds", LEEDS, ()),), found, "202425"))
 
 

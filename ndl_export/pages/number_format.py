@@ -1,4 +1,4 @@
-"""Numbers, times and lists in words: the filters of every template."""
+"""Numbers, times and lists as pages write them: the filters of every template."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""What a panel says in words: a few of its figures, each with its interval. It is what it was for these children; what
-follows for children like these is said in `alike`."""
+"""Sentences of panels: a few figures with their intervals, as it was for these children. What follows for children like
+these is in `inference`."""
 
 from __future__ import annotations
 
-from ndl_export.site.conclusions import Conclusions, Distance
-from ndl_export.site.figures import points
-from ndl_export.site.panels import Concluded, Line, Sentences
+from ndl_export.site.figures import Line, Sentences
 
 _LINES_TO_COMPARE = 2
 
@@ -14,27 +12,8 @@ def rate(line: Line) -> str:
     return f"{line.label}: {line.figures[0].words}."
 
 
-def to_targets(lines: tuple[Line, ...], found: Conclusions, cohort: str) -> tuple[Concluded, ...]:
-    """How far the area of the first line is from what all areas, or this one, are to reach."""
-    return tuple(Concluded(_to_go(each)) for each in found.targets.get((cohort, lines[0].area.code), ()))
-
-
-def _to_go(target: Distance) -> str:
-    aim = f"{target.percent:g}% by {target.year} ({target.name})"
-    if target.verdict == "met":
-        return f"{aim} is reached."
-    if target.verdict != "not met":
-        return f"Whether {aim} is reached cannot be told from the noise."
-    near, least, most = map(points, target.points)
-    children, fewest, greatest = (f"{round(each):,}" for each in target.children)
-    return (
-        f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year group of"
-        f" this size ({fewest} to {greatest})."
-    )
-
-
 def gap(line: Line) -> str:
-    """Both groups, and their gap."""
+    """Gives both groups, and their gap."""
     eligible, others, difference = line.figures
     return (
         f"{line.label}: of the children eligible for free school meals, {eligible.words}; of those not eligible,"
@@ -43,12 +22,12 @@ def gap(line: Line) -> str:
 
 
 def outset(lines: tuple[Line, ...]) -> Sentences:
-    """The first line."""
+    """Gives the first line."""
     return (rate(lines[0]),)
 
 
 def extremes(lines: tuple[Line, ...]) -> Sentences:
-    """The lowest and the highest of the figures that are shown."""
+    """Gives the lowest and the highest of the figures that are shown."""
     shown = [line for line in lines if line.figures[0].value is not None]
     if len(shown) < _LINES_TO_COMPARE:
         return ()
@@ -60,7 +39,7 @@ def extremes(lines: tuple[Line, ...]) -> Sentences:
 
 
 def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
-    """The goal that the fewest eligible children reach, in both groups."""
+    """Gives the goal that the fewest eligible children reach, in both groups."""
     shown = [line for line in lines if line.figures[0].value is not None]
     if not shown:
         return ()
@@ -72,25 +51,25 @@ def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
 
 
 def neither(line: Line) -> str:
-    """The children of an area whom neither service had a record of, and how they did."""
+    """Gives the children of an area whom neither service had a record of, and how they did."""
     share, number, did = (figure.words for figure in line.figures)
     return f"{line.label}: {share}; their number: {number}; of them, at a good level of development: {did}."
 
 
 def no_record(lines: tuple[Line, ...]) -> Sentences:
-    """The children of the line before the last, whom neither service had a record of."""
+    """Gives the children of the line before the last, whom neither service had a record of."""
     share, number = lines[-2].figures
     return (f"Children whom neither had seen: {share.words}; their number: {number.words}.",)
 
 
 def one_service_concerned(lines: tuple[Line, ...]) -> Sentences:
-    """The children about whom one service alone had a concern: the second line and the third."""
+    """Gives the children about whom one service alone had a concern: the second line and the third."""
     _, health_visitor, setting, *_ = (line.figures[0].words for line in lines)
     return (f"The health visitor alone had a concern: {health_visitor}; the nursery alone: {setting}.",)
 
 
 def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
-    """The number of children whom both had seen and of whom one alone had a concern: the second line and the third."""
+    """Gives the number of children both had seen and one alone had a concern about: the second line and the third."""
     _, health_visitor, setting, *_ = lines
     return (
         "Number of children whom both had seen and about whom the health visitor alone had a concern:"
@@ -99,7 +78,7 @@ def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
 
 
 def each_cohort(lines: tuple[Line, ...]) -> Sentences:
-    """Every cohort, and where a break lies."""
+    """Gives every cohort, and where a break is."""
     return (*(rate(line) for line in lines), *_breaks(lines))
 
 
@@ -109,12 +88,12 @@ def _breaks(lines: tuple[Line, ...]) -> Sentences:
 
 
 def each_gap(lines: tuple[Line, ...]) -> Sentences:
-    """The same of both groups and their gap."""
+    """Gives the same of both groups and their gap."""
     return (*(gap(line) for line in lines), *_breaks(lines))
 
 
 def most_given(lines: tuple[Line, ...]) -> Sentences:
-    """The answer given most often, of those that are shown."""
+    """Gives the answer given most often, of those that are shown."""
     shown = [line for line in lines if line.figures[0].value is not None]
     if not shown:
         return ("Every figure here is withheld as too uncertain. The chart and the table give their intervals.",)

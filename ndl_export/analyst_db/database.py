@@ -1,0 +1,108 @@
+"""The database while it is built: each statement runs at once, with its comments, and is kept for the bundle's script.
+
+SQL that need not be derived is written out in files. The text above a statement or a column there is its comment in the
+database.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from privacy.doors.sql import identifier, quoted
+
+_STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
+_COLUMN = re.compile(r"((?:^    --.*\n)+)    (.* AS \w+|\w+ )", re.MULTILINE)
+_CREATED = re.compile(r"CREATE (TABLE|VIEW|MACRO) ([\w.]+)(?:\([^)]*\) AS( TABLE\n)?)?")
+_ROWS_AT_ONCE = 100
+
+
+def written_statements(file: str) -> Iterator[tuple[list[str], str]]:
+    """Yields the paragraphs above each statement of a file of SQL, and the statement without its semicolon."""
+    text = (Path(__file__).parent / file).read_text(encoding="utf-8")
+    for comment, sql in _STATEMENT.findall(text.partition("\n\n")[2]):
+        yield [_joined(paragraph) for paragraph in re.split(r"^--\n", comment, flags=re.MULTILINE)], sql.strip()[:-1]
+
+
+class Database:
+    """A connection to the database that is built, and the statements that built it; names are as SQL writes them."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self.statements: list[str] = []
+
+    def execute(self, statement: str) -> None:
+        self.statements.append(statement)
+        self.connection.execute(statement)
+
+    def create_written(self, file: str, names: Collection[str] = ()) -> None:
+        """Creates the tables, views and macros of a file: all of them, or those of these names."""
+        for paragraphs, sql in written_statements(file):
+            found = _CREATED.match(sql)
+            assert found is not None, sql
+            kind, name, gives_rows = found.groups()
+            if not names or name in names:
+                columns = {} if kind == "MACRO" else _described_columns(sql)
+                # The last paragraph above a macro is an example, which help.macros holds.
+                self._create(sql, kind + (" TABLE" if gives_rows else ""), name, " ".join(paragraphs[:2]), columns)
+
+    def create_table(
+        self, name: str, description: str, columns: Mapping[str, tuple[str, str]], constraints: Sequence[str]
+    ) -> None:
+        """Creates a table; `columns` gives the type and the description of each."""
+        lines = [*(f"{identifier(column)} {kind}" for column, (kind, _) in columns.items()), *constraints]
+        described = {column: meaning for column, (_, meaning) in columns.items()}
+        self._create(f"CREATE TABLE {name} ({', '.join(lines)})", "TABLE", name, description, described)
+
+    def create_view(self, name: str, query: str, description: str, columns: Mapping[str, str]) -> None:
+        """Creates a view; `columns` gives the description of each."""
+        self._create(f"CREATE VIEW {name} AS {query}", "VIEW", name, description, columns)
+
+    def create_enum(self, name: str, values: Iterable[str], description: str) -> None:
+        """Creates a type that sorts in the order of `values`."""
+        listed = ", ".join(quoted(value) for value in values)
+        self._create(f"CREATE TYPE {name} AS ENUM ({listed})", "TYPE", name, description, {})
+
+    def fill(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Inserts rows into a table; values are in the order of its columns."""
+        values = [f"({', '.join(map(_literal, row))})" for row in rows]
+        for first in range(0, len(values), _ROWS_AT_ONCE):
+            self.execute(f"INSERT INTO {name} VALUES {', '.join(values[first : first + _ROWS_AT_ONCE])}")
+
+    def insert_file(self, name: str, file: str, rows: pa.Table, selected: str = "*") -> None:
+        """Inserts the rows of a Parquet file into a table. They are in memory under the name of the file: so the
+        statement reads the same here as in the script, where DuckDB opens the file."""
+        self.connection.register(file, rows)
+        self.execute(f"INSERT INTO {name} BY NAME SELECT {selected} FROM {identifier(file)}")
+        self.connection.unregister(file)
+
+    def _create(self, sql: str, kind: str, name: str, description: str, columns: Mapping[str, str]) -> None:
+        self.execute(sql)
+        self.execute(f"COMMENT ON {kind} {name} IS {quoted(description)}")
+        for column, meaning in columns.items():
+            self.execute(f"COMMENT ON COLUMN {name}.{identifier(column)} IS {quoted(meaning)}")
+
+
+def _described_columns(sql: str) -> dict[str, str]:
+    return {column.split()[-1]: _joined(comment) for comment, column in _COLUMN.findall(sql)}
+
+
+def _joined(comment: str) -> str:
+    """Joins the lines of a comment."""
+    return " ".join(" ".join(line.strip().removeprefix("--") for line in comment.splitlines()).split())
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return quoted(value.isoformat() if isinstance(value, dt.date) else str(value))

@@ -1,0 +1,113 @@
+"""The releases that the database is made from: bundles that are published, or one that is being made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ndl_export.analyst_db.categories import filter_categories
+from ndl_export.facts.missing import MissingByCohort, read_missing
+from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
+from ndl_export.facts.on_request import OnRequest, RequestedTable
+from ndl_export.facts.release_facts import ReleaseFacts, Version
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
+from ndl_export.facts.withdrawals import Withdrawal, withdrawals
+from ndl_export.tables import TABLES, Table
+from ndl_export.tables.schema import columns
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release: its facts, why it was withdrawn, if it was, and its Parquet files.
+
+    `read` gives the rows of a file by its name, of these columns or of all; None where the release has no such file.
+    """
+
+    version: Version
+    cohorts: tuple[str, ...]
+    councils: tuple[str, ...]
+    published_on: str
+    notice: str
+    missing: MissingByCohort
+    privacy_record: Mapping[str, Any]
+    requested: tuple[RequestedTable, ...]
+    read: Callable[[str, Sequence[str] | None], pa.Table | None]
+    withdrawal: Withdrawal | None = None
+
+    def rows(self, table: Table) -> pa.Table | None:
+        """Returns the rows of a table; None where the release has no such table."""
+        return self.read(file_of(table), [column.name for column in columns(table)])
+
+
+def file_of(table: Table) -> str:
+    return f"{table.name}.parquet"
+
+
+def releases_of(release_dir: Path) -> list[Release]:
+    """Returns every release, oldest first. Raises `UnreadableWithdrawals`."""
+    withdrawn = withdrawals(release_dir)
+    return [
+        _published(release_dir / str(version), version, withdrawn.get(str(version)))
+        for version in versions(release_dir)
+    ]
+
+
+def _published(folder: Path, version: Version, withdrawal: Withdrawal | None) -> Release:
+    """Reads the release of a bundle."""
+
+    def read(file: str, wanted: Sequence[str] | None) -> pa.Table | None:
+        path = folder / file
+        if not path.is_file():
+            return None
+        # An older release may lack a column that its table has today.
+        there = None if wanted is None else [name for name in pq.read_schema(path).names if name in wanted]
+        return pq.read_table(path, columns=there)
+
+    package, record = (json.loads((folder / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
+    return Release(
+        version,
+        tuple(package["cohorts"]),
+        tuple(package["councils"]),
+        package["created"][:10],
+        package.get("notice", ""),
+        read_missing(package),
+        record,
+        OnRequest.of_bundle(folder).tables,
+        read,
+        withdrawal,
+    )
+
+
+def release_in_making(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Release:
+    """Returns the release of these facts and tables, whose bundle is not written yet."""
+    files = {f"{name}.parquet": data for name, data in tables.items()} | {NOISE_COVARIANCE_FILE: facts.noise_covariance}
+    return Release(
+        Version.parse(facts.version),
+        tuple(sorted(facts.cohorts)),
+        tuple(sorted(facts.councils)),
+        facts.published_on,
+        facts.notice,
+        facts.missing,
+        facts.privacy_record,
+        facts.on_request.tables,
+        lambda file, wanted: files[file] if wanted is None else files[file].select(wanted),
+    )
+
+
+def all_categories(found: list[Release]) -> dict[str, tuple[str, ...]]:
+    """Returns the categories of each filter: those of the definitions, then those that only earlier releases have."""
+    known = {name: list(categories) for name, categories in filter_categories().items()}
+    for table in TABLES.values():
+        for release in found:
+            rows = release.read(file_of(table), [f.name for f in table.filters])
+            for name, levels in zip(rows.column_names, rows.columns, strict=True) if rows is not None else ():
+                there = sorted(pc.unique(levels).to_pylist())
+                known[name] += [category for category in there if category not in known[name]]
+    return {name: tuple(categories) for name, categories in known.items()}

@@ -1,0 +1,282 @@
+"""What follows for children like these: asked of the macros of the analyst database, which decide, and said in words.
+
+Nothing is called ahead, behind, risen or fallen that noise and chance explain. Every sentence begins with whom it is
+about, and has a few words for a heading only where the data can say something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import duckdb
+
+from ndl_export.analyst_db.child_groups import EVERYONE, comparisons
+from ndl_export.pages.number_format import capital, listed
+from ndl_export.site.figures import Concluded, Levels, Line, points
+from ndl_export.tables.geography import LOCAL_AUTHORITY
+from privacy.doors.sql import quoted
+
+GAP, OUTCOMES = "Not eligible less eligible", "All five domains at or above less two or more below"
+"""Comparisons of two groups of an area, as `gld_differences` has them."""
+_FROM_ALL, _CHANGE = "Area less all councils together", "Change of "
+_LIKE_THESE = "For children like these"
+_MORE_THAN_CHANCE = "by more than noise and chance explain"
+_MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
+"""Areas, goals or answers that a sentence names, and a heading; they count more than these."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Percentage points that one figure is above another: both ends of the interval, and `gld_compared`'s verdict."""
+
+    lower: float
+    upper: float
+    verdict: str
+
+    @property
+    def is_certain(self) -> bool:
+        return self.verdict != "cannot say"
+
+    @property
+    def between(self) -> str:
+        return f"would be between {points(self.lower)} and {points(self.upper)} points"
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far an area is from a target, as `gld_to_target` answers: in points and in children of a year group of this
+    size, each with the ends of its interval."""
+
+    percent: float
+    year: int
+    name: str
+    verdict: str
+    points: tuple[float, float, float]
+    children: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Conclusions:
+    """Differences by what is compared, cohort and area; verdicts beside England by cohort, area and levels of
+    `gld_headline`; the goals or answers that could be the lowest, or given most often, by cohort, area and breakdown or
+    question; and distances from targets by cohort and area."""
+
+    differences: Mapping[tuple[str, str, str], Difference]
+    beside_england: Mapping[tuple[str, str, Levels], str]
+    could_be: Mapping[tuple[str, str, str], frozenset[str]]
+    targets: Mapping[tuple[str, str], tuple[Distance, ...]]
+
+
+def conclusions_of(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) -> Conclusions:
+    """Asks the database of one release for everything that its pages conclude."""
+    differences: dict[tuple[str, str, str], Difference] = {}
+    england: dict[tuple[str, str, Levels], str] = {}
+    could_be: dict[tuple[str, str, str], frozenset[str]] = {}
+    targets: dict[tuple[str, str], tuple[Distance, ...]] = {}
+    everyone = quoted(EVERYONE)
+    groups = {each.comparison: (quoted(each.first), quoted(each.second or each.first)) for each in comparisons()}
+    asked = [(_CHANGE + name, f"{quoted(name)}, {quoted(name)}, true, NULL, NULL", "true") for name in (EVERYONE, GAP)]
+    for cohort in cohorts:
+        year = quoted(cohort)
+        asked.append((_FROM_ALL, f"{everyone}, {everyone}, false, {year}, {year}", "less_is_all"))
+        for name in (GAP, OUTCOMES):
+            first, second = groups[name]
+            pair = f"group_key = {first} AND less_group_key = {second}"
+            asked.append((name, f"{first}, {second}, true, {year}, {year}", pair))
+        for area, *levels, verdict in database.execute(
+            f"SELECT area_code, breakdown_topic, breakdown, sex, verdict FROM gld_against_england({year})"
+            " WHERE verdict <> ''"
+        ).fetchall():
+            england[cohort, area, tuple(levels)] = verdict
+        for area, of_what, item in database.execute(
+            f"SELECT area_code, of_what, item FROM could_be_extreme({year}) WHERE could_be"
+        ).fetchall():
+            could_be[cohort, area, of_what] = could_be.get((cohort, area, of_what), frozenset()) | {item}
+        for area, percent, by, name, verdict, way, children in database.execute(
+            "SELECT area_code, target_percent, target_year, target, verdict,"
+            " [points_to_go, points_lower_ci, points_upper_ci], [children_to_go, children_lower_ci, children_upper_ci]"
+            f" FROM gld_to_target({everyone}, cohort := {year}) WHERE verdict <> 'no figure'"
+        ).fetchall():
+            distance = Distance(percent, by, name, verdict, tuple(way), tuple(children))
+            targets[cohort, area] = (*targets.get((cohort, area), ()), distance)
+    for name, arguments, where in asked:
+        for cohort, area, *found in database.execute(
+            f"SELECT time_period, area_code, lower_end, upper_end, verdict FROM gld_compared({arguments})"
+            f" WHERE verdict IS NOT NULL AND {where}"
+        ).fetchall():
+            differences[name, cohort, area] = Difference(*found)
+    return Conclusions(differences, england, could_be, targets)
+
+
+Lines = tuple[Line, ...]
+Said = Iterator[Concluded]
+Inference = Callable[[Lines, Conclusions, str], Iterable[Concluded]]
+"""What a panel concludes from its lines, in a cohort."""
+
+
+def councils(lines: Lines, found: Conclusions, cohort: str) -> Said:
+    """Says which councils are ahead of or behind all together, of the first line."""
+    together, *others = lines
+    verdicts = {
+        line.label: each.verdict
+        for line in others
+        if line.area.level == LOCAL_AUTHORITY and (each := found.differences.get((_FROM_ALL, cohort, line.area.code)))
+    }
+    return _apart(verdicts, "councils", _inside(together.label))
+
+
+def england(levels: Mapping[str, Levels]) -> Inference:
+    """Says which groups are ahead of or behind England's official figure; `levels` by label."""
+
+    def infer(lines: Lines, found: Conclusions, cohort: str) -> Said:
+        verdicts = {
+            line.label: verdict
+            for line in lines
+            if (verdict := found.beside_england.get((cohort, line.area.code, levels[line.label])))
+        }
+        return _apart(verdicts, "groups", "England’s official figure")
+
+    return infer
+
+
+def _apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Said:
+    """Says who is ahead of or behind something, of those that have a verdict."""
+    apart = {
+        where: labels
+        for verdict, where in (("ahead", "ahead of"), ("behind", "behind"))
+        if (labels := [label for label, each in verdicts.items() if each == verdict])
+    }
+    if apart:
+        sentences = [
+            f"{_LIKE_THESE}, these would be {where} {from_what}, {_MORE_THAN_CHANCE}: {_named(labels, kind)}."
+            for where, labels in apart.items()
+        ]
+        if "cannot say" in verdicts.values():
+            sentences.append("For the others, the data cannot say.")
+        heading = "; ".join(f"{_counted(labels, kind)} {where} {from_what}" for where, labels in apart.items())
+        yield Concluded(" ".join(sentences), heading)
+    elif verdicts:
+        none = f"none of the {kind} would be ahead of or behind {from_what} {_MORE_THAN_CHANCE}"
+        yield Concluded(f"{_LIKE_THESE}, {none}.")
+
+
+def _counted(labels: list[str], kind: str) -> str:
+    """`Halton is`, `Halton and Leeds are`, `5 councils are`."""
+    if len(labels) > _MOST_IN_A_HEADING:
+        return f"{len(labels)} {kind} are"
+    return f"{listed(labels)} {'is' if len(labels) == 1 else 'are'}"
+
+
+def council(lines: Lines, found: Conclusions, cohort: str) -> Said:
+    """Says how the first line differs from the second, all councils together."""
+    line, together = lines
+    difference = found.differences.get((_FROM_ALL, cohort, line.area.code))
+    return _less(line.label, _inside(together.label), difference, (f"{line.label} is", _inside(together.label)))
+
+
+def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Said:
+    """Says how the children of the first line differ from those of the third."""
+    first, third = lines[0], lines[2]
+    heading = "Children at or above the cut-off in all five domains are", "those below it in two or more"
+    difference = found.differences.get((OUTCOMES, cohort, first.area.code))
+    return _less(f"“{first.label}”", f"“{third.label}”", difference, heading)
+
+
+def _less(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Said:
+    """`heading` is what a heading says of the two: the one with its verb, and the other."""
+    if found and found.is_certain:
+        who, whom = heading
+        where = "ahead of" if found.verdict == "ahead" else "behind"
+        said = f"{_LIKE_THESE}, {one} less {other} {found.between}: {found.verdict}, {_MORE_THAN_CHANCE}."
+        yield Concluded(said, f"{who} {where} {whom}")
+    elif found:
+        yield Concluded(
+            f"{_LIKE_THESE}, {one} less {other} {found.between}: the data cannot say which of them is ahead."
+        )
+
+
+def gap(lines: Lines, found: Conclusions, cohort: str) -> Said:
+    """Says whether there would be a gap of the first line by free school meals."""
+    each = found.differences.get((GAP, cohort, lines[0].area.code))
+    if each:
+        sure = "there would be a gap" if each.is_certain else "there might be none"
+        where = {"ahead": "behind", "behind": "ahead of"}.get(each.verdict)
+        heading = f"Children eligible for free school meals are {where} the others" if where else ""
+        yield Concluded(f"{_LIKE_THESE}, the gap {each.between}: {sure}.", heading)
+
+
+def changes(lines: Lines, found: Conclusions, _: str) -> Said:
+    """Says how the figure changed from each cohort to the next, where no break lies between."""
+    return _changes(lines, found, EVERYONE, "the figure", {"ahead": "rose", "behind": "fell"})
+
+
+def gap_changes(lines: Lines, found: Conclusions, _: str) -> Said:
+    """Says the same of the gap."""
+    return _changes(lines, found, GAP, "the gap", {"ahead": "widened", "behind": "narrowed"})
+
+
+def _changes(lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapping[str, str]) -> Said:
+    for before, now in pairwise(lines):
+        change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
+        if change and not now.broken:
+            verdict, heading = f"{what} cannot be said to have changed", ""
+            if change.is_certain:
+                moved = f"{what} {verbs[change.verdict]}"
+                verdict = f"{moved}, {_MORE_THAN_CHANCE}"
+                heading = f"{capital(moved)} from {before.label} to {now.label}"
+            yield Concluded(f"{_LIKE_THESE}, {now.label} less {before.label} {change.between}: {verdict}.", heading)
+
+
+def lowest(of_what: str) -> Inference:
+    """Says which goals could be the lowest."""
+    whom = "" if of_what == EVERYONE else f", {of_what[0].lower()}{of_what[1:]}"
+    return _could_be(of_what, _LIKE_THESE, "lowest", f"the lowest goal{whom}")
+
+
+def most_often(question: str) -> Inference:
+    """Says which answers could be given most often."""
+    return _could_be(question, "For responses like these", "given most often", "the answer given most often")
+
+
+def _could_be(of_what: str, like_these: str, what: str, in_short: str) -> Inference:
+    """`in_short` is `what` as a heading has it."""
+
+    def infer(lines: Lines, found: Conclusions, cohort: str) -> Said:
+        could_be = found.could_be.get((cohort, lines[0].area.code, of_what), frozenset())
+        possible = [line.label for line in lines if line.label in could_be]
+        if len(possible) == 1:
+            [only] = possible
+            said = f"{like_these}, “{only}” would be {what}, {_MORE_THAN_CHANCE}."
+            yield Concluded(said, f"“{only}” is {in_short}")
+        elif possible:
+            yield Concluded(f"{like_these}, any of these could be {what}: {_named(possible, 'of them')}.")
+
+    return infer
+
+
+def to_targets(lines: Lines, found: Conclusions, cohort: str) -> Said:
+    """Says how far the area of the first line is from what all areas, or this one, are to reach."""
+    for target in found.targets.get((cohort, lines[0].area.code), ()):
+        aim = f"{target.percent:g}% by {target.year} ({target.name})"
+        if target.verdict == "met":
+            yield Concluded(f"{aim} is reached.")
+        elif target.verdict == "not met":
+            near, least, most = map(points, target.points)
+            children, fewest, greatest = (f"{round(each):,}" for each in target.children)
+            yield Concluded(
+                f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"
+                f" group of this size ({fewest} to {greatest})."
+            )
+        else:
+            yield Concluded(f"Whether {aim} is reached cannot be told from the noise.")
+
+
+def _named(labels: list[str], kind: str) -> str:
+    return "; ".join(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} {kind}"
+
+
+def _inside(label: str) -> str:
+    """A label within a sentence: areas keep their capital, `All ...` loses it."""
+    return label[0].lower() + label[1:] if label.startswith("All ") else label
