@@ -77,7 +77,11 @@ MUTATIONS = {
     "one-key-for-tokens": Mutation(
         "{name: keys.second(token.domain)", "{name: keys.first(token.domain)", "tests/unit/pseudonyms"
     ),
-    "expired-agreement": Mutation("        if on > self.expires:", "        if on is None:", "tests/unit/returns"),
+    "expired-agreement": Mutation(
+        "        if on > self.expires:",
+        "        if on is None:",
+        "tests/unit/returns tests/integration/returns/test_agreements.py tests/integration/returns/test_make.py",
+    ),
 }
 
 
