@@ -100,7 +100,7 @@ def _made_from(home: Home, keys: KeyRing, version: str, councils: Sequence[str])
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
         "signed": [line.entry_hash for line in ledger.sign_offs()[-1:]],
         "policy": load_policy().sha256,
-        "publisher": asdict(publisher_of(home, keys, version)),
+        "publisher": publisher_of(home, keys, version).model_dump(),
         "calendar": [(each.version, str(each.date)) for each in calendar(settings().calendar)],
         "key": fingerprint(public_pem(keys.signing_key)),
         "program": program_sha256(_CODE, _LIBRARIES),

@@ -323,7 +323,7 @@ def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkey
     note_linked(home, COHORT, COUNCILS)
     (tmp_path / "broken.yaml").write_text("name: [")
     monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
-    with pytest.raises(InvalidPublisher, match="not a readable YAML file"):
+    with pytest.raises(InvalidPublisher, match="not readable as YAML"):
         begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
     assert Ledger(home.ledger).entries() == []
     monkeypatch.delenv("READINESS_PUBLISHER")

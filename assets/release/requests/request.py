@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from assets.release.requests.plain_yaml import UnreadableYaml, read_plain_yaml
 from ndl_export.facts.on_request import is_taken
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, Words, as_table, read_as, unfit
+from privacy.doors.settings_file import Document, InvalidSettings, read_document
 from privacy.release.canonical import canonical_json, sha256_hex
 from sources.reference.cohorts import Cohort, InvalidCohort
 
@@ -59,7 +59,7 @@ class Accuracy(BaseModel):
     """Of all percentages of rows at full detail, with no column at its total, `share_of_rates` are to have a 95%
     interval of at most `half_width_points` percentage points either way."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     half_width_points: Annotated[float, Field(ge=0.1, le=WIDEST_POINTS)]
     share_of_rates: Annotated[float, Field(gt=0, le=1)]
@@ -74,12 +74,6 @@ class Request(Definition):
     purpose: Words
     asked_by: Annotated[Words, AfterValidator(_no_address)]
     """An organisation."""
-
-    @field_validator("cohorts", mode="before")
-    @classmethod
-    def _as_text(cls, cohorts: object) -> object:
-        """A cohort may be written without quotes, and is text all the same."""
-        return tuple(str(c) if type(c) is int else c for c in cohorts) if isinstance(cohorts, tuple) else cohorts
 
     @cached_property
     def definition(self) -> Definition:
@@ -102,9 +96,23 @@ class Request(Definition):
 def read_request(path: Path) -> Request:
     """Raises `InvalidRequest` with everything that is wrong with the file."""
     try:
-        return request_of(read_plain_yaml(path))
-    except (UnreadableYaml, InvalidDefinition) as error:
-        raise InvalidRequest("\n".join(f"{path.name}: {line}" for line in str(error).splitlines())) from None
+        document = read_document(path)
+        if document.problems:
+            raise InvalidSettings(document.problems)
+        return request_of(document.content)
+    except InvalidSettings as error:
+        raise InvalidRequest(str(error)) from None
+    except InvalidDefinition as error:
+        raise InvalidRequest("\n".join(_with_line(document, line) for line in str(error).splitlines())) from None
+
+
+def _with_line(document: Document, problem: str) -> str:
+    """Add file and line to a problem of a definition, which begins with its place such as `columns.0.attribute`."""
+    dotted, _, rule = problem.partition(": ")
+    place = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+    if place[0] not in document.content and rule != "is missing":
+        return f"{document.file}: {problem}"
+    return str(document.problem({"loc": place, "type": "rule", "msg": rule}))
 
 
 def read_requests(paths: Iterable[Path]) -> list[Request]:

@@ -35,7 +35,8 @@ NOT_IN_IT = (
     "assets/intake/quality_report",
 )
 NAMES = {"click": "click", "cryptography": "cryptography", "duckdb": "DuckDB", "jinja2": "Jinja2", "numpy": "NumPy"} | {
-    **{"polars": "Polars", "polars-hash": "polars-hash", "pyarrow": "PyArrow", "pyyaml": "PyYAML"},
+    **{"polars": "Polars", "polars-hash": "polars-hash", "pyarrow": "PyArrow", "pydantic": "pydantic"},
+    **{"pyyaml": "PyYAML"},
     **{"pyrage": "pyrage", "xlsxwriter": "XlsxWriter"},
 }
 """What the page for councils calls a library."""
