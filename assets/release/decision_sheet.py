@@ -9,7 +9,7 @@ so that its SHA-256, which is signed too, can be checked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -23,11 +23,9 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.anchors import unconfirmed
-from assets.release.expectations import expectations
 from assets.release.expected_accuracy import Range, expected_accuracy, percent_of
 from assets.release.holds import state
-from assets.release.measured_plans import further_plan
-from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, requested_tables
+from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, further_plan, policy_of, requested_tables
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import expected
 from assets.release.requests.supplement import known_of
@@ -47,7 +45,9 @@ from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import Stage, load_policy
 from privacy.release.statement import outside_the_guarantee, when_charges_are_given_back
+from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
+from sources.reference.expected_rows import published_rows
 from sources.reference.places import place
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -303,3 +303,27 @@ def _named(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
         sentence: ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
         for sentence, names in lines
     }
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The number of rows of an extract (`council/source`) that the operator expects, and the published one, if any."""
+
+    name: str
+    expected: int
+    published: int | None
+
+
+def expectations(home: Home, cohort: str) -> Iterator[Expectation]:
+    """Those by which the extracts that are in were judged. Raises `NotLinked`."""
+    for source in CONTRACTS:
+        for council in read_record(home, cohort).taking_part:
+            quality, published = deliveries.read(home.quality(source, cohort, council)), published_rows(source, council)
+            if quality and quality.rows_expected is not None and quality.rows_expected != published:
+                yield Expectation(f"{council}/{source}", quality.rows_expected, published)
+
+
+def expectations_sha256(home: Home, cohort: str) -> str | None:
+    """SHA-256 of them all, for a request; None where every extract was judged by published numbers."""
+    found = [asdict(each) for each in expectations(home, cohort)]
+    return sha256_hex(canonical_json(found)) if found else None

@@ -21,13 +21,11 @@ from assets.home.processing_log import last_restore
 from assets.home.signers import note_signers
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables, sha256_of
 from assets.release.anchors import published_charges
-from assets.release.begin import Asked, begin_release
-from assets.release.decision_sheet import write_sheet
-from assets.release.expectations import expectations_sha256
+from assets.release.decision_sheet import expectations_sha256, write_sheet
+from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.holds import State, state, state_of_release
-from assets.release.measured_plans import further_plan
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, fixed_record, releases_of, requested_tables
+from assets.release.record import CohortRecord, fixed_record, further_plan, releases_of, requested_tables
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
@@ -81,16 +79,16 @@ class Count:
     needed: int
 
 
-def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish: bool) -> Request:
+def request_for(home: Home, cohort: str, version: str, asked: ReleaseOptions, *, publish: bool) -> Request:
     """What a person is asked to sign now: the measurement of a release, which is begun where it was not, or with
-    `publish` its bundle. Charges nothing. Raises what `begin_release` and `settle` do, `NothingToSign` and
+    `publish` its bundle. Charges nothing. Raises what `fix_release` and `settle` do, `NothingToSign` and
     `BundleRefused`."""
     if publish:
         return publication_request(home, version)
     with turn(home, {cohort, *asked.others}):
         councils = read_record(home, cohort).taking_part
         settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
-        begin_release(home, cohort, version, councils, asked)
+        fix_release(home, cohort, version, councils, asked)
         if _is_measured(home, version):
             raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
         return measurement_request(home, version, councils)
@@ -322,7 +320,7 @@ class Ready:
     stage: Stage
     release: str
     cohort: str
-    asked: Asked
+    asked: ReleaseOptions
     line: str
 
 
@@ -353,10 +351,10 @@ def _is_measured(home: Home, version: str) -> bool:
     return all(ledger.is_measured(each, version, entry.measured_by(version)) for each, entry in fixed.items())
 
 
-def as_begun(home: Home, version: str, cohort: str) -> Asked:
+def as_begun(home: Home, version: str, cohort: str) -> ReleaseOptions:
     """What was asked of a release when it was begun; raises `NotBegun`."""
     fixed = fixed_record(home, version)
-    return Asked(
+    return ReleaseOptions(
         allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
         share=fixed[cohort].share,
         others=[each for each in fixed if each != cohort],

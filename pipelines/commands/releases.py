@@ -46,8 +46,8 @@ def plan(
     --share that is asked for.
     """
     from assets.home.paths import Home
-    from assets.release.begin import room_for
     from assets.release.expected_accuracy import expected_accuracy
+    from assets.release.fix_release import room_for
     from pipelines.reports.plan import report
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
