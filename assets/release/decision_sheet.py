@@ -38,7 +38,7 @@ from ndl_export.tables.model import Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
 from privacy.linkage.cells import REVIEW
-from privacy.release.approval import Request
+from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Request, approval_of
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO, Ledger
@@ -327,3 +327,57 @@ def expectations_sha256(home: Home, cohort: str) -> str | None:
     """SHA-256 of them all, for a request; None where every extract was judged by published numbers."""
     found = [asdict(each) for each in expectations(home, cohort)]
     return sha256_hex(canonical_json(found)) if found else None
+
+
+@dataclass(frozen=True)
+class ToSign:
+    """What a person takes away to read and sign: the sheet, its SHA-256, and the file whose bytes are signed."""
+
+    sheet: Path
+    sheet_sha256: str
+    file: Path
+
+
+def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
+    """Write the sheet about a request, and the file to sign."""
+    sheet = home.decision_sheet(request["release"] or "change-of", request["stage"])
+    if render := TEXT_PAGES.get(request["stage"]):
+        sheet, page = sheet.with_suffix(".txt"), render(request)
+        files.write(sheet, page)
+        sheet_sha256 = sha256_hex(page)
+    else:
+        sheet_sha256 = write_sheet(home, request)
+    file = sheet.with_suffix(".request")
+    files.write(file, approval_of(request, cohort, sheet_sha256).message)
+    return ToSign(sheet, sheet_sha256, file)
+
+
+def _page_of_people(request: Request) -> bytes:
+    """The page about a change of people: who may sign before, and after."""
+    lines = ["A change of the people who sign releases off"]
+    for title, what in (("Recorded now", "before"), ("After the change", "after")):
+        persons = request[what]["persons"]
+        lines += ["", f"{title}: measurement {persons['measurement']}, publication {persons['publication']}"]
+        lines += [
+            f"  {person['name']}, {person['role']}, until {person['until'] or 'further notice'}, "
+            f"name {'published' if person['public'] else 'not published'}, key {person['key']}"
+            for person in request[what]["people"]
+        ]
+    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
+
+
+def _page_of_withdrawal(request: Request) -> bytes:
+    """The page about a withdrawal: what readers will be told."""
+    lines = [
+        f"The withdrawal of release {request['release']}",
+        "",
+        f"Readers are told this reason: {request['reason']}",
+        "",
+        "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was",
+        "signed. Its privacy budget stays spent. A withdrawal cannot be undone.",
+    ]
+    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
+
+
+TEXT_PAGES = {CHANGE_OF_PEOPLE: _page_of_people, WITHDRAWAL: _page_of_withdrawal}
+"""Stages whose sheet is a few lines of text."""

@@ -399,7 +399,7 @@ def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
 
 def _measured(home: Home, cohort: str) -> list[str]:
     """The releases of which every family is measured and paid for the cohort, in order."""
-    if _has_no_ledger(home):
+    if has_no_ledger(home):
         return []
     ledger = Ledger(home.ledger)
     charged = sorted(ledger.releases_charged(cohort), key=Version.parse)
@@ -411,7 +411,8 @@ def _share_of(home: Home, cohort: str, version: str) -> float:
     return record[cohort].share if cohort in record else WHOLE
 
 
-def _has_no_ledger(home: Home) -> bool:
+def has_no_ledger(home: Home) -> bool:
+    """Return whether nothing was ever charged from this home, and no ledger is shared with another."""
     return isinstance(home.ledger, Path) and not home.ledger.exists()
 
 
@@ -427,7 +428,7 @@ def _nano(account: Account) -> int:
 def left_of(home: Home, cohort: str) -> dict[str, float]:
     """What is left of a cohort's budget by unit, rho; the policy's cap, where none was approved yet."""
     accounts = load_policy().accounts
-    if _has_no_ledger(home):
+    if has_no_ledger(home):
         return {unit: account.cap_rho for unit, account in accounts.items()}
     ledger = Ledger(home.ledger)
     return {

@@ -21,8 +21,8 @@ from assets.home.processing_log import last_restore
 from assets.home.signers import note_signers
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables, sha256_of
 from assets.release.anchors import published_charges
-from assets.release.decision_sheet import expectations_sha256, write_sheet
-from assets.release.fix_release import ReleaseOptions, fix_release
+from assets.release.decision_sheet import TEXT_PAGES, expectations_sha256, to_sign, write_sheet
+from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
 from assets.release.holds import State, state, state_of_release
 from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, fixed_record, further_plan, releases_of, requested_tables
@@ -35,7 +35,6 @@ from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, withdrawals
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
 from ndl_export.publish.withdraw import check_reason, withdraw
 from ndl_export.tables import FAMILIES
-from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release.approval import (
@@ -46,7 +45,6 @@ from privacy.release.approval import (
     SignOffs,
     WaitsForApproval,
     allow,
-    approval_of,
     is_demonstration,
     note_people,
     sign,
@@ -104,29 +102,6 @@ def change_of_people(home: Home) -> Request:
     return request
 
 
-@dataclass(frozen=True)
-class ToSign:
-    """What a person takes away to read and sign: the sheet, its SHA-256, and the file whose bytes are signed."""
-
-    sheet: Path
-    sheet_sha256: str
-    file: Path
-
-
-def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
-    """Write the sheet about a request, and the file to sign."""
-    sheet = home.decision_sheet(request["release"] or "change-of", request["stage"])
-    if render := _PAGES.get(request["stage"]):
-        sheet, page = sheet.with_suffix(".txt"), render(request)
-        files.write(sheet, page)
-        sheet_sha256 = sha256_hex(page)
-    else:
-        sheet_sha256 = write_sheet(home, request)
-    file = sheet.with_suffix(".request")
-    files.write(file, approval_of(request, cohort, sheet_sha256).message)
-    return ToSign(sheet, sheet_sha256, file)
-
-
 def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
     """Record a person's signature in the ledger, made with a private key or elsewhere. `sheet_sha256` is of the sheet
     about the request as it is now. Raises `WaitsForAcceptance` where the release is held, `MayNotSign` and
@@ -146,37 +121,6 @@ def check_read(read: str, now: str) -> None:
         raise MayNotSign(
             f"the page is not the one that was read: its SHA-256 is now {now}. Nothing was signed: read it"
         )
-
-
-def _page_of_people(request: Request) -> bytes:
-    """The page about a change of people: who may sign before, and after."""
-    lines = ["A change of the people who sign releases off"]
-    for title, what in (("Recorded now", "before"), ("After the change", "after")):
-        persons = request[what]["persons"]
-        lines += ["", f"{title}: measurement {persons['measurement']}, publication {persons['publication']}"]
-        lines += [
-            f"  {person['name']}, {person['role']}, until {person['until'] or 'further notice'}, "
-            f"name {'published' if person['public'] else 'not published'}, key {person['key']}"
-            for person in request[what]["people"]
-        ]
-    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
-
-
-def _page_of_withdrawal(request: Request) -> bytes:
-    """The page about a withdrawal: what readers will be told."""
-    lines = [
-        f"The withdrawal of release {request['release']}",
-        "",
-        f"Readers are told this reason: {request['reason']}",
-        "",
-        "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was",
-        "signed. Its privacy budget stays spent. A withdrawal cannot be undone.",
-    ]
-    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
-
-
-_PAGES = {CHANGE_OF_PEOPLE: _page_of_people, WITHDRAWAL: _page_of_withdrawal}
-"""Stages whose sheet is a few lines of text."""
 
 
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
@@ -297,7 +241,7 @@ def check_to_be_sent(home: Home, version: str) -> str | None:
     `WaitsForApproval` and `NotAsSigned`.
     """
     sums = check_publication(home, version)
-    if _has_no_ledger(home):
+    if has_no_ledger(home):
         return None
     told, approved = withdrawals(home.release), _approved_withdrawals(home)
     differing = {name for name, each in told.items() if each not in approved} | (
@@ -388,16 +332,12 @@ def check_again(home: Home, version: str) -> None:
 
 
 def _published_request(home: Home, version: str) -> Request | None:
-    if not (home.release / version).is_dir() or _has_no_ledger(home):
+    if not (home.release / version).is_dir() or has_no_ledger(home):
         return None
     try:
         return publication_request(home, version)
     except BundleRefused:
         return None
-
-
-def _has_no_ledger(home: Home) -> bool:
-    return isinstance(home.ledger, Path) and not home.ledger.exists()
 
 
 def _gate(home: Home, keys: KeyRing | None, cohort: str, request: Request) -> None:
@@ -431,7 +371,7 @@ def _remedy(home: Home, cohort: str, request: Request) -> str:
         else ""
     )
     sheet = home.decision_sheet(version, request["stage"])
-    page = sheet.with_suffix(".txt") if request["stage"] in _PAGES else sheet
+    page = sheet.with_suffix(".txt") if request["stage"] in TEXT_PAGES else sheet
     return f"{others}To sign, {nobody}read {page} and run: {command} --sheet SHA256 --key FILE"
 
 

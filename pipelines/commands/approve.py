@@ -58,6 +58,7 @@ def approve(
     """
     from assets.home.paths import Home
     from assets.release import fix_release, sign_off
+    from assets.release.decision_sheet import to_sign
     from assets.release.record import read_record
     from pipelines.run import release_of
 
@@ -75,7 +76,7 @@ def approve(
             request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
             again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else f"run --cohort {cohort.code}"
         code = cohort.code if cohort else ""
-        written = sign_off.to_sign(folder, code, request)
+        written = to_sign(folder, code, request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
     by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
     if by is None:
