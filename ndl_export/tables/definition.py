@@ -32,6 +32,7 @@ from ndl_export.tables.model import (
     each,
 )
 from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, measure_columns
+from privacy.doors.settings_file import rule_of
 
 MOST_COLUMNS = 4
 MOST_ROWS = 1_000
@@ -146,24 +147,11 @@ def _rule(error: Any) -> str:
     match error["type"]:
         case "missing":
             return "is missing"
-        case "extra_forbidden":
-            return "there is no such key"
         case "string_pattern_mismatch" if "a-z" in error["ctx"]["pattern"]:
             return "is written in small letters, digits and single underscores, beginning with a letter"
         case "string_pattern_mismatch":
             return "is one line of text without < > | ` * \\ [ ] { }"
-        case "string_type":
-            return "is text"
-        case "tuple_type":
-            return "is a list"
-        case "model_type" | "dict_type":
-            return "has keys of its own"
-        case "float_type":
-            return "is a number"
-        case "bool_type":
-            return "is true or false"
-    message: str = error["msg"]
-    return message[0].lower() + message[1:]
+    return rule_of(error)
 
 
 def as_table(definition: Definition, family: Family) -> Table:

@@ -197,7 +197,7 @@ class Document:
         if error["type"] in _UNKNOWN_KEY:
             place = (*place, _KEY)
         node, where, is_there = self._find(place)
-        rule = "is missing" if error["type"] in _MISSING_KEY and not is_there else _rule(error)
+        rule = "is missing" if error["type"] in _MISSING_KEY and not is_there else rule_of(error)
         return self._at(node, f"{where}: {rule}" if where else rule)
 
     def _find(self, place: Place) -> tuple[Node, str, bool]:
@@ -218,6 +218,7 @@ class Document:
 
 _UNKNOWN_KEY = {"extra_forbidden", "unexpected_keyword_argument"}
 _MISSING_KEY = {"missing", "missing_argument"}
+_IN_WORDS_OF_OURS = {"rule", "value_error"}
 _IN_OUR_WORDS = {
     "Field required": "is empty",
     "Input should be": "must be",
@@ -228,14 +229,14 @@ _IN_OUR_WORDS = {
 }
 
 
-def _rule(error: Mapping[str, Any]) -> str:
+def rule_of(error: Mapping[str, Any]) -> str:
     """Return the rule that was broken, as the end of a sentence; pydantic's messages repeat no value."""
     if error["type"] in _UNKNOWN_KEY:
         return f"{error['loc'][-1]!r} is not a key here"
-    rule: str = error["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    rule = re.sub(r"^Value error, |, unable to parse.*| or instance of.*", "", error["msg"])
     for theirs, ours in _IN_OUR_WORDS.items():
         rule = rule.replace(theirs, ours)
-    return rule
+    return rule[0].lower() + rule[1:] if error["type"] not in _IN_WORDS_OF_OURS else rule
 
 
 class Faults:
@@ -257,7 +258,7 @@ class Faults:
         if error is not None and not isinstance(error, ValidationError):
             return
         for each in error.errors(include_url=False, include_input=False) if error else ():
-            rule = PydanticCustomError(each["type"], "{rule}", {"rule": _rule(dict(each))})
+            rule = PydanticCustomError(each["type"], "{rule}", {"rule": rule_of(dict(each))})
             self._found.append(InitErrorDetails(type=rule, loc=each["loc"], input=None))
         if self._found:
             raise ValidationError.from_exception_data("settings", self._found) from None

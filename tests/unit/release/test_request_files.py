@@ -72,7 +72,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "accuracy.half_width_points": "greater than or equal to 0.1",
         "accuracy.share_of_rates": "less than or equal to 1",
         "asked_by": "is the name of an organisation, and no address",
-        "cohort": "there is no such key",
+        "cohort": "is not a key here",
         "cohorts[1]": "'2024' is not a cohort",
         "purpose": "is missing",
     }.items():
@@ -97,7 +97,7 @@ def test_rules_of_the_family_are_said_beside_what_cannot_be_read(tmp_path: Path)
     said = refusal(tmp_path, wrong).splitlines()
     for place, rule in {
         "title": "is one line of text",
-        "geography": "input should be",
+        "geography": "must be",
         "columns[1]": "'fms' is none of pupil",
         "columns[2].levels.White": "ethnic_group has no category 'white'",
         "columns[2].levels.None": "it is empty",
@@ -115,7 +115,7 @@ def test_rules_of_the_family_are_said_beside_what_cannot_be_read(tmp_path: Path)
     ("change", "said"),
     [
         ({"family": "teachers"}, "family: is one of pupil, health, parents"),
-        ({"family": ["pupil"]}, "family: is text"),
+        ({"family": ["pupil"]}, "family: must be one text"),
         ({"name": "gld_headline"}, "name: gld_headline is what something else of a release is called"),
         ({"name": "Robert'); DROP TABLE"}, "name: is written in small letters"),
         ({"cohorts": ["202426"]}, "cohorts[1]: '202426' is not a cohort"),
@@ -142,7 +142,7 @@ HOSTILE = {
         "unfold to too many",
     ),
     "an alias of nothing": ("a: *b\n", "found undefined alias"),
-    "a merge": ("<<: {name: x}\nname: y\n", "<<: there is no such key"),
+    "a merge": ("<<: {name: x}\nname: y\n", "'<<' is not a key here"),
     "a tag of Python": ("name: !!python/object/apply:os.system [true]\n", "tags with ! are not read"),
     "a tag on the whole": ("!!set {a, b}\n", "tags with ! are not read"),
     "a key twice": ("name: one\ntitle: x\nname: two\n", ":3:1: 'name' is there twice, first on line 1"),
