@@ -218,11 +218,11 @@ class Document:
 
 _UNKNOWN_KEY = {"extra_forbidden", "unexpected_keyword_argument"}
 _MISSING_KEY = {"missing", "missing_argument"}
-_IN_WORDS_OF_OURS = {"rule", "value_error"}
 _IN_OUR_WORDS = {
     "Field required": "is empty",
     "Input should be": "must be",
     "a valid string": "one text",
+    "a valid integer": "a whole number",
     "a valid ": "a ",
     "a tuple": "a list",
     "a dictionary": "a mapping",
@@ -234,9 +234,11 @@ def rule_of(error: Mapping[str, Any]) -> str:
     if error["type"] in _UNKNOWN_KEY:
         return f"{error['loc'][-1]!r} is not a key here"
     rule = re.sub(r"^Value error, |, unable to parse.*| or instance of.*", "", error["msg"])
+    if error["type"] in ("rule", "value_error"):
+        return rule
     for theirs, ours in _IN_OUR_WORDS.items():
         rule = rule.replace(theirs, ours)
-    return rule[0].lower() + rule[1:] if error["type"] not in _IN_WORDS_OF_OURS else rule
+    return rule[0].lower() + rule[1:]
 
 
 class Faults:
