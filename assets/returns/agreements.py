@@ -37,7 +37,7 @@ from privacy.returns.agreement import (
     Telling,
 )
 from privacy.services import SERVICE_NAMES
-from sources.reference.places import UnknownCouncil, places, resolve
+from sources.reference.places import places, resolve
 
 _LONGEST_DAYS, _MOST_DELIVERIES = 366, 12
 _NONE = "none"
@@ -183,10 +183,7 @@ class _File(Settings):
     @field_validator("council")
     @classmethod
     def _is_of_the_file(cls, name: str, info: ValidationInfo) -> str:
-        try:
-            council = resolve(name).council
-        except UnknownCouncil as error:
-            raise ValueError(str(error)) from None
+        council = resolve(name).council
         if info.context != f"{council}.yaml":
             raise ValueError(f"is {council!r} and the file is {info.context}; call it {council}.yaml")
         return council

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, field_validator
 from pydantic.dataclasses import dataclass as settings_dataclass
 
-from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import Version
 from ndl_export.files.whole_files import indented_json, write_whole
 from ndl_export.pages.words import day, month
 from privacy.doors.settings_file import Day, InvalidSettings, Settings, read_settings
@@ -40,18 +40,11 @@ class InvalidCalendar(InvalidSettings):
     """A calendar that cannot be used."""
 
 
-def _as_version(text: str) -> str:
-    try:
-        return str(Version.parse(text))
-    except InvalidVersion as error:
-        raise ValueError(str(error)) from None
-
-
 @settings_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Announced:
     """A release and the day on which it is published; None if only the month that its version names is known."""
 
-    version: Annotated[str, AfterValidator(_as_version)]
+    version: Annotated[str, AfterValidator(lambda text: str(Version.parse(text)))]
     date: Day | None = None
 
     def __post_init__(self) -> None:

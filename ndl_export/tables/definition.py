@@ -68,7 +68,7 @@ class Column(_Part):
     @classmethod
     def _listed(cls, levels: object) -> object:
         """They may be a list too, of labels with their categories: JSON whose keys are sorted keeps no other order."""
-        if not isinstance(levels, tuple) or not all(map(_is_level, levels)):
+        if not isinstance(levels, list | tuple) or not all(map(_is_level, levels)):
             return levels
         found = {each["label"]: each["categories"] for each in levels}
         return found if len(found) == len(levels) else levels
@@ -110,7 +110,7 @@ class Definition(_Part):
     @classmethod
     def _names_alone(cls, columns: object) -> object:
         """A column may be an attribute's name alone."""
-        if not isinstance(columns, tuple):
+        if not isinstance(columns, list | tuple):
             return columns
         return tuple({"attribute": each} if isinstance(each, str) else each for each in columns)
 
@@ -126,21 +126,13 @@ _Model = TypeVar("_Model", bound=BaseModel)
 def read_as(model: type[_Model], document: object) -> _Model:
     """A document as JSON or YAML gives it. Raises `InvalidDefinition`, with the place and rule of everything wrong."""
     try:
-        return model.model_validate(_with_tuples(document))
+        return model.model_validate(document)
     except ValidationError as error:
         found = error.errors()
         inside = {each["loc"][:-depth] for each in found for depth in range(1, len(each["loc"]))}
         wrong = [each for each in found if each["loc"] not in inside]  # what is wrong within a part is enough
         lines = (f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {_rule(each)}" for each in wrong)
         raise InvalidDefinition("\n".join(dict.fromkeys(lines))) from None
-
-
-def _with_tuples(document: object) -> object:
-    if isinstance(document, Mapping):
-        return {key: _with_tuples(value) for key, value in document.items()}
-    if isinstance(document, list | tuple):
-        return tuple(map(_with_tuples, document))
-    return document
 
 
 def _rule(error: Any) -> str:

@@ -156,10 +156,7 @@ def load(path: Path) -> CouncilFile:
 
 
 def _is_of_the_file(name: str, info: ValidationInfo) -> str:
-    try:
-        council = resolve(name).council
-    except UnknownCouncil as error:
-        raise ValueError(str(error)) from None
+    council = resolve(name).council
     if info.context and council != info.context.council:
         raise ValueError(f"is {council!r} and the file is called {info.context.council}.yaml; make them the same")
     return council
