@@ -26,7 +26,7 @@ from tests.support.site.dom import words
 pytestmark = pytest.mark.slow
 
 FOLDER = PROJECT / "packaging" / "council"
-MODULES = {"polars_hash": "polars-hash", "yaml": "pyyaml"}
+MODULES = {"polars_hash": "polars-hash", "pydantic_core": "pydantic", "yaml": "pyyaml"}
 """Distribution of a module, where they are called differently."""
 HEAVY = ("dagster", "splink", "great_expectations", "opendp", "pandas", "scipy")
 NOT_IN_IT = (
