@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.noise_covariance import noise_covariance
+from assets.release.noise_workload import noise_covariance
 from assets.release.planning import plan_family
 from ndl_export.facts.noise_covariance import COUNTS
 from privacy.release.child_table import true_counts

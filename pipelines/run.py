@@ -20,9 +20,9 @@ from assets.intake.take_in import Intake
 from assets.linkage.arrivals import note_landing
 from assets.linkage.standing import links_stand, tables_stand
 from assets.release.anchors import published_charges
-from assets.release.begin import Asked, measured_now, series_for
+from assets.release.fix_release import ReleaseOptions, measured_now, series_for
+from assets.release.publication import release_is_current
 from assets.release.record import read_record, requested_tables
-from assets.release.standing import release_stands
 from ndl_export.analyst_db import database_is_current
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
@@ -80,7 +80,7 @@ def run_cohort(
         home.prepare()
         note_signers(home)
         release = version or release_of(home, cohort)
-        asked = Asked(allow_missing, share, others, reuse, requests)
+        asked = ReleaseOptions(allow_missing, share, others, reuse, requests)
         series = series_for(home, cohort.code, release, asked)
         measured = [Cohort(code) for code in measured_now(series, release)]
         _check_ledger(folders, cohort, release, measured)
@@ -174,14 +174,14 @@ def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], s
     )
 
 
-def _of_release(folders: Installation, cohort: Cohort, version: str, asked: Asked, *, spends: bool) -> _Step:
+def _of_release(folders: Installation, cohort: Cohort, version: str, asked: ReleaseOptions, *, spends: bool) -> _Step:
     home, councils = folders.home, taking_part(folders.landing)
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
     return _Step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            release_stands(home, folders.key_ring(KEYS_OF_RELEASE), cohort.code, version, councils, asked)
+            release_is_current(home, folders.key_ring(KEYS_OF_RELEASE), cohort.code, version, councils, asked)
             and database_is_current(home.release)
         ),
         lambda jobs: jobs.release(cohort.code, version, asked),

@@ -1,7 +1,7 @@
 """The clerical review of a cohort's links: drawn, sealed to the services whose rows it is about, and taken in again.
 
 Everything stays in the restricted zone but the sheets, each of which gives one sender numbers of its own rows. What the
-reviewers found leaves it only as noisy tallies that a release is charged for (`assets/release/review.py`).
+reviewers found leaves it only as noisy tallies that a release is charged for (`assets/release/record.py`).
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ from assets.home.paths import Home
 from assets.linkage.arrivals import note_landing
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
-from assets.release.begin import Asked
+from assets.release.fix_release import ReleaseOptions
 from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle
-from assets.release.plan_check import PlanCheck, check_of_plan
+from assets.release.publication import note_sound
+from assets.release.record import PlanCheck, check_of_plan
 from assets.release.sign_off import WaitsForAcceptance, bundle_of
-from assets.release.standing import note_sound
 from assets.release.synthetic_children import publish_synthetic
 from ndl_export.analyst_db import build_database, made_from, releases_held
 from ndl_export.bundle.make import sums_of
@@ -236,7 +236,7 @@ def measurements(
             cohort,
             version,
             _councils(installation, cohort),
-            Asked(*(config[each] for each in ("allow_missing", "share", "with_cohorts", "reuse", "requests"))),
+            ReleaseOptions(*(config[each] for each in ("allow_missing", "share", "with_cohorts", "reuse", "requests"))),
         )
     except WaitsForApproval as waiting:
         is_held = isinstance(waiting, WaitsForAcceptance)

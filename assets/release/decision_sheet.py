@@ -9,7 +9,7 @@ so that its SHA-256, which is signed too, can be checked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -23,11 +23,9 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.anchors import unconfirmed
-from assets.release.expectations import expectations
 from assets.release.expected_accuracy import Range, expected_accuracy, percent_of
 from assets.release.holds import state
-from assets.release.measured_plans import further_plan
-from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, requested_tables
+from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, further_plan, policy_of, requested_tables
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import expected
 from assets.release.requests.supplement import known_of
@@ -40,14 +38,16 @@ from ndl_export.tables.model import Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
 from privacy.linkage.cells import REVIEW
-from privacy.release.approval import Request
+from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Request, approval_of
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import Stage, load_policy
 from privacy.release.statement import outside_the_guarantee, when_charges_are_given_back
+from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
+from sources.reference.expected_rows import published_rows
 from sources.reference.places import place
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -303,3 +303,81 @@ def _named(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
         sentence: ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
         for sentence, names in lines
     }
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The number of rows of an extract (`council/source`) that the operator expects, and the published one, if any."""
+
+    name: str
+    expected: int
+    published: int | None
+
+
+def expectations(home: Home, cohort: str) -> Iterator[Expectation]:
+    """Those by which the extracts that are in were judged. Raises `NotLinked`."""
+    for source in CONTRACTS:
+        for council in read_record(home, cohort).taking_part:
+            quality, published = deliveries.read(home.quality(source, cohort, council)), published_rows(source, council)
+            if quality and quality.rows_expected is not None and quality.rows_expected != published:
+                yield Expectation(f"{council}/{source}", quality.rows_expected, published)
+
+
+def expectations_sha256(home: Home, cohort: str) -> str | None:
+    """SHA-256 of them all, for a request; None where every extract was judged by published numbers."""
+    found = [asdict(each) for each in expectations(home, cohort)]
+    return sha256_hex(canonical_json(found)) if found else None
+
+
+@dataclass(frozen=True)
+class ToSign:
+    """What a person takes away to read and sign: the sheet, its SHA-256, and the file whose bytes are signed."""
+
+    sheet: Path
+    sheet_sha256: str
+    file: Path
+
+
+def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
+    """Write the sheet about a request, and the file to sign."""
+    sheet = home.decision_sheet(request["release"] or "change-of", request["stage"])
+    if render := TEXT_PAGES.get(request["stage"]):
+        sheet, page = sheet.with_suffix(".txt"), render(request)
+        files.write(sheet, page)
+        sheet_sha256 = sha256_hex(page)
+    else:
+        sheet_sha256 = write_sheet(home, request)
+    file = sheet.with_suffix(".request")
+    files.write(file, approval_of(request, cohort, sheet_sha256).message)
+    return ToSign(sheet, sheet_sha256, file)
+
+
+def _page_of_people(request: Request) -> bytes:
+    """The page about a change of people: who may sign before, and after."""
+    lines = ["A change of the people who sign releases off"]
+    for title, what in (("Recorded now", "before"), ("After the change", "after")):
+        persons = request[what]["persons"]
+        lines += ["", f"{title}: measurement {persons['measurement']}, publication {persons['publication']}"]
+        lines += [
+            f"  {person['name']}, {person['role']}, until {person['until'] or 'further notice'}, "
+            f"name {'published' if person['public'] else 'not published'}, key {person['key']}"
+            for person in request[what]["people"]
+        ]
+    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
+
+
+def _page_of_withdrawal(request: Request) -> bytes:
+    """The page about a withdrawal: what readers will be told."""
+    lines = [
+        f"The withdrawal of release {request['release']}",
+        "",
+        f"Readers are told this reason: {request['reason']}",
+        "",
+        "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was",
+        "signed. Its privacy budget stays spent. A withdrawal cannot be undone.",
+    ]
+    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
+
+
+TEXT_PAGES = {CHANGE_OF_PEOPLE: _page_of_people, WITHDRAWAL: _page_of_withdrawal}
+"""Stages whose sheet is a few lines of text."""

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.expected_widths import SCENARIOS, Widths, expected_widths
-from assets.release.planning import plan_family
+from assets.release.planning import SCENARIOS, Widths, expected_widths, plan_family
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.detail import level_of
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography

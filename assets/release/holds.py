@@ -15,12 +15,12 @@ from itertools import chain
 from statistics import median
 
 from assets.home.paths import Home
-from assets.home.processing_log import Processing, intakes
+from assets.home.processing_log import Key, LogEntry, Processing, intakes
 from assets.home.signers import note_signers
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import landing_seen
-from assets.linkage.inputs import PROFILE, read_record, record_of_tables
+from assets.linkage.inputs import PROFILE, LinkageRecord, record_of_tables
 from assets.linkage.replaced import Replaced, replaced, replaces
 from assets.release.record import fixed_record
 from ndl_export.facts.missing import SOURCES
@@ -199,19 +199,14 @@ def list_sha256(home: Home, cohort: str) -> str:
 def holds(home: Home, cohort: str) -> Iterator[Hold]:
     """Everything that a release of the cohort waits for, whoever has accepted it: one hold for each thing that is
     wrong, however many rules see it. What cannot be judged is held. Raises `NotLinked` and `LogBroken`."""
-    councils = list(read_record(home, cohort).taking_part)
-    extracts = {
-        (source, council): quality
-        for source in CONTRACTS
-        for council in councils
-        if (quality := deliveries.read(home.quality(source, cohort, council)))
-    }
-    trials = {source for source in SOURCES_OF_CHILDREN if _is_trial(home, source, extracts)}
+    delivered = _Delivered.of(home, cohort)
+    extracts = delivered.extracts
+    trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
     rows_of = {key: list(_of_rows(quality, trials)) for key, quality in extracts.items()}
     for key, quality in extracts.items():
         rows_of[key] += _against_census(quality, extracts, rows_of)
     per_child = {source: _per_child(source, extracts, rows_of) for source in OF_OTHERS}
-    made, compared = record_of_tables(home, cohort).extracts, replaced(home, cohort)
+    made, compared = delivered.linked.extracts, replaced(home, cohort)
     for (source, council), quality in extracts.items():
         extract = made.get(f"{council}/{source}")
         of_delivery = partial(_of_delivery, quality, extract.sha256 if extract else "")
@@ -220,9 +215,9 @@ def holds(home: Home, cohort: str) -> Iterator[Hold]:
         yield from of_delivery([_NOT_COMPARED] if shared is None or _has_lost_last(home, quality) else [])
         yield from of_delivery([*_of_children(quality, shared, of_rows), *of_rows])
         yield from of_delivery(_of_numbers(quality))
-    yield from _not_judged(home, cohort, extracts)
-    yield from _not_in(home, cohort, councils)
-    yield from _left_out(home, cohort, councils)
+    yield from delivered.not_judged()
+    yield from delivered.not_in()
+    yield from delivered.left_out()
 
 
 @dataclass(frozen=True)
@@ -249,14 +244,6 @@ def _of_delivery(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_
         held = Held(quality.cohort, f"{quality.council}/{quality.source}/{facts[0].rule}", about)
         in_bands, in_numbers = ("; ".join(each) for each in zip(*((f.sentence, f.numbers) for f in facts), strict=True))
         yield Hold(held, _title(quality.council, quality.source), in_bands, in_numbers)
-
-
-def _is_trial(home: Home, source: str, extracts: _Extracts) -> bool:
-    """Whether every extract of a demonstration is far smaller than what is expected, and so made up at its own size."""
-    shares = [share_of(each.rows_kept, each.rows_expected) for (of, _), each in extracts.items() if of == source]
-    known = [share for share in shares if share is not None]
-    small = bool(known) and max(known) < SMALL_TRIAL
-    return small and is_demonstration(Ledger(home.ledger), load_policy().sign_off)
 
 
 def _of_rows(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
@@ -367,81 +354,110 @@ def _of_numbers(quality: ExtractQuality) -> list[_Fact]:
     ]
 
 
-def _not_judged(home: Home, cohort: str, extracts: _Extracts) -> Iterator[Hold]:
-    """Extracts that the confidential tables are made of, without a result of their intake or its line in the log."""
-    for name, extract in record_of_tables(home, cohort).extracts.items():
-        council, source = name.split("/")
-        quality = extracts.get((source, council))
-        taken = {line.file_mac for line in intakes(home).get((source, cohort, council), ())}
-        if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
-            what = "the result of its intake is missing, so it cannot be judged"
-            yield Hold(Held(cohort, f"{name}/{NOT_JUDGED.id}", extract.file_mac), _title(council, source), what)
+@dataclass(frozen=True)
+class _Delivered:
+    """What came for a cohort: what is in, what its tables are made of, and its lines of the processing log, each read
+    once."""
 
+    home: Home
+    cohort: str
+    extracts: _Extracts
+    linked: LinkageRecord
+    log: Mapping[Key, Sequence[LogEntry]]
 
-def _not_in(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
-    """What came and was not taken in, and what was due and did not come: one hold for each source of a council."""
-    seen = landing_seen(home)
-    unread = dict(seen.not_read) if seen else {}
-    missing = dict(_missing(home, cohort, councils, seen.folders if seen else ()))
-    for source in CONTRACTS:
-        for council in councils:
-            name, found = f"{council}/{source}", list[tuple[str, str, str]]()
-            if stopped := _stopped(home, source, cohort, council):
-                found.append((STOPPED.id, *stopped))
-            if name in unread:
-                found.append((NOT_READ.id, *unread.pop(name)))
-            if name in missing:
-                found.append((MISSING.id, *missing[name]))
-            if found:
-                about = " ".join(each for *_, each in found)
-                what = "; ".join(each for _, each, _ in found)
-                yield Hold(Held(cohort, f"{name}/{found[0][0]}", about), _title(council, source), what)
-    for folder, (sentence, about) in unread.items():
-        yield Hold(Held(cohort, f"{folder}/{NOT_READ.id}", about), "", sentence)
-    if seen is None:
-        yield Hold(Held(cohort, f"landing/{NOT_SEEN.id}", ""), "", NOT_SEEN.sentence)
+    @classmethod
+    def of(cls, home: Home, cohort: str) -> _Delivered:
+        """Raises `NotLinked` and `LogBroken`."""
+        linked = record_of_tables(home, cohort)
+        extracts = {
+            (source, council): quality
+            for source in CONTRACTS
+            for council in linked.taking_part
+            if (quality := deliveries.read(home.quality(source, cohort, council)))
+        }
+        return cls(home, cohort, extracts, linked, intakes(home))
 
+    def _lines(self, source: str, council: str, cohort: str = "") -> Sequence[LogEntry]:
+        return self.log.get((source, cohort or self.cohort, council), ())
 
-def _stopped(home: Home, source: str, cohort: str, council: str) -> tuple[str, str] | None:
-    """A newer delivery that was stopped, by the note of it or, where that is gone, by the processing log; its MAC."""
-    note, logged = deliveries.stopped(home, source, cohort, council), intakes(home).get((source, cohort, council), ())
-    if note:
-        day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
-    elif logged and logged[-1].what == Processing.STOPPED:
-        day, about = logged[-1].time[:10], logged[-1].file_mac or logged[-1].time
-    else:
-        return None
-    return f"a newer delivery was stopped on {day}, and is not in", about
+    def _was_taken(self, source: str, council: str, cohort: str = "") -> bool:
+        return any(line.what == Processing.INTAKE for line in self._lines(source, council, cohort))
 
+    def is_trial(self, source: str) -> bool:
+        """Whether every extract of a demonstration is far smaller than what is expected: it was made up at its own
+        size."""
+        own = [each for (of, _), each in self.extracts.items() if of == source]
+        known = [share for each in own if (share := share_of(each.rows_kept, each.rows_expected)) is not None]
+        small = bool(known) and max(known) < SMALL_TRIAL
+        return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 
-def _missing(
-    home: Home, cohort: str, councils: Sequence[str], folders: Collection[str]
-) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Sources that were due or taken in, and are not in, by `council/source`. Without an EYFS Profile, a release is
-    refused before this unless that is allowed."""
-    sent, before = record_of_tables(home, cohort).sent, Cohort(cohort).previous
-    for source, contract in CONTRACTS.items():
-        due = contract.due.on(Cohort(cohort))
-        day, is_due = due.isoformat(), due < dt.date.today()
-        for council in sorted(set(councils) - set(sent.get(source, ()))):
-            earlier = before is not None and _was_taken(home, source, before.code, council)
-            expected = sent.get(source) or earlier or f"{council}/{source}" in folders
-            if _was_taken(home, source, cohort, council):
-                yield f"{council}/{source}", ("it was taken in before, and is not in", "taken in before")
-            elif is_due and expected:
-                yield f"{council}/{source}", (f"it was due on {day}, and is not in", f"due {day}")
+    def not_judged(self) -> Iterator[Hold]:
+        """Extracts in the confidential tables without a result of their intake or its line in the log."""
+        for name, extract in self.linked.extracts.items():
+            council, source = name.split("/")
+            quality = self.extracts.get((source, council))
+            taken = {line.file_mac for line in self._lines(source, council)}
+            if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
+                what = "the result of its intake is missing, so it cannot be judged"
+                held = Held(self.cohort, f"{name}/{NOT_JUDGED.id}", extract.file_mac)
+                yield Hold(held, _title(council, source), what)
 
+    def not_in(self) -> Iterator[Hold]:
+        """What came and was not taken in, and what was due and did not come: one hold for each source of a council."""
+        seen = landing_seen(self.home)
+        unread = dict(seen.not_read) if seen else {}
+        missing = dict(self._missing(seen.folders if seen else ()))
+        for source in CONTRACTS:
+            for council in self.linked.taking_part:
+                name, found = f"{council}/{source}", list[tuple[str, str, str]]()
+                if stopped := self._stopped(source, council):
+                    found.append((STOPPED.id, *stopped))
+                if name in unread:
+                    found.append((NOT_READ.id, *unread.pop(name)))
+                if name in missing:
+                    found.append((MISSING.id, *missing[name]))
+                if found:
+                    about = " ".join(each for *_, each in found)
+                    what = "; ".join(each for _, each, _ in found)
+                    yield Hold(Held(self.cohort, f"{name}/{found[0][0]}", about), _title(council, source), what)
+        for folder, (sentence, about) in unread.items():
+            yield Hold(Held(self.cohort, f"{folder}/{NOT_READ.id}", about), "", sentence)
+        if seen is None:
+            yield Hold(Held(self.cohort, f"landing/{NOT_SEEN.id}", ""), "", NOT_SEEN.sentence)
 
-def _was_taken(home: Home, source: str, cohort: str, council: str) -> bool:
-    return any(line.what == Processing.INTAKE for line in intakes(home).get((source, cohort, council), ()))
+    def _stopped(self, source: str, council: str) -> tuple[str, str] | None:
+        """A newer delivery that was stopped, by its note or, if that is gone, by the processing log; its MAC."""
+        note, logged = deliveries.stopped(self.home, source, self.cohort, council), self._lines(source, council)
+        if note:
+            day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
+        elif logged and logged[-1].what == Processing.STOPPED:
+            day, about = logged[-1].time[:10], logged[-1].file_mac or logged[-1].time
+        else:
+            return None
+        return f"a newer delivery was stopped on {day}, and is not in", about
 
+    def _missing(self, folders: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Sources that were due or taken in, and are not in, by `council/source`. Without an EYFS Profile, a release is
+        refused before this unless that is allowed."""
+        sent, before = self.linked.sent, Cohort(self.cohort).previous
+        for source, contract in CONTRACTS.items():
+            due = contract.due.on(Cohort(self.cohort))
+            day, is_due = due.isoformat(), due < dt.date.today()
+            for council in sorted(set(self.linked.taking_part) - set(sent.get(source, ()))):
+                earlier = before is not None and self._was_taken(source, council, before.code)
+                expected = sent.get(source) or earlier or f"{council}/{source}" in folders
+                if self._was_taken(source, council):
+                    yield f"{council}/{source}", ("it was taken in before, and is not in", "taken in before")
+                elif is_due and expected:
+                    yield f"{council}/{source}", (f"it was due on {day}, and is not in", f"due {day}")
 
-def _left_out(home: Home, cohort: str, councils: Sequence[str]) -> Iterator[Hold]:
-    """Councils that sent something for the cohort, and take part no longer."""
-    known = {council for source, of, council in intakes(home) if of == cohort and _was_taken(home, source, of, council)}
-    for council in sorted(known - set(councils)):
-        what = "its extracts were taken in, and it takes part no longer"
-        yield Hold(Held(cohort, f"{council}/{LEFT_OUT.id}", cohort), place(council).la_name, what)
+    def left_out(self) -> Iterator[Hold]:
+        """Councils that sent something for the cohort, and take part no longer."""
+        known = {council for source, of, council in self.log if of == self.cohort and self._was_taken(source, council)}
+        for council in sorted(known - set(self.linked.taking_part)):
+            what = "its extracts were taken in, and it takes part no longer"
+            held = Held(self.cohort, f"{council}/{LEFT_OUT.id}", self.cohort)
+            yield Hold(held, place(council).la_name, what)
 
 
 def _title(council: str, source: str) -> str:

@@ -16,16 +16,24 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.replaced import compare_with_these
 from assets.release.anchors import published_charges
-from assets.release.begin import Asked, begin_release, check_asked, stands
-from assets.release.imprint import announce, day_of, publisher_of
-from assets.release.measured_plans import further_plans, plan_of, published_plans
-from assets.release.noise_covariance import noise_covariance
-from assets.release.record import ReleaseRecord, fixed_record, policy_of, read_record, releases_of, requested_tables
+from assets.release.fix_release import ReleaseOptions, check_asked, fix_release, is_current
+from assets.release.noise_workload import noise_covariance
+from assets.release.publication import announce, bundle_is_current, day_of, publisher_of
+from assets.release.record import (
+    ReleaseRecord,
+    fixed_record,
+    further_plans,
+    plan_of,
+    policy_of,
+    published_plans,
+    read_record,
+    releases_of,
+    requested_tables,
+)
 from assets.release.requests.planning import measured_for
 from assets.release.requests.register import publish_register
 from assets.release.requests.supplement import check_same_table
 from assets.release.sign_off import check_again, check_measurement, publish_approved
-from assets.release.standing import bundle_stands
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
@@ -55,19 +63,19 @@ from privacy.release.statement import (
 
 @while_in_use
 def measure_release(
-    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: Asked
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
     """Begin a release and measure, or read back, every family of each cohort that it measures itself, and what it
     measures of others for tables on request.
 
     Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. What runs that died have
-    begun is ended first. Raises what `begin_release` and `measure_family` do.
+    begun is ended first. Raises what `fix_release` and `measure_family` do.
     """
     check_asked(home, cohort, version, asked)
     with turn(home, {cohort, *asked.others}):
-        if not all(stands(home, each, version, councils) for each in {cohort, *asked.others}):
+        if not all(is_current(home, each, version, councils) for each in {cohort, *asked.others}):
             settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
-        begin_release(home, cohort, version, councils, asked)
+        fix_release(home, cohort, version, councils, asked)
         record = read_record(home, version)
         made = {
             (each, family): measure_family(home, each, keys, family, version, councils)
@@ -93,7 +101,9 @@ def measure_family(
     fixed, ledger = read_record(home, version), Ledger(home.ledger)
     policy, plan = load_policy(), plan_of(home, cohort, version, councils, family)
     on_request = cohort in fixed and fixed[cohort].measured_in != version
-    is_done = ledger.is_measured(cohort, version, [family]) if on_request else stands(home, cohort, version, councils)
+    is_done = (
+        ledger.is_measured(cohort, version, [family]) if on_request else is_current(home, cohort, version, councils)
+    )
     if is_done:
         return measured_before(ledger, home.restricted, cohort=cohort, release=version, plan=plan)
     charged = ledger.find(cohort, version, family)
@@ -134,7 +144,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     """
     Version.parse(version)
     announce(home, keys, version, dt.date.today())
-    if not bundle_stands(home, keys, version, councils):
+    if not bundle_is_current(home, keys, version, councils):
         Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
         check_again(home, version)
         made = _make_bundle(home, cohort, keys, version, councils)

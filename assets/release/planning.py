@@ -5,26 +5,36 @@ is told apart by council unless most of its rows could be read in no council, no
 plausible shares; then it is measured for all councils together, or for regions, and where none of its rows could be
 read there either, not at all: its share of the budget goes where a figure can be read. What is measured has its row in
 every area (`ndl_export.tables.detail`); the noisy counts decide where its figure is shown.
+
+`expected_widths` says how wide the intervals of a plan's figures will be, from public sizes alone: denominators are the
+published size of each council's cohort times the share of each level, and rates are shares too, in `SCENARIOS` of what
+is plausible (`sources.reference.plausible_shares`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.expected_widths import Widths, expected_widths
-from assets.release.noise_workload import blocks_of, is_measured, noise_family
-from ndl_export.tables import FAMILIES, Family
+from assets.release.noise_workload import BlockFigures, Rate, block_figures, blocks_of, is_measured, noise_family
+from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
 from ndl_export.tables.detail import Detail, Levels, level_of
-from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY
-from ndl_export.tables.model import COUNCIL
+from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY, Geography
+from ndl_export.tables.model import COUNCIL, Count, Ratio
+from privacy.release.covariance import Covariances
+from privacy.release.intervals import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Array
+from sources.reference.places import place
+from sources.reference.plausible_shares import Range, plausible_shares, rows_per_child
+from sources.reference.profile_results import council_size
 
 _MOST = 0.5
 """Of a block's rows, the share that must be readable in some area for it to be told apart by council."""
@@ -93,3 +103,185 @@ def _detail(family: Family, widths: Sequence[Widths]) -> Detail:
         for row in np.flatnonzero(~np.isnan(each.middle).all(axis=0)):
             areas[each.table.name].setdefault(each.levels[row], set()).update(kinds)
     return Detail(areas)
+
+
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """Expected half-widths of a block; arrays are (areas, rows), NaN where there is no such figure.
+
+    `levels` are those of the table's filters, `labels` what a warning calls the row. Counts in units, and denominators
+    in the middle of what is plausible. `judged`, (scenarios, areas, rows), the middle first, are those of the rate, or
+    of the difference of two, in points; of a block that counts alone (`is_rate` is false), of the count as a share.
+    """
+
+    table: Table
+    block: Block
+    areas: tuple[Geography, ...]
+    levels: tuple[Levels, ...]
+    labels: tuple[str, ...]
+    counts: Array
+    is_rate: bool
+    denominators: Array
+    judged: Array
+
+    def only(self, area: int) -> Widths:
+        """Those of one area, by its index."""
+        counts, denominators = (values[area : area + 1] for values in (self.counts, self.denominators))
+        judged = self.judged[:, area : area + 1]
+        return replace(self, areas=(self.areas[area],), counts=counts, denominators=denominators, judged=judged)
+
+    @property
+    def middle(self) -> Array:
+        return np.asarray(self.judged[0])
+
+    @property
+    def narrowest(self) -> Array:
+        """(areas, rows): over all plausible shares."""
+        return np.asarray(self.judged.min(axis=0))
+
+
+SCENARIOS = 32
+"""How many populations a plan is judged over: one in the middle of all plausible shares, others anywhere in them."""
+_PRIMES = tuple(n for n in range(2, 400) if all(n % d for d in range(2, int(n**0.5) + 1)))
+
+Children = tuple[tuple[str, int], ...]
+"""Councils for which another number of children is expected than the published one."""
+
+
+def expected_widths(plan: Plan, councils: Sequence[str], children: Children = ()) -> list[Widths]:
+    """The half-widths of every block that has a figure in some area, in order of the definitions."""
+    return _expected_widths(replace(plan, detail={}), tuple(councils), children)  # which no width depends on
+
+
+@lru_cache(maxsize=32)
+def _expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
+    return widths_of(blocks_of(FAMILIES[plan.family.name]), plan, councils, children)
+
+
+def widths_of(
+    blocks: Iterable[tuple[Table, Block]], plan: Plan, councils: Sequence[str], children: Children = ()
+) -> list[Widths]:
+    """The half-widths of blocks, each with its table, that have a figure in some area."""
+    covariances, sizes = Covariances(plan), dict(children)
+    found = ((table, block, block_figures(block, plan.family, councils)) for table, block in blocks)
+    return [
+        _widths(_Public(table, block, figures.areas, sizes), figures, covariances)
+        for table, block, figures in found
+        if figures is not None
+    ]
+
+
+def _widths(public: _Public, figures: BlockFigures, covariances: Covariances) -> Widths:
+    table, block = public.table, public.block
+    chosen = [tuple(level.label for level in levels) for levels in product(*(axis.selections for axis in block.axes))]
+    possible = np.array([levels not in block.structural_zeros for levels in chosen])
+    flat = (len(figures.areas), len(chosen))
+
+    def shown(values: Array) -> Array:
+        return np.where(possible, values.reshape(-1, *flat), np.nan)
+
+    nothing = np.full(flat, np.nan)
+    ratio = block.judged_by[0]
+    widths, of = public.half_widths(ratio, figures.judged_by[0], covariances)
+    constants = [label for label in block.constants.values() if label not in ("Total", table.title)]
+    by_filter = [dict(block.constants) | dict(zip((a.filter for a in block.axes), c, strict=True)) for c in chosen]
+    return Widths(
+        table,
+        block,
+        figures.areas,
+        tuple(tuple(levels[each.name] for each in table.filters) for levels in by_filter),
+        tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
+        nothing if block.differs else shown(expected_half_widths(covariances, figures.base))[0],
+        bool(block.ratios),
+        nothing if ratio.taken_off else shown(of)[0],
+        shown(widths),
+    )
+
+
+@dataclass(frozen=True)
+class _Public:
+    """What public figures say of the rows of a block: arrays over `SCENARIOS`, areas and levels."""
+
+    table: Table
+    block: Block
+    areas: tuple[Geography, ...]
+    children: Mapping[str, int]
+
+    def half_widths(
+        self, ratio: Ratio, rates: tuple[Rate, Rate | None], covariances: Covariances
+    ) -> tuple[Array, Array]:
+        """Half-widths of a ratio in points of its range, or of a difference of two; and denominators."""
+        size, share = self._ratio(ratio)
+        rate, taken_off = rates
+        if taken_off is None or ratio.taken_off is None:
+            return expected_rate_half_widths(covariances, *rate, size, share) / len(ratio.parts), size
+        other, other_share = self._ratio(ratio.taken_off)
+        return expected_difference_half_widths(
+            covariances, (rate, taken_off), (size, other), (share, other_share)
+        ), size
+
+    def _ratio(self, ratio: Ratio) -> tuple[Array, Array]:
+        """Denominator and rate."""
+        whole = self._count(ratio.whole)
+        part = np.sum([self._count(count) for count in ratio.parts], axis=0)
+        return whole, part / np.maximum(whole, np.finfo(float).tiny)
+
+    def _count(self, count: Count) -> Array:
+        """The sum of what is expected of each council."""
+        family = FAMILIES[self.table.family]
+        councils = tuple(dict.fromkeys(council for area in self.areas for council in area.councils))
+        sizes = np.array([self.children.get(council, council_size(council)) for council in councils])
+        expected = _rows_per_child(family)[:, None] * sizes
+        for attribute, categories in count.groups:
+            expected = expected * _shares(family, attribute, (categories,), councils)[..., 0]
+        for axis in self.block.axes:
+            levels = tuple(axis.whole if axis.filter == count.over else level.categories for level in axis.selections)
+            of_levels = _shares(family, axis.attribute, levels, councils)
+            expected = expected[..., None] * of_levels.reshape(*expected.shape[:2], *[1] * (expected.ndim - 2), -1)
+        inside = [[council in area.councils or count.all_together for council in councils] for area in self.areas]
+        return np.moveaxis(np.tensordot(np.array(inside, dtype=np.float64), expected, axes=(1, 1)), 1, 0)
+
+
+def expected_rows(family: Family, council: str) -> float:
+    """Rows of the family's confidential table that are expected of a council, in the middle of what is plausible."""
+    return float(_rows_per_child(family)[0]) * council_size(council)
+
+
+def _rows_per_child(family: Family) -> Array:
+    return _drawn(family.name, (rows_per_child(family.name),))[:, 0]
+
+
+@lru_cache(maxsize=512)
+def _shares(
+    family: Family, attribute: str, levels: tuple[tuple[str, ...] | None, ...], councils: tuple[str, ...]
+) -> Array:
+    """(scenarios, councils, levels): share of each level of an attribute among a council's rows."""
+    domain = family.attribute(attribute)
+    of_level = np.array([[levels is None or name in levels for levels in levels] for name in domain.categories])
+    return np.stack([_drawn(attribute, _ranges(domain, each)) @ of_level for each in councils], axis=1)
+
+
+@lru_cache(maxsize=4096)
+def _ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
+    return tuple(plausible_shares(attribute.name, attribute.label, attribute.categories, place(council)).values())
+
+
+@lru_cache(maxsize=4096)
+def _drawn(name: str, ranges: tuple[Range, ...]) -> Array:
+    """(scenarios, ranges): the middle of each, then shares from anywhere in them, alike in all councils; several shares
+    add up to 1.
+
+    The fractional parts of multiples of square roots of primes fill the ranges evenly, the same on every platform.
+    """
+    steps = (
+        np.sqrt(np.array(_PRIMES)[: len(ranges)]) * np.arange(SCENARIOS)[:, None] + zlib.crc32(name.encode()) / 2**32
+    )
+    at = np.where(np.arange(SCENARIOS)[:, None] == 0, 0.5, steps % 1)
+    least, middle, most = (np.array([getattr(each, end) for each in ranges]) for end in ("least", "middle", "most"))
+    shares = np.where(at < 0.5, least + (middle - least) * 2 * at, middle + (most - middle) * (2 * at - 1))
+    return shares / shares.sum(axis=1, keepdims=True) if len(ranges) > 1 else shares
+
+
+def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
+    """Share of each category in a council, in the middle of what is plausible."""
+    return dict(zip(attribute.categories, _drawn(attribute.name, _ranges(attribute, council))[0].tolist(), strict=True))

@@ -1,21 +1,35 @@
-"""The record of a release: what is fixed with it before its first charge, for each of its cohorts.
+"""The record of a release: what is fixed before its first charge, and the plans that releases were charged for.
 
-One file a release, written once and read by every later step, so that its bundle is the same however often it is made.
+One file for each release, written once and read by every later step, so that its bundle is the same however often it is
+made. Nothing here sees a true count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from ndl_export.facts.on_request import RequestedTable
+from assets.linkage.review import Sample, reviews_measured
+from assets.release.planning import plan_family
+from ndl_export.facts.noisy_counts import plan_files
+from ndl_export.facts.on_request import Further, RequestedTable
+from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
+from privacy.linkage.cells import REVIEW
+from privacy.linkage.review_rates import plan_review
+from privacy.release.ledger import Ledger
+from privacy.release.mechanism import Measurement, check_counts
+from privacy.release.plan import Plan, PlanError
 from privacy.release.policy import Policy, load_policy
+from privacy.release.statement import MeasuredCohort
+from privacy.release.store import StoreError
 
 WHOLE = 1.0
 """The whole of the policy's split. A cohort's cap leaves less for a revision than a whole release costs: a revision
@@ -89,3 +103,132 @@ def releases_of(record: ReleaseRecord, version: str) -> set[str]:
 def policy_of(record: ReleaseRecord, cohort: str) -> Policy:
     """The policy with the split that the release spends."""
     return load_policy().scaled(record[cohort].share if cohort in record else WHOLE)
+
+
+def plan_of(home: Home, cohort: str, version: str, councils: Sequence[str], family: str) -> Plan:
+    """The plan under which the release measures a family: of the policy's split that it spends, for tables on request,
+    or of a clerical review. Raises `StoreError`."""
+    record = read_record(home, version)
+    if family not in FAMILIES or (cohort in record and record[cohort].measured_in != version):
+        return further_plan(home, cohort, version, family)
+    return plan_family(family, councils, policy_of(record, cohort))
+
+
+def published_plans(home: Home, cohort: str, release: str) -> dict[str, Plan]:
+    """The plan of each family that an earlier release published a cohort under. Raises `StoreError` where the release
+    directory does not hold one any more, or another."""
+    return {family: _published(home, cohort, release, family) for family in FAMILIES}
+
+
+def further_plans(home: Home, cohort: str, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
+    """The plan of everything that was measured of a cohort for tables on request, or is to be, by release and family.
+    Raises `StoreError`."""
+    return {
+        (release, family): further_plan(home, cohort, release, family)
+        for release, families in entry.further.items()
+        for family in families
+    }
+
+
+def further_plan(home: Home, cohort: str, release: str, family: str) -> Plan:
+    """The plan of what a release measures of a family for tables on request. Raises `StoreError`."""
+    published = home.release / release / Further(cohort, family, release).plan_file
+    return _read(home, published if published.exists() else home.request_plan(release, cohort, family), release, cohort)
+
+
+def keep_plan(home: Home, cohort: str, release: str, plan: Plan) -> None:
+    """Keep the plan of what is to be measured for tables on request, until it is charged and published."""
+    files.write(home.request_plan(release, cohort, plan.family.name), plan.to_json())
+
+
+def _published(home: Home, cohort: str, release: str, family: str) -> Plan:
+    bundle = home.release / release
+    try:
+        cohorts = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())["cohorts"]
+        name = plan_files(cohorts)[cohort, family]
+    except (OSError, ValueError, KeyError):
+        raise StoreError(
+            f"the plan of {family}, cohort {cohort}, is not in {bundle}: keep earlier releases in the release directory"
+        ) from None
+    plan = _read(home, bundle / name, release, cohort)
+    if Ledger(home.ledger).find(cohort, release, family) is None:
+        raise StoreError(f"the ledger has no charge of {family} of release {release}, cohort {cohort}")
+    return plan
+
+
+def _read(home: Home, path: Path, release: str, cohort: str) -> Plan:
+    """A plan, and where it was charged, the one that the ledger recorded."""
+    try:
+        plan = Plan.from_json(path.read_bytes())
+    except (OSError, PlanError):
+        raise StoreError(f"{path} is no plan any more: restore it from a backup, and keep earlier releases") from None
+    charged = Ledger(home.ledger).find(cohort, release, plan.family.name)
+    if charged is not None and charged.entry.plan_sha256 != plan.sha256:
+        raise StoreError(f"{path} is not the plan that the ledger recorded for release {release}, cohort {cohort}")
+    return plan
+
+
+def review_measured_in(home: Home, cohort: str) -> str | None:
+    """The release that measured the cohort's newest sample; None where none has."""
+    sample, measured = Sample.read(home, cohort), reviews_measured(home, cohort)
+    return measured[sample.number - 1] if sample and sample.number <= len(measured) else None
+
+
+def with_review(home: Home, cohort: str, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
+    """The release that measures the review of a cohort, as `CohortRecord.further` has it, for a release that is
+    measured now and spends `split` besides: an earlier one, or itself, whose plan is kept. Empty where no review was
+    taken in, or it is of other links.
+
+    Raises `BudgetExceeded`.
+    """
+    sample = Sample.read(home, cohort)
+    if sample is None or not sample.is_of_links(home, cohort):
+        return {}
+    if earlier := review_measured_in(home, cohort):
+        return {earlier: (REVIEW,)}
+    if not home.reviewed(cohort).exists():
+        return {}
+    policy, ledger = load_policy(), Ledger(home.ledger)
+    if ledger.cap(cohort):
+        ledger.check_fits(cohort, version, {**split, REVIEW: policy.review_rho})
+    keep_plan(home, cohort, version, plan_review(sample.children, policy.review_rho, policy.delta, sample.number))
+    return {version: (REVIEW,)}
+
+
+def review_of(own: MeasuredCohort) -> tuple[Plan, Measurement] | None:
+    """The newest review that was measured of a cohort."""
+    found = [(each.plan, each.measurement) for each in own.further if each.plan.family.name == REVIEW]
+    return found[-1] if found else None
+
+
+@dataclass(frozen=True)
+class PlanCheck:
+    """How many noisy answers there are, what they were charged (rho), and how they depart from the plan, in words."""
+
+    answers: int
+    rho: float
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def check_of_plan(
+    home: Home, cohort: str, version: str, councils: Sequence[str], family: str, measurement: Measurement
+) -> PlanCheck:
+    """Lay a family's measurement beside the plan that the release spends its share on."""
+    plan = plan_of(home, cohort, version, councils, family)
+    answers = sum(noisy.size for noisy in measurement.noisy.values())
+    return PlanCheck(answers, measurement.rho, tuple(_problems(plan, measurement)))
+
+
+def _problems(plan: Plan, measurement: Measurement) -> Iterator[str]:
+    if measurement.plan_sha256 != plan.sha256:
+        yield "it was measured under another plan"
+    if measurement.rho > plan.rho:
+        yield "it was charged more than the plan declares"
+    try:
+        check_counts(plan, measurement.noisy)
+    except ValueError as problem:
+        yield str(problem)

@@ -21,13 +21,11 @@ from assets.home.processing_log import last_restore
 from assets.home.signers import note_signers
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables, sha256_of
 from assets.release.anchors import published_charges
-from assets.release.begin import Asked, begin_release
-from assets.release.decision_sheet import write_sheet
-from assets.release.expectations import expectations_sha256
+from assets.release.decision_sheet import TEXT_PAGES, expectations_sha256, to_sign, write_sheet
+from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
 from assets.release.holds import State, state, state_of_release
-from assets.release.measured_plans import further_plan
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, fixed_record, releases_of, requested_tables
+from assets.release.record import CohortRecord, fixed_record, further_plan, releases_of, requested_tables
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.previous import cohort_statements
@@ -37,7 +35,6 @@ from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, withdrawals
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
 from ndl_export.publish.withdraw import check_reason, withdraw
 from ndl_export.tables import FAMILIES
-from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release.approval import (
@@ -48,7 +45,6 @@ from privacy.release.approval import (
     SignOffs,
     WaitsForApproval,
     allow,
-    approval_of,
     is_demonstration,
     note_people,
     sign,
@@ -81,16 +77,16 @@ class Count:
     needed: int
 
 
-def request_for(home: Home, cohort: str, version: str, asked: Asked, *, publish: bool) -> Request:
+def request_for(home: Home, cohort: str, version: str, asked: ReleaseOptions, *, publish: bool) -> Request:
     """What a person is asked to sign now: the measurement of a release, which is begun where it was not, or with
-    `publish` its bundle. Charges nothing. Raises what `begin_release` and `settle` do, `NothingToSign` and
+    `publish` its bundle. Charges nothing. Raises what `fix_release` and `settle` do, `NothingToSign` and
     `BundleRefused`."""
     if publish:
         return publication_request(home, version)
     with turn(home, {cohort, *asked.others}):
         councils = read_record(home, cohort).taking_part
         settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
-        begin_release(home, cohort, version, councils, asked)
+        fix_release(home, cohort, version, councils, asked)
         if _is_measured(home, version):
             raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
         return measurement_request(home, version, councils)
@@ -104,29 +100,6 @@ def change_of_people(home: Home) -> Request:
             "the policy names the people whom the ledger records, or nobody: there is no change to sign"
         )
     return request
-
-
-@dataclass(frozen=True)
-class ToSign:
-    """What a person takes away to read and sign: the sheet, its SHA-256, and the file whose bytes are signed."""
-
-    sheet: Path
-    sheet_sha256: str
-    file: Path
-
-
-def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
-    """Write the sheet about a request, and the file to sign."""
-    sheet = home.decision_sheet(request["release"] or "change-of", request["stage"])
-    if render := _PAGES.get(request["stage"]):
-        sheet, page = sheet.with_suffix(".txt"), render(request)
-        files.write(sheet, page)
-        sheet_sha256 = sha256_hex(page)
-    else:
-        sheet_sha256 = write_sheet(home, request)
-    file = sheet.with_suffix(".request")
-    files.write(file, approval_of(request, cohort, sheet_sha256).message)
-    return ToSign(sheet, sheet_sha256, file)
 
 
 def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
@@ -148,37 +121,6 @@ def check_read(read: str, now: str) -> None:
         raise MayNotSign(
             f"the page is not the one that was read: its SHA-256 is now {now}. Nothing was signed: read it"
         )
-
-
-def _page_of_people(request: Request) -> bytes:
-    """The page about a change of people: who may sign before, and after."""
-    lines = ["A change of the people who sign releases off"]
-    for title, what in (("Recorded now", "before"), ("After the change", "after")):
-        persons = request[what]["persons"]
-        lines += ["", f"{title}: measurement {persons['measurement']}, publication {persons['publication']}"]
-        lines += [
-            f"  {person['name']}, {person['role']}, until {person['until'] or 'further notice'}, "
-            f"name {'published' if person['public'] else 'not published'}, key {person['key']}"
-            for person in request[what]["people"]
-        ]
-    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
-
-
-def _page_of_withdrawal(request: Request) -> bytes:
-    """The page about a withdrawal: what readers will be told."""
-    lines = [
-        f"The withdrawal of release {request['release']}",
-        "",
-        f"Readers are told this reason: {request['reason']}",
-        "",
-        "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was",
-        "signed. Its privacy budget stays spent. A withdrawal cannot be undone.",
-    ]
-    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
-
-
-_PAGES = {CHANGE_OF_PEOPLE: _page_of_people, WITHDRAWAL: _page_of_withdrawal}
-"""Stages whose sheet is a few lines of text."""
 
 
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
@@ -299,7 +241,7 @@ def check_to_be_sent(home: Home, version: str) -> str | None:
     `WaitsForApproval` and `NotAsSigned`.
     """
     sums = check_publication(home, version)
-    if _has_no_ledger(home):
+    if has_no_ledger(home):
         return None
     told, approved = withdrawals(home.release), _approved_withdrawals(home)
     differing = {name for name, each in told.items() if each not in approved} | (
@@ -322,7 +264,7 @@ class Ready:
     stage: Stage
     release: str
     cohort: str
-    asked: Asked
+    asked: ReleaseOptions
     line: str
 
 
@@ -353,10 +295,10 @@ def _is_measured(home: Home, version: str) -> bool:
     return all(ledger.is_measured(each, version, entry.measured_by(version)) for each, entry in fixed.items())
 
 
-def as_begun(home: Home, version: str, cohort: str) -> Asked:
+def as_begun(home: Home, version: str, cohort: str) -> ReleaseOptions:
     """What was asked of a release when it was begun; raises `NotBegun`."""
     fixed = fixed_record(home, version)
-    return Asked(
+    return ReleaseOptions(
         allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
         share=fixed[cohort].share,
         others=[each for each in fixed if each != cohort],
@@ -390,16 +332,12 @@ def check_again(home: Home, version: str) -> None:
 
 
 def _published_request(home: Home, version: str) -> Request | None:
-    if not (home.release / version).is_dir() or _has_no_ledger(home):
+    if not (home.release / version).is_dir() or has_no_ledger(home):
         return None
     try:
         return publication_request(home, version)
     except BundleRefused:
         return None
-
-
-def _has_no_ledger(home: Home) -> bool:
-    return isinstance(home.ledger, Path) and not home.ledger.exists()
 
 
 def _gate(home: Home, keys: KeyRing | None, cohort: str, request: Request) -> None:
@@ -433,7 +371,7 @@ def _remedy(home: Home, cohort: str, request: Request) -> str:
         else ""
     )
     sheet = home.decision_sheet(version, request["stage"])
-    page = sheet.with_suffix(".txt") if request["stage"] in _PAGES else sheet
+    page = sheet.with_suffix(".txt") if request["stage"] in TEXT_PAGES else sheet
     return f"{others}To sign, {nobody}read {page} and run: {command} --sheet SHA256 --key FILE"
 
 

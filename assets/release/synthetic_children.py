@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from assets.home.paths import Home
 from assets.release.linkage_error import corrected
 from assets.release.noise_workload import block_figures
-from assets.release.published_rates import PublishedRates, published_rates
-from assets.release.review import review_of
-from assets.release.tabulate import all_measured, bundle_facts, tabulate
+from assets.release.record import review_of
+from assets.release.tabulate import all_measured, bundle_facts, positions, tabulate
 from ndl_export.bundle.synthetic import check_wanted, synthetic_files, write_synthetic
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
@@ -31,6 +30,7 @@ from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
+from ndl_export.tables import Measure, MeasureKind, Table
 from ndl_export.tables.dimensions import MEASURES
 from ndl_export.tables.model import COUNCIL, AverageBlock
 from ndl_export.tables.pupil import (
@@ -43,7 +43,10 @@ from ndl_export.tables.pupil import (
     GOALS_EXPECTED,
     NUMBER_OF_GOALS,
 )
+from ndl_export.tables.rows import Layout
+from ndl_export.tables.schema import WITH_INTERVAL, column_name
 from privacy.keys import KeyRing
+from privacy.release import workload as noise
 from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.intervals import Moments, Reliability, published_ratios
 from privacy.release.plan import Plan
@@ -317,3 +320,52 @@ def _rates(moments: Moments, part: Cube, whole: Cube) -> tuple[Array, Array]:
     rate = moments.values(part) / size
     variance = moments.variance(part) - 2 * rate * moments.covariance(part, whole) + rate**2 * moments.variance(whole)
     return rate, np.sqrt(np.maximum(variance, 0.0)) / size
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedRates:
+    """Percentages of a block of a table, as fractions of one shape: the figures, and with their intervals what they are
+    rates of. NaN for those that are not published, or of a group smaller than asked for."""
+
+    table: Table
+    measure: Measure
+    value: Array
+    rates: Rates
+
+
+def published_rates(
+    of: Sequence[Table],
+    measured: noise.Family,
+    moments: Moments,
+    tables: Mapping[str, pa.Table],
+    layouts: Mapping[str, Layout],
+    councils: Sequence[str],
+    absent: Collection[str],
+    smallest: int,
+) -> Iterator[PublishedRates]:
+    """Those `of` tables of one family, of groups that the release estimates at `smallest` or more. `tables` and
+    `layouts` are those of one cohort, `measured` is the family as that was planned, and the councils that are `absent`
+    have sent nothing of it."""
+    for table in of:
+        layout, published = layouts[table.name], tables[table.name]
+        for block in table.blocks:
+            if (figures := block_figures(block, measured, councils, absent)) is None:
+                continue
+            places = positions(layout, block, figures.areas).reshape(figures.base.shape)
+            for name, ((part, whole), taken_off) in figures.ratios.items():
+                measure = table.measure(name)
+                if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
+                    continue
+                large = (places >= 0) & (moments.values(whole) >= smallest)
+                columns = (published[column_name(measure, role)] for role in WITH_INTERVAL)
+                value, lower, upper = (_laid(column, places, large) for column in columns)
+                shown = ~np.isnan(value)
+                rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
+                if shown.any():
+                    yield PublishedRates(table, measure, value, rates)
+
+
+def _laid(column: pa.ChunkedArray, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Array:
+    """A column of percentages laid out as fractions; NaN where none is wanted, or none is there."""
+    values: Array = column.to_numpy() / 100
+    return np.where(wanted, values[places], np.nan)

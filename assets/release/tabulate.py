@@ -20,9 +20,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.release.linkage_error import corrected, doubtful_groups
-from assets.release.noise_covariance import noise_covariance
-from assets.release.noise_workload import BlockFigures, block_figures
-from assets.release.review import review_of
+from assets.release.noise_workload import BlockFigures, block_figures, noise_covariance
+from assets.release.record import review_of
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE

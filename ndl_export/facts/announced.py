@@ -19,13 +19,15 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
+from pydantic import AfterValidator, ConfigDict, field_validator
+from pydantic.dataclasses import dataclass as settings_dataclass
 
-from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import Version
 from ndl_export.files.whole_files import indented_json, write_whole
 from ndl_export.pages.number_format import day, month
+from privacy.doors.settings_file import Day, InvalidSettings, Settings, read_settings
 
 UPCOMING_FILE = "upcoming.json"
 TIME_OF_DAY = dt.time(9, 30)
@@ -34,16 +36,32 @@ NO_CALENDAR = "No release calendar has been given: months and days of further re
 NOTHING_ANNOUNCED = "No further release is announced."
 
 
-class InvalidCalendar(ValueError):
-    """A calendar that cannot be used; the message names the file and the entry."""
+class InvalidCalendar(InvalidSettings):
+    """A calendar that cannot be used."""
 
 
-@dataclass(frozen=True)
+@settings_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Announced:
-    """A release and the day on which it is published; None where only the month that its version names is known."""
+    """A release and the day on which it is published; None if only the month that its version names is known."""
 
-    version: str
-    date: dt.date | None
+    version: Annotated[str, AfterValidator(lambda text: str(Version.parse(text)))]
+    date: Day | None = None
+
+    def __post_init__(self) -> None:
+        month_named = Version.parse(self.version).published_in
+        if self.date and f"{self.date:%Y-%m}" != month_named:
+            raise ValueError(f"release {self.version} says {month_named} of itself, not {self.date:%Y-%m}")
+
+
+class _Calendar(Settings):
+    releases: list[Announced]
+
+    @field_validator("releases")
+    @classmethod
+    def _each_once(cls, releases: list[Announced]) -> list[Announced]:
+        if len({each.version for each in releases}) < len(releases):
+            raise ValueError("names a version twice")
+        return releases
 
 
 @dataclass(frozen=True)
@@ -77,33 +95,9 @@ def calendar(path: Path | None) -> list[Announced]:
     """The entries of the file, by version; none without a file. Raises `InvalidCalendar`."""
     if path is None:
         return []
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise InvalidCalendar(f"{path} is not a readable YAML file") from None
-    listed = content.get("releases") if isinstance(content, dict) else None
-    if not isinstance(listed, list):
-        raise InvalidCalendar(f"{path} must have the key releases, a list of version and date")
-    found = [_entry(path, number, entry) for number, entry in enumerate(listed, 1)]
-    if len({each.version for each in found}) < len(found):
-        raise InvalidCalendar(f"{path} names a version twice")
-    return sorted(found, key=lambda each: Version.parse(each.version))
-
-
-def _entry(path: Path, number: int, entry: object) -> Announced:
-    where = f"{path}, entry {number}"
-    if not isinstance(entry, dict) or not {"version"} <= set(entry) <= {"version", "date"}:
-        raise InvalidCalendar(f"{where} must have the key version, and date once the day is known, and no others")
-    date = entry.get("date")
-    if date is not None and (not isinstance(date, dt.date) or isinstance(date, dt.datetime)):
-        raise InvalidCalendar(f"{where}: date must be a day such as 2026-11-26")
-    try:
-        version = Version.parse(str(entry["version"]))
-    except InvalidVersion as error:
-        raise InvalidCalendar(f"{where}: {error}") from None
-    if date is not None and f"{date:%Y-%m}" != version.published_in:
-        raise InvalidCalendar(f"{where}: release {version} says {version.published_in} of itself, not {date:%Y-%m}")
-    return Announced(str(version), date)
+    return sorted(
+        read_settings(path, _Calendar, InvalidCalendar).releases, key=lambda each: Version.parse(each.version)
+    )
 
 
 def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:

@@ -32,6 +32,7 @@ from ndl_export.tables.model import (
     each,
 )
 from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, measure_columns
+from privacy.doors.settings_file import rule_of
 
 MOST_COLUMNS = 4
 MOST_ROWS = 1_000
@@ -50,7 +51,7 @@ class InvalidDefinition(ValueError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Column(_Part):
@@ -67,7 +68,7 @@ class Column(_Part):
     @classmethod
     def _listed(cls, levels: object) -> object:
         """They may be a list too, of labels with their categories: JSON whose keys are sorted keeps no other order."""
-        if not isinstance(levels, tuple) or not all(map(_is_level, levels)):
+        if not isinstance(levels, list | tuple) or not all(map(_is_level, levels)):
             return levels
         found = {each["label"]: each["categories"] for each in levels}
         return found if len(found) == len(levels) else levels
@@ -109,7 +110,7 @@ class Definition(_Part):
     @classmethod
     def _names_alone(cls, columns: object) -> object:
         """A column may be an attribute's name alone."""
-        if not isinstance(columns, tuple):
+        if not isinstance(columns, list | tuple):
             return columns
         return tuple({"attribute": each} if isinstance(each, str) else each for each in columns)
 
@@ -125,7 +126,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 def read_as(model: type[_Model], document: object) -> _Model:
     """A document as JSON or YAML gives it. Raises `InvalidDefinition`, with the place and rule of everything wrong."""
     try:
-        return model.model_validate(_with_tuples(document))
+        return model.model_validate(document)
     except ValidationError as error:
         found = error.errors()
         inside = {each["loc"][:-depth] for each in found for depth in range(1, len(each["loc"]))}
@@ -134,36 +135,15 @@ def read_as(model: type[_Model], document: object) -> _Model:
         raise InvalidDefinition("\n".join(dict.fromkeys(lines))) from None
 
 
-def _with_tuples(document: object) -> object:
-    if isinstance(document, Mapping):
-        return {key: _with_tuples(value) for key, value in document.items()}
-    if isinstance(document, list | tuple):
-        return tuple(map(_with_tuples, document))
-    return document
-
-
 def _rule(error: Any) -> str:
     match error["type"]:
         case "missing":
             return "is missing"
-        case "extra_forbidden":
-            return "there is no such key"
         case "string_pattern_mismatch" if "a-z" in error["ctx"]["pattern"]:
             return "is written in small letters, digits and single underscores, beginning with a letter"
         case "string_pattern_mismatch":
             return "is one line of text without < > | ` * \\ [ ] { }"
-        case "string_type":
-            return "is text"
-        case "tuple_type":
-            return "is a list"
-        case "model_type" | "dict_type":
-            return "has keys of its own"
-        case "float_type":
-            return "is a number"
-        case "bool_type":
-            return "is true or false"
-    message: str = error["msg"]
-    return message[0].lower() + message[1:]
+    return rule_of(error)
 
 
 def as_table(definition: Definition, family: Family) -> Table:

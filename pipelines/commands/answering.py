@@ -110,8 +110,8 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
     ring = KeyRing.load(directory)
     with at_work("Loading"), loading():
         from assets.home.installation import Installation
+        from assets.release.publication import bundle_is_current
         from assets.release.requests.supplement import base_for
-        from assets.release.standing import bundle_stands
         from pipelines.run import release_answering, run_cohort
         from sources.extract.landed import taking_part
         from sources.reference.cohorts import Cohort
@@ -129,5 +129,5 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
         requests=names,
     )
     with at_work(f"Checking {bundle}"):
-        sound = bundle_stands(folders.home, ring, bundle.name, taking_part(landing))
+        sound = bundle_is_current(folders.home, ring, bundle.name, taking_part(landing))
     report_release(bundle, landing.resolve(), directory, sound=sound)

@@ -57,7 +57,8 @@ def approve(
     that was made. What moves after that needs a new signature.
     """
     from assets.home.paths import Home
-    from assets.release import begin, sign_off
+    from assets.release import fix_release, sign_off
+    from assets.release.decision_sheet import to_sign
     from assets.release.record import read_record
     from pipelines.run import release_of
 
@@ -68,14 +69,14 @@ def approve(
         elif cohort is None:
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
-            asked = begin.Asked(allow_missing, share, [each.code for each in with_cohorts], reuse)
+            asked = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
             release = version or release_of(folder, cohort)
-            if asked == begin.Asked(others=[]) and cohort.code in read_record(folder, release):
+            if asked == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(folder, release):
                 asked = sign_off.as_begun(folder, release, cohort.code)
             request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
             again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else f"run --cohort {cohort.code}"
         code = cohort.code if cohort else ""
-        written = sign_off.to_sign(folder, code, request)
+        written = to_sign(folder, code, request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
     by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
     if by is None:

@@ -46,8 +46,8 @@ def plan(
     --share that is asked for.
     """
     from assets.home.paths import Home
-    from assets.release.begin import room_for
     from assets.release.expected_accuracy import expected_accuracy
+    from assets.release.fix_release import room_for
     from pipelines.reports.plan import report
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
@@ -272,7 +272,7 @@ def withdraw(
     """
     from assets.home.errors import plainly
     from assets.home.paths import Home
-    from assets.release import sign_off
+    from assets.release import decision_sheet, sign_off
     from assets.release.requests.register import publish_register
     from ndl_export.publish.withdraw import check_withdrawal
     from pipelines.commands.approve import signed_by
@@ -283,7 +283,7 @@ def withdraw(
     if key_file or signature:
         with plainly(), at_work("Writing the page"):
             request = sign_off.withdrawal_request(folder, version, reason)
-            written = sign_off.to_sign(folder, "", request)
+            written = decision_sheet.to_sign(folder, "", request)
         by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
         assert by
         found = sign_off.sign_request(folder, "", request, written.sheet_sha256, by)
@@ -297,7 +297,7 @@ def withdraw(
             publish_register(folder)
         else:
             newest = check_withdrawal(release_dir, version, reason)
-            written = sign_off.to_sign(folder, "", sign_off.withdrawal_request(folder, version, reason))
+            written = decision_sheet.to_sign(folder, "", sign_off.withdrawal_request(folder, version, reason))
             to_sign = {name: str(each) for name, each in asdict(written).items()}
     said = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
     lines = [

@@ -75,7 +75,7 @@ def take(home: Path, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     """
     from assets.home.paths import Home
     from assets.linkage.review import take_review
-    from assets.release.review import review_measured_in
+    from assets.release.record import review_measured_in
     from pipelines.opening import opened
 
     found = opened(Home(home))

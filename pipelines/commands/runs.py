@@ -127,11 +127,11 @@ def run(
         until,
     )
     if until is None:
-        from assets.release.standing import bundle_stands
+        from assets.release.publication import bundle_is_current
         from sources.extract.landed import taking_part
 
         with at_work(f"Checking {bundle}"):
-            sound = bundle_stands(Home(home.resolve()), KeyRing.load(directory), bundle.name, taking_part(landing))
+            sound = bundle_is_current(Home(home.resolve()), KeyRing.load(directory), bundle.name, taking_part(landing))
         report_release(bundle, landing.resolve(), directory, sound=sound)
     else:
         click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")

@@ -13,7 +13,7 @@ from assets.catalogue.runs import note_councils, one_run, started_by_command
 from assets.home.errors import in_plain_words
 from assets.home.installation import Installation
 from assets.release.assets import WAITS
-from assets.release.begin import Asked
+from assets.release.fix_release import ReleaseOptions
 from pipelines.dagster.instance import OF_LOCATION, place_in_history, working_instance
 from pipelines.dagster.jobs import run_of_release
 from pipelines.definitions import build_definitions
@@ -34,7 +34,7 @@ class Jobs:
     def linkage(self, cohort: str) -> None:
         self._execute("linkage", {"partition_key": cohort})
 
-    def release(self, cohort: str, version: str, asked: Asked) -> None:
+    def release(self, cohort: str, version: str, asked: ReleaseOptions) -> None:
         self._execute("release", run_of_release(cohort, version, asked))
 
     def returns(self, cohort: str) -> None:

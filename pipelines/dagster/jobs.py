@@ -9,7 +9,7 @@ from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
-from assets.release.begin import Asked
+from assets.release.fix_release import ReleaseOptions
 from assets.returns.assets import returns
 from pipelines.dagster.instance import expire_all
 from pipelines.release_calendar import NotPublished, publish_release
@@ -63,7 +63,7 @@ synthetic_job = dg.define_asset_job(
 )
 
 
-def run_of_release(cohort: str, version: str, asked: Asked) -> dict[str, Any]:
+def run_of_release(cohort: str, version: str, asked: ReleaseOptions) -> dict[str, Any]:
     """Partition, tags and configuration of a run of the job `release`."""
     asked_for = {
         "version": version,

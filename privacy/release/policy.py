@@ -4,22 +4,21 @@ who signs a release off."""
 from __future__ import annotations
 
 import base64
-import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
-from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-import yaml
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from privacy.doors.environment import settings
+from privacy.doors.settings_file import Day, Problem, in_order, read_settings, without
 from privacy.doors.typed import is_line
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.intervals import Reliability
@@ -29,17 +28,18 @@ VERSION = 3
 NANO = Decimal("1e-9")
 
 
+_LONGEST_TEXT = 100
+_NO_OTHER_KEYS = ConfigDict(extra="forbid", allow_inf_nan=False)
+_Number: TypeAlias = Annotated[float, Field(ge=0)]
+_Positive: TypeAlias = Annotated[float, Field(gt=0)]
+
+
 class PolicyError(ValueError):
-    """A policy file that cannot be followed."""
+    """A policy that cannot be followed."""
 
-
-@dataclass(frozen=True)
-class MinimumAccuracy:
-    """Of all rates that are published, `share_of_rates` must have a 95% half-width of at most `half_width_points`, as
-    expected before any budget is spent."""
-
-    half_width_points: float
-    share_of_rates: float
+    @classmethod
+    def in_file(cls, problems: Iterable[Problem]) -> PolicyError:
+        return cls("\n".join(map(str, in_order(problems))))
 
 
 class Stage(StrEnum):
@@ -49,16 +49,70 @@ class Stage(StrEnum):
     PUBLICATION = "publication"
 
 
+def public_key(text: str) -> Ed25519PublicKey:
+    """The public key that stands in the policy as `text`. Raises ValueError."""
+    try:
+        key = serialization.load_der_public_key(base64.b64decode(text, validate=True))
+    except UnsupportedAlgorithm:
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("not an Ed25519 public key")
+    return key
+
+
+def public_text(key: Ed25519PublicKey) -> str:
+    """A public key as it stands in the policy: base64 of its DER, which is what PEM holds between its lines."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(der).decode("ascii")
+
+
+def _approver_key(text: str) -> str:
+    try:
+        return public_text(public_key(text))
+    except ValueError:
+        raise ValueError("must be as `readiness keys approver` prints it") from None
+
+
+def _line_fault(text: str) -> str | None:
+    sound = is_line(text) and len(text) <= _LONGEST_TEXT
+    return None if sound else f"must be one line of at most {_LONGEST_TEXT} characters"
+
+
+def _both_stages(persons: Mapping[str, int]) -> Mapping[str, int]:
+    if set(persons) != set(Stage):
+        raise ValueError(f"must have the keys {' and '.join(Stage)}, and no others")
+    return persons
+
+
+def _every_threshold(content: Any) -> Any:
+    """The policy is the only place where a threshold is set: none is left to a default."""
+    missing = [each.name for each in fields(Reliability) if isinstance(content, dict) and each.name not in content]
+    if missing:
+        raise ValueError(f"has no {' and no '.join(missing)}")
+    return content
+
+
+@dataclass(frozen=True)
+class MinimumAccuracy:
+    """Of all rates that are published, `share_of_rates` must have a 95% half-width of at most `half_width_points`, as
+    expected before any budget is spent."""
+
+    half_width_points: _Number
+    share_of_rates: Annotated[float, Field(gt=0, le=1)]
+    __pydantic_config__ = _NO_OTHER_KEYS
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody who may sign: `key` is an Ed25519 public key, base64 of its DER, `until` the last day on which it
     counts."""
 
-    name: str
-    role: str
-    key: str
+    name: Annotated[str, without(_line_fault)]
+    role: Annotated[str, without(_line_fault)]
+    key: Annotated[str, AfterValidator(_approver_key)]
     public: bool
-    until: dt.date | None = None
+    until: Annotated[Day | None, BeforeValidator(lambda day: day or None)] = None
+    __pydantic_config__ = _NO_OTHER_KEYS
 
     def may_sign(self, day: str) -> bool:
         """Whether a signature counts on that day, ISO 8601."""
@@ -69,8 +123,9 @@ class Person:
 class SignOff:
     """How many different people a release needs at each point, and who they may be."""
 
-    persons: Mapping[str, int]
+    persons: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=2)]], AfterValidator(_both_stages)]
     people: tuple[Person, ...]
+    __pydantic_config__ = _NO_OTHER_KEYS
 
     def __post_init__(self) -> None:
         names = [" ".join(person.name.casefold().split()) for person in self.people]
@@ -92,23 +147,19 @@ class SignOff:
     @classmethod
     def parse(cls, content: Any) -> SignOff:
         """Read what `content` gave. Raises PolicyError."""
-        _check_keys("sign_off", content, {"persons", "people"})
         try:
-            people = [
-                {**person, "until": dt.date.fromisoformat(person["until"]) if person["until"] else None}
-                for person in content["people"]
-            ]
-        except (TypeError, KeyError, ValueError):
-            raise PolicyError("sign_off.people is not as the ledger records people") from None
-        return _sign_off({**content, "people": people})
+            return TypeAdapter(SignOff).validate_python(content)
+        except ValidationError:
+            raise PolicyError("sign_off is not as the ledger records people") from None
 
 
 @dataclass(frozen=True)
 class Account:
     """Budget in rho (zCDP) of one unit: per cohort (`cap_rho`), and per family of one release (`split`)."""
 
-    cap_rho: float
-    split: Mapping[str, float]
+    cap_rho: _Number
+    split: Mapping[str, _Number]
+    __pydantic_config__ = _NO_OTHER_KEYS
 
 
 @dataclass(frozen=True)
@@ -120,17 +171,16 @@ class Policy:
     """
 
     accounts: Mapping[str, Account]
-    delta: float
-    weights: Mapping[str, float]
-    regions_share: float
-    review_rho: float
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    weights: Mapping[str, _Positive]
+    regions_share: Annotated[float, Field(gt=0, lt=1)]
+    review_rho: _Positive
     minimum_accuracy: Mapping[str, MinimumAccuracy]
-    reliability: Reliability
+    reliability: Annotated[Reliability, BeforeValidator(_every_threshold)]
     sign_off: SignOff
+    __pydantic_config__ = _NO_OTHER_KEYS
 
     def __post_init__(self) -> None:
-        if not 0 < self.delta < 1:
-            raise PolicyError(f"delta must lie between 0 and 1, not {self.delta}")
         if not self.split:
             raise PolicyError("the split names no family")
         if len(self.split) < sum(len(account.split) for account in self.accounts.values()):
@@ -144,18 +194,8 @@ class Policy:
                 raise PolicyError(
                     f"{unit}: one release would spend rho {spent}, more than the cap of {account.cap_rho}"
                 )
-        for kind, weight in self.weights.items():
-            if not weight > 0:
-                raise PolicyError(f"weights.{kind} must be positive, not {weight}")
-        if not self.review_rho > 0:
-            raise PolicyError(f"review_rho must be positive, not {self.review_rho}")
-        if not 0 < self.regions_share < 1:
-            raise PolicyError(f"regions_share must lie between 0 and 1, not {self.regions_share}")
         if set(self.minimum_accuracy) != set(self.split):
             raise PolicyError("minimum_accuracy must name the families of the split, and no other")
-        for family, minimum in self.minimum_accuracy.items():
-            if not 0 < minimum.share_of_rates <= 1:
-                raise PolicyError(f"minimum_accuracy.{family}.share_of_rates must lie between 0 and 1")
         if self.reliability.withheld_half_width < self.reliability.unreliable_half_width:
             raise PolicyError("reliability: a rate cannot be withheld before it is flagged")
 
@@ -212,123 +252,17 @@ class Policy:
 
 
 def load_policy(path: Path | None = None) -> Policy:
-    """Read and check a policy file, by default the installation's own or else the project's. Raises PolicyError naming
-    what is missing, unknown or out of range."""
-    path = path or settings().policy or DEFAULT_PATH
-    try:
-        content = _content(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise PolicyError(f"{path} is not a readable YAML file") from None
-    expected = {"version", *(field.name for field in fields(Policy))}
-    _check_keys("policy", content, expected)
-    if content["version"] != VERSION:
-        raise PolicyError(f"this software reads policy version {VERSION}, not {content['version']!r}")
-    for section, what in (
-        ("accounts", "units to their budgets"),
-        ("weights", "kinds of cells to weights"),
-        ("minimum_accuracy", "families to limits"),
-    ):
-        if not isinstance(content[section], dict):
-            raise PolicyError(f"{section} must map {what}")
-    return Policy(
-        accounts={unit: _account(f"accounts.{unit}", account) for unit, account in content["accounts"].items()},
-        delta=_number("delta", content["delta"]),
-        weights={kind: _number(f"weights.{kind}", weight) for kind, weight in content["weights"].items()},
-        regions_share=_number("regions_share", content["regions_share"]),
-        review_rho=_number("review_rho", content["review_rho"]),
-        minimum_accuracy={
-            family: MinimumAccuracy(**_numbers(f"minimum_accuracy.{family}", minimum, MinimumAccuracy))
-            for family, minimum in content["minimum_accuracy"].items()
-        },
-        reliability=Reliability(**_numbers("reliability", content["reliability"], Reliability)),
-        sign_off=_sign_off(content["sign_off"]),
-    )
+    """Read and check a policy file, by default the installation's own or else the project's.
+
+    Raises PolicyError with every key that is missing, unknown or out of range.
+    """
+    return read_settings(path or settings().policy or DEFAULT_PATH, _PolicyFile, PolicyError.in_file)
 
 
-def _account(where: str, content: Any) -> Account:
-    _check_keys(where, content, {field.name for field in fields(Account)})
-    if not isinstance(content["split"], dict):
-        raise PolicyError(f"{where}.split must map families to rho")
-    split = {family: _number(f"{where}.split.{family}", rho) for family, rho in content["split"].items()}
-    return Account(_number(f"{where}.cap_rho", content["cap_rho"]), split)
+def _without_version(content: Any) -> Any:
+    if not isinstance(content, dict) or content.get("version") != str(VERSION):
+        raise ValueError(f"this software reads policy version {VERSION}; the file must say so under 'version'")
+    return {key: value for key, value in content.items() if key != "version"}
 
 
-@lru_cache(maxsize=4)
-def _content(text: str) -> Any:
-    return yaml.safe_load(text)
-
-
-_MOST_PERSONS = 2
-_LONGEST_TEXT = 100
-
-
-def _sign_off(content: Any) -> SignOff:
-    _check_keys("sign_off", content, {"persons", "people"})
-    _check_keys("sign_off.persons", content["persons"], set(Stage))
-    for stage, number in content["persons"].items():
-        if type(number) is not int or not 1 <= number <= _MOST_PERSONS:
-            raise PolicyError(f"sign_off.persons.{stage} must be 1 or {_MOST_PERSONS}")
-    if not isinstance(content["people"], list):
-        raise PolicyError("sign_off.people must be a list")
-    people = (_person(f"sign_off.people, entry {place}", entry) for place, entry in enumerate(content["people"], 1))
-    return SignOff(dict(content["persons"]), tuple(people))
-
-
-def _person(where: str, content: Any) -> Person:
-    """Messages name the entry by its place: they may be logged, and a name is none of the log's business."""
-    _check_keys(where, {"until": None, **content} if isinstance(content, dict) else content, _PERSON)
-    for what in ("name", "role"):
-        text = content[what]
-        if not isinstance(text, str) or not is_line(text) or len(text) > _LONGEST_TEXT:
-            raise PolicyError(f"{where}: {what} must be one line of at most {_LONGEST_TEXT} characters")
-    until = content.get("until")
-    if until is not None and type(until) is not dt.date:
-        raise PolicyError(f"{where}: until must be a day such as 2027-08-31")
-    if not isinstance(content["public"], bool):
-        raise PolicyError(f"{where}: public must be true or false")
-    return Person(content["name"], content["role"], _public_key(where, content["key"]), content["public"], until)
-
-
-_PERSON = {field.name for field in fields(Person)}
-
-
-def _public_key(where: str, text: Any) -> str:
-    try:
-        return public_text(public_key(str(text)))
-    except ValueError:
-        raise PolicyError(f"{where}: key must be as `readiness keys approver` prints it") from None
-
-
-def public_key(text: str) -> Ed25519PublicKey:
-    """The public key that stands in the policy as `text`. Raises ValueError."""
-    try:
-        key = serialization.load_der_public_key(base64.b64decode(text, validate=True))
-    except UnsupportedAlgorithm:
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("not an Ed25519 public key")
-    return key
-
-
-def public_text(key: Ed25519PublicKey) -> str:
-    """A public key as it stands in the policy: base64 of its DER, which is what PEM holds between its lines."""
-    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return base64.b64encode(der).decode("ascii")
-
-
-def _numbers(section: str, content: Any, kind: type[Any]) -> dict[str, float]:
-    _check_keys(section, content, {field.name for field in fields(kind)})
-    return {name: _number(f"{section}.{name}", value) for name, value in content.items()}
-
-
-def _check_keys(section: str, content: Any, expected: set[str]) -> None:
-    if not isinstance(content, dict):
-        raise PolicyError(f"{section} must be a mapping")
-    if wrong := sorted(expected ^ set(content)):
-        raise PolicyError(f"{section}: missing or unknown {', '.join(map(repr, wrong))}")
-
-
-def _number(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise PolicyError(f"{what} must be a number that is not negative, not {value!r}")
-    return float(value)
+_PolicyFile: Any = Annotated[Policy, BeforeValidator(_without_version)]

@@ -1,6 +1,4 @@
-"""A council's file: where it lies, and what it says of each source.
-
-All of it is checked, so that whoever writes it hears of every mistake at once.
+"""Council files: where each is, what it may say of each source, and every mistake in it at once.
 
     council: leeds
     sources:
@@ -23,15 +21,35 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, ClassVar, Self
 
-from yaml.nodes import MappingNode, Node, ScalarNode
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from privacy.doors.environment import settings
+from privacy.doors.settings_file import (
+    AsList,
+    Faults,
+    OrEmpty,
+    Problem,
+    Settings,
+    Text,
+    in_order,
+    perhaps,
+    read_settings,
+    without,
+)
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.date_formats import ambiguity, format_fault, is_date
 from sources.councils.dialect import (
@@ -47,40 +65,32 @@ from sources.councils.dialect import (
     Pattern,
     pattern_fault,
 )
-from sources.councils.problems import InvalidCouncilFile, Nodes, Problem, compose, perhaps
+from sources.errors import ExtractStopped
 from sources.reference.places import Place, UnknownCouncil, place, places, resolve
 
 __all__ = ["CONTRACT_DIALECT", "CouncilFile", "Dialect", "InvalidCouncilFile", "council_file", "load"]
 
-_T = TypeVar("_T")
-
 SHIPPED = Path(__file__).parent
-_FILE_KEYS = ("council", "sources")
-_SOURCE_KEYS = (
-    "delimiter",
-    "encoding",
-    "date_format",
-    "date_formats",
-    "columns",
-    "codes",
-    "constants",
-    "derived",
-    "parts",
-    "deleted",
-    "sheet",
-)
-_OPERATIONS = {
-    "pattern": ("from", "pattern"),
-    "characters": ("from", "characters"),
-    "filled": ("from", "filled", "blank"),
-    "join": ("join", "with"),
-    "first_of": ("first_of",),
-}
-_DERIVED_KEYS = tuple(dict.fromkeys(key for keys in _OPERATIONS.values() for key in keys))
 _FORMS = (
     "{from: Heading, pattern: '(...)'}, {from: Heading, characters: 1-3}, {from: Heading, filled: Y, blank: N},"
     " {join: [Heading, Heading], with: '-'} or {first_of: [Heading, Heading]}"
 )
+_OPERATIONS = {
+    "pattern": ("heading",),
+    "characters": ("heading",),
+    "filled": ("heading", "blank"),
+    "join": ("separator",),
+    "first_of": (),
+}
+"""Ways to make a column, each with the other fields that go with it."""
+
+
+class InvalidCouncilFile(ExtractStopped):
+    """A council file that cannot be used; an extract that needs it is not taken. `problems` lists every mistake."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = in_order(problems)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class CouncilFile:
 
 
 def council_file(council: str) -> CouncilFile:
-    """The dialects of `council`; the contract's own form where it has no file.
+    """Return the dialects of `council`; the contract's own form if it has no file.
 
     Raises `UnknownCouncil` and `InvalidCouncilFile`.
     """
@@ -115,8 +125,7 @@ def _load_once(path: Path, mtime_ns: int, size: int) -> CouncilFile:
 
 
 def _operators_folder(council: str) -> tuple[Path, ...]:
-    """The installation's own folder, before the shipped one; a file there that would be passed over for its name is
-    refused."""
+    """Return the installation's own folder, which comes before the shipped one; refuses a misspelt file name there."""
     folder = settings().councils
     if folder is None:
         return ()
@@ -128,289 +137,99 @@ def _operators_folder(council: str) -> tuple[Path, ...]:
 
 
 def load(path: Path) -> CouncilFile:
-    """Read and check one council file; raises `InvalidCouncilFile` with all that is wrong with it."""
-    nodes = Nodes(path.name)
-    root = compose(path, nodes, "'council' and 'sources'")
-    if not isinstance(root, MappingNode):
-        if root is not None:
-            nodes.problem(root, "the file must be a mapping of council and sources")
-        raise InvalidCouncilFile(nodes.problems)
-    known = {
-        name: (key, value)
-        for name, key, value in nodes.known(root, "the file", "council and sources", _FILE_KEYS, "a key of the file")
-    }
-    for name in _FILE_KEYS:
-        if name not in known:
-            nodes.problem(root, f"the file has no {name!r}")
-    council = _council(path, nodes, known["council"][1] if "council" in known else root)
-    dialects = {}
-    if "sources" in known:
-        listed = nodes.known(
-            known["sources"][1], "sources", f"sources: {', '.join(CONTRACTS)}", tuple(CONTRACTS), "a source"
-        )
-        for name, key, value in listed:
-            dialects[name] = _Source(nodes, CONTRACTS[name], council).read(key, value)
-    if nodes.problems:
-        raise InvalidCouncilFile(nodes.problems)
-    return CouncilFile(path.stem, dialects)
-
-
-def _council(path: Path, nodes: Nodes, node: Node) -> Place | None:
+    """Read and check one council file; raises `InvalidCouncilFile` with every mistake in it."""
+    problems: list[Problem] = []
     if path.stem not in places():
         try:
             rename = f"; call it {resolve(path.stem).council}.yaml"
         except UnknownCouncil:
             rename = perhaps(path.stem, tuple(places()))
-        nodes.problem(None, f"the file must be called after an English authority, as leeds.yaml{rename}")
-    if not isinstance(node, ScalarNode):
-        return None
-    try:
-        named = resolve(node.value)
-    except UnknownCouncil as error:
-        nodes.problem(node, f"council: {error}")
-        return None
-    if path.stem in places() and named.council != path.stem:
-        nodes.problem(node, f"council is {named.council!r} and the file is called {path.name}; make them the same")
-        return None
-    return place(named.council)
+        sentence = f"the file must be called after an English authority, as leeds.yaml{rename}"
+        problems.append(Problem(path.name, 1, 1, sentence))
+    read = read_settings(
+        path, _File, lambda found: InvalidCouncilFile([*problems, *found]), context=places().get(path.stem)
+    )
+    if problems:
+        raise InvalidCouncilFile(problems)
+    listed = {name: getattr(read.sources, name) for name in CONTRACTS}
+    return CouncilFile(path.stem, {name: source.dialect() for name, source in listed.items() if source})
 
 
-class _Source:
-    """Reads what a council file says of one source."""
+def _is_of_the_file(name: str, info: ValidationInfo) -> str:
+    council = resolve(name).council
+    if info.context and council != info.context.council:
+        raise ValueError(f"is {council!r} and the file is called {info.context.council}.yaml; make them the same")
+    return council
 
-    def __init__(self, nodes: Nodes, contract: SourceContract, council: Place | None) -> None:
-        self.nodes, self.contract, self.council = nodes, contract, council
-        self.names = tuple(column.name for column in contract.columns)
-        self.where = f"sources.{contract.name}"
 
-    def read(self, key: Node, node: Node) -> Dialect:
-        holds = ", ".join(_SOURCE_KEYS)
-        entries = {
-            name: value
-            for name, _, value in self.nodes.known(node, self.where, holds, _SOURCE_KEYS, "a key of a source")
-        }
-        default = CONTRACT_DIALECT
-        formats = self._formats(entries["date_format"], "date_format") if "date_format" in entries else ()
-        formats = formats or default.date_formats
-        column_formats = self._each(entries, "date_formats", self._column_formats)
-        codes = self._each(entries, "codes", self._codes)
-        columns = self._each(entries, "columns", self._heading)
-        dialect = Dialect(
-            delimiter=self._plain(entries, "delimiter", _delimiter_fault) or default.delimiter,
-            encoding=self._plain(entries, "encoding", _encoding_fault) or default.encoding,
-            date_formats=formats,
-            column_date_formats=column_formats,
-            columns=columns,
-            codes=codes,
-            constants=self._each(
-                entries,
-                "constants",
-                lambda column, at: self._constant(
-                    column, at, codes.get(column.name, {}), column_formats.get(column.name, formats)
-                ),
-            ),
-            derived=self._each(entries, "derived", self._derived),
-            parts=self._parts(entries),
-            deleted=self._deletion(entries),
-            sheet=self._plain(entries, "sheet", _sheet_fault),
-        )
-        self._one_origin_each(entries)
-        self._one_column_each(entries, columns)
-        return dialect
+def _date_format_fault(form: str) -> str | None:
+    sentence = format_fault(form)
+    return f"{form!r} {sentence}" if sentence else None
 
-    def _each(self, entries: Mapping[str, Node], key: str, read: Callable[[Column, Node], _T | None]) -> dict[str, _T]:
-        """`read` of every entry of the mapping `key`, by contract column; those it cannot read are left out."""
-        if key not in entries:
-            return {}
-        called = f"a column of {self.contract.name}"
-        listed = self.nodes.known(entries[key], f"{self.where}.{key}", "contract columns", self.names, called)
-        found = ((name, read(self.contract[name], value)) for name, _, value in listed)
-        return {name: value for name, value in found if value is not None}
 
-    def _plain(self, entries: Mapping[str, Node], key: str, fault: Callable[[str], str | None]) -> str | None:
-        """A text that `fault` finds nothing wrong with."""
-        if key not in entries or (text := self.nodes.text(entries[key], f"{self.where}.{key}", or_empty=True)) is None:
-            return None
-        if sentence := fault(text):
-            self.nodes.problem(entries[key], f"{self.where}.{key} {sentence}")
-            return None
-        return text
+def _span_fault(text: str) -> str | None:
+    span = re.fullmatch(r"([1-9]\d{0,3})\s*(?:-\s*([1-9]\d{0,3}))?", text)
+    sound = span and int(span[1]) <= int(span[2] or span[1])
+    return None if sound else "must be two positions from 1, as 1-3"
 
-    def _parts(self, entries: Mapping[str, Node]) -> Parts | None:
-        known = ", ".join(Parts)
-        text = self._plain(entries, "parts", lambda said: None if said in set(Parts) else f"must be one of {known}")
-        if text == Parts.CHANGES and "deleted" not in entries:
-            self.nodes.problem(
-                entries["parts"],
-                f"{self.where}.parts: changes need 'deleted': {{Heading: value}}, the column and value that delete a"
-                " record; where none does, write incremental",
-            )
-        return Parts(text) if text else None
 
-    def _deletion(self, entries: Mapping[str, Node]) -> Deletion | None:
-        if "deleted" not in entries:
-            return None
-        node, where = entries["deleted"], f"{self.where}.deleted"
-        said = self.nodes.mapping(node, where, "the column that marks deletions to its value, or a list of values")
-        if len(said) != 1:
-            self.nodes.problem(node, f"{where} must name one column, as {{Record status: D}}")
-            return None
-        if "parts" not in entries or self.nodes.text(entries["parts"], f"{self.where}.parts") != Parts.CHANGES:
-            self.nodes.problem(node, f"{where} goes with 'parts: changes' alone")
-        ((heading, (_, values)),) = said.items()
-        texts = tuple(text.strip() for _, text in self.nodes.texts(values, f"{where}.{heading}"))
-        return Deletion(heading.strip(), texts) if all(texts) and texts else None
+def _two_or_more(headings: tuple[str, ...]) -> tuple[str, ...]:
+    if len(headings) < 2:
+        raise ValueError("needs two headings or more, in [ ]")
+    return headings
 
-    def _formats(self, node: Node, key: str) -> tuple[str, ...]:
-        where = f"{self.where}.{key}"
-        sound = []
-        for at, form in self.nodes.texts(node, where):
-            if sentence := format_fault(form):
-                self.nodes.problem(at, f"{where}: {form!r} {sentence}")
-            else:
-                sound.append(form)
-        formats = tuple(dict.fromkeys(sound))
-        if sentence := ambiguity(formats):
-            self.nodes.problem(node, f"{where}: {sentence}")
-        return formats
 
-    def _column_formats(self, column: Column, node: Node) -> tuple[str, ...] | None:
-        if column.kind is not Kind.DATE:
-            dates = [other.name for other in self.contract.columns if other.kind is Kind.DATE]
-            self.nodes.problem(
-                node, f"{self.where}.date_formats.{column.name}: the column is no date; dates are {', '.join(dates)}"
-            )
-            return None
-        return self._formats(node, f"date_formats.{column.name}") or None
+_Headings = Annotated[tuple[Text, ...], AsList, AfterValidator(_two_or_more)]
+_Formats = Annotated[
+    tuple[Annotated[Text, without(_date_format_fault)], ...],
+    AsList,
+    AfterValidator(lambda formats: tuple(dict.fromkeys(formats))),
+    without(ambiguity),
+]
 
-    def _heading(self, column: Column, node: Node) -> str | None:
-        heading = self.nodes.text(node, f"{self.where}.columns.{column.name}")
-        return heading.strip() if heading else None
 
-    def _codes(self, column: Column, node: Node) -> dict[str, str] | None:
-        where = f"{self.where}.codes.{column.name}"
-        mapping: dict[str, str] = {}
-        folded: dict[str, str] = {}
-        for value, (key, target) in self.nodes.mapping(node, where, "a value in the file to a contract code").items():
-            code = self.nodes.text(target, f"{where}.{value}", or_empty=True)
-            value = value.strip()
-            if sentence := _unreachable(column, value, folded):
-                self.nodes.problem(key, f"{where}: {sentence}")
-            folded.setdefault(value.lower(), value)
-            if code is None:
-                continue
-            if sentence := _wrong_code(column, code.strip()):
-                self.nodes.problem(target, f"{where}: {sentence}")
-            mapping[value] = code.strip()
-        return mapping or None
+class _Derived(Settings):
+    """A column made from others: exactly one operation, with the keys that go with it."""
 
-    def _constant(self, column: Column, node: Node, codes: Mapping[str, str], formats: tuple[str, ...]) -> str | None:
-        where = f"{self.where}.constants.{column.name}"
-        text = self.nodes.text(node, where)
-        if text is None:
-            return None
-        value = text.strip()
-        if sentence := _wrong_constant(column, value, codes, formats, self.council):
-            self.nodes.problem(node, f"{where}: {sentence}")
-        return value
+    heading: Annotated[Text | None, Field(alias="from")] = None
+    pattern: Annotated[str, without(pattern_fault)] | None = None
+    characters: Annotated[Text, without(_span_fault)] | None = None
+    filled: Annotated[str, Field(min_length=1)] | None = None
+    blank: OrEmpty = ""
+    join: _Headings | None = None
+    separator: Annotated[OrEmpty, Field(alias="with")] = ""
+    first_of: _Headings | None = None
 
-    def _derived(self, column: Column, node: Node) -> Derived | None:
-        where = f"{self.where}.derived.{column.name}"
-        entries = {
-            name: value
-            for name, _, value in self.nodes.known(node, where, _FORMS, _DERIVED_KEYS, "a key of a derived column")
-        }
-        if node.value and not entries:
-            return None
-        operations = [name for name in _OPERATIONS if name in entries]
-        if len(operations) != 1:
-            said = f"has {' and '.join(operations)}" if operations else "does not say how it is made"
-            self.nodes.problem(node, f"{where} {said}; write one of {_FORMS}")
-            return None
-        (operation,) = operations
-        for name in entries.keys() - set(_OPERATIONS[operation]):
-            self.nodes.problem(
-                entries[name], f"{where}: {name!r} does not go with {operation!r}; write one of {_FORMS}"
-            )
-        source = "from" if "from" in _OPERATIONS[operation] else operation
-        if source not in entries:
-            self.nodes.problem(node, f"{where} has no 'from': the heading that it is made from")
-            return None
-        inputs = tuple(text.strip() for _, text in self.nodes.texts(entries[source], where))
-        if source == "from" and len(inputs) > 1:
-            self.nodes.problem(entries[source], f"{where}.from must be one heading; join and first_of take several")
-        if source != "from" and len(inputs) < 2:
-            self.nodes.problem(entries[source], f"{where}.{source} needs two headings or more, in [ ]")
-        return self._operation(operation, entries, inputs, where) if inputs else None
+    @cached_property
+    def operations(self) -> list[str]:
+        return [name for name in _OPERATIONS if getattr(self, name) is not None]
 
-    def _operation(
-        self, operation: str, entries: Mapping[str, Node], inputs: tuple[str, ...], where: str
-    ) -> Derived | None:
-        if operation == "first_of":
-            return FirstOf(inputs)
-        if operation == "join":
-            separator = self.nodes.text(entries["with"], f"{where}.with", or_empty=True) if "with" in entries else ""
-            return None if separator is None else Join(inputs, separator)
-        at = entries[operation]
-        text = self.nodes.text(at, f"{where}.{operation}")
-        if text is None:
-            return None
-        if operation == "pattern":
-            if sentence := pattern_fault(text):
-                self.nodes.problem(at, f"{where}.pattern {sentence}")
-            return Pattern(inputs, text)
-        if operation == "characters":
-            span = re.fullmatch(r"\s*([1-9]\d{0,3})\s*(?:-\s*([1-9]\d{0,3})\s*)?", text)
-            first, last = (int(span[1]), int(span[2] or span[1])) if span else (1, 0)
-            if first > last:
-                self.nodes.problem(at, f"{where}.characters must be two positions from 1, as 1-3")
-            return Characters(inputs, first, last)
-        blank = self.nodes.text(entries["blank"], f"{where}.blank", or_empty=True) if "blank" in entries else ""
-        return None if blank is None else Filled(inputs, text, blank)
+    @model_validator(mode="after")
+    def _one_operation(self) -> Self:
+        if len(self.operations) != 1:
+            problem = f"has {' and '.join(self.operations)}" if self.operations else "does not say how it is made"
+            raise ValueError(f"{problem}; write one of {_FORMS}")
+        (operation,) = self.operations
+        for name in self.model_fields_set - {operation, *_OPERATIONS[operation]}:
+            key = type(self).model_fields[name].alias or name
+            raise ValueError(f"{key!r} does not go with {operation!r}; write one of {_FORMS}")
+        if "heading" in _OPERATIONS[operation] and not self.heading:
+            raise ValueError("has no 'from': the heading that it is made from")
+        return self
 
-    def _one_origin_each(self, entries: Mapping[str, Node]) -> None:
-        """A contract column is mapped, constant or derived, one of the three."""
-        seen: dict[str, tuple[str, Node]] = {}
-        for kind in ("columns", "constants", "derived"):
-            node = entries.get(kind)
-            if not isinstance(node, MappingNode):
-                continue
-            for key, _ in node.value:
-                name = key.value
-                if not isinstance(name, str) or name not in self.names:
-                    continue
-                first, at = seen.setdefault(name, (kind, key))
-                if first != kind:
-                    line = at.start_mark.line + 1
-                    self.nodes.problem(
-                        key, f"{self.where}.{kind}: {name} also stands under {first}, on line {line}; keep one"
-                    )
-
-    def _one_column_each(self, entries: Mapping[str, Node], columns: Mapping[str, str]) -> None:
-        """A heading gives one contract column; where it must give two, they are derived."""
-        node = entries.get("columns")
-        if not isinstance(node, MappingNode):
-            return
-        seen: dict[str, tuple[str, Node]] = {}
-        for key, value in node.value:
-            name = str(key.value)
-            if name not in columns:
-                continue
-            heading = " ".join(columns[name].lower().split())
-            first, at = seen.setdefault(heading, (name, value))
-            if first != name:
-                line = at.start_mark.line + 1
-                self.nodes.problem(
-                    value,
-                    f"{self.where}.columns: {columns[name]!r} is mapped to {first} on line {line} and to {name} here;"
-                    " keep one, or make the second under 'derived'",
-                )
-            elif heading in self.names and heading != name and heading not in columns:
-                self.nodes.problem(
-                    value,
-                    f"{self.where}.columns: {columns[name]!r} is the contract's name of another column, which would be"
-                    f" read from it too; map {heading} as well",
-                )
+    def as_column(self) -> Derived:
+        inputs = (self.heading or "",)
+        match self.operations[0]:
+            case "pattern":
+                return Pattern(inputs, self.pattern or "")
+            case "characters":
+                first, _, last = (self.characters or "").partition("-")
+                return Characters(inputs, int(first), int(last or first))
+            case "filled":
+                return Filled(inputs, self.filled or "", self.blank)
+            case "join":
+                return Join(self.join or (), self.separator)
+        return FirstOf(self.first_of or ())
 
 
 def _delimiter_fault(text: str) -> str | None:
@@ -423,18 +242,152 @@ def _delimiter_fault(text: str) -> str | None:
     return None
 
 
-def _sheet_fault(text: str) -> str | None:
-    return None if text.strip() else "must be the name of a sheet; leave it out where the columns tell the sheet"
-
-
 def _encoding_fault(text: str) -> str | None:
     known = ("utf-8", "utf-8-sig", "utf-16", "windows-1252", "latin-1", "iso-8859-15", "cp850")
     try:
-        codec = codecs.lookup(text.strip())
+        codec = codecs.lookup(text)
         "".encode(codec.name)  # refuses codecs that are not of text
     except (LookupError, ValueError):
         return f"{text!r} is not the name of an encoding{perhaps(text, known)}"
     return None
+
+
+class _Source(Settings):
+    """How a council writes one source; what `Dialect` says of it, and the rules of the source's contract."""
+
+    contract: ClassVar[SourceContract]
+
+    delimiter: Annotated[str, without(_delimiter_fault)] = CONTRACT_DIALECT.delimiter
+    encoding: Annotated[Text, without(_encoding_fault)] = CONTRACT_DIALECT.encoding
+    date_format: _Formats = CONTRACT_DIALECT.date_formats
+    date_formats: Mapping[str, _Formats] = {}
+    columns: Mapping[str, Text] = {}
+    codes: Mapping[str, Mapping[str, OrEmpty]] = {}
+    constants: Mapping[str, Text] = {}
+    derived: Mapping[str, _Derived] = {}
+    parts: Parts | None = None
+    deleted: dict[Text, Annotated[tuple[Text, ...], AsList]] | None = None
+    sheet: Text | None = None
+
+    def dialect(self) -> Dialect:
+        deletions = [Deletion(heading, values) for heading, values in (self.deleted or {}).items()]
+        return Dialect(
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            date_formats=self.date_format,
+            column_date_formats=self.date_formats,
+            columns=self.columns,
+            codes={column: codes for column, codes in self.codes.items() if codes},
+            constants=self.constants,
+            derived={column: derived.as_column() for column, derived in self.derived.items()},
+            parts=self.parts,
+            deleted=deletions[0] if deletions else None,
+            sheet=self.sheet,
+        )
+
+    @field_validator("date_formats", "columns", "codes", "constants", "derived", mode="wrap")
+    @classmethod
+    def _by_column(cls, content: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if not isinstance(content, dict):
+            raise ValueError("must be a mapping of contract columns")
+        names = tuple(column.name for column in cls.contract.columns)
+        with Faults() as faults:
+            for name in content.keys() - set(names):
+                sentence = f"{name!r} is not a column of {cls.contract.name}{perhaps(name, names)}"
+                faults.add((name,), sentence, key=True)
+            return handler({name: value for name, value in content.items() if name in names})
+
+    @field_validator("date_formats")
+    @classmethod
+    def _are_dates(cls, formats: dict[str, Any]) -> dict[str, Any]:
+        dates = [column.name for column in cls.contract.columns if column.kind is Kind.DATE]
+        with Faults() as faults:
+            for name in formats.keys() - set(dates):
+                faults.add((name,), f"the column is no date; dates are {', '.join(dates)}")
+        return formats
+
+    @field_validator("codes")
+    @classmethod
+    def _can_be_met(cls, codes: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        with Faults() as faults:
+            for name, mapping in codes.items():
+                column, seen = cls.contract[name], dict[str, str]()
+                for value, code in mapping.items():
+                    faults.add((name, value), _unreachable(column, value.strip(), seen), key=True)
+                    faults.add((name, value), _wrong_code(column, code.strip()))
+                    seen.setdefault(value.strip().lower(), value.strip())
+                found[name] = {value.strip(): code.strip() for value, code in mapping.items()}
+        return found
+
+    @field_validator("constants")
+    @classmethod
+    def _can_be_constant(cls, constants: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        codes, own = info.data.get("codes", {}), info.data.get("date_formats", {})
+        formats = info.data.get("date_format", CONTRACT_DIALECT.date_formats)
+        with Faults() as faults:
+            for name, value in constants.items():
+                allowed = codes.get(name, {}), own.get(name, formats)
+                faults.add((name,), _wrong_constant(cls.contract[name], value, *allowed, info.context))
+        return constants
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        with Faults() as faults:
+            self._one_origin_each(faults)
+            self._one_column_each(faults)
+            if self.parts == Parts.CHANGES and self.deleted is None:
+                faults.add(
+                    ("parts",),
+                    "changes need 'deleted': {Heading: value}, the column and value that delete a record; where none"
+                    " does, write incremental",
+                )
+            if self.deleted is not None and len(self.deleted) != 1:
+                faults.add(("deleted",), "must name one column, as {Record status: D}")
+            if self.deleted is not None and self.parts != Parts.CHANGES:
+                faults.add(("deleted",), "goes with 'parts: changes' alone")
+        return self
+
+    def _one_origin_each(self, faults: Faults) -> None:
+        """A contract column is mapped, constant or derived, one of the three."""
+        seen: dict[str, str] = {}
+        for kind in ("columns", "constants", "derived"):
+            for name in getattr(self, kind):
+                if (first := seen.setdefault(name, kind)) != kind:
+                    faults.add((kind, name), f"{name} is under {first} too; keep one", key=True)
+
+    def _one_column_each(self, faults: Faults) -> None:
+        """A heading gives one contract column; where it must give two, they are derived."""
+        names = {column.name for column in self.contract.columns}
+        seen: dict[str, str] = {}
+        for name, heading in self.columns.items():
+            folded = " ".join(heading.lower().split())
+            if (first := seen.setdefault(folded, name)) != name:
+                faults.add(
+                    ("columns", name),
+                    f"{heading!r} is mapped to {first} and to {name}; keep one, or make the second under 'derived'",
+                )
+            elif folded in names and folded != name and folded not in self.columns:
+                faults.add(
+                    ("columns", name),
+                    f"{heading!r} is the contract's name of another column, which would be read from it too; map"
+                    f" {folded} as well",
+                )
+
+
+_Sources: type[Settings] = create_model(  # type: ignore[call-overload]
+    "_Sources",
+    __base__=Settings,
+    **{
+        name: (type(f"_Source_{name}", (_Source,), {"contract": contract, "__module__": __name__}) | None, None)
+        for name, contract in CONTRACTS.items()
+    },
+)
+
+
+class _File(Settings):
+    council: Annotated[Text, AfterValidator(_is_of_the_file)]
+    sources: _Sources  # type: ignore[valid-type]
 
 
 def _unreachable(column: Column, value: str, seen: Mapping[str, str]) -> str | None:

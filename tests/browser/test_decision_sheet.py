@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from assets.intake import deliveries
-from assets.release import begin
-from assets.release.begin import Asked
+from assets.release import fix_release
 from assets.release.decision_sheet import write_sheet
+from assets.release.fix_release import ReleaseOptions
 from assets.release.sign_off import measurement_request
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
 from tests.browser.test_site import LARGE_PHONE, NARROWEST
@@ -27,13 +27,13 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The sheet of a release with holds, rows set aside, and councils with long names."""
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA])))
     monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
-    monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)
+    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
     monkeypatch.setattr(deliveries, "current", lambda home, *key: deliveries.read(home.quality(*key)))  # without rows
     home = home_of(tmp_path / "home", 50, COUNCILS)
     for council in COUNCILS:
         quality = quality_of(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
         note_taken(home, replace(quality, rows_rejected=40))
-    begin.begin_release(home, COHORT, VERSION, COUNCILS, Asked())
+    fix_release.fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions())
     write_sheet(home, measurement_request(home, VERSION, COUNCILS))
     return home.decision_sheet(VERSION, "measurement")
 

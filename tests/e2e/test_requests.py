@@ -24,7 +24,7 @@ import pytest
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.release.begin import Asked
+from assets.release.fix_release import ReleaseOptions
 from assets.release.record import read_record, requested_tables
 from ndl_export.bundle.synthetic import synthetic_files
 from ndl_export.bundle.verify import verify
@@ -97,7 +97,7 @@ class Place:
         installation = Installation(landing=self.landing, home=self.home, keys=self.root / "keys")
         job = build_definitions(installation).resolve_job_def("release")
         with dg.DagsterInstance.ephemeral() as instance:
-            given = run_of_release(COHORT, ANSWERING, Asked(reuse=True, requests=names))
+            given = run_of_release(COHORT, ANSWERING, ReleaseOptions(reuse=True, requests=names))
             return job.execute_in_process(instance=instance, **given)
 
 

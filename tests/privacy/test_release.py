@@ -18,9 +18,9 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.inputs import NotLinked
-from assets.release import begin
-from assets.release.begin import Asked, CouncilsMissing, begin_release
+from assets.release import fix_release as fixing
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
+from assets.release.fix_release import CouncilsMissing, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, read_record
@@ -234,22 +234,22 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     home = Home(tmp_path)
     home.prepare()
     with pytest.raises(NotLinked, match="run the linkage first"):
-        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=True))
+        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=True))
     note_linked(home, COHORT, COUNCILS, {"eyfsp": COUNCILS[0]})
     with pytest.raises(CouncilsMissing, match=f"no EYFS Profile extract from {COUNCILS[0]}"):
-        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
-    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {"school_census": (COUNCILS[0],)}
     note_linked(home, COHORT, COUNCILS)
-    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
     _tables_without({}, home, 10)
     measure_family(home, COHORT, keys, "health", VERSION, COUNCILS)
-    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):
-        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
 
 
@@ -308,12 +308,12 @@ def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
 
 def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = load_policy()
-    monkeypatch.setattr(begin, "load_policy", lambda: policy.scaled(1e-3))
+    monkeypatch.setattr(fixing, "load_policy", lambda: policy.scaled(1e-3))
     home = Home(tmp_path)
     home.prepare()
     note_linked(home, COHORT, COUNCILS)
     with pytest.raises(NotAccurateEnough):
-        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert Ledger(home.ledger).entries() == []
 
 
@@ -323,11 +323,11 @@ def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkey
     note_linked(home, COHORT, COUNCILS)
     (tmp_path / "broken.yaml").write_text("name: [")
     monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
-    with pytest.raises(InvalidPublisher, match="not a readable YAML file"):
-        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+    with pytest.raises(InvalidPublisher, match="not readable as YAML"):
+        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert Ledger(home.ledger).entries() == []
     monkeypatch.delenv("READINESS_PUBLISHER")
-    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
 
 
 def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) -> None:

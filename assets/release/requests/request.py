@@ -12,15 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field
 
-from assets.release.requests.plain_yaml import UnreadableYaml, read_plain_yaml
 from ndl_export.facts.on_request import is_taken
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, Words, as_table, read_as, unfit
+from privacy.doors.settings_file import Document, InvalidSettings, Settings, read_document, without
 from privacy.release.canonical import canonical_json, sha256_hex
-from sources.reference.cohorts import Cohort, InvalidCohort
+from sources.reference.cohorts import Cohort
 
 TEMPLATE = Path(__file__).with_name("request_template.yaml")
 """A request to begin with, each key with a comment."""
@@ -32,34 +31,23 @@ class InvalidRequest(Exception):
     """A file that is no request: the message has everything that is wrong, a line each, with its key and rule."""
 
 
-def _no(rule: str) -> PydanticCustomError:
-    return PydanticCustomError("rule", "{rule}", {"rule": rule})
+def _family_fault(name: str) -> str | None:
+    return None if name in FAMILIES else f"is one of {', '.join(FAMILIES)}"
 
 
-def _a_family(name: str) -> str:
-    if name not in FAMILIES:
-        raise _no(f"is one of {', '.join(FAMILIES)}")
-    return name
+def _as_cohort(code: str) -> str:
+    if len(code) > _LONGEST_SHOWN:
+        raise ValueError("is two consecutive years, as 202425")
+    return Cohort.parse(code).code
 
 
-def _a_cohort(code: str) -> str:
-    try:
-        return Cohort.parse(code).code
-    except InvalidCohort as error:
-        raise _no(str(error) if len(code) <= _LONGEST_SHOWN else "is two consecutive years, as 202425") from None
+def _address_fault(organisation: str) -> str | None:
+    return "is the name of an organisation, and no address" if "@" in organisation else None
 
 
-def _no_address(organisation: str) -> str:
-    if "@" in organisation:
-        raise _no("is the name of an organisation, and no address")
-    return organisation
-
-
-class Accuracy(BaseModel):
+class Accuracy(Settings):
     """Of all percentages of rows at full detail, with no column at its total, `share_of_rates` are to have a 95%
     interval of at most `half_width_points` percentage points either way."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     half_width_points: Annotated[float, Field(ge=0.1, le=WIDEST_POINTS)]
     share_of_rates: Annotated[float, Field(gt=0, le=1)]
@@ -68,18 +56,12 @@ class Accuracy(BaseModel):
 class Request(Definition):
     """A table, and all that is to be known of it before it is decided."""
 
-    family: Annotated[str, AfterValidator(_a_family)]
-    cohorts: Annotated[tuple[Annotated[str, AfterValidator(_a_cohort)], ...], Field(min_length=1)]
+    family: Annotated[str, without(_family_fault)]
+    cohorts: Annotated[tuple[Annotated[str, AfterValidator(_as_cohort)], ...], Field(min_length=1)]
     accuracy: Accuracy
     purpose: Words
-    asked_by: Annotated[Words, AfterValidator(_no_address)]
+    asked_by: Annotated[Words, without(_address_fault)]
     """An organisation."""
-
-    @field_validator("cohorts", mode="before")
-    @classmethod
-    def _as_text(cls, cohorts: object) -> object:
-        """A cohort may be written without quotes, and is text all the same."""
-        return tuple(str(c) if type(c) is int else c for c in cohorts) if isinstance(cohorts, tuple) else cohorts
 
     @cached_property
     def definition(self) -> Definition:
@@ -102,9 +84,23 @@ class Request(Definition):
 def read_request(path: Path) -> Request:
     """Raises `InvalidRequest` with everything that is wrong with the file."""
     try:
-        return request_of(read_plain_yaml(path))
-    except (UnreadableYaml, InvalidDefinition) as error:
-        raise InvalidRequest("\n".join(f"{path.name}: {line}" for line in str(error).splitlines())) from None
+        document = read_document(path)
+        if document.problems:
+            raise InvalidSettings(document.problems)
+        return request_of(document.content)
+    except InvalidSettings as error:
+        raise InvalidRequest(str(error)) from None
+    except InvalidDefinition as error:
+        raise InvalidRequest("\n".join(_with_line(document, line) for line in str(error).splitlines())) from None
+
+
+def _with_line(document: Document, problem: str) -> str:
+    """Add file and line to a problem of a definition, which begins with its place such as `columns.0.attribute`."""
+    dotted, _, rule = problem.partition(": ")
+    place = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+    if place[0] not in document.content and rule != "is missing":
+        return f"{document.file}: {problem}"
+    return str(document.problem({"loc": place, "type": "rule", "msg": rule}))
 
 
 def read_requests(paths: Iterable[Path]) -> list[Request]:

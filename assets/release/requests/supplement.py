@@ -14,10 +14,16 @@ from dataclasses import replace
 
 from assets.home.paths import Home
 from assets.linkage.inputs import delivered, record_of_tables
-from assets.release.measured_plans import further_plans, keep_plan, published_plans
-from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, read_record
-from assets.release.requests.known import Known
-from assets.release.requests.planning import plan_requests
+from assets.release.record import (
+    CohortRecord,
+    ReleaseRecord,
+    fixed_record,
+    further_plans,
+    keep_plan,
+    published_plans,
+    read_record,
+)
+from assets.release.requests.planning import Known, plan_requests
 from assets.release.requests.register import NoSuchRequest, Registered, open_request
 from assets.release.requests.released import released
 from ndl_export.facts.release_facts import Version

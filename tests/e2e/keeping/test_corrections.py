@@ -18,7 +18,7 @@ from assets.linkage.inputs import extracts_of
 from assets.linkage.link import link_cohort
 from assets.linkage.standing import linked_extracts, not_as_linked
 from assets.release import measure as release
-from assets.release.begin import Asked
+from assets.release.fix_release import ReleaseOptions
 from pipelines.definitions import build_definitions
 from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
@@ -121,7 +121,7 @@ def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
 
     def measure() -> None:
         release.measure_release(
-            place.home, place.keys, COHORT, "2026.11.1", councils, Asked(allow_missing=False, share=0.05)
+            place.home, place.keys, COHORT, "2026.11.1", councils, ReleaseOptions(allow_missing=False, share=0.05)
         )
 
     with pytest.raises(Exception, match="leeds/eyfsp came in or changed since it was linked: run the linkage, then"):
@@ -150,7 +150,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
     monkeypatch.setattr(release, "measure_family", measured)
     councils = taking_part(place.landing)
-    release.measure_release(place.home, place.keys, COHORT, "2026.11.0", councils, Asked(allow_missing=False))
+    release.measure_release(place.home, place.keys, COHORT, "2026.11.0", councils, ReleaseOptions(allow_missing=False))
     assert len(refused) == 3
 
 

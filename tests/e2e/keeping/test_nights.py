@@ -16,7 +16,7 @@ from assets.home.paths import Home
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.link import derive_confidential_tables
 from assets.linkage.standing import program
-from assets.release.begin import Asked
+from assets.release.fix_release import ReleaseOptions
 from ndl_export.analyst_db import DATABASE_FILE
 from pipelines.dagster.executing import jobs_of
 from pipelines.dagster.instance import instance
@@ -85,7 +85,7 @@ def test_a_bundle_with_another_byte_is_told(place: Place) -> None:
 def test_the_job_release_leaves_no_database_behind(place: Place) -> None:
     """In Dagster, by the job alone, and by the asset of the bundle alone."""
     definitions = build_definitions(place.installation)
-    given = run_of_release(COHORT, "2026.11.1", Asked(share=0.2))
+    given = run_of_release(COHORT, "2026.11.1", ReleaseOptions(share=0.2))
     instance = dg.DagsterInstance.ephemeral()
     done = definitions.resolve_job_def("release").execute_in_process(instance=instance, **given)
     assert done.success

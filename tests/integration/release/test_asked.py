@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from assets.release.anchors import published_charges
-from assets.release.begin import LEAST_SHARE, Asked, begin_release
 from assets.release.expected_accuracy import NotAccurateEnough
+from assets.release.fix_release import LEAST_SHARE, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.record import read_record
 from ndl_export.bundle.verify import verify
@@ -61,14 +61,14 @@ def test_the_command_refuses_before_it_takes_anything_in(tmp_path: Path, options
 
 def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path: Path) -> None:
     home = home_of(tmp_path, 50, COUNCILS)
-    asked = Asked(allow_missing=False, share=0.01)
+    asked = ReleaseOptions(allow_missing=False, share=0.01)
     with pytest.raises(NotAccurateEnough, match="not worth their budget"):
-        begin_release(home, COHORT, VERSION, COUNCILS, asked)
+        fix_release(home, COHORT, VERSION, COUNCILS, asked)
     assert read_record(home, VERSION) == {}
     ledger = Ledger(home.ledger)
     ledger.approve(COHORT, 0.3)
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", 0.1, "p", "m"), "f" * 64)
-    assert begin_release(home, COHORT, VERSION, COUNCILS, asked) == [COHORT]
+    assert fix_release(home, COHORT, VERSION, COUNCILS, asked) == [COHORT]
 
 
 @pytest.mark.parametrize("name", [VERSION, f"{VERSION}.zip"])
@@ -77,7 +77,7 @@ def test_a_release_whose_place_is_taken_is_not_begun(tmp_path: Path, name: str) 
     home.release.mkdir(parents=True, exist_ok=True)
     (home.release / name).write_bytes(b"")
     with pytest.raises(ReleaseConflict, match="is there, and cohort 202425 was not measured for it"):
-        begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: 
     home = home_of(tmp_path, 50, COUNCILS)
     released(home, keys, COUNCILS, VERSION)
     revision = "2026.11.1"
-    begin_release(home, COHORT, revision, COUNCILS, Asked(allow_missing=False, share=LEAST_SHARE))
+    fix_release(home, COHORT, revision, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
     for family in FAMILIES:
         measure_family(home, COHORT, keys, family, revision, COUNCILS)
     report = verify(publish_bundle(home, COHORT, keys, revision, COUNCILS))
@@ -93,7 +93,7 @@ def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: 
     assert {charge.release for charge in published_charges(home, keys)} == {VERSION, revision}
     for path in home.root.glob("ledger.sqlite*"):
         path.unlink()
-    begin_release(home, COHORT, "2026.12.0", COUNCILS, Asked(allow_missing=False))
+    fix_release(home, COHORT, "2026.12.0", COUNCILS, ReleaseOptions(allow_missing=False))
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
         measure_family(home, COHORT, keys, "pupil", "2026.12.0", COUNCILS)
     assert Ledger(home.ledger).charges() == []

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release import begin
+from assets.release import fix_release
 from assets.release.anchors import unconfirmed
-from assets.release.begin import Asked, check_asked
 from assets.release.decision_sheet import render_sheet
+from assets.release.fix_release import ReleaseOptions, check_asked
 from assets.release.measure import measure_release
 from assets.release.record import CohortRecord, write_record
 from assets.release.sign_off import measurement_request
@@ -34,7 +34,7 @@ COUNCILS = ["leeds"]
 def people_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
     monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
-    monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)  # these homes have tables and no extracts
+    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)  # these homes have tables and no extracts
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def approve(home: Home, folder: Path) -> Result:
 
 
 def measure(home: Home, keys: Path, version: str = VERSION) -> None:
-    measure_release(home, KeyRing.load(keys), COHORT, version, COUNCILS, Asked())
+    measure_release(home, KeyRing.load(keys), COHORT, version, COUNCILS, ReleaseOptions())
 
 
 def charged(home: Home) -> int:
@@ -131,8 +131,8 @@ def charge(home: Home, *versions: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["2025.01.0", "2026.10.9", "2026.11.0"])
-@pytest.mark.parametrize("asked", [Asked(), Asked(reuse=True)], ids=["measured", "used again"])
-def test_a_version_below_one_that_was_charged_is_refused(safe: Safe, version: str, asked: Asked) -> None:
+@pytest.mark.parametrize("asked", [ReleaseOptions(), ReleaseOptions(reuse=True)], ids=["measured", "used again"])
+def test_a_version_below_one_that_was_charged_is_refused(safe: Safe, version: str, asked: ReleaseOptions) -> None:
     charge(safe.home, "2026.11.1")
     with pytest.raises(InvalidVersion, match=rf"{version} is older than 2026\.11\.1, .* Versions only rise"):
         check_asked(safe.home, COHORT, version, asked)
@@ -144,11 +144,11 @@ def test_a_version_below_one_that_was_charged_is_refused(safe: Safe, version: st
 def test_a_version_below_one_that_was_published_is_refused(safe: Safe) -> None:
     (safe.home.release / "2026.11.1").mkdir()
     with pytest.raises(InvalidVersion, match="Versions only rise"):
-        check_asked(safe.home, COHORT, VERSION, Asked())
+        check_asked(safe.home, COHORT, VERSION, ReleaseOptions())
 
 
 def test_versions_that_are_there_are_run_again_and_newer_ones_begun(safe: Safe) -> None:
     charge(safe.home, "2026.10.0", "2026.11.1")
     (safe.home.held / "2026.10.3").mkdir(parents=True)
     for version in ("2026.10.0", "2026.10.3", "2026.11.1", "2026.11.2", "2026.12.0"):
-        check_asked(safe.home, COHORT, version, Asked())
+        check_asked(safe.home, COHORT, version, ReleaseOptions())

@@ -21,9 +21,9 @@ from assets.intake.findings import RuleCount
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.linkage.replaced import SAMPLE, _shared, replaced
-from assets.release import begin, holds
-from assets.release.begin import Asked
+from assets.release import fix_release, holds
 from assets.release.decision_sheet import render_sheet
+from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release
 from assets.release.sign_off import WaitsForAcceptance, measurement_request
 from pipelines.cli import main
@@ -53,7 +53,7 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """People are named, and what is in is what was linked: the homes here hold no rows of extracts."""
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
     monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
-    monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)
+    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def status(home: Home) -> str:
 
 
 def measure(home: Home, keys: KeyRing) -> None:
-    measure_release(home, keys, COHORT, VERSION, COUNCILS, Asked())
+    measure_release(home, keys, COHORT, VERSION, COUNCILS, ReleaseOptions())
 
 
 def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(home: Home, keys: KeyRing) -> None:
@@ -486,7 +486,7 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     published = published_rows("eyfsp", "wirral")
     assert published
     put(home, "wirral", "eyfsp", published, expected=published)
-    begin.begin_release(home, COHORT, VERSION, COUNCILS, Asked())
+    fix_release.fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions())
     usual = measurement_request(home, VERSION, COUNCILS)
     assert "Expected numbers of rows" not in render_sheet(home, usual)
     put(home, "wirral", "eyfsp", 320, expected=320)
@@ -498,7 +498,7 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     put(home, "wirral", "eyfsp", 320, expected=330)
     with pytest.raises(WaitsForApproval, match="this differs: the operator's expected numbers of rows"):
-        measure_release(home, KeyRing.create(home.root.parent / "other"), COHORT, VERSION, COUNCILS, Asked())
+        measure_release(home, KeyRing.create(home.root.parent / "other"), COHORT, VERSION, COUNCILS, ReleaseOptions())
 
 
 def test_what_a_number_of_many_children_says(home: Home) -> None:

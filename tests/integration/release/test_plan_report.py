@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release.begin import room_for
+from assets.release.fix_release import room_for
 from ndl_export.tables import TABLES
 from pipelines.cli import main
 from pipelines.reports.plan import ROWS_PER_WARNING, report

@@ -279,7 +279,7 @@ def test_a_file_that_is_no_request_ends_as_input_with_all_that_is_wrong(made: Ho
     wrong.write_text("name: X\nfamily: teachers\n", "utf-8")
     refused = check(made, wrong, tmp_path / "none.yaml", TEMPLATE)
     assert refused.exit_code == 1
-    for line in ("wrong.yaml: name: ", "wrong.yaml: family: is one of", "none.yaml: there is no such file"):
+    for line in ("wrong.yaml:1:7: name: ", "wrong.yaml:2:9: family: is one of", "none.yaml:1:1: there is no such file"):
         assert line in refused.stderr
     assert refused.stdout == ""
 

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from assets.home.paths import Home
-from assets.release.begin import Asked, begin_release
 from assets.release.decision_sheet import render_sheet
+from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.record import read_record, requested_tables
 from assets.release.requests.check import check_requests
@@ -152,7 +152,7 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
     ):
         ask(home, asking("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
     with pytest.raises(NoSuchRequest, match=f"stands in release {SUPPLEMENT} already"):
-        begin_release(home, COHORT, LATER, COUNCILS, Asked(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]))
+        fix_release(home, COHORT, LATER, COUNCILS, ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]))
     with pytest.raises(AskedBefore, match="has the title of gld_by_ethnic_group_and_fsm"):
         ask(home, asking("a_part_of_it", columns=["ethnic_group"]))
     names = ask(home, asking("a_part_of_it", columns=["ethnic_group"], title="By ethnic group alone"))
@@ -178,7 +178,7 @@ def test_requests_are_planned_together(made: Home, keys: KeyRing, tmp_path: Path
     for number, own in enumerate((documents[:1], documents[1:], documents)):
         home = Home(Path(shutil.copytree(made.root, tmp_path / str(number), symlinks=True)))
         names = ask(home, *own)
-        measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+        measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
         costs.append(sum(e.nano_rho for e in Ledger(home.ledger).entries() if e.release == SUPPLEMENT) / 2)
     assert costs[2] < costs[0] + costs[1]
     assert verify(publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)).ok
@@ -233,7 +233,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys:
     names = ask(home, asking())
     before = charged(home)
     with pytest.raises(BudgetExceeded):
-        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
     assert (read_record(home, SUPPLEMENT), charged(home)) == ({}, before)
 
 
@@ -242,7 +242,9 @@ def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_pat
     folder = Path(shutil.copytree(key_folder, tmp_path / "keys"))
     (folder / "demo-approver.pem").unlink()
     with pytest.raises(WaitsForApproval):
-        measure_release(home, KeyRing.load(folder), COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+        measure_release(
+            home, KeyRing.load(folder), COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names)
+        )
     assert charged(home) == before
     sheet = home.decision_sheet(SUPPLEMENT, "measurement").read_text()
     assert "Example University" in sheet
@@ -254,14 +256,14 @@ def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> 
     names = ask(home, asking(), asking("by_sen", columns=["sen_provision"], title="By SEN provision"))
     answered(home, keys, names[:1])
     with pytest.raises(ReleaseConflict, match="was begun to answer gld_by_ethnic_group_and_fsm"):
-        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
 def test_what_was_refused_is_not_answered(home: Home) -> None:
     (name,) = ask(home, asking())
     refuse(home, name, "the same is published by the department", TODAY)
     with pytest.raises(NoSuchRequest, match="was refused: the same is published"):
-        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=[name]))
+        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
     with pytest.raises(NoSuchRequest, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
 
@@ -269,7 +271,7 @@ def test_what_was_refused_is_not_answered(home: Home) -> None:
 def test_another_cohort_is_not_answered_from_this_one(home: Home) -> None:
     names = ask(home, asking(cohorts=["202324"]))
     with pytest.raises(ReleaseConflict, match="does not publish cohort 202324"):
-        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
 @pytest.mark.slow
@@ -282,7 +284,7 @@ def test_a_table_of_responses_is_charged_to_their_account(home: Home, keys: KeyR
 
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
     if keys:
-        begin_release(home, COHORT, version, COUNCILS, Asked(reuse=True))
+        fix_release(home, COHORT, version, COUNCILS, ReleaseOptions(reuse=True))
     return list(requested_tables(read_record(home, version)))
 
 
@@ -299,7 +301,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
             path = home.confidential(family, COHORT)
             pq.write_table(pq.read_table(path).slice(0, rows), path)
         names = ask(home, *OF_EACH_FAMILY)
-        begin_release(home, COHORT, SUPPLEMENT, COUNCILS, Asked(reuse=True, requests=names))
+        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
         sheet = render_sheet(home, measurement_request(home, SUPPLEMENT, COUNCILS))
         plans = [home.request_plan(SUPPLEMENT, COHORT, family).read_bytes() for family in ("pupil", "parents")]
         answer = check_requests(home, [request_of(each) for each in OF_EACH_FAMILY], VERSION)
@@ -317,7 +319,7 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
         pq.write_table(pq.read_table(home.confidential(family, COHORT)).slice(0, 2000), path)
     note_linked(home, earlier, COUNCILS)
     for cohort, version, others in ((earlier, "2026.10.0", []), (COHORT, VERSION, [earlier])):
-        measure_release(home, keys, cohort, version, COUNCILS, Asked(others=others))
+        measure_release(home, keys, cohort, version, COUNCILS, ReleaseOptions(others=others))
         publish_bundle(home, cohort, keys, version, COUNCILS)
     names = ask(
         home,
@@ -325,7 +327,7 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
         asking("by_sen_and_fsm", columns=["sen_provision", "fsm"], title="Earlier alone", cohorts=[earlier]),
     )
     assert base_for(home, names) == (VERSION, [COHORT, earlier])
-    asked = Asked(reuse=True, others=[earlier], requests=names)
+    asked = ReleaseOptions(reuse=True, others=[earlier], requests=names)
     measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, asked)
     bundle = publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)
     assert verify(bundle).ok, str(verify(bundle))

@@ -15,11 +15,10 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.review import Sample
-from assets.release.begin import Asked, begin_release
 from assets.release.decision_sheet import render_sheet
+from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release, publish_bundle
-from assets.release.record import read_record
-from assets.release.review import review_measured_in
+from assets.release.record import read_record, review_measured_in
 from assets.release.sign_off import measurement_request
 from assets.release.tabulate import Differing, all_measured, differing, tabulate
 from ndl_export.bundle.verify import verify
@@ -60,7 +59,7 @@ def review(home: Home, found: Mapping[str, int] = FOUND, number: int = 1) -> Non
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home, keys, COHORT, version, COUNCILS, Asked(allow_missing=False, share=share))
+    measure_release(home, keys, COHORT, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
 def release(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> Path:
@@ -123,7 +122,7 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
             if name == "drawn":
                 review(home)
                 home.reviewed(COHORT).unlink()
-            begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+            fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
             kept = {path.name: path.read_bytes() for path in home.release_record(VERSION).parent.iterdir()}
             found.append((kept, measurement_request(home, VERSION, COUNCILS)))
         assert found[0] == found[1]
@@ -200,7 +199,7 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
     review(home)
     facts = json.loads((home.review(COHORT) / "sample.json").read_bytes())
     files.write_json(home.review(COHORT) / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
-    begin_release(home, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].further == {}
 
 
@@ -213,7 +212,7 @@ def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, mon
     home = home_of(tmp_path / "home", 600, COUNCILS)
     review(home)
     with pytest.raises(WaitsForApproval):
-        measure_release(home, keys, COHORT, VERSION, COUNCILS, Asked(allow_missing=False))
+        measure_release(home, keys, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert charged(home) == []
     request = measurement_request(home, VERSION, COUNCILS)
     assert REVIEW in request["cohorts"][COHORT]["plans"]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.release.begin import Asked, SeriesRefused, begin_release
+from assets.release.fix_release import ReleaseOptions, SeriesRefused, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.tabulate import CannotRecompute, Differing, differing
 from ndl_export.bundle.make import contents
@@ -64,7 +64,9 @@ def released(
 ) -> Path:
     """The bundle's folder, made as the assets make it."""
     for family in FAMILIES:
-        measured = begin_release(home, cohort, version, councils, Asked(allow_missing=True, others=others, reuse=reuse))
+        measured = fix_release(
+            home, cohort, version, councils, ReleaseOptions(allow_missing=True, others=others, reuse=reuse)
+        )
         for each in measured:
             measure_family(home, each, keys, family, version, councils)
     return publish_bundle(home, cohort, keys, version, councils)
@@ -175,13 +177,13 @@ def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path:
 
 def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
-    first, *_ = begin_release(home, COHORT, SECOND, COUNCILS, Asked(allow_missing=False, others=[EARLIER]))
+    first, *_ = fix_release(home, COHORT, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=[EARLIER]))
     kept = measure_family(home, first, keys, "health", SECOND, COUNCILS)
     with pytest.raises(ReleaseConflict, match="has no stored measurement"):
         publish_bundle(home, COHORT, keys, SECOND, COUNCILS)
     assert not (home.release / SECOND).exists()
     with pytest.raises(ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
-        begin_release(home, COHORT, SECOND, COUNCILS, Asked(allow_missing=False, others=["202526"]))
+        fix_release(home, COHORT, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
     assert len(charges(home)) == len(set(charges(home))) == 2 * len(FAMILIES)
     again = measure_family(home, first, keys, "health", SECOND, COUNCILS)
@@ -211,7 +213,7 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
     paid = charges(copy)
 
     def begin(cohort: str, version: str, *others: str, reuse: bool = False) -> None:
-        begin_release(copy, cohort, version, COUNCILS, Asked(allow_missing=False, others=others, reuse=reuse))
+        fix_release(copy, cohort, version, COUNCILS, ReleaseOptions(allow_missing=False, others=others, reuse=reuse))
 
     with pytest.raises(SeriesRefused, match="name only others beside it"):
         begin(COHORT, "2026.12.0", COHORT)

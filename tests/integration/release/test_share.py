@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
-from assets.release.begin import Asked, begin_release
+from assets.release.fix_release import ReleaseOptions, fix_release
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
@@ -33,7 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
 
 
 def begin(home: Home, version: str, share: float | None) -> None:
-    begin_release(home, COHORT, version, COUNCILS, Asked(allow_missing=False, share=share))
+    fix_release(home, COHORT, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
 @pytest.mark.slow

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.release import begin
+from assets.release import fix_release
 from assets.release import measure as measuring
-from assets.release.begin import Asked
 from assets.release.decision_sheet import render_sheet
+from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.planning import plan_family
 from assets.release.sign_off import (
@@ -101,13 +101,13 @@ def approve(home: Home, who: Signer | None, *options: str) -> Result:
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home, keys, COHORT, version, COUNCILS, Asked(share=share))
+    measure_release(home, keys, COHORT, version, COUNCILS, ReleaseOptions(share=share))
 
 
 @pytest.fixture(autouse=True)
 def what_is_in_is_what_was_linked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The homes here have confidential tables, and no extracts that they were made from."""
-    monkeypatch.setattr(begin, "_check_of_what_is_in", lambda *_: None)
+    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
 
 
 def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from assets.release import begin, measured_plans, sign_off
+from assets.release import fix_release, record, sign_off
 from assets.release import measure as release
 from assets.release.planning import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -206,12 +206,14 @@ class Bundles:
 
         with (
             patch.object(release, "write_bundle", capture),
-            patch.object(measured_plans, "plan_family", self._plan),
-            patch.object(begin, "_check_worth", lambda *_: None),
+            patch.object(record, "plan_family", self._plan),
+            patch.object(fix_release, "_check_worth", lambda *_: None),
             patch.object(sign_off, "write_sheet", lambda *_: "0" * 64),
         ):
             for family in FAMILIES:
-                begin.begin_release(home, COHORT, "2026.11.0", self._councils, begin.Asked(allow_missing=False))
+                fix_release.fix_release(
+                    home, COHORT, "2026.11.0", self._councils, fix_release.ReleaseOptions(allow_missing=False)
+                )
                 release.measure_family(home, COHORT, self._keys, family, "2026.11.0", self._councils)
             release.publish_bundle(home, COHORT, self._keys, "2026.11.0", self._councils)
         shutil.rmtree(home.root)

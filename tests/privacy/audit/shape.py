@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.release import measure
-from assets.release.requests import known
-from assets.release.requests.known import Sizes
+from assets.release.requests import planning as request_planning
+from assets.release.requests.planning import Sizes
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
@@ -73,7 +73,7 @@ def _answered(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -
     def sizes(*given: Any) -> Sizes:
         return sizes_of(tuple(sorted(councils)), given[-1])
 
-    with patch.object(known, "_published_sizes", sizes):
+    with patch.object(request_planning, "_published_sizes", sizes):
         return answered(home, keys, councils, ask(home, *OF_EACH_FAMILY))
 
 

@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.release.expected_widths import public_shares
-from assets.release.planning import plan_family
+from assets.release.planning import plan_family, public_shares
 from ndl_export.tables.model import Attribute
 from ndl_export.tables.pupil import (
     AGREEMENT,

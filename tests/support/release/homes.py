@@ -21,7 +21,7 @@ from assets.linkage.arrivals import LandingSeen
 from assets.linkage.inputs import LinkageRecord, write_record
 from assets.linkage.replaced import Replaced
 from assets.release import measure
-from assets.release.begin import Asked, begin_release
+from assets.release.fix_release import ReleaseOptions, fix_release
 from ndl_export.tables import FAMILIES
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
@@ -78,7 +78,7 @@ def quality_of(
 def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION) -> Path:
     """The bundle's folder, made as the assets make it."""
     for family in FAMILIES:
-        begin_release(home, COHORT, version, councils, Asked(allow_missing=False))
+        fix_release(home, COHORT, version, councils, ReleaseOptions(allow_missing=False))
         measure.measure_family(home, COHORT, keys, family, version, councils)
     return measure.publish_bundle(home, COHORT, keys, version, councils)
 

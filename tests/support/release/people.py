@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
+from assets.release.decision_sheet import to_sign
 from assets.release.holds import accept_configured, state
-from assets.release.sign_off import change_of_people, publication_request, sign_request, to_sign, withdrawal_request
+from assets.release.sign_off import change_of_people, publication_request, sign_request, withdrawal_request
 from privacy.keys import KeyRing
 from privacy.release.approval import Request, allow, note_keys, sign
 from privacy.release.ledger import Ledger

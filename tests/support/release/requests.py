@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.home.paths import Home
-from assets.release.begin import Asked
+from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.requests.planning import plan_requests
 from assets.release.requests.register import register
@@ -73,7 +73,7 @@ def answered(
     home: Home, keys: KeyRing, councils: Sequence[str], names: Sequence[str], version: str = SUPPLEMENT
 ) -> Path:
     """The bundle's folder."""
-    measure_release(home, keys, COHORT, version, councils, Asked(reuse=True, requests=names))
+    measure_release(home, keys, COHORT, version, councils, ReleaseOptions(reuse=True, requests=names))
     return publish_bundle(home, COHORT, keys, version, councils)
 
 

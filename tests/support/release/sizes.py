@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from assets.release.planning import plan_family
-from assets.release.requests.known import Known, Sizes
+from assets.release.requests.planning import Known, Sizes
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.tables import FAMILIES
 from privacy.release.plan import Plan

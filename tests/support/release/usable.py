@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.release.expected_widths import expected_rows, public_shares
-from assets.release.planning import plan_family
+from assets.release.planning import expected_rows, plan_family, public_shares
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, column_name

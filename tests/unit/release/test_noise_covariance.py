@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.release.noise_covariance import noise_covariance
+from assets.release.noise_workload import noise_covariance
 from assets.release.planning import plan_family
 from ndl_export.facts.noise_covariance import SCHEMA
 from privacy.release.covariance import Covariances

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from assets.release import expected_widths as expected_widths_module
 from assets.release import planning
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.release.planning import plan_family
@@ -73,20 +72,20 @@ def test_what_is_measured_does_not_depend_on_an_assumed_share(monkeypatch: pytes
     """Were every share that nobody knows taken to be at an end of its range: the same marginals, the same noise."""
     policy = load_policy()
     before = {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES}
-    drawn = expected_widths_module._drawn
+    drawn = planning._drawn
 
     def middle_moved(name: str, ranges: tuple[Range, ...]) -> NDArray[np.float64]:
         shares = drawn(name, ranges).copy()
         shares[0] = [getattr(each, other) for each in ranges]
         return shares
 
-    monkeypatch.setattr(expected_widths_module, "_drawn", middle_moved)
-    for cached in (expected_widths_module._shares, expected_widths_module._expected_widths, planning._planned):
+    monkeypatch.setattr(planning, "_drawn", middle_moved)
+    for cached in (planning._shares, planning._expected_widths, planning._planned):
         cached.cache_clear()
     try:
         assert {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES} == before
     finally:
-        for cached in (expected_widths_module._shares, expected_widths_module._expected_widths, planning._planned):
+        for cached in (planning._shares, planning._expected_widths, planning._planned):
             cached.cache_clear()
 
 

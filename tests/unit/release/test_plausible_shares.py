@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assets.release.expected_widths import public_shares
+from assets.release.planning import public_shares
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import Attribute
 from sources.reference import rows_of

@@ -36,11 +36,11 @@ from assets.release.record import (
     ReleaseRecord,
     read_record,
     requested_tables,
+    with_review,
     write_record,
 )
 from assets.release.requests.register import NoSuchRequest
 from assets.release.requests.supplement import RecordsMoved, used_again, with_requests
-from assets.release.review import with_review
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.publisher import InvalidPublisher, publisher
@@ -79,11 +79,11 @@ REFUSALS = (
     *(InvalidVersion, InvalidCohort, NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
     *(RecordsMoved, NoSuchRequest, StoreError, LogBroken),
 )
-"""What `begin_release` raises."""
+"""What `fix_release` raises."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReleaseOptions:
     """What a person asks of a release besides its cohort: whether councils may be missing, the share of the split to
     spend (by default the whole, or what the release was begun with), and other cohorts that stand beside its own; none
     for those that it was begun with.
@@ -100,7 +100,7 @@ class Asked:
 
 
 @in_turn
-def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str], asked: Asked) -> list[str]:
+def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions) -> list[str]:
     """Fix what a release is of and return the cohorts that it measures itself. To be called before each measurement.
 
     Of a cohort that it has measured already, from the deliveries that are in, no table is looked at. Whatever is
@@ -118,7 +118,7 @@ def begin_release(home: Home, cohort: str, version: str, councils: Sequence[str]
     series = series_for(home, cohort, version, asked)
     cohorts = measured_now(series, version)
     before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)
-    tables = {each: record_of_tables(home, each) for each in cohorts if not stands(home, each, version, councils)}
+    tables = {each: record_of_tables(home, each) for each in cohorts if not is_current(home, each, version, councils)}
     for each, linked in tables.items():
         if each not in charged:
             _check_of_what_is_in(home, each, councils, linked.extracts)
@@ -166,7 +166,7 @@ def _used_again(
     return with_requests(home, version, record, requests) if requests else record
 
 
-def stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bool:
+def is_current(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bool:
     """Whether every family is measured and paid for, and nobody has sent anything else since: a repeat needs no table.
 
     Rows that were removed on request since are in what was published, and in no later release. A correction is another
@@ -180,7 +180,7 @@ def stands(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bo
     return fixed.measured_from == deliveries_in(home, cohort, councils)
 
 
-def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
+def series_for(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> Series:
     """What the release is of: as it was begun, or as it would be begun now. Writes nothing.
 
     Raises `ReleaseConflict` where it was begun with other cohorts, `SeriesRefused`, and, for what is no version, cohort
@@ -216,7 +216,7 @@ def series_for(home: Home, cohort: str, version: str, asked: Asked) -> Series:
     return found
 
 
-def check_asked(home: Home, cohort: str, version: str, asked: Asked) -> None:
+def check_asked(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> None:
     """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for what is no version, cohort or share, and for a new
     release whose version is not above all that were charged or made here."""
     parsed = Version.parse(version)
@@ -399,7 +399,7 @@ def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
 
 def _measured(home: Home, cohort: str) -> list[str]:
     """The releases of which every family is measured and paid for the cohort, in order."""
-    if _has_no_ledger(home):
+    if has_no_ledger(home):
         return []
     ledger = Ledger(home.ledger)
     charged = sorted(ledger.releases_charged(cohort), key=Version.parse)
@@ -411,7 +411,8 @@ def _share_of(home: Home, cohort: str, version: str) -> float:
     return record[cohort].share if cohort in record else WHOLE
 
 
-def _has_no_ledger(home: Home) -> bool:
+def has_no_ledger(home: Home) -> bool:
+    """Return whether nothing was ever charged from this home, and no ledger is shared with another."""
     return isinstance(home.ledger, Path) and not home.ledger.exists()
 
 
@@ -427,7 +428,7 @@ def _nano(account: Account) -> int:
 def left_of(home: Home, cohort: str) -> dict[str, float]:
     """What is left of a cohort's budget by unit, rho; the policy's cap, where none was approved yet."""
     accounts = load_policy().accounts
-    if _has_no_ledger(home):
+    if has_no_ledger(home):
         return {unit: account.cap_rho for unit, account in accounts.items()}
     ledger = Ledger(home.ledger)
     return {

@@ -1,13 +1,14 @@
-"""Whether a release stands as it was made: measured of what is in, published, and everything in the release directory
-as it was then.
+"""Who publishes a release and on which day, and whether a published release is current with its inputs.
 
-What decides a bundle, and what became of it, is kept by hash once it is verified. A release that stands is not made
-again: the same bytes would come of it.
+Everything that decides a bundle, and the bundle itself, are kept by hash once it is verified. A release that is current
+is not made again: the result would be the same bytes.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,19 +18,23 @@ from pydantic import TypeAdapter
 from assets.home.paths import Home
 from assets.linkage.inputs import sha256_of
 from assets.release.anchors import published_charges
-from assets.release.begin import Asked, stands
-from assets.release.imprint import publisher_of
+from assets.release.fix_release import ReleaseOptions, is_current
 from assets.release.record import read_record, releases_of, requested_tables
-from ndl_export.facts.announced import calendar
+from ndl_export.bundle.release_directory import announce_upcoming
+from ndl_export.facts.announced import Announced, calendar
+from ndl_export.facts.publisher import Publisher, publisher
+from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.files.signing import fingerprint, public_pem
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.doors.environment import settings
 from privacy.doors.program import program_sha256
 from privacy.keys import KeyRing
+from privacy.release.approval import SignOffs, is_demonstration
 from privacy.release.canonical import canonical_json
 from privacy.release.ledger import Ledger
-from privacy.release.policy import load_policy
+from privacy.release.policy import Stage, load_policy
 from privacy.release.store import path_of
 
 _CODE = ("assets/release", "ndl_export", "privacy", "sources/reference")
@@ -50,7 +55,9 @@ class _Made:
 _MADE: TypeAdapter[_Made] = TypeAdapter(_Made)
 
 
-def release_stands(home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: Asked) -> bool:
+def release_is_current(
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions
+) -> bool:
     """Whether what is asked of a release is what was made, and all of it is as it was when it was published.
 
     Raises `LedgerError`, and what `published_charges` does.
@@ -61,12 +68,12 @@ def release_stands(home: Home, keys: KeyRing, cohort: str, version: str, council
         return False
     if not set(asked.requests) <= {table.name for table in requested_tables(record)}:
         return False
-    if not all(stands(home, each, version, councils) for each in own):
+    if not all(is_current(home, each, version, councils) for each in own):
         return False
-    return bundle_stands(home, keys, version, councils)
+    return bundle_is_current(home, keys, version, councils)
 
 
-def bundle_stands(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
+def bundle_is_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
     """Whether the bundle of a release, and everything beside it, is as it was when the bundle was last verified, and
     would come out the same. Raises `LedgerError`, and what `published_charges` does."""
     path = home.release_made(version)
@@ -79,7 +86,7 @@ def bundle_stands(home: Home, keys: KeyRing, version: str, councils: Sequence[st
 
 
 def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> None:
-    """Keep what `bundle_stands` compares with, of a bundle that was verified and all that is beside it."""
+    """Keep what `bundle_is_current` compares with, of a bundle that was verified and all that is beside it."""
     files.write_json(home.release_made(version), asdict(_made(home, keys, version, councils)))
 
 
@@ -100,7 +107,7 @@ def _made_from(home: Home, keys: KeyRing, version: str, councils: Sequence[str])
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
         "signed": [line.entry_hash for line in ledger.sign_offs()[-1:]],
         "policy": load_policy().sha256,
-        "publisher": asdict(publisher_of(home, keys, version)),
+        "publisher": publisher_of(home, keys, version).model_dump(),
         "calendar": [(each.version, str(each.date)) for each in calendar(settings().calendar)],
         "key": fingerprint(public_pem(keys.signing_key)),
         "program": program_sha256(_CODE, _LIBRARIES),
@@ -118,3 +125,61 @@ def _files(home: Home) -> Iterator[Path]:
         for path in folder.rglob("*"):
             if path.is_symlink() or (path.is_file() and path.suffix != _MADE_BY_ITSELF):
                 yield path
+
+
+def publisher_of(home: Home, keys: KeyRing, version: str) -> Publisher:
+    """Who publishes the release. Raises `InvalidPublisher`."""
+    return publisher(demonstration=_is_demonstration(home, keys, version))
+
+
+@dataclass(frozen=True)
+class Day:
+    """The day that a release carries, as 2026-11-26, and whether it was announced."""
+
+    day: str
+    announced: bool = False
+
+
+def day_of(home: Home, version: str, today: dt.date) -> Day:
+    """The day that the calendar announces, or else on which the bundle was first made, which counts as well where it is
+    the later one.
+
+    It is kept, so that the bundle is the same whenever it is made again, and follows a calendar that was changed only
+    until the publication is signed. Raises `InvalidCalendar`.
+    """
+    path, published = home.release_day(version), home.release / version / DATAPACKAGE_FILE
+    kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
+    if kept is None and published.exists():  # published when no day was kept
+        kept = Day(json.loads(published.read_bytes())["created"][:10])
+    if kept and (published.exists() or SignOffs(Ledger(home.ledger)).allowed(Stage.PUBLICATION, version)):
+        return kept
+    made = min(dt.date.fromisoformat(kept.day), today) if kept else today
+    days = (each.date for each in calendar(settings().calendar) if each.version == version and each.date)
+    announced = next((day for day in days if day >= made), None)
+    found = Day((announced or made).isoformat(), announced is not None)
+    if found != kept:
+        files.write_json(path, asdict(found))
+    return found
+
+
+def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
+    """Tell readers what the calendar announces; in a demonstration without one, a release a year later. Raises
+    `InvalidCalendar`."""
+    path = settings().calendar
+    if path:
+        announce_upcoming(home.release, calendar(path), today)
+    elif _is_demonstration(home, keys, version):
+        newest = max([Version.parse(version), *versions(home.release)])
+        later = Version(newest.year + 1, newest.month, 0)
+        announce_upcoming(home.release, [Announced(str(later), None)], today)
+
+
+def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
+    """Whether a demonstration's key signs the release, or signed the measurement of any of its cohorts."""
+    ledger = Ledger(home.ledger)
+    if keys.demonstration_key and is_demonstration(ledger, load_policy().sign_off):
+        return True
+    signed = SignOffs(ledger)
+    measured_for = releases_of(read_record(home, version), version)
+    allowed = (each for release in measured_for for each in signed.allowed(Stage.MEASUREMENT, release))
+    return any(each.is_demonstration for each in allowed)
