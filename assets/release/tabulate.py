@@ -31,7 +31,6 @@ from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables import Family as Definition
-from ndl_export.tables.earlier_schema import other_schema, with_own_area
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL, Count
 from ndl_export.tables.pupil import ETHNIC
@@ -132,12 +131,8 @@ def differing(bundle: Path) -> Differing:
     """
     measured, (package, _) = all_measured(bundle), bundle_facts(bundle)
     again = _again(bundle, measured)
-    read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
-    published = {name: with_own_area(table) for name, table in read.items()}
-    if (bundle / NOISE_COVARIANCE_FILE).is_file():  # older bundles have none
-        held = PurePath(NOISE_COVARIANCE_FILE).stem
-        again[held] = noise_covariance(measured, package["missing"])
-        published[held] = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
+    again[PurePath(NOISE_COVARIANCE_FILE).stem] = noise_covariance(measured, package["missing"])
+    published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
     other = [name for name, table in published.items() if not table.equals(again[name])]
     figures = [name for name in other if not _same_figures(published[name], again[name])]
     return Differing(figures, [name for name in other if name not in figures])
@@ -164,11 +159,6 @@ def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def all_measured(bundle: Path) -> list[MeasuredCohort]:
     package, record = bundle_facts(bundle)
-    if older := other_schema(package):
-        raise CannotRecompute(
-            f"{bundle}: its tables are of schema {older}, which this version does not define: recompute it with the"
-            " version of the software that made it"
-        )
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
     names, further = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
     return [_measured(bundle, cells, entry, record["families"], names, further) for entry in record["cohorts"]]

@@ -32,7 +32,6 @@ from ndl_export.facts.missing import short
 from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.tables import TABLES, Measure, Table
-from ndl_export.tables.earlier_schema import CHANGED as SYMBOLS_CHANGED
 from ndl_export.tables.schema import ColumnRole, column_name, key_names
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
@@ -352,8 +351,6 @@ def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Ma
         yield _difference("Tables on request", asked, asked_before)
     if anew := sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()):
         yield f"Not compared, since their rows are defined anew: {', '.join(anew)}."
-    if previous.older_symbols:
-        yield f"{SYMBOLS_CHANGED[0].upper()}{SYMBOLS_CHANGED[1:]}."
     own = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}[cohort]["privacy_parameters"]["epsilon"]
     if facts.measured_in[cohort] != previous.measured_in[cohort]:
         yield (

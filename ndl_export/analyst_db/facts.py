@@ -170,13 +170,11 @@ def _add_latest(
 
 def _add_noise_covariance(connection: duckdb.DuckDBPyConnection, found: list[Release]) -> None:
     for release in found:
-        rows = release.noise_covariance()
-        if rows is not None:
-            connection.register("incoming", rows)
-            connection.execute(
-                f"INSERT INTO releases.noise_covariance SELECT {quoted(str(release.version))}, * FROM incoming"
-            )
-            connection.unregister("incoming")
+        connection.register("incoming", release.noise_covariance())
+        connection.execute(
+            f"INSERT INTO releases.noise_covariance SELECT {quoted(str(release.version))}, * FROM incoming"
+        )
+        connection.unregister("incoming")
 
 
 def _add_current(connection: duckdb.DuckDBPyConnection) -> None:

@@ -14,14 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndl_export.analyst_db.categories import filter_categories
-from ndl_export.facts.missing import MissingByCohort, read_missing
+from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
 from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
 from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.earlier_schema import in_todays_symbols, with_own_area
 from ndl_export.tables.schema import columns
 
 
@@ -53,13 +52,13 @@ class Release(Protocol):
         """The tables that it has beside those of every release."""
 
     def rows(self, table: Table, names: Iterable[str] | None = None) -> pa.Table | None:
-        """The columns `names` of a table, or all of today's definition, as of today's schema.
+        """The columns `names` of a table, or all of today's definition.
 
         None where the release has no such table.
         """
 
-    def noise_covariance(self) -> pa.Table | None:
-        """What the noise has in common; None where the release has no such file."""
+    def noise_covariance(self) -> pa.Table:
+        """Return what the noise of different figures has in common."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,8 @@ class Bundle:
 
     @property
     def missing(self) -> MissingByCohort:
-        return read_missing(self.package)
+        found: MissingByCohort = self.package["missing"]
+        return found
 
     @cached_property
     def privacy_record(self) -> dict[str, Any]:
@@ -110,12 +110,10 @@ class Bundle:
             return None
         wanted = [column.name for column in columns(table)] if names is None else list(names)
         there = pq.read_schema(path).names
-        data = pq.read_table(path, columns=[name for name in wanted if name in there])
-        return in_todays_symbols(with_own_area(data))
+        return pq.read_table(path, columns=[name for name in wanted if name in there])
 
-    def noise_covariance(self) -> pa.Table | None:
-        path = self.folder / NOISE_COVARIANCE_FILE
-        return pq.read_table(path) if path.is_file() else None
+    def noise_covariance(self) -> pa.Table:
+        return pq.read_table(self.folder / NOISE_COVARIANCE_FILE)
 
 
 def releases(release_dir: Path) -> list[Release]:

@@ -39,11 +39,9 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import Table
-from ndl_export.tables.earlier_schema import other_schema
 from ndl_export.tables.ees import meta_csv, write_csvs
 from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
-from ndl_export.tables.schema import SCHEMA_VERSION
 
 Files = Mapping[str, bytes]
 
@@ -75,8 +73,6 @@ class Verification:
     withdrawn: str | None = None
     synthetic: bool = False
     """Whether it is no bundle, but synthetic children of that release."""
-    other_schema: str | None = None
-    """The schema of its tables, where this version has no definitions of it: figures were not looked at then."""
 
     @property
     def ok(self) -> bool:
@@ -86,12 +82,6 @@ class Verification:
         of = "synthetic children of release" if self.synthetic else "release"
         name = f"{self.bundle} ({of} {self.version})" if self.version else self.bundle
         lines = [f"{name}: {'sound' if self.ok else 'NOT SOUND'}", *(f"  {fault}" for fault in self.faults)]
-        if self.other_schema:
-            lines.append(
-                f"Its tables are of schema {self.other_schema}, and this version defines {SCHEMA_VERSION}: signature,"
-                " sums, privacy statement and noisy counts were checked, the figures were not; the version that made it"
-                " checks them."
-            )
         if self.withdrawn:
             lines.append(self.withdrawn)
         if self.fingerprint:
@@ -129,7 +119,6 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         tuple(Fault(*each) for each in faults),
         _withdrawn(source, version),
         is_synthetic(files),
-        other_schema(json.loads(files[DATAPACKAGE_FILE])) if version and not is_synthetic(files) else None,
     )
 
 
@@ -186,7 +175,7 @@ def _stated(files: Files) -> _Stated:
         package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
         version = str(Version.parse(package["version"]))
         cohorts, councils = tuple(package["cohorts"]), tuple(package["councils"])
-        absent = package.get("missing", {})
+        absent = package["missing"]
         if odd := missing.faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))
         plans = {key: files[name] for key, name in plan_files(cohorts).items()}
@@ -237,8 +226,6 @@ def _figures(files: Files, stated: _Stated) -> Faults:
         return [("*.parquet", f"cannot be read: {error}")]
     faults = [(NOISY_COUNTS_FILE, what) for what in noisy_faults(stated.plans, cells, stated.record)]
     faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
-    if other_schema(json.loads(files[DATAPACKAGE_FILE])):
-        return faults
     unsound = [
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)

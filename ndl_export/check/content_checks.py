@@ -109,7 +109,7 @@ def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, 
     largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`, each
     with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`. Those
     of a cohort are a child's: what was charged to another unit is in `accounts`, and in the sum of both,
-    `joint_parameters`. A record of before there were accounts charges everything to the children.
+    `joint_parameters`.
     Epsilon must lie between what Gaussian noise of that rho cannot be better than and the plain conversion of
     zero-concentrated differential privacy, so that it is neither understated nor made up.
     """
@@ -236,13 +236,11 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
     if families != FAMILIES.keys():
         yield f"{what}: it speaks of the families {', '.join(sorted(families))}, not {', '.join(sorted(FAMILIES))}"
     yield from _parameter_faults(what, entry["privacy_parameters"])
-    if "accounts" in entry:
-        yield from _parameter_faults(f"{what}, jointly", entry["joint_parameters"])
-    accounts = entry.get("accounts", [{"unit": _CHILD, "privacy_parameters": entry["privacy_parameters"]}])
-    by_unit = {account["unit"]: account["privacy_parameters"] for account in accounts}
+    yield from _parameter_faults(f"{what}, jointly", entry["joint_parameters"])
+    by_unit = {account["unit"]: account["privacy_parameters"] for account in entry["accounts"]}
     if by_unit[_CHILD] != entry["privacy_parameters"]:
         yield f"{what}: the parameters of the cohort are not those of a child"
-    charged = {name: family.get("charged_to", _CHILD) for name, family in stated.items()}
+    charged = {name: family["charged_to"] for name, family in stated.items()}
     if odd := set(charged.values()) ^ set(by_unit):
         yield f"{what}: it has an account, or a family charged to one, of {', '.join(sorted(odd))} alone"
     for unit, parameters in by_unit.items():
@@ -250,8 +248,8 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
         total = math.fsum(family["rho"] for name, family in stated.items() if charged[name] == unit)
         if not math.isclose(total, parameters["rho"], abs_tol=1e-6):
             yield f"{what}: rho of the families adds up to {total:g}, not to that of a {unit}"
-    joint = entry.get("joint_parameters", entry["privacy_parameters"])["rho"]
-    if not math.isclose(joint, math.fsum(float(each["rho"]) for each in by_unit.values()), abs_tol=1e-6):
+    total = math.fsum(float(each["rho"]) for each in by_unit.values())
+    if not math.isclose(entry["joint_parameters"]["rho"], total, abs_tol=1e-6):
         yield f"{what}: the joint rho is not the sum of its accounts"
     for name, family in stated.items():
         yield from _parameter_faults(f"{what}, family {name}", family)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ndl_export.facts.on_request import RequestedTable, all_tables
 from ndl_export.tables import FAMILIES, Table
@@ -85,12 +84,6 @@ def faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collect
     if missing.keys() != set(cohorts):
         return [f"what is missing is stated of {', '.join(missing) or 'no cohort'}, not of {', '.join(cohorts)}"]
     return [fault for cohort in missing for fault in _faults(missing[cohort], councils)]
-
-
-def read_missing(package: Mapping[str, Any]) -> MissingByCohort:
-    """What `datapackage.json` of a bundle states; before schema version 1.1.0 it was of the one cohort there was."""
-    stated, cohorts = package.get("missing", {}), package["cohorts"]
-    return stated if stated.keys() == set(cohorts) else dict.fromkeys(cohorts, stated)
 
 
 def _prefixes(missing: MissingByCohort) -> list[tuple[str, str]]:

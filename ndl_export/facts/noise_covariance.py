@@ -7,8 +7,6 @@ council of a region, or of the whole where the plan has no regions, so a few num
 
     Cov(row i of council a, row j of council b) = same_...[i, j] where a is b,
                                                   apart_...[i, j] for two councils of a region, else 0
-
-Of releases made before there were such files there is none.
 """
 
 from __future__ import annotations

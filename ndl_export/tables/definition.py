@@ -1,4 +1,4 @@
-"""A table as data: the language in which tables of one shape are defined, this project's own and those on request.
+"""The language in which tables on request are written.
 
 Such a table counts the rows of a family by some of its attributes, each level by level and at its total as well, and
 may say of each row how many are in a group, as a number and as a percentage. Without a group it gives each row as a

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import yaml
-
-from ndl_export.tables.definition import as_table, read_definition
 from ndl_export.tables.dimensions import (
     BREAKDOWN_FILTER,
     FSM,
+    FSM_FILTER,
     IMD,
     MEASURES,
     SEX,
@@ -241,6 +237,50 @@ NUMBER_OF_GOALS = Table(
     ),
 )
 
+READINESS_PATHWAY = Table(
+    name="readiness_pathway",
+    title="From the two-year review to a good level of development",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children with a good level of development by the outcome of the linked health-visitor review at 2 to 2.5 years"
+        " (ASQ-3) and free school meal eligibility"
+    ),
+    filters=(
+        Filter("asq3_outcome", ASQ3.label, "Domains below the cut-off at the linked review"),
+        FSM_FILTER,
+    ),
+    measures=(CHILDREN, AS_LINKED, MEASURES["gld_children_count"], GLD_PERCENT),
+    blocks=(
+        _gld_and_count(
+            axes=(Axis("asq3_outcome", ASQ3.name, total_and_each(ASQ3)), _FSM_AXIS),
+            as_linked=AS_LINKED.name,
+        ),
+    ),
+)
+
+FUNDED_ENTITLEMENT = Table(
+    name="funded_entitlement",
+    title="Two-year-old entitlement and a good level of development",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children with a good level of development by whether the entitlement for disadvantaged two-year-olds was taken"
+        " (linked early years census) and free school meal eligibility"
+    ),
+    filters=(
+        Filter("two_year_old_entitlement", ENTITLEMENT.label, "Entitlement taken, from the linked census row"),
+        FSM_FILTER,
+    ),
+    measures=(CHILDREN, AS_LINKED, GLD_PERCENT),
+    blocks=(
+        _gld(
+            axes=(Axis("two_year_old_entitlement", ENTITLEMENT.name, total_and_each(ENTITLEMENT)), _FSM_AXIS),
+            as_linked=AS_LINKED.name,
+        ),
+    ),
+)
+
 
 def _seen_by(*services: str) -> tuple[str, ...]:
     """Categories of the children seen by any of these, whoever raised a concern."""
@@ -440,7 +480,7 @@ LINKAGE_QUALITY = Table(
     ),
 )
 
-_CHILDREN = Family(
+FAMILY = Family(
     name="pupil",
     unit="child",
     source="eyfsp",
@@ -468,7 +508,17 @@ _CHILDREN = Family(
         *GOAL_ATTRIBUTES.values(),
         GOALS_EXPECTED,
     ),
-    tables=(),
+    tables=(
+        GLD_HEADLINE,
+        GLD_DIFFERENCES,
+        EARLY_LEARNING_GOALS,
+        NUMBER_OF_GOALS,
+        READINESS_PATHWAY,
+        JOINED_DOTS,
+        SEEN_BY_GROUP,
+        FUNDED_ENTITLEMENT,
+        LINKAGE_QUALITY,
+    ),
     counted=CHILDREN.name,
     share="children_percent",
     counted_as_linked=AS_LINKED.name,
@@ -507,27 +557,5 @@ _CHILDREN = Family(
             )
             for attribute in (ASQ3, ENTITLEMENT)
         ),
-    ),
-)
-
-_DEFINED = {
-    table.name: table
-    for document in yaml.safe_load((Path(__file__).parent / "pupil_tables.yaml").read_text(encoding="utf-8"))
-    for table in [as_table(read_definition(document), _CHILDREN)]
-}
-READINESS_PATHWAY, FUNDED_ENTITLEMENT = _DEFINED["readiness_pathway"], _DEFINED["funded_entitlement"]
-
-FAMILY = replace(
-    _CHILDREN,
-    tables=(
-        GLD_HEADLINE,
-        GLD_DIFFERENCES,
-        EARLY_LEARNING_GOALS,
-        NUMBER_OF_GOALS,
-        READINESS_PATHWAY,
-        JOINED_DOTS,
-        SEEN_BY_GROUP,
-        FUNDED_ENTITLEMENT,
-        LINKAGE_QUALITY,
     ),
 )

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ndl_export.tables.model import Measure, Table
 
-SCHEMA_VERSION = "2.0.0"
+SCHEMA_VERSION = "1.0.0"
 """Semantic version of the published tables; `publish.release_diff` says which change asks for which step."""
 
 TIME_IDENTIFIER = "Academic year"

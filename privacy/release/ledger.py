@@ -155,7 +155,7 @@ class Ledger:
             entries = _checked(log.entries())
             approved = _approval(entries, cohort, unit)
             if approved is None:
-                entry = Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note, unit=_written(unit))
+                entry = Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note, unit=unit)
                 return _append(log, entries, entry)
             if approved.nano_rho != cap:
                 raise BudgetNotApproved(
@@ -188,9 +188,7 @@ class Ledger:
                     "release. To measure it again, publish a new release."
                 )
             _check_fits(entries, cohort, unit, f"{family} of release {release}", amount)
-            charge = Entry(
-                *(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac), unit=_written(unit)
-            )
+            charge = Entry(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac, unit=unit)
             return Reservation(_append(log, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
@@ -271,7 +269,7 @@ class Ledger:
     def charged_besides(self, cohort: str, release: str, unit: str = CHILD) -> int:
         """Nano-rho that other releases have spent of an account, for good."""
         ended = (charge.entry for charge in self.charges() if charge.end is not None)
-        of_account = (entry for entry in ended if (entry.cohort, entry.account) == (cohort, unit))
+        of_account = (entry for entry in ended if (entry.cohort, entry.unit) == (cohort, unit))
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
@@ -377,6 +375,7 @@ def _storage(location: Path | str | Storage) -> Storage:
 
 def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
     """Add an entry, whose names may stand in a path and in a message."""
+    check_name("unit", new.unit)
     for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
         if name or new.kind != EntryKind.APPROVE:
             check_name(what, name)
@@ -411,11 +410,6 @@ def _nonce() -> str:
     return secrets.token_hex(16)
 
 
-def _written(unit: str) -> str:
-    """The unit as a line names it."""
-    return "" if unit == CHILD else check_name("unit", unit)
-
-
 def approved_by(lines: Iterable[SignOffLine]) -> str:
     """The note of an entry that sets a cap: under which signatures."""
     return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
@@ -433,7 +427,7 @@ _APPROVED_BY = "approved by "
 
 def _approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:
     approved = (entry for entry in entries if entry.kind == EntryKind.APPROVE)
-    return next((entry for entry in approved if (entry.cohort, entry.account) == (cohort, unit)), None)
+    return next((entry for entry in approved if (entry.cohort, entry.unit) == (cohort, unit)), None)
 
 
 def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
@@ -459,7 +453,7 @@ def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservati
 def _remaining(entries: list[Entry], cohort: str, unit: str) -> int:
     approved = _approval(entries, cohort, unit)
     charged = (charge.entry for charge in charges_of(entries).values())
-    spent = sum(entry.nano_rho for entry in charged if (entry.cohort, entry.account) == (cohort, unit))
+    spent = sum(entry.nano_rho for entry in charged if (entry.cohort, entry.unit) == (cohort, unit))
     return (approved.nano_rho if approved else 0) - spent
 
 

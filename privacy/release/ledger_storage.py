@@ -15,7 +15,7 @@ from privacy.release.canonical import canonical_json, sha256_hex
 GENESIS = "0" * 64
 """`previous_hash` of the first entry."""
 CHILD = "child"
-"""The unit whose lines name none."""
+"""The unit of every family but those of responses."""
 _FOLDER = resources.files("privacy.release")
 
 
@@ -55,7 +55,7 @@ class Chained:
 class Entry(Chained):
     """One line of the ledger. `nano_rho` is the cap in an APPROVE, the amount charged in every other kind.
 
-    `unit` is what one row of the charged table stands for, and so whose account the line is of: empty for a child.
+    `unit` is what one row of the charged table stands for, and so whose account the line is of.
     """
 
     seq: int
@@ -68,20 +68,10 @@ class Entry(Chained):
     input_mac: str = ""
     measurement_sha256: str = ""
     note: str = ""
-    unit: str = ""
+    unit: str = CHILD
     recorded_at: str = ""
     previous_hash: str = ""
     entry_hash: str = ""
-
-    @property
-    def account(self) -> str:
-        """The unit whose cap the line counts against."""
-        return self.unit or CHILD
-
-    def hashed(self) -> dict[str, Any]:
-        """A unit that is not named is no part of it."""
-        content = super().hashed()
-        return content if self.unit else {name: value for name, value in content.items() if name != "unit"}
 
 
 @dataclass(frozen=True)

@@ -197,9 +197,9 @@ def _cohort(
     """
     last = max(entry.seq for entry in charges.values())
     charged = [charges[own.cohort, each, plan.family.name] for each, plan, *_ in _all_of(own)]
-    units = sorted({entry.account for entry in charged})
+    units = sorted({entry.unit for entry in charged})
     accounts = [
-        _account(unit, own, [entry for entry in charged if entry.account == unit], ledger[:last], policy, release)
+        _account(unit, own, [entry for entry in charged if entry.unit == unit], ledger[:last], policy, release)
         for unit in units
     ]
     return {
@@ -217,7 +217,7 @@ def _account(
     """What holds for a row of one unit, by what was `charged` for it and the lines of the ledger so far."""
     spent = sum(entry.nano_rho for entry in charged) / NANO
     by_this_release = sum(entry.nano_rho for entry in charged if entry.release == release) / NANO
-    mine = [entry for entry in ledger if (entry.cohort, entry.account) == (own.cohort, unit)]
+    mine = [entry for entry in ledger if (entry.cohort, entry.unit) == (own.cohort, unit)]
     cap = next(entry.nano_rho for entry in mine if entry.kind == EntryKind.APPROVE) / NANO
     to_date = sum(charge.entry.nano_rho for charge in charges_of(mine).values()) / NANO
     return {
@@ -276,7 +276,7 @@ def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, p
         "cohort": cohort,
         "family": plan.family.name,
         "privacy_unit": plan.family.unit,
-        "charged_to": charged.account,
+        "charged_to": charged.unit,
         **_parameters(charged.nano_rho / NANO, policy.delta),
         "mechanism": "discrete Gaussian noise on integer counts (Canonne, Kamath and Steinke 2020)",
         "noise_source": measurement.noise_source,

@@ -66,9 +66,9 @@ def promote(restricted: Path, cohort: str, release: str, family: str, ledger_ent
 def remove_uncommitted(restricted: Path, committed: Collection[str]) -> None:
     """Remove, unread, what was drawn for other charges than these (hashes of RESERVE entries), finished or not."""
     names = {f"{ledger_entry}.json" for ledger_entry in committed}
-    drawn = [path for path in (restricted / "drawn").glob("*") if path.name not in names]
-    for path in [*drawn, *(restricted / "measurements").glob("*/*/.*.unfinished")]:  # the last of homes of before
-        path.unlink(missing_ok=True)
+    for path in (restricted / "drawn").glob("*"):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 def read(
