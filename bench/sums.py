@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from assets.release.noise_covariance import noise_covariance
 from assets.release.planning import plan_family
 from ndl_export.facts.noise_covariance import COUNTS
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import fieller
 from privacy.release.child_table import true_counts
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import fieller
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy

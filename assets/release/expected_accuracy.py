@@ -17,10 +17,9 @@ from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.detail import level_of
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
-from privacy.release.intervals import Reliability
 from privacy.release.mechanism import epsilon
 from privacy.release.plan import Plan
-from privacy.release.policy import Policy, load_policy
+from privacy.release.policy import Policy, Reliability, load_policy
 
 Array = NDArray[np.float64]
 Range = tuple[int, int]

@@ -20,8 +20,12 @@ from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
 from ndl_export.tables.detail import Levels
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.model import Count, Ratio
-from privacy.release.covariance import Covariances
-from privacy.release.intervals import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.intervals import (
+    expected_difference_half_widths,
+    expected_half_widths,
+    expected_rate_half_widths,
+)
 from privacy.release.plan import Plan
 from sources.reference.places import place
 from sources.reference.plausible_shares import Range, plausible_shares, rows_per_child

@@ -13,8 +13,8 @@ from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.facts.noise_covariance import COUNTS, SCHEMA, WITHIN
 from ndl_export.tables import TABLES, Block
 from ndl_export.tables.model import COUNCIL
-from privacy.release.covariance import Covariances
-from privacy.release.estimates import without_categories
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.estimates import without_categories
 from privacy.release.plan import Plan
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, Selector

@@ -14,8 +14,8 @@ from assets.release.tabulate import positions
 from ndl_export.tables import Measure, MeasureKind, Table
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import WITH_INTERVAL, column_name
+from privacy.estimation.intervals import Moments
 from privacy.release import workload as noise
-from privacy.release.intervals import Moments
 from privacy.release.workload import Array, Cube
 from privacy.synthetic.repair import Rates
 

@@ -43,10 +43,11 @@ from ndl_export.tables.pupil import (
     GOALS_EXPECTED,
     NUMBER_OF_GOALS,
 )
+from privacy.estimation.estimates import estimates_of, without_categories
+from privacy.estimation.intervals import Moments, published_ratios
 from privacy.keys import KeyRing
-from privacy.release.estimates import estimates_of, without_categories
-from privacy.release.intervals import Moments, Reliability, published_ratios
 from privacy.release.plan import Plan
+from privacy.release.policy import Reliability
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Array, Cube, Family, Selector
 from privacy.synthetic.model import draw, libraries

@@ -44,14 +44,13 @@ from ndl_export.tables.schema import (
     key_names,
     measure_columns,
 )
-from privacy.release.estimates import estimates_of, without_categories
-from privacy.release.hierarchical import MINIMUM_PLACES, NoisyRates, modelled_rates
-from privacy.release.intervals import (
+from privacy.estimation.estimates import estimates_of, without_categories
+from privacy.estimation.hierarchical import MINIMUM_PLACES, NoisyRates, modelled_rates
+from privacy.estimation.intervals import (
     RELIABLE,
     WITHHELD,
     Moments,
     RatioTable,
-    Reliability,
     Remembered,
     published_counts,
     published_ratios,
@@ -59,6 +58,7 @@ from privacy.release.intervals import (
 )
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
+from privacy.release.policy import Reliability
 from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 from privacy.release.workload import Family, Figures, WorkloadError
 

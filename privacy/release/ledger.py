@@ -10,9 +10,9 @@ Rules, each enforced here with a message for people and again by the storage its
   drawn, if anything, was removed unseen: it is given back, and the family may be charged again);
 - what people sign is kept beside the entries, in a chain of its own: `approval` says what counts.
 
-Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries live is a small
-seam, `ledger_storage`: `ledger_sqlite` keeps them in a file of one machine, `ledger_postgres` in a database server that
-workers on several machines share. The rules are here, once, for both.
+Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries are kept
+is a `Storage`: an SQLite file of one machine (`ledger_storage`), or a database server that workers on several machines
+share (`ledger_postgres`). The rules are here, once, for both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 from privacy.release.canonical import canonical_json, check_name, sha256_hex
-from privacy.release.ledger_sqlite import SQLiteStorage
 from privacy.release.ledger_storage import (
     CHILD,
     GENESIS,
@@ -37,6 +36,7 @@ from privacy.release.ledger_storage import (
     Line,
     Log,
     SignOffLine,
+    SQLiteStorage,
     Storage,
 )
 

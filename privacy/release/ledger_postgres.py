@@ -2,7 +2,7 @@
 
 Advisory locks stand for what SQLite's `BEGIN IMMEDIATE` and lock file do: writers queue, and the lock of a process that
 measures is let go by the server when its connection ends. Triggers hold the rules of `ledger_storage`, as in
-`ledger_sqlite`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
+`ledger_storage`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
 both would add the same next number, and one of them fails. A worker's role needs SELECT and INSERT on
 `readiness_ledger.entries` and `readiness_ledger.sign_offs` and no more; whoever opens the ledger first must own the
 schema.

@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from privacy.doors.environment import settings
 from privacy.doors.typed import is_line
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.intervals import Reliability
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
 VERSION = 3
@@ -31,6 +30,24 @@ NANO = Decimal("1e-9")
 
 class PolicyError(ValueError):
     """A policy file that cannot be followed."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Public thresholds. Half-widths are in points per hundred of the range a ratio can have.
+
+    A ratio is flagged `u` where its half-width is above `unreliable_half_width`, and withheld where it is above
+    `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
+    """
+
+    unreliable_half_width: float = 5.0
+    withheld_half_width: float = 15.0
+    denominator_standard_errors: float = 3.0
+
+    def of(self, everywhere: bool) -> Reliability:
+        """Return the thresholds of figures that a release is about (`everywhere`); all others are withheld where those
+        would be flagged."""
+        return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
 
 @dataclass(frozen=True)

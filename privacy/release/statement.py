@@ -5,6 +5,11 @@ definition and parameters, by which mechanism, trusting whom, and what lies outs
 public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers. The
 sentences that are true of every release stand in `statement.yaml`, the page in `statement.md.j2`.
 
+`inference` says what an attacker could find out at most, at each kind of neighbour. The attacker knows every other row,
+all that is published elsewhere, the plans and every noisy count. What is left is a statistical test between two tables.
+Which two depends on the question: whether a child is counted (one row more), or in which category a child is who is
+known to be counted (one row replaced), and the second costs twice the rho.
+
 `deployment` says the same in the fields of the OpenDP registry of deployments of differential privacy: `registry.yaml`.
 """
 
@@ -20,17 +25,81 @@ from types import MappingProxyType
 from typing import Any
 
 import jinja2
+import numpy as np
 import yaml
+from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from privacy.release.approval import Signed
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.combined import combined
-from privacy.release.inference import inference
 from privacy.release.ledger import NANO, charges_of
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
-from privacy.release.mechanism import Measurement, epsilon
+from privacy.release.mechanism import Measurement, combined, epsilon
 from privacy.release.plan import METHOD, Plan
 from privacy.release.policy import Policy
+
+FALSE_ALARMS = 0.05
+QUESTIONS = (
+    ("whether a child is counted", 1, "one row added or removed"),
+    ("in which of two categories a child is who is known to be counted", 2, "one row replaced by another"),
+    ("whether two siblings, or one child who stands in the table twice, are counted", 4, "two rows added or removed"),
+    ("in which of two categories such a pair is, known to be counted", 8, "two rows replaced by two others"),
+)
+"""What may be asked, the factor on rho (squared L2 distance of the counts), and the change of the table behind it."""
+_ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
+
+
+def inference(rho: float) -> dict[str, Any]:
+    """JSON-ready: for each question how often an attacker is right in 100, rounded, of a release that costs `rho`."""
+    return {
+        "false_alarms_in_100": in_100(FALSE_ALARMS),
+        "questions": [
+            {
+                "question": question,
+                "change": change,
+                "rho_factor": factor,
+                "rho": round(factor * rho, 9),
+                "guessed_in_100": guessed_in_100(factor * rho),
+                "found_in_100": in_100(most_found(factor * rho)),
+            }
+            for question, factor, change in QUESTIONS
+        ],
+    }
+
+
+def in_100(share: float) -> int:
+    """A share as whole cases in 100."""
+    return round(100 * share)
+
+
+def guessed_in_100(rho: float) -> int:
+    """Of two equally likely tables that noise of this rho covers, how often the best guess is right, rounded up.
+
+    Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with the privacy
+    loss distribution of the discrete noise that is drawn.
+    """
+    return math.ceil(100 * float(ndtr(math.sqrt(2 * rho) / 2)))
+
+
+def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
+    """The largest share of cases in which any test that is wrong about absent children this often finds a present one.
+
+    An attacker can do no better than a statistical test of one table against the other. Zero-concentrated differential
+    privacy bounds the Renyi divergences between the two (Bun and Steinke 2016, definition 1.1). No test increases them,
+    so they bound how often a test finds the child.
+    `rho` is the privacy loss, above 0; `false_alarms` lies between 0 and 1. For every order a above 1, outcomes with
+    probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the smallest q at which one order
+    forbids more is the bound.
+    """
+
+    def excess(found: float) -> float:
+        yes = _ORDERS * np.log(found) + (1 - _ORDERS) * np.log(false_alarms)
+        no = _ORDERS * np.log1p(-found) + (1 - _ORDERS) * np.log1p(-false_alarms)
+        return float(np.max(np.logaddexp(yes, no) / (_ORDERS - 1) - rho * _ORDERS))
+
+    highest = 1 - 1e-12
+    return highest if excess(highest) < 0 else float(brentq(excess, false_alarms, highest))
+
 
 Record = dict[str, Any]
 

@@ -23,10 +23,9 @@ from assets.release.requests.released import Published, Released, published, rel
 from assets.release.requests.request import InvalidRequest, Request
 from assets.release.requests.synthetic import synthetic_figures
 from ndl_export.tables import FAMILIES
-from privacy.release.combined import combined_plan
-from privacy.release.intervals import UNRELIABLE, WITHHELD
+from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import combined_plan, epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy
 

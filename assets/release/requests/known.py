@@ -18,9 +18,8 @@ import pyarrow.parquet as pq
 
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts
 from ndl_export.tables.model import COUNCIL
-from privacy.release.combined import combined_plan
-from privacy.release.estimates import Estimates, estimates_of
-from privacy.release.mechanism import Measurement
+from privacy.estimation.estimates import Estimates, estimates_of
+from privacy.release.mechanism import Measurement, combined_plan
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of
 

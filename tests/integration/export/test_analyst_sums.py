@@ -16,7 +16,7 @@ import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
-from privacy.release.intervals import Z95, fieller
+from privacy.estimation.intervals import Z95, fieller
 
 FSM, ELIGIBLE, OTHERS = (
     "Free school meal eligibility",

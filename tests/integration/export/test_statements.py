@@ -30,7 +30,7 @@ from ndl_export.facts.description import describe
 from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
 from ndl_export.metadata.citation import citation
 from ndl_export.tables import TABLES
-from privacy.release.inference import most_found
+from privacy.release.statement import most_found
 from tests.support import PROJECT
 from tests.support.export.fake_release import COHORT, fake_facts
 

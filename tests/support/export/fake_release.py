@@ -27,7 +27,7 @@ from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure
 from ndl_export.tables.rows import Children, Layout, rows
 from ndl_export.tables.schema import BREAK_COLUMN, MODEL_WITH_INTERVAL, ColumnRole, Flag, arrow_schema, column_name
-from privacy.release.inference import inference
+from privacy.release.statement import inference
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 

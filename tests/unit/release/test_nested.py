@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.estimates import estimates_of, without_categories
 from privacy.release.child_table import true_counts
-from privacy.release.covariance import Covariances
-from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.mechanism import Measurement, charge, measure
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.workload import (

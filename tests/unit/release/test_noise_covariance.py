@@ -11,7 +11,7 @@ import pytest
 from assets.release.noise_covariance import noise_covariance
 from assets.release.planning import plan_family
 from ndl_export.facts.noise_covariance import SCHEMA
-from privacy.release.covariance import Covariances
+from privacy.estimation.covariance import Covariances
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from privacy.release.canonical import canonical_json
-from privacy.release.combined import combined_plan
 from privacy.release.components import Lattice
+from privacy.release.mechanism import combined_plan
 from privacy.release.plan import GAP, LEAST, Plan, PlanError, allocate, make_plan
 from privacy.release.workload import Family, Marginal
 from tests.support.daily import examples

@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from privacy.release.intervals import Reliability
-from privacy.release.policy import DEFAULT_PATH, Account, MinimumAccuracy, Policy, PolicyError, SignOff, load_policy
+from privacy.release.policy import (
+    DEFAULT_PATH,
+    Account,
+    MinimumAccuracy,
+    Policy,
+    PolicyError,
+    Reliability,
+    SignOff,
+    load_policy,
+)
 
 
 def test_the_policy_of_the_project():

@@ -1,9 +1,10 @@
-"""Figures corrected for an attribute that is recorded wrongly at known rates, with that uncertainty in their variances.
+"""Figures corrected for records that were linked wrongly or not found, with that uncertainty in their variances.
 
-An attribute of a child (who had seen it) is found by linkage, and found wrongly at times. Let M[f, t] be the chance
-that a child of the true category t is found in category f, and N the counts as found. Then M^-1 N estimates the true
-counts without bias (the matrix method for misclassified categories; Kuha and Skinner 1997). A figure that weighs the
-categories by w is w M^-1 N: the same measured counts under other weights, so its value, variance and covariances come
+`Corrected` is for links that are missed or false. An attribute of a child (who had seen it) is found by linkage, and
+found wrongly at times. Let M[f, t] be the chance that a child of the true category t is found in category f, and N the
+counts as found. Then M^-1 N estimates the true counts without bias (the matrix method for misclassified categories;
+Kuha and Skinner 1997). A figure that weighs the categories by w is w M^-1 N: the same measured counts under other
+weights, so its value, variance and covariances come
 from the same exact estimates. A total weighs all categories alike and stays as it is, for every column of M adds up
 to 1.
 
@@ -16,6 +17,14 @@ With S the derivative of M^-1 along the rates of a group, M^-1 of a place with f
 is of second order in the rates, and a figure of many places weighs each place's own. A factor is not known exactly
 either, and errs in each place by itself. Where children are in two places, as in a council and in an ethnic group, the
 terms of both add up; those of groups have a mean factor of 1 and change no figure of all groups together.
+
+`Joined` is for children whose row in another source of the same service was not found. What such a row says of a child
+(its free school meals, ethnic group, special needs, language) is then unknown, each at once. Let c be the share of
+children for whom it was not found, N the counts as found, and U the cell of those of whom all is unknown. Each cell has
+lost c of its children to U, so with k = c / (1 - c) a figure that weighs cells by w is w N + k (w - w(U)) N, in which a
+total, w = 1, stays as it is to the bit. Weights of several such attributes multiply: w - w(U) is the sum of products
+with one factor w_i - w_i(U) each, those before it at w_j(U), those after it at w_j. To the variance of the noise comes
+that of k.
 """
 
 from __future__ import annotations
@@ -28,7 +37,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.intervals import Moments
+from privacy.estimation.intervals import Moments
 from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, terms_of
 
 _STEP = 1e-6
@@ -442,3 +451,61 @@ def _product(left: Selector, right: Selector) -> Selector:
     if left is right and np.isin(left.matrix, (0.0, 1.0)).all():
         return left
     return _reweighed(left, left.matrix * right.matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The moments of figures, corrected. `unknown` gives, by attribute, the category of a child whose row was not
+    found; `odds` is k, with its `variance_of_odds`."""
+
+    moments: Moments
+    unknown: Mapping[str, str]
+    odds: float
+    variance_of_odds: float
+    _known: dict[int, tuple[Selector, Selector, Selector]] = field(default_factory=dict, init=False, repr=False)
+    """By identity of a selector w: itself, w - w(U), and w(U) alike for every category."""
+
+    def values(self, figures: Figures) -> Array:
+        return self.moments.values(self._corrected(figures))
+
+    def variance(self, figures: Figures) -> Array:
+        return self.moments.variance(self._corrected(figures)) + self.variance_of_odds * self._moved(figures) ** 2
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        of_noise = self.moments.covariance(self._corrected(left), self._corrected(right))
+        return of_noise + self.variance_of_odds * self._moved(left) * self._moved(right)
+
+    def _corrected(self, figures: Figures) -> Figures:
+        lost = self._lost(figures)
+        terms = tuple((self.odds * coefficient, cube) for coefficient, cube in lost)
+        return LinearCombination((*terms_of(figures), *terms)) if lost else figures
+
+    def _moved(self, figures: Figures) -> Array | float:
+        """How much the figures move with the odds."""
+        lost = self._lost(figures)
+        return self.moments.values(LinearCombination(tuple(lost))) if lost else 0.0
+
+    def _lost(self, figures: Figures) -> list[tuple[float, Cube]]:
+        """The terms of (w - w(U)) N."""
+        terms = []
+        for coefficient, cube in terms_of(figures):
+            of_all = {**cube.selectors, **cube.where}
+            told = [name for name in of_all if name in self.unknown and not of_all[name].is_total.all()]
+            for place, name in enumerate(told):
+                others = {each: self._split(of_all[each])[1] for each in told[:place]}
+                here = {**others, name: self._split(of_all[name])[0]}
+                selectors, where = ({n: here.get(n, s) for n, s in of.items()} for of in (cube.selectors, cube.where))
+                terms.append((coefficient, Cube(selectors, where)))
+        return terms
+
+    def _split(self, selector: Selector) -> tuple[Selector, Selector]:
+        """w - w(U), and w(U)."""
+        if id(selector) not in self._known:
+            attribute, labels = selector.attribute, selector.labels
+            at = attribute.categories.index(self.unknown[attribute.name])
+            rest = tuple(tuple(weight - row[at] for weight in row) for row in selector.rows)
+            alike = tuple((row[at],) * attribute.size for row in selector.rows)
+            parts = Selector(attribute, labels, rest), Selector(attribute, labels, alike)
+            self._known[id(selector)] = (selector, *parts)
+        _, rest_of, alike_of = self._known[id(selector)]
+        return rest_of, alike_of

@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.estimation.covariance import Covariances
 from privacy.release.components import impose, subsets
-from privacy.release.covariance import Covariances
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of

@@ -24,7 +24,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import logsumexp, ndtr, softmax
 
-from privacy.release.intervals import fieller
+from privacy.estimation.intervals import fieller
 from privacy.release.workload import Array
 
 MINIMUM_PLACES = 4

@@ -11,14 +11,15 @@ year's official counts are public and may stand in for this year's; this year's 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.covariance import Covariances
+from privacy.estimation.covariance import Covariances
+from privacy.release.policy import Reliability
 from privacy.release.workload import Array, Figures
 
 Z95 = 1.959963984540054
@@ -32,24 +33,6 @@ WHOLE_RANGE = 50.0
 
 RELIABLE, UNRELIABLE, WITHHELD = "", "u", "withheld"
 """Flags; empty where there is nothing to say of a ratio."""
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Public thresholds. Half-widths are in points per hundred of the range a ratio can have.
-
-    A ratio is flagged `u` where its half-width is above `unreliable_half_width`, and withheld where it is above
-    `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
-    """
-
-    unreliable_half_width: float = 5.0
-    withheld_half_width: float = 15.0
-    denominator_standard_errors: float = 3.0
-
-    def of(self, everywhere: bool) -> Reliability:
-        """Return the thresholds of figures that a release is about (`everywhere`); all others are withheld where those
-        would be flagged."""
-        return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
 
 class Moments(Protocol):
