@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from assets.home.paths import Home
 from assets.release.record import read_record, releases_of
 from ndl_export.bundle.release_directory import announce_upcoming
-from ndl_export.facts.announced import Announced, calendar
-from ndl_export.facts.publisher import Publisher, publisher
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.directory_files import Announced, calendar
+from ndl_export.facts.release_facts import Publisher, Version, load_publisher
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from privacy.doors import files
 from privacy.doors.environment import settings
@@ -23,7 +22,7 @@ from privacy.release.policy import Stage, load_policy
 
 def publisher_of(home: Home, keys: KeyRing, version: str) -> Publisher:
     """Who publishes the release. Raises `InvalidPublisher`."""
-    return publisher(demonstration=_is_demonstration(home, keys, version))
+    return load_publisher(demonstration=_is_demonstration(home, keys, version))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from assets.release.anchors import published_charges
 from assets.release.begin import Asked, stands
 from assets.release.imprint import publisher_of
 from assets.release.record import read_record, releases_of, requested_tables
-from ndl_export.facts.announced import calendar
+from ndl_export.facts.directory_files import calendar
 from ndl_export.files.signing import fingerprint, public_pem
 from ndl_export.tables import FAMILIES
 from privacy.doors import files

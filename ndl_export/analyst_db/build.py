@@ -20,8 +20,8 @@ from ndl_export.analyst_db.published import Release, releases
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from ndl_export.facts.released import versions
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
 from privacy.doors.database import in_memory

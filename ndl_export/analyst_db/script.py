@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from ndl_export.analyst_db.build import add_all
 from ndl_export.facts.missing import MissingByCohort
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
+from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.pages.words import said

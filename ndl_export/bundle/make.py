@@ -40,8 +40,15 @@ from ndl_export.documents.reconciliation import reconciliation_csv
 from ndl_export.documents.workbook import workbook_file
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE, describe
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, write_noise_covariance
-from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
+from ndl_export.facts.noisy_counts import (
+    NOISE_COVARIANCE_FILE,
+    NOISY_COUNTS_FILE,
+    noisy_faults,
+    plan_files,
+    plans_of,
+    write_noise_covariance,
+    write_noisy_counts,
+)
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts

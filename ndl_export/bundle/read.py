@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ndl_export.bundle.make import expected_files
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
 from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
 from ndl_export.files.archive import ARCHIVES, unpack
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.stores import Store, is_url, open_store, shown

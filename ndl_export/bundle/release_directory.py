@@ -16,12 +16,20 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ndl_export.facts.announced import Announced, announce, upcoming
-from ndl_export.facts.register import AskedTable, Budget, register, write_register
+from ndl_export.facts.directory_files import (
+    Announced,
+    AskedTable,
+    Budget,
+    Withdrawal,
+    announce,
+    read_register,
+    upcoming,
+    withdrawals,
+    write_register,
+)
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone, indented_json, point, write_whole
 from ndl_export.metadata.catalogue import Published, catalogue, feed
@@ -60,7 +68,7 @@ def refresh(release_dir: Path) -> None:
     """Bring everything beside the bundles up to date; there must be one. Raises `UnreadableWithdrawals` and
     `UnreadableRegister`."""
     newest, there = current(release_dir), [str(version) for version in versions(release_dir)]
-    announced, asked = upcoming(release_dir, there), register(release_dir)
+    announced, asked = upcoming(release_dir, there), read_register(release_dir)
     if newest is None:
         for name in (LATEST, LATEST_FILE):
             (release_dir / name).unlink(missing_ok=True)

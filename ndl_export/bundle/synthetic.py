@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.bundle.make import BundleRefused, contents, set_modes
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.documents.synthetic_children import FIRST_COLUMN, synthetic_documents, warning
+from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
@@ -33,7 +34,6 @@ from ndl_export.facts.synthetic import (
     SYNTHETIC_FOLDER,
     SyntheticChildren,
 )
-from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
 from ndl_export.files.whole_files import alone, indented_json

@@ -27,12 +27,17 @@ from ndl_export.check.request_checks import request_faults
 from ndl_export.documents.workbook import table_sheet
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, covariance_faults
-from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
+from ndl_export.facts.directory_files import UnreadableWithdrawals
+from ndl_export.facts.noisy_counts import (
+    NOISE_COVARIANCE_FILE,
+    NOISY_COUNTS_FILE,
+    covariance_faults,
+    noisy_faults,
+    plan_files,
+)
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.facts.withdrawals import UnreadableWithdrawals
 from ndl_export.files import signing
 from ndl_export.files.ods import differing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from ndl_export.documents.data_dictionary import symbols_grid
 from ndl_export.documents.markdown import bullets, grid
-from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.missing import statements
+from ndl_export.facts.missing import break_statements, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.pages.words import day

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.missing import statements
+from ndl_export.facts.missing import break_statements, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.ods import Column, Link, Sheet, Words, workbook
 from ndl_export.pages.words import said

@@ -4,6 +4,15 @@
 categories, the marginals measured and the scale of the noise of each. A release of several cohorts has the plan that
 each was measured under, `noise_plan_<family>_<cohort>.json`. `noisy_counts.parquet` has one row for each cell measured.
 From the two anyone can make every table again; the recipe is in `methodology.md`.
+
+Figures of a release are made from the same noisy counts, so their noise is not independent: an interval of a sum needs
+the covariances. `noise_covariance.parquet` has those of the two counts of `gld_headline`, children and children with a
+good level of development, between all rows of one breakdown topic. They follow from the noise plan alone and are the
+same for every council of a region, or of the whole where the plan has no regions, so a few numbers are the whole
+matrix:
+
+    Cov(row i of council a, row j of council b) = same_...[i, j] where a is b,
+                                                  apart_...[i, j] for two councils of a region, else 0
 """
 
 from __future__ import annotations
@@ -114,7 +123,7 @@ def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None
 
 
 def write_cells(cells: pa.Table, path: Path, version: str) -> None:
-    """Write noisy counts of the release `version`, the same bytes for the same cells."""
+    """Write numbers of the release `version`: the same bytes for the same numbers."""
     pq.write_table(
         cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
         path,
@@ -170,3 +179,51 @@ def _measured(plan: bytes) -> list[_Measured]:
         _Measured(tuple(m["attributes"]), float(m["sigma"]), tuple(domains[name] for name in m["attributes"]))
         for m in document["measured"]
     ]
+
+
+NOISE_COVARIANCE_FILE = "noise_covariance.parquet"
+COVARIANCE_KEYS = ("cohort", "region_code", "breakdown_topic", "breakdown", "sex", "other_breakdown", "other_sex")
+COVARIANCE_COUNTS = ("children", "gld_children", "gld")
+"""Of the number of children in both rows; of the children with a good level of development in the row and the number of
+children in the other; of the children with a good level of development in both."""
+WITHIN = ("same", "apart")
+
+_DESCRIPTIONS = {
+    "cohort": "Academic year of the assessment, as time_period in the tables",
+    "region_code": "Region whose councils it is about; an empty text where all councils are measured as one group",
+    "breakdown_topic": "The characteristic that both rows break down by",
+    "breakdown": "The level of the breakdown topic",
+    "sex": "Sex",
+    "other_breakdown": "The level of the other row",
+    "other_sex": "Sex of the other row",
+    "same_children": "Covariance of children_count with that of the other row, of one council",
+    "same_gld_children": "Covariance of gld_children_count with children_count of the other row, of one council",
+    "same_gld": "Covariance of gld_children_count with that of the other row, of one council",
+    "apart_children": "As same_children, where the other row is of another council of the region",
+    "apart_gld_children": "As same_gld_children, where the other row is of another council of the region",
+    "apart_gld": "As same_gld, where the other row is of another council of the region",
+}
+COVARIANCE_SCHEMA = pa.schema(
+    [
+        pa.field(
+            name,
+            pa.string() if name in COVARIANCE_KEYS else pa.float64(),
+            nullable=False,
+            metadata={"description": description},
+        )
+        for name, description in _DESCRIPTIONS.items()
+    ]
+)
+
+
+def write_noise_covariance(folder: Path, covariance: pa.Table, version: str) -> None:
+    """Write the table, which has the columns of `COVARIANCE_SCHEMA`, into `folder`."""
+    write_cells(covariance.cast(COVARIANCE_SCHEMA), folder / NOISE_COVARIANCE_FILE, version)
+
+
+def covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterator[str]:
+    """What is wrong with the file's form; whether the plans give these numbers, `readiness recompute` tells."""
+    if not covariance.schema.equals(COVARIANCE_SCHEMA):
+        yield "its columns are not those of the noise covariance"
+    elif others := set(covariance["cohort"].to_pylist()) - set(cohorts):
+        yield f"it is of other cohorts than the release: {', '.join(sorted(others))}"

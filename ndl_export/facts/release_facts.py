@@ -1,21 +1,109 @@
-"""What a release says about itself besides its tables."""
+"""What a release says about itself besides its tables, and who publishes it.
+
+The publisher's name, contact, address and status come from an installation's own file. A demonstration, whose records
+are made up, needs none, and everything that it publishes begins with a notice that says so. Nobody else may publish
+under an address or a contact that is a placeholder.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import yaml
 
-from ndl_export.facts import noise_covariance
-from ndl_export.facts.noisy_counts import NoisyByCohort
+from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, all_tables
 from ndl_export.pages.words import day
 from ndl_export.tables import Table
 from ndl_export.tables.geography import Geography, geographies
+from privacy.doors.environment import PUBLISHER, settings
+
+_OPTIONAL = ("notice", "doi")
+"""Keys that may be left out."""
+_TEMPLATE = Path(__file__).parent / "publisher.yaml"
+"""To be copied and filled in."""
+_SYNTHETIC = Path(__file__).parent / "publisher_synthetic.yaml"
+_FORMS = {
+    "contact": (r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address"),
+    "address": (r"https?://[^\s/?#]+[^\s?#]*", "a web address without ? or #"),
+    "organisation": (r"[a-z0-9]+(-[a-z0-9]+)*", "a name in small letters, digits and hyphens"),
+    "doi": (r"10\.[0-9]{4,}(\.[0-9]+)*/\S+", "a DOI such as 10.1234/abc, without https://doi.org/"),
+}
+_PLACEHOLDER = re.compile(
+    r"(?:[@.]|//)(?:(?:example|invalid|localhost|test)|example\.(?:com|net|org))(?=$|[/:])|\btodo\b", re.IGNORECASE
+)
+"""A host, or the end of one, that RFC 2606 and 6761 keep from ever being anybody's; and what is still to be done."""
+
+
+class InvalidPublisher(ValueError):
+    """A publisher file that cannot be used; the message names the file and the key."""
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """`address` is that of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
+    stands above everything, where there is one; `doi` is that of all releases together, where they have one."""
+
+    name: str
+    contact: str
+    address: str
+    organisation: str
+    status: str
+    notice: str = ""
+    doi: str = ""
+
+
+def load_publisher(*, demonstration: bool) -> Publisher:
+    """The publisher of this installation; in a `demonstration` with the notice that nothing is about a real child.
+
+    Raises `InvalidPublisher`, outside a demonstration also for a placeholder.
+    """
+    own = settings().publisher
+    if not demonstration:
+        return _without_placeholder(own or _TEMPLATE)
+    synthetic = read_publisher(_SYNTHETIC)
+    stated = read_publisher(own) if own else synthetic
+    return replace(stated, notice=" ".join(dict.fromkeys((synthetic.notice, stated.notice))).strip())
+
+
+def read_publisher(path: Path) -> Publisher:
+    """The publisher that the YAML file describes. Raises `InvalidPublisher`."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise InvalidPublisher(f"{path} is not a readable YAML file") from None
+    names = [field.name for field in fields(Publisher) if field.name not in _OPTIONAL]
+    if not isinstance(content, dict) or sorted({*map(str, content)} - {*_OPTIONAL}) != sorted(names):
+        raise InvalidPublisher(
+            f"{path} must have the keys {', '.join(names)}, and no others but {' and '.join(_OPTIONAL)}"
+        )
+    names += [name for name in _OPTIONAL if name in content]
+    for name in names:
+        if not isinstance(content[name], str) or not content[name].strip():
+            raise InvalidPublisher(f"{path}: {name} must be a text")
+    stated = {name: content[name].strip() for name in names} | {"address": content["address"].strip().rstrip("/")}
+    for name, (form, words) in ((name, told) for name, told in _FORMS.items() if name in stated):
+        if not re.fullmatch(form, stated[name]):
+            raise InvalidPublisher(f"{path}: {name} must be {words}")
+    return Publisher(**stated)
+
+
+def _without_placeholder(path: Path) -> Publisher:
+    found = read_publisher(path)
+    for key, value in vars(found).items():
+        if _PLACEHOLDER.search(value):
+            raise InvalidPublisher(
+                f"{path}: {key} is a placeholder ({value}), and only a demonstration is published under one: write who"
+                f" publishes into a file of your own, which {PUBLISHER} names"
+            )
+    return found
+
 
 TITLE = "School readiness: linked early-years statistics"
 _VERSION = re.compile(r"([0-9]{4})\.(0[1-9]|1[0-2])\.([0-9]{1,4})")
@@ -80,7 +168,7 @@ class ReleaseFacts:
     `was_announced` says which of the two; `cohorts` as '202425'; `councils` by their folder names; `privacy_record`
     JSON-ready, with the keys that `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by
     cohort and family, what every figure was made from, and `noise_covariance` what their noise has in common;
-    `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi` as in `publisher.Publisher`;
+    `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi` as in `Publisher`;
     `missing`, by cohort and source, the councils that take part and had sent nothing of it when the cohort was
     measured; `on_request` the tables that were asked for besides. Nothing here is read from the clock or the machine:
     the bytes of a bundle depend on these facts and its tables. Raises `InvalidVersion`.
@@ -103,7 +191,7 @@ class ReleaseFacts:
     notice: str = ""
     doi: str = ""
     was_announced: bool = False
-    noise_covariance: pa.Table = field(default_factory=noise_covariance.SCHEMA.empty_table)
+    noise_covariance: pa.Table = field(default_factory=COVARIANCE_SCHEMA.empty_table)
     on_request: OnRequest = field(default_factory=OnRequest)
 
     def __post_init__(self) -> None:

@@ -16,12 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ndl_export.facts.announced import UPCOMING_FILE, Upcoming
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.register import REGISTER_FILE, AskedTable, Register
+from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, AskedTable, Register, Upcoming, Withdrawal
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
-from ndl_export.facts.withdrawals import Withdrawal
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
 from ndl_export.pages.words import said, sentence
 

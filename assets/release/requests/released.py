@@ -14,11 +14,11 @@ from assets.home.paths import Home
 from assets.release.requests.known import Known
 from assets.release.requests.request import Request
 from assets.release.tabulate import bundle_facts
+from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.noisy_counts import plan_files
 from ndl_export.facts.on_request import OnRequest
 from ndl_export.facts.released import versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
 from ndl_export.tables.detail import Detail

@@ -20,7 +20,7 @@ from assets.home.paths import Home
 from assets.release.requests.planning import expected, plan_requests
 from assets.release.requests.released import released
 from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE
+from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from pipelines.cli import main
 from pipelines.reports.document import WIDTH
 from privacy.release.ledger import Ledger
