@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from assets.release.expected_widths import SCENARIOS, Widths, expected_widths
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
-from ndl_export.tables.detail import level_of
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
+from ndl_export.tables.rows import level_of
 from privacy.release.mechanism import epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, Reliability, load_policy

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from assets.release.noise_workload import BlockFigures, Rate, block_figures, blocks_of
 from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
-from ndl_export.tables.detail import Levels
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.model import Count, Ratio
+from ndl_export.tables.rows import Levels
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.intervals import (
     expected_difference_half_widths,

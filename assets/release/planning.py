@@ -4,7 +4,7 @@ Both follow from the table definitions, the councils, their public sizes and the
 is told apart by council unless most of its rows could be read in no council, nor in an area made of some, at any
 plausible shares; then it is measured for all councils together, or for regions, and where none of its rows could be
 read there either, not at all: its share of the budget goes where a figure can be read. What is measured has its row in
-every area (`ndl_export.tables.detail`); the noisy counts decide where its figure is shown.
+every area (`ndl_export.tables.rows`); the noisy counts decide where its figure is shown.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from assets.release.expected_widths import Widths, expected_widths
 from assets.release.noise_workload import blocks_of, is_measured, noise_family
 from ndl_export.tables import FAMILIES, Family
-from ndl_export.tables.detail import Detail, Levels, level_of
 from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.model import COUNCIL
+from ndl_export.tables.rows import Detail, Levels, level_of
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Array

@@ -57,18 +57,15 @@ from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.files.whole_files import alone, indented_json
-from ndl_export.metadata.citation import CITATION_FILE, citation
-from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
 from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
-from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
+from ndl_export.metadata.portals import CITATION_FILE, citation, ckan_package, ukgov_dataset, ukgov_distributions
 from ndl_export.pages.words import said
 from ndl_export.site import SITE_FOLDER, conclusions_of, site_files, site_names
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import meta_csv, write_csvs
-from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
+from ndl_export.tables.ees import EES_UPLOAD_FILE, ees_upload, meta_csv, write_csvs
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all

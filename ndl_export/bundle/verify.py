@@ -44,8 +44,7 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import Table
-from ndl_export.tables.ees import meta_csv, write_csvs
-from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
+from ndl_export.tables.ees import EES_UPLOAD_FILE, ees_upload, meta_csv, write_csvs
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 
 Files = Mapping[str, bytes]

@@ -16,7 +16,7 @@ from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import InvalidDefinition, read_definition
-from ndl_export.tables.ees_upload import upload_title
+from ndl_export.tables.ees import upload_title
 from privacy.doors.typed import is_line
 
 

@@ -12,7 +12,7 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.words import said
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees_upload import EES_UPLOAD_FILE
+from ndl_export.tables.ees import EES_UPLOAD_FILE
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
 from ndl_export.tables.plain_csv import ALL_ROWS
 from sources.reference.cohorts import Cohort

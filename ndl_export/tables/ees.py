@@ -11,19 +11,27 @@ Rules: the EES open data standards and the Department for Education's data scree
 - A filter with a single level stays in the data and out of the metadata.
 - `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.
 - A filter without `Total` names its first level as its default.
+
+`ees_bulk_upload.zip` has every CSV file with its metadata, as EES takes them in one upload. By the checks of EES itself
+(`DataSetValidator`, `DataSetDto` and `FileNameValidators` of dfe-analytical-services/explore-education-statistics) it
+has a `dataset_names.csv` with the columns `file_name`, without `.csv`, and `dataset_name`; for each of its lines the
+two files, without a folder; no other file; titles of at most 120 characters, no two the same. A file without rows is
+not taken: a table of all councils together alone has no area with an official geography, and is left out.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndl_export.files.archive import flat_zip_bytes
 from ndl_export.tables import ALL, TABLES, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
@@ -214,3 +222,33 @@ def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
             else:
                 decimals = max(measure.decimals, 1) if role is ColumnRole.ESTIMATE else measure.decimals
                 yield told | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
+
+
+EES_UPLOAD_FILE = "ees_bulk_upload.zip"
+_NAMES_FILE = "dataset_names.csv"
+_NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
+
+
+def ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
+    """The archive of the CSV files of the tables `defined` and their metadata among `files` (content by name)."""
+    taken = [table for table in defined.values() if _has_rows(files[f"{table.name}.csv"])]
+    names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
+    return flat_zip_bytes({_NAMES_FILE: _dataset_names(taken)} | {name: files[name] for name in names})
+
+
+def _has_rows(content: bytes) -> bool:
+    """Whether there is a line after the header."""
+    return content.count(b"\n") > 1
+
+
+def _dataset_names(tables: Iterable[Table]) -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("file_name", "dataset_name"))
+    writer.writerows((table.name, upload_title(table)) for table in tables)
+    return stream.getvalue().encode()
+
+
+def upload_title(table: Table) -> str:
+    """Without a colon and the like: EES keeps titles given for a single upload to what a file can be called."""
+    return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))

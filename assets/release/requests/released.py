@@ -21,10 +21,9 @@ from ndl_export.facts.released import versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
-from ndl_export.tables.detail import Detail
 from ndl_export.tables.geography import Geography, geographies
 from ndl_export.tables.model import COUNCIL
-from ndl_export.tables.rows import Said, said
+from ndl_export.tables.rows import Detail, Said, said
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.release.plan import Plan
 

@@ -23,7 +23,7 @@ from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.missing import statements
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest
-from ndl_export.metadata.citation import CITATION_FILE
+from ndl_export.metadata.portals import CITATION_FILE
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import read_definition
 from ndl_export.tables.ees import meta_csv

@@ -28,7 +28,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, reliability_grid
 from ndl_export.facts.description import describe
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, read_publisher
-from ndl_export.metadata.citation import citation
+from ndl_export.metadata.portals import citation
 from ndl_export.tables import TABLES
 from privacy.release.statement import most_found
 from tests.support import PROJECT

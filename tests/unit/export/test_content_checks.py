@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ndl_export.check.consistency import disagreements
-from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.check.content_checks import disagreements, privacy_faults, table_faults, table_layouts
 from sources.reference.places import PILOT, places
 from tests.support.export.fake_release import COHORT, fake_privacy_record, fake_tables
 

@@ -13,9 +13,8 @@ from assets.release import planning
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES, TABLES, Table
-from ndl_export.tables.detail import Detail, detail_of
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, Geography, geographies
-from ndl_export.tables.rows import layout, said
+from ndl_export.tables.rows import Detail, detail_of, layout, said
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
