@@ -116,7 +116,7 @@ def _outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
 
 def _limit(widths: Widths, limits: Reliability) -> float:
     """The half-width in points above which a rate is withheld."""
-    return limits.of(widths.block.everywhere).withheld_half_width
+    return limits.for_figures(widths.block.everywhere).withheld_half_width
 
 
 def _minimum(family: str, widths: Sequence[Widths], policy: Policy) -> Minimum:

@@ -273,7 +273,9 @@ def _table(
             figures = block_figures(block, estimated.family, councils, absent)
             if figures is None or not (published := (places := positions(rows, block, figures.areas)) >= 0).any():
                 continue
-            for name, found in _block(table, block, figures, estimated, reliability.of(on_request or block.everywhere)):
+            for name, found in _block(
+                table, block, figures, estimated, reliability.for_figures(on_request or block.everywhere)
+            ):
                 for role, values in found.items():
                     columns[name][role][places[published]] = values.ravel()[published]
     keys = {name: rows.keys[name] for name in rows.keys.column_names}

@@ -344,8 +344,8 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
         b"columns": indented_json({column.name: column.description for column in columns(table)}),
         b"row_order": ROW_ORDER,
     }
-    if told := facts.on_request.told.get(table.name):
-        metadata[b"on_request"] = told.encode()
+    if origin := facts.on_request.origins.get(table.name):
+        metadata[b"on_request"] = origin.encode()
     if facts.notice:
         metadata[b"description"] = said(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(

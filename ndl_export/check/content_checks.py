@@ -302,7 +302,7 @@ def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout])
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
         for period in layouts[of_family[0]].cohorts if of_family else ():
             present = [name for name in of_family if period in layouts[name].cohorts]
-            own = {name: layouts[name].of(period) for name in present}
+            own = {name: layouts[name].of_cohort(period) for name in present}
             data = {name: tables[name].filter(pc.equal(tables[name]["time_period"], period)) for name in present}
             for as_linked in (False, True):
                 sums: Sums = {}

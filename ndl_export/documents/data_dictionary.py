@@ -59,7 +59,7 @@ def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
         _columns_grid(shared),
         *(part for table in TABLES.values() for part in _table_parts(table)),
         *(["## Tables on request"] if requested else []),
-        *(part for each in requested for part in _table_parts(each.table, "###", each.told)),
+        *(part for each in requested for part in _table_parts(each.table, "###", each.origin)),
     )
 
 

@@ -152,12 +152,12 @@ def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
 
 
 def _populations(facts: ReleaseFacts) -> str:
-    def of(family: str) -> str:
+    def names_of(family: str) -> str:
         return ", ".join(f"`{name}`" for name, table in facts.tables.items() if table.family == family)
 
     return grid(
         ("tables", "one row of the data is", "population"),
-        ((of(family.name), f"one {family.unit}", family.population) for family in FAMILIES.values()),
+        ((names_of(family.name), f"one {family.unit}", family.population) for family in FAMILIES.values()),
     )
 
 
@@ -270,10 +270,10 @@ def _gaps(rows: list[dict[str, object]]) -> Iterator[str]:
         )
         if len(groups) > 1:
             low, high = groups[0], groups[-1]
-            yield f"{topic}: from {_told(low)} to {_told(high)}"
+            yield f"{topic}: from {_share_of(low)} to {_share_of(high)}"
 
 
-def _told(row: Mapping[str, object]) -> str:
+def _share_of(row: Mapping[str, object]) -> str:
     name, percent, interval = _linked(row, str(row["breakdown"]))
     return f"{percent}% ({interval}) of `{name}`"
 

@@ -66,7 +66,7 @@ _NOTES = (
 def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
     """The workbook of a release; `tables` by name, with their rows in order."""
     sheets = [
-        table_sheet(facts.tables[name], data, facts.notice, facts.on_request.told.get(name, ""))
+        table_sheet(facts.tables[name], data, facts.notice, facts.on_request.origins.get(name, ""))
         for name, data in tables.items()
     ]
     front = (_cover(facts), _contents(facts, tables, sheets), _notes(facts), _symbols(facts))

@@ -287,7 +287,7 @@ class Register:
         """Every cohort that it names."""
         return {each.cohort for each in self.budgets} | {cohort for each in self.requests for cohort in each.cohorts}
 
-    def of(self, status: str) -> tuple[AskedTable, ...]:
+    def requests_with(self, status: str) -> tuple[AskedTable, ...]:
         return tuple(each for each in self.requests if each.status == status)
 
 

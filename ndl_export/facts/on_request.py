@@ -98,7 +98,7 @@ class RequestedTable:
         return as_table(self.definition, FAMILIES[self.family])
 
     @property
-    def told(self) -> str:
+    def origin(self) -> str:
         """That it was asked for, in sentences, the last of which has no full stop."""
         asked = f"{self.asked_by} asked for it on {day(self.asked_on)}"
         return f"On request: {asked}. Purpose: {self.purpose.rstrip('.')}. First in release {self.release}"
@@ -145,9 +145,9 @@ class OnRequest:
         return {each.name: each.cohorts for each in self.tables}
 
     @cached_property
-    def told(self) -> dict[str, str]:
+    def origins(self) -> dict[str, str]:
         """Of each table, by its name, that it was asked for."""
-        return {each.name: each.told for each in self.tables}
+        return {each.name: each.origin for each in self.tables}
 
     def of_cohort(self, cohort: str) -> dict[str, Table]:
         """Every table that has rows of the cohort, those of every release first, by name."""

@@ -205,8 +205,8 @@ class ReleaseFacts:
 
     def about(self, table: Table) -> str:
         """What a table says, of whom, and, of one on request, who asked for it."""
-        told = self.on_request.told.get(table.name)
-        return f"{table.about}. {told}" if told else table.about
+        origin = self.on_request.origins.get(table.name)
+        return f"{table.about}. {origin}" if origin else table.about
 
     @property
     def published(self) -> str:

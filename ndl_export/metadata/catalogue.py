@@ -240,7 +240,8 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
 def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
     """A release that is not there yet: it has the status of one in development, and no distribution. `dct:available` is
     its day, or its month; what was issued or modified has neither."""
-    when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else _month(coming.version)
+    month = {"@value": Version.parse(coming.version).published_in, "@type": "xsd:gYearMonth"}
+    when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else month
     described = {
         "@id": _address_of(newest, coming),
         "@type": "dcat:Dataset",
@@ -265,10 +266,6 @@ def is_announced(dataset: Mapping[str, Any]) -> bool:
 def _address_of(newest: Published, coming: Upcoming) -> str:
     """What names an announcement; the release itself will be named by its own address."""
     return f"{newest.directory}/{UPCOMING_FILE}#{coming.version}"
-
-
-def _month(version: str) -> dict[str, str]:
-    return {"@value": Version.parse(version).published_in, "@type": "xsd:gYearMonth"}
 
 
 def _changed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:

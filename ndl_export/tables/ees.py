@@ -231,14 +231,9 @@ _NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
 
 def ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
     """The archive of the CSV files of the tables `defined` and their metadata among `files` (content by name)."""
-    taken = [table for table in defined.values() if _has_rows(files[f"{table.name}.csv"])]
+    taken = [table for table in defined.values() if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
     names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
     return flat_zip_bytes({_NAMES_FILE: _dataset_names(taken)} | {name: files[name] for name in names})
-
-
-def _has_rows(content: bytes) -> bool:
-    """Whether there is a line after the header."""
-    return content.count(b"\n") > 1
 
 
 def _dataset_names(tables: Iterable[Table]) -> bytes:

@@ -119,13 +119,13 @@ def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row,
             with_itself = all_together and block.with_all_together
             if labels not in block.structural_zeros and not with_itself:
                 applies[levels] |= block.measures
-                counts[levels] |= _counted(table, block, chosen)
+                counts[levels] |= {name: _of_count(table, block, chosen, count) for name, count in block.counts.items()}
     return tuple(
         Row(levels, frozenset(applies[levels]), counts[levels], frozenset(attributes[levels])) for levels in applies
     )
 
 
-def said(table: Table) -> dict[tuple[str, ...], set[Said]]:
+def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
     """What the counts and percentages of each row say, by the levels of its filters: a table that says the same of the
     same children needs no other. Not of averages, differences, and rows that cannot be."""
     found: dict[tuple[str, ...], set[Said]] = {}
@@ -209,7 +209,7 @@ class Layout:
         flags = np.concatenate([self._breaks_of(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
-    def of(self, cohort: str) -> Layout:
+    def of_cohort(self, cohort: str) -> Layout:
         """The rows of one cohort, with its areas alone."""
         own = self.cohort_of == self.cohorts.index(cohort)
         (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))
@@ -312,11 +312,6 @@ def _attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
     """The attributes that the figures of a block's row depend on."""
     found = {axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None}
     return found | {attribute for count in block.needed for attribute, _ in count.groups}
-
-
-def _counted(table: Table, block: Block, chosen: tuple[Selection, ...]) -> dict[str, Children]:
-    """Which children each count of a row counts."""
-    return {name: _of_count(table, block, chosen, count) for name, count in block.counts.items()}
 
 
 def _of_count(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:

@@ -176,7 +176,12 @@ def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
     return tuple(
         PublishedColumn(column_name(measure, role), label, kind, description, role, measure)
         for role, label, kind, description in (
-            (ColumnRole.FIGURE, measure.label, _figure_type(measure), measure.description + _caveat(measure)),
+            (
+                ColumnRole.FIGURE,
+                measure.label,
+                pa.int64() if measure.is_count else pa.float64(),
+                measure.description + _caveat(measure),
+            ),
             (
                 ColumnRole.ESTIMATE,
                 f"{measure.label} (estimate)",
@@ -269,10 +274,6 @@ _SUFFIXES = {
     ColumnRole.MODEL_LOWER: "_model_lower_ci",
     ColumnRole.MODEL_UPPER: "_model_upper_ci",
 }
-
-
-def _figure_type(measure: Measure) -> pa.DataType:
-    return pa.int64() if measure.is_count else pa.float64()
 
 
 def _caveat(measure: Measure) -> str:

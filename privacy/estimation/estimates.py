@@ -190,7 +190,7 @@ class NestedEstimates(Estimates):
         """As of `Estimates`, by `Component`."""
         precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
         components = {}
-        for component, total in _told(self._plan, measurement, nest).items():
+        for component, total in _weighted_sums(self._plan, measurement, nest).items():
             known = precisions[:, self._lattice.index(self._names(component))]
             mean = total / _first(nest.each(known) if component[0] else known, total.ndim)
             if component[0]:
@@ -296,9 +296,9 @@ class _Nest:
         return np.hstack([members, whole.astype(np.float64)])
 
 
-def _told(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
+def _weighted_sums(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
     """What all marginals say of each residual component, weighted by inverse variance and added up."""
-    told: dict[Component, Any] = defaultdict(float)
+    sums: dict[Component, Any] = defaultdict(float)
     for names, sigma in plan.sigmas.items():
         place = nest.inner if nest.inner in names else nest.outer
         rest = tuple(name for name in names if name != place)
@@ -308,10 +308,10 @@ def _told(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, 
             outside = tuple(axis for axis, name in enumerate(rest, start=1) if name not in component)
             says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
             if place == nest.inner:
-                told[True, component] += says
+                sums[True, component] += says
                 says = nest.total(says) / _first(nest.sizes, says.ndim)
-            told[False, component] += says
-    return told
+            sums[False, component] += says
+    return sums
 
 
 def _first(values: NDArray[Any], ndim: int) -> NDArray[Any]:

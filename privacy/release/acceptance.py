@@ -93,14 +93,14 @@ def sign(
 def accept(ledger: Ledger, acceptance: Acceptance) -> None:
     """Record an acceptance, once; durable on return."""
     content = json.loads(canonical_json(asdict(acceptance)))
-    if content not in [each for each, _ in SignOffs(ledger).of(_ACCEPTANCE)]:
+    if content not in [each for each, _ in SignOffs(ledger).lines_of_kind(_ACCEPTANCE)]:
         add_line(ledger, _ACCEPTANCE, content)
 
 
 def counting(ledger: Ledger) -> dict[Held, Accepted]:
     """The newest acceptance of each hold that counts now."""
     books, found = SignOffs(ledger), dict[Held, Accepted]()
-    for content, line in books.of(_ACCEPTANCE):
+    for content, line in books.lines_of_kind(_ACCEPTANCE):
         each = Acceptance.parse(content)
         if each is not None and each.ledger == ledger.identity():
             person, why_not = books.who(each)

@@ -264,7 +264,7 @@ class SignOffs:
         judged = (self.judge(request) for request in requests.values())
         return sorted((each.counting[-1] for each in judged if each.is_enough), key=lambda signed: signed.line.seq)
 
-    def of(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
+    def lines_of_kind(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
         """The content of every line of a kind, oldest first."""
         for content, line in self._lines:
             if content.get("kind") == kind:
@@ -272,7 +272,7 @@ class SignOffs:
 
     def _release_keys(self) -> Iterator[str]:
         """Keys that have stated themselves, to this ledger, to sign releases."""
-        for content, _ in self.of(_RELEASE_KEY):
+        for content, _ in self.lines_of_kind(_RELEASE_KEY):
             stated = ReleaseKey.parse(content)
             if stated is not None and stated.ledger == self._lines[0][1].entry_hash and stated.is_genuine:
                 yield stated.key
@@ -469,7 +469,7 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
         raise WaitsForApproval(_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
     lines = sorted(signed.entry_hash for signed in found.counting)
     allowed = {"approvals": lines, "request_sha256": sha256_hex(canonical_json(request))}
-    if allowed not in [content for content, _ in books.of(_ALLOWED)]:
+    if allowed not in [content for content, _ in books.lines_of_kind(_ALLOWED)]:
         add_line(ledger, _ALLOWED, allowed)
 
 

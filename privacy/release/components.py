@@ -101,7 +101,7 @@ class Lattice:
         """(K x K): precision that one unit of 1/sigma_A^2 spent on marginal A gives to component C, [C, A]."""
         return np.where(self.within, self.cells[:, None] / self.cells[None, :], 0.0)
 
-    def told(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
+    def precisions_from(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
         """(K,): precision that measured marginals of the same table, with their noise scales, give to each component,
         those outside the closure included: sum over A containing C of 1/(sigma_A^2 prod(n_i, i in A\\C))."""
         precisions = np.zeros(len(self.subsets))

@@ -201,7 +201,7 @@ def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, floa
     found = {}
     for level, place, _ in _levels(plan.family):
         lattice = Lattice.of(level)
-        told = lattice.told((names, sigma) for names, sigma in measured if place is None or place in names)
+        told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
         found[place] = float(_gain(lattice.information, lattice.component_weights(), told).max())
     return found
 
@@ -234,7 +234,7 @@ def _noise_scales(
     The sum of 1/sigma^2 is `budget` or, by rounding, less.
     """
     lattice = Lattice.of(family)
-    told = lattice.told((names, sigma) for names, sigma in measured if place is None or place in names)
+    told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
     allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget, told)
     allocated = np.zeros(len(lattice.subsets))

@@ -24,7 +24,7 @@ from privacy.doors.typed import is_line
 from privacy.release.canonical import canonical_json, sha256_hex
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
-VERSION = 3
+VERSION = 1
 NANO = Decimal("1e-9")
 
 
@@ -44,7 +44,7 @@ class Reliability:
     withheld_half_width: float = 15.0
     denominator_standard_errors: float = 3.0
 
-    def of(self, everywhere: bool) -> Reliability:
+    def for_figures(self, everywhere: bool) -> Reliability:
         """Return the thresholds of figures that a release is about (`everywhere`); all others are withheld where those
         would be flagged."""
         return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)

@@ -146,6 +146,7 @@ def fake_privacy_record(
                     {"unit": "child", "privacy_parameters": dict(CHILD)},
                     {"unit": "response", "privacy_parameters": dict(RESPONSE)},
                 ],
+                "approvals": [],
             }
             for cohort, origin in measured.items()
         ],
