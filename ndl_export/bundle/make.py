@@ -119,7 +119,7 @@ def bundle_files(
     requested: Collection[str] = (),
     for_them: Collection[str] = (),
 ) -> frozenset[str]:
-    """Names of all files of a bundle of these cohorts and councils; those of the page are in a folder of their own.
+    """Return the names of all files of a bundle of these cohorts and councils; those of the page are in a folder.
 
     `requested` are the names of tables on request, and `for_them` the files of `on_request` that there are with them.
     """
@@ -130,7 +130,7 @@ def bundle_files(
 def _beside_the_page(
     cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
 ) -> frozenset[str]:
-    """The same without those of the page."""
+    """Return the same without the files of the page."""
     return frozenset(
         (
             *DOCUMENTS,
@@ -147,8 +147,8 @@ BUNDLE_FILES = bundle_files([""], PILOT)
 
 
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Names that a bundle has by what its `datapackage.json` states, those of the pilot where that cannot be read, and
-    by its `on_request.json`, which there is where its sums list it."""
+    """Return the names that a bundle has by its `datapackage.json`, or those of the pilot where that cannot be read,
+    and by its `on_request.json`, which it has where its sums list it."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
     try:
@@ -199,7 +199,8 @@ def write_bundle(
 
 
 def sums_of(folder: Path) -> str:
-    """SHA-256 of a bundle's file of sums. Raises `BundleRefused` where its files are not those that it names."""
+    """Return the SHA-256 of a bundle's file of sums. Raises `BundleRefused` where its files are not those that it
+    names."""
     files = contents(folder)
     if _is_damaged(files):
         raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made anew")
@@ -257,12 +258,12 @@ def _archive(files: Mapping[str, bytes], version: str, place: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Content of the files of a bundle's folder, by their paths in it."""
+    """Return the content of the files of a bundle's folder, by their paths in it."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """The tables with their rows in the order of the definitions."""
+    """Return the tables with their rows in the order of the definitions, once they pass every check."""
     plans, record, requested = plans_of(facts.noisy_counts), facts.privacy_record, facts.on_request
     faults = missing.faults(facts.missing, facts.councils, facts.cohorts)
     unsound = [f"privacy record: {fault}" for fault in privacy_faults(record, facts.version, facts.cohorts)]
@@ -333,7 +334,7 @@ def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
 
 
 def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path) -> None:
-    """The rows of `data`, which are in their final order, and the same bytes for the same content.
+    """Write the rows of `data`, which are in their final order: the same bytes for the same content.
 
     Writer settings are fixed; no time, path or machine goes in. The file's key-value metadata hold title, description
     and the description of every column, for readers that do not know Arrow's own schema metadata.
@@ -390,7 +391,7 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
 
 
 def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """The release in the words of each catalogue, by file name; `files` are those that are described."""
+    """Return the record of the release for each catalogue, by file name; `files` are those that are described."""
     described = describe(facts, files)
     return {
         "ckan_package.json": ckan_package(described),
@@ -427,7 +428,7 @@ def _promote(staged: Path, directory: Path) -> Path:
 
 
 def _is_damaged(files: Mapping[str, bytes]) -> bool:
-    """Whether the files of a bundle are not those that its own sums name."""
+    """Return whether the files of a bundle are not those that its own sums name."""
     try:
         listed = read_sums(files[SUMS_FILE])
     except (KeyError, ValueError):
@@ -436,5 +437,5 @@ def _is_damaged(files: Mapping[str, bytes]) -> bool:
 
 
 def _read(place: Path) -> dict[str, bytes]:
-    """Content by name of the files in a folder, or of the one file."""
+    """Return the content by name of the files in a folder, or of the one file."""
     return contents(place) if place.is_dir() else {place.name: place.read_bytes()}

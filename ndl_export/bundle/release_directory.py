@@ -43,13 +43,13 @@ _RECORD = "dcat.jsonld"
 
 
 def current(release_dir: Path) -> Version | None:
-    """The newest version that is not withdrawn, if any. Raises `UnreadableWithdrawals`."""
+    """Return the newest version that is not withdrawn, if any. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return max((version for version in versions(release_dir) if str(version) not in withdrawn), default=None)
 
 
 def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> None:
-    """Tell readers of these releases, and of no others, that they are coming. Raises `UnreadableWithdrawals`."""
+    """Announce these releases to readers, and no others. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with alone(release_dir):
         if announce(release_dir, entries, today) and versions(release_dir):
@@ -57,7 +57,7 @@ def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt
 
 
 def tell_of_requests(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> None:
-    """Tell readers of these requests, and of no others. Raises `UnreadableWithdrawals`."""
+    """Publish these requests, and no others. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with alone(release_dir):
         if write_register(release_dir, entries, budgets) and versions(release_dir):
@@ -85,7 +85,8 @@ def refresh(release_dir: Path) -> None:
 
 
 def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
-    """The current release; places relative to the release directory, `sha256sums` the SHA-256 of its file of sums."""
+    """Return the current release; places relative to the release directory, `sha256sums` the SHA-256 of its file of
+    sums."""
     listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
     return {
         "version": str(newest),
@@ -99,7 +100,7 @@ def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
 
 
 def published(release_dir: Path) -> list[Published]:
-    """Every release with its own catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
+    """Return every release with its own catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return [_published(release_dir / str(version), withdrawn.get(str(version))) for version in versions(release_dir)]
 

@@ -55,7 +55,8 @@ _MARK = "synthetic-"
 
 
 def synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
-    """Content of every file but checksums, signature and key, by name; the same bytes for the same children."""
+    """Return the content of every file but checksums, signature and key, by name; the same bytes for the same
+    children."""
     files = synthetic_documents(made)
     page = synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, warning(made))
     files |= {QUALITY_PAGE: page, CROISSANT_FILE: indented_json(synthetic_croissant(made, files))}
@@ -117,12 +118,12 @@ def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
 
 
 def is_synthetic(files: Mapping[str, bytes]) -> bool:
-    """Whether these are the files of synthetic children, and not of a bundle."""
+    """Return whether these are the files of synthetic children, and not of a bundle."""
     return CSV_FILE in files or PARQUET_FILE in files
 
 
 def synthetic_version(files: Mapping[str, bytes]) -> str | None:
-    """The release that they say they were made from; None where they do not."""
+    """Return the release that they say they were made from; None where they do not."""
     try:
         return str(json.loads(files[DATAPACKAGE_FILE])["release"])
     except (KeyError, TypeError, ValueError):
@@ -130,8 +131,8 @@ def synthetic_version(files: Mapping[str, bytes]) -> str | None:
 
 
 def synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """(file, what is wrong) with the content of files whose signature holds: both files of rows must hold the same, say
-    of every row that it is synthetic, and be described as that."""
+    """List (file, what is wrong) for files whose signature holds: both files of rows must hold the same, state for
+    every row that it is synthetic, and be described as such."""
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))

@@ -127,7 +127,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
 
 
 def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
-    """The version, None where it cannot be told, and what is wrong. Content is looked at where integrity holds."""
+    """Return the version, None where it cannot be read, and what is wrong. Content is checked where integrity holds."""
     faults = integrity_faults(files, trusted)
     if faults:
         return None, faults
@@ -135,7 +135,7 @@ def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
 
 
 def _withdrawn(source: BundlePlace, version: str | None) -> str | None:
-    """The sentence of the directory that the bundle lies in on its withdrawal."""
+    """Return the sentence on its withdrawal in the release directory of the bundle."""
     try:
         found = source.withdrawal(version) if version else None
     except (UnreadableWithdrawals, StoreError) as error:
@@ -205,7 +205,7 @@ _UNREADABLE = "it does not say which tables were asked for, or what was measured
 
 
 def _content(files: Files) -> tuple[str | None, Faults]:
-    """The version, and what is wrong with the content of files whose signature holds."""
+    """Return the version, and what is wrong with the content of files whose signature holds."""
     try:
         stated = _stated(files)
     except _Unreadable as error:
@@ -219,7 +219,7 @@ def _content(files: Files) -> tuple[str | None, Faults]:
 
 
 def _figures(files: Files, stated: _Stated) -> Faults:
-    """What is wrong with the noisy counts, with the tables, and with whatever is made from these."""
+    """Return what is wrong with the noisy counts, the tables, and everything made from these."""
     cohorts, councils, requested = stated.cohorts, stated.councils, stated.on_request.tables
     layouts = table_layouts(councils, cohorts, stated.missing, stated.plans, requested)
     try:
@@ -253,13 +253,13 @@ def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
 
 
 def _site_faults(files: Files, expected: Files) -> Faults:
-    """The figures of the page's charts must be what the tables give again."""
+    """Check that the page's charts show the figures that the tables give."""
     names = ((f"{SITE_FOLDER}/{name}", content) for name, content in expected.items())
     return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
 
 
 def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """CSV files are made from the Parquet files, so they must be what these give again, byte for byte."""
+    """Check that the CSV files are those that the Parquet files give, byte for byte."""
     faults = []
     with tempfile.TemporaryDirectory() as scratch:
         write_csvs(ordered, Path(scratch), defined)
@@ -276,7 +276,7 @@ def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[
 
 
 def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """The table of every sheet must be what the Parquet files give again."""
+    """Check that the table of every sheet is the one that the Parquet files give."""
     sheets = [table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
         names = differing(files[WORKBOOK_FILE], sheets)
@@ -290,7 +290,7 @@ Faults = list[tuple[str, str]]
 
 
 def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
-    """Faults in the set of `files` (content by name), signature or checksums; empty where all holds.
+    """List faults in the set of `files` (content by name), signature or checksums; empty where all holds.
 
     `trusted` is the publisher's public key in PEM, or None to use the bundle's own.
     """
@@ -306,7 +306,7 @@ def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Fault
 
 
 def _due(files: Files) -> frozenset[str]:
-    """Names of the files that a bundle, or a folder of synthetic children, has."""
+    """Return the names of the files that a bundle, or a folder of synthetic children, has."""
     return SYNTHETIC_FILES if is_synthetic(files) else expected_files(files)
 
 

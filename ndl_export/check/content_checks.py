@@ -50,9 +50,9 @@ def table_layouts(
     plans: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
     requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
-    """The rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort, and the
-    documents of the `plans`, which state the detail of each, by cohort and family. A table that was `requested` has
-    every row of its definition in every area of its cohorts."""
+    """Return the rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort,
+    and the documents of the `plans`, which state the detail of each, by cohort and family. A table that was `requested`
+    has every row of its definition in every area of its cohorts."""
     stated = tuple((each, family, not_sent(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts)
     found = dict(_layouts(councils, stated, tuple(sorted(plans.items()))))
     for each in requested:
@@ -71,8 +71,8 @@ def _layouts(
     not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
     plans: tuple[tuple[tuple[str, str], bytes], ...],
 ) -> dict[str, Layout]:
-    """The same, for councils that have not sent what a family counts, by cohort and family. A release is laid out
-    once, however often its tables are looked at."""
+    """Return the same for councils that have not sent what a family counts, by cohort and family. Cached: a release is
+    laid out once, however often its tables are checked."""
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
         areas.setdefault(family, {})[cohort] = geographies(councils, absent)
@@ -83,7 +83,7 @@ def _layouts(
 
 
 def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
-    """(table, or family of tables; what is wrong) for the tables of a release; empty where all is well.
+    """List (table or family of tables, what is wrong) for the tables of a release; empty where all is well.
 
     Names and types of columns, exactly the rows of the definition, legal flags, figures against their intervals, and
     agreement of every number with every other.
@@ -107,7 +107,7 @@ def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) 
 
 
 def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
-    """What is missing from a privacy record or cannot be true; empty where all is well.
+    """List what is missing from a privacy record or cannot be true; empty where all is well.
 
     Asks for `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`: the
     largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`, each
@@ -124,7 +124,7 @@ def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, 
 
 
 def _in_order(data: pa.Table, expected: Layout) -> pa.Table:
-    """`data` in the order of the definition; ValueError for other columns or rows."""
+    """Return `data` in the order of the definition. Raises ValueError for other columns or rows."""
     _check_columns(data.schema, arrow_schema(expected.table))
     for name in data.column_names:
         if not data.schema.field(name).nullable and data[name].null_count:
@@ -185,7 +185,7 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
 def _model(
     absent: NDArray[np.bool_], model: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Where a model's figures or intervals are wrong, by what is wrong with them."""
+    """Return where a model's figures or intervals are wrong, by what is wrong with them."""
     given = ~np.isnan(model)
     return {
         "models given where the figure does not apply": absent & given,
@@ -196,12 +196,12 @@ def _model(
 
 
 def _numbers(data: pa.Table, measure: Measure, role: ColumnRole) -> NDArray[np.float64]:
-    """Values of a column, NaN where there is none."""
+    """Return the values of a column, NaN where there is none."""
     return data[column_name(measure, role)].cast(pa.float64()).to_numpy()
 
 
 def _unbounded(data: pa.Table, measure: Measure) -> NDArray[np.bool_]:
-    """Where a value of the measure is there and is infinite or not a number."""
+    """Return where a value of the measure is infinite or not a number."""
     values = [data[column.name] for column in measure_columns(measure) if column.role is not ColumnRole.FLAG]
     finite = [pc.fill_null(pc.is_finite(column.cast(pa.float64())), True).to_numpy() for column in values]
     return ~np.logical_and.reduce(finite)
@@ -233,7 +233,7 @@ def _privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str,
 
 
 def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[str]:
-    """Faults of what is said of one cohort, with what was measured of it by name."""
+    """Yield faults in the record of one cohort, with what was measured of it by name."""
     if not entry["measured_in"]:
         yield f"{what}: measured_in is empty"
     families = {name for name, family in stated.items() if "measured_in" not in family}
@@ -265,7 +265,7 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
 
 
 def _measurement(family: Mapping[str, Any]) -> str:
-    """What a family's entry is called: what was measured later, on request, has an entry of its own."""
+    """Return the name of a family's entry: what was measured later, on request, has an entry of its own."""
     return f"{family['family']} in {family['measured_in']}" if "measured_in" in family else str(family["family"])
 
 
@@ -280,7 +280,8 @@ def _parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[st
 
 
 def _gaussian_delta(rho: float, epsilon: float) -> float:
-    """Delta of the Gaussian mechanism of that rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018, theorem 8)."""
+    """Return the delta of the Gaussian mechanism of that rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018, theorem
+    8)."""
     mu = math.sqrt(2 * rho)
     above, below = (math.erfc((epsilon / mu + sign * mu / 2) / math.sqrt(2)) / 2 for sign in (-1, 1))
     return above - math.exp(epsilon) * below
@@ -297,7 +298,8 @@ Splits = dict[tuple[Children, str], list[frozenset[str]]]
 
 
 def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
-    """(table or family, what disagrees), for ordered tables of one release and their layouts, both by table name."""
+    """Yield (table or family, what disagrees) for ordered tables of one release and their layouts, both by table
+    name."""
     for family in FAMILIES.values():
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
         for period in layouts[of_family[0]].cohorts if of_family else ():
@@ -324,8 +326,8 @@ def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout])
 
 
 def _estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
-    """Every count of a table of one cohort, as (children counted, estimate by area): of children as they were linked,
-    or every other."""
+    """Yield every count of a table of one cohort, as (children counted, estimate by area): of children as they were
+    linked, or every other."""
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.is_count and measure.as_linked == as_linked:
@@ -344,7 +346,7 @@ def _splits(sums: Sums) -> Splits:
 
 
 def _unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
-    """Numbers that differ from the sum over one attribute's categories, where all of these are published."""
+    """Yield numbers that differ from the sum over one attribute's categories, where all of these are published."""
     domains = {attribute.name: frozenset(attribute.categories) for attribute in family.attributes}
     for whole, name in splits:
         total = _sum_over(sums, splits, whole, name, domains[name])
@@ -353,7 +355,7 @@ def _unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
 
 
 def _unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
-    """Shared totals of two attributes that differ, where both sides are published."""
+    """Yield the shared totals of two attributes that differ, where both sides are published."""
     for shared in family.shared_totals:
         for category in (None, *family.attribute(shared.within).categories):
             within: Children = frozenset({(shared.within, frozenset({category}))} if category else ())
@@ -368,7 +370,8 @@ def _unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]
 def _sum_over(
     sums: Sums, splits: Splits, whole: Children, name: str, categories: frozenset[str]
 ) -> NDArray[np.float64] | None:
-    """Sum of the numbers that split `whole` by `name`, over `categories`; None where not all are published."""
+    """Return the sum of the numbers that split `whole` by `name`, over `categories`; None where not all are
+    published."""
     total, left = np.zeros(()), categories
     for chosen in splits.get((whole, name), ()):
         if chosen <= left:
@@ -377,7 +380,7 @@ def _sum_over(
 
 
 def _unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
-    """Numbers of areas that differ from the sum over their councils."""
+    """Yield the numbers of areas that differ from the sum over their councils."""
     councils = {area.councils[0]: index for index, area in enumerate(areas) if len(area.councils) == 1}
     counted, values = list(sums), np.array(list(sums.values()))
     for index, area in enumerate(areas):
@@ -388,7 +391,7 @@ def _unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
 
 
 def _equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> bool:
-    """Equal where both are published."""
+    """Return whether both are equal, where both are published."""
     return not (np.abs(left - right) > TOLERANCE).any()
 
 

@@ -64,7 +64,7 @@ _NOTES = (
 
 
 def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
-    """The workbook of a release; `tables` by name, with their rows in order."""
+    """Return the workbook of a release; `tables` by name, with their rows in order."""
     sheets = [
         table_sheet(facts.tables[name], data, facts.notice, facts.on_request.origins.get(name, ""))
         for name, data in tables.items()
@@ -74,8 +74,8 @@ def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
 
 
 def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") -> Sheet:
-    """The sheet of one table, `data` being all its rows; what is in its cells follows from these alone. `told` is who
-    asked for it, where somebody did."""
+    """Return the sheet of one table with all its rows `data`, on which alone its cells depend; `told` is who asked for
+    it, if anybody."""
     shown, left_out = _rows_shown(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
     return Sheet(
@@ -96,7 +96,7 @@ def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") 
 
 
 def _rows_shown(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
-    """The most of the rows that a sheet takes, and what it says of those that it leaves out."""
+    """Return as many of the rows as a sheet takes, and what it says about those left out."""
     above = pc.not_equal(data[LEVEL], LOCAL_AUTHORITY)
     totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
     for entry in table.filters:
@@ -130,7 +130,7 @@ def _columns(table: Table, data: pa.Table) -> Iterator[Column]:
 
 
 def _figures(measure: Measure, data: pa.Table) -> Iterator[Column]:
-    """The figure, its limits, both with its decimals, and of what is no count how reliable it is."""
+    """Return the figure and its limits, with its decimals, and, unless it is a count, how reliable it is."""
     flags = data[column_name(measure, ColumnRole.FLAG)].to_pylist()
     for role, end in zip(WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
         numbers = data[column_name(measure, role)].to_pylist()
@@ -214,5 +214,5 @@ def _symbols(facts: ReleaseFacts) -> Sheet:
 
 
 def _plain(words: str) -> str:
-    """Without the marks of Markdown."""
+    """Return the text without the marks of Markdown."""
     return words.translate(str.maketrans("", "", "`<>"))

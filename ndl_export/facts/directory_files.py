@@ -61,13 +61,13 @@ class Withdrawal:
 
 
 def withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
-    """Every withdrawal by version; empty where there is no file. Raises `UnreadableWithdrawals`."""
+    """Return every withdrawal by version; empty where there is no file. Raises `UnreadableWithdrawals`."""
     path = release_dir / WITHDRAWN_FILE
     return read_withdrawals(path.read_bytes(), str(path)) if path.exists() else {}
 
 
 def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
-    """Every withdrawal by version in the content of the file of that name. Raises `UnreadableWithdrawals`."""
+    """Return every withdrawal by version in the content of the file of that name. Raises `UnreadableWithdrawals`."""
     try:
         found = [Withdrawal(**entry) for entry in json.loads(content)["withdrawn"]]
         for each in found:
@@ -136,7 +136,7 @@ class Upcoming:
 
 
 def calendar(path: Path | None) -> list[Announced]:
-    """The entries of the file, by version; none without a file. Raises `InvalidCalendar`."""
+    """Return the entries of the file, by version; none without a file. Raises `InvalidCalendar`."""
     if path is None:
         return []
     try:
@@ -169,7 +169,7 @@ def _entry(path: Path, number: int, entry: object) -> Announced:
 
 
 def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
-    """What the calendar lacks today of what practice 3.1 asks, a sentence each."""
+    """Yield what the calendar lacks today of what practice 3.1 asks, a sentence each."""
     first_days = {each: dt.date.fromisoformat(f"{Version.parse(each.version).published_in}-01") for each in entries}
     coming = [each for each, first in first_days.items() if today <= (each.date or first + _A_MONTH)]
     if not any((each.date or first_days[each]) <= today + _TWELVE_MONTHS for each in coming):
@@ -191,7 +191,7 @@ def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) ->
 
 
 def announced(release_dir: Path) -> list[Upcoming] | None:
-    """Every entry that readers are told of, by version; None where no calendar was ever given."""
+    """Return every announced entry, by version; None where no calendar was ever given."""
     path = release_dir / UPCOMING_FILE
     if not path.exists():
         return None
@@ -200,7 +200,7 @@ def announced(release_dir: Path) -> list[Upcoming] | None:
 
 
 def upcoming(release_dir: Path, published: Iterable[str]) -> list[Upcoming] | None:
-    """Those that are not published yet; None where no calendar was ever given."""
+    """Return the announced releases that are not published yet; None where no calendar was ever given."""
     found, there = announced(release_dir), set(published)
     return None if found is None else [each for each in found if each.version not in there]
 
@@ -305,7 +305,8 @@ def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Se
 
 
 def read_register(release_dir: Path) -> Register | None:
-    """The register of the release directory; None where nobody ever asked. Raises `UnreadableRegister`."""
+    """Return the register of the release directory; None where nobody has made a request. Raises
+    `UnreadableRegister`."""
     path = release_dir / REGISTER_FILE
     if not path.exists():
         return None

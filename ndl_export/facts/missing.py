@@ -55,12 +55,13 @@ SOURCES = {
 
 
 def not_sent(missing: Missing, family: str) -> tuple[str, ...]:
-    """Councils without the source whose rows a family's tables count."""
+    """Return the councils that have not sent the source whose rows a family's tables count."""
     return tuple(sorted(missing.get(FAMILIES[family].source, ())))
 
 
 def short(missing: MissingByCohort) -> list[str]:
-    """`Halton: no EYFS Profile`, by source and council; `2024/25: Halton: no EYFS Profile` of several cohorts."""
+    """List what is missing as `Halton: no EYFS Profile`, by source and council; with several cohorts as `2024/25:
+    Halton: no EYFS Profile`."""
     return [
         f"{prefix}{place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
         for cohort, prefix in _prefixes(missing)
@@ -71,8 +72,8 @@ def short(missing: MissingByCohort) -> list[str]:
 def statements(
     missing: MissingByCohort, councils: Iterable[str], requested: Iterable[RequestedTable] = ()
 ) -> list[str]:
-    """A sentence for each source and council that is missing, and for each area that is not published because of it;
-    they name the tables of every release, and those that were `requested` of the cohort."""
+    """Return a sentence for each source and council that is missing, and for each area that is not published because of
+    it; they name the tables of every release and those that were `requested` of the cohort."""
     taking_part, asked = tuple(councils), tuple(requested)
     return [
         prefix + sentence
@@ -84,7 +85,7 @@ def statements(
 
 
 def faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
-    """What cannot be true of a statement of missing councils; empty where all is well."""
+    """List what cannot be true of a statement of missing councils; empty where all is well."""
     if missing.keys() != set(cohorts):
         return [f"what is missing is stated of {', '.join(missing) or 'no cohort'}, not of {', '.join(cohorts)}"]
     return [fault for cohort in missing for fault in _faults(missing[cohort], councils)]
@@ -118,7 +119,7 @@ def _faults(missing: Missing, councils: Collection[str]) -> list[str]:
 
 
 def _pairs(missing: Missing) -> list[tuple[str, str]]:
-    """Sources and councils; councils that have sent nothing at all come first, once, without a source."""
+    """Return sources and councils; councils that have sent nothing at all come first, once, without a source."""
     nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
     return [("", council) for council in sorted(nothing)] + [
         (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)
@@ -153,7 +154,7 @@ def _areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping
 
 
 def break_statements(cohorts: Collection[str], councils: Collection[str], missing: MissingByCohort) -> list[str]:
-    """A sentence for each break, by cohort; empty where no row is flagged."""
+    """Return a sentence for each break, by cohort; empty where no row is flagged."""
     found, before = [], None
     for cohort in sorted(cohorts):
         found += [f"{Cohort(cohort).label}: {sentence}" for sentence in _recorded(before, cohort)]
@@ -176,7 +177,7 @@ def _recorded(before: str | None, cohort: str) -> Iterator[str]:
 
 
 def _labels(each: Break) -> str:
-    """What the attributes are called; the goals are not counted up."""
+    """Return the labels of the attributes; the goals are named together."""
     labels = {
         attribute.name: attribute.label
         for family in FAMILIES.values()
@@ -200,7 +201,7 @@ def _councils(before: str, cohort: str, councils: Collection[str], missing: Miss
 
 
 def _counted(family: Family, councils: Collection[str], missing: MissingByCohort, cohort: str) -> frozenset[str]:
-    """The councils that all councils together are made of."""
+    """Return the councils that all councils together are made of."""
     return frozenset(geographies(councils, not_sent(missing.get(cohort, {}), family.name))[0].councils)
 
 

@@ -37,7 +37,7 @@ NOISY_COUNTS_FILE = "noisy_counts.parquet"
 
 
 def plan_files(cohorts: Collection[str]) -> dict[tuple[str, str], str]:
-    """Names of the files with the plans of a release, by cohort and family."""
+    """Return the names of the files with the plans of a release, by cohort and family."""
     return {
         (cohort, family): f"noise_plan_{family}_{cohort}.json" if len(cohorts) > 1 else f"noise_plan_{family}.json"
         for cohort in sorted(cohorts)
@@ -70,7 +70,8 @@ class NoisyCounts:
 
     @classmethod
     def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
-        """From the files of a bundle. Raises ValueError where the cells are not those of the plan, in its order."""
+        """Read the noisy counts of a family from the files of a bundle. Raises ValueError where the cells are not those
+        of the plan, in its order."""
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {measured.attributes: np.zeros(measured.shape, dtype=np.int64) for measured in _measured(plan)}
         expected = cls(plan, empty).table(cohort, family)
@@ -83,7 +84,7 @@ class NoisyCounts:
         return cls(plan, counts)
 
     def table(self, cohort: str, family: str) -> pa.Table:
-        """One row a cell, measurement by measurement in order of the plan."""
+        """Return one row a cell, measurement by measurement in order of the plan."""
         parts = [
             pa.table(
                 {
@@ -107,7 +108,7 @@ NoisyByCohort = Mapping[str, Mapping[str, NoisyCounts]]
 
 
 def plans_of(noisy: NoisyByCohort) -> dict[tuple[str, str], bytes]:
-    """The documents of the plans, by cohort and family."""
+    """Return the documents of the plans, by cohort and family."""
     return {(cohort, family): entry.plan for cohort, own in sorted(noisy.items()) for family, entry in own.items()}
 
 
@@ -137,8 +138,8 @@ def write_cells(cells: pa.Table, path: Path, version: str) -> None:
 def noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """What is wrong with plans (by cohort and family) and cells, given the privacy record with the plans' hashes. What
-    was measured later, on request, has plans and cells of its own."""
+    """Yield what is wrong with plans (by cohort and family) and cells, given the privacy record with the plans' hashes.
+    What was measured later, on request, has plans and cells of its own."""
     stated = {
         (each["cohort"], each["family"]): each.get("plan_sha256")
         for each in record.get("families", ())
@@ -222,7 +223,7 @@ def write_noise_covariance(folder: Path, covariance: pa.Table, version: str) -> 
 
 
 def covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterator[str]:
-    """What is wrong with the file's form; whether the plans give these numbers, `readiness recompute` tells."""
+    """Yield what is wrong with the file's form; `readiness recompute` checks whether the plans give these numbers."""
     if not covariance.schema.equals(COVARIANCE_SCHEMA):
         yield "its columns are not those of the noise covariance"
     elif others := set(covariance["cohort"].to_pylist()) - set(cohorts):

@@ -38,8 +38,8 @@ class Previous:
     further: frozenset[Further] = frozenset()
 
     def sharpened(self, measured_in: Mapping[str, str], further: Collection[Further]) -> frozenset[str]:
-        """Cohorts that another release, measured in these and `further`, has with the same noisy counts and with more
-        of them, or with fewer."""
+        """Return the cohorts that another release, measured in these and `further`, has with the same noisy counts and
+        with more of them, or with fewer."""
         return frozenset(
             cohort
             for cohort, release in measured_in.items()
@@ -58,7 +58,7 @@ class Earlier:
 
 
 def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
-    """What comes before the release among `bundles` (folders named by version)."""
+    """Return the releases before this one among `bundles` (folders named by version)."""
     older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
     replaced: str | None = None
     newest: dict[str, Path] = {}
@@ -72,7 +72,7 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 
 
 def read_release(bundle: Path) -> Previous:
-    """The release in the folder of a bundle; raises what reading its files raises."""
+    """Read the release in the folder of a bundle; raises what reading its files raises."""
     package, stated = _json(bundle / DATAPACKAGE_FILE), cohort_statements(_json(bundle / PRIVACY_RECORD_FILE))
     on_request = OnRequest.of_bundle(bundle)
     defined = all_tables(on_request.tables)

@@ -60,7 +60,8 @@ class Publisher:
 
 
 def load_publisher(*, demonstration: bool) -> Publisher:
-    """The publisher of this installation; in a `demonstration` with the notice that nothing is about a real child.
+    """Return the publisher of this installation; in a `demonstration` with the notice that nothing is about a real
+    child.
 
     Raises `InvalidPublisher`, outside a demonstration also for a placeholder.
     """
@@ -73,7 +74,7 @@ def load_publisher(*, demonstration: bool) -> Publisher:
 
 
 def read_publisher(path: Path) -> Publisher:
-    """The publisher that the YAML file describes. Raises `InvalidPublisher`."""
+    """Return the publisher that the YAML file describes. Raises `InvalidPublisher`."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -204,7 +205,7 @@ class ReleaseFacts:
         return all_tables(self.on_request.tables)
 
     def about(self, table: Table) -> str:
-        """What a table says, of whom, and, of one on request, who asked for it."""
+        """Return what a table says, about whom, and, if it is on request, who asked for it."""
         origin = self.on_request.origins.get(table.name)
         return f"{table.about}. {origin}" if origin else table.about
 

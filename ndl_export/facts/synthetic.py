@@ -121,5 +121,5 @@ class SyntheticChildren:
 
 
 def synthetic_versions(release_dir: Path) -> list[str]:
-    """Releases of which a release directory holds synthetic children, oldest first."""
+    """Return the releases whose synthetic children a release directory holds, oldest first."""
     return [str(version) for version in versions(release_dir / SYNTHETIC_FOLDER)]

@@ -37,7 +37,7 @@ _DOCUMENTS = ("methodology.md", "data_dictionary.csv", "quality.md", "privacy_st
 
 
 def ckan_package(described: Description) -> dict[str, Any]:
-    """The package, JSON-ready."""
+    """Return the package, JSON-ready."""
     facts = described.facts
     extras = {
         "temporal_coverage-from": described.first_day,
@@ -107,7 +107,7 @@ _THEME = "http://publications.europa.eu/resource/authority/data-theme/EDUC"
 
 
 def ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any]:
-    """The record of class Dataset; `previous` is the version that this one replaces, if any."""
+    """Return the record of class Dataset; `previous` is the version that this one replaces, if any."""
     facts = described.facts
     related = [described.address_of(name) for name in ("methodology.md", "privacy_statement.md", "quality.md")]
     return {
@@ -136,7 +136,7 @@ def ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any
 
 
 def ukgov_distributions(described: Description) -> list[dict[str, Any]]:
-    """The records of class Distribution, in the order that the dataset names them in."""
+    """Return the records of class Distribution, in the order that the dataset names them in."""
     day = described.facts.published_on
     return [
         {
@@ -166,7 +166,7 @@ _SPDX_LICENCE = "OGL-UK-3.0"
 
 
 def citation(described: Description) -> str:
-    """The file; its `doi` is that of all releases, where the publisher has one."""
+    """Return the file; its `doi` is that of all releases, if the publisher has one."""
     facts = described.facts
     entity = {"name": facts.publisher, "email": facts.contact, "website": facts.address}
     record: dict[str, Any] = {

@@ -66,7 +66,7 @@ class Column(_Part):
     @field_validator("levels", mode="before")
     @classmethod
     def _listed(cls, levels: object) -> object:
-        """They may be a list too, of labels with their categories: JSON whose keys are sorted keeps no other order."""
+        """Accept a list of labels with their categories too: JSON with sorted keys keeps no other order."""
         if not isinstance(levels, tuple) or not all(map(_is_level, levels)):
             return levels
         found = {each["label"]: each["categories"] for each in levels}
@@ -108,7 +108,7 @@ class Definition(_Part):
     @field_validator("columns", mode="before")
     @classmethod
     def _names_alone(cls, columns: object) -> object:
-        """A column may be an attribute's name alone."""
+        """Accept an attribute's name alone for a column."""
         if not isinstance(columns, tuple):
             return columns
         return tuple({"attribute": each} if isinstance(each, str) else each for each in columns)
@@ -123,7 +123,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def read_as(model: type[_Model], document: object) -> _Model:
-    """A document as JSON or YAML gives it. Raises `InvalidDefinition`, with the place and rule of everything wrong."""
+    """Read a document as JSON or YAML gives it. Raises `InvalidDefinition`, with the place and rule of everything
+    wrong."""
     try:
         return model.model_validate(_with_tuples(document))
     except ValidationError as error:
@@ -194,7 +195,7 @@ def as_table(definition: Definition, family: Family) -> Table:
 
 
 def unfit(document: Mapping[str, Any], family: Family) -> list[str]:
-    """Lists what a definition names and the family does not have, in every column and figure that can be read, whatever
+    """List what a definition names and the family does not have, in every column and figure that can be read, whatever
     else is wrong with the document."""
     columns, figure = document.get("columns"), document.get("figure")
     listed = enumerate(columns) if isinstance(columns, list | tuple) else ()
@@ -227,12 +228,12 @@ def _block(
 
 
 def publishable(family: Family) -> tuple[Attribute, ...]:
-    """The attributes that a definition may name: those that are measured for no purpose of the noise alone."""
+    """Return the attributes that a definition may name: all that are not measured for the noise alone."""
     return tuple(attribute for attribute in family.attributes if attribute.name not in family.never_shown)
 
 
 def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Family) -> Iterator[str]:
-    """What is wrong with columns, by their places, and a figure."""
+    """Yield what is wrong with columns, by their places, and a figure."""
     known = {attribute.name: attribute for attribute in publishable(family)}
     named = {f"columns.{place}": column.attribute for place, column in columns.items()}
     named |= {"figure": figure.attribute} if figure else {}
@@ -267,7 +268,7 @@ def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Fami
 
 
 def _figure_columns(figure: Figure | None, family: Family) -> list[str]:
-    """The columns of a table that has the figure."""
+    """Return the columns of a table that has the figure."""
     measures = [MEASURES[family.counted], *(measures_of(figure, family).values() if figure else ())]
     return [column.name for measure in measures for column in measure_columns(measure)]
 
@@ -305,7 +306,7 @@ def _of_figure(figure: Figure, family: Family) -> Iterator[str]:
 
 
 def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
-    """The measures of a figure: its `rate`, and its `count` where it has one."""
+    """Return the measures of a figure: its `rate`, and its `count` where it has one."""
     counted = family.figures.get((figure.attribute, figure.categories))
     if counted:
         found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}

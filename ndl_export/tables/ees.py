@@ -127,7 +127,7 @@ class CsvColumn:
 
 
 def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
-    """Columns of the CSV file: those of the table, without flags of counts, whose cells say all that these can say, and
+    """Return the columns of the CSV file: those of the table, without flags of counts, whose cells state the same, and
     without those of a row's own area, whose places in such a file are prescribed by level."""
     return tuple(
         CsvColumn(column, levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols)
@@ -138,13 +138,14 @@ def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
 
 
 def csv_key(table: Table) -> tuple[str, ...]:
-    """Columns of the CSV file that no two rows agree in; codes of areas other than the row's own may be empty."""
+    """Return the columns of the CSV file that no two rows agree in; codes of areas other than the row's own may be
+    empty."""
     areas = tuple(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
     return ("time_period", "geographic_level", *areas, *(entry.name for entry in table.filters))
 
 
 def official_rows(data: pa.Table) -> pa.Table:
-    """The rows of areas that have an official geography."""
+    """Return the rows of areas that have an official geography."""
     return data.filter(pc.not_equal(data["geographic_level"], ALL_TOGETHER))
 
 
@@ -161,7 +162,8 @@ def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[st
 
 
 def meta_csv(data: pa.Table, table: Table) -> bytes:
-    """The metadata file: one row for each filter that has two or more levels in the CSV file, and each indicator."""
+    """Return the metadata file: one row for each filter that has two or more levels in the CSV file, and each
+    indicator."""
     official = official_rows(data)
     varying = {f.name for f in table.filters if pc.count_distinct(official[f.name]).as_py() > 1}
     stream = io.StringIO()
@@ -173,13 +175,13 @@ def meta_csv(data: pa.Table, table: Table) -> bytes:
 
 
 def default_level(table: Table, entry: Filter) -> str:
-    """The level shown first: `Total`, or the first of the definition where there is none."""
+    """Return the level shown first: `Total`, or the first of the definition where there is none."""
     shown = levels(table, entry.name)
     return ALL.label if ALL.label in shown else shown[0]
 
 
 def _cell(column: CsvColumn) -> str:
-    """SQL of a cell's text."""
+    """Return SQL for the text of a cell."""
     role, measure, name = column.source.role, column.source.measure, identifier(column.source.name)
     if column.source.symbols:
         return f"coalesce({name}, {quoted(NOTHING)})"
@@ -230,7 +232,8 @@ _NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
 
 
 def ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
-    """The archive of the CSV files of the tables `defined` and their metadata among `files` (content by name)."""
+    """Return the archive of the CSV files of the tables `defined` and their metadata among `files` (content by
+    name)."""
     taken = [table for table in defined.values() if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
     names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
     return flat_zip_bytes({_NAMES_FILE: _dataset_names(taken)} | {name: files[name] for name in names})
@@ -245,5 +248,6 @@ def _dataset_names(tables: Iterable[Table]) -> bytes:
 
 
 def upload_title(table: Table) -> str:
-    """Without a colon and the like: EES keeps titles given for a single upload to what a file can be called."""
+    """Return the title without a colon and the like: EES allows in titles of a single upload only what a file name can
+    hold."""
     return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))

@@ -59,7 +59,7 @@ class Geography:
 
 
 def geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
-    """The areas of a release, the one of all councils first; councils `not_sent` are in no area but their own.
+    """Return the areas of a release, all councils together first; councils `not_sent` are in no area but their own.
 
     Raises `sources.reference.places.UnknownCouncil`, and ValueError where no council takes part.
     """
@@ -106,7 +106,8 @@ def _devolved_areas(members: Mapping[str, Place]) -> list[Geography]:
 
 
 def _council_columns(entry: Place) -> dict[str, str | None]:
-    """Of the areas a council lies in only the region is filled: EES refuses a devolved area on rows of its members."""
+    """Return the columns of place of a council. Only its region is filled: EES refuses a devolved area on rows of its
+    members."""
     return _columns(
         LOCAL_AUTHORITY,
         region_code=entry.region_code,

@@ -367,7 +367,7 @@ class Family:
 
 
 def each(attribute: Attribute) -> tuple[Selection, ...]:
-    """One level for each category but the unknown."""
+    """Return one level for each category but the unknown."""
     return tuple(Selection(category, (category,)) for category in attribute.categories if category != UNKNOWN)
 
 

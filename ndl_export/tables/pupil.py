@@ -90,7 +90,7 @@ CONCERN_GIVEN_SEEN = {
 
 
 def dots_category(seen_by: str, concern_by: str) -> str:
-    """Category of the attribute `dots` for a child seen by and of concern to these services."""
+    """Return the category of the attribute `dots` for a child seen by and of concern to these services."""
     return f"Seen by: {seen_by}; concern: {concern_by}"
 
 
@@ -283,12 +283,12 @@ FUNDED_ENTITLEMENT = Table(
 
 
 def _seen_by(*services: str) -> tuple[str, ...]:
-    """Categories of the children seen by any of these, whoever raised a concern."""
+    """Return the categories of the children seen by any of these, whoever raised a concern."""
     return tuple(dots_category(seen, concern) for seen in services for concern in CONCERN_GIVEN_SEEN[seen])
 
 
 def _concern_axis(*services: str) -> Axis:
-    """Who raised a concern, for the children seen by any of these."""
+    """Return the axis of who raised a concern, for the children seen by any of these."""
     seen = set(_seen_by(*services))
     selections = (
         Selection(concern, tuple(c for each in services if (c := dots_category(each, concern)) in seen))

@@ -42,11 +42,11 @@ class Detail:
     areas: Mapping[str, Mapping[Levels, Collection[str]]]
 
     def publishes(self, table: str, levels: Levels, area: Geography) -> bool:
-        """Whether the table has the row in that area."""
+        """Return whether the table has the row in that area."""
         return level_of(area) in self.areas[table].get(levels, ())
 
     def document(self) -> dict[str, Any]:
-        """JSON-ready, as a plan states it."""
+        """Return the decision as a plan states it, JSON-ready."""
         return {
             table: [{"levels": list(levels), "areas": sorted(kinds)} for levels, kinds in rows.items()]
             for table, rows in self.areas.items()
@@ -54,17 +54,17 @@ class Detail:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Detail:
-        """As a plan states it. Raises KeyError and TypeError for what is none."""
+        """Read the decision from a plan's document. Raises KeyError and TypeError for anything else."""
         return cls({table: {tuple(row["levels"]): row["areas"] for row in rows} for table, rows in document.items()})
 
 
 def level_of(area: Geography) -> str:
-    """The geographic level that an area's rows are decided by: England is all councils together."""
+    """Return the geographic level that an area's rows are decided by: England is all councils together."""
     return ALL_TOGETHER if area.level == NATIONAL else area.level
 
 
 def detail_of(plan: bytes) -> Detail | None:
-    """The decision that a plan's document states; None where it has every row."""
+    """Return the decision that a plan's document states; None where it has every row."""
     document = json.loads(plan).get("detail")
     return Detail.of(document) if document else None
 
@@ -97,8 +97,8 @@ class Row:
 
 @cache
 def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
-    """Rows of one area in order of the definition; `all_together` for the area of all councils; with `every`, also
-    those that no council has.
+    """Return the rows of one area in order of the definition; `all_together` for the area of all councils; with
+    `every`, also those that no council has.
 
     Blocks that give the same levels make one row with the measures of both.
     """
@@ -126,8 +126,8 @@ def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row,
 
 
 def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
-    """What the counts and percentages of each row say, by the levels of its filters: a table that says the same of the
-    same children needs no other. Not of averages, differences, and rows that cannot be."""
+    """Return what the counts and percentages of each row state, by the levels of its filters: a table that states the
+    same about the same children needs no other. Averages, differences and impossible rows are left out."""
     found: dict[tuple[str, ...], set[Said]] = {}
     for block in table.blocks:
         for chosen in product(*(axis.selections for axis in block.axes)):
@@ -147,13 +147,13 @@ def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
 
 
 def levels(table: Table, name: str) -> tuple[str, ...]:
-    """Published levels of a filter, in order of the definition."""
+    """Return the published levels of a filter, in order of the definition."""
     return _levels(table)[name]
 
 
 @cache
 def _levels(table: Table) -> dict[str, tuple[str, ...]]:
-    """The levels of every filter of a table, by name."""
+    """Return the levels of every filter of a table, by name."""
     found = zip(*(row.levels for row in rows(table, all_together=True)), strict=True)
     names = (entry.name for entry in table.filters)
     return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
@@ -194,7 +194,7 @@ class Layout:
         return pa.table(columns, schema=pa.schema([schema.field(name) for name in key_names(self.table)]))
 
     def applies(self, measure: str) -> NDArray[np.bool_]:
-        """(n,): whether the measure is defined for the row."""
+        """Return, (n,), whether the measure is defined for the row."""
         return np.array([measure in row.applies for row in self.rows], dtype=bool)[self.row_of]
 
     @cached_property
@@ -210,7 +210,7 @@ class Layout:
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
     def of_cohort(self, cohort: str) -> Layout:
-        """The rows of one cohort, with its areas alone."""
+        """Return the layout of one cohort, with its areas alone."""
         own = self.cohort_of == self.cohorts.index(cohort)
         (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))
         return replace(
@@ -227,8 +227,8 @@ class Layout:
         return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
 
     def _breaks_of(self, index: int) -> NDArray[np.bool_]:
-        """Breaks in what is recorded, for areas with a council where it was, and areas of other councils than
-        before."""
+        """Return the breaks in what is recorded, for areas with a council where it was, and areas of other councils
+        than before."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = self._areas_of(index - 1) if index else []
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
@@ -243,8 +243,8 @@ class Layout:
         return flags
 
     def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """(len(areas) * len(levels),): where the rows with these levels are in the first cohort, area by area; -1 for
-        a row that is not published."""
+        """Return, (len(areas) * len(levels),), where the rows with these levels are in the first cohort, area by area;
+        -1 for a row that is not published."""
         per_area = [self._places[area.level, area.code] for area in areas]
         return np.array([place.get(chosen, -1) for place in per_area for chosen in levels], dtype=np.int64)
 
@@ -260,7 +260,8 @@ class Layout:
         return places
 
     def ordered(self, data: pa.Table) -> pa.Table:
-        """`data` with its rows in this order. Raises `RowsDiffer` where rows are missing, unknown or twice there."""
+        """Return `data` with its rows in this order. Raises `RowsDiffer` where rows are missing, unknown or twice
+        there."""
         names = key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
@@ -278,8 +279,8 @@ class Layout:
 def layout(
     table: Table, areas: Mapping[str, Sequence[Geography]], details: Mapping[str, Detail | None] = MappingProxyType({})
 ) -> Layout:
-    """The rows of `table` for the areas of each cohort (as from `geographies`: the one of all councils first), as far
-    as the detail of the cohort's plan publishes them."""
+    """Return the rows of `table` for the areas of each cohort (as from `geographies`: the one of all councils first),
+    as far as the detail of the cohort's plan publishes them."""
     top, others = rows(table, all_together=True), rows(table, all_together=False, every=True)
     at_councils = {row.levels for row in rows(table, all_together=False)}
     cohorts = tuple(sorted(areas))
@@ -309,7 +310,7 @@ def layout(
 
 
 def _attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
-    """The attributes that the figures of a block's row depend on."""
+    """Return the attributes that the figures of a block's row depend on."""
     found = {axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None}
     return found | {attribute for count in block.needed for attribute, _ in count.groups}
 
@@ -324,7 +325,7 @@ def _of_count(table: Table, block: Block, chosen: tuple[Selection, ...], count: 
 
 
 def _children(table: Table, groups: Iterable[Group]) -> Children:
-    """Those who are in every group; a group of the whole domain of an attribute is no restriction."""
+    """Return the children in every group; a group of the whole domain of an attribute is no restriction."""
     family = FAMILIES[table.family]
     restricted: dict[str, frozenset[str]] = {}
     for attribute, chosen in groups:
@@ -337,7 +338,7 @@ def _children(table: Table, groups: Iterable[Group]) -> Children:
 
 
 def _key_strings(data: pa.Table, names: tuple[str, ...]) -> pa.Array:
-    """One string a row that no other combination of key values has."""
+    """Return one string a row that no other combination of key values has."""
     parts = [pc.fill_null(data[name].combine_chunks(), "") for name in names]
     return pc.binary_join_element_wise(*parts, _SEPARATOR)
 

@@ -159,20 +159,20 @@ PLACE_COLUMNS = tuple(
 
 
 def columns(table: Table) -> tuple[PublishedColumn, ...]:
-    """Every column of `table`, in order."""
+    """Return every column of `table`, in order."""
     filters = (PublishedColumn(f.name, f.label, pa.string(), f.description, ColumnRole.FILTER) for f in table.filters)
     figures = (column for measure in table.measures for column in measure_columns(measure))
     return (*TIME_COLUMNS, *PLACE_COLUMNS, *filters, BREAK_COLUMN, *figures)
 
 
 def key_names(table: Table) -> tuple[str, ...]:
-    """Names of the columns that say what a row is about."""
+    """Return the names of the columns that say what a row is about."""
     return tuple(column.name for column in columns(table) if column.is_key)
 
 
 def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
-    """The columns of one measure: figure, estimate (counts only), ends of the interval, flag, and a model's figure and
-    ends (if any)."""
+    """Return the columns of one measure: figure, estimate (counts only), ends of the interval, flag, and a model's
+    figure and ends (if any)."""
     return tuple(
         PublishedColumn(column_name(measure, role), label, kind, description, role, measure)
         for role, label, kind, description in (
@@ -235,17 +235,17 @@ _ABSENT_ROLES = {
 
 
 def column_name(measure: Measure, role: ColumnRole) -> str:
-    """Name of a measure's column in that role."""
+    """Return the name of a measure's column in that role."""
     return measure.name + _SUFFIXES[role]
 
 
 def is_flag(column: str) -> bool:
-    """Whether a column of that name holds flags."""
+    """Return whether a column of that name holds flags."""
     return column.endswith(_SUFFIXES[ColumnRole.FLAG])
 
 
 def arrow_schema(table: Table) -> pa.Schema:
-    """Names and types of the columns of `table`, each with `label` and `description` as field metadata.
+    """Return the names and types of the columns of `table`, each with `label` and `description` as field metadata.
 
     Only columns of time, filters and the row's own area, with its level, are never null.
     """

@@ -110,7 +110,7 @@ class LedgerCopy:
 
     @classmethod
     def parse(cls, content: bytes) -> LedgerCopy:
-        """What `document` wrote. Raises LedgerCorrupt."""
+        """Read what `document` wrote. Raises LedgerCorrupt."""
         try:
             said = json.loads(content)
             entries = [Entry(**line) for line in said["entries"]]
@@ -120,13 +120,12 @@ class LedgerCopy:
         return cls(_checked(entries), _checked(sign_offs))
 
     def document(self) -> bytes:
-        """As JSON."""
+        """Return the copy as JSON."""
         chains = {name: [asdict(line) for line in getattr(self, name)] for name in _CHAINS}
         return json.dumps(chains).encode()
 
     def newer(self, other: LedgerCopy) -> LedgerCopy:
-        """Of two copies of one ledger the one that goes further. Raises LedgerCorrupt where neither goes on from the
-        other."""
+        """Return the longer of two copies of one ledger. Raises LedgerCorrupt where neither continues the other."""
         longer, shorter = sorted((self, other), key=lambda copy: (len(copy.entries), len(copy.sign_offs)), reverse=True)
         for name in _CHAINS:
             begun = getattr(shorter, name)
@@ -217,63 +216,64 @@ class Ledger:
         return self._end(reservation, EntryKind.VOID, note=note)
 
     def find(self, cohort: str, release: str, family: str) -> Reservation | None:
-        """The charge of a family of a release, with its end if it has one; None where it was given back."""
+        """Return the charge of a family of a release, with its end if it has one; None where it was given back."""
         return charges_of(_checked(self._storage.read())).get((cohort, release, family))
 
     def charges(self) -> list[Reservation]:
-        """Every charge that counts, oldest first: those that have not ended, and those that stay spent."""
+        """Return every charge that counts, oldest first: those that have not ended, and those that stay spent."""
         return list(charges_of(_checked(self._storage.read())).values())
 
     def is_charged(self, cohort: str, release: str) -> bool:
-        """Whether any family of the release was charged to the cohort, whatever became of the charge."""
+        """Return whether any family of the release was charged to the cohort, whatever became of the charge."""
         return release in self.releases_charged(cohort)
 
     def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
-        """Whether every one of these families was charged, and its measurement stored."""
+        """Return whether every one of these families was charged, and its measurement stored."""
         charges = charges_of(_checked(self._storage.read()))
         found = [charges.get((cohort, release, family)) for family in families]
         return all(charge is not None and charge.is_committed for charge in found)
 
     def releases_charged(self, cohort: str) -> set[str]:
-        """The releases that were charged to a cohort."""
+        """Return the releases that were charged to a cohort."""
         return {charge.entry.release for charge in self.charges() if charge.entry.cohort == cohort}
 
     def cohorts_charged(self, release: str) -> set[str]:
-        """The cohorts that a release was charged to; none where the version is free."""
+        """Return the cohorts that a release was charged to; none where the version is free."""
         return {charge.entry.cohort for charge in self.charges() if charge.entry.release == release}
 
     def entries(self) -> list[Entry]:
-        """Every entry, oldest first."""
+        """Return every entry, oldest first."""
         return self._storage.read()
 
     def cap(self, cohort: str, unit: str = CHILD) -> float:
-        """Approved budget of an account, rho; 0 where none was approved."""
+        """Return the approved budget of an account, rho; 0 where none was approved."""
         approved = _approval(_checked(self._storage.read()), cohort, unit)
         return approved.nano_rho / NANO if approved else 0.0
 
     def remaining(self, cohort: str, unit: str = CHILD) -> float:
-        """What is left of an account, rho; 0 where none was approved."""
+        """Return what is left of an account, rho; 0 where none was approved."""
         return _remaining(_checked(self._storage.read()), cohort, unit) / NANO
 
     def identity(self) -> str:
-        """What tells this ledger from every other: the hash of the first line of its signatures, which is random."""
+        """Return the identity of this ledger: the hash of the first line of its signatures, which is random."""
         with self._storage.signing() as log:
             lines = _checked(log.entries())
             made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
             return (lines[0] if lines else _appended(log, lines, made)).entry_hash
 
     def place(self) -> str:
-        """Where the ledger is kept, as a hash: another for a copy of it, and for one that was restored elsewhere."""
+        """Return where the ledger is kept, as a hash: another for a copy of it, and for one that was restored
+        elsewhere."""
         return sha256_hex(self._storage.place().encode())
 
     def charged_besides(self, cohort: str, release: str, unit: str = CHILD) -> int:
-        """Nano-rho that other releases have spent of an account, for good."""
+        """Return the nano-rho that other releases have spent of an account, for good."""
         ended = (charge.entry for charge in self.charges() if charge.end is not None)
         of_account = (entry for entry in ended if (entry.cohort, entry.unit) == (cohort, unit))
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
-        """What people have signed, and what that allowed, oldest first.
+        """Return what people have signed, and what that allowed, oldest first.
 
         Raises LedgerCorrupt, also where a line is gone that an entry names: entries are anchored in what is published,
         and by their hash these lines, and who was recorded before them.
@@ -311,7 +311,8 @@ class Ledger:
             )
 
     def unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
-        """Those of these charges that are not here, as they are stated, spent for good and with their signatures."""
+        """Return those of these charges that are not here, as they are stated, spent for good and with their
+        signatures."""
         signed = {line.entry_hash for line in self.sign_offs()}
         spent = (charge.entry for charge in self.charges() if charge.is_committed)
         here = {(each.cohort, each.release, each.family, each.plan_sha256, each.entry_hash) for each in spent}
@@ -323,7 +324,7 @@ class Ledger:
         ]
 
     def copy(self) -> LedgerCopy:
-        """Every line of both chains, as of one moment. Raises LedgerCorrupt."""
+        """Return every line of both chains, as of one moment. Raises LedgerCorrupt."""
         entries, sign_offs = self._storage.read_both()
         return LedgerCopy(_checked(entries), _checked(sign_offs))
 
@@ -396,7 +397,7 @@ def _appended(log: Log[Line], lines: list[Line], new: Line) -> Line:
 
 
 def _checked(lines: list[Line]) -> list[Line]:
-    """The lines, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
+    """Return the lines, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
     previous = GENESIS
     for position, line in enumerate(lines, start=1):
         if line.seq != position or line.previous_hash != previous or line.entry_hash != line.computed_hash():
@@ -411,12 +412,12 @@ def _nonce() -> str:
 
 
 def approved_by(lines: Iterable[SignOffLine]) -> str:
-    """The note of an entry that sets a cap: under which signatures."""
+    """Return the note of an entry that sets a cap: under which signatures."""
     return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
 
 
 def named_signatures(entries: Iterable[Entry]) -> set[str]:
-    """Hashes of the lines of signatures that such entries name."""
+    """Return the hashes of the lines of signatures that such entries name."""
     notes = (entry.note for entry in entries if entry.kind == EntryKind.APPROVE)
     named = (note.removeprefix(_APPROVED_BY).split(", ") for note in notes if note.startswith(_APPROVED_BY))
     return {line for each in named for line in each if line}
@@ -431,7 +432,7 @@ def _approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:
 
 
 def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
-    """Every charge that counts, by cohort, release and family, in the order in which they were made.
+    """Return every charge that counts, by cohort, release and family, in the order in which they were made.
 
     Raises LedgerCorrupt for an end without an open charge, or a second charge beside one that counts.
     """
@@ -480,7 +481,8 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
 
 
 def _nano(rho: float, rounding: str) -> int:
-    """Whole nano-rho of the decimal number that `rho` prints as. Raises ValueError unless it is positive and finite."""
+    """Return the decimal number that `rho` prints as in whole nano-rho. Raises ValueError unless it is positive and
+    finite."""
     amount = Decimal(repr(float(rho)))
     if not amount.is_finite() or amount <= 0:
         raise ValueError(f"rho must be positive, not {rho}")
@@ -488,7 +490,7 @@ def _nano(rho: float, rounding: str) -> int:
 
 
 def _share(part: int, whole: int) -> str:
-    """Per cent with one decimal, rounded down so that the share named does fit."""
+    """Return per cent with one decimal, rounded down so that the share named does fit."""
     return f"{1000 * part // whole / 10:g}%"
 
 

@@ -117,32 +117,33 @@ class PostgresStorage:
                 _check_fitness(connection, kept.name)
 
     def read(self) -> list[Entry]:
-        """All entries, in order."""
+        """Return all entries, in order."""
         with self._connection() as connection:
             return Log(connection, Entry, _ENTRIES.place, "%s").entries()
 
     def writing(self) -> AbstractContextManager[Log[Entry]]:
-        """A write transaction that no other overlaps; undone if the block raises."""
+        """Open a write transaction that no other overlaps; undone if the block raises."""
         return self._transaction(Entry, _ENTRIES.place)
 
     def read_sign_offs(self) -> list[SignOffLine]:
-        """All that people have signed, in order."""
+        """Return all that people have signed, in order."""
         with self._connection() as connection:
             return Log(connection, SignOffLine, _SIGN_OFFS.place, "%s").entries()
 
     def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
-        """As `writing`, for what people sign."""
+        """Open a write transaction for what people sign, as `writing` does."""
         return self._transaction(SignOffLine, _SIGN_OFFS.place)
 
     def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """All entries and all that people have signed, as of one moment."""
+        """Return all entries and all that people have signed, as of one moment."""
         with self._connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             entries = Log(connection, Entry, _ENTRIES.place, "%s").entries()
             return entries, Log(connection, SignOffLine, _SIGN_OFFS.place, "%s").entries()
 
     def place(self) -> str:
-        """The server's identifier and timeline, which a restore to an earlier moment ends, and the table's number."""
+        """Return the server's identifier and timeline, which a restore to an earlier moment ends, and the table's
+        number."""
         with self._connection() as connection:
             return f"postgresql {_value(connection, _PLACE)}"
 
@@ -154,7 +155,7 @@ class PostgresStorage:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """A lock across machines, let go by the server when its holder's connection ends."""
+        """Hold a lock across machines; the server lets it go when its holder's connection ends."""
         with self._connection() as connection:
             connection.execute("SET lock_timeout = 0")
             _lock(connection, "pg_advisory_lock", _MEASURING)

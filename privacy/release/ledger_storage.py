@@ -56,13 +56,13 @@ class Chained:
     """A line that carries the hash of the one before."""
 
     def hashed(self) -> dict[str, Any]:
-        """What the hash covers: every field but `entry_hash`, the previous line's hash among them."""
+        """Return what the hash covers: every field but `entry_hash`, the previous line's hash among them."""
         content = asdict(self)
         del content["entry_hash"]
         return content
 
     def computed_hash(self) -> str:
-        """SHA-256 of the canonical JSON of what it covers."""
+        """Return the SHA-256 of the canonical JSON of what it covers."""
         return sha256_hex(canonical_json(self.hashed()))
 
 
@@ -113,8 +113,8 @@ _RULES = yaml.safe_load(_FOLDER.joinpath("ledger_rules.yaml").read_text(encoding
 
 
 def rules(table: str) -> dict[str, tuple[str, str]]:
-    """The ledger's rules in SQL, for triggers on a table of this name: what is wrong with an entry, and the condition
-    under which it is."""
+    """Return the ledger's rules in SQL, for triggers on a table of this name: what is wrong with an entry, and the
+    condition under which it is."""
     return {
         name: (rule["wrong"], rule["condition"].format(table=table, genesis=GENESIS)) for name, rule in _RULES.items()
     }
@@ -129,7 +129,7 @@ class Log(Generic[Line]):
         self._columns = ", ".join(column.name for column in fields(kind))
 
     def entries(self) -> list[Line]:
-        """All lines, in order."""
+        """Return all lines, in order."""
         rows = self._connection.execute(f"SELECT {self._columns} FROM {self._table} ORDER BY seq")
         return [self._kind(*row) for row in rows]
 
@@ -144,32 +144,32 @@ class Storage(Protocol):
     """Where entries live: durable once a transaction ends, and itself refusing change, removal and overspending."""
 
     def read(self) -> list[Entry]:
-        """All entries, in order."""
+        """Return all entries, in order."""
 
     def writing(self) -> AbstractContextManager[Log[Entry]]:
-        """A write transaction that no other overlaps; undone if the block raises."""
+        """Open a write transaction that no other overlaps; undone if the block raises."""
 
     def read_sign_offs(self) -> list[SignOffLine]:
-        """All that people have signed, in order."""
+        """Return all that people have signed, in order."""
 
     def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
-        """As `writing`, for what people sign."""
+        """Open a write transaction for what people sign, as `writing` does."""
 
     def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """All entries and all that people have signed, as of one moment."""
+        """Return all entries and all that people have signed, as of one moment."""
 
     def place(self) -> str:
-        """Text that names where the lines are kept, and no copy of them elsewhere."""
+        """Return text that names where the lines are kept, and no copy of them elsewhere."""
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """A lock across processes, held for the block and let go when its holder dies."""
+        """Hold a lock across processes for the block; it is let go when its holder dies."""
 
 
 BUSY_SECONDS = 60
 
 
 def _triggers(table: str, prefix: str, names: Collection[str]) -> str:
-    """Triggers that let lines only be added, and only where these rules hold."""
+    """Return triggers that let lines only be added, and only where these rules hold."""
     refused = {"update": "changed", "delete": "removed"}
     kept = (
         f"CREATE TRIGGER IF NOT EXISTS {prefix}never_{what} BEFORE {what.upper()} ON {table} BEGIN"
@@ -202,31 +202,32 @@ class SQLiteStorage:
             _entries(connection).entries()
 
     def read(self) -> list[Entry]:
-        """All entries, in order."""
+        """Return all entries, in order."""
         with self._usable(), closing(self._connect()) as connection:
             return _entries(connection).entries()
 
     def writing(self) -> AbstractContextManager[Log[Entry]]:
-        """A write transaction that no other overlaps; undone if the block raises."""
+        """Open a write transaction that no other overlaps; undone if the block raises."""
         return self._transaction(_entries)
 
     def read_sign_offs(self) -> list[SignOffLine]:
-        """All that people have signed, in order."""
+        """Return all that people have signed, in order."""
         with self._usable(), closing(self._connect()) as connection:
             return _sign_offs(connection).entries()
 
     def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
-        """As `writing`, for what people sign."""
+        """Open a write transaction for what people sign, as `writing` does."""
         return self._transaction(_sign_offs)
 
     def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """All entries and all that people have signed, as of one moment."""
+        """Return all entries and all that people have signed, as of one moment."""
         with self._usable(), closing(self._connect()) as connection:
             connection.execute("BEGIN")
             return _entries(connection).entries(), _sign_offs(connection).entries()
 
     def place(self) -> str:
-        """The file's inode and time of birth, which a copy cannot have; the same for whoever mounts the file system.
+        """Return the file's inode and time of birth, which a copy cannot have; the same for whoever mounts the file
+        system.
 
         A snapshot of the whole disk has both, and a file system that knows no times of birth gives 0.
         """
@@ -245,7 +246,7 @@ class SQLiteStorage:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """A lock across processes and threads, let go by the kernel when its holder dies."""
+        """Hold a lock across processes and threads; the kernel lets it go when its holder dies."""
         with locked(self._path.with_name(self._path.name + ".lock")):
             yield
 
@@ -257,7 +258,7 @@ class SQLiteStorage:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """Say in one sentence what is wrong with the file; what a trigger refuses passes."""
+        """Report in one sentence what is wrong with the file; what a trigger refuses passes."""
         try:
             yield
         except sqlite3.IntegrityError:
@@ -270,7 +271,8 @@ _STATX_BTIME, _AT_FDCWD = 0x800, -100
 
 
 def _born(path: Path) -> str:
-    """Seconds and nanoseconds at which a file was made, by Linux's statx, which `os.stat` lacks before Python 3.15."""
+    """Return seconds and nanoseconds at which a file was made, by Linux's statx, which `os.stat` lacks before Python
+    3.15."""
     found = ctypes.create_string_buffer(256)
     failed = ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found)
     if failed or not struct.unpack_from("I", found)[0] & _STATX_BTIME:
@@ -289,7 +291,7 @@ _ADVICE = {
 
 
 def _advice(error: sqlite3.DatabaseError) -> str:
-    """What a person must do; a file that is damaged is only ever restored."""
+    """Say what a person must do; a file that is damaged is only ever restored."""
     found = (advice for said, advice in _ADVICE.items() if said in str(error))
     return next(found, "restore the newest copy: without it nothing is charged or drawn")
 

@@ -49,7 +49,8 @@ class NoiseSource(Protocol):
         """Recorded in the measurement."""
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Vectors of counts with independent noise of its vector's sigma added to each count; same shapes, int64."""
+        """Return vectors of counts with independent noise of its vector's sigma added to each count; same shapes,
+        int64."""
 
 
 class OpenDPNoise:
@@ -70,7 +71,8 @@ class OpenDPNoise:
         self._drawn: list[mod.Measurement] = []
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Noisy counts. Raises ChargeError, and lets nothing out then or later, where all of it would pass `rho`."""
+        """Return noisy counts. Raises ChargeError, and lets nothing out then or later, where all of it would pass
+        `rho`."""
         draws = [_gaussian(sigma) for sigma in sigmas]
         self._drawn += draws
         if _cost(self._drawn) > self._rho:
@@ -93,7 +95,7 @@ class Measurement:
 
 
 def charge(plan: Plan) -> float:
-    """Cost of the whole plan in rho (zCDP), from OpenDP's map of the composition of all its measurements.
+    """Return the cost of the whole plan in rho (zCDP), from OpenDP's map of the composition of all its measurements.
 
     Raises ChargeError where it is more than the plan declares.
     """
@@ -104,7 +106,7 @@ def charge(plan: Plan) -> float:
 
 
 def epsilon(rho: float, delta: float) -> float:
-    """The epsilon that rho-zCDP gives at `delta`, by OpenDP's own conversion."""
+    """Return the epsilon that rho-zCDP gives at `delta`, by OpenDP's own conversion."""
     gaussian = _gaussian(math.nextafter(1 / math.sqrt(2 * rho), 0.0))
     return float(combinators.make_zCDP_to_approxDP(gaussian).map(1.0).epsilon(delta))
 
@@ -132,7 +134,7 @@ def check_counts(plan: Plan, counts: Counts) -> None:
 
 
 def _cost(draws: Sequence[mod.Measurement]) -> float:
-    """rho (zCDP) of all of these together for one row, from OpenDP's map."""
+    """Return rho (zCDP) of all of these together for one row, from OpenDP's map."""
     return float(combinators.make_composition(draws).map(1.0))
 
 
@@ -141,7 +143,7 @@ def _gaussian(sigma: float) -> mod.Measurement:
 
 
 def combined_plan(plan: Plan, further: Sequence[Plan]) -> Plan:
-    """The plan of all measurements together: what `plan` measures and what each `further` one did.
+    """Return the plan of all measurements together: what `plan` measures and what each `further` one did.
 
     Nothing is measured under it: it says how exact the figures of `combined` are. Raises ValueError where they are not
     of one family with the same attributes.
@@ -162,7 +164,7 @@ def combined_plan(plan: Plan, further: Sequence[Plan]) -> Plan:
 def combined(
     plan: Plan, measurement: Measurement, further: Sequence[tuple[Plan, Measurement]]
 ) -> tuple[Plan, Measurement]:
-    """Plan and measurement of all together; counts need no longer be whole numbers.
+    """Combine several measurements into one plan and measurement; counts need no longer be whole numbers.
 
     Raises ValueError where a measurement is of another plan.
     """
@@ -183,7 +185,7 @@ def combined(
 
 
 def _precisions(plans: Sequence[Plan]) -> dict[tuple[str, ...], float]:
-    """1/sigma^2 of every measured marginal, added up over the plans."""
+    """Return 1/sigma^2 of every measured marginal, added up over the plans."""
     found: dict[tuple[str, ...], float] = {}
     for plan in plans:
         for names, sigma in plan.sigmas.items():

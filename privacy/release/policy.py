@@ -78,7 +78,7 @@ class Person:
     until: dt.date | None = None
 
     def may_sign(self, day: str) -> bool:
-        """Whether a signature counts on that day, ISO 8601."""
+        """Return whether a signature counts on that day, ISO 8601."""
         return self.until is None or day <= self.until.isoformat()
 
 
@@ -98,11 +98,11 @@ class SignOff:
             raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
 
     def who_has(self, key: str) -> Person | None:
-        """The person whose public key this is."""
+        """Return the person whose public key this is."""
         return next((person for person in self.people if person.key == key), None)
 
     def content(self) -> dict[str, Any]:
-        """The same as the policy file has it under `sign_off`, JSON-ready; `parse` reads it back."""
+        """Return the same as the policy file has it under `sign_off`, JSON-ready; `parse` reads it back."""
         people = [asdict(person) | {"until": str(person.until or "")} for person in self.people]
         return {"people": sorted(people, key=itemgetter("key")), "persons": dict(self.persons)}
 
@@ -192,7 +192,8 @@ class Policy:
         return {family: rho for account in self.accounts.values() for family, rho in account.split.items()}
 
     def scaled(self, share: float) -> Policy:
-        """The policy of a release that spends a share of the split, over 0 and at most 1; whole nano-rho, rounded down.
+        """Return the policy of a release that spends a share of the split, over 0 and at most 1; whole nano-rho,
+        rounded down.
 
         Raises PolicyError for another share, or one so small that a family would have nothing.
         """
@@ -209,19 +210,20 @@ class Policy:
         return replace(self, accounts=accounts)
 
     def rho(self, family: str) -> float:
-        """Budget of a family in one release. Raises PolicyError where the policy gives it none."""
+        """Return the budget of a family in one release. Raises PolicyError where the policy gives it none."""
         try:
             return self.split[family]
         except KeyError:
             raise PolicyError(f"the privacy policy gives family {family!r} no budget") from None
 
     def unit_of(self, family: str) -> str:
-        """The unit whose account a family is charged to. Raises PolicyError where the policy gives it no budget."""
+        """Return the unit whose account a family is charged to. Raises PolicyError where the policy gives it no
+        budget."""
         self.rho(family)
         return next(unit for unit, account in self.accounts.items() if family in account.split)
 
     def weight(self, kind: str) -> float:
-        """Weight of a kind of cell in the plan. Raises PolicyError where the policy gives it none."""
+        """Return the weight of a kind of cell in the plan. Raises PolicyError where the policy gives it none."""
         try:
             return self.weights[kind]
         except KeyError:
@@ -292,7 +294,7 @@ def _sign_off(content: Any) -> SignOff:
 
 
 def _person(where: str, content: Any) -> Person:
-    """Messages name the entry by its place: they may be logged, and a name is none of the log's business."""
+    """Parse a person. Messages name the entry by its place: they may be logged, and a name must not be."""
     _check_keys(where, {"until": None, **content} if isinstance(content, dict) else content, _PERSON)
     for what in ("name", "role"):
         text = content[what]
@@ -317,7 +319,7 @@ def _public_key(where: str, text: Any) -> str:
 
 
 def public_key(text: str) -> Ed25519PublicKey:
-    """The public key that stands in the policy as `text`. Raises ValueError."""
+    """Return the public key that stands in the policy as `text`. Raises ValueError."""
     try:
         key = serialization.load_der_public_key(base64.b64decode(text, validate=True))
     except UnsupportedAlgorithm:
@@ -328,7 +330,7 @@ def public_key(text: str) -> Ed25519PublicKey:
 
 
 def public_text(key: Ed25519PublicKey) -> str:
-    """A public key as it stands in the policy: base64 of its DER, which is what PEM holds between its lines."""
+    """Return a public key as it stands in the policy: base64 of its DER, which is what PEM holds between its lines."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(der).decode("ascii")
 

@@ -50,7 +50,8 @@ _ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
 
 
 def inference(rho: float) -> dict[str, Any]:
-    """JSON-ready: for each question how often an attacker is right in 100, rounded, of a release that costs `rho`."""
+    """Return, JSON-ready, how often an attacker is right in 100 for each question, rounded, in a release that costs
+    `rho`."""
     return {
         "false_alarms_in_100": in_100(FALSE_ALARMS),
         "questions": [
@@ -68,12 +69,13 @@ def inference(rho: float) -> dict[str, Any]:
 
 
 def in_100(share: float) -> int:
-    """A share as whole cases in 100."""
+    """Return a share as whole cases in 100."""
     return round(100 * share)
 
 
 def guessed_in_100(rho: float) -> int:
-    """Of two equally likely tables that noise of this rho covers, how often the best guess is right, rounded up.
+    """Return how often the best guess between two equally likely tables that noise of this rho covers is right, in 100,
+    rounded up.
 
     Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with the privacy
     loss distribution of the discrete noise that is drawn.
@@ -82,7 +84,8 @@ def guessed_in_100(rho: float) -> int:
 
 
 def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
-    """The largest share of cases in which any test that is wrong about absent children this often finds a present one.
+    """Return the largest share of cases in which any test that is wrong about absent children this often finds a
+    present one.
 
     An attacker can do no better than a statistical test of one table against the other. Zero-concentrated differential
     privacy bounds the Renyi divergences between the two (Bun and Steinke 2016, definition 1.1). No test increases them,
@@ -118,7 +121,7 @@ class MeasuredCohort:
     further: tuple[MeasuredOnRequest, ...] = ()
 
     def together(self, family: str) -> tuple[Plan, Measurement]:
-        """All that was measured of a family, as one."""
+        """Combine all that was measured of a family into one."""
         more = [(each.plan, each.measurement) for each in self.further if each.plan.family.name == family]
         return combined(self.plans[family], self.measurements[family], more)
 
@@ -158,7 +161,7 @@ def privacy_record(
     release: str,
     approvals: Mapping[str, Sequence[Signed]] = MappingProxyType({}),
 ) -> Record:
-    """The statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
+    """Return the statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
 
     `approvals` are by the release that was measured under them.
 
@@ -200,12 +203,12 @@ def privacy_record(
 
 
 def privacy_page(record: Record) -> str:
-    """The record as a page of Markdown."""
+    """Return the record as a page of Markdown."""
     return _filled((_FOLDER / "statement.md.j2").read_text(encoding="utf-8"), record)
 
 
 def _filled(text: str, record: Record, **more: Any) -> str:
-    """A template with the values of the record."""
+    """Fill in a template with the values of the record."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
@@ -240,8 +243,8 @@ def _read_yaml(file: str) -> Record:
 
 
 def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
-    """What was measured of a cohort: the release that it was measured for, plan, measurement, and what it is on
-    request."""
+    """Yield what was measured of a cohort: the release that it was measured for, plan, measurement, and the request if
+    any."""
     for family, plan in own.plans.items():
         yield own.release, plan, own.measurements[family], None
     for each in own.further:
@@ -249,7 +252,7 @@ def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, Measu
 
 
 def _releases(own: MeasuredCohort) -> list[str]:
-    """The releases that a cohort was measured for."""
+    """Return the releases that a cohort was measured for."""
     return list(dict.fromkeys(release for release, *_ in _all_of(own)))
 
 
@@ -260,7 +263,7 @@ def _cohort(
     policy: Policy,
     release: str,
 ) -> Record:
-    """What holds for whoever is counted in one cohort, up to the last charge of what is published.
+    """Return what holds for whoever is counted in one cohort, up to the last charge of what is published.
 
     A charge before that one which did not end was given back before it was made: `session.settle`.
     """
@@ -283,7 +286,7 @@ def _cohort(
 def _account(
     unit: str, own: MeasuredCohort, charged: Sequence[Entry], ledger: Sequence[Entry], policy: Policy, release: str
 ) -> Record:
-    """What holds for a row of one unit, by what was `charged` for it and the lines of the ledger so far."""
+    """Return what holds for a row of one unit, by what was `charged` for it and the lines of the ledger so far."""
     spent = sum(entry.nano_rho for entry in charged) / NANO
     by_this_release = sum(entry.nano_rho for entry in charged if entry.release == release) / NANO
     mine = [entry for entry in ledger if (entry.cohort, entry.unit) == (own.cohort, unit)]
@@ -306,7 +309,7 @@ def _account(
 
 
 def _signed_by(cohorts: Sequence[Record]) -> str:
-    """Who signed a release off: `people`, a `demonstration`, or `nobody`, before there were signatures."""
+    """Return who signed a release off: `people`, a `demonstration`, or `nobody` where no signature is recorded."""
     counted = [approval for entry in cohorts for approval in entry["approvals"]]
     if any(approval["demonstration"] for approval in counted):
         return "demonstration"
@@ -314,7 +317,7 @@ def _signed_by(cohorts: Sequence[Record]) -> str:
 
 
 def _approval(signed: Signed) -> Record:
-    """Who approved a measurement; the name where the policy says that it is public.
+    """Return who approved a measurement; the name where the policy says that it is public.
 
     The hash of the decision sheet is left out: the sheet has bands and numbers of rows, and whoever guessed them could
     tell by the hash. The line of the ledger covers it, under a signature that cannot be guessed.
@@ -363,12 +366,12 @@ def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, p
 
 
 def _parameters(rho: float, delta: float) -> Record:
-    """rho, and the epsilon it gives at delta, rounded up to four decimals."""
+    """Return rho, and the epsilon it gives at delta, rounded up to four decimals."""
     return {"rho": round(rho, 9), "epsilon": math.ceil(epsilon(rho, delta) * 1e4) / 1e4, "delta": delta}
 
 
 def deployment(record: Record, published_on: str, curators: Sequence[str], address: str) -> Record:
-    """The statement as a `deployment` of the registry, JSON-ready; `address` is a web address of the release."""
+    """Return the statement as a `deployment` of the registry, JSON-ready; `address` is a web address of the release."""
     values = {"published_on": published_on, "address": address}
     found: Record = {
         section: {field: _filled(text, record, **values) for field, text in texts.items()}
@@ -381,8 +384,8 @@ def deployment(record: Record, published_on: str, curators: Sequence[str], addre
 
 
 def registry_entry(deployed: Record) -> Record:
-    """What stands beside a `deployment` in a file of the registry: a draft, in full detail, under the registry's own
-    kind of name."""
+    """Return the registry's file around a `deployment`: a draft, in full detail, under the registry's own kind of
+    name."""
     basic = deployed["basic"]
     named = (basic["name"], *basic["data_curators"], basic["publication_date"][:4])
     slug = "-".join(re.sub(r"\W+", "-", name.lower()).strip("-") for name in named)
