@@ -1,6 +1,6 @@
 """What published bundles state of their charges: of each the signed privacy statement, and no more is read.
 
-A bundle is an anchor of the budget ledger wherever it lies: as a folder, or as an archive whose folder is gone; in the
+A bundle is an anchor of the budget ledger wherever it is: as a folder, or as an archive whose folder is gone; in the
 release directory, or at the place where readers get it; withdrawn or not. Its statement goes there first when it is
 published (`ANCHOR_FILES`), so whatever of a release is at a place, its statement is.
 """
@@ -31,7 +31,7 @@ from ndl_export.files.stores import Store
 from ndl_export.metadata.catalogue import is_announced
 
 ANCHOR_FILES = (PRIVACY_RECORD_FILE, PUBLIC_KEY_FILE, SUMS_FILE, SIGNATURE_FILE)
-"""In the order in which they are sent: the statement stands before anything else does."""
+"""In the order in which they are sent: the statement is there before anything else."""
 _OF_ARCHIVES = tuple(f".{suffix}" for suffix in ARCHIVES)
 
 Files = Mapping[str, bytes | None]

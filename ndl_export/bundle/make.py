@@ -1,7 +1,7 @@
 """A release bundle: the folder `<version>`, and the archives `<version>.zip` and `<version>.tar`.
 
 A bundle is written beside its place, completely, and renamed there; once it is published it never changes. One that is
-held lies elsewhere, is made anew whenever the release is run, and is published as it lies there. Its bytes are a
+held is kept elsewhere, is made anew whenever the release is run, and is published as it is. Its bytes are a
 function of facts, tables, earlier releases and signing key; what is published is packed as well. What stands beside the
 bundles follows from them: `release_directory`.
 """

@@ -1,4 +1,4 @@
-"""What stands beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
+"""Files beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
 
 All of it follows from the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`, the
 same on every machine and at any time, and is replaced in one step each, after the bundle is in its place. `latest` is a

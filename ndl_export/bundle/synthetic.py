@@ -72,7 +72,7 @@ def check_wanted(release_dir: Path, version: str) -> None:
 
 
 def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed25519PrivateKey) -> Path:
-    """Write the folder of a release's synthetic children, signed; returns it. What stands with the same bytes stays.
+    """Write the folder of a release's synthetic children, signed; returns it. A folder with the same bytes stays.
 
     Raises `BundleRefused` where others stand there, and what `check_wanted` does.
     """

@@ -66,7 +66,7 @@ class Verification:
     """The outcome. `pinned` tells whether the signature was checked against a key from outside the bundle.
 
     `version` and `fingerprint` are those the bundle gives itself; None where they cannot be read. `withdrawn` is what
-    the directory that the bundle lies in says of its withdrawal, if anything: no fault of the bundle.
+    the release directory of the bundle says of its withdrawal, if anything: no fault of the bundle.
     """
 
     bundle: str

@@ -45,7 +45,7 @@ RELIABILITY: dict[str | None, str] = {
     Flag.NOT_APPLICABLE: f"not applicable [{Flag.NOT_APPLICABLE}]",
     Flag.NOT_AVAILABLE: f"not available [{Flag.NOT_AVAILABLE}]",
 }
-"""What stands in a column of reliability, by flag."""
+"""The text of a column of reliability, by flag."""
 _EVERY = "nobody: it is in every release"
 _BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
 _NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0

@@ -22,7 +22,7 @@ OGL_ADDRESS = "https://www.nationalarchives.gov.uk/doc/open-government-licence/v
 
 NAME = "school-readiness"
 DATABASE_FILE = "readiness.duckdb"
-"""The analyst database, which lies beside the bundles."""
+"""The analyst database, which is beside the bundles."""
 KEYWORDS = (
     "early years",
     "school readiness",

@@ -55,7 +55,7 @@ class Withdrawal:
 
     @property
     def sentence(self) -> str:
-        """What readers are told, with a full stop."""
+        """What readers see, with a full stop."""
         said = self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
         return f"Release {self.version} was withdrawn on {self.date}: {said}"
 
@@ -110,8 +110,8 @@ class Announced:
 
 @dataclass(frozen=True)
 class Upcoming:
-    """What readers are told of a release: its version, its day as 2026-11-26, empty where only the month is known, and
-    the day on which they were first told so."""
+    """An announced release: its version, its day as 2026-11-26, empty where only the month is known, and the day of the
+    announcement."""
 
     version: str
     date: str
@@ -180,7 +180,7 @@ def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
 
 
 def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> bool:
-    """Write down what readers are told; whether anything of it is new."""
+    """Write the announcements, and return whether any of them is new."""
     told = {(each.version, each.date): each for each in announced(release_dir) or ()}
     new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
     kept = [told.get((each.version, each.date), each) for each in new]
@@ -292,7 +292,7 @@ class Register:
 
 
 def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> bool:
-    """Write the register into the release directory; whether anything of it is new."""
+    """Write the register into the release directory, and return whether any of it is new."""
     asked = sorted(entries, key=lambda each: (each.asked_on, each.name))
     content = indented_json(
         {"requests": [asdict(each) for each in asked], "budgets": [asdict(each) for each in budgets]}

@@ -1,7 +1,7 @@
 """Tables that somebody asked for and that a release publishes beside its own, with what was measured for them.
 
 `on_request.json` states each table as data, and who asked for it and why; a release without such a table has no such
-file. What was measured for them later than the cohort itself has a plan of its own for each cohort, family and release,
+file. What was measured for them later than the cohort itself has a plan for each cohort, family and release,
 `noise_plan_<family>_<cohort>_<release>.json`, and its cells in `noisy_counts_on_request.parquet`.
 """
 
@@ -120,7 +120,7 @@ class RequestedTable:
 
 @dataclass(frozen=True, eq=False)
 class OnRequest:
-    """The requested tables of a release, in the order in which they were published, and what was measured besides its
+    """The requested tables of a release, in the order in which they were published, and what was measured beyond its
     families: for these tables, or of a clerical review; none by default."""
 
     tables: tuple[RequestedTable, ...] = ()
@@ -141,12 +141,12 @@ class OnRequest:
 
     @cached_property
     def cohorts(self) -> dict[str, tuple[str, ...]]:
-        """Of each table, by its name."""
+        """The cohorts of each table, by its name."""
         return {each.name: each.cohorts for each in self.tables}
 
     @cached_property
     def origins(self) -> dict[str, str]:
-        """Of each table, by its name, that it was asked for."""
+        """Who asked for each table, by its name, in sentences."""
         return {each.name: each.origin for each in self.tables}
 
     def of_cohort(self, cohort: str) -> dict[str, Table]:

@@ -1,7 +1,7 @@
 """The releases before a new one, as they were published: the one it replaces, and for each cohort the newest that has
 it.
 
-A release replaces the newest older one that has no cohort besides its own.
+A release replaces the newest older one whose cohorts are all among its own.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class InvalidPublisher(ValueError):
 @dataclass(frozen=True)
 class Publisher:
     """`address` is that of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
-    stands above everything, where there is one; `doi` is that of all releases together, where they have one."""
+    heads everything that is published; `doi` is that of all releases together, if they have one."""
 
     name: str
     contact: str
@@ -171,7 +171,7 @@ class ReleaseFacts:
     cohort and family, what every figure was made from, and `noise_covariance` what their noise has in common;
     `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi` as in `Publisher`;
     `missing`, by cohort and source, the councils that take part and had sent nothing of it when the cohort was
-    measured; `on_request` the tables that were asked for besides. Nothing here is read from the clock or the machine:
+    measured; `on_request` the tables that were requested. Nothing here is read from the clock or the machine:
     the bytes of a bundle depend on these facts and its tables. Raises `InvalidVersion`.
     """
 
@@ -233,7 +233,7 @@ class ReleaseFacts:
 
     @property
     def upcoming_address(self) -> str:
-        """Where readers are told which releases are announced."""
+        """Address of the page that announces releases."""
         return f"{self.address}/site/about.html#upcoming"
 
     @property

@@ -34,7 +34,7 @@ _OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity"
 @dataclass(frozen=True)
 class Published:
     """A release in its directory: version, the record in its bundle (`dcat.jsonld`), its withdrawal, if any, and the
-    notice that stands above everything, where there is one."""
+    notice that heads everything, if any."""
 
     version: str
     record: dict[str, Any]

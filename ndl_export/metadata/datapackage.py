@@ -4,7 +4,7 @@ CSV files are tabular resources with a schema that can be validated; every other
 and hash. Columns of symbols have missing values of their own, as in version 2: `none` is missing there, no symbol is.
 Five properties are our own: `cohorts`, `councils` and `missing` (by cohort and source, the councils that have not sent
 it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the tables;
-`notice` stands above everything that is said of the release, where there is one.
+`notice`, if any, heads everything about the release.
 """
 
 from __future__ import annotations

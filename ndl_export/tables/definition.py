@@ -40,7 +40,7 @@ TOTAL = ALL.label
 _NAME = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", min_length=3, max_length=48)]
 _MARKUP = r"<>|`*\\\[\]{}\x00-\x1f\x7f"
 _WORDS = Annotated[str, StringConstraints(pattern=rf"^[^\s{_MARKUP}]([^{_MARKUP}]*[^\s{_MARKUP}])?$")]
-"""One line of plain text: it goes into tables of Markdown, pages and metadata as it stands."""
+"""One line of plain text: it goes into tables of Markdown, pages and metadata unchanged."""
 Words = Annotated[_WORDS, StringConstraints(max_length=200)]
 Label = Annotated[_WORDS, StringConstraints(max_length=80)]
 
@@ -158,7 +158,7 @@ def _rule(error: Any) -> str:
         case "tuple_type":
             return "is a list"
         case "model_type" | "dict_type":
-            return "has keys of its own"
+            return "is a mapping with keys"
         case "float_type":
             return "is a number"
         case "bool_type":
@@ -290,7 +290,7 @@ def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> 
         if category not in attribute.categories:
             yield f"{place}: {attribute.name} has no category {category!r}: {'; '.join(attribute.categories)}"
         if categories.count(category) > 1:
-            yield f"{place}: {category!r} stands twice"
+            yield f"{place}: {category!r} is listed twice"
     if set(categories) >= set(attribute.categories):
         yield f"{place}: these are all categories, which is no group"
 

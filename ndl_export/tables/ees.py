@@ -6,7 +6,7 @@ Rules: the EES open data standards and the Department for Education's data scree
 - A cell of a figure holds a number or the symbol of why there is none, never a blank. An unreliable figure stays a
   number beside its flag.
 - Flags and breaks are indicators with the symbols of the tables. An indicator may not be blank, and no cell may say
-  NULL: where the tables have NULL, `none` stands, which the metadata declare as such.
+  NULL: where the tables have NULL, the cell is `none`, which the metadata declare as such.
 - Estimates and interval limits are indicators too.
 - A filter with a single level stays in the data and out of the metadata.
 - `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.
@@ -53,7 +53,7 @@ INSTEAD = {flag: FLAG_MEANINGS[flag] for flag in (Flag.WITHHELD, Flag.NOT_APPLIC
 """Symbols that stand in the place of a figure, with their meanings."""
 
 NOTHING = "none"
-"""What stands in a cell of a flag or a break where there is nothing to say, and the tables have NULL."""
+"""The text of a cell of a flag or a break where the tables have NULL."""
 
 LIMIT_DECIMALS = 3
 """Decimals of estimates and interval limits in the CSV files; the Parquet files hold them in full."""

@@ -1,7 +1,7 @@
 """Areas that a release has rows for, given the councils that take part.
 
 Order of rows: the area of all councils together first, then regions, devolved areas, councils. An area with an official
-code is published only where all of its councils take part, so that a code never stands for part of a place. All
+code is published only where all of its councils take part, so that a code never means part of a place. All
 councils together are England only when all 153 take part; anything less has no official geography and is the level
 `Pilot councils`. A council that takes part and has not sent what a table counts keeps its own rows, as not available,
 and counts as not taking part in every other area.

@@ -55,7 +55,7 @@ TERM = Attribute("term_of_birth", "Term of birth", ("Autumn-born", "Spring-born"
 GLD = Attribute("gld", "Good level of development", ("Yes", "No"))
 
 UNSEARCHABLE = "Record cannot be looked for"
-"""Of a child whose record says too little to be found in another service: nothing is known of who had seen it."""
+"""A child whose record says too little to be found in another service: nobody knows who had seen it."""
 NO_REVIEW = "No linked review"
 ASQ3 = Attribute(
     "asq3",

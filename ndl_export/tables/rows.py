@@ -204,7 +204,7 @@ class Layout:
 
     @cached_property
     def breaks(self) -> pa.Array:
-        """(n,): `b` where a break lies between the row's cohort and the one before it in the release, or where it is
+        """(n,): `b` where a break is between the row's cohort and the one before it in the release, or where it is
         the first the academic year before; else NULL. Without figures there is nothing to compare."""
         flags = np.concatenate([self._breaks_of(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))

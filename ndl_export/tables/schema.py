@@ -27,7 +27,7 @@ class Flag(StrEnum):
 
     `u`, `z` and `x` are symbols of the Government Statistical Service, in its sense (Analysis Function, "Using symbols
     and shorthand in tables"). It has none for a figure that is withheld because it is uncertain: `c` says that it would
-    disclose something, `low` that it rounds to zero, `w` that a survey met nobody, and `u` stands beside figures that
+    disclose something, `low` that it rounds to zero, `w` that a survey met nobody, and `u` is for figures that
     are shown. For such a case the guidance allows a symbol of one's own: here the word itself. So it is with a figure
     that rests on a correction for links that were missed.
     """
@@ -56,7 +56,7 @@ SYMBOLS: dict[str, str] = {
     **FLAG_MEANINGS,
     BREAK: "break in the time series: a figure of the row is not comparable with that of the cohort before",
 }
-"""Every symbol, with its one meaning, wherever it stands: tables, CSV files, database, pages and documents."""
+"""Every symbol, with its one meaning in every form: tables, CSV files, database, pages and documents."""
 
 
 class ColumnRole(StrEnum):

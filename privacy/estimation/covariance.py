@@ -10,7 +10,7 @@ the sum running over subsets C of the attributes both name (a total's centred ve
 take off, for every component D they act on, the same product over D times the inner product of the two functionals'
 shares u in the whitened equalities (see `components`).
 
-With a nesting every group is a problem of its own (see `estimates`): a functional's variance is the sum of those of its
+With a nesting every group is a separate problem (see `estimates`): a functional's variance is the sum of those of its
 parts, and the formula holds within each group, v_i over the inner attribute being the weights of the group's members.
 Arrays then have a leading axis of groups, and rows that weigh alike, such as two councils of one region, are worked out
 once.

@@ -325,8 +325,8 @@ def _first(values: NDArray[Any], ndim: int) -> NDArray[Any]:
 def without_categories(
     plan: Plan, measurement: Measurement, attribute: str, empty: Collection[str]
 ) -> tuple[Plan, Measurement]:
-    """Return plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row; those
-    that the domain does not have are passed over.
+    """Return plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row;
+    those that the domain does not have are passed over.
 
     A group of the nesting that is left without a category goes with it. Raises ValueError where the measurement is of
     another plan, WorkloadError where no category would be left.

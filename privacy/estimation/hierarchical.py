@@ -34,7 +34,7 @@ TYPICAL_DEVIATIONS = (0.0025, 0.01, 0.02, 0.03, 0.045, 0.07, 0.1)
 """Standard deviations, in shares, by which most cells may stray from the sum of their effects, all equally likely."""
 
 STRAYING_SHARE = 0.25
-"""Of the cells, which may deviate by anything: declared, not estimated, for a few cells cannot tell how rare it is."""
+"""Share of the cells that may deviate by anything: declared, not estimated, because a few cells cannot show it."""
 
 STRAYING_DEVIATION = 0.25
 """Standard deviation of those."""

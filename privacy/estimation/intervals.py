@@ -84,7 +84,7 @@ class RatioTable:
     """A ratio, or the difference of two, with its interval, in its own unit (points per hundred for a rate), and its
     flag.
 
-    `value` is NaN where the flag says `withheld`; the interval always stands.
+    `value` is NaN where the flag says `withheld`; the interval is always given.
     """
 
     value: Array

@@ -8,7 +8,7 @@ Rules, each enforced here with a message for people and again by the storage its
 - RESERVE charges a family of a release before any noise is drawn, one charge at a time, and only within the cap;
 - a charge ends as COMMIT (its measurement is stored: it stays spent, and is never made again) or as VOID (what was
   drawn, if anything, was removed unseen: it is given back, and the family may be charged again);
-- what people sign is kept beside the entries, in a chain of its own: `approval` says what counts.
+- what people sign is kept beside the entries, in a separate chain: `approval` decides what counts.
 
 Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries are kept
 is a `Storage`: an SQLite file of one machine (`ledger_storage`), or a database server that workers on several machines

@@ -181,7 +181,7 @@ class PostgresStorage:
             ) from None
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(
-                f"the ledger's database broke off: {_sentence(error)}; what it has recorded stands, and the same "
+                f"the ledger's database broke off: {_sentence(error)}; what it has recorded is kept, and the same "
                 "release run again finds out"
             ) from None
 

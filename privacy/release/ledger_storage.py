@@ -70,7 +70,7 @@ class Chained:
 class Entry(Chained):
     """One line of the ledger. `nano_rho` is the cap in an APPROVE, the amount charged in every other kind.
 
-    `unit` is what one row of the charged table stands for, and so whose account the line is of.
+    `unit` is what one row of the charged table is about, and so whose account the line belongs to.
     """
 
     seq: int
@@ -91,8 +91,8 @@ class Entry(Chained):
 
 @dataclass(frozen=True)
 class SignOffLine(Chained):
-    """One line of what people have signed, and what that allowed: `content` is JSON. A chain of its own, beside the
-    entries."""
+    """One line of what people have signed, and what that allowed: `content` is JSON. A separate chain, beside
+    the entries."""
 
     seq: int
     content: str
@@ -192,7 +192,7 @@ _SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" ST
 
 
 class SQLiteStorage:
-    """Entries in the SQLite file at `path`, created with its folder on first use; a lock file stands beside it."""
+    """Entries in the SQLite file at `path`, created with its folder on first use; a lock file is beside it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -195,7 +195,7 @@ def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, floa
     """Return how much one more unit of 1/sigma^2, spent where it helps most, would take off the weighted sum of cell
     variances of the plan's family, with all that is `known` beside it: max(g) of the module's derivation.
 
-    By the attribute that all marginals of a level of the nesting hold; None stands for the whole without a nesting.
+    By the attribute that all marginals of a level of the nesting hold; None is the whole without a nesting.
     """
     measured = [entry for each in (plan, *known) for entry in each.sigmas.items()]
     found = {}

@@ -92,7 +92,7 @@ class SignOff:
     def __post_init__(self) -> None:
         names = [" ".join(person.name.casefold().split()) for person in self.people]
         if len(set(names)) < len(names) or len({person.key for person in self.people}) < len(names):
-            raise PolicyError("sign_off.people: a person stands there once, with one key, and a key is one person's")
+            raise PolicyError("sign_off.people: list each person once, with one key that nobody else has")
         most = max(self.persons.values())
         if self.people and len(self.people) < most:
             raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
@@ -151,7 +151,7 @@ class Policy:
         if not self.split:
             raise PolicyError("the split names no family")
         if len(self.split) < sum(len(account.split) for account in self.accounts.values()):
-            raise PolicyError("a family stands in the split of two units")
+            raise PolicyError("a family is in the split of two units")
         for unit, account in self.accounts.items():
             for what, rho in (("cap_rho", account.cap_rho), *account.split.items()):
                 if not rho > 0:
@@ -319,7 +319,7 @@ def _public_key(where: str, text: Any) -> str:
 
 
 def public_key(text: str) -> Ed25519PublicKey:
-    """Return the public key that stands in the policy as `text`. Raises ValueError."""
+    """Return the public key that the policy has as `text`. Raises ValueError."""
     try:
         key = serialization.load_der_public_key(base64.b64decode(text, validate=True))
     except UnsupportedAlgorithm:
@@ -330,7 +330,7 @@ def public_key(text: str) -> Ed25519PublicKey:
 
 
 def public_text(key: Ed25519PublicKey) -> str:
-    """Return a public key as it stands in the policy: base64 of its DER, which is what PEM holds between its lines."""
+    """Return a public key as the policy has it: base64 of its DER, which is what PEM holds between its lines."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(der).decode("ascii")
 

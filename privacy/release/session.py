@@ -1,7 +1,7 @@
 """The one path that draws noise: charged before it is drawn, committed before it is seen, found again ever after.
 
     1  count      in memory only; a table that cannot be counted costs nothing
-    2  RESERVE    the charge stands in the ledger, within the cap
+    2  RESERVE    the charge is in the ledger, within the cap
     3  draw       OpenDP, once
     4  keep       the noisy counts are durable, where nothing reads them (`store.keep`)
     5  COMMIT     the ledger has the hash of what was kept; from here on the charge is spent for good

@@ -1,7 +1,7 @@
 """The privacy statement of a release, as a record for machines and a page for people.
 
 Vocabulary of NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees: what is protected, under which
-definition and parameters, by which mechanism, trusting whom, and what lies outside the guarantee. Everything in it is
+definition and parameters, by which mechanism, trusting whom, and what is outside the guarantee. Everything in it is
 public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers. The
 sentences that are true of every release stand in `statement.yaml`, the page in `statement.md.j2`.
 
@@ -90,7 +90,7 @@ def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
     An attacker can do no better than a statistical test of one table against the other. Zero-concentrated differential
     privacy bounds the Renyi divergences between the two (Bun and Steinke 2016, definition 1.1). No test increases them,
     so they bound how often a test finds the child.
-    `rho` is the privacy loss, above 0; `false_alarms` lies between 0 and 1. For every order a above 1, outcomes with
+    `rho` is the privacy loss, above 0; `false_alarms` is between 0 and 1. For every order a above 1, outcomes with
     probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the smallest q at which one order
     forbids more is the bound.
     """
@@ -219,7 +219,7 @@ def _filled(text: str, record: Record, **more: Any) -> str:
 
 
 def outside_the_guarantee() -> list[str]:
-    """List what lies outside the guarantee of every release, a sentence each."""
+    """List what is outside the guarantee of every release, a sentence each."""
     return list(_sentences()["outside_the_guarantee"])
 
 

@@ -157,7 +157,7 @@ class Nesting:
 class Family:
     """Tables over one population, measured together. `unit` says in words what one row of the child table is.
 
-    With a `nesting` every marginal holds its inner or its outer attribute, so that each group is a problem of its own.
+    With a `nesting` every marginal holds its inner or its outer attribute, so that each group is a separate problem.
     """
 
     name: str
@@ -404,7 +404,7 @@ def _refuse_duplicates(values: Iterable[object], what: str) -> None:
     seen: set[object] = set()
     for value in values:
         if value in seen:
-            raise WorkloadError(f"{what} {value!r} stands twice")
+            raise WorkloadError(f"{what} {value!r} is listed twice")
         seen.add(value)
 
 

@@ -250,7 +250,7 @@ def test_councils_known_to_be_empty_leave_their_region_and_an_empty_region_goes(
         ({"region 0": ("council 0",), "region 1": ("council 1",)}, "does not group every category"),
         ({"region 0": ("council 0", "council 1", "council 2")}, "are not the categories of 'region'"),
         ({"region 0": ("council 0", "council 1", "council 2"), "region 1": ()}, "a group is empty"),
-        ({"region 0": ("council 0", "council 1"), "region 1": ("council 1", "council 2")}, "stands twice"),
+        ({"region 0": ("council 0", "council 1"), "region 1": ("council 1", "council 2")}, "is listed twice"),
     ],
 )
 def test_a_nesting_that_does_not_fit_is_refused(members, message):
