@@ -138,12 +138,12 @@ class LedgerCopy:
 
 
 class Ledger:
-    """The budget ledger at a path (an SQLite file), a `postgresql://` URL, or in another `Storage`; made on first use.
+    """The budget ledger at a path (an SQLite file) or a `postgresql://` URL; made on first use.
 
     Raises LedgerUnavailable where it cannot be opened.
     """
 
-    def __init__(self, location: Path | str | Storage) -> None:
+    def __init__(self, location: Path | str) -> None:
         self._storage = _storage(location)
 
     def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
@@ -197,7 +197,7 @@ class Ledger:
         Those charged before count no more. Spends nothing: it keeps a release from stopping halfway, for want of budget
         that the families before have spent.
         """
-        entries = _checked(self._storage.read())
+        entries = self._entries()
         before = charges_of(entries)
         due = {
             family: _nano(rho, ROUND_CEILING)
@@ -217,11 +217,11 @@ class Ledger:
 
     def find(self, cohort: str, release: str, family: str) -> Reservation | None:
         """Return the charge of a family of a release, with its end if it has one; None where it was given back."""
-        return charges_of(_checked(self._storage.read())).get((cohort, release, family))
+        return charges_of(self._entries()).get((cohort, release, family))
 
     def charges(self) -> list[Reservation]:
         """Return every charge that counts, oldest first: those that have not ended, and those that stay spent."""
-        return list(charges_of(_checked(self._storage.read())).values())
+        return list(charges_of(self._entries()).values())
 
     def is_charged(self, cohort: str, release: str) -> bool:
         """Return whether any family of the release was charged to the cohort, whatever became of the charge."""
@@ -229,7 +229,7 @@ class Ledger:
 
     def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
         """Return whether every one of these families was charged, and its measurement stored."""
-        charges = charges_of(_checked(self._storage.read()))
+        charges = charges_of(self._entries())
         found = [charges.get((cohort, release, family)) for family in families]
         return all(charge is not None and charge.is_committed for charge in found)
 
@@ -245,14 +245,17 @@ class Ledger:
         """Return every entry, oldest first."""
         return self._storage.read()
 
+    def _entries(self) -> list[Entry]:
+        return _checked(self._storage.read())
+
     def cap(self, cohort: str, unit: str = CHILD) -> float:
         """Return the approved budget of an account, rho; 0 where none was approved."""
-        approved = _approval(_checked(self._storage.read()), cohort, unit)
+        approved = _approval(self._entries(), cohort, unit)
         return approved.nano_rho / NANO if approved else 0.0
 
     def remaining(self, cohort: str, unit: str = CHILD) -> float:
         """Return what is left of an account, rho; 0 where none was approved."""
-        return _remaining(_checked(self._storage.read()), cohort, unit) / NANO
+        return _remaining(self._entries(), cohort, unit) / NANO
 
     def identity(self) -> str:
         """Return the identity of this ledger: the hash of the first line of its signatures, which is random."""
@@ -278,14 +281,13 @@ class Ledger:
         Raises LedgerCorrupt, also where a line is gone that an entry names: entries are anchored in what is published,
         and by their hash these lines, and who was recorded before them.
         """
-        entries = _checked(self._storage.read())
-        lines = _checked(self._storage.read_sign_offs())
-        if named_signatures(entries) - {line.entry_hash for line in lines}:
+        both = self.copy()
+        if named_signatures(both.entries) - {line.entry_hash for line in both.sign_offs}:
             raise LedgerCorrupt(
                 "the signatures under which a budget was approved are not in the ledger: what people signed was cut"
                 " short or begun anew. Restore the newest copy of the ledger: nothing is charged or published before"
             )
-        return lines
+        return both.sign_offs
 
     def add_sign_off(self, content: str) -> SignOffLine:
         """Add a line to what people have signed, durable on return."""
@@ -334,12 +336,11 @@ class Ledger:
         Raises LedgerCorrupt, with nothing added, where the one does not go on from the other.
         """
         copy.newer(self.copy())
-        with self._storage.writing() as log:
-            for entry in copy.entries[len(log.entries()) :]:
-                log.append(entry)
-        with self._storage.signing() as signed:
-            for line in copy.sign_offs[len(signed.entries()) :]:
-                signed.append(line)
+        with self._storage.writing_both() as logs:
+            for entry in copy.entries[len(logs.entries.entries()) :]:
+                logs.entries.append(entry)
+            for line in copy.sign_offs[len(logs.sign_offs.entries()) :]:
+                logs.sign_offs.append(line)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Lock out every other process that would measure, for the block."""
@@ -366,12 +367,12 @@ class Ledger:
 _CHAINS = ("entries", "sign_offs")
 
 
-def _storage(location: Path | str | Storage) -> Storage:
+def _storage(location: Path | str) -> Storage:
     if isinstance(location, str) and location.startswith(POSTGRESQL):
         from privacy.release.ledger_postgres import PostgresStorage  # its client library is an optional extra
 
         return PostgresStorage(location)
-    return SQLiteStorage(Path(location)) if isinstance(location, (Path, str)) else location
+    return SQLiteStorage(Path(location))
 
 
 def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:

@@ -13,13 +13,14 @@ import ctypes
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Collection, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import yaml
 
@@ -140,29 +141,53 @@ class Log(Generic[Line]):
         self._connection.execute(f"INSERT INTO {self._table} ({self._columns}) VALUES ({marks})", values)
 
 
-class Storage(Protocol):
-    """Where entries live: durable once a transaction ends, and itself refusing change, removal and overspending."""
+class Logs(NamedTuple):
+    """Both kinds of lines, as one transaction sees them."""
 
-    def read(self) -> list[Entry]:
-        """Return all entries, in order."""
+    entries: Log[Entry]
+    sign_offs: Log[SignOffLine]
 
-    def writing(self) -> AbstractContextManager[Log[Entry]]:
+
+class Storage(ABC):
+    """Where entries are kept: durable once a transaction ends, and itself refusing change, removal and overspending."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Logs]:
+        """Open a transaction that sees the lines of one moment."""
+
+    @abstractmethod
+    def writing_both(self) -> AbstractContextManager[Logs]:
         """Open a write transaction that no other overlaps; undone if the block raises."""
 
-    def read_sign_offs(self) -> list[SignOffLine]:
-        """Return all that people have signed, in order."""
-
-    def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
-        """Open a write transaction for what people sign, as `writing` does."""
-
-    def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """Return all entries and all that people have signed, as of one moment."""
-
+    @abstractmethod
     def place(self) -> str:
         """Return text that names where the lines are kept, and no copy of them elsewhere."""
 
+    @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
         """Hold a lock across processes for the block; it is let go when its holder dies."""
+
+    def read(self) -> list[Entry]:
+        """Return all entries, in order."""
+        with self.reading() as logs:
+            return logs.entries.entries()
+
+    def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
+        """Return all entries and all that people have signed, as of one moment."""
+        with self.reading() as logs:
+            return logs.entries.entries(), logs.sign_offs.entries()
+
+    @contextmanager
+    def writing(self) -> Iterator[Log[Entry]]:
+        """Open a write transaction for entries."""
+        with self.writing_both() as logs:
+            yield logs.entries
+
+    @contextmanager
+    def signing(self) -> Iterator[Log[SignOffLine]]:
+        """Open a write transaction for what people sign."""
+        with self.writing_both() as logs:
+            yield logs.sign_offs
 
 
 BUSY_SECONDS = 60
@@ -191,7 +216,7 @@ _TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
 _SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
 
 
-class SQLiteStorage:
+class SQLiteStorage(Storage):
     """Entries in the SQLite file at `path`, created with its folder on first use; a lock file is beside it."""
 
     def __init__(self, path: Path) -> None:
@@ -199,31 +224,26 @@ class SQLiteStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._usable(), closing(self._connect()) as connection:
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
-            _entries(connection).entries()
+            _logs(connection).entries.entries()
 
-    def read(self) -> list[Entry]:
-        """Return all entries, in order."""
-        with self._usable(), closing(self._connect()) as connection:
-            return _entries(connection).entries()
-
-    def writing(self) -> AbstractContextManager[Log[Entry]]:
-        """Open a write transaction that no other overlaps; undone if the block raises."""
-        return self._transaction(_entries)
-
-    def read_sign_offs(self) -> list[SignOffLine]:
-        """Return all that people have signed, in order."""
-        with self._usable(), closing(self._connect()) as connection:
-            return _sign_offs(connection).entries()
-
-    def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
-        """Open a write transaction for what people sign, as `writing` does."""
-        return self._transaction(_sign_offs)
-
-    def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """Return all entries and all that people have signed, as of one moment."""
+    @contextmanager
+    def reading(self) -> Iterator[Logs]:
+        """Open a transaction that sees the lines of one moment."""
         with self._usable(), closing(self._connect()) as connection:
             connection.execute("BEGIN")
-            return _entries(connection).entries(), _sign_offs(connection).entries()
+            yield _logs(connection)
+
+    @contextmanager
+    def writing_both(self) -> Iterator[Logs]:
+        """Open a write transaction that no other overlaps; undone if the block raises."""
+        with self._usable(), closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield _logs(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
 
     def place(self) -> str:
         """Return the file's inode and time of birth, which a copy cannot have; the same for whoever mounts the file
@@ -232,17 +252,6 @@ class SQLiteStorage:
         A snapshot of the whole disk has both, and a file system that knows no times of birth gives 0.
         """
         return f"sqlite {self._path.stat().st_ino} {_born(self._path)}"
-
-    @contextmanager
-    def _transaction(self, log: Callable[[sqlite3.Connection], Log[Line]]) -> Iterator[Log[Line]]:
-        with self._usable(), closing(self._connect()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield log(connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -296,9 +305,5 @@ def _advice(error: sqlite3.DatabaseError) -> str:
     return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 
-def _entries(connection: sqlite3.Connection) -> Log[Entry]:
-    return Log(connection, Entry, "entries", "?")
-
-
-def _sign_offs(connection: sqlite3.Connection) -> Log[SignOffLine]:
-    return Log(connection, SignOffLine, "sign_offs", "?")
+def _logs(connection: sqlite3.Connection) -> Logs:
+    return Logs(Log(connection, Entry, "entries", "?"), Log(connection, SignOffLine, "sign_offs", "?"))
