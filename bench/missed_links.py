@@ -29,6 +29,8 @@ from ndl_export.tables import pupil
 from ndl_export.tables.dimensions import FSM, UNKNOWN
 from ndl_export.tables.model import Block, ShareBlock
 from ndl_export.tables.pupil import BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import Moments, Remembered, published_counts, published_ratios
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
@@ -36,8 +38,6 @@ from privacy.linkage.link import link
 from privacy.linkage.missed import RATES, missed
 from privacy.linkage.unjoined import unjoined
 from privacy.release.child_table import true_counts
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import Moments, Remembered, published_counts, published_ratios
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from assets.release.noise_workload import noise_covariance
 from assets.release.planning import plan_family
-from ndl_export.facts.noise_covariance import COUNTS
+from ndl_export.facts.noisy_counts import COVARIANCE_COUNTS
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import fieller
 from privacy.release.child_table import true_counts
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import fieller
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -53,7 +53,7 @@ SUMS: dict[str, tuple[Sequence[str], str, str, Sequence[str], Sequence[str]]] = 
 @dataclass(frozen=True)
 class Sum:
     """Figures of a sum: `part` and `whole` are cubes of one figure; by way, the variances of both and their covariance,
-    in the order of `COUNTS`."""
+    in the order of `COVARIANCE_COUNTS`."""
 
     part: Cube
     whole: Cube
@@ -80,9 +80,9 @@ def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
             and {(row["breakdown"], row["sex"]), (row["other_breakdown"], row["other_sex"])} <= rows
         ]
         n = len(councils)
-        exact = (sum(n * (row[f"same_{c}"] + (n - 1) * row[f"apart_{c}"]) for row in pairs) for c in COUNTS)
+        exact = (sum(n * (row[f"same_{c}"] + (n - 1) * row[f"apart_{c}"]) for row in pairs) for c in COVARIANCE_COUNTS)
         own = [r for r in pairs if (r["breakdown"], r["sex"]) == (r["other_breakdown"], r["other_sex"])]
-        apart = (sum(n * row[f"same_{c}"] for row in own) for c in COUNTS)
+        apart = (sum(n * row[f"same_{c}"] for row in own) for c in COVARIANCE_COUNTS)
         part = Cube({}, where | {"gld": Selector.only(attribute("gld"), "Yes")})
         yield name, Sum(part, Cube({}, where), {"covariances": tuple(exact), "squares added up": tuple(apart)})
 

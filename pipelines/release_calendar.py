@@ -17,7 +17,7 @@ from assets.home.paths import Home
 from assets.release.anchors import check_known
 from assets.release.sign_off import check_to_be_sent
 from ndl_export.bundle.release_directory import announce_upcoming
-from ndl_export.facts.announced import TIME_OF_DAY, Announced, calendar
+from ndl_export.facts.directory_files import TIME_OF_DAY, Announced, calendar
 from ndl_export.publish.upload import Published, publish
 from privacy.doors.environment import settings
 

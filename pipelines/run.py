@@ -24,9 +24,9 @@ from assets.release.fix_release import ReleaseOptions, measured_now, series_for
 from assets.release.publication import release_is_current
 from assets.release.record import read_record, requested_tables
 from ndl_export.analyst_db import database_is_current
+from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
-from ndl_export.facts.withdrawals import withdrawals
 from pipelines.commands.console import at_work
 from pipelines.dagster.arriving import still_arriving
 from pipelines.ending import RunStopped

@@ -89,16 +89,16 @@ def _check_signed(anchors: Sequence[Anchor], key: str | None) -> None:
 
 
 def _charges(anchor: Anchor) -> Iterator[StatedCharge]:
-    """A family of a cohort, as every version of the statement names it."""
+    """Yield the charge of each family of a cohort."""
     try:
         cohorts = cohort_statements(anchor.statement)
         for family in anchor.statement["families"]:
-            cohort = family["cohort"] if "cohort" in family else anchor.statement["cohort"]
+            cohort = family["cohort"]
             yield StatedCharge(
                 anchor.place,
                 *(cohort, family.get("measured_in", cohorts[cohort]["measured_in"]), family["family"]),
                 *(family["plan_sha256"], family["ledger_entry"]),
-                tuple(approval["ledger_line"] for approval in cohorts[cohort].get("approvals", ())),
+                tuple(approval["ledger_line"] for approval in cohorts[cohort]["approvals"]),
             )
     except (KeyError, TypeError):
         raise UnreadableAnchor(

@@ -33,7 +33,7 @@ from ndl_export.analyst_db import build_database, made_from, releases_held
 from ndl_export.bundle.make import sums_of
 from ndl_export.bundle.release_directory import current
 from ndl_export.bundle.verify import Verification, verify
-from ndl_export.facts.missing import read_missing, short
+from ndl_export.facts.missing import short
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.synthetic import SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
@@ -315,7 +315,7 @@ def bundle(
     if found.ok:
         note_sound(home, keys, version, councils)
     yield _verified(found)
-    missing = short(read_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())))
+    missing = short(json.loads((folder / DATAPACKAGE_FILE).read_bytes())["missing"])
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")
     rows = sum(pq.read_metadata(folder / f"{name}.parquet").num_rows for name in TABLES)

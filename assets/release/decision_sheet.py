@@ -37,10 +37,10 @@ from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.model import Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
+from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.linkage.cells import REVIEW
 from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Request, approval_of
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import Stage, load_policy

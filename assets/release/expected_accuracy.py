@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from assets.release.planning import SCENARIOS, Widths, expected_widths, plan_family
 from ndl_export.tables import FAMILIES
-from ndl_export.tables.detail import level_of
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
-from privacy.release.intervals import Reliability
+from ndl_export.tables.rows import level_of
 from privacy.release.mechanism import epsilon
 from privacy.release.plan import Plan
-from privacy.release.policy import Policy, load_policy
+from privacy.release.policy import Policy, Reliability, load_policy
 
 Array = NDArray[np.float64]
 Range = tuple[int, int]
@@ -116,7 +115,7 @@ def _outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
 
 def _limit(widths: Widths, limits: Reliability) -> float:
     """The half-width in points above which a rate is withheld."""
-    return limits.of(widths.block.everywhere).withheld_half_width
+    return limits.for_figures(widths.block.everywhere).withheld_half_width
 
 
 def _minimum(family: str, widths: Sequence[Widths], policy: Policy) -> Minimum:

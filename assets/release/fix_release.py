@@ -41,12 +41,11 @@ from assets.release.record import (
 )
 from assets.release.requests.register import NoSuchRequest
 from assets.release.requests.supplement import RecordsMoved, used_again, with_requests
+from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.missing import Missing, short
 from ndl_export.facts.previous import cohort_statements
-from ndl_export.facts.publisher import InvalidPublisher, publisher
-from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.release_facts import InvalidPublisher, InvalidVersion, Version, load_publisher
 from ndl_export.facts.released import PRIVACY_RECORD_FILE, versions
-from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.chained_log import LogBroken
 from privacy.release.approval import nobody_may_sign
@@ -114,7 +113,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
     worth its budget: a cohort's first release is held to it whatever its share, a revision only where it spends the
     whole.
     """
-    publisher(demonstration=nobody_may_sign(Ledger(home.ledger), load_policy().sign_off))
+    load_publisher(demonstration=nobody_may_sign(Ledger(home.ledger), load_policy().sign_off))
     series = series_for(home, cohort, version, asked)
     cohorts = measured_now(series, version)
     before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)

@@ -2,7 +2,7 @@
 
 Which categories a missed or false link exchanges is said here; how often links are missed is `privacy.linkage.missed`,
 how many school census rows were not found `privacy.linkage.unjoined`, and how figures and their intervals follow is
-`privacy.release.corrected` and `privacy.release.joined`.
+`privacy.estimation.corrected`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from ndl_export.tables import pupil
 from ndl_export.tables.dimensions import UNKNOWN
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
+from privacy.estimation.corrected import Corrected, Joined, Local
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import Moments
 from privacy.linkage.in_councils import FACTOR_SD, GROUP_SD, SERVICE_OF_RATE, Factors, factors
 from privacy.linkage.missed import Missed, missed
 from privacy.linkage.review_rates import update_rates
 from privacy.linkage.unjoined import Unjoined, unjoined
-from privacy.release.corrected import Corrected, Local
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import Moments
-from privacy.release.joined import Joined
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Cube, Family, Selector

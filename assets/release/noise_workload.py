@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from ndl_export.facts.missing import MissingByCohort, not_sent
-from ndl_export.facts.noise_covariance import COUNTS, SCHEMA, WITHIN
+from ndl_export.facts.noisy_counts import COVARIANCE_COUNTS, COVARIANCE_SCHEMA, WITHIN
 from ndl_export.tables import TABLES, Block, Family, Table
 from ndl_export.tables.geography import REGIONS_ABOVE, Geography, geographies
 from ndl_export.tables.model import COUNCIL, Axis, Count, Ratio, SharedTotal
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.estimates import without_categories
 from privacy.release import workload as noise
-from privacy.release.covariance import Covariances
-from privacy.release.estimates import without_categories
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy
 from privacy.release.statement import MeasuredCohort
@@ -296,7 +296,7 @@ _DECIMALS = 6
 
 
 def noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohort) -> pa.Table:
-    """The covariances of every cohort, with the columns of `ndl_export.facts.noise_covariance`.
+    """The covariances of every cohort, with the columns of `ndl_export.facts.noisy_counts`.
 
     A council that is `missing` what the table counts is not measured, as in the tables themselves.
     """
@@ -307,8 +307,8 @@ def noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohor
             continue
         plan, _ = without_categories(whole, own.measurements[_FAMILY], COUNCIL, absent)
         rows += [(own.cohort, *row) for row in _of_plan(plan)]
-    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA.names)
-    return pa.table(dict(zip(SCHEMA.names, map(list, columns), strict=True)), schema=SCHEMA)
+    columns = zip(*rows, strict=True) if rows else [()] * len(COVARIANCE_SCHEMA.names)
+    return pa.table(dict(zip(COVARIANCE_SCHEMA.names, map(list, columns), strict=True)), schema=COVARIANCE_SCHEMA)
 
 
 def _of_plan(plan: Plan) -> Iterator[tuple[str | float, ...]]:
@@ -332,7 +332,7 @@ def _of_block(
     values = np.round(np.stack(found), _DECIMALS) + 0.0  # (counts, same or apart, pairs of levels of each axis)
     if len(councils) == 1:
         values[:, 1] = 0.0
-    by_pair = values.swapaxes(0, 1).reshape(len(WITHIN) * len(COUNTS), -1).T
+    by_pair = values.swapaxes(0, 1).reshape(len(WITHIN) * len(COVARIANCE_COUNTS), -1).T
     for names, numbers in zip(_pairs_of_rows(block), by_pair.tolist(), strict=True):
         yield (*names, *numbers)
 

@@ -4,7 +4,7 @@ Both follow from the table definitions, the councils, their public sizes and the
 is told apart by council unless most of its rows could be read in no council, nor in an area made of some, at any
 plausible shares; then it is measured for all councils together, or for regions, and where none of its rows could be
 read there either, not at all: its share of the budget goes where a figure can be read. What is measured has its row in
-every area (`ndl_export.tables.detail`); the noisy counts decide where its figure is shown.
+every area (`ndl_export.tables.rows`); the noisy counts decide where its figure is shown.
 
 `expected_widths` says how wide the intervals of a plan's figures will be, from public sizes alone: denominators are the
 published size of each council's cohort times the share of each level, and rates are shares too, in `SCENARIOS` of what
@@ -24,11 +24,15 @@ from numpy.typing import NDArray
 
 from assets.release.noise_workload import BlockFigures, Rate, block_figures, blocks_of, is_measured, noise_family
 from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
-from ndl_export.tables.detail import Detail, Levels, level_of
 from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL, Count, Ratio
-from privacy.release.covariance import Covariances
-from privacy.release.intervals import expected_difference_half_widths, expected_half_widths, expected_rate_half_widths
+from ndl_export.tables.rows import Detail, Levels, level_of
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.intervals import (
+    expected_difference_half_widths,
+    expected_half_widths,
+    expected_rate_half_widths,
+)
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Array

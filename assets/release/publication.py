@@ -21,9 +21,8 @@ from assets.release.anchors import published_charges
 from assets.release.fix_release import ReleaseOptions, is_current
 from assets.release.record import read_record, releases_of, requested_tables
 from ndl_export.bundle.release_directory import announce_upcoming
-from ndl_export.facts.announced import Announced, calendar
-from ndl_export.facts.publisher import Publisher, publisher
-from ndl_export.facts.release_facts import Version
+from ndl_export.facts.directory_files import Announced, calendar
+from ndl_export.facts.release_facts import Publisher, Version, load_publisher
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.files.signing import fingerprint, public_pem
 from ndl_export.tables import FAMILIES
@@ -129,7 +128,7 @@ def _files(home: Home) -> Iterator[Path]:
 
 def publisher_of(home: Home, keys: KeyRing, version: str) -> Publisher:
     """Who publishes the release. Raises `InvalidPublisher`."""
-    return publisher(demonstration=_is_demonstration(home, keys, version))
+    return load_publisher(demonstration=_is_demonstration(home, keys, version))
 
 
 @dataclass(frozen=True)

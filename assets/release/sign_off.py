@@ -28,10 +28,10 @@ from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, fixed_record, further_plan, releases_of, requested_tables
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, withdrawals
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, withdrawals
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
 from ndl_export.publish.withdraw import check_reason, withdraw
 from ndl_export.tables import FAMILIES

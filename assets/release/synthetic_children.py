@@ -45,11 +45,12 @@ from ndl_export.tables.pupil import (
 )
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import WITH_INTERVAL, column_name
+from privacy.estimation.estimates import estimates_of, without_categories
+from privacy.estimation.intervals import Moments, published_ratios
 from privacy.keys import KeyRing
 from privacy.release import workload as noise
-from privacy.release.estimates import estimates_of, without_categories
-from privacy.release.intervals import Moments, Reliability, published_ratios
 from privacy.release.plan import Plan
+from privacy.release.policy import Reliability
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Array, Cube, Family, Selector
 from privacy.synthetic.model import draw, libraries

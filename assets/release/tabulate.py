@@ -24,13 +24,11 @@ from assets.release.noise_workload import BlockFigures, block_figures, noise_cov
 from assets.release.record import review_of
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
-from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, plan_files
+from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables import Family as Definition
-from ndl_export.tables.earlier_schema import other_schema, with_own_area
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL, Count
 from ndl_export.tables.pupil import ETHNIC
@@ -44,14 +42,13 @@ from ndl_export.tables.schema import (
     key_names,
     measure_columns,
 )
-from privacy.release.estimates import estimates_of, without_categories
-from privacy.release.hierarchical import MINIMUM_PLACES, NoisyRates, modelled_rates
-from privacy.release.intervals import (
+from privacy.estimation.estimates import estimates_of, without_categories
+from privacy.estimation.hierarchical import MINIMUM_PLACES, NoisyRates, modelled_rates
+from privacy.estimation.intervals import (
     RELIABLE,
     WITHHELD,
     Moments,
     RatioTable,
-    Reliability,
     Remembered,
     published_counts,
     published_ratios,
@@ -59,6 +56,7 @@ from privacy.release.intervals import (
 )
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
+from privacy.release.policy import Reliability
 from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 from privacy.release.workload import Family, Figures, WorkloadError
 
@@ -131,12 +129,8 @@ def differing(bundle: Path) -> Differing:
     """
     measured, (package, _) = all_measured(bundle), bundle_facts(bundle)
     again = _again(bundle, measured)
-    read = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
-    published = {name: with_own_area(table) for name, table in read.items()}
-    if (bundle / NOISE_COVARIANCE_FILE).is_file():  # older bundles have none
-        held = PurePath(NOISE_COVARIANCE_FILE).stem
-        again[held] = noise_covariance(measured, package["missing"])
-        published[held] = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
+    again[PurePath(NOISE_COVARIANCE_FILE).stem] = noise_covariance(measured, package["missing"])
+    published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
     other = [name for name, table in published.items() if not table.equals(again[name])]
     figures = [name for name in other if not _same_figures(published[name], again[name])]
     return Differing(figures, [name for name in other if name not in figures])
@@ -163,11 +157,6 @@ def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def all_measured(bundle: Path) -> list[MeasuredCohort]:
     package, record = bundle_facts(bundle)
-    if older := other_schema(package):
-        raise CannotRecompute(
-            f"{bundle}: its tables are of schema {older}, which this version does not define: recompute it with the"
-            " version of the software that made it"
-        )
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
     names, further = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
     return [_measured(bundle, cells, entry, record["families"], names, further) for entry in record["cohorts"]]
@@ -283,7 +272,9 @@ def _table(
             figures = block_figures(block, estimated.family, councils, absent)
             if figures is None or not (published := (places := positions(rows, block, figures.areas)) >= 0).any():
                 continue
-            for name, found in _block(table, block, figures, estimated, reliability.of(on_request or block.everywhere)):
+            for name, found in _block(
+                table, block, figures, estimated, reliability.for_figures(on_request or block.everywhere)
+            ):
                 for role, values in found.items():
                     columns[name][role][places[published]] = values.ravel()[published]
     keys = {name: rows.keys[name] for name in rows.keys.column_names}

@@ -11,8 +11,8 @@ import numpy as np
 from assets.release.planning import plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES
-from privacy.release.covariance import Covariances
-from privacy.release.intervals import expected_half_widths
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.intervals import expected_half_widths
 from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy

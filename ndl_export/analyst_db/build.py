@@ -28,9 +28,9 @@ from ndl_export.analyst_db.releases import Release, release_in_making, releases_
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
+from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.facts.released import versions
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone
 from ndl_export.pages.number_format import said

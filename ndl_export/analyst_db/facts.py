@@ -12,7 +12,7 @@ from ndl_export.analyst_db.child_groups import gld_by_group_query
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.releases import Release, file_of
 from ndl_export.facts import missing
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
+from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import official_figures, official_reviews
 from ndl_export.pages.number_format import said
 from ndl_export.tables import TABLES, Table

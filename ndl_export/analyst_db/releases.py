@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndl_export.analyst_db.categories import filter_categories
-from ndl_export.facts.missing import MissingByCohort, read_missing
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
+from ndl_export.facts.directory_files import Withdrawal, withdrawals
+from ndl_export.facts.missing import MissingByCohort
+from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
-from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.schema import columns
 
@@ -77,7 +77,7 @@ def _published(folder: Path, version: Version, withdrawal: Withdrawal | None) ->
         tuple(package["councils"]),
         package["created"][:10],
         package.get("notice", ""),
-        read_missing(package),
+        package["missing"],
         record,
         OnRequest.of_bundle(folder).tables,
         read,

@@ -35,7 +35,7 @@ CREATE TABLE releases.release (
 
 -- What the noise in the two counts of gld_headline has in common, between rows of one breakdown topic: what an interval of
 -- a sum needs, and what gld_sum reckons with. The same for every council of a region. Rows of councils in different
--- regions share no noise. Releases made before there were such files have none
+-- regions share no noise
 CREATE TABLE releases.noise_covariance (
     -- Version of the release; see releases.release
     release_version VARCHAR,

@@ -1,7 +1,7 @@
 """A release bundle: the folder `<version>`, and the archives `<version>.zip` and `<version>.tar`.
 
 A bundle is written beside its place, completely, and renamed there; once it is published it never changes. One that is
-held lies elsewhere, is made anew whenever the release is run, and is published as it lies there. Its bytes are a
+held is kept elsewhere, is made anew whenever the release is run, and is published as it is. Its bytes are a
 function of facts, tables, earlier releases and signing key; what is published is packed as well. What stands beside the
 bundles follows from them: `release_directory`.
 """
@@ -40,8 +40,15 @@ from ndl_export.documents.reconciliation import reconciliation_csv
 from ndl_export.documents.workbook import workbook_file
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE, describe
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, write_noise_covariance
-from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files, plans_of, write_noisy_counts
+from ndl_export.facts.noisy_counts import (
+    NOISE_COVARIANCE_FILE,
+    NOISY_COUNTS_FILE,
+    noisy_faults,
+    plan_files,
+    plans_of,
+    write_noise_covariance,
+    write_noisy_counts,
+)
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.previous import Earlier, previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -50,18 +57,15 @@ from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.files.whole_files import alone, indented_json
-from ndl_export.metadata.citation import CITATION_FILE, citation
-from ndl_export.metadata.ckan import ckan_package
 from ndl_export.metadata.croissant import croissant
 from ndl_export.metadata.csvw import csvw_metadata
 from ndl_export.metadata.datapackage import datapackage
 from ndl_export.metadata.dcat import dcat_record
-from ndl_export.metadata.ukgov import ukgov_dataset, ukgov_distributions
+from ndl_export.metadata.portals import CITATION_FILE, citation, ckan_package, ukgov_dataset, ukgov_distributions
 from ndl_export.pages.number_format import said
 from ndl_export.site import SITE_FOLDER, conclusions_of, site_files, site_names
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import meta_csv, write_csvs
-from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
+from ndl_export.tables.ees import EES_UPLOAD_FILE, ees_upload, meta_csv, write_csvs
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.schema import arrow_schema, columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
@@ -115,7 +119,7 @@ def bundle_files(
     requested: Collection[str] = (),
     for_them: Collection[str] = (),
 ) -> frozenset[str]:
-    """Names of all files of a bundle of these cohorts and councils; those of the page are in a folder of their own.
+    """Return the names of all files of a bundle of these cohorts and councils; those of the page are in a folder.
 
     `requested` are the names of tables on request, and `for_them` the files of `on_request` that there are with them.
     """
@@ -126,7 +130,7 @@ def bundle_files(
 def _beside_the_page(
     cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
 ) -> frozenset[str]:
-    """The same without those of the page."""
+    """Return the same without the files of the page."""
     return frozenset(
         (
             *DOCUMENTS,
@@ -143,8 +147,8 @@ BUNDLE_FILES = bundle_files([""], PILOT)
 
 
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Names that a bundle has by what its `datapackage.json` states, those of the pilot where that cannot be read, and
-    by its `on_request.json`, which there is where its sums list it."""
+    """Return the names that a bundle has by its `datapackage.json`, or those of the pilot where that cannot be read,
+    and by its `on_request.json`, which it has where its sums list it."""
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
     try:
@@ -195,7 +199,8 @@ def write_bundle(
 
 
 def sums_of(folder: Path) -> str:
-    """SHA-256 of a bundle's file of sums. Raises `BundleRefused` where its files are not those that it names."""
+    """Return the SHA-256 of a bundle's file of sums. Raises `BundleRefused` where its files are not those that it
+    names."""
     files = contents(folder)
     if _is_damaged(files):
         raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made anew")
@@ -253,12 +258,12 @@ def _archive(files: Mapping[str, bytes], version: str, place: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Content of the files of a bundle's folder, by their paths in it."""
+    """Return the content of the files of a bundle's folder, by their paths in it."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """The tables with their rows in the order of the definitions."""
+    """Return the tables with their rows in the order of the definitions, once they pass every check."""
     plans, record, requested = plans_of(facts.noisy_counts), facts.privacy_record, facts.on_request
     faults = missing.faults(facts.missing, facts.councils, facts.cohorts)
     unsound = [f"privacy record: {fault}" for fault in privacy_faults(record, facts.version, facts.cohorts)]
@@ -329,7 +334,7 @@ def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
 
 
 def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path) -> None:
-    """The rows of `data`, which are in their final order, and the same bytes for the same content.
+    """Write the rows of `data`, which are in their final order: the same bytes for the same content.
 
     Writer settings are fixed; no time, path or machine goes in. The file's key-value metadata hold title, description
     and the description of every column, for readers that do not know Arrow's own schema metadata.
@@ -340,8 +345,8 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
         b"columns": indented_json({column.name: column.description for column in columns(table)}),
         b"row_order": ROW_ORDER,
     }
-    if told := facts.on_request.told.get(table.name):
-        metadata[b"on_request"] = told.encode()
+    if origin := facts.on_request.origins.get(table.name):
+        metadata[b"on_request"] = origin.encode()
     if facts.notice:
         metadata[b"description"] = said(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(
@@ -386,7 +391,7 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
 
 
 def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """The release in the words of each catalogue, by file name; `files` are those that are described."""
+    """Return the record of the release for each catalogue, by file name; `files` are those that are described."""
     described = describe(facts, files)
     return {
         "ckan_package.json": ckan_package(described),
@@ -423,7 +428,7 @@ def _promote(staged: Path, directory: Path) -> Path:
 
 
 def _is_damaged(files: Mapping[str, bytes]) -> bool:
-    """Whether the files of a bundle are not those that its own sums name."""
+    """Return whether the files of a bundle are not those that its own sums name."""
     try:
         listed = read_sums(files[SUMS_FILE])
     except (KeyError, ValueError):
@@ -432,5 +437,5 @@ def _is_damaged(files: Mapping[str, bytes]) -> bool:
 
 
 def _read(place: Path) -> dict[str, bytes]:
-    """Content by name of the files in a folder, or of the one file."""
+    """Return the content by name of the files in a folder, or of the one file."""
     return contents(place) if place.is_dir() else {place.name: place.read_bytes()}

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ndl_export.bundle.make import expected_files
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
 from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
 from ndl_export.files.archive import ARCHIVES, unpack
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.stores import Store, is_url, open_store, shown
@@ -36,7 +36,7 @@ class BundlePlace:
 
     @classmethod
     def of(cls, text: str) -> BundlePlace:
-        """The place that the text names."""
+        """Return the place that the text names."""
         return cls(text if is_url(text) else Path(text))
 
     @property
@@ -49,7 +49,7 @@ class BundlePlace:
         return self.shown.rpartition("/")[2]
 
     def files(self) -> tuple[str | None, dict[str, bytes]]:
-        """The folder in an archive, None otherwise, and content of every file by name.
+        """Return the folder in an archive, None otherwise, and content of every file by name.
 
         Raises ValueError where it is neither a folder of plain files nor an archive as we pack it, OSError for a path
         that cannot be read and `StoreError` for a URL.
@@ -64,7 +64,8 @@ class BundlePlace:
         return None, _remote_folder(open_store(self.place))
 
     def withdrawal(self, version: str) -> Withdrawal | None:
-        """What the directory that it lies in says of its withdrawal. Raises `UnreadableWithdrawals`, `StoreError`."""
+        """Return the withdrawal that the release directory of the bundle states. Raises `UnreadableWithdrawals`,
+        `StoreError`."""
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
             return withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
@@ -79,12 +80,13 @@ class BundlePlace:
 
 
 def remote_version(directory: Store, version: Version) -> dict[str, bytes]:
-    """Content by name of the files of a release in a release directory. Raises ValueError and `StoreError`."""
+    """Return the content by name of the files of a release in a release directory. Raises ValueError and
+    `StoreError`."""
     return _remote_folder(directory, f"{version}/")
 
 
 def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
-    """Content of the files, several at once; None for one that is not there. Raises `StoreError`."""
+    """Return the content of the files, several at once; None for one that is not there. Raises `StoreError`."""
     wanted = list(names)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))
@@ -107,7 +109,7 @@ def _folder(bundle: Path) -> dict[str, bytes]:
 
 
 def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
-    """The files that the store lists, or those that a bundle has where it lists none."""
+    """Return the files that the store lists, or those that a bundle has where it lists none."""
     sizes = store.sizes(below)
     sums = f"{below}{SUMS_FILE}"
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
@@ -122,7 +124,7 @@ def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
 
 
 def _expected(store: Store, below: str) -> frozenset[str]:
-    """The names that a bundle has by what it states of its cohorts and tables on request, and by its sums."""
+    """Return the names that a bundle has by what it states of its cohorts and tables on request, and by its sums."""
     found = {name: store.read(f"{below}{name}", LARGEST) for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)}
     return expected_files({name: content for name, content in found.items() if content is not None})
 

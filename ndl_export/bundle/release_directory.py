@@ -1,4 +1,4 @@
-"""What stands beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
+"""Files beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
 
 All of it follows from the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`, the
 same on every machine and at any time, and is replaced in one step each, after the bundle is in its place. `latest` is a
@@ -16,12 +16,20 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ndl_export.facts.announced import Announced, announce, upcoming
-from ndl_export.facts.register import AskedTable, Budget, register, write_register
+from ndl_export.facts.directory_files import (
+    Announced,
+    AskedTable,
+    Budget,
+    Withdrawal,
+    announce,
+    read_register,
+    upcoming,
+    withdrawals,
+    write_register,
+)
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import Withdrawal, withdrawals
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import alone, indented_json, point, write_whole
 from ndl_export.metadata.catalogue import Published, catalogue, feed
@@ -35,13 +43,13 @@ _RECORD = "dcat.jsonld"
 
 
 def current(release_dir: Path) -> Version | None:
-    """The newest version that is not withdrawn, if any. Raises `UnreadableWithdrawals`."""
+    """Return the newest version that is not withdrawn, if any. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return max((version for version in versions(release_dir) if str(version) not in withdrawn), default=None)
 
 
 def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> None:
-    """Tell readers of these releases, and of no others, that they are coming. Raises `UnreadableWithdrawals`."""
+    """Announce these releases to readers, and no others. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with alone(release_dir):
         if announce(release_dir, entries, today) and versions(release_dir):
@@ -49,7 +57,7 @@ def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt
 
 
 def tell_of_requests(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> None:
-    """Tell readers of these requests, and of no others. Raises `UnreadableWithdrawals`."""
+    """Publish these requests, and no others. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with alone(release_dir):
         if write_register(release_dir, entries, budgets) and versions(release_dir):
@@ -60,7 +68,7 @@ def refresh(release_dir: Path) -> None:
     """Bring everything beside the bundles up to date; there must be one. Raises `UnreadableWithdrawals` and
     `UnreadableRegister`."""
     newest, there = current(release_dir), [str(version) for version in versions(release_dir)]
-    announced, asked = upcoming(release_dir, there), register(release_dir)
+    announced, asked = upcoming(release_dir, there), read_register(release_dir)
     if newest is None:
         for name in (LATEST, LATEST_FILE):
             (release_dir / name).unlink(missing_ok=True)
@@ -77,7 +85,8 @@ def refresh(release_dir: Path) -> None:
 
 
 def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
-    """The current release; places relative to the release directory, `sha256sums` the SHA-256 of its file of sums."""
+    """Return the current release; places relative to the release directory, `sha256sums` the SHA-256 of its file of
+    sums."""
     listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
     return {
         "version": str(newest),
@@ -91,7 +100,7 @@ def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
 
 
 def published(release_dir: Path) -> list[Published]:
-    """Every release with its own catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
+    """Return every release with its own catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return [_published(release_dir / str(version), withdrawn.get(str(version))) for version in versions(release_dir)]
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.bundle.make import BundleRefused, contents, set_modes
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.documents.synthetic_children import FIRST_COLUMN, synthetic_documents, warning
+from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
@@ -33,7 +34,6 @@ from ndl_export.facts.synthetic import (
     SYNTHETIC_FOLDER,
     SyntheticChildren,
 )
-from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.files import signing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
 from ndl_export.files.whole_files import alone, indented_json
@@ -55,7 +55,8 @@ _MARK = "synthetic-"
 
 
 def synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
-    """Content of every file but checksums, signature and key, by name; the same bytes for the same children."""
+    """Return the content of every file but checksums, signature and key, by name; the same bytes for the same
+    children."""
     files = synthetic_documents(made)
     page = synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, warning(made))
     files |= {QUALITY_PAGE: page, CROISSANT_FILE: indented_json(synthetic_croissant(made, files))}
@@ -71,7 +72,7 @@ def check_wanted(release_dir: Path, version: str) -> None:
 
 
 def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed25519PrivateKey) -> Path:
-    """Write the folder of a release's synthetic children, signed; returns it. What stands with the same bytes stays.
+    """Write the folder of a release's synthetic children, signed; returns it. A folder with the same bytes stays.
 
     Raises `BundleRefused` where others stand there, and what `check_wanted` does.
     """
@@ -117,12 +118,12 @@ def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
 
 
 def is_synthetic(files: Mapping[str, bytes]) -> bool:
-    """Whether these are the files of synthetic children, and not of a bundle."""
+    """Return whether these are the files of synthetic children, and not of a bundle."""
     return CSV_FILE in files or PARQUET_FILE in files
 
 
 def synthetic_version(files: Mapping[str, bytes]) -> str | None:
-    """The release that they say they were made from; None where they do not."""
+    """Return the release that they say they were made from; None where they do not."""
     try:
         return str(json.loads(files[DATAPACKAGE_FILE])["release"])
     except (KeyError, TypeError, ValueError):
@@ -130,8 +131,8 @@ def synthetic_version(files: Mapping[str, bytes]) -> str | None:
 
 
 def synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """(file, what is wrong) with the content of files whose signature holds: both files of rows must hold the same, say
-    of every row that it is synthetic, and be described as that."""
+    """List (file, what is wrong) for files whose signature holds: both files of rows must hold the same, state for
+    every row that it is synthetic, and be described as such."""
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))

@@ -27,23 +27,25 @@ from ndl_export.check.request_checks import request_faults
 from ndl_export.documents.workbook import table_sheet
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, covariance_faults
-from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, noisy_faults, plan_files
+from ndl_export.facts.directory_files import UnreadableWithdrawals
+from ndl_export.facts.noisy_counts import (
+    NOISE_COVARIANCE_FILE,
+    NOISY_COUNTS_FILE,
+    covariance_faults,
+    noisy_faults,
+    plan_files,
+)
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.facts.withdrawals import UnreadableWithdrawals
 from ndl_export.files import signing
 from ndl_export.files.ods import differing
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import Table
-from ndl_export.tables.earlier_schema import other_schema
-from ndl_export.tables.ees import meta_csv, write_csvs
-from ndl_export.tables.ees_upload import EES_UPLOAD_FILE, ees_upload
+from ndl_export.tables.ees import EES_UPLOAD_FILE, ees_upload, meta_csv, write_csvs
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
-from ndl_export.tables.schema import SCHEMA_VERSION
 
 Files = Mapping[str, bytes]
 
@@ -64,7 +66,7 @@ class Verification:
     """The outcome. `pinned` tells whether the signature was checked against a key from outside the bundle.
 
     `version` and `fingerprint` are those the bundle gives itself; None where they cannot be read. `withdrawn` is what
-    the directory that the bundle lies in says of its withdrawal, if anything: no fault of the bundle.
+    the release directory of the bundle says of its withdrawal, if anything: no fault of the bundle.
     """
 
     bundle: str
@@ -75,8 +77,6 @@ class Verification:
     withdrawn: str | None = None
     synthetic: bool = False
     """Whether it is no bundle, but synthetic children of that release."""
-    other_schema: str | None = None
-    """The schema of its tables, where this version has no definitions of it: figures were not looked at then."""
 
     @property
     def ok(self) -> bool:
@@ -86,12 +86,6 @@ class Verification:
         of = "synthetic children of release" if self.synthetic else "release"
         name = f"{self.bundle} ({of} {self.version})" if self.version else self.bundle
         lines = [f"{name}: {'sound' if self.ok else 'NOT SOUND'}", *(f"  {fault}" for fault in self.faults)]
-        if self.other_schema:
-            lines.append(
-                f"Its tables are of schema {self.other_schema}, and this version defines {SCHEMA_VERSION}: signature,"
-                " sums, privacy statement and noisy counts were checked, the figures were not; the version that made it"
-                " checks them."
-            )
         if self.withdrawn:
             lines.append(self.withdrawn)
         if self.fingerprint:
@@ -129,12 +123,11 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         tuple(Fault(*each) for each in faults),
         _withdrawn(source, version),
         is_synthetic(files),
-        other_schema(json.loads(files[DATAPACKAGE_FILE])) if version and not is_synthetic(files) else None,
     )
 
 
 def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
-    """The version, None where it cannot be told, and what is wrong. Content is looked at where integrity holds."""
+    """Return the version, None where it cannot be read, and what is wrong. Content is checked where integrity holds."""
     faults = integrity_faults(files, trusted)
     if faults:
         return None, faults
@@ -142,7 +135,7 @@ def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
 
 
 def _withdrawn(source: BundlePlace, version: str | None) -> str | None:
-    """The sentence of the directory that the bundle lies in on its withdrawal."""
+    """Return the sentence on its withdrawal in the release directory of the bundle."""
     try:
         found = source.withdrawal(version) if version else None
     except (UnreadableWithdrawals, StoreError) as error:
@@ -186,7 +179,7 @@ def _stated(files: Files) -> _Stated:
         package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
         version = str(Version.parse(package["version"]))
         cohorts, councils = tuple(package["cohorts"]), tuple(package["councils"])
-        absent = package.get("missing", {})
+        absent = package["missing"]
         if odd := missing.faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))
         plans = {key: files[name] for key, name in plan_files(cohorts).items()}
@@ -212,7 +205,7 @@ _UNREADABLE = "it does not say which tables were asked for, or what was measured
 
 
 def _content(files: Files) -> tuple[str | None, Faults]:
-    """The version, and what is wrong with the content of files whose signature holds."""
+    """Return the version, and what is wrong with the content of files whose signature holds."""
     try:
         stated = _stated(files)
     except _Unreadable as error:
@@ -226,7 +219,7 @@ def _content(files: Files) -> tuple[str | None, Faults]:
 
 
 def _figures(files: Files, stated: _Stated) -> Faults:
-    """What is wrong with the noisy counts, with the tables, and with whatever is made from these."""
+    """Return what is wrong with the noisy counts, the tables, and everything made from these."""
     cohorts, councils, requested = stated.cohorts, stated.councils, stated.on_request.tables
     layouts = table_layouts(councils, cohorts, stated.missing, stated.plans, requested)
     try:
@@ -237,8 +230,6 @@ def _figures(files: Files, stated: _Stated) -> Faults:
         return [("*.parquet", f"cannot be read: {error}")]
     faults = [(NOISY_COUNTS_FILE, what) for what in noisy_faults(stated.plans, cells, stated.record)]
     faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
-    if other_schema(json.loads(files[DATAPACKAGE_FILE])):
-        return faults
     unsound = [
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)
@@ -262,13 +253,13 @@ def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
 
 
 def _site_faults(files: Files, expected: Files) -> Faults:
-    """The figures of the page's charts must be what the tables give again."""
+    """Check that the page's charts show the figures that the tables give."""
     names = ((f"{SITE_FOLDER}/{name}", content) for name, content in expected.items())
     return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
 
 
 def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """CSV files are made from the Parquet files, so they must be what these give again, byte for byte."""
+    """Check that the CSV files are those that the Parquet files give, byte for byte."""
     faults = []
     with tempfile.TemporaryDirectory() as scratch:
         write_csvs(ordered, Path(scratch), defined)
@@ -285,7 +276,7 @@ def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[
 
 
 def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """The table of every sheet must be what the Parquet files give again."""
+    """Check that the table of every sheet is the one that the Parquet files give."""
     sheets = [table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
         names = differing(files[WORKBOOK_FILE], sheets)
@@ -299,7 +290,7 @@ Faults = list[tuple[str, str]]
 
 
 def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
-    """Faults in the set of `files` (content by name), signature or checksums; empty where all holds.
+    """List faults in the set of `files` (content by name), signature or checksums; empty where all holds.
 
     `trusted` is the publisher's public key in PEM, or None to use the bundle's own.
     """
@@ -315,7 +306,7 @@ def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Fault
 
 
 def _due(files: Files) -> frozenset[str]:
-    """Names of the files that a bundle, or a folder of synthetic children, has."""
+    """Return the names of the files that a bundle, or a folder of synthetic children, has."""
     return SYNTHETIC_FILES if is_synthetic(files) else expected_files(files)
 
 

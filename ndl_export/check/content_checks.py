@@ -1,12 +1,18 @@
 """What must be true of the content of a release, whoever made it: its tables and its privacy record.
 
 Used on both sides: before a bundle is written, and by whoever verifies one.
+
+Tables of a family must agree: one number for one set of children, wherever it is published. That is checked on the
+unbiased estimates, up to rounding error: the same children counted in two rows or tables give the same number; the
+categories of an attribute add up to the number they split; the areas add up. It holds of children as they were linked,
+and once corrected for linkage error, each for itself. As they were linked, shared totals of different attributes agree
+too; corrected, they agree within their intervals, as each attribute is corrected by itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -16,13 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.check.consistency import disagreements
 from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.tables import FAMILIES, TABLES, Measure, Table
-from ndl_export.tables.detail import Detail, detail_of
+from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table
 from ndl_export.tables.geography import Geography, geographies
-from ndl_export.tables.rows import Layout, RowsDiffer, layout
+from ndl_export.tables.rows import Children, Detail, Layout, RowsDiffer, detail_of, layout
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
     MODEL_WITH_INTERVAL,
@@ -46,9 +50,9 @@ def table_layouts(
     plans: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
     requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
-    """The rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort, and the
-    documents of the `plans`, which state the detail of each, by cohort and family. A table that was `requested` has
-    every row of its definition in every area of its cohorts."""
+    """Return the rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort,
+    and the documents of the `plans`, which state the detail of each, by cohort and family. A table that was `requested`
+    has every row of its definition in every area of its cohorts."""
     stated = tuple((each, family, not_sent(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts)
     found = dict(_layouts(councils, stated, tuple(sorted(plans.items()))))
     for each in requested:
@@ -67,8 +71,8 @@ def _layouts(
     not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
     plans: tuple[tuple[tuple[str, str], bytes], ...],
 ) -> dict[str, Layout]:
-    """The same, for councils that have not sent what a family counts, by cohort and family. A release is laid out
-    once, however often its tables are looked at."""
+    """Return the same for councils that have not sent what a family counts, by cohort and family. Cached: a release is
+    laid out once, however often its tables are checked."""
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
         areas.setdefault(family, {})[cohort] = geographies(councils, absent)
@@ -79,7 +83,7 @@ def _layouts(
 
 
 def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
-    """(table, or family of tables; what is wrong) for the tables of a release; empty where all is well.
+    """List (table or family of tables, what is wrong) for the tables of a release; empty where all is well.
 
     Names and types of columns, exactly the rows of the definition, legal flags, figures against their intervals, and
     agreement of every number with every other.
@@ -103,13 +107,13 @@ def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) 
 
 
 def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
-    """What is missing from a privacy record or cannot be true; empty where all is well.
+    """List what is missing from a privacy record or cannot be true; empty where all is well.
 
     Asks for `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`: the
     largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`, each
     with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`. Those
     of a cohort are a child's: what was charged to another unit is in `accounts`, and in the sum of both,
-    `joint_parameters`. A record of before there were accounts charges everything to the children.
+    `joint_parameters`.
     Epsilon must lie between what Gaussian noise of that rho cannot be better than and the plain conversion of
     zero-concentrated differential privacy, so that it is neither understated nor made up.
     """
@@ -120,7 +124,7 @@ def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, 
 
 
 def _in_order(data: pa.Table, expected: Layout) -> pa.Table:
-    """`data` in the order of the definition; ValueError for other columns or rows."""
+    """Return `data` in the order of the definition. Raises ValueError for other columns or rows."""
     _check_columns(data.schema, arrow_schema(expected.table))
     for name in data.column_names:
         if not data.schema.field(name).nullable and data[name].null_count:
@@ -181,7 +185,7 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
 def _model(
     absent: NDArray[np.bool_], model: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Where a model's figures or intervals are wrong, by what is wrong with them."""
+    """Return where a model's figures or intervals are wrong, by what is wrong with them."""
     given = ~np.isnan(model)
     return {
         "models given where the figure does not apply": absent & given,
@@ -192,12 +196,12 @@ def _model(
 
 
 def _numbers(data: pa.Table, measure: Measure, role: ColumnRole) -> NDArray[np.float64]:
-    """Values of a column, NaN where there is none."""
+    """Return the values of a column, NaN where there is none."""
     return data[column_name(measure, role)].cast(pa.float64()).to_numpy()
 
 
 def _unbounded(data: pa.Table, measure: Measure) -> NDArray[np.bool_]:
-    """Where a value of the measure is there and is infinite or not a number."""
+    """Return where a value of the measure is infinite or not a number."""
     values = [data[column.name] for column in measure_columns(measure) if column.role is not ColumnRole.FLAG]
     finite = [pc.fill_null(pc.is_finite(column.cast(pa.float64())), True).to_numpy() for column in values]
     return ~np.logical_and.reduce(finite)
@@ -229,20 +233,18 @@ def _privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str,
 
 
 def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[str]:
-    """Faults of what is said of one cohort, with what was measured of it by name."""
+    """Yield faults in the record of one cohort, with what was measured of it by name."""
     if not entry["measured_in"]:
         yield f"{what}: measured_in is empty"
     families = {name for name, family in stated.items() if "measured_in" not in family}
     if families != FAMILIES.keys():
         yield f"{what}: it speaks of the families {', '.join(sorted(families))}, not {', '.join(sorted(FAMILIES))}"
     yield from _parameter_faults(what, entry["privacy_parameters"])
-    if "accounts" in entry:
-        yield from _parameter_faults(f"{what}, jointly", entry["joint_parameters"])
-    accounts = entry.get("accounts", [{"unit": _CHILD, "privacy_parameters": entry["privacy_parameters"]}])
-    by_unit = {account["unit"]: account["privacy_parameters"] for account in accounts}
+    yield from _parameter_faults(f"{what}, jointly", entry["joint_parameters"])
+    by_unit = {account["unit"]: account["privacy_parameters"] for account in entry["accounts"]}
     if by_unit[_CHILD] != entry["privacy_parameters"]:
         yield f"{what}: the parameters of the cohort are not those of a child"
-    charged = {name: family.get("charged_to", _CHILD) for name, family in stated.items()}
+    charged = {name: family["charged_to"] for name, family in stated.items()}
     if odd := set(charged.values()) ^ set(by_unit):
         yield f"{what}: it has an account, or a family charged to one, of {', '.join(sorted(odd))} alone"
     for unit, parameters in by_unit.items():
@@ -250,8 +252,8 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
         total = math.fsum(family["rho"] for name, family in stated.items() if charged[name] == unit)
         if not math.isclose(total, parameters["rho"], abs_tol=1e-6):
             yield f"{what}: rho of the families adds up to {total:g}, not to that of a {unit}"
-    joint = entry.get("joint_parameters", entry["privacy_parameters"])["rho"]
-    if not math.isclose(joint, math.fsum(float(each["rho"]) for each in by_unit.values()), abs_tol=1e-6):
+    total = math.fsum(float(each["rho"]) for each in by_unit.values())
+    if not math.isclose(entry["joint_parameters"]["rho"], total, abs_tol=1e-6):
         yield f"{what}: the joint rho is not the sum of its accounts"
     for name, family in stated.items():
         yield from _parameter_faults(f"{what}, family {name}", family)
@@ -263,7 +265,7 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
 
 
 def _measurement(family: Mapping[str, Any]) -> str:
-    """What a family's entry is called: what was measured later, on request, has an entry of its own."""
+    """Return the name of a family's entry: what was measured later, on request, has an entry of its own."""
     return f"{family['family']} in {family['measured_in']}" if "measured_in" in family else str(family["family"])
 
 
@@ -278,7 +280,124 @@ def _parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[st
 
 
 def _gaussian_delta(rho: float, epsilon: float) -> float:
-    """Delta of the Gaussian mechanism of that rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018, theorem 8)."""
+    """Return the delta of the Gaussian mechanism of that rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018, theorem
+    8)."""
     mu = math.sqrt(2 * rho)
     above, below = (math.erfc((epsilon / mu + sign * mu / 2) / math.sqrt(2)) / 2 for sign in (-1, 1))
     return above - math.exp(epsilon) * below
+
+
+TOLERANCE = 1e-5
+"""Largest difference between two sums of estimates that is put down to rounding, in rows of the child table."""
+
+Sums = dict[Children, NDArray[np.float64]]
+"""Estimate by children counted: (areas,), NaN where not published for the area."""
+
+Splits = dict[tuple[Children, str], list[frozenset[str]]]
+"""Sets of categories, smallest first, by which a number is published further split: by (children, attribute)."""
+
+
+def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
+    """Yield (table or family, what disagrees) for ordered tables of one release and their layouts, both by table
+    name."""
+    for family in FAMILIES.values():
+        of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
+        for period in layouts[of_family[0]].cohorts if of_family else ():
+            present = [name for name in of_family if period in layouts[name].cohorts]
+            own = {name: layouts[name].of_cohort(period) for name in present}
+            data = {name: tables[name].filter(pc.equal(tables[name]["time_period"], period)) for name in present}
+            for as_linked in (False, True):
+                sums: Sums = {}
+                for name in present:
+                    for counted, values in _estimates(data[name], own[name], as_linked):
+                        known = sums.get(counted)
+                        sums[counted] = values if known is None else np.where(np.isnan(known), values, known)
+                        if known is not None and not _equal(known, values):
+                            yield name, f"{period}: {_named(counted)} differs from the same number elsewhere"
+                splits = _splits(sums)
+                yield from (
+                    (family.name, f"{period}: {fault}")
+                    for fault in (
+                        *_unequal_parts(sums, splits, family),
+                        *(_unequal_shared(sums, splits, family) if as_linked else ()),
+                        *(_unequal_areas(sums, own[present[0]].areas) if sums else ()),
+                    )
+                )
+
+
+def _estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
+    """Yield every count of a table of one cohort, as (children counted, estimate by area): of children as they were
+    linked, or every other."""
+    grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
+    for measure in layout.table.measures:
+        if measure.is_count and measure.as_linked == as_linked:
+            grid[layout.area_of, layout.row_of] = data[column_name(measure, ColumnRole.ESTIMATE)].to_numpy()
+            for index, row in enumerate(layout.rows):
+                if measure.name in row.counts:
+                    yield row.counts[measure.name], grid[:, index].copy()
+
+
+def _splits(sums: Sums) -> Splits:
+    splits: Splits = {}
+    for counted in sums:
+        for name, categories in counted:
+            splits.setdefault((counted - {(name, categories)}, name), []).append(categories)
+    return {key: sorted(found, key=lambda categories: (len(categories), *categories)) for key, found in splits.items()}
+
+
+def _unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
+    """Yield numbers that differ from the sum over one attribute's categories, where all of these are published."""
+    domains = {attribute.name: frozenset(attribute.categories) for attribute in family.attributes}
+    for whole, name in splits:
+        total = _sum_over(sums, splits, whole, name, domains[name])
+        if whole in sums and total is not None and not _equal(total, sums[whole]):
+            yield f"{_named(whole)} is not the sum over {name}"
+
+
+def _unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
+    """Yield the shared totals of two attributes that differ, where both sides are published."""
+    for shared in family.shared_totals:
+        for category in (None, *family.attribute(shared.within).categories):
+            within: Children = frozenset({(shared.within, frozenset({category}))} if category else ())
+            left, right = (
+                _sum_over(sums, splits, within, name, frozenset(categories))
+                for name, categories in (shared.left, shared.right)
+            )
+            if left is not None and right is not None and not _equal(left, right):
+                yield f"it does not hold that {shared.description}"
+
+
+def _sum_over(
+    sums: Sums, splits: Splits, whole: Children, name: str, categories: frozenset[str]
+) -> NDArray[np.float64] | None:
+    """Return the sum of the numbers that split `whole` by `name`, over `categories`; None where not all are
+    published."""
+    total, left = np.zeros(()), categories
+    for chosen in splits.get((whole, name), ()):
+        if chosen <= left:
+            total, left = total + sums[whole | {(name, chosen)}], left - chosen
+    return None if left else total
+
+
+def _unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
+    """Yield the numbers of areas that differ from the sum over their councils."""
+    councils = {area.councils[0]: index for index, area in enumerate(areas) if len(area.councils) == 1}
+    counted, values = list(sums), np.array(list(sums.values()))
+    for index, area in enumerate(areas):
+        inside = [councils[council] for council in area.councils]
+        differs = np.abs(values[:, inside].sum(axis=1) - values[:, index]) > TOLERANCE
+        for position in np.flatnonzero(differs):
+            yield f"{_named(counted[position])} of {area.name} is not the sum of its councils"
+
+
+def _equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> bool:
+    """Return whether both are equal, where both are published."""
+    return not (np.abs(left - right) > TOLERANCE).any()
+
+
+def _named(counted: Children) -> str:
+    if not counted:
+        return "the number of all"
+    return "the number with " + ", ".join(
+        f"{name} = {' or '.join(sorted(categories))}" for name, categories in sorted(counted, key=str)
+    )

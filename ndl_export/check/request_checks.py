@@ -16,14 +16,14 @@ from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import InvalidDefinition, read_definition
-from ndl_export.tables.ees_upload import upload_title
+from ndl_export.tables.ees import upload_title
 from privacy.doors.typed import is_line
 
 
 def request_faults(
     on_request: OnRequest, record: Mapping[str, Any], version: str, cohorts: Collection[str]
 ) -> list[str]:
-    """What is wrong with the requested tables of a release, given its privacy record; empty where all is well."""
+    """List what is wrong with the requested tables of a release, given its privacy record; empty where all is well."""
     try:
         return [
             *_table_faults(on_request.tables, version, cohorts),
@@ -73,8 +73,7 @@ def _plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Iterator[s
 
 
 def _made_for(of: Further, plan: bytes, on_request: OnRequest, stated: Collection[str]) -> Iterator[str]:
-    """The plan states the tables that it was made for, as they were defined then: they must be those that the release
-    states, defined alike."""
+    """Check that a plan was made for the tables that the release states, defined alike."""
     asked = {each["definition"]["name"]: each for each in json.loads(plan)["detail"]["requests"]}
     known = {each.name: each for each in on_request.tables}
     if asked.keys() != set(stated):
@@ -90,7 +89,7 @@ def _made_for(of: Further, plan: bytes, on_request: OnRequest, stated: Collectio
 
 
 def _same(table: RequestedTable, request: Mapping[str, Any]) -> bool:
-    """In every word, and with levels in the same order."""
+    """Return whether both are the same in every word, with levels in the same order."""
     try:
         then = read_definition(request["definition"])
     except InvalidDefinition:

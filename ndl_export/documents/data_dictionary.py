@@ -18,7 +18,7 @@ _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
 
 
 def data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
-    """One line for each column of each of the tables `defined`, in order; levels are separated by ' | '."""
+    """Return one line for each column of each of the tables `defined`, in order; levels are separated by ' | '."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_FIELDS)
@@ -41,8 +41,8 @@ def data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
 
 
 def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
-    """The same of every table and of those that were `requested`, as a page for people; columns of time and place,
-    which all tables share, are given once."""
+    """Return the data dictionary of every table and of those that were `requested`, as a page; columns of time and
+    place, which all tables share, are given once."""
     shared = [
         column for column in columns(next(iter(TABLES.values()))) if column.role in (ColumnRole.TIME, ColumnRole.PLACE)
     ]
@@ -59,12 +59,12 @@ def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
         _columns_grid(shared),
         *(part for table in TABLES.values() for part in _table_parts(table)),
         *(["## Tables on request"] if requested else []),
-        *(part for each in requested for part in _table_parts(each.table, "###", each.told)),
+        *(part for each in requested for part in _table_parts(each.table, "###", each.origin)),
     )
 
 
 def symbols_grid() -> str:
-    """Every symbol with its meaning."""
+    """Return every symbol with its meaning."""
     return grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
 
 

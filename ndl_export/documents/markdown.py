@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 
 def page(*parts: str) -> str:
-    """Blocks of text with an empty line between them."""
+    """Join blocks of text with an empty line between them."""
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def noticed(text: str, notice: str) -> str:
-    """The page with the notice, where there is one, as its first line."""
+    """Return the page with the notice, if any, as its first line."""
     return f"**{notice}**\n\n{text}" if notice else text
 
 
@@ -20,6 +20,6 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A table; bars in cells are escaped."""
+    """Return a table; bars in cells are escaped."""
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from ndl_export.documents.data_dictionary import symbols_grid
 from ndl_export.documents.markdown import bullets, grid
-from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.missing import statements
+from ndl_export.facts.missing import break_statements, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import day
@@ -37,7 +36,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def readme_page(facts: ReleaseFacts) -> str:
-    """README.md: what is in the bundle and how to check it."""
+    """Render README.md: what is in the bundle and how to check it."""
     return _filled(
         "README.md",
         facts,
@@ -65,12 +64,12 @@ def _requested(facts: ReleaseFacts) -> str:
 
 
 def licence_page(facts: ReleaseFacts) -> str:
-    """LICENCE.md: the Open Government Licence with the attribution it asks for."""
+    """Render LICENCE.md: the Open Government Licence with the attribution it asks for."""
     return _filled("LICENCE.md", facts, licence_address=OGL_ADDRESS)
 
 
 def methodology_page(facts: ReleaseFacts) -> str:
-    """methodology.md: what the figures are and how they may be used."""
+    """Render methodology.md: what the figures are and how they may be used."""
     return _filled(
         "methodology.md",
         facts,
@@ -91,7 +90,7 @@ def methodology_page(facts: ReleaseFacts) -> str:
 
 
 def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
-    """quality.md: quality and linkage; `reconciliation` is the text of `reconciliation.csv`."""
+    """Render quality.md: quality and linkage; `reconciliation` is the text of `reconciliation.csv`."""
     return _filled(
         "quality.md",
         facts,
@@ -106,17 +105,18 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
 
 
 def five_safes_page(facts: ReleaseFacts) -> str:
-    """five_safes.md: the Five Safes, and the motivated intruder."""
+    """Render five_safes.md: the Five Safes, and the motivated intruder."""
     return _filled("five_safes.md", facts, inference=facts.privacy_record["inference"])
 
 
 def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
-    """code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, if any."""
+    """Render code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, if
+    any."""
     return _filled("code_of_practice.md", facts, previous=previous)
 
 
 def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
-    """ai_readiness.md: the four pillars of the government's guidelines, with the files that show each point."""
+    """Render ai_readiness.md: the four pillars of the government's guidelines, with the files that show each point."""
     flags = Counter(
         flag
         for name, table in facts.tables.items()
@@ -135,7 +135,7 @@ def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> st
 
 
 def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
-    """The template `name` with its values and those that several share."""
+    """Fill in the template `name`, with its values and those that several share."""
     by_cohort = "_{cohort}" if len(facts.cohorts) > 1 else ""
     return kit.render(
         _TEMPLATES,
@@ -153,17 +153,17 @@ def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
 
 
 def _populations(facts: ReleaseFacts) -> str:
-    def of(family: str) -> str:
+    def names_of(family: str) -> str:
         return ", ".join(f"`{name}`" for name, table in facts.tables.items() if table.family == family)
 
     return grid(
         ("tables", "one row of the data is", "population"),
-        ((of(family.name), f"one {family.unit}", family.population) for family in FAMILIES.values()),
+        ((names_of(family.name), f"one {family.unit}", family.population) for family in FAMILIES.values()),
     )
 
 
 def _corrected_too(facts: ReleaseFacts) -> str:
-    """Requested tables whose figures are corrected for linkage error, each after a comma."""
+    """Return requested tables whose figures are corrected for linkage error, each after a comma."""
     return "".join(
         f", `{name}`"
         for name, table in facts.on_request.definitions.items()
@@ -192,7 +192,8 @@ _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILAB
 
 
 def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
-    """For each table and rate: figures of each flag, and the median half-width of the intervals; `defined` by name."""
+    """Return, for each table and rate, the number of figures with each flag and the median half-width of the intervals;
+    `defined` by name."""
     return grid(
         (
             "table",
@@ -231,7 +232,7 @@ def _half_width(measure: Measure, widths: NDArray[np.float64]) -> str:
 
 
 def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
-    """The percentage of children linked to a two-year review, by area and cohort, with its interval."""
+    """Return the percentage of children linked to a two-year review, by area and cohort, with its interval."""
     totals = linkage
     for column in ("linked_to_review", "breakdown_topic", "breakdown"):
         totals = totals.filter(pc.equal(totals[column], "Total"))
@@ -246,8 +247,8 @@ def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
 
 
 def linkage_gaps(linkage: pa.Table) -> str:
-    """For each characteristic, the groups with the lowest and highest percentage linked, in the first area of the
-    newest cohort."""
+    """Return, for each characteristic, the groups with the lowest and highest percentage linked, in the first area of
+    the newest cohort."""
     linkage = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"])))
     level = linkage["geographic_level"][0]
     ours = linkage.filter(pc.equal(linkage["geographic_level"], level))
@@ -259,7 +260,7 @@ def linkage_gaps(linkage: pa.Table) -> str:
 
 
 def doubtful_groups(linkage: pa.Table) -> str:
-    """The groups whose linked figures are flagged because many of their links are missed, after commas."""
+    """Return the groups whose linked figures are flagged because many of their links are missed, after commas."""
     flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
     return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
 
@@ -271,10 +272,10 @@ def _gaps(rows: list[dict[str, object]]) -> Iterator[str]:
         )
         if len(groups) > 1:
             low, high = groups[0], groups[-1]
-            yield f"{topic}: from {_told(low)} to {_told(high)}"
+            yield f"{topic}: from {_share_of(low)} to {_share_of(high)}"
 
 
-def _told(row: Mapping[str, object]) -> str:
+def _share_of(row: Mapping[str, object]) -> str:
     name, percent, interval = _linked(row, str(row["breakdown"]))
     return f"{percent}% ({interval}) of `{name}`"
 
@@ -286,7 +287,7 @@ def _linked(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
 
 
 def coherence(reconciliation: str) -> str:
-    """How many official figures lie within our intervals; `reconciliation` is the text of `reconciliation.csv`."""
+    """Say how many official figures lie within our intervals; `reconciliation` is the text of `reconciliation.csv`."""
     told = [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]]
     if not told:
         return "There are no official figures to compare with yet."

@@ -39,7 +39,7 @@ _HEADER = (
 
 
 def reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
-    """One line for each official figure of an area in the release; only a header where there are none."""
+    """Return one line for each official figure of an area in the release; only a header where there are none."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_HEADER)

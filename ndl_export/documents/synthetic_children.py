@@ -56,8 +56,8 @@ TITLES = {
 
 
 def synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
-    """Content by name of rows, dictionary, statement and quality page as Markdown; the same bytes for the same
-    children."""
+    """Return the content by name of rows, dictionary, statement and quality page as Markdown; the same bytes for the
+    same children."""
     table = _table(made)
     parquet, rows = io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet, version="2.6", compression="zstd", compression_level=9)
@@ -72,12 +72,12 @@ def synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
 
 
 def warning(made: SyntheticChildren) -> str:
-    """What stands above everything."""
+    """Return the sentence that heads every document."""
     return said(made.notice, WARNING)
 
 
 def _statement(made: SyntheticChildren) -> str:
-    """synthetic_children.md: what the rows are, from which release, and the method."""
+    """Render synthetic_children.md: what the rows are, from which release, and the method."""
     return kit.render(
         _TEMPLATES,
         STATEMENT_FILE,
@@ -95,7 +95,7 @@ def _statement(made: SyntheticChildren) -> str:
 
 
 def _quality(made: SyntheticChildren) -> str:
-    """synthetic_children_quality.md: by query what the rows keep and what they do not."""
+    """Render synthetic_children_quality.md: what the rows preserve and what they do not, by query."""
     agreements = (
         (
             each.title,
@@ -152,7 +152,7 @@ def _interval(of: Published) -> str:
 
 
 def _dictionary(made: SyntheticChildren) -> str:
-    """A line for each category of each column; one for a column that has no list of them."""
+    """Return a line for each category of each column; one for a column that has no list of them."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(("column", "description", "category"))
@@ -166,7 +166,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _table(made: SyntheticChildren) -> pa.Table:
-    """The rows with what says that they are synthetic, as text."""
+    """Return the rows as text, with the columns that state that they are synthetic."""
     children = made.rows.num_rows
     numbers = pa.array([f"synthetic-{child:07}" for child in range(1, children + 1)], pa.string())
     values = [numbers, pa.repeat(made.cohort, children), *made.rows.columns]
@@ -179,7 +179,7 @@ def _table(made: SyntheticChildren) -> pa.Table:
 
 
 def columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Name, description and, where there are few, categories of every column."""
+    """Return name, description and, where there are few, categories of every column."""
     yield FIRST_COLUMN, "Number of the row, which is about no child", ()
     yield "cohort", "Academic year of the assessment, 202425 for 2024/25", (made.cohort,)
     for name in made.rows.column_names:

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.missing import statements
+from ndl_export.facts.missing import break_statements, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.ods import Column, Link, Sheet, Words, workbook
 from ndl_export.pages.number_format import said
@@ -46,7 +45,7 @@ RELIABILITY: dict[str | None, str] = {
     Flag.NOT_APPLICABLE: f"not applicable [{Flag.NOT_APPLICABLE}]",
     Flag.NOT_AVAILABLE: f"not available [{Flag.NOT_AVAILABLE}]",
 }
-"""What stands in a column of reliability, by flag."""
+"""The text of a column of reliability, by flag."""
 _EVERY = "nobody: it is in every release"
 _BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
 _NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0
@@ -65,9 +64,9 @@ _NOTES = (
 
 
 def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
-    """The workbook of a release; `tables` by name, with their rows in order."""
+    """Return the workbook of a release; `tables` by name, with their rows in order."""
     sheets = [
-        table_sheet(facts.tables[name], data, facts.notice, facts.on_request.told.get(name, ""))
+        table_sheet(facts.tables[name], data, facts.notice, facts.on_request.origins.get(name, ""))
         for name, data in tables.items()
     ]
     front = (_cover(facts), _contents(facts, tables, sheets), _notes(facts), _symbols(facts))
@@ -75,8 +74,8 @@ def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
 
 
 def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") -> Sheet:
-    """The sheet of one table, `data` being all its rows; what is in its cells follows from these alone. `told` is who
-    asked for it, where somebody did."""
+    """Return the sheet of one table with all its rows `data`, on which alone its cells depend; `told` is who asked for
+    it, if anybody."""
     shown, left_out = _rows_shown(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
     return Sheet(
@@ -97,7 +96,7 @@ def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") 
 
 
 def _rows_shown(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
-    """The most of the rows that a sheet takes, and what it says of those that it leaves out."""
+    """Return as many of the rows as a sheet takes, and what it says about those left out."""
     above = pc.not_equal(data[LEVEL], LOCAL_AUTHORITY)
     totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
     for entry in table.filters:
@@ -131,7 +130,7 @@ def _columns(table: Table, data: pa.Table) -> Iterator[Column]:
 
 
 def _figures(measure: Measure, data: pa.Table) -> Iterator[Column]:
-    """The figure, its limits, both with its decimals, and of what is no count how reliable it is."""
+    """Return the figure and its limits, with its decimals, and, unless it is a count, how reliable it is."""
     flags = data[column_name(measure, ColumnRole.FLAG)].to_pylist()
     for role, end in zip(WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
         numbers = data[column_name(measure, role)].to_pylist()
@@ -215,5 +214,5 @@ def _symbols(facts: ReleaseFacts) -> Sheet:
 
 
 def _plain(words: str) -> str:
-    """Without the marks of Markdown."""
+    """Return the text without the marks of Markdown."""
     return words.translate(str.maketrans("", "", "`<>"))

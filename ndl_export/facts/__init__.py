@@ -1,1 +1,1 @@
-"""What a release says of itself besides its tables: who publishes, what is missing, what went before."""
+"""Facts about a release other than its tables: who publishes it, what is missing, what was published before."""

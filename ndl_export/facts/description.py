@@ -12,7 +12,7 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.number_format import said
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees_upload import EES_UPLOAD_FILE
+from ndl_export.tables.ees import EES_UPLOAD_FILE
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
 from ndl_export.tables.plain_csv import ALL_ROWS
 from sources.reference.cohorts import Cohort
@@ -22,7 +22,7 @@ OGL_ADDRESS = "https://www.nationalarchives.gov.uk/doc/open-government-licence/v
 
 NAME = "school-readiness"
 DATABASE_FILE = "readiness.duckdb"
-"""The analyst database, which lies beside the bundles."""
+"""The analyst database, which is beside the bundles."""
 KEYWORDS = (
     "early years",
     "school readiness",
@@ -114,12 +114,12 @@ class Description:
         return tuple(area for area in self.facts.areas if area.level in CODE_COLUMNS)
 
     def address_of(self, name: str) -> str:
-        """Where a file of the bundle is served."""
+        """Return the address where a file of the bundle is served."""
         return f"{self.facts.folder_address}/{name}"
 
 
 def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
-    """The description of a release with the data files among `files` (content by name)."""
+    """Return the description of a release with the data files among `files` (content by name)."""
     cohorts = [Cohort(code) for code in sorted(facts.cohorts)]
     labels = ", ".join(cohort.label for cohort in cohorts)
     if len(cohorts) > _LISTED:
@@ -163,7 +163,7 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
 
 
 def _data_files(facts: ReleaseFacts) -> Iterator[tuple[str, Table | None, str, str]]:
-    """Name, table, title and description of every file with tables."""
+    """Yield name, table, title and description of every file with tables."""
     for table in facts.tables.values():
         for suffix, form in FORMS.items():
             yield f"{table.name}{suffix}", table, f"{table.title} ({form})", facts.about(table)
@@ -172,5 +172,5 @@ def _data_files(facts: ReleaseFacts) -> Iterator[tuple[str, Table | None, str, s
 
 
 def file_title(name: str) -> str:
-    """`data_dictionary.csv` as `Data dictionary`."""
+    """Return the title of a file: `Data dictionary` for `data_dictionary.csv`."""
     return PurePath(name).stem.replace("_", " ").capitalize()

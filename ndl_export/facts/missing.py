@@ -1,21 +1,24 @@
-"""What a release says of councils that take part and have sent nothing of a source: public facts, stated in words.
+"""What a release says of sources that councils have not sent, and of breaks in its time series: public facts in words.
 
 Which council's extract of which source had been taken when a cohort was measured is fixed with that. A council that
 takes part in one cohort of a release and not in another has sent nothing of the other. A family
 of tables counts the rows of one source, its own (`Family.source`): a council without it has no rows there, and its
 figures are not available. The other sources add characteristics and links to children of that one.
+
+Two things break a series: what is recorded changed its meaning (`sources.reference.breaks`), and figures of several
+councils are of other councils than in the cohort before. Which rows are flagged `b`: `rows.Layout.breaks`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ndl_export.facts.on_request import RequestedTable, all_tables
-from ndl_export.tables import FAMILIES, Table
+from ndl_export.tables import FAMILIES, Family, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, geographies
-from ndl_export.tables.schema import Flag
+from ndl_export.tables.schema import BREAK, Flag
+from sources.reference.breaks import Break, breaks
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -52,12 +55,13 @@ SOURCES = {
 
 
 def not_sent(missing: Missing, family: str) -> tuple[str, ...]:
-    """Councils without the source whose rows a family's tables count."""
+    """Return the councils that have not sent the source whose rows a family's tables count."""
     return tuple(sorted(missing.get(FAMILIES[family].source, ())))
 
 
 def short(missing: MissingByCohort) -> list[str]:
-    """`Halton: no EYFS Profile`, by source and council; `2024/25: Halton: no EYFS Profile` of several cohorts."""
+    """List what is missing as `Halton: no EYFS Profile`, by source and council; with several cohorts as `2024/25:
+    Halton: no EYFS Profile`."""
     return [
         f"{prefix}{place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
         for cohort, prefix in _prefixes(missing)
@@ -68,8 +72,8 @@ def short(missing: MissingByCohort) -> list[str]:
 def statements(
     missing: MissingByCohort, councils: Iterable[str], requested: Iterable[RequestedTable] = ()
 ) -> list[str]:
-    """A sentence for each source and council that is missing, and for each area that is not published because of it;
-    they name the tables of every release, and those that were `requested` of the cohort."""
+    """Return a sentence for each source and council that is missing, and for each area that is not published because of
+    it; they name the tables of every release and those that were `requested` of the cohort."""
     taking_part, asked = tuple(councils), tuple(requested)
     return [
         prefix + sentence
@@ -81,16 +85,10 @@ def statements(
 
 
 def faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
-    """What cannot be true of a statement of missing councils; empty where all is well."""
+    """List what cannot be true of a statement of missing councils; empty where all is well."""
     if missing.keys() != set(cohorts):
         return [f"what is missing is stated of {', '.join(missing) or 'no cohort'}, not of {', '.join(cohorts)}"]
     return [fault for cohort in missing for fault in _faults(missing[cohort], councils)]
-
-
-def read_missing(package: Mapping[str, Any]) -> MissingByCohort:
-    """What `datapackage.json` of a bundle states; before schema version 1.1.0 it was of the one cohort there was."""
-    stated, cohorts = package.get("missing", {}), package["cohorts"]
-    return stated if stated.keys() == set(cohorts) else dict.fromkeys(cohorts, stated)
 
 
 def _prefixes(missing: MissingByCohort) -> list[tuple[str, str]]:
@@ -121,7 +119,7 @@ def _faults(missing: Missing, councils: Collection[str]) -> list[str]:
 
 
 def _pairs(missing: Missing) -> list[tuple[str, str]]:
-    """Sources and councils; councils that have sent nothing at all come first, once, without a source."""
+    """Return sources and councils; councils that have sent nothing at all come first, once, without a source."""
     nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
     return [("", council) for council in sorted(nothing)] + [
         (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)
@@ -153,3 +151,62 @@ def _areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping
             if area.level != LOCAL_AUTHORITY and area.code not in kept
         ]
     return found
+
+
+def break_statements(cohorts: Collection[str], councils: Collection[str], missing: MissingByCohort) -> list[str]:
+    """Return a sentence for each break, by cohort; empty where no row is flagged."""
+    found, before = [], None
+    for cohort in sorted(cohorts):
+        found += [f"{Cohort(cohort).label}: {sentence}" for sentence in _recorded(before, cohort)]
+        if before is not None:
+            found += [
+                f"{Cohort(cohort).label}: {sentence}" for sentence in _councils(before, cohort, councils, missing)
+            ]
+        before = cohort
+    return found
+
+
+def _recorded(before: str | None, cohort: str) -> Iterator[str]:
+    earlier = before or getattr(Cohort(cohort).previous, "code", None)
+    for each in breaks():
+        if each.parts(earlier, cohort):
+            names = ", ".join(place(council).la_name for council in sorted(each.councils))
+            where = f" in {names}" if names else ""
+            unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
+            yield f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {_labels(each)}. Source: <{each.source}>"
+
+
+def _labels(each: Break) -> str:
+    """Return the labels of the attributes; the goals are named together."""
+    labels = {
+        attribute.name: attribute.label
+        for family in FAMILIES.values()
+        for attribute in family.attributes
+        if attribute.name in each.attributes
+    }
+    goals = [name for name in labels if "_e" in name and name[-2:].isdigit()]
+    kept = [label for name, label in labels.items() if name not in goals]
+    return ", ".join((*kept, *(["each early learning goal"] if goals else [])))
+
+
+def _councils(before: str, cohort: str, councils: Collection[str], missing: MissingByCohort) -> Iterator[str]:
+    for family in FAMILIES.values():
+        earlier, now = (_counted(family, councils, missing, each) for each in (before, cohort))
+        if earlier and now and earlier != now:
+            tables = ", ".join(f"`{table.name}`" for table in family.tables)
+            yield (
+                f"all councils together are not the same ones as in {Cohort(before).label} in {tables}"
+                f" ({_changes(earlier, now)}). Their rows are flagged `{BREAK}`."
+            )
+
+
+def _counted(family: Family, councils: Collection[str], missing: MissingByCohort, cohort: str) -> frozenset[str]:
+    """Return the councils that all councils together are made of."""
+    return frozenset(geographies(councils, not_sent(missing.get(cohort, {}), family.name))[0].councils)
+
+
+def _changes(earlier: frozenset[str], now: frozenset[str]) -> str:
+    parts = (("new", now - earlier), ("gone", earlier - now))
+    return "; ".join(
+        f"{word}: {', '.join(place(council).la_name for council in sorted(names))}" for word, names in parts if names
+    )

@@ -4,6 +4,15 @@
 categories, the marginals measured and the scale of the noise of each. A release of several cohorts has the plan that
 each was measured under, `noise_plan_<family>_<cohort>.json`. `noisy_counts.parquet` has one row for each cell measured.
 From the two anyone can make every table again; the recipe is in `methodology.md`.
+
+Figures of a release are made from the same noisy counts, so their noise is not independent: an interval of a sum needs
+the covariances. `noise_covariance.parquet` has those of the two counts of `gld_headline`, children and children with a
+good level of development, between all rows of one breakdown topic. They follow from the noise plan alone and are the
+same for every council of a region, or of the whole where the plan has no regions, so a few numbers are the whole
+matrix:
+
+    Cov(row i of council a, row j of council b) = same_...[i, j] where a is b,
+                                                  apart_...[i, j] for two councils of a region, else 0
 """
 
 from __future__ import annotations
@@ -28,7 +37,7 @@ NOISY_COUNTS_FILE = "noisy_counts.parquet"
 
 
 def plan_files(cohorts: Collection[str]) -> dict[tuple[str, str], str]:
-    """Names of the files with the plans of a release, by cohort and family."""
+    """Return the names of the files with the plans of a release, by cohort and family."""
     return {
         (cohort, family): f"noise_plan_{family}_{cohort}.json" if len(cohorts) > 1 else f"noise_plan_{family}.json"
         for cohort in sorted(cohorts)
@@ -61,7 +70,8 @@ class NoisyCounts:
 
     @classmethod
     def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
-        """From the files of a bundle. Raises ValueError where the cells are not those of the plan, in its order."""
+        """Read the noisy counts of a family from the files of a bundle. Raises ValueError where the cells are not those
+        of the plan, in its order."""
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {measured.attributes: np.zeros(measured.shape, dtype=np.int64) for measured in _measured(plan)}
         expected = cls(plan, empty).table(cohort, family)
@@ -74,7 +84,7 @@ class NoisyCounts:
         return cls(plan, counts)
 
     def table(self, cohort: str, family: str) -> pa.Table:
-        """One row a cell, measurement by measurement in order of the plan."""
+        """Return one row a cell, measurement by measurement in order of the plan."""
         parts = [
             pa.table(
                 {
@@ -98,7 +108,7 @@ NoisyByCohort = Mapping[str, Mapping[str, NoisyCounts]]
 
 
 def plans_of(noisy: NoisyByCohort) -> dict[tuple[str, str], bytes]:
-    """The documents of the plans, by cohort and family."""
+    """Return the documents of the plans, by cohort and family."""
     return {(cohort, family): entry.plan for cohort, own in sorted(noisy.items()) for family, entry in own.items()}
 
 
@@ -114,7 +124,7 @@ def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None
 
 
 def write_cells(cells: pa.Table, path: Path, version: str) -> None:
-    """Write noisy counts of the release `version`, the same bytes for the same cells."""
+    """Write numbers of the release `version`: the same bytes for the same numbers."""
     pq.write_table(
         cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
         path,
@@ -128,8 +138,8 @@ def write_cells(cells: pa.Table, path: Path, version: str) -> None:
 def noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """What is wrong with plans (by cohort and family) and cells, given the privacy record with the plans' hashes. What
-    was measured later, on request, has plans and cells of its own."""
+    """Yield what is wrong with plans (by cohort and family) and cells, given the privacy record with the plans' hashes.
+    What was measured later, on request, has plans and cells of its own."""
     stated = {
         (each["cohort"], each["family"]): each.get("plan_sha256")
         for each in record.get("families", ())
@@ -170,3 +180,51 @@ def _measured(plan: bytes) -> list[_Measured]:
         _Measured(tuple(m["attributes"]), float(m["sigma"]), tuple(domains[name] for name in m["attributes"]))
         for m in document["measured"]
     ]
+
+
+NOISE_COVARIANCE_FILE = "noise_covariance.parquet"
+COVARIANCE_KEYS = ("cohort", "region_code", "breakdown_topic", "breakdown", "sex", "other_breakdown", "other_sex")
+COVARIANCE_COUNTS = ("children", "gld_children", "gld")
+"""Of the number of children in both rows; of the children with a good level of development in the row and the number of
+children in the other; of the children with a good level of development in both."""
+WITHIN = ("same", "apart")
+
+_DESCRIPTIONS = {
+    "cohort": "Academic year of the assessment, as time_period in the tables",
+    "region_code": "Region whose councils it is about; an empty text where all councils are measured as one group",
+    "breakdown_topic": "The characteristic that both rows break down by",
+    "breakdown": "The level of the breakdown topic",
+    "sex": "Sex",
+    "other_breakdown": "The level of the other row",
+    "other_sex": "Sex of the other row",
+    "same_children": "Covariance of children_count with that of the other row, of one council",
+    "same_gld_children": "Covariance of gld_children_count with children_count of the other row, of one council",
+    "same_gld": "Covariance of gld_children_count with that of the other row, of one council",
+    "apart_children": "As same_children, where the other row is of another council of the region",
+    "apart_gld_children": "As same_gld_children, where the other row is of another council of the region",
+    "apart_gld": "As same_gld, where the other row is of another council of the region",
+}
+COVARIANCE_SCHEMA = pa.schema(
+    [
+        pa.field(
+            name,
+            pa.string() if name in COVARIANCE_KEYS else pa.float64(),
+            nullable=False,
+            metadata={"description": description},
+        )
+        for name, description in _DESCRIPTIONS.items()
+    ]
+)
+
+
+def write_noise_covariance(folder: Path, covariance: pa.Table, version: str) -> None:
+    """Write the table, which has the columns of `COVARIANCE_SCHEMA`, into `folder`."""
+    write_cells(covariance.cast(COVARIANCE_SCHEMA), folder / NOISE_COVARIANCE_FILE, version)
+
+
+def covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterator[str]:
+    """Yield what is wrong with the file's form; `readiness recompute` checks whether the plans give these numbers."""
+    if not covariance.schema.equals(COVARIANCE_SCHEMA):
+        yield "its columns are not those of the noise covariance"
+    elif others := set(covariance["cohort"].to_pylist()) - set(cohorts):
+        yield f"it is of other cohorts than the release: {', '.join(sorted(others))}"

@@ -73,7 +73,7 @@ AT_EXPECTED = "Children at or above the expected level"
 
 @cache
 def official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
-    """Published figures of the cohort, England first; none where nothing is published yet.
+    """Return published figures of the cohort, England first; none where nothing is published yet.
 
     Of several sources the one with most decimals: the Profile's own file before the Local Authority Interactive Tool.
     """
@@ -85,13 +85,14 @@ def official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
 
 @cache
 def official_cohorts() -> tuple[str, ...]:
-    """Cohorts of which a percentage of all children of an area is held."""
+    """Return the cohorts for which a percentage of all children of an area is held."""
     return tuple(sorted({row["cohort"] for row in rows_of(FOLDER / "published_expected_level.csv")}))
 
 
 @cache
 def official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
-    """Published figures on the two-year review of the financial year in which the cohort's children turned 2½."""
+    """Return published figures on the two-year review of the financial year in which the cohort's children turned
+    2½."""
     first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
     year = f"{first}{(first + 1) % 100:02d}"
     return tuple(
@@ -136,7 +137,7 @@ def _figure(cohort: str, row: dict[str, str], percent: str, source: str) -> Offi
 
 
 def _area(row: dict[str, str]) -> tuple[str, str, str]:
-    """Level, code and name."""
+    """Return level, code and name."""
     code, name = COUNTRY
     if row["new_la_code"] == code:
         return NATIONAL, code, name

@@ -1,7 +1,7 @@
 """Tables that somebody asked for and that a release publishes beside its own, with what was measured for them.
 
 `on_request.json` states each table as data, and who asked for it and why; a release without such a table has no such
-file. What was measured for them later than the cohort itself has a plan of its own for each cohort, family and release,
+file. What was measured for them later than the cohort itself has a plan for each cohort, family and release,
 `noise_plan_<family>_<cohort>_<release>.json`, and its cells in `noisy_counts_on_request.parquet`.
 """
 
@@ -52,7 +52,7 @@ _TAKEN_ENDING = "_all_rows"
 
 
 def is_taken(name: str) -> bool:
-    """Whether something else of a release is called so."""
+    """Return whether something else in a release has this name."""
     return name in TAKEN or name.endswith(_TAKEN_ENDING)
 
 
@@ -98,13 +98,13 @@ class RequestedTable:
         return as_table(self.definition, FAMILIES[self.family])
 
     @property
-    def told(self) -> str:
+    def origin(self) -> str:
         """That it was asked for, in sentences, the last of which has no full stop."""
         asked = f"{self.asked_by} asked for it on {day(self.asked_on)}"
         return f"On request: {asked}. Purpose: {self.purpose.rstrip('.')}. First in release {self.release}"
 
     def document(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the request as JSON-ready values."""
         own = {key: value for key, value in vars(self).items() if key not in ("definition", "table")}
         return own | {"cohorts": list(self.cohorts), "definition": self.definition.model_dump(mode="json")}
 
@@ -120,7 +120,7 @@ class RequestedTable:
 
 @dataclass(frozen=True, eq=False)
 class OnRequest:
-    """The requested tables of a release, in the order in which they were published, and what was measured besides its
+    """The requested tables of a release, in the order in which they were published, and what was measured beyond its
     families: for these tables, or of a clerical review; none by default."""
 
     tables: tuple[RequestedTable, ...] = ()
@@ -141,16 +141,16 @@ class OnRequest:
 
     @cached_property
     def cohorts(self) -> dict[str, tuple[str, ...]]:
-        """Of each table, by its name."""
+        """The cohorts of each table, by its name."""
         return {each.name: each.cohorts for each in self.tables}
 
     @cached_property
-    def told(self) -> dict[str, str]:
-        """Of each table, by its name, that it was asked for."""
-        return {each.name: each.told for each in self.tables}
+    def origins(self) -> dict[str, str]:
+        """Who asked for each table, by its name, in sentences."""
+        return {each.name: each.origin for each in self.tables}
 
     def of_cohort(self, cohort: str) -> dict[str, Table]:
-        """Every table that has rows of the cohort, those of every release first, by name."""
+        """Return every table that has rows of the cohort, those of every release first, by name."""
         return all_tables(each for each in self.tables if cohort in each.cohorts)
 
     @property
@@ -184,8 +184,8 @@ class OnRequest:
 
     @classmethod
     def read(cls, files: Mapping[str, bytes]) -> OnRequest:
-        """From the files of a bundle, by name; none where it has no such file. Raises ValueError, KeyError, TypeError
-        and `pa.ArrowException` where they are not what they should be."""
+        """Read the requests from the files of a bundle, by name; none where it has no such file. Raises ValueError,
+        KeyError, TypeError and `pa.ArrowException` where they are not what they should be."""
         if ON_REQUEST_FILE not in files:
             return cls()
         document = json.loads(files[ON_REQUEST_FILE])
@@ -199,7 +199,7 @@ class OnRequest:
 
     @classmethod
     def of_bundle(cls, bundle: Path) -> OnRequest:
-        """The same, from a bundle's folder."""
+        """Read the requests from a bundle's folder."""
         if not (bundle / ON_REQUEST_FILE).is_file():
             return cls()
         own = {ON_REQUEST_FILE: (bundle / ON_REQUEST_FILE).read_bytes()}
@@ -207,7 +207,7 @@ class OnRequest:
 
     @classmethod
     def named(cls, files: Mapping[str, bytes]) -> frozenset[str]:
-        """Names of every file that a bundle has by what its `on_request.json` states, the tables' own left out; that
+        """Return the names of every file that a bundle has by its `on_request.json`, without the tables' own; that
         alone where it cannot be read."""
         try:
             measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
@@ -218,7 +218,7 @@ class OnRequest:
 
     @classmethod
     def tables_named(cls, files: Mapping[str, bytes]) -> tuple[str, ...]:
-        """Names of the tables that a bundle has by what its `on_request.json` states; none where it cannot be read."""
+        """Return the names of the tables that a bundle has by its `on_request.json`; none where it cannot be read."""
         try:
             names = [each["definition"]["name"] for each in json.loads(files[ON_REQUEST_FILE])["tables"]]
             return tuple(name for name in names if _TABLE_NAME.fullmatch(name))
@@ -227,12 +227,12 @@ class OnRequest:
 
 
 def page_of_table(name: str) -> str:
-    """Name of the page of a requested table, and of the download of its figures."""
+    """Return the name of the page of a requested table, and of the download of its figures."""
     return f"request-{name.replace('_', '-')}"
 
 
 def all_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
-    """Those of every release and those on request, by name."""
+    """Return the tables of every release and those on request, by name."""
     return TABLES | {each.name: each.table for each in requested}
 
 

@@ -1,7 +1,7 @@
 """The releases before a new one, as they were published: the one it replaces, and for each cohort the newest that has
 it.
 
-A release replaces the newest older one that has no cohort besides its own.
+A release replaces the newest older one whose cohorts are all among its own.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.facts.missing import MissingByCohort, read_missing
+from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, all_tables
 from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
-from ndl_export.tables.earlier_schema import in_todays_symbols, with_own_area
 
 
 @dataclass(frozen=True)
 class Previous:
-    """Its version, cohorts, the councils and missing sources it states, and its tables by name, in today's symbols; by
+    """Its version, cohorts, the councils and missing sources it states, and its tables by name; by
     cohort, epsilon of all tables together and the release that the noisy counts were drawn for; the tables on request
     among its tables, and what was measured for them later."""
 
@@ -35,14 +34,12 @@ class Previous:
     epsilon: Mapping[str, float]
     measured_in: Mapping[str, str]
     tables: Mapping[str, pa.Table]
-    older_symbols: bool = False
-    """Whether it was published with symbols of before."""
     requested: tuple[RequestedTable, ...] = ()
     further: frozenset[Further] = frozenset()
 
     def sharpened(self, measured_in: Mapping[str, str], further: Collection[Further]) -> frozenset[str]:
-        """Cohorts that another release, measured in these and `further`, has with the same noisy counts and with more
-        of them, or with fewer."""
+        """Return the cohorts that another release, measured in these and `further`, has with the same noisy counts and
+        with more of them, or with fewer."""
         return frozenset(
             cohort
             for cohort, release in measured_in.items()
@@ -61,7 +58,7 @@ class Earlier:
 
 
 def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
-    """What comes before the release among `bundles` (folders named by version)."""
+    """Return the releases before this one among `bundles` (folders named by version)."""
     older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
     replaced: str | None = None
     newest: dict[str, Path] = {}
@@ -75,22 +72,18 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 
 
 def read_release(bundle: Path) -> Previous:
-    """The release in the folder of a bundle; raises what reading its files raises."""
+    """Read the release in the folder of a bundle; raises what reading its files raises."""
     package, stated = _json(bundle / DATAPACKAGE_FILE), cohort_statements(_json(bundle / PRIVACY_RECORD_FILE))
     on_request = OnRequest.of_bundle(bundle)
     defined = all_tables(on_request.tables)
-    found = {name: pq.read_table(file) for name in defined if (file := bundle / f"{name}.parquet").is_file()}
-    published = {name: with_own_area(data) for name, data in found.items()}
-    tables = {name: in_todays_symbols(data) for name, data in published.items()}
     return Previous(
         version=package["version"],
         cohorts=tuple(package["cohorts"]),
         councils=tuple(package["councils"]),
-        missing=read_missing(package),
+        missing=package["missing"],
         epsilon={cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()},
         measured_in={cohort: entry["measured_in"] for cohort, entry in stated.items()},
-        tables=tables,
-        older_symbols=any(not data.equals(tables[name]) for name, data in published.items()),
+        tables={name: pq.read_table(file) for name in defined if (file := bundle / f"{name}.parquet").is_file()},
         requested=on_request.tables,
         further=frozenset(on_request.noisy_counts),
     )
@@ -101,9 +94,7 @@ def _of(cohort: str, further: Collection[Further]) -> set[Further]:
 
 
 def cohort_statements(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What a privacy record says of each cohort; before schema version 1.1.0 it was itself of one."""
-    if "cohorts" not in record:
-        return {record["cohort"]: {**record, "measured_in": record["release"]}}
+    """Return what a privacy record says of each cohort."""
     return {entry["cohort"]: entry for entry in record["cohorts"]}
 
 

@@ -1,4 +1,9 @@
-"""What a release says about itself besides its tables."""
+"""What a release says about itself besides its tables, and who publishes it.
+
+The publisher's name, contact, address and status come from an installation's own file. A demonstration, whose records
+are made up, needs none, and everything that it publishes begins with a notice that says so. Nobody else may publish
+under an address or a contact that is a placeholder.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,86 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pyarrow as pa
+from pydantic import AfterValidator
 
-from ndl_export.facts import noise_covariance
-from ndl_export.facts.noisy_counts import NoisyByCohort
+from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyByCohort
 from ndl_export.facts.on_request import OnRequest, all_tables
 from ndl_export.pages.number_format import day
 from ndl_export.tables import Table
 from ndl_export.tables.geography import Geography, geographies
+from privacy.doors.environment import PUBLISHER, settings
+from privacy.doors.settings_file import InvalidSettings, Problem, Settings, Text, read_settings, without
+
+_TEMPLATE = Path(__file__).parent / "publisher.yaml"
+"""To be copied and filled in."""
+_SYNTHETIC = Path(__file__).parent / "publisher_synthetic.yaml"
+_PLACEHOLDER = re.compile(
+    r"(?:[@.]|//)(?:(?:example|invalid|localhost|test)|example\.(?:com|net|org))(?=$|[/:])|\btodo\b", re.IGNORECASE
+)
+"""A host, or the end of one, that RFC 2606 and 6761 keep from ever being anybody's; and what is still to be done."""
+
+
+class InvalidPublisher(InvalidSettings):
+    """A publisher file that cannot be used."""
+
+
+def _in_form(form: str, words: str) -> AfterValidator:
+    return without(lambda text: None if re.fullmatch(form, text) else f"must be {words}")
+
+
+class Publisher(Settings):
+    """`address` is that of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
+    begins every document; `doi` identifies all releases together."""
+
+    name: Text
+    contact: Annotated[Text, _in_form(r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address")]
+    address: Annotated[
+        Text,
+        AfterValidator(lambda text: text.rstrip("/")),
+        _in_form(r"https?://[^\s/?#]+[^\s?#]*", "a web address without ? or #"),
+    ]
+    organisation: Annotated[Text, _in_form(r"[a-z0-9]+(-[a-z0-9]+)*", "a name in small letters, digits and hyphens")]
+    status: Text
+    notice: Text = ""
+    doi: Annotated[
+        Text, _in_form(r"10\.[0-9]{4,}(\.[0-9]+)*/\S+", "a DOI such as 10.1234/abc, without https://doi.org/")
+    ] = ""
+
+
+def load_publisher(*, demonstration: bool) -> Publisher:
+    """Return the publisher of this installation; in a `demonstration` with the notice that nothing is about a real
+    child.
+
+    Raises `InvalidPublisher`, outside a demonstration also for a placeholder.
+    """
+    own = settings().publisher
+    if not demonstration:
+        return _without_placeholder(own or _TEMPLATE)
+    synthetic = read_publisher(_SYNTHETIC)
+    stated = read_publisher(own) if own else synthetic
+    return stated.model_copy(update={"notice": " ".join(dict.fromkeys((synthetic.notice, stated.notice))).strip()})
+
+
+def read_publisher(path: Path) -> Publisher:
+    """Return the publisher that the YAML file describes. Raises `InvalidPublisher`."""
+    return read_settings(path, Publisher, InvalidPublisher)
+
+
+def _without_placeholder(path: Path) -> Publisher:
+    found = read_publisher(path)
+    for key, value in vars(found).items():
+        if _PLACEHOLDER.search(value):
+            sentence = (
+                f"{key} is a placeholder ({value}), and only a demonstration is published under one: write who"
+                f" publishes into a file of your own, and name it in {PUBLISHER}"
+            )
+            raise InvalidPublisher([Problem(str(path), 1, 1, sentence)])
+    return found
+
 
 TITLE = "School readiness: linked early-years statistics"
 _VERSION = re.compile(r"([0-9]{4})\.(0[1-9]|1[0-2])\.([0-9]{1,4})")
@@ -80,9 +155,9 @@ class ReleaseFacts:
     `was_announced` says which of the two; `cohorts` as '202425'; `councils` by their folder names; `privacy_record`
     JSON-ready, with the keys that `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by
     cohort and family, what every figure was made from, and `noise_covariance` what their noise has in common;
-    `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi` as in `publisher.Publisher`;
+    `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi` as in `Publisher`;
     `missing`, by cohort and source, the councils that take part and had sent nothing of it when the cohort was
-    measured; `on_request` the tables that were asked for besides. Nothing here is read from the clock or the machine:
+    measured; `on_request` the tables that were requested. Nothing here is read from the clock or the machine:
     the bytes of a bundle depend on these facts and its tables. Raises `InvalidVersion`.
     """
 
@@ -103,7 +178,7 @@ class ReleaseFacts:
     notice: str = ""
     doi: str = ""
     was_announced: bool = False
-    noise_covariance: pa.Table = field(default_factory=noise_covariance.SCHEMA.empty_table)
+    noise_covariance: pa.Table = field(default_factory=COVARIANCE_SCHEMA.empty_table)
     on_request: OnRequest = field(default_factory=OnRequest)
 
     def __post_init__(self) -> None:
@@ -116,9 +191,9 @@ class ReleaseFacts:
         return all_tables(self.on_request.tables)
 
     def about(self, table: Table) -> str:
-        """What a table says, of whom, and, of one on request, who asked for it."""
-        told = self.on_request.told.get(table.name)
-        return f"{table.about}. {told}" if told else table.about
+        """Return what a table says, about whom, and, if it is on request, who asked for it."""
+        origin = self.on_request.origins.get(table.name)
+        return f"{table.about}. {origin}" if origin else table.about
 
     @property
     def published(self) -> str:
@@ -144,7 +219,7 @@ class ReleaseFacts:
 
     @property
     def upcoming_address(self) -> str:
-        """Where readers are told which releases are announced."""
+        """Address of the page that announces releases."""
         return f"{self.address}/site/about.html#upcoming"
 
     @property

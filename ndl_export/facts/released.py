@@ -11,7 +11,7 @@ PRIVACY_RECORD_FILE = "privacy_statement.json"
 
 
 def versions(release_dir: Path) -> list[Version]:
-    """Versions that have a bundle in `release_dir`, oldest first."""
+    """Return the versions that have a bundle in `release_dir`, oldest first."""
     found = []
     for path in release_dir.iterdir() if release_dir.is_dir() else ():
         if not path.is_dir():

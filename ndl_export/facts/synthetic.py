@@ -1,6 +1,6 @@
 """Synthetic children of a release: their rows, what was measured of them, and where they lie in a release directory.
 
-Their folder, `synthetic_children/<version>`, stands beside the bundles and is none of them.
+Their folder, `synthetic_children/<version>`, is beside the bundles and is not one of them.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class SyntheticChildren:
 
     @property
     def notice(self) -> str:
-        """What stands above everything that is said of the release; empty where there is nothing."""
+        """The notice that heads everything about the release; may be empty."""
         found: str = self.release.get("notice", "")
         return found
 
@@ -116,10 +116,10 @@ class SyntheticChildren:
 
     @property
     def within(self) -> int:
-        """Those of them within whose interval the rows' own lies."""
+        """How many of them have the rows' own percentage within their interval."""
         return sum(each.within for each in self.agreements)
 
 
 def synthetic_versions(release_dir: Path) -> list[str]:
-    """Releases of which a release directory holds synthetic children, oldest first."""
+    """Return the releases whose synthetic children a release directory holds, oldest first."""
     return [str(version) for version in versions(release_dir / SYNTHETIC_FOLDER)]

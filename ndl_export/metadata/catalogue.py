@@ -16,12 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ndl_export.facts.announced import UPCOMING_FILE, Upcoming
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.register import REGISTER_FILE, AskedTable, Register
+from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, AskedTable, Register, Upcoming, Withdrawal
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
-from ndl_export.facts.withdrawals import Withdrawal
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
 from ndl_export.pages.number_format import said, sentence
 
@@ -36,7 +34,7 @@ _OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity"
 @dataclass(frozen=True)
 class Published:
     """A release in its directory: version, the record in its bundle (`dcat.jsonld`), its withdrawal, if any, and the
-    notice that stands above everything, where there is one."""
+    notice that heads everything, if any."""
 
     version: str
     record: dict[str, Any]
@@ -77,8 +75,8 @@ class Published:
 def catalogue(
     releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None
 ) -> dict[str, Any]:
-    """The catalogue, JSON-ready; `releases` oldest first, at least one; `upcoming` those that are announced, `register`
-    the requests for tables, where there are any."""
+    """Return the catalogue, JSON-ready; `releases` oldest first, at least one; `upcoming` those that are announced,
+    `register` the requests for tables, if any."""
     newest = releases[-1]
     address = f"{newest.directory}/catalogue.jsonld"
     series = f"{address}#series"
@@ -116,7 +114,7 @@ def catalogue(
 
 
 def _requests(releases: Sequence[Published]) -> dict[str, Any]:
-    """Where the register of requests stands: for programs, and for people where there is a page."""
+    """Return where the register of requests is: for programs, and for people if it has a page."""
     directory = releases[-1].directory
     found: dict[str, Any] = {"dct:relation": {"@id": f"{directory}/{REGISTER_FILE}"}}
     if all(each.withdrawal for each in releases):
@@ -155,7 +153,7 @@ def _series(releases: Sequence[Published], name: str) -> dict[str, Any]:
 
 
 def _dataset(releases: Sequence[Published], position: int, series: str) -> dict[str, Any]:
-    """The record of the release at that position, with its place in the series and its status."""
+    """Return the record of the release at that position, with its place in the series and its status."""
     release = releases[position]
     code, label = _STATUS[release.withdrawal is not None]
     record = {name: value for name, value in release.record.items() if name != "@context"}
@@ -187,7 +185,8 @@ _AS_THE_RELEASE = (
 
 
 def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]:
-    """Synthetic children of a release: a dataset of their own and of no series, with the status of the release."""
+    """Return the synthetic children of a release: a dataset of their own, in no series, with the status of the
+    release."""
     code, label = _STATUS[release.withdrawal is not None]
     withdrawn = release.withdrawal.sentence if release.withdrawal else ""
     address, rows = package["homepage"], (CSV_FILE, PARQUET_FILE)
@@ -214,7 +213,7 @@ def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict[str, Any]:
-    """A file of synthetic rows, described as the release describes one of the same format."""
+    """Return a file of synthetic rows, described as the release describes one of the same format."""
     alike = next(
         entry
         for entry in release.record["dcat:distribution"]
@@ -240,9 +239,10 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
 
 
 def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
-    """A release that is not there yet: it has the status of one in development, and no distribution. `dct:available` is
-    its day, or its month; what was issued or modified has neither."""
-    when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else _month(coming.version)
+    """Return a release that is only announced: it has the status of one in development, and no distribution.
+    `dct:available` is its day, or its month; it has no date of issue or modification."""
+    month = {"@value": Version.parse(coming.version).published_in, "@type": "xsd:gYearMonth"}
+    when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else month
     described = {
         "@id": _address_of(newest, coming),
         "@type": "dcat:Dataset",
@@ -259,18 +259,14 @@ def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, An
 
 
 def is_announced(dataset: Mapping[str, Any]) -> bool:
-    """Whether a dataset of a catalogue is a release that is not there yet."""
+    """Return whether a dataset of a catalogue is a release that is only announced."""
     status = dataset.get("adms:status")
     return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{_DEVELOPED}")
 
 
 def _address_of(newest: Published, coming: Upcoming) -> str:
-    """What names an announcement; the release itself will be named by its own address."""
+    """Return the identifier of an announcement; the release itself will have its own address."""
     return f"{newest.directory}/{UPCOMING_FILE}#{coming.version}"
-
-
-def _month(version: str) -> dict[str, str]:
-    return {"@value": Version.parse(version).published_in, "@type": "xsd:gYearMonth"}
 
 
 def _changed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:
@@ -281,8 +277,8 @@ _NAMESPACE = "http://www.w3.org/2005/Atom"
 
 
 def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None) -> bytes:
-    """The feed as UTF-8; `releases` oldest first, at least one; `upcoming` those that are announced, `register` the
-    requests for tables: one that a release answered has an entry after that release."""
+    """Return the feed as UTF-8; `releases` oldest first, at least one; `upcoming` those that are announced, `register`
+    the requests for tables: one that a release answered has an entry after that release."""
     newest = releases[-1]
     root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
     address = f"{newest.directory}/feed.xml"
@@ -323,7 +319,7 @@ def _entry(entry: ET.Element, release: Published) -> None:
 
 
 def _answered(entry: ET.Element, release: Published, asked: AskedTable) -> None:
-    """Of a request, dated by the day of the release that answered it."""
+    """Return the entry of a request, dated by the day of the release that answered it."""
     _add(entry, "id", f"{release.directory}/{REGISTER_FILE}#{asked.name}")
     _add(entry, "title", said(release.notice, f"Asked for and answered: {asked.title}"))
     _add(entry, "updated", _moment(release.issued))
@@ -337,7 +333,7 @@ def _answered(entry: ET.Element, release: Published, asked: AskedTable) -> None:
 
 
 def _announcement(entry: ET.Element, newest: Published, coming: Upcoming) -> None:
-    """Of a release that is not there yet: dated by the day on which it was announced."""
+    """Return the entry of a release that is only announced, dated by the day of its announcement."""
     _add(entry, "id", _address_of(newest, coming))
     _add(entry, "title", said(newest.notice, f"Announced for {coming.when}: {TITLE}, release {coming.version}"))
     _add(entry, "updated", _moment(coming.announced_on))

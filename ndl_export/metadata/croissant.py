@@ -34,8 +34,8 @@ _PARQUET = "application/x-parquet"
 
 
 def croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
-    """The record, JSON-ready; `files` are those that it is about (content by name), `previous` is the version that this
-    one replaces, if any."""
+    """Return the record, JSON-ready; `files` are those that it is about (content by name), `previous` is the version
+    that this one replaces, if any."""
     facts = described.facts
     tables = [(entry, entry.table) for entry in described.data_files if entry.table and entry.format == "parquet"]
     publisher = {"@type": "Organization", "name": facts.publisher, "email": facts.contact}
@@ -99,7 +99,7 @@ _RESPONSIBLE_USE = {
 
 
 def _terms(address: str) -> dict[str, Any]:
-    """What the Open Government Licence permits, and the one duty that it asks for."""
+    """Return what the Open Government Licence permits, and the one duty that it asks for."""
     return {
         "@type": ["CreativeWork", "odrl:Offer"],
         "@id": f"{address}#terms",
@@ -121,13 +121,13 @@ _MEASURED = {
 
 
 def _measured(files: Mapping[str, bytes]) -> Any:
-    """Those of them that there are, as what a figure comes from: one, or a list."""
+    """Return what a figure comes from among these: one, or a list."""
     there = [{"@id": name} for name in _MEASURED if name in files]
     return there if len(there) > 1 else there[0]
 
 
 def _provenance(described: Description, previous: str | None, measured: Any) -> dict[str, Any]:
-    """Who answers for the dataset, what it was made from, and what it replaces."""
+    """Return who answers for the dataset, what it was made from, and what it replaces."""
     facts = described.facts
     revised = {"prov:wasRevisionOf": {"@id": f"{facts.address}/{previous}"}} if previous else {}
     return revised | {

@@ -33,7 +33,7 @@ _BASES = {"string": "string", "int64": "integer", "double": "double"}
 
 
 def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """The group of the CSV files among `files` (content by name), JSON-ready."""
+    """Return the group of the CSV files among `files` (content by name), JSON-ready."""
     facts = described.facts
     return {
         "@context": ["http://www.w3.org/ns/csvw", {"@language": LANGUAGE}],
@@ -67,7 +67,7 @@ def _titles(table: Table, form: str, facts: ReleaseFacts) -> dict[str, str]:
 
 
 def _plain_column(column: PlainColumn) -> dict[str, Any]:
-    """A column of a file with all rows."""
+    """Return a column of a file with all rows."""
     name, base = column.source.name, _BASES[str(column.source.type)]
     form = {"format": _FORMS[name]} if name in _FORMS else {}
     return {

@@ -36,7 +36,7 @@ PAGES = (
 
 
 def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
-    """The record, JSON-ready; `previous` is the version that this one replaces, if any."""
+    """Return the record, JSON-ready; `previous` is the version that this one replaces, if any."""
     facts = described.facts
     record: dict[str, Any] = {
         "@context": CONTEXT,
@@ -125,7 +125,7 @@ def _file(described: Description, entry: DataFile) -> dict[str, Any]:
 
 
 def _distribution(described: Description, entry: DataFile | Archive) -> dict[str, Any]:
-    """What every distribution says; its identifier is its address within the dataset's."""
+    """Return what every distribution states; its identifier is its address within the dataset's."""
     published = date(described.facts.published_on)
     media_type = {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}
     packed = {"dcat:packageFormat": media_type} if entry.format in ARCHIVES else {}
@@ -156,15 +156,15 @@ def _distribution(described: Description, entry: DataFile | Archive) -> dict[str
 
 
 def concept(path: str, label: str) -> dict[str, Any]:
-    """A term of the Publications Office, by its path below the authority tables."""
+    """Return a term of the Publications Office, by its path below the authority tables."""
     return {"@id": f"{AUTHORITY}/{path}", "@type": "skos:Concept", "skos:prefLabel": text(label)}
 
 
 def text(words: str) -> dict[str, str]:
-    """Words in English."""
+    """Return words in English."""
     return {"@value": words, "@language": "en"}
 
 
 def date(day: str) -> dict[str, str]:
-    """A day, given as 2026-11-01."""
+    """Return a day, given as 2026-11-01."""
     return {"@value": day, "@type": "xsd:date"}

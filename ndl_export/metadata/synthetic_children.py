@@ -24,7 +24,7 @@ _MADE = "Drawn from the noisy counts of a differentially private release, at no 
 
 
 def synthetic_package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """`datapackage.json` of `files` (content by name), JSON-ready. `synthetic`, `release`, `release_sha256sums`,
+    """Return `datapackage.json` of `files` (content by name), JSON-ready. `synthetic`, `release`, `release_sha256sums`,
     `seed`, `cohort`, `software` and `held_out` are our own properties."""
     release = made.release
     return {
@@ -86,7 +86,7 @@ def _schema(made: SyntheticChildren) -> dict[str, Any]:
 
 
 def synthetic_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """`croissant.json`: the rows of the Parquet file among `files` (content by name), JSON-ready."""
+    """Return `croissant.json`: the rows of the Parquet file among `files` (content by name), JSON-ready."""
     release, content, day = made.release, files[PARQUET_FILE], str(made.release["created"])[:10]
     publisher = {
         "@type": "Organization",

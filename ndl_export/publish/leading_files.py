@@ -16,11 +16,15 @@ import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
-from ndl_export.facts.announced import UPCOMING_FILE
-from ndl_export.facts.register import REGISTER_FILE
+from ndl_export.facts.directory_files import (
+    REGISTER_FILE,
+    UPCOMING_FILE,
+    WITHDRAWN_FILE,
+    Withdrawal,
+    record_withdrawals,
+)
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.site import SITE_FOLDER
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, quoted
@@ -59,7 +63,7 @@ def leading_files(
         place.parent.mkdir(exist_ok=True)
         place.symlink_to(folder.resolve(), target_is_directory=True)
     if withdrawn:
-        record(scratch, {}, *withdrawn.values())
+        record_withdrawals(scratch, {}, *withdrawn.values())
     for name in (UPCOMING_FILE, REGISTER_FILE):
         if (release_dir / name).exists():
             shutil.copyfile(release_dir / name, scratch / name)

@@ -2,8 +2,7 @@
 
 The schema is what `data_dictionary.csv` states: tables, their columns, and the categories of the filters. Its version
 (`schema.SCHEMA_VERSION`) is semantic: something taken away, or given another meaning, is major, since a query that
-worked may not; something added is minor; a correction of words, decimals or order is a patch. Symbols of before 2.0.0
-are one change, not one for each column that holds them.
+worked may not; something added is minor; a correction of words, decimals or order is a patch.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from ndl_export.analyst_db.changes import HEADER, Compared, compare
 from ndl_export.facts.on_request import all_tables
 from ndl_export.facts.previous import Previous, read_release
 from ndl_export.facts.released import DATAPACKAGE_FILE
-from ndl_export.tables.earlier_schema import CHANGED as SYMBOLS_CHANGED
-from ndl_export.tables.schema import KEY_ROLES, OWN_AREA, ColumnRole
+from ndl_export.tables.schema import KEY_ROLES, OWN_AREA
 
 Fields = Mapping[str, str]
 Dictionary = dict[str, dict[str, Fields]]
@@ -45,7 +43,7 @@ class Weight(IntEnum):
 
 @dataclass(frozen=True)
 class SchemaChange:
-    """One change: its weight, where (of a whole table only `table`, of every table nothing is given), and what."""
+    """A change: its weight, where it is (a change of a whole table names no column), and what changed."""
 
     weight: Weight
     table: str
@@ -67,33 +65,8 @@ def read_dictionary(content: str) -> Dictionary:
 
 
 def schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, ...]:
-    """Every change from `before` to `now`, in order of the tables."""
-    if _older_symbols(before) and not _older_symbols(now):
-        told = SchemaChange(Weight.MAJOR, "", "", "", SYMBOLS_CHANGED)
-        return (told, *_tables(_with_symbols_of(now, before), now))
-    return tuple(_tables(before, now))
-
-
-def _older_symbols(schema: Dictionary) -> bool:
-    """Whether its columns of symbols name none of those that they may hold, as all did before they were of today."""
-    return not any(line["levels"] for table in schema.values() for line in table.values() if _holds_symbols(line))
-
-
-def _with_symbols_of(now: Dictionary, before: Dictionary) -> Dictionary:
-    """The schema `before`, but that columns of symbols hold those of `now` and are described so."""
-    return {
-        table: {
-            name: {**line, **{field: now[table][name][field] for field in ("description", "levels")}}
-            if _holds_symbols(line) and name in now.get(table, {})
-            else line
-            for name, line in columns.items()
-        }
-        for table, columns in before.items()
-    }
-
-
-def _holds_symbols(line: Fields) -> bool:
-    return line["role"] in (ColumnRole.FLAG, ColumnRole.BREAK)
+    """List every change from `before` to `now`, in order of the tables."""
+    return tuple(_changes(before, now))
 
 
 def next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
@@ -108,7 +81,7 @@ def next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
     return version if heaviest is None else ".".join(str(part) for part in after[heaviest])
 
 
-def _tables(before: Dictionary, now: Dictionary) -> Iterator[SchemaChange]:
+def _changes(before: Dictionary, now: Dictionary) -> Iterator[SchemaChange]:
     for table in dict.fromkeys((*before, *now)):
         if table not in now:
             yield SchemaChange(Weight.MAJOR, table, "", "", "table removed")
@@ -160,11 +133,11 @@ class NotABundle(Exception):
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: the release, its schema, and the version of that schema, None where it states none."""
+    """One of the two releases, with its schema and the version of that schema."""
 
     release: Previous
     dictionary: Dictionary
-    schema_version: str | None
+    schema_version: str
 
 
 @dataclass(frozen=True)
@@ -183,10 +156,9 @@ class ReleaseDiff:
         return sorted(now - before), sorted(before - now)
 
     @property
-    def asked_for(self) -> str | None:
-        """The schema version that the changes ask for; None where the older release states none."""
-        stated = self.before.schema_version
-        return next_version(stated, self.changes) if stated else None
+    def asked_for(self) -> str:
+        """The schema version that the changes ask for."""
+        return next_version(self.before.schema_version, self.changes)
 
     @property
     def not_compared(self) -> tuple[str, ...]:
@@ -243,7 +215,7 @@ def _side(folder: Path) -> Side:
     try:
         package = json.loads((folder / DATAPACKAGE_FILE).read_text(encoding="utf-8"))
         dictionary = read_dictionary((folder / "data_dictionary.csv").read_text(encoding="utf-8"))
-        return Side(read_release(folder), dictionary, package.get("schemaVersion"))
+        return Side(read_release(folder), dictionary, package["schemaVersion"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         missing = f"it has no {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
         raise NotABundle(f"{folder} is not the folder of a release bundle: {missing}") from None

@@ -18,16 +18,16 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.anchors import ANCHOR_FILES, Anchor, UnreadableAnchor, anchors_at, anchors_in, catalogued
 from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
 from ndl_export.bundle.verify import integrity_faults, verify
-from ndl_export.facts.release_facts import InvalidVersion, Version
-from ndl_export.facts.released import versions
-from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import (
+from ndl_export.facts.directory_files import (
     WITHDRAWN_FILE,
     UnreadableWithdrawals,
     Withdrawal,
     read_withdrawals,
     withdrawals,
 )
+from ndl_export.facts.release_facts import InvalidVersion, Version
+from ndl_export.facts.released import versions
+from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import served
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.release_directory import current, refresh
+from ndl_export.facts.directory_files import Withdrawal, record_withdrawals, withdrawals
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
-from ndl_export.facts.withdrawals import Withdrawal, record, withdrawals
 from ndl_export.files.whole_files import alone
 from privacy.doors.typed import is_line
 
@@ -39,7 +39,7 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
     with alone(release_dir):
         known = withdrawals(release_dir)
         if version not in known:
-            record(release_dir, known, Withdrawal(version, day.isoformat(), said))
+            record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), said))
         refresh(release_dir)  # whoever repeats the command after it was cut off gets the rest of it done
     build_database(release_dir)
     if version in known:

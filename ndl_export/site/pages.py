@@ -22,12 +22,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndl_export.facts.announced import NO_CALENDAR, NOTHING_ANNOUNCED, Upcoming
-from ndl_export.facts.breaks import break_statements
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
-from ndl_export.facts.missing import MissingByCohort, short, statements
+from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
+from ndl_export.facts.missing import MissingByCohort, break_statements, short, statements
 from ndl_export.facts.on_request import RequestedTable, page_of_table
-from ndl_export.facts.register import REGISTER_FILE, Register
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER

@@ -1,4 +1,4 @@
-"""A table as data: the language in which tables of one shape are defined, this project's own and those on request.
+"""The language in which tables on request are written.
 
 Such a table counts the rows of a family by some of its attributes, each level by level and at its total as well, and
 may say of each row how many are in a group, as a number and as a percentage. Without a group it gives each row as a
@@ -41,7 +41,7 @@ TOTAL = ALL.label
 _NAME = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", min_length=3, max_length=48)]
 _MARKUP = r"<>|`*\\\[\]{}\x00-\x1f\x7f"
 _WORDS = Annotated[str, StringConstraints(pattern=rf"^[^\s{_MARKUP}]([^{_MARKUP}]*[^\s{_MARKUP}])?$")]
-"""One line of plain text: it goes into tables of Markdown, pages and metadata as it stands."""
+"""One line of plain text: it goes into tables of Markdown, pages and metadata unchanged."""
 Words = Annotated[_WORDS, StringConstraints(max_length=200)]
 Label = Annotated[_WORDS, StringConstraints(max_length=80)]
 
@@ -124,7 +124,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def read_as(model: type[_Model], document: object) -> _Model:
-    """A document as JSON or YAML gives it. Raises `InvalidDefinition`, with the place and rule of everything wrong."""
+    """Read a document as JSON or YAML gives it. Raises `InvalidDefinition`, with the place and rule of everything
+    wrong."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -174,7 +175,7 @@ def as_table(definition: Definition, family: Family) -> Table:
 
 
 def unfit(document: Mapping[str, Any], family: Family) -> list[str]:
-    """Lists what a definition names and the family does not have, in every column and figure that can be read, whatever
+    """List what a definition names and the family does not have, in every column and figure that can be read, whatever
     else is wrong with the document."""
     columns, figure = document.get("columns"), document.get("figure")
     listed = enumerate(columns) if isinstance(columns, list | tuple) else ()
@@ -207,12 +208,12 @@ def _block(
 
 
 def publishable(family: Family) -> tuple[Attribute, ...]:
-    """The attributes that a definition may name: those that are measured for no purpose of the noise alone."""
+    """Return the attributes that a definition may name: all that are not measured for the noise alone."""
     return tuple(attribute for attribute in family.attributes if attribute.name not in family.never_shown)
 
 
 def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Family) -> Iterator[str]:
-    """What is wrong with columns, by their places, and a figure."""
+    """Yield what is wrong with columns, by their places, and a figure."""
     known = {attribute.name: attribute for attribute in publishable(family)}
     named = {f"columns.{place}": column.attribute for place, column in columns.items()}
     named |= {"figure": figure.attribute} if figure else {}
@@ -247,7 +248,7 @@ def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Fami
 
 
 def _figure_columns(figure: Figure | None, family: Family) -> list[str]:
-    """The columns of a table that has the figure."""
+    """Return the columns of a table that has the figure."""
     measures = [MEASURES[family.counted], *(measures_of(figure, family).values() if figure else ())]
     return [column.name for measure in measures for column in measure_columns(measure)]
 
@@ -269,7 +270,7 @@ def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> 
         if category not in attribute.categories:
             yield f"{place}: {attribute.name} has no category {category!r}: {'; '.join(attribute.categories)}"
         if categories.count(category) > 1:
-            yield f"{place}: {category!r} stands twice"
+            yield f"{place}: {category!r} is listed twice"
     if set(categories) >= set(attribute.categories):
         yield f"{place}: these are all categories, which is no group"
 
@@ -285,7 +286,7 @@ def _of_figure(figure: Figure, family: Family) -> Iterator[str]:
 
 
 def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
-    """The measures of a figure: its `rate`, and its `count` where it has one."""
+    """Return the measures of a figure: its `rate`, and its `count` where it has one."""
     counted = family.figures.get((figure.attribute, figure.categories))
     if counted:
         found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}

@@ -6,24 +6,32 @@ Rules: the EES open data standards and the Department for Education's data scree
 - A cell of a figure holds a number or the symbol of why there is none, never a blank. An unreliable figure stays a
   number beside its flag.
 - Flags and breaks are indicators with the symbols of the tables. An indicator may not be blank, and no cell may say
-  NULL: where the tables have NULL, `none` stands, which the metadata declare as such.
+  NULL: where the tables have NULL, the cell is `none`, which the metadata declare as such.
 - Estimates and interval limits are indicators too.
 - A filter with a single level stays in the data and out of the metadata.
 - `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.
 - A filter without `Total` names its first level as its default.
+
+`ees_bulk_upload.zip` has every CSV file with its metadata, as EES takes them in one upload. By the checks of EES itself
+(`DataSetValidator`, `DataSetDto` and `FileNameValidators` of dfe-analytical-services/explore-education-statistics) it
+has a `dataset_names.csv` with the columns `file_name`, without `.csv`, and `dataset_name`; for each of its lines the
+two files, without a folder; no other file; titles of at most 120 characters, no two the same. A file without rows is
+not taken: a table of all councils together alone has no area with an official geography, and is left out.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndl_export.files.archive import flat_zip_bytes
 from ndl_export.tables import ALL, TABLES, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
@@ -45,7 +53,7 @@ INSTEAD = {flag: FLAG_MEANINGS[flag] for flag in (Flag.WITHHELD, Flag.NOT_APPLIC
 """Symbols that stand in the place of a figure, with their meanings."""
 
 NOTHING = "none"
-"""What stands in a cell of a flag or a break where there is nothing to say, and the tables have NULL."""
+"""The text of a cell of a flag or a break where the tables have NULL."""
 
 LIMIT_DECIMALS = 3
 """Decimals of estimates and interval limits in the CSV files; the Parquet files hold them in full."""
@@ -119,7 +127,7 @@ class CsvColumn:
 
 
 def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
-    """Columns of the CSV file: those of the table, without flags of counts, whose cells say all that these can say, and
+    """Return the columns of the CSV file: those of the table, without flags of counts, whose cells state the same, and
     without those of a row's own area, whose places in such a file are prescribed by level."""
     return tuple(
         CsvColumn(column, levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols)
@@ -130,13 +138,14 @@ def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
 
 
 def csv_key(table: Table) -> tuple[str, ...]:
-    """Columns of the CSV file that no two rows agree in; codes of areas other than the row's own may be empty."""
+    """Return the columns of the CSV file that no two rows agree in; codes of areas other than the row's own may be
+    empty."""
     areas = tuple(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
     return ("time_period", "geographic_level", *areas, *(entry.name for entry in table.filters))
 
 
 def official_rows(data: pa.Table) -> pa.Table:
-    """The rows of areas that have an official geography."""
+    """Return the rows of areas that have an official geography."""
     return data.filter(pc.not_equal(data["geographic_level"], ALL_TOGETHER))
 
 
@@ -153,7 +162,8 @@ def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[st
 
 
 def meta_csv(data: pa.Table, table: Table) -> bytes:
-    """The metadata file: one row for each filter that has two or more levels in the CSV file, and each indicator."""
+    """Return the metadata file: one row for each filter that has two or more levels in the CSV file, and each
+    indicator."""
     official = official_rows(data)
     varying = {f.name for f in table.filters if pc.count_distinct(official[f.name]).as_py() > 1}
     stream = io.StringIO()
@@ -165,13 +175,13 @@ def meta_csv(data: pa.Table, table: Table) -> bytes:
 
 
 def default_level(table: Table, entry: Filter) -> str:
-    """The level shown first: `Total`, or the first of the definition where there is none."""
+    """Return the level shown first: `Total`, or the first of the definition where there is none."""
     shown = levels(table, entry.name)
     return ALL.label if ALL.label in shown else shown[0]
 
 
 def _cell(column: CsvColumn) -> str:
-    """SQL of a cell's text."""
+    """Return SQL for the text of a cell."""
     role, measure, name = column.source.role, column.source.measure, identifier(column.source.name)
     if column.source.symbols:
         return f"coalesce({name}, {quoted(NOTHING)})"
@@ -214,3 +224,30 @@ def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
             else:
                 decimals = max(measure.decimals, 1) if role is ColumnRole.ESTIMATE else measure.decimals
                 yield told | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
+
+
+EES_UPLOAD_FILE = "ees_bulk_upload.zip"
+_NAMES_FILE = "dataset_names.csv"
+_NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
+
+
+def ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
+    """Return the archive of the CSV files of the tables `defined` and their metadata among `files` (content by
+    name)."""
+    taken = [table for table in defined.values() if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
+    names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
+    return flat_zip_bytes({_NAMES_FILE: _dataset_names(taken)} | {name: files[name] for name in names})
+
+
+def _dataset_names(tables: Iterable[Table]) -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("file_name", "dataset_name"))
+    writer.writerows((table.name, upload_title(table)) for table in tables)
+    return stream.getvalue().encode()
+
+
+def upload_title(table: Table) -> str:
+    """Return the title without a colon and the like: EES allows in titles of a single upload only what a file name can
+    hold."""
+    return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))

@@ -1,7 +1,7 @@
 """Areas that a release has rows for, given the councils that take part.
 
 Order of rows: the area of all councils together first, then regions, devolved areas, councils. An area with an official
-code is published only where all of its councils take part, so that a code never stands for part of a place. All
+code is published only where all of its councils take part, so that a code never means part of a place. All
 councils together are England only when all 153 take part; anything less has no official geography and is the level
 `Pilot councils`. A council that takes part and has not sent what a table counts keeps its own rows, as not available,
 and counts as not taking part in every other area.
@@ -59,7 +59,7 @@ class Geography:
 
 
 def geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
-    """The areas of a release, the one of all councils first; councils `not_sent` are in no area but their own.
+    """Return the areas of a release, all councils together first; councils `not_sent` are in no area but their own.
 
     Raises `sources.reference.places.UnknownCouncil`, and ValueError where no council takes part.
     """
@@ -106,7 +106,8 @@ def _devolved_areas(members: Mapping[str, Place]) -> list[Geography]:
 
 
 def _council_columns(entry: Place) -> dict[str, str | None]:
-    """Of the areas a council lies in only the region is filled: EES refuses a devolved area on rows of its members."""
+    """Return the columns of place of a council. Only its region is filled: EES refuses a devolved area on rows of its
+    members."""
     return _columns(
         LOCAL_AUTHORITY,
         region_code=entry.region_code,

@@ -11,7 +11,7 @@ COUNCIL = "council"
 """The attribute of place in every family; its categories are the councils that take part in the release."""
 
 UNKNOWN = "Unknown"
-"""The category of rows of which an attribute is not known: counted in every total, and without a row of its own."""
+"""The category of rows whose attribute is not known: counted in every total, and not published as a row."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Measure:
     of: str = "children"
     """What it counts, or the average number of what it gives."""
     modelled: bool = False
-    """Whether a model's estimate of a council's figure stands beside it."""
+    """Whether a model's estimate of a council's figure is published beside it."""
     as_linked: bool = False
     """Whether it says what was linked; any other figure is corrected for missed and false links."""
 
@@ -128,7 +128,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The sum of `parts` over `whole`, less the ratio `taken_off` where there is one."""
+    """The sum of `parts` over `whole`, less the ratio `taken_off`, if any."""
 
     parts: tuple[Count, ...]
     whole: Count
@@ -318,7 +318,7 @@ class SharedTotal:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Tables over one population, measured together; `unit` is what one row of it stands for.
+    """Tables over one population, measured together; `unit` is what one row of it is about.
 
     `name` is also that of its entries in the ledger and of its lines in the privacy policy.
     """
@@ -337,7 +337,7 @@ class Family:
     further_sources: tuple[str, ...] = ()
     """Sources whose rows are linked to those that are counted, and add attributes to them."""
     is_linked: bool = True
-    """Whether a row is about a linked child; else it stands for itself."""
+    """Whether a row is about a linked child; else it is about itself."""
     shared_totals: tuple[SharedTotal, ...] = ()
     counted: str
     """The measure that counts its rows."""
@@ -367,7 +367,7 @@ class Family:
 
 
 def each(attribute: Attribute) -> tuple[Selection, ...]:
-    """One level for each category but the unknown."""
+    """Return one level for each category but the unknown."""
     return tuple(Selection(category, (category,)) for category in attribute.categories if category != UNKNOWN)
 
 

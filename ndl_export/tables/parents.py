@@ -36,7 +36,7 @@ not sure of a funded place, is in the totals."""
 
 
 def _blocks(question: Attribute, breakdown: Attribute | None) -> Iterator[Block]:
-    """The responses with each answer, and their share of those to which the question applies."""
+    """Yield the responses with each answer, and their share of those to which the question applies."""
     levels = (Axis("breakdown", breakdown.name, _BREAKDOWNS[breakdown]),) if breakdown else ()
     answers = Axis("answer", question.name, each(question))
     topic = {"breakdown_topic": breakdown.label} if breakdown else {"breakdown_topic": "Total", "breakdown": "Total"}

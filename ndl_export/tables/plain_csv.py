@@ -38,7 +38,7 @@ class PlainColumn:
 
 
 def plain_columns(table: Table) -> tuple[PlainColumn, ...]:
-    """Columns of the file with every row of `table`: those of the table."""
+    """Return the columns of the file with every row of `table`: those of the table."""
     given = {field.name for field in arrow_schema(table) if not field.nullable}
     return tuple(
         PlainColumn(
@@ -60,10 +60,10 @@ def write_plain_csvs(tables: Mapping[str, pa.Table], folder: Path) -> None:
 
 
 def table_of_all_rows(file: str, defined: Mapping[str, Table]) -> Table | None:
-    """The one of the tables `defined` that a file of that name has every row of, if it is one of these files."""
+    """Return which of the tables `defined` a file of that name has every row of, if any."""
     return defined.get(file.removesuffix(ALL_ROWS)) if file.endswith(ALL_ROWS) else None
 
 
 def row_key(table: Table) -> tuple[str, ...]:
-    """Columns that no two rows of a table agree in, none of which is ever empty."""
+    """Return columns in which no two rows of a table agree, none of which is ever empty."""
     return ("time_period", LEVEL, OWN_AREA[0], *(entry.name for entry in table.filters))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import yaml
-
-from ndl_export.tables.definition import as_table, read_definition
 from ndl_export.tables.dimensions import (
     BREAKDOWN_FILTER,
     FSM,
+    FSM_FILTER,
     IMD,
     MEASURES,
     SEX,
@@ -59,7 +55,7 @@ TERM = Attribute("term_of_birth", "Term of birth", ("Autumn-born", "Spring-born"
 GLD = Attribute("gld", "Good level of development", ("Yes", "No"))
 
 UNSEARCHABLE = "Record cannot be looked for"
-"""Of a child whose record says too little to be found in another service: nothing is known of who had seen it."""
+"""A child whose record says too little to be found in another service: nobody knows who had seen it."""
 NO_REVIEW = "No linked review"
 ASQ3 = Attribute(
     "asq3",
@@ -94,7 +90,7 @@ CONCERN_GIVEN_SEEN = {
 
 
 def dots_category(seen_by: str, concern_by: str) -> str:
-    """Category of the attribute `dots` for a child seen by and of concern to these services."""
+    """Return the category of the attribute `dots` for a child seen by and of concern to these services."""
     return f"Seen by: {seen_by}; concern: {concern_by}"
 
 
@@ -241,14 +237,58 @@ NUMBER_OF_GOALS = Table(
     ),
 )
 
+READINESS_PATHWAY = Table(
+    name="readiness_pathway",
+    title="From the two-year review to a good level of development",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children with a good level of development by the outcome of the linked health-visitor review at 2 to 2.5 years"
+        " (ASQ-3) and free school meal eligibility"
+    ),
+    filters=(
+        Filter("asq3_outcome", ASQ3.label, "Domains below the cut-off at the linked review"),
+        FSM_FILTER,
+    ),
+    measures=(CHILDREN, AS_LINKED, MEASURES["gld_children_count"], GLD_PERCENT),
+    blocks=(
+        _gld_and_count(
+            axes=(Axis("asq3_outcome", ASQ3.name, total_and_each(ASQ3)), _FSM_AXIS),
+            as_linked=AS_LINKED.name,
+        ),
+    ),
+)
+
+FUNDED_ENTITLEMENT = Table(
+    name="funded_entitlement",
+    title="Two-year-old entitlement and a good level of development",
+    family="pupil",
+    population=POPULATION,
+    description=(
+        "Children with a good level of development by whether the entitlement for disadvantaged two-year-olds was taken"
+        " (linked early years census) and free school meal eligibility"
+    ),
+    filters=(
+        Filter("two_year_old_entitlement", ENTITLEMENT.label, "Entitlement taken, from the linked census row"),
+        FSM_FILTER,
+    ),
+    measures=(CHILDREN, AS_LINKED, GLD_PERCENT),
+    blocks=(
+        _gld(
+            axes=(Axis("two_year_old_entitlement", ENTITLEMENT.name, total_and_each(ENTITLEMENT)), _FSM_AXIS),
+            as_linked=AS_LINKED.name,
+        ),
+    ),
+)
+
 
 def _seen_by(*services: str) -> tuple[str, ...]:
-    """Categories of the children seen by any of these, whoever raised a concern."""
+    """Return the categories of the children seen by any of these, whoever raised a concern."""
     return tuple(dots_category(seen, concern) for seen in services for concern in CONCERN_GIVEN_SEEN[seen])
 
 
 def _concern_axis(*services: str) -> Axis:
-    """Who raised a concern, for the children seen by any of these."""
+    """Return the axis of who raised a concern, for the children seen by any of these."""
     seen = set(_seen_by(*services))
     selections = (
         Selection(concern, tuple(c for each in services if (c := dots_category(each, concern)) in seen))
@@ -440,7 +480,7 @@ LINKAGE_QUALITY = Table(
     ),
 )
 
-_CHILDREN = Family(
+FAMILY = Family(
     name="pupil",
     unit="child",
     source="eyfsp",
@@ -468,7 +508,17 @@ _CHILDREN = Family(
         *GOAL_ATTRIBUTES.values(),
         GOALS_EXPECTED,
     ),
-    tables=(),
+    tables=(
+        GLD_HEADLINE,
+        GLD_DIFFERENCES,
+        EARLY_LEARNING_GOALS,
+        NUMBER_OF_GOALS,
+        READINESS_PATHWAY,
+        JOINED_DOTS,
+        SEEN_BY_GROUP,
+        FUNDED_ENTITLEMENT,
+        LINKAGE_QUALITY,
+    ),
     counted=CHILDREN.name,
     share="children_percent",
     counted_as_linked=AS_LINKED.name,
@@ -507,27 +557,5 @@ _CHILDREN = Family(
             )
             for attribute in (ASQ3, ENTITLEMENT)
         ),
-    ),
-)
-
-_DEFINED = {
-    table.name: table
-    for document in yaml.safe_load((Path(__file__).parent / "pupil_tables.yaml").read_text(encoding="utf-8"))
-    for table in [as_table(read_definition(document), _CHILDREN)]
-}
-READINESS_PATHWAY, FUNDED_ENTITLEMENT = _DEFINED["readiness_pathway"], _DEFINED["funded_entitlement"]
-
-FAMILY = replace(
-    _CHILDREN,
-    tables=(
-        GLD_HEADLINE,
-        GLD_DIFFERENCES,
-        EARLY_LEARNING_GOALS,
-        NUMBER_OF_GOALS,
-        READINESS_PATHWAY,
-        JOINED_DOTS,
-        SEEN_BY_GROUP,
-        FUNDED_ENTITLEMENT,
-        LINKAGE_QUALITY,
     ),
 )

@@ -3,15 +3,21 @@
 Derived from the table definition, the areas, the cohorts and the detail that their plans state, so every release of the
 same councils, sent by the same ones, has the same rows whatever the data say. Which rows are flagged as a break in the
 time series is public too.
+
+`Detail` is the decision in which kinds of area a row is published: wherever it can be made from what a plan measures.
+The noise plan states it in its document, which is hashed, before any data are read. What cannot be read has its row all
+the same: whether its figure is withheld follows from the noisy counts. Plans without a decision have every row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,12 +25,49 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.tables import FAMILIES, Block, Selection, Table
-from ndl_export.tables.detail import Detail
-from ndl_export.tables.geography import Geography
+from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
 from ndl_export.tables.model import Count, Group
 from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, arrow_schema, key_names
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort
+
+Levels = tuple[str, ...]
+"""The level of each filter, in order of the table's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """The kinds of area that have a row, by table and levels of its filters."""
+
+    areas: Mapping[str, Mapping[Levels, Collection[str]]]
+
+    def publishes(self, table: str, levels: Levels, area: Geography) -> bool:
+        """Return whether the table has the row in that area."""
+        return level_of(area) in self.areas[table].get(levels, ())
+
+    def document(self) -> dict[str, Any]:
+        """Return the decision as a plan states it, JSON-ready."""
+        return {
+            table: [{"levels": list(levels), "areas": sorted(kinds)} for levels, kinds in rows.items()]
+            for table, rows in self.areas.items()
+        }
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Detail:
+        """Read the decision from a plan's document. Raises KeyError and TypeError for anything else."""
+        return cls({table: {tuple(row["levels"]): row["areas"] for row in rows} for table, rows in document.items()})
+
+
+def level_of(area: Geography) -> str:
+    """Return the geographic level that an area's rows are decided by: England is all councils together."""
+    return ALL_TOGETHER if area.level == NATIONAL else area.level
+
+
+def detail_of(plan: bytes) -> Detail | None:
+    """Return the decision that a plan's document states; None where it has every row."""
+    document = json.loads(plan).get("detail")
+    return Detail.of(document) if document else None
+
 
 Children = frozenset[tuple[str, frozenset[str]]]
 """A set of children, named by the categories it is restricted to: (attribute, categories); no restriction is all."""
@@ -54,8 +97,8 @@ class Row:
 
 @cache
 def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
-    """Rows of one area in order of the definition; `all_together` for the area of all councils; with `every`, also
-    those that no council has.
+    """Return the rows of one area in order of the definition; `all_together` for the area of all councils; with
+    `every`, also those that no council has.
 
     Blocks that give the same levels make one row with the measures of both.
     """
@@ -76,15 +119,15 @@ def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row,
             with_itself = all_together and block.with_all_together
             if labels not in block.structural_zeros and not with_itself:
                 applies[levels] |= block.measures
-                counts[levels] |= _counted(table, block, chosen)
+                counts[levels] |= {name: _of_count(table, block, chosen, count) for name, count in block.counts.items()}
     return tuple(
         Row(levels, frozenset(applies[levels]), counts[levels], frozenset(attributes[levels])) for levels in applies
     )
 
 
-def said(table: Table) -> dict[tuple[str, ...], set[Said]]:
-    """What the counts and percentages of each row say, by the levels of its filters: a table that says the same of the
-    same children needs no other. Not of averages, differences, and rows that cannot be."""
+def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
+    """Return what the counts and percentages of each row state, by the levels of its filters: a table that states the
+    same about the same children needs no other. Averages, differences and impossible rows are left out."""
     found: dict[tuple[str, ...], set[Said]] = {}
     for block in table.blocks:
         for chosen in product(*(axis.selections for axis in block.axes)):
@@ -104,13 +147,13 @@ def said(table: Table) -> dict[tuple[str, ...], set[Said]]:
 
 
 def levels(table: Table, name: str) -> tuple[str, ...]:
-    """Published levels of a filter, in order of the definition."""
+    """Return the published levels of a filter, in order of the definition."""
     return _levels(table)[name]
 
 
 @cache
 def _levels(table: Table) -> dict[str, tuple[str, ...]]:
-    """The levels of every filter of a table, by name."""
+    """Return the levels of every filter of a table, by name."""
     found = zip(*(row.levels for row in rows(table, all_together=True)), strict=True)
     names = (entry.name for entry in table.filters)
     return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
@@ -151,7 +194,7 @@ class Layout:
         return pa.table(columns, schema=pa.schema([schema.field(name) for name in key_names(self.table)]))
 
     def applies(self, measure: str) -> NDArray[np.bool_]:
-        """(n,): whether the measure is defined for the row."""
+        """Return, (n,), whether the measure is defined for the row."""
         return np.array([measure in row.applies for row in self.rows], dtype=bool)[self.row_of]
 
     @cached_property
@@ -161,13 +204,13 @@ class Layout:
 
     @cached_property
     def breaks(self) -> pa.Array:
-        """(n,): `b` where a break lies between the row's cohort and the one before it in the release, or where it is
+        """(n,): `b` where a break is between the row's cohort and the one before it in the release, or where it is
         the first the academic year before; else NULL. Without figures there is nothing to compare."""
         flags = np.concatenate([self._breaks_of(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
-    def of(self, cohort: str) -> Layout:
-        """The rows of one cohort, with its areas alone."""
+    def of_cohort(self, cohort: str) -> Layout:
+        """Return the layout of one cohort, with its areas alone."""
         own = self.cohort_of == self.cohorts.index(cohort)
         (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))
         return replace(
@@ -184,8 +227,8 @@ class Layout:
         return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
 
     def _breaks_of(self, index: int) -> NDArray[np.bool_]:
-        """Breaks in what is recorded, for areas with a council where it was, and areas of other councils than
-        before."""
+        """Return the breaks in what is recorded, for areas with a council where it was, and areas of other councils
+        than before."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = self._areas_of(index - 1) if index else []
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
@@ -200,8 +243,8 @@ class Layout:
         return flags
 
     def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """(len(areas) * len(levels),): where the rows with these levels are in the first cohort, area by area; -1 for
-        a row that is not published."""
+        """Return, (len(areas) * len(levels),), where the rows with these levels are in the first cohort, area by area;
+        -1 for a row that is not published."""
         per_area = [self._places[area.level, area.code] for area in areas]
         return np.array([place.get(chosen, -1) for place in per_area for chosen in levels], dtype=np.int64)
 
@@ -217,7 +260,8 @@ class Layout:
         return places
 
     def ordered(self, data: pa.Table) -> pa.Table:
-        """`data` with its rows in this order. Raises `RowsDiffer` where rows are missing, unknown or twice there."""
+        """Return `data` with its rows in this order. Raises `RowsDiffer` where rows are missing, unknown or twice
+        there."""
         names = key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
@@ -235,8 +279,8 @@ class Layout:
 def layout(
     table: Table, areas: Mapping[str, Sequence[Geography]], details: Mapping[str, Detail | None] = MappingProxyType({})
 ) -> Layout:
-    """The rows of `table` for the areas of each cohort (as from `geographies`: the one of all councils first), as far
-    as the detail of the cohort's plan publishes them."""
+    """Return the rows of `table` for the areas of each cohort (as from `geographies`: the one of all councils first),
+    as far as the detail of the cohort's plan publishes them."""
     top, others = rows(table, all_together=True), rows(table, all_together=False, every=True)
     at_councils = {row.levels for row in rows(table, all_together=False)}
     cohorts = tuple(sorted(areas))
@@ -266,14 +310,9 @@ def layout(
 
 
 def _attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
-    """The attributes that the figures of a block's row depend on."""
+    """Return the attributes that the figures of a block's row depend on."""
     found = {axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None}
     return found | {attribute for count in block.needed for attribute, _ in count.groups}
-
-
-def _counted(table: Table, block: Block, chosen: tuple[Selection, ...]) -> dict[str, Children]:
-    """Which children each count of a row counts."""
-    return {name: _of_count(table, block, chosen, count) for name, count in block.counts.items()}
 
 
 def _of_count(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:
@@ -286,7 +325,7 @@ def _of_count(table: Table, block: Block, chosen: tuple[Selection, ...], count: 
 
 
 def _children(table: Table, groups: Iterable[Group]) -> Children:
-    """Those who are in every group; a group of the whole domain of an attribute is no restriction."""
+    """Return the children in every group; a group of the whole domain of an attribute is no restriction."""
     family = FAMILIES[table.family]
     restricted: dict[str, frozenset[str]] = {}
     for attribute, chosen in groups:
@@ -299,7 +338,7 @@ def _children(table: Table, groups: Iterable[Group]) -> Children:
 
 
 def _key_strings(data: pa.Table, names: tuple[str, ...]) -> pa.Array:
-    """One string a row that no other combination of key values has."""
+    """Return one string a row that no other combination of key values has."""
     parts = [pc.fill_null(data[name].combine_chunks(), "") for name in names]
     return pc.binary_join_element_wise(*parts, _SEPARATOR)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ndl_export.tables.model import Measure, Table
 
-SCHEMA_VERSION = "2.0.0"
+SCHEMA_VERSION = "1.0.0"
 """Semantic version of the published tables; `publish.release_diff` says which change asks for which step."""
 
 TIME_IDENTIFIER = "Academic year"
@@ -27,7 +27,7 @@ class Flag(StrEnum):
 
     `u`, `z` and `x` are symbols of the Government Statistical Service, in its sense (Analysis Function, "Using symbols
     and shorthand in tables"). It has none for a figure that is withheld because it is uncertain: `c` says that it would
-    disclose something, `low` that it rounds to zero, `w` that a survey met nobody, and `u` stands beside figures that
+    disclose something, `low` that it rounds to zero, `w` that a survey met nobody, and `u` is for figures that
     are shown. For such a case the guidance allows a symbol of one's own: here the word itself. So it is with a figure
     that rests on a correction for links that were missed.
     """
@@ -56,7 +56,7 @@ SYMBOLS: dict[str, str] = {
     **FLAG_MEANINGS,
     BREAK: "break in the time series: a figure of the row is not comparable with that of the cohort before",
 }
-"""Every symbol, with its one meaning, wherever it stands: tables, CSV files, database, pages and documents."""
+"""Every symbol, with its one meaning in every form: tables, CSV files, database, pages and documents."""
 
 
 class ColumnRole(StrEnum):
@@ -159,24 +159,29 @@ PLACE_COLUMNS = tuple(
 
 
 def columns(table: Table) -> tuple[PublishedColumn, ...]:
-    """Every column of `table`, in order."""
+    """Return every column of `table`, in order."""
     filters = (PublishedColumn(f.name, f.label, pa.string(), f.description, ColumnRole.FILTER) for f in table.filters)
     figures = (column for measure in table.measures for column in measure_columns(measure))
     return (*TIME_COLUMNS, *PLACE_COLUMNS, *filters, BREAK_COLUMN, *figures)
 
 
 def key_names(table: Table) -> tuple[str, ...]:
-    """Names of the columns that say what a row is about."""
+    """Return the names of the columns that say what a row is about."""
     return tuple(column.name for column in columns(table) if column.is_key)
 
 
 def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
-    """The columns of one measure: figure, estimate (counts only), ends of the interval, flag, and a model's figure and
-    ends (if any)."""
+    """Return the columns of one measure: figure, estimate (counts only), ends of the interval, flag, and a model's
+    figure and ends (if any)."""
     return tuple(
         PublishedColumn(column_name(measure, role), label, kind, description, role, measure)
         for role, label, kind, description in (
-            (ColumnRole.FIGURE, measure.label, _figure_type(measure), measure.description + _caveat(measure)),
+            (
+                ColumnRole.FIGURE,
+                measure.label,
+                pa.int64() if measure.is_count else pa.float64(),
+                measure.description + _caveat(measure),
+            ),
             (
                 ColumnRole.ESTIMATE,
                 f"{measure.label} (estimate)",
@@ -230,17 +235,17 @@ _ABSENT_ROLES = {
 
 
 def column_name(measure: Measure, role: ColumnRole) -> str:
-    """Name of a measure's column in that role."""
+    """Return the name of a measure's column in that role."""
     return measure.name + _SUFFIXES[role]
 
 
 def is_flag(column: str) -> bool:
-    """Whether a column of that name holds flags."""
+    """Return whether a column of that name holds flags."""
     return column.endswith(_SUFFIXES[ColumnRole.FLAG])
 
 
 def arrow_schema(table: Table) -> pa.Schema:
-    """Names and types of the columns of `table`, each with `label` and `description` as field metadata.
+    """Return the names and types of the columns of `table`, each with `label` and `description` as field metadata.
 
     Only columns of time, filters and the row's own area, with its level, are never null.
     """
@@ -269,10 +274,6 @@ _SUFFIXES = {
     ColumnRole.MODEL_LOWER: "_model_lower_ci",
     ColumnRole.MODEL_UPPER: "_model_upper_ci",
 }
-
-
-def _figure_type(measure: Measure) -> pa.DataType:
-    return pa.int64() if measure.is_count else pa.float64()
 
 
 def _caveat(measure: Measure) -> str:

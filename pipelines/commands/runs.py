@@ -140,7 +140,7 @@ def run(
 def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> None:
     """Verify a bundle, unless it was found `sound` and has not changed since, and print where everything is; stop if
     it is not sound."""
-    from ndl_export.facts.withdrawals import withdrawals
+    from ndl_export.facts.directory_files import withdrawals
 
     if not sound:
         from ndl_export.bundle.verify import verify

@@ -39,7 +39,7 @@ class InstallationCollector(Collector):
         yield _gauge("releases_waiting", "Releases that wait for people to sign.", "stage", self._waiting())
         yield _gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", self._free())
         ledger = Ledger(self._home.ledger)
-        accounts = [(entry.cohort, entry.account) for entry in ledger.entries() if entry.kind == EntryKind.APPROVE]
+        accounts = [(entry.cohort, entry.unit) for entry in ledger.entries() if entry.kind == EntryKind.APPROVE]
         caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.cap, ledger.remaining))
         yield _gauge("budget_cap_rho", "Approved privacy budget, rho.", "cohort unit", caps)
         yield _gauge("budget_remaining_rho", "Privacy budget left, rho.", "cohort unit", left)

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.catalogue.runs import COHORTS, RELEASE, WHY, note_councils, one_run
 from assets.home.installation import Installation
-from ndl_export.facts.announced import calendar
+from ndl_export.facts.directory_files import calendar
 from pipelines.dagster.arriving import not_taken
 from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
 from pipelines.release_calendar import TIMEZONE

@@ -29,7 +29,7 @@ def statement(location: Path | str) -> list[Account]:
     ledger = Ledger(location)
     ledger.verify_chain()
     entries, delta, signed = ledger.entries(), load_policy().delta, SignOffs(ledger)
-    approved = [(entry.cohort, entry.account) for entry in entries if entry.kind == EntryKind.APPROVE]
+    approved = [(entry.cohort, entry.unit) for entry in entries if entry.kind == EntryKind.APPROVE]
     waiting = {each.approval.cohort for each in signed.approvals} - {"", *(cohort for cohort, _ in approved)}
     return [
         _account(cohort, unit, entries, delta) | {"approvals": list(_approvals(cohort, signed))}
@@ -50,7 +50,7 @@ def report(found: Sequence[Account]) -> Report:
 
 
 def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> Account:
-    own = [entry for entry in entries if (entry.cohort, entry.account) == (cohort, unit)]
+    own = [entry for entry in entries if (entry.cohort, entry.unit) == (cohort, unit)]
     cap = next((entry.nano_rho for entry in own if entry.kind == EntryKind.APPROVE), 0)
     charges = list(charges_of(own).values())
     reserved = [charge.entry for charge in charges]

@@ -30,8 +30,8 @@ from assets.linkage.capacity import gib_of_run
 from assets.release.anchors import stated_charges, unconfirmed
 from assets.returns.disclosing import check_anchored
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_at, anchors_in
-from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
-from ndl_export.facts.publisher import InvalidPublisher, publisher
+from ndl_export.facts.directory_files import InvalidCalendar, calendar, falls_short
+from ndl_export.facts.release_facts import InvalidPublisher, load_publisher
 from ndl_export.files.stores import StoreError as PlaceError
 from ndl_export.files.stores import open_store
 from pipelines.reports.document import Grid, Report, Section
@@ -204,7 +204,7 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
     for sentence in environment.unknown():
         yield State.LOOK, sentence
     try:
-        publisher(demonstration=True)
+        load_publisher(demonstration=True)
         retention()
         entries = calendar(found.calendar)
     except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
@@ -262,7 +262,7 @@ def _sign_off(folder: Path, ring: KeyRing | None) -> Answers:
     needed = max(policy.persons.values())
     if not (is_alone := not policy.people and ring is not None and ring.demonstration_key is not None):
         try:
-            publisher(demonstration=False)
+            load_publisher(demonstration=False)
         except InvalidPublisher as problem:
             yield State.MISSING if policy.people else State.LOOK, str(problem)
     if policy.people:

@@ -85,21 +85,15 @@ def differences(found: ReleaseDiff, *, everything: bool) -> str:
 
 
 def _named(side: Side) -> str:
-    return f"Release {side.release.version} (schema {side.schema_version or 'version not stated'})"
+    return f"Release {side.release.version} (schema {side.schema_version})"
 
 
 def _schema(found: ReleaseDiff) -> str:
     if not found.changes:
         return "Schema: no change."
-    of_all = [f"  {each.weight.name.lower()}, in every table: {each.what}." for each in found.changes if not each.table]
-    rows = [
-        (each.weight.name.lower(), each.table, each.column, each.category, each.what)
-        for each in found.changes
-        if each.table
-    ]
-    listed = [_grid(("change", "table", "column", "category", "what"), rows)] if rows else []
-    asked_for = [f"These ask for schema {found.asked_for}."] if found.asked_for else []
-    return "\n".join(["Schema", *of_all, *listed, *asked_for])
+    rows = [(each.weight.name.lower(), each.table, each.column, each.category, each.what) for each in found.changes]
+    listed = _grid(("change", "table", "column", "category", "what"), rows)
+    return f"Schema\n{listed}\nThese changes ask for schema {found.asked_for}."
 
 
 def _asked(found: ReleaseDiff) -> list[str]:

@@ -33,10 +33,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.estimation.corrected import inverse
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.missed import RATES
 from privacy.linkage.review import NEITHER, ONE, WEAK, chances
-from privacy.release.corrected import inverse
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Attribute, Family, Marginal

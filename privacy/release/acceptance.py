@@ -71,8 +71,8 @@ class Accepted:
 
 
 def acceptance_of(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha256: str) -> Acceptance:
-    """What is signed, without a signature; the same in whatever order the holds come. Raises `MayNotSign` for a reason
-    that the sheet cannot repeat."""
+    """Return what is signed, without a signature; the same in whatever order the holds come. Raises `MayNotSign` for a
+    reason that the sheet cannot repeat."""
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
     holds = [asdict(each) for each in sorted(held, key=lambda each: (each.cohort, each.name))]
@@ -82,8 +82,8 @@ def acceptance_of(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha25
 def sign(
     ledger: Ledger, sign_off: SignOff, unsigned: Acceptance, by: Ed25519PrivateKey | bytes
 ) -> tuple[Person, Acceptance]:
-    """A person's acceptance, made with a private key or elsewhere, and who that is; not recorded yet. Raises
-    `MayNotSign`."""
+    """Sign an acceptance with a private key, or take a signature made elsewhere, and return who signed; not recorded
+    yet. Raises `MayNotSign`."""
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
     signed = unsigned.signed(by, books.recorded)
@@ -93,14 +93,14 @@ def sign(
 def accept(ledger: Ledger, acceptance: Acceptance) -> None:
     """Record an acceptance, once; durable on return."""
     content = json.loads(canonical_json(asdict(acceptance)))
-    if content not in [each for each, _ in SignOffs(ledger).of(_ACCEPTANCE)]:
+    if content not in [each for each, _ in SignOffs(ledger).lines_of_kind(_ACCEPTANCE)]:
         add_line(ledger, _ACCEPTANCE, content)
 
 
 def counting(ledger: Ledger) -> dict[Held, Accepted]:
-    """The newest acceptance of each hold that counts now."""
+    """Return the newest acceptance of each hold that counts now."""
     books, found = SignOffs(ledger), dict[Held, Accepted]()
-    for content, line in books.of(_ACCEPTANCE):
+    for content, line in books.lines_of_kind(_ACCEPTANCE):
         each = Acceptance.parse(content)
         if each is not None and each.ledger == ledger.identity():
             person, why_not = books.who(each)

@@ -84,8 +84,8 @@ class Signature:
         return True
 
     def signed(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
-        """The same with a signature: made with a private key, or made elsewhere by one of the people recorded. Raises
-        `MayNotSign` where nobody recorded made it."""
+        """Return the same with a signature: made with a private key, or made elsewhere by one of the people recorded.
+        Raises `MayNotSign` where nobody recorded made it."""
         if isinstance(by, Ed25519PrivateKey):
             return replace(self, key=public_text(by.public_key()), signature=by.sign(self.message).hex())
         found = (replace(self, key=key, signature=by.hex()) for key in recorded.keys)
@@ -180,8 +180,8 @@ class Recorded:
         return [person.key for person in self.sign_off.people] if self.sign_off else []
 
     def needed(self, stage: str) -> int:
-        """How many people must sign: for a change of people, as many as for any stage, and as many for a withdrawal as
-        for a publication."""
+        """Return how many people must sign: for a change of people, as many as for any stage, and as many for a
+        withdrawal as for a publication."""
         if self.sign_off is None:
             return 1
         persons = self.sign_off.persons
@@ -208,7 +208,8 @@ class SignOffs:
     """What the ledger holds of signatures, and the judgement of each; read once."""
 
     def __init__(self, ledger: Ledger, *release_keys: str) -> None:
-        """With `release_keys`, public keys that sign releases beside those that the ledger records."""
+        """Read the signatures in the ledger; `release_keys` are public keys that sign releases besides those that it
+        records."""
         self._lines = [(json.loads(line.content), line) for line in ledger.sign_offs()]
         self.release_keys = {*release_keys, *self._release_keys()}
         self._recorded = [Recorded()]
@@ -229,7 +230,8 @@ class SignOffs:
         ]
 
     def judge(self, request: Request, sheet_sha256: str = "", at: int | None = None) -> Judgement:
-        """Which signatures count for a request, and whether they are enough: now, or `at` the line of that number.
+        """Return which signatures count for a request, and whether they are enough: now, or `at` the line of that
+        number.
 
         With `sheet_sha256`, one that was given under another page does not count.
         """
@@ -237,11 +239,11 @@ class SignOffs:
         return self._judge(request, sheet_sha256, number, _now() if at is None else self._lines[at][1].recorded_at)
 
     def who(self, signature: Signature, at: str = "") -> tuple[Person, str]:
-        """Who gave a signature, by the people recorded now, and why it does not count, if so. `at` is a time."""
+        """Return who gave a signature, by the people recorded now, and why it does not count, if so. `at` is a time."""
         return self._who(signature, self.recorded, at or _now())
 
     def allowed(self, stage: str, release: str) -> list[Signed]:
-        """The signatures by which the release was allowed, by who was recorded then."""
+        """Return the signatures by which the release was allowed, by who was recorded then."""
         found: dict[str, Signed] = {}
         for request, judgement in self._allowances:
             if (request.get("stage"), request.get("release")) == (stage, release):
@@ -249,37 +251,38 @@ class SignOffs:
         return list(found.values())
 
     def withdrawals(self) -> Iterator[tuple[Request, str]]:
-        """Every withdrawal that was allowed, oldest first, with the day of the last signature that it needed."""
+        """Yield every withdrawal that was allowed, oldest first, with the day of the last signature that it needed."""
         for request, judgement in self._allowances:
             if request.get("stage") == WITHDRAWAL:
                 yield request, max(each.signed_at for each in judgement.counting)[:10]
 
     def is_allowed(self, request: Request) -> bool:
-        """Whether this very request was allowed before, by who was recorded then."""
+        """Return whether this very request was allowed before, by who was recorded then."""
         return any(each == request for each, _ in self._allowances)
 
     def signed(self) -> list[Signed]:
-        """Of every request that enough people have signed by now the newest signature that counts; oldest first."""
+        """Return, for every request that enough people have signed by now, the newest signature that counts; oldest
+        first."""
         requests = {sha256_hex(canonical_json(each.request)): each.request for _, each, _ in self._approvals()}
         judged = (self.judge(request) for request in requests.values())
         return sorted((each.counting[-1] for each in judged if each.is_enough), key=lambda signed: signed.line.seq)
 
-    def of(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
-        """The content of every line of a kind, oldest first."""
+    def lines_of_kind(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
+        """Yield the content of every line of a kind, oldest first."""
         for content, line in self._lines:
             if content.get("kind") == kind:
                 yield {name: value for name, value in content.items() if name != "kind"}, line
 
     def _release_keys(self) -> Iterator[str]:
-        """Keys that have stated themselves, to this ledger, to sign releases."""
-        for content, _ in self.of(_RELEASE_KEY):
+        """Yield the keys that have stated themselves, to this ledger, to sign releases."""
+        for content, _ in self.lines_of_kind(_RELEASE_KEY):
             stated = ReleaseKey.parse(content)
             if stated is not None and stated.ledger == self._lines[0][1].entry_hash and stated.is_genuine:
                 yield stated.key
 
     def change_of_people(self, sign_off: SignOff) -> Request | None:
-        """The request that puts the people of a policy in the place of those recorded; None where nothing is to
-        change. A policy that names nobody changes nothing."""
+        """Return the request that replaces the people recorded with those of a policy; None where nothing is to change.
+        A policy that names nobody changes nothing."""
         before = self.recorded
         if before.sign_off is None or not sign_off.people or sign_off.content() == before.sign_off.content():
             return None
@@ -325,7 +328,7 @@ class SignOffs:
         return found
 
     def _approvals(self, until: int | None = None) -> Iterator[tuple[int, Approval, SignOffLine]]:
-        """Approvals before the line of that number, with the number of their own."""
+        """Yield the approvals before the line of that number, with the number of their own."""
         for number, (content, line) in enumerate(islice(self._lines, until)):
             if content.get("kind") == _APPROVAL:
                 approval = Approval.parse({name: value for name, value in content.items() if name != "kind"})
@@ -354,7 +357,7 @@ class SignOffs:
         return Signed(approval, line, person, f"{_whose(person, line)} {why_not}" if why_not else "")
 
     def _who(self, signature: Signature, recorded: Recorded, at: str) -> tuple[Person, str]:
-        """The one rule of whose signature counts."""
+        """Decide whose signature counts: the one rule."""
         person = _holder(signature.key, recorded)
         if signature.key in self.release_keys:
             return person, "is of the key that signs releases, which may not sign them off"
@@ -366,7 +369,7 @@ class SignOffs:
 
 
 def _holder(key: str, recorded: Recorded) -> Person:
-    """Who holds the key, by what is recorded."""
+    """Return who holds the key, by what is recorded."""
     if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
         return replace(DEMONSTRATION, key=key)
     return (recorded.sign_off and recorded.sign_off.who_has(key)) or STRANGER
@@ -382,12 +385,12 @@ def _whose(person: Person, line: SignOffLine) -> str:
 
 
 def nobody_may_sign(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Whether no person is named who could sign, by the policy or the ledger."""
+    """Return whether neither the policy nor the ledger names anybody who could sign."""
     return not sign_off.people and SignOffs(ledger).recorded.sign_off is None
 
 
 def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Whether no person is named who could sign, and every extract is synthetic."""
+    """Return whether nobody is named who could sign, and every extract is synthetic."""
     return nobody_may_sign(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
 
 
@@ -441,12 +444,12 @@ def sign(
 
 
 def approval_of(request: Request, cohort: str, sheet_sha256: str) -> Approval:
-    """What is signed, without a signature."""
+    """Return what is signed, without a signature."""
     return Approval("", "", request, cohort, sheet_sha256)
 
 
 def check_may_sign(books: SignOffs, signature: Signature) -> Person:
-    """The person whose signature counts; raises `MayNotSign`."""
+    """Return the person whose signature counts; raises `MayNotSign`."""
     person, why_not = books.who(signature)
     if why_not:
         raise MayNotSign(f"the signature {why_not}. Nothing was recorded")
@@ -469,12 +472,12 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
         raise WaitsForApproval(_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
     lines = sorted(signed.entry_hash for signed in found.counting)
     allowed = {"approvals": lines, "request_sha256": sha256_hex(canonical_json(request))}
-    if allowed not in [content for content, _ in books.of(_ALLOWED)]:
+    if allowed not in [content for content, _ in books.lines_of_kind(_ALLOWED)]:
         add_line(ledger, _ALLOWED, allowed)
 
 
 def signature_of(text: str | bytes) -> bytes:
-    """A signature as a person hands it over: 64 bytes as `openssl pkeyutl` writes them, or in hexadecimal. Raises
+    """Parse a signature as a person hands it over: 64 bytes as `openssl pkeyutl` writes them, or hexadecimal. Raises
     `MayNotSign`."""
     if isinstance(text, bytes) and len(text) == _SIGNATURE_BYTES:
         return text
@@ -491,7 +494,7 @@ _SIGNATURE_BYTES = 64
 
 
 def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]:
-    """What differs between what was signed and what is about to be done, in words."""
+    """Yield what differs between what was signed and what is about to be done, in words."""
     before = approval.request
     words = {
         "release": f"the release ({before.get('release')})",

@@ -37,7 +37,7 @@ class ChildTableError(ValueError):
 
 
 def true_counts(table: ChildTable, plan: Plan) -> Counts:
-    """Exact counts of every measured marginal: one contribution per row of the child table.
+    """Count the rows of the child table in every cell of every measured marginal: one contribution per row.
 
     The table has a unique `child_id` and, per attribute of the family, a column of category texts. Raises
     ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
@@ -53,7 +53,7 @@ def true_counts(table: ChildTable, plan: Plan) -> Counts:
 
 
 def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
-    """Keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
+    """Return the keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
 
     Order of rows and of columns does not matter, nor does `child_id`. `columns` defaults to every other column. A plain
     hash would let a guesser confirm a data set; this needs the key. Raises ValueError for a key under 32 bytes.
@@ -74,22 +74,22 @@ def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = Non
 
 
 def _line(names: Sequence[str]) -> str:
-    """SQL of a row as a line of text: a JSON list of these columns. Each column is written on its own, since DuckDB
-    then writes a value that many rows have once."""
+    """Return SQL of a row as a line of text: a JSON list of these columns. Each column is written on its own, because
+    DuckDB then writes a value that many rows have once."""
     values = (f"coalesce(CAST(to_json(CAST({identifier(name)} AS VARCHAR)) AS VARCHAR), 'null')" for name in names)
     listed = ", ',', ".join(values)
     return f"concat('[', {listed}, ']', chr(10))"
 
 
 def _text(lines: pa.LargeStringArray) -> memoryview:
-    """All lines, one after the other, as they lie in memory."""
+    """Return all lines, one after the other, as they are in memory."""
     _, places, text = lines.buffers()
     starts = np.frombuffer(places, np.int64)[lines.offset : lines.offset + len(lines) + 1]
     return memoryview(text)[starts[0] : starts[-1]]
 
 
 def _opened(table: ChildTable) -> duckdb.DuckDBPyConnection:
-    """A database with the table as the view `children`."""
+    """Return a database with the table as the view `children`."""
     connection = in_memory()
     if isinstance(table, pa.Table):
         connection.register("children", table)
@@ -125,14 +125,14 @@ def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attr
 
 
 def _count(coded: Mapping[str, NDArray[Any]], shape: tuple[int, ...], attributes: tuple[str, ...]) -> Integers:
-    """Rows per cell of one marginal; a cell's number is its position in row-major order."""
+    """Return the rows per cell of one marginal; a cell's number is its position in row-major order."""
     cells = np.ravel_multi_index([coded[name] for name in attributes], shape)
     return np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
 
 
 def _code(attribute: Attribute, nesting: Nesting | None) -> str:
-    """SQL: position of the column's value in the public domain; NULL outside it. An outer attribute is that of the
-    group its inner one belongs to."""
+    """Return SQL for the position of the column's value in the public domain; NULL outside it. An outer attribute is
+    that of the group its inner one belongs to."""
     column, positions = attribute.name, {category: i for i, category in enumerate(attribute.categories)}
     if nesting is not None and nesting.outer == attribute.name:
         column = nesting.inner

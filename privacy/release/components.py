@@ -44,7 +44,7 @@ VACUOUS = 1e-20
 
 
 def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Every subset, smallest first, each in the order given."""
+    """Yield every subset, smallest first, each in the order given."""
     return (subset for size in range(len(names) + 1) for subset in combinations(names, size))
 
 
@@ -60,13 +60,14 @@ class Lattice:
 
     @classmethod
     def of(cls, family: Family) -> Lattice:
-        """The closure of `family.marginals`; it always holds the empty set, the number of rows."""
+        """Return the closure of `family.marginals`; it always holds the empty set, the number of rows."""
         position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
         closure = {subset for marginal in family.marginals for subset in subsets(family.ordered(marginal.attributes))}
         return cls(family, tuple(sorted(closure, key=lambda s: (len(s), [position[name] for name in s]))))
 
     def index(self, names: Iterable[str]) -> int:
-        """Position of a set of attributes. Raises WorkloadError where no marginal of the workload contains it."""
+        """Return the position of a set of attributes. Raises WorkloadError where no marginal of the workload contains
+        it."""
         subset = self.family.ordered(names)
         try:
             return self._index[subset]
@@ -101,9 +102,9 @@ class Lattice:
         """(K x K): precision that one unit of 1/sigma_A^2 spent on marginal A gives to component C, [C, A]."""
         return np.where(self.within, self.cells[:, None] / self.cells[None, :], 0.0)
 
-    def told(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
-        """(K,): precision that measured marginals of the same table, with their noise scales, give to each component,
-        those outside the closure included: sum over A containing C of 1/(sigma_A^2 prod(n_i, i in A\\C))."""
+    def precisions_from(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
+        """Return, (K,), the precision that measured marginals of the same table, with their noise scales, give to each
+        component, those outside the closure included: sum over A containing C of 1/(sigma_A^2 prod(n_i, i in A\\C))."""
         precisions = np.zeros(len(self.subsets))
         for names, sigma in measured:
             outside = [[n for n in names if n not in subset] for subset in self.subsets]
@@ -113,10 +114,11 @@ class Lattice:
         return precisions
 
     def component_weights(self) -> Array:
-        """(K,): weight w_C of 1/tau_C in the workload's objective, the weighted sum of all its cell variances.
+        r"""Return, (K,), the weight w_C of 1/tau_C in the workload's objective, the weighted sum of all its cell
+        variances.
 
-        A cell of table W has variance sum over C in W of prod((n_i - 1)/n_i, i in C) prod(1/n_i^2, i in W\\C) / tau_C.
-        Over the prod(n_i) cells of W that is sum over C of prod(n_i - 1, i in C) / prod(n_i, i in W\\C) / tau_C.
+        A cell of table W has variance sum over C in W of prod((n_i - 1)/n_i, i in C) prod(1/n_i^2, i in W\C) / tau_C.
+        Over the prod(n_i) cells of W that is sum over C of prod(n_i - 1, i in C) / prod(n_i, i in W\C) / tau_C.
         """
         weights = np.zeros(len(self.subsets))
         for marginal in self.family.marginals:
@@ -155,7 +157,8 @@ class Constraint:
 
 
 def constraints_of(lattice: Lattice, precisions: Array) -> tuple[Constraint, ...]:
-    """The constraints of the family's identities under component precisions tau, (K,); none where all are vacuous."""
+    """Return the constraints of the family's identities under component precisions tau, (K,); none where all are
+    vacuous."""
     found = (_constraint(lattice, precisions, over) for over in _components_run_over(lattice.family))
     return tuple(constraint for constraint in found if constraint is not None)
 
@@ -163,7 +166,7 @@ def constraints_of(lattice: Lattice, precisions: Array) -> tuple[Constraint, ...
 def impose(
     constraints: tuple[Constraint, ...], residuals: Mapping[tuple[str, ...], Array], family: Family
 ) -> dict[tuple[str, ...], Array]:
-    """The residual components, attributes -> array of their domain's shape, updated to obey the constraints."""
+    """Return the residual components, attributes -> array of their domain's shape, updated to obey the constraints."""
     updated = dict(residuals)
     for constraint in constraints:
         over = constraint.over
@@ -193,13 +196,13 @@ class _Layout:
 
 
 def _components_run_over(family: Family) -> list[tuple[str, ...]]:
-    """Every subset of the attributes some identity runs over, smallest first."""
+    """Return every subset of the attributes some identity runs over, smallest first."""
     found = {subset for identity in family.identities for subset in subsets(family.ordered(identity.over))}
     return sorted(found, key=lambda subset: (len(subset), subset))
 
 
 def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> Constraint | None:
-    """The whitened equalities on one component D, or None where they say nothing."""
+    """Return the whitened equalities on one component D, or None where they say nothing."""
     family = lattice.family
     active = [identity for identity in family.identities if set(over) <= set(identity.over)]
     parts = [
@@ -224,14 +227,14 @@ def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> C
 
 
 def _ordered_blocks(family: Family, blocks: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The blocks, smallest first, then by attribute position."""
+    """Return the blocks, smallest first, then by attribute position."""
     position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
     return sorted(blocks, key=lambda block: (len(block), [position[name] for name in block]))
 
 
 def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
-    """The residual parts of a term: for each subset E of its attributes, the tensor of centred vectors over E times
-    the means of the others."""
+    """Return the residual parts of a term: for each subset E of its attributes, the tensor of centred vectors over E
+    times the means of the others."""
     names = family.ordered(term.vectors)
     vectors = {name: Selector.of(family.attribute(name), {name: term.vectors[name]}) for name in names}
 
@@ -243,7 +246,7 @@ def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str
 
 
 def _whitener(covariance: Array, reference: Array) -> Array:
-    """(R x equalities): W with W covariance W' = I, R the covariance's rank; W'W is its pseudo-inverse."""
+    """Return W, (R x equalities), with W covariance W' = I, R the covariance's rank; W'W is its pseudo-inverse."""
     deviations = np.sqrt(np.diag(covariance))
     said = np.diag(covariance) > VACUOUS * reference
     scale = np.where(said, 1 / np.where(said, deviations, 1.0), 0.0)

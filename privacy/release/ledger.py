@@ -8,11 +8,11 @@ Rules, each enforced here with a message for people and again by the storage its
 - RESERVE charges a family of a release before any noise is drawn, one charge at a time, and only within the cap;
 - a charge ends as COMMIT (its measurement is stored: it stays spent, and is never made again) or as VOID (what was
   drawn, if anything, was removed unseen: it is given back, and the family may be charged again);
-- what people sign is kept beside the entries, in a chain of its own: `approval` says what counts.
+- what people sign is kept beside the entries, in a separate chain: `approval` decides what counts.
 
-Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries live is a small
-seam, `ledger_storage`: `ledger_sqlite` keeps them in a file of one machine, `ledger_postgres` in a database server that
-workers on several machines share. The rules are here, once, for both.
+Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries are kept
+is a `Storage`: an SQLite file of one machine (`ledger_storage`), or a database server that workers on several machines
+share (`ledger_postgres`). The rules are here, once, for both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 from privacy.release.canonical import canonical_json, check_name, sha256_hex
-from privacy.release.ledger_sqlite import SQLiteStorage
 from privacy.release.ledger_storage import (
     CHILD,
     GENESIS,
@@ -37,6 +36,7 @@ from privacy.release.ledger_storage import (
     Line,
     Log,
     SignOffLine,
+    SQLiteStorage,
     Storage,
 )
 
@@ -110,7 +110,7 @@ class LedgerCopy:
 
     @classmethod
     def parse(cls, content: bytes) -> LedgerCopy:
-        """What `document` wrote. Raises LedgerCorrupt."""
+        """Read what `document` wrote. Raises LedgerCorrupt."""
         try:
             said = json.loads(content)
             entries = [Entry(**line) for line in said["entries"]]
@@ -120,13 +120,12 @@ class LedgerCopy:
         return cls(_checked(entries), _checked(sign_offs))
 
     def document(self) -> bytes:
-        """As JSON."""
+        """Return the copy as JSON."""
         chains = {name: [asdict(line) for line in getattr(self, name)] for name in _CHAINS}
         return json.dumps(chains).encode()
 
     def newer(self, other: LedgerCopy) -> LedgerCopy:
-        """Of two copies of one ledger the one that goes further. Raises LedgerCorrupt where neither goes on from the
-        other."""
+        """Return the longer of two copies of one ledger. Raises LedgerCorrupt where neither continues the other."""
         longer, shorter = sorted((self, other), key=lambda copy: (len(copy.entries), len(copy.sign_offs)), reverse=True)
         for name in _CHAINS:
             begun = getattr(shorter, name)
@@ -139,12 +138,12 @@ class LedgerCopy:
 
 
 class Ledger:
-    """The budget ledger at a path (an SQLite file), a `postgresql://` URL, or in another `Storage`; made on first use.
+    """The budget ledger at a path (an SQLite file) or a `postgresql://` URL; made on first use.
 
     Raises LedgerUnavailable where it cannot be opened.
     """
 
-    def __init__(self, location: Path | str | Storage) -> None:
+    def __init__(self, location: Path | str) -> None:
         self._storage = _storage(location)
 
     def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
@@ -155,7 +154,7 @@ class Ledger:
             entries = _checked(log.entries())
             approved = _approval(entries, cohort, unit)
             if approved is None:
-                entry = Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note, unit=_written(unit))
+                entry = Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note, unit=unit)
                 return _append(log, entries, entry)
             if approved.nano_rho != cap:
                 raise BudgetNotApproved(
@@ -188,9 +187,7 @@ class Ledger:
                     "release. To measure it again, publish a new release."
                 )
             _check_fits(entries, cohort, unit, f"{family} of release {release}", amount)
-            charge = Entry(
-                *(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac), unit=_written(unit)
-            )
+            charge = Entry(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac, unit=unit)
             return Reservation(_append(log, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
@@ -200,7 +197,7 @@ class Ledger:
         Those charged before count no more. Spends nothing: it keeps a release from stopping halfway, for want of budget
         that the families before have spent.
         """
-        entries = _checked(self._storage.read())
+        entries = self._entries()
         before = charges_of(entries)
         due = {
             family: _nano(rho, ROUND_CEILING)
@@ -219,75 +216,78 @@ class Ledger:
         return self._end(reservation, EntryKind.VOID, note=note)
 
     def find(self, cohort: str, release: str, family: str) -> Reservation | None:
-        """The charge of a family of a release, with its end if it has one; None where it was given back."""
-        return charges_of(_checked(self._storage.read())).get((cohort, release, family))
+        """Return the charge of a family of a release, with its end if it has one; None where it was given back."""
+        return charges_of(self._entries()).get((cohort, release, family))
 
     def charges(self) -> list[Reservation]:
-        """Every charge that counts, oldest first: those that have not ended, and those that stay spent."""
-        return list(charges_of(_checked(self._storage.read())).values())
+        """Return every charge that counts, oldest first: those that have not ended, and those that stay spent."""
+        return list(charges_of(self._entries()).values())
 
     def is_charged(self, cohort: str, release: str) -> bool:
-        """Whether any family of the release was charged to the cohort, whatever became of the charge."""
+        """Return whether any family of the release was charged to the cohort, whatever became of the charge."""
         return release in self.releases_charged(cohort)
 
     def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
-        """Whether every one of these families was charged, and its measurement stored."""
-        charges = charges_of(_checked(self._storage.read()))
+        """Return whether every one of these families was charged, and its measurement stored."""
+        charges = charges_of(self._entries())
         found = [charges.get((cohort, release, family)) for family in families]
         return all(charge is not None and charge.is_committed for charge in found)
 
     def releases_charged(self, cohort: str) -> set[str]:
-        """The releases that were charged to a cohort."""
+        """Return the releases that were charged to a cohort."""
         return {charge.entry.release for charge in self.charges() if charge.entry.cohort == cohort}
 
     def cohorts_charged(self, release: str) -> set[str]:
-        """The cohorts that a release was charged to; none where the version is free."""
+        """Return the cohorts that a release was charged to; none where the version is free."""
         return {charge.entry.cohort for charge in self.charges() if charge.entry.release == release}
 
     def entries(self) -> list[Entry]:
-        """Every entry, oldest first."""
+        """Return every entry, oldest first."""
         return self._storage.read()
 
+    def _entries(self) -> list[Entry]:
+        return _checked(self._storage.read())
+
     def cap(self, cohort: str, unit: str = CHILD) -> float:
-        """Approved budget of an account, rho; 0 where none was approved."""
-        approved = _approval(_checked(self._storage.read()), cohort, unit)
+        """Return the approved budget of an account, rho; 0 where none was approved."""
+        approved = _approval(self._entries(), cohort, unit)
         return approved.nano_rho / NANO if approved else 0.0
 
     def remaining(self, cohort: str, unit: str = CHILD) -> float:
-        """What is left of an account, rho; 0 where none was approved."""
-        return _remaining(_checked(self._storage.read()), cohort, unit) / NANO
+        """Return what is left of an account, rho; 0 where none was approved."""
+        return _remaining(self._entries(), cohort, unit) / NANO
 
     def identity(self) -> str:
-        """What tells this ledger from every other: the hash of the first line of its signatures, which is random."""
+        """Return the identity of this ledger: the hash of the first line of its signatures, which is random."""
         with self._storage.signing() as log:
             lines = _checked(log.entries())
             made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
             return (lines[0] if lines else _appended(log, lines, made)).entry_hash
 
     def place(self) -> str:
-        """Where the ledger is kept, as a hash: another for a copy of it, and for one that was restored elsewhere."""
+        """Return where the ledger is kept, as a hash: another for a copy of it, and for one that was restored
+        elsewhere."""
         return sha256_hex(self._storage.place().encode())
 
     def charged_besides(self, cohort: str, release: str, unit: str = CHILD) -> int:
-        """Nano-rho that other releases have spent of an account, for good."""
+        """Return the nano-rho that other releases have spent of an account, for good."""
         ended = (charge.entry for charge in self.charges() if charge.end is not None)
-        of_account = (entry for entry in ended if (entry.cohort, entry.account) == (cohort, unit))
+        of_account = (entry for entry in ended if (entry.cohort, entry.unit) == (cohort, unit))
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
-        """What people have signed, and what that allowed, oldest first.
+        """Return what people have signed, and what that allowed, oldest first.
 
         Raises LedgerCorrupt, also where a line is gone that an entry names: entries are anchored in what is published,
         and by their hash these lines, and who was recorded before them.
         """
-        entries = _checked(self._storage.read())
-        lines = _checked(self._storage.read_sign_offs())
-        if named_signatures(entries) - {line.entry_hash for line in lines}:
+        both = self.copy()
+        if named_signatures(both.entries) - {line.entry_hash for line in both.sign_offs}:
             raise LedgerCorrupt(
                 "the signatures under which a budget was approved are not in the ledger: what people signed was cut"
                 " short or begun anew. Restore the newest copy of the ledger: nothing is charged or published before"
             )
-        return lines
+        return both.sign_offs
 
     def add_sign_off(self, content: str) -> SignOffLine:
         """Add a line to what people have signed, durable on return."""
@@ -313,7 +313,8 @@ class Ledger:
             )
 
     def unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
-        """Those of these charges that are not here, as they are stated, spent for good and with their signatures."""
+        """Return those of these charges that are not here, as they are stated, spent for good and with their
+        signatures."""
         signed = {line.entry_hash for line in self.sign_offs()}
         spent = (charge.entry for charge in self.charges() if charge.is_committed)
         here = {(each.cohort, each.release, each.family, each.plan_sha256, each.entry_hash) for each in spent}
@@ -325,7 +326,7 @@ class Ledger:
         ]
 
     def copy(self) -> LedgerCopy:
-        """Every line of both chains, as of one moment. Raises LedgerCorrupt."""
+        """Return every line of both chains, as of one moment. Raises LedgerCorrupt."""
         entries, sign_offs = self._storage.read_both()
         return LedgerCopy(_checked(entries), _checked(sign_offs))
 
@@ -335,12 +336,11 @@ class Ledger:
         Raises LedgerCorrupt, with nothing added, where the one does not go on from the other.
         """
         copy.newer(self.copy())
-        with self._storage.writing() as log:
-            for entry in copy.entries[len(log.entries()) :]:
-                log.append(entry)
-        with self._storage.signing() as signed:
-            for line in copy.sign_offs[len(signed.entries()) :]:
-                signed.append(line)
+        with self._storage.writing_both() as logs:
+            for entry in copy.entries[len(logs.entries.entries()) :]:
+                logs.entries.append(entry)
+            for line in copy.sign_offs[len(logs.sign_offs.entries()) :]:
+                logs.sign_offs.append(line)
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Lock out every other process that would measure, for the block."""
@@ -367,16 +367,17 @@ class Ledger:
 _CHAINS = ("entries", "sign_offs")
 
 
-def _storage(location: Path | str | Storage) -> Storage:
+def _storage(location: Path | str) -> Storage:
     if isinstance(location, str) and location.startswith(POSTGRESQL):
         from privacy.release.ledger_postgres import PostgresStorage  # its client library is an optional extra
 
         return PostgresStorage(location)
-    return SQLiteStorage(Path(location)) if isinstance(location, (Path, str)) else location
+    return SQLiteStorage(Path(location))
 
 
 def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
     """Add an entry, whose names may stand in a path and in a message."""
+    check_name("unit", new.unit)
     for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
         if name or new.kind != EntryKind.APPROVE:
             check_name(what, name)
@@ -397,7 +398,7 @@ def _appended(log: Log[Line], lines: list[Line], new: Line) -> Line:
 
 
 def _checked(lines: list[Line]) -> list[Line]:
-    """The lines, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
+    """Return the lines, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
     previous = GENESIS
     for position, line in enumerate(lines, start=1):
         if line.seq != position or line.previous_hash != previous or line.entry_hash != line.computed_hash():
@@ -411,18 +412,13 @@ def _nonce() -> str:
     return secrets.token_hex(16)
 
 
-def _written(unit: str) -> str:
-    """The unit as a line names it."""
-    return "" if unit == CHILD else check_name("unit", unit)
-
-
 def approved_by(lines: Iterable[SignOffLine]) -> str:
-    """The note of an entry that sets a cap: under which signatures."""
+    """Return the note of an entry that sets a cap: under which signatures."""
     return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
 
 
 def named_signatures(entries: Iterable[Entry]) -> set[str]:
-    """Hashes of the lines of signatures that such entries name."""
+    """Return the hashes of the lines of signatures that such entries name."""
     notes = (entry.note for entry in entries if entry.kind == EntryKind.APPROVE)
     named = (note.removeprefix(_APPROVED_BY).split(", ") for note in notes if note.startswith(_APPROVED_BY))
     return {line for each in named for line in each if line}
@@ -433,11 +429,11 @@ _APPROVED_BY = "approved by "
 
 def _approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:
     approved = (entry for entry in entries if entry.kind == EntryKind.APPROVE)
-    return next((entry for entry in approved if (entry.cohort, entry.account) == (cohort, unit)), None)
+    return next((entry for entry in approved if (entry.cohort, entry.unit) == (cohort, unit)), None)
 
 
 def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
-    """Every charge that counts, by cohort, release and family, in the order in which they were made.
+    """Return every charge that counts, by cohort, release and family, in the order in which they were made.
 
     Raises LedgerCorrupt for an end without an open charge, or a second charge beside one that counts.
     """
@@ -459,7 +455,7 @@ def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservati
 def _remaining(entries: list[Entry], cohort: str, unit: str) -> int:
     approved = _approval(entries, cohort, unit)
     charged = (charge.entry for charge in charges_of(entries).values())
-    spent = sum(entry.nano_rho for entry in charged if (entry.cohort, entry.account) == (cohort, unit))
+    spent = sum(entry.nano_rho for entry in charged if (entry.cohort, entry.unit) == (cohort, unit))
     return (approved.nano_rho if approved else 0) - spent
 
 
@@ -486,7 +482,8 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
 
 
 def _nano(rho: float, rounding: str) -> int:
-    """Whole nano-rho of the decimal number that `rho` prints as. Raises ValueError unless it is positive and finite."""
+    """Return the decimal number that `rho` prints as in whole nano-rho. Raises ValueError unless it is positive and
+    finite."""
     amount = Decimal(repr(float(rho)))
     if not amount.is_finite() or amount <= 0:
         raise ValueError(f"rho must be positive, not {rho}")
@@ -494,7 +491,7 @@ def _nano(rho: float, rounding: str) -> int:
 
 
 def _share(part: int, whole: int) -> str:
-    """Per cent with one decimal, rounded down so that the share named does fit."""
+    """Return per cent with one decimal, rounded down so that the share named does fit."""
     return f"{1000 * part // whole / 10:g}%"
 
 

@@ -2,7 +2,7 @@
 
 Advisory locks stand for what SQLite's `BEGIN IMMEDIATE` and lock file do: writers queue, and the lock of a process that
 measures is let go by the server when its connection ends. Triggers hold the rules of `ledger_storage`, as in
-`ledger_sqlite`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
+`ledger_storage`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
 both would add the same next number, and one of them fails. A worker's role needs SELECT and INSERT on
 `readiness_ledger.entries` and `readiness_ledger.sign_offs` and no more; whoever opens the ledger first must own the
 schema.
@@ -11,7 +11,7 @@ schema.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -23,9 +23,10 @@ from privacy.release.ledger_storage import (
     TABLE,
     Entry,
     LedgerUnavailable,
-    Line,
     Log,
+    Logs,
     SignOffLine,
+    Storage,
     rules,
 )
 
@@ -103,7 +104,7 @@ _SIGN_OFFS = _Table(
 )
 
 
-class PostgresStorage:
+class PostgresStorage(Storage):
     """Entries in the database at `url`, which may name host, user and more as libpq's URLs do. Raises
     LedgerUnavailable for a server that cannot be reached or does not keep what it has promised to."""
 
@@ -116,45 +117,29 @@ class PostgresStorage:
             for kept in (_ENTRIES, _SIGN_OFFS):
                 _check_fitness(connection, kept.name)
 
-    def read(self) -> list[Entry]:
-        """All entries, in order."""
-        with self._connection() as connection:
-            return Log(connection, Entry, _ENTRIES.place, "%s").entries()
-
-    def writing(self) -> AbstractContextManager[Log[Entry]]:
-        """A write transaction that no other overlaps; undone if the block raises."""
-        return self._transaction(Entry, _ENTRIES.place)
-
-    def read_sign_offs(self) -> list[SignOffLine]:
-        """All that people have signed, in order."""
-        with self._connection() as connection:
-            return Log(connection, SignOffLine, _SIGN_OFFS.place, "%s").entries()
-
-    def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
-        """As `writing`, for what people sign."""
-        return self._transaction(SignOffLine, _SIGN_OFFS.place)
-
-    def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """All entries and all that people have signed, as of one moment."""
+    @contextmanager
+    def reading(self) -> Iterator[Logs]:
+        """Open a transaction that sees the lines of one moment."""
         with self._connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            entries = Log(connection, Entry, _ENTRIES.place, "%s").entries()
-            return entries, Log(connection, SignOffLine, _SIGN_OFFS.place, "%s").entries()
+            yield _logs(connection)
+
+    @contextmanager
+    def writing_both(self) -> Iterator[Logs]:
+        """Open a write transaction that no other overlaps; undone if the block raises."""
+        with self._connection() as connection, connection.transaction():
+            _lock(connection, "pg_advisory_xact_lock", _WRITING)
+            yield _logs(connection)
 
     def place(self) -> str:
-        """The server's identifier and timeline, which a restore to an earlier moment ends, and the table's number."""
+        """Return the server's identifier and timeline, which a restore to an earlier moment ends, and the table's
+        number."""
         with self._connection() as connection:
             return f"postgresql {_value(connection, _PLACE)}"
 
     @contextmanager
-    def _transaction(self, kind: type[Line], table: str) -> Iterator[Log[Line]]:
-        with self._connection() as connection, connection.transaction():
-            _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            yield Log(connection, kind, table, "%s")
-
-    @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """A lock across machines, let go by the server when its holder's connection ends."""
+        """Hold a lock across machines; the server lets it go when its holder's connection ends."""
         with self._connection() as connection:
             connection.execute("SET lock_timeout = 0")
             _lock(connection, "pg_advisory_lock", _MEASURING)
@@ -180,9 +165,13 @@ class PostgresStorage:
             ) from None
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(
-                f"the ledger's database broke off: {_sentence(error)}; what it has recorded stands, and the same "
+                f"the ledger's database broke off: {_sentence(error)}; what it has recorded is kept, and the same "
                 "release run again finds out"
             ) from None
+
+
+def _logs(connection: psycopg.Connection[Any]) -> Logs:
+    return Logs(Log(connection, Entry, _ENTRIES.place, "%s"), Log(connection, SignOffLine, _SIGN_OFFS.place, "%s"))
 
 
 def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:

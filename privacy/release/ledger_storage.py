@@ -1,21 +1,37 @@
-"""What the budget ledger is made of, and what it needs from wherever it is kept: entries, their table, the seam."""
+"""What the budget ledger is made of (entries, their table, their rules in SQL), and its storage in an SQLite file.
+
+The file is durable, has one writer at a time, and refuses to forget: write-ahead log, `synchronous = FULL` (a finished
+transaction survives a power cut), `BEGIN IMMEDIATE` (readers of a balance hold the write lock until they have spent
+it). The triggers repeat the ledger's rules in SQL, so that no other program can change, remove, replace or overspend
+through the database either. They run before conflict handling, which also stops INSERT OR REPLACE and INSERT OR IGNORE.
+What triggers cannot stop, dropping them, the hash chain shows.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import ctypes
+import os
+import sqlite3
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
 from importlib import resources
-from typing import Any, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import yaml
 
+from privacy.doors.locks import locked
+from privacy.doors.sql import quoted
 from privacy.release.canonical import canonical_json, sha256_hex
 
 GENESIS = "0" * 64
 """`previous_hash` of the first entry."""
 CHILD = "child"
-"""The unit whose lines name none."""
+"""The unit of every family but those of responses."""
 _FOLDER = resources.files("privacy.release")
 
 
@@ -41,13 +57,13 @@ class Chained:
     """A line that carries the hash of the one before."""
 
     def hashed(self) -> dict[str, Any]:
-        """What the hash covers: every field but `entry_hash`, the previous line's hash among them."""
+        """Return what the hash covers: every field but `entry_hash`, the previous line's hash among them."""
         content = asdict(self)
         del content["entry_hash"]
         return content
 
     def computed_hash(self) -> str:
-        """SHA-256 of the canonical JSON of what it covers."""
+        """Return the SHA-256 of the canonical JSON of what it covers."""
         return sha256_hex(canonical_json(self.hashed()))
 
 
@@ -55,7 +71,7 @@ class Chained:
 class Entry(Chained):
     """One line of the ledger. `nano_rho` is the cap in an APPROVE, the amount charged in every other kind.
 
-    `unit` is what one row of the charged table stands for, and so whose account the line is of: empty for a child.
+    `unit` is what one row of the charged table is about, and so whose account the line belongs to.
     """
 
     seq: int
@@ -68,26 +84,16 @@ class Entry(Chained):
     input_mac: str = ""
     measurement_sha256: str = ""
     note: str = ""
-    unit: str = ""
+    unit: str = CHILD
     recorded_at: str = ""
     previous_hash: str = ""
     entry_hash: str = ""
 
-    @property
-    def account(self) -> str:
-        """The unit whose cap the line counts against."""
-        return self.unit or CHILD
-
-    def hashed(self) -> dict[str, Any]:
-        """A unit that is not named is no part of it."""
-        content = super().hashed()
-        return content if self.unit else {name: value for name, value in content.items() if name != "unit"}
-
 
 @dataclass(frozen=True)
 class SignOffLine(Chained):
-    """One line of what people have signed, and what that allowed: `content` is JSON. A chain of its own, beside the
-    entries."""
+    """One line of what people have signed, and what that allowed: `content` is JSON. A separate chain, beside
+    the entries."""
 
     seq: int
     content: str
@@ -108,8 +114,8 @@ _RULES = yaml.safe_load(_FOLDER.joinpath("ledger_rules.yaml").read_text(encoding
 
 
 def rules(table: str) -> dict[str, tuple[str, str]]:
-    """The ledger's rules in SQL, for triggers on a table of this name: what is wrong with an entry, and the condition
-    under which it is."""
+    """Return the ledger's rules in SQL, for triggers on a table of this name: what is wrong with an entry, and the
+    condition under which it is."""
     return {
         name: (rule["wrong"], rule["condition"].format(table=table, genesis=GENESIS)) for name, rule in _RULES.items()
     }
@@ -124,7 +130,7 @@ class Log(Generic[Line]):
         self._columns = ", ".join(column.name for column in fields(kind))
 
     def entries(self) -> list[Line]:
-        """All lines, in order."""
+        """Return all lines, in order."""
         rows = self._connection.execute(f"SELECT {self._columns} FROM {self._table} ORDER BY seq")
         return [self._kind(*row) for row in rows]
 
@@ -135,26 +141,169 @@ class Log(Generic[Line]):
         self._connection.execute(f"INSERT INTO {self._table} ({self._columns}) VALUES ({marks})", values)
 
 
-class Storage(Protocol):
-    """Where entries live: durable once a transaction ends, and itself refusing change, removal and overspending."""
+class Logs(NamedTuple):
+    """Both kinds of lines, as one transaction sees them."""
+
+    entries: Log[Entry]
+    sign_offs: Log[SignOffLine]
+
+
+class Storage(ABC):
+    """Where entries are kept: durable once a transaction ends, and itself refusing change, removal and overspending."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Logs]:
+        """Open a transaction that sees the lines of one moment."""
+
+    @abstractmethod
+    def writing_both(self) -> AbstractContextManager[Logs]:
+        """Open a write transaction that no other overlaps; undone if the block raises."""
+
+    @abstractmethod
+    def place(self) -> str:
+        """Return text that names where the lines are kept, and no copy of them elsewhere."""
+
+    @abstractmethod
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold a lock across processes for the block; it is let go when its holder dies."""
 
     def read(self) -> list[Entry]:
-        """All entries, in order."""
-
-    def writing(self) -> AbstractContextManager[Log[Entry]]:
-        """A write transaction that no other overlaps; undone if the block raises."""
-
-    def read_sign_offs(self) -> list[SignOffLine]:
-        """All that people have signed, in order."""
-
-    def signing(self) -> AbstractContextManager[Log[SignOffLine]]:
-        """As `writing`, for what people sign."""
+        """Return all entries, in order."""
+        with self.reading() as logs:
+            return logs.entries.entries()
 
     def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """All entries and all that people have signed, as of one moment."""
+        """Return all entries and all that people have signed, as of one moment."""
+        with self.reading() as logs:
+            return logs.entries.entries(), logs.sign_offs.entries()
+
+    @contextmanager
+    def writing(self) -> Iterator[Log[Entry]]:
+        """Open a write transaction for entries."""
+        with self.writing_both() as logs:
+            yield logs.entries
+
+    @contextmanager
+    def signing(self) -> Iterator[Log[SignOffLine]]:
+        """Open a write transaction for what people sign."""
+        with self.writing_both() as logs:
+            yield logs.sign_offs
+
+
+BUSY_SECONDS = 60
+
+
+def _triggers(table: str, prefix: str, names: Collection[str]) -> str:
+    """Return triggers that let lines only be added, and only where these rules hold."""
+    refused = {"update": "changed", "delete": "removed"}
+    kept = (
+        f"CREATE TRIGGER IF NOT EXISTS {prefix}never_{what} BEFORE {what.upper()} ON {table} BEGIN"
+        f" SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be {done}'); END;"
+        for what, done in refused.items()
+    )
+    held = (
+        f"CREATE TRIGGER IF NOT EXISTS {prefix}{name} BEFORE INSERT ON {table} BEGIN"
+        f" SELECT RAISE(ABORT, {quoted(wrong)}) WHERE {condition}; END;"
+        for name, (wrong, condition) in rules(table).items()
+        if name in names
+    )
+    return "\n".join((*kept, *held))
+
+
+_TRIGGERS = _triggers("entries", "", rules("entries")) + _triggers("sign_offs", "sign_offs_", [ONLY_APPEND])
+
+_TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
+_SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
+
+
+class SQLiteStorage(Storage):
+    """Entries in the SQLite file at `path`, created with its folder on first use; a lock file is beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._usable(), closing(self._connect()) as connection:
+            connection.executescript(f"BEGIN IMMEDIATE; {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
+            _logs(connection).entries.entries()
+
+    @contextmanager
+    def reading(self) -> Iterator[Logs]:
+        """Open a transaction that sees the lines of one moment."""
+        with self._usable(), closing(self._connect()) as connection:
+            connection.execute("BEGIN")
+            yield _logs(connection)
+
+    @contextmanager
+    def writing_both(self) -> Iterator[Logs]:
+        """Open a write transaction that no other overlaps; undone if the block raises."""
+        with self._usable(), closing(self._connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield _logs(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
 
     def place(self) -> str:
-        """Text that names where the lines are kept, and no copy of them elsewhere."""
+        """Return the file's inode and time of birth, which a copy cannot have; the same for whoever mounts the file
+        system.
 
-    def exclusive(self) -> AbstractContextManager[None]:
-        """A lock across processes, held for the block and let go when its holder dies."""
+        A snapshot of the whole disk has both, and a file system that knows no times of birth gives 0.
+        """
+        return f"sqlite {self._path.stat().st_ino} {_born(self._path)}"
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold a lock across processes and threads; the kernel lets it go when its holder dies."""
+        with locked(self._path.with_name(self._path.name + ".lock")):
+            yield
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Report in one sentence what is wrong with the file; what a trigger refuses passes."""
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}; {_advice(error)}") from None
+
+
+_STATX_BTIME, _AT_FDCWD = 0x800, -100
+
+
+def _born(path: Path) -> str:
+    """Return seconds and nanoseconds at which a file was made, by Linux's statx, which `os.stat` lacks before Python
+    3.15."""
+    found = ctypes.create_string_buffer(256)
+    failed = ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found)
+    if failed or not struct.unpack_from("I", found)[0] & _STATX_BTIME:
+        return "0"
+    return "{}.{}".format(*struct.unpack_from("qI", found, 80))
+
+
+_ADVICE = {
+    "locked": "another program holds it: close that, and run again",
+    "disk I/O error": "its disk may be full, or fail: free some space, and run again",
+    "full": "free space on its disk, and run again",
+    "readonly": "give the account that runs the pipeline the right to write to it and to its folder, and run again",
+    "unable to open": "give the account that runs the pipeline the right to write to its folder, and run again",
+    "no such column": "another version of this software made it: run that version, or restore the newest copy",
+}
+
+
+def _advice(error: sqlite3.DatabaseError) -> str:
+    """Say what a person must do; a file that is damaged is only ever restored."""
+    found = (advice for said, advice in _ADVICE.items() if said in str(error))
+    return next(found, "restore the newest copy: without it nothing is charged or drawn")
+
+
+def _logs(connection: sqlite3.Connection) -> Logs:
+    return Logs(Log(connection, Entry, "entries", "?"), Log(connection, SignOffLine, "sign_offs", "?"))

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS {table} (
     input_mac          TEXT NOT NULL,
     measurement_sha256 TEXT NOT NULL,
     note               TEXT NOT NULL,
-    unit               TEXT NOT NULL, -- empty: a child
+    unit               TEXT NOT NULL CHECK (unit <> ''),
     recorded_at        TEXT NOT NULL,
     previous_hash      TEXT NOT NULL,
     entry_hash         TEXT NOT NULL UNIQUE

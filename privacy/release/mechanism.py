@@ -3,6 +3,8 @@
 - `OpenDPNoise` draws; it is the only noise source of production.
 - `charge` asks OpenDP what the whole plan costs. OpenDP's privacy map is the charge, not our arithmetic.
 - `measure` puts the two together and returns a `Measurement`.
+- `combined` takes several measurements of one child table as one. A marginal that was measured by several is their
+  average, weighted by inverse variance, with noise of precision sum of 1/sigma^2; any other stays as it was drawn.
 
 Unit and neighbours: one row of the child table, added or removed. That changes one cell of every marginal by one, so
 every marginal has L2 sensitivity 1, and a discrete Gaussian of parameter sigma costs rho = 1/(2 sigma^2).
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from opendp import combinators, domains, measurements, metrics, mod
 
+from privacy.release.components import Lattice
 from privacy.release.plan import Plan
 
 mod.enable_features("contrib")
@@ -46,7 +49,8 @@ class NoiseSource(Protocol):
         """Recorded in the measurement."""
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Vectors of counts with independent noise of its vector's sigma added to each count; same shapes, int64."""
+        """Return vectors of counts with independent noise of its vector's sigma added to each count; same shapes,
+        int64."""
 
 
 class OpenDPNoise:
@@ -67,7 +71,8 @@ class OpenDPNoise:
         self._drawn: list[mod.Measurement] = []
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Noisy counts. Raises ChargeError, and lets nothing out then or later, where all of it would pass `rho`."""
+        """Return noisy counts. Raises ChargeError, and lets nothing out then or later, where all of it would pass
+        `rho`."""
         draws = [_gaussian(sigma) for sigma in sigmas]
         self._drawn += draws
         if _cost(self._drawn) > self._rho:
@@ -90,7 +95,7 @@ class Measurement:
 
 
 def charge(plan: Plan) -> float:
-    """Cost of the whole plan in rho (zCDP), from OpenDP's map of the composition of all its measurements.
+    """Return the cost of the whole plan in rho (zCDP), from OpenDP's map of the composition of all its measurements.
 
     Raises ChargeError where it is more than the plan declares.
     """
@@ -101,7 +106,7 @@ def charge(plan: Plan) -> float:
 
 
 def epsilon(rho: float, delta: float) -> float:
-    """The epsilon that rho-zCDP gives at `delta`, by OpenDP's own conversion."""
+    """Return the epsilon that rho-zCDP gives at `delta`, by OpenDP's own conversion."""
     gaussian = _gaussian(math.nextafter(1 / math.sqrt(2 * rho), 0.0))
     return float(combinators.make_zCDP_to_approxDP(gaussian).map(1.0).epsilon(delta))
 
@@ -129,9 +134,60 @@ def check_counts(plan: Plan, counts: Counts) -> None:
 
 
 def _cost(draws: Sequence[mod.Measurement]) -> float:
-    """rho (zCDP) of all of these together for one row, from OpenDP's map."""
+    """Return rho (zCDP) of all of these together for one row, from OpenDP's map."""
     return float(combinators.make_composition(draws).map(1.0))
 
 
 def _gaussian(sigma: float) -> mod.Measurement:
     return measurements.make_gaussian(_COUNTS, _L2, scale=sigma)
+
+
+def combined_plan(plan: Plan, further: Sequence[Plan]) -> Plan:
+    """Return the plan of all measurements together: what `plan` measures and what each `further` one did.
+
+    Nothing is measured under it: it says how exact the figures of `combined` are. Raises ValueError where they are not
+    of one family with the same attributes.
+    """
+    if not further:
+        return plan
+    for each in further:
+        if (each.family.attributes, each.family.nesting) != (plan.family.attributes, plan.family.nesting):
+            raise ValueError(f"the plans are not of one child table of {plan.family.name!r}")
+    marginals = {each.attributes: each for every in (plan, *further) for each in every.family.marginals}
+    family = replace(plan.family, marginals=tuple(marginals.values()))
+    precisions = _precisions([plan, *further])
+    sigmas = {names: 1 / math.sqrt(precisions[names]) for names in Lattice.of(family).subsets if names in precisions}
+    rho = math.fsum(each.rho for each in (plan, *further))
+    return Plan(family, rho, plan.delta, sigmas, plan.detail)
+
+
+def combined(
+    plan: Plan, measurement: Measurement, further: Sequence[tuple[Plan, Measurement]]
+) -> tuple[Plan, Measurement]:
+    """Combine several measurements into one plan and measurement; counts need no longer be whole numbers.
+
+    Raises ValueError where a measurement is of another plan.
+    """
+    if not further:
+        return plan, measurement
+    measured = [(plan, measurement), *further]
+    if any(counts.plan_sha256 != of.sha256 for of, counts in measured):
+        raise ValueError("a measurement was made under another plan")
+    whole = combined_plan(plan, [each for each, _ in further])
+    noisy: dict[tuple[str, ...], NDArray[Any]] = {}
+    for names, sigma in whole.sigmas.items():
+        own = [(of.sigmas[names], counts.noisy[names]) for of, counts in measured if names in of.sigmas]
+        if len(own) == 1:
+            noisy[names] = own[0][1]
+        else:
+            noisy[names] = np.sum([counts / scale**2 for scale, counts in own], axis=0) * sigma**2
+    return whole, replace(measurement, plan_sha256=whole.sha256, rho=whole.rho, noisy=noisy)
+
+
+def _precisions(plans: Sequence[Plan]) -> dict[tuple[str, ...], float]:
+    """Return 1/sigma^2 of every measured marginal, added up over the plans."""
+    found: dict[tuple[str, ...], float] = {}
+    for plan in plans:
+        for names, sigma in plan.sigmas.items():
+            found[names] = found.get(names, 0.0) + sigma**-2.0
+    return found

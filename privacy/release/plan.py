@@ -134,7 +134,7 @@ class Plan:
         return _precisions(self.lattice.information, measured)
 
     def to_json(self) -> bytes:
-        """The canonical document: method, budget, attributes with their domains, workload, identities, noise."""
+        """Return the canonical document: method, budget, attributes with their domains, workload, identities, noise."""
         return canonical_json(
             {
                 "method": METHOD,
@@ -174,8 +174,8 @@ class Plan:
 
 
 def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan] = ()) -> Plan:
-    """The plan that spends at most `rho` (zCDP) on `family` with the smallest weighted sum of cell variances, given all
-    that is measured under the plans `known`, of the same table.
+    """Return the plan that spends at most `rho` (zCDP) on `family` with the smallest weighted sum of cell variances,
+    given all that is measured under the plans `known`, of the same table.
 
     `delta` is recorded for the conversion to (epsilon, delta). With a nesting, the marginals of each of its two levels
     are planned on their own, under that level's share of rho, given what is known at that level. Raises PlanError where
@@ -192,23 +192,23 @@ def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan]
 
 
 def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, float]:
-    """What one more unit of 1/sigma^2, spent where it helps most, would take off the weighted sum of cell variances of
-    the plan's family, with all that is `known` beside it: max(g) of the module's derivation.
+    """Return how much one more unit of 1/sigma^2, spent where it helps most, would take off the weighted sum of cell
+    variances of the plan's family, with all that is `known` beside it: max(g) of the module's derivation.
 
-    By the attribute that all marginals of a level of the nesting hold; None stands for the whole without a nesting.
+    By the attribute that all marginals of a level of the nesting hold; None is the whole without a nesting.
     """
     measured = [entry for each in (plan, *known) for entry in each.sigmas.items()]
     found = {}
     for level, place, _ in _levels(plan.family):
         lattice = Lattice.of(level)
-        told = lattice.told((names, sigma) for names, sigma in measured if place is None or place in names)
+        told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
         found[place] = float(_gain(lattice.information, lattice.component_weights(), told).max())
     return found
 
 
 def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
-    """The family with the marginals of each level of its nesting, with the attribute that all of these hold and the
-    level's share, the whole where the other has none; the whole family without a nesting."""
+    """Return the family with the marginals of each level of its nesting, with the attribute that all of these hold and
+    the level's share, the whole where the other has none; the whole family without a nesting."""
     nesting = family.nesting
     if nesting is None:
         return [(family, None, 1.0)]
@@ -228,13 +228,13 @@ def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
 def _noise_scales(
     family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
 ) -> dict[tuple[str, ...], float]:
-    """Scale of the noise of each marginal that will be measured, all of them with attribute `place` where one is given,
-    given the marginals that were `measured` and their scales.
+    """Return the scale of the noise of each marginal that will be measured, all of them with attribute `place` where
+    one is given, given the marginals that were `measured` and their scales.
 
     The sum of 1/sigma^2 is `budget` or, by rounding, less.
     """
     lattice = Lattice.of(family)
-    told = lattice.told((names, sigma) for names, sigma in measured if place is None or place in names)
+    told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
     allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget, told)
     allocated = np.zeros(len(lattice.subsets))
@@ -273,7 +273,7 @@ def allocate(information: Array, weights: Array, budget: float, told: Array | No
 
 
 def _exchanged(information: Array, weights: Array, precisions: Array, known: Array, gain: Array) -> Array:
-    """The precisions after the best exchange from the measured marginal of least gain to the one of greatest."""
+    """Return the precisions after the best exchange from the measured marginal of least gain to the one of greatest."""
     receiver, giver = int(gain.argmax()), int(np.where(precisions > 0, gain, np.inf).argmin())
     direction = information[:, receiver] - information[:, giver]
 

@@ -21,10 +21,9 @@ from privacy.doors.environment import settings
 from privacy.doors.settings_file import Day, Problem, in_order, read_settings, without
 from privacy.doors.typed import is_line
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.intervals import Reliability
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
-VERSION = 3
+VERSION = 1
 NANO = Decimal("1e-9")
 
 
@@ -40,6 +39,24 @@ class PolicyError(ValueError):
     @classmethod
     def in_file(cls, problems: Iterable[Problem]) -> PolicyError:
         return cls("\n".join(map(str, in_order(problems))))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Public thresholds. Half-widths are in points per hundred of the range a ratio can have.
+
+    A ratio is flagged `u` where its half-width is above `unreliable_half_width`, and withheld where it is above
+    `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
+    """
+
+    unreliable_half_width: float = 5.0
+    withheld_half_width: float = 15.0
+    denominator_standard_errors: float = 3.0
+
+    def for_figures(self, everywhere: bool) -> Reliability:
+        """Return the thresholds of figures that a release is about (`everywhere`); all others are withheld where those
+        would be flagged."""
+        return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
 
 class Stage(StrEnum):
@@ -115,7 +132,7 @@ class Person:
     __pydantic_config__ = _NO_OTHER_KEYS
 
     def may_sign(self, day: str) -> bool:
-        """Whether a signature counts on that day, ISO 8601."""
+        """Return whether a signature counts on that day, ISO 8601."""
         return self.until is None or day <= self.until.isoformat()
 
 
@@ -130,17 +147,17 @@ class SignOff:
     def __post_init__(self) -> None:
         names = [" ".join(person.name.casefold().split()) for person in self.people]
         if len(set(names)) < len(names) or len({person.key for person in self.people}) < len(names):
-            raise PolicyError("sign_off.people: a person stands there once, with one key, and a key is one person's")
+            raise PolicyError("sign_off.people: list each person once, with one key that nobody else has")
         most = max(self.persons.values())
         if self.people and len(self.people) < most:
             raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
 
     def who_has(self, key: str) -> Person | None:
-        """The person whose public key this is."""
+        """Return the person whose public key this is."""
         return next((person for person in self.people if person.key == key), None)
 
     def content(self) -> dict[str, Any]:
-        """The same as the policy file has it under `sign_off`, JSON-ready; `parse` reads it back."""
+        """Return the same as the policy file has it under `sign_off`, JSON-ready; `parse` reads it back."""
         people = [asdict(person) | {"until": str(person.until or "")} for person in self.people]
         return {"people": sorted(people, key=itemgetter("key")), "persons": dict(self.persons)}
 
@@ -184,7 +201,7 @@ class Policy:
         if not self.split:
             raise PolicyError("the split names no family")
         if len(self.split) < sum(len(account.split) for account in self.accounts.values()):
-            raise PolicyError("a family stands in the split of two units")
+            raise PolicyError("a family is in the split of two units")
         for unit, account in self.accounts.items():
             for what, rho in (("cap_rho", account.cap_rho), *account.split.items()):
                 if not rho > 0:
@@ -215,7 +232,8 @@ class Policy:
         return {family: rho for account in self.accounts.values() for family, rho in account.split.items()}
 
     def scaled(self, share: float) -> Policy:
-        """The policy of a release that spends a share of the split, over 0 and at most 1; whole nano-rho, rounded down.
+        """Return the policy of a release that spends a share of the split, over 0 and at most 1; whole nano-rho,
+        rounded down.
 
         Raises PolicyError for another share, or one so small that a family would have nothing.
         """
@@ -232,19 +250,20 @@ class Policy:
         return replace(self, accounts=accounts)
 
     def rho(self, family: str) -> float:
-        """Budget of a family in one release. Raises PolicyError where the policy gives it none."""
+        """Return the budget of a family in one release. Raises PolicyError where the policy gives it none."""
         try:
             return self.split[family]
         except KeyError:
             raise PolicyError(f"the privacy policy gives family {family!r} no budget") from None
 
     def unit_of(self, family: str) -> str:
-        """The unit whose account a family is charged to. Raises PolicyError where the policy gives it no budget."""
+        """Return the unit whose account a family is charged to. Raises PolicyError where the policy gives it no
+        budget."""
         self.rho(family)
         return next(unit for unit, account in self.accounts.items() if family in account.split)
 
     def weight(self, kind: str) -> float:
-        """Weight of a kind of cell in the plan. Raises PolicyError where the policy gives it none."""
+        """Return the weight of a kind of cell in the plan. Raises PolicyError where the policy gives it none."""
         try:
             return self.weights[kind]
         except KeyError:

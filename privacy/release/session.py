@@ -1,7 +1,7 @@
 """The one path that draws noise: charged before it is drawn, committed before it is seen, found again ever after.
 
     1  count      in memory only; a table that cannot be counted costs nothing
-    2  RESERVE    the charge stands in the ledger, within the cap
+    2  RESERVE    the charge is in the ledger, within the cap
     3  draw       OpenDP, once
     4  keep       the noisy counts are durable, where nothing reads them (`store.keep`)
     5  COMMIT     the ledger has the hash of what was kept; from here on the charge is spent for good
@@ -77,7 +77,7 @@ def measure_once(
     published: Published,
     noise: NoiseSource | None = None,
 ) -> Measurement:
-    """The measurement of one family of one release: made now and charged, or read back if it was made before.
+    """Return the measurement of one family of one release: made now and charged, or read back if it was made before.
 
     `store_dir` is the restricted zone; `count` is called only if noise will be drawn; `noise` is for tests, and by
     default OpenDP behind a filter of exactly the reserved rho. Raises BudgetExceeded or BudgetNotApproved before
@@ -95,7 +95,8 @@ def measure_once(
 
 
 def measured_before(ledger: Ledger, store_dir: Path, *, cohort: str, release: str, plan: Plan) -> Measurement:
-    """The measurement that a family of a release was charged for and that was stored, whatever has become of its input.
+    """Return the measurement that a family of a release was charged for and that was stored, whatever has become of its
+    input.
 
     Raises ReleaseConflict where there is none, or it was of another plan; LedgerCorrupt or StoreError.
     """
@@ -116,7 +117,7 @@ def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -
 
 
 def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
-    """The same, for who holds the lock."""
+    """Do the same for a caller that holds the lock."""
     for begun in _unended(ledger):
         if sha256 := store.in_place(store_dir, *_key(begun), begun.entry.entry_hash):
             ledger.commit(begun, sha256)
@@ -159,7 +160,7 @@ class _Wanted:
 
 
 def _committed(wanted: _Wanted) -> Reservation | None:
-    """The charge made for it before, where it has ended. Raises ReleaseConflict for another plan or input."""
+    """Return the charge made for it before, if it has ended. Raises ReleaseConflict for another plan or input."""
     reservation = wanted.ledger.find(*wanted.key)
     if reservation is None or reservation.end is None:
         return None
@@ -168,7 +169,7 @@ def _committed(wanted: _Wanted) -> Reservation | None:
 
 
 def _drawn(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
-    """Count, charge, draw, keep, commit, promote, in this order."""
+    """Count, charge, draw, keep, commit and promote, in this order."""
     rho = charge(wanted.plan)
     counts = count()
     check_counts(wanted.plan, counts)
@@ -194,7 +195,7 @@ def _reserved(wanted: _Wanted, rho: float) -> Reservation:
 
 
 def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:
-    """The measurement of a charge that was committed: the very file that the ledger recorded."""
+    """Return the measurement of a charge that was committed: the very file that the ledger recorded."""
     _refuse_change(reservation, wanted.plan, wanted.input_mac)
     paid_by, recorded = reservation.entry.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
     store.promote(wanted.store_dir, *wanted.key, paid_by)

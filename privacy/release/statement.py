@@ -1,9 +1,14 @@
 """The privacy statement of a release, as a record for machines and a page for people.
 
 Vocabulary of NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees: what is protected, under which
-definition and parameters, by which mechanism, trusting whom, and what lies outside the guarantee. Everything in it is
+definition and parameters, by which mechanism, trusting whom, and what is outside the guarantee. Everything in it is
 public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers. The
 sentences that are true of every release stand in `statement.yaml`, the page in `statement.md.j2`.
+
+`inference` says what an attacker could find out at most, at each kind of neighbour. The attacker knows every other row,
+all that is published elsewhere, the plans and every noisy count. What is left is a statistical test between two tables.
+Which two depends on the question: whether a child is counted (one row more), or in which category a child is who is
+known to be counted (one row replaced), and the second costs twice the rho.
 
 `deployment` says the same in the fields of the OpenDP registry of deployments of differential privacy: `registry.yaml`.
 """
@@ -20,17 +25,84 @@ from types import MappingProxyType
 from typing import Any
 
 import jinja2
+import numpy as np
 import yaml
+from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from privacy.release.approval import Signed
 from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.combined import combined
-from privacy.release.inference import inference
 from privacy.release.ledger import NANO, charges_of
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
-from privacy.release.mechanism import Measurement, epsilon
+from privacy.release.mechanism import Measurement, combined, epsilon
 from privacy.release.plan import METHOD, Plan
 from privacy.release.policy import Policy
+
+FALSE_ALARMS = 0.05
+QUESTIONS = (
+    ("whether a child is counted", 1, "one row added or removed"),
+    ("in which of two categories a child is who is known to be counted", 2, "one row replaced by another"),
+    ("whether two siblings, or one child who stands in the table twice, are counted", 4, "two rows added or removed"),
+    ("in which of two categories such a pair is, known to be counted", 8, "two rows replaced by two others"),
+)
+"""What may be asked, the factor on rho (squared L2 distance of the counts), and the change of the table behind it."""
+_ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
+
+
+def inference(rho: float) -> dict[str, Any]:
+    """Return, JSON-ready, how often an attacker is right in 100 for each question, rounded, in a release that costs
+    `rho`."""
+    return {
+        "false_alarms_in_100": in_100(FALSE_ALARMS),
+        "questions": [
+            {
+                "question": question,
+                "change": change,
+                "rho_factor": factor,
+                "rho": round(factor * rho, 9),
+                "guessed_in_100": guessed_in_100(factor * rho),
+                "found_in_100": in_100(most_found(factor * rho)),
+            }
+            for question, factor, change in QUESTIONS
+        ],
+    }
+
+
+def in_100(share: float) -> int:
+    """Return a share as whole cases in 100."""
+    return round(100 * share)
+
+
+def guessed_in_100(rho: float) -> int:
+    """Return how often the best guess between two equally likely tables that noise of this rho covers is right, in 100,
+    rounded up.
+
+    Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with the privacy
+    loss distribution of the discrete noise that is drawn.
+    """
+    return math.ceil(100 * float(ndtr(math.sqrt(2 * rho) / 2)))
+
+
+def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
+    """Return the largest share of cases in which any test that is wrong about absent children this often finds a
+    present one.
+
+    An attacker can do no better than a statistical test of one table against the other. Zero-concentrated differential
+    privacy bounds the Renyi divergences between the two (Bun and Steinke 2016, definition 1.1). No test increases them,
+    so they bound how often a test finds the child.
+    `rho` is the privacy loss, above 0; `false_alarms` is between 0 and 1. For every order a above 1, outcomes with
+    probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the smallest q at which one order
+    forbids more is the bound.
+    """
+
+    def excess(found: float) -> float:
+        yes = _ORDERS * np.log(found) + (1 - _ORDERS) * np.log(false_alarms)
+        no = _ORDERS * np.log1p(-found) + (1 - _ORDERS) * np.log1p(-false_alarms)
+        return float(np.max(np.logaddexp(yes, no) / (_ORDERS - 1) - rho * _ORDERS))
+
+    highest = 1 - 1e-12
+    return highest if excess(highest) < 0 else float(brentq(excess, false_alarms, highest))
+
 
 Record = dict[str, Any]
 
@@ -49,7 +121,7 @@ class MeasuredCohort:
     further: tuple[MeasuredOnRequest, ...] = ()
 
     def together(self, family: str) -> tuple[Plan, Measurement]:
-        """All that was measured of a family, as one."""
+        """Combine all that was measured of a family into one."""
         more = [(each.plan, each.measurement) for each in self.further if each.plan.family.name == family]
         return combined(self.plans[family], self.measurements[family], more)
 
@@ -89,7 +161,7 @@ def privacy_record(
     release: str,
     approvals: Mapping[str, Sequence[Signed]] = MappingProxyType({}),
 ) -> Record:
-    """The statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
+    """Return the statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
 
     `approvals` are by the release that was measured under them.
 
@@ -131,12 +203,12 @@ def privacy_record(
 
 
 def privacy_page(record: Record) -> str:
-    """The record as a page of Markdown."""
+    """Return the record as a page of Markdown."""
     return _filled((_FOLDER / "statement.md.j2").read_text(encoding="utf-8"), record)
 
 
 def _filled(text: str, record: Record, **more: Any) -> str:
-    """A template with the values of the record."""
+    """Fill in a template with the values of the record."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
@@ -147,7 +219,7 @@ def _filled(text: str, record: Record, **more: Any) -> str:
 
 
 def outside_the_guarantee() -> list[str]:
-    """List what lies outside the guarantee of every release, a sentence each."""
+    """List what is outside the guarantee of every release, a sentence each."""
     return list(_sentences()["outside_the_guarantee"])
 
 
@@ -171,8 +243,8 @@ def _read_yaml(file: str) -> Record:
 
 
 def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
-    """What was measured of a cohort: the release that it was measured for, plan, measurement, and what it is on
-    request."""
+    """Yield what was measured of a cohort: the release that it was measured for, plan, measurement, and the request if
+    any."""
     for family, plan in own.plans.items():
         yield own.release, plan, own.measurements[family], None
     for each in own.further:
@@ -180,7 +252,7 @@ def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, Measu
 
 
 def _releases(own: MeasuredCohort) -> list[str]:
-    """The releases that a cohort was measured for."""
+    """Return the releases that a cohort was measured for."""
     return list(dict.fromkeys(release for release, *_ in _all_of(own)))
 
 
@@ -191,15 +263,15 @@ def _cohort(
     policy: Policy,
     release: str,
 ) -> Record:
-    """What holds for whoever is counted in one cohort, up to the last charge of what is published.
+    """Return what holds for whoever is counted in one cohort, up to the last charge of what is published.
 
     A charge before that one which did not end was given back before it was made: `session.settle`.
     """
     last = max(entry.seq for entry in charges.values())
     charged = [charges[own.cohort, each, plan.family.name] for each, plan, *_ in _all_of(own)]
-    units = sorted({entry.account for entry in charged})
+    units = sorted({entry.unit for entry in charged})
     accounts = [
-        _account(unit, own, [entry for entry in charged if entry.account == unit], ledger[:last], policy, release)
+        _account(unit, own, [entry for entry in charged if entry.unit == unit], ledger[:last], policy, release)
         for unit in units
     ]
     return {
@@ -214,10 +286,10 @@ def _cohort(
 def _account(
     unit: str, own: MeasuredCohort, charged: Sequence[Entry], ledger: Sequence[Entry], policy: Policy, release: str
 ) -> Record:
-    """What holds for a row of one unit, by what was `charged` for it and the lines of the ledger so far."""
+    """Return what holds for a row of one unit, by what was `charged` for it and the lines of the ledger so far."""
     spent = sum(entry.nano_rho for entry in charged) / NANO
     by_this_release = sum(entry.nano_rho for entry in charged if entry.release == release) / NANO
-    mine = [entry for entry in ledger if (entry.cohort, entry.account) == (own.cohort, unit)]
+    mine = [entry for entry in ledger if (entry.cohort, entry.unit) == (own.cohort, unit)]
     cap = next(entry.nano_rho for entry in mine if entry.kind == EntryKind.APPROVE) / NANO
     to_date = sum(charge.entry.nano_rho for charge in charges_of(mine).values()) / NANO
     return {
@@ -237,7 +309,7 @@ def _account(
 
 
 def _signed_by(cohorts: Sequence[Record]) -> str:
-    """Who signed a release off: `people`, a `demonstration`, or `nobody`, before there were signatures."""
+    """Return who signed a release off: `people`, a `demonstration`, or `nobody` where no signature is recorded."""
     counted = [approval for entry in cohorts for approval in entry["approvals"]]
     if any(approval["demonstration"] for approval in counted):
         return "demonstration"
@@ -245,7 +317,7 @@ def _signed_by(cohorts: Sequence[Record]) -> str:
 
 
 def _approval(signed: Signed) -> Record:
-    """Who approved a measurement; the name where the policy says that it is public.
+    """Return who approved a measurement; the name where the policy says that it is public.
 
     The hash of the decision sheet is left out: the sheet has bands and numbers of rows, and whoever guessed them could
     tell by the hash. The line of the ledger covers it, under a signature that cannot be guessed.
@@ -276,7 +348,7 @@ def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, p
         "cohort": cohort,
         "family": plan.family.name,
         "privacy_unit": plan.family.unit,
-        "charged_to": charged.account,
+        "charged_to": charged.unit,
         **_parameters(charged.nano_rho / NANO, policy.delta),
         "mechanism": "discrete Gaussian noise on integer counts (Canonne, Kamath and Steinke 2020)",
         "noise_source": measurement.noise_source,
@@ -294,12 +366,12 @@ def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, p
 
 
 def _parameters(rho: float, delta: float) -> Record:
-    """rho, and the epsilon it gives at delta, rounded up to four decimals."""
+    """Return rho, and the epsilon it gives at delta, rounded up to four decimals."""
     return {"rho": round(rho, 9), "epsilon": math.ceil(epsilon(rho, delta) * 1e4) / 1e4, "delta": delta}
 
 
 def deployment(record: Record, published_on: str, curators: Sequence[str], address: str) -> Record:
-    """The statement as a `deployment` of the registry, JSON-ready; `address` is a web address of the release."""
+    """Return the statement as a `deployment` of the registry, JSON-ready; `address` is a web address of the release."""
     values = {"published_on": published_on, "address": address}
     found: Record = {
         section: {field: _filled(text, record, **values) for field, text in texts.items()}
@@ -312,8 +384,8 @@ def deployment(record: Record, published_on: str, curators: Sequence[str], addre
 
 
 def registry_entry(deployed: Record) -> Record:
-    """What stands beside a `deployment` in a file of the registry: a draft, in full detail, under the registry's own
-    kind of name."""
+    """Return the registry's file around a `deployment`: a draft, in full detail, under the registry's own kind of
+    name."""
     basic = deployed["basic"]
     named = (basic["name"], *basic["data_curators"], basic["publication_date"][:4])
     slug = "-".join(re.sub(r"\W+", "-", name.lower()).strip("-") for name in named)

@@ -43,7 +43,7 @@ class StoredMeasurement:
 
 
 def path_of(restricted: Path, cohort: str, release: str, family: str) -> Path:
-    """Where the measurement of a family of a release is kept. Raises ValueError for names unfit for a path."""
+    """Return where the measurement of a family of a release is kept. Raises ValueError for names unfit for a path."""
     for kind, name in (("cohort", cohort), ("release", release), ("family", family)):
         check_name(kind, name)
     return restricted / "measurements" / f"cohort={cohort}" / f"release={release}" / f"{family}.json"
@@ -66,9 +66,9 @@ def promote(restricted: Path, cohort: str, release: str, family: str, ledger_ent
 def remove_uncommitted(restricted: Path, committed: Collection[str]) -> None:
     """Remove, unread, what was drawn for other charges than these (hashes of RESERVE entries), finished or not."""
     names = {f"{ledger_entry}.json" for ledger_entry in committed}
-    drawn = [path for path in (restricted / "drawn").glob("*") if path.name not in names]
-    for path in [*drawn, *(restricted / "measurements").glob("*/*/.*.unfinished")]:  # the last of homes of before
-        path.unlink(missing_ok=True)
+    for path in (restricted / "drawn").glob("*"):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 def read(
@@ -81,7 +81,7 @@ def read(
     sha256: str | None = None,
     noise_source: str = OPENDP,
 ) -> StoredMeasurement:
-    """The stored measurement in its place.
+    """Return the stored measurement in its place.
 
     Raises StoreError where the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
     family, release or cohort, or does not come from `noise_source`; only tests name another than OpenDP.
@@ -101,7 +101,7 @@ def read(
 
 
 def charges(restricted: Path, cohort: str) -> list[StatedCharge]:
-    """The charges that paid for the cohort's measurements, of every release, as the measurements state them."""
+    """Return the charges that paid for the cohort's measurements, of every release, as the measurements state them."""
     kept = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
     found = [_parsed(path.read_bytes(), f"the measurement {path}") for path in kept]
     return [
@@ -115,7 +115,8 @@ def charges(restricted: Path, cohort: str) -> list[StatedCharge]:
 
 
 def in_place(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> str | None:
-    """The SHA-256 of the file in the place of a measurement; None where none is, or another charge paid for it."""
+    """Return the SHA-256 of the file in the place of a measurement; None where there is none, or another charge paid
+    for it."""
     path = path_of(restricted, cohort, release, family)
     content = path.read_bytes() if path.exists() else b""
     paid = content and _parsed(content, f"the measurement {path}").ledger_entry == ledger_entry
@@ -159,8 +160,8 @@ def _document(stored: StoredMeasurement) -> bytes:
 
 
 def _spare_digits(noisy: Integers) -> int:
-    """What the numbers are short of the longest of 64 bits: the size of a file, and with it whether a disk holds it,
-    does not depend on what was drawn."""
+    """Return how many digits the numbers are short of the longest of 64 bits, so that the size of a file, and with it
+    whether a disk holds it, does not depend on what was drawn."""
     return sum(_LONGEST - len(str(number)) for number in noisy.ravel().tolist())
 
 

@@ -55,7 +55,8 @@ class Attribute:
         return len(self.categories)
 
     def weights(self, vector: Vector) -> tuple[float, ...]:
-        """The vector as one weight per category, in category order. Raises WorkloadError for an unknown category."""
+        """Return the vector as one weight per category, in category order. Raises WorkloadError for an unknown
+        category."""
         weight_of = _as_weights(self.name, vector)
         unknown = [category for category in weight_of if category not in self.categories]
         if unknown:
@@ -125,7 +126,7 @@ class Identity:
         return self.left.over
 
     def signed_terms(self) -> Iterator[tuple[float, Term]]:
-        """The terms of left minus right, each with its signed coefficient; their sum is zero in every cell."""
+        """Yield the terms of left minus right, each with its signed coefficient; their sum is zero in every cell."""
         yield from ((term.coefficient, term) for term in self.left.terms)
         yield from ((-term.coefficient, term) for term in self.right.terms)
 
@@ -156,7 +157,7 @@ class Nesting:
 class Family:
     """Tables over one population, measured together. `unit` says in words what one row of the child table is.
 
-    With a `nesting` every marginal holds its inner or its outer attribute, so that each group is a problem of its own.
+    With a `nesting` every marginal holds its inner or its outer attribute, so that each group is a separate problem.
     """
 
     name: str
@@ -183,22 +184,22 @@ class Family:
             self._check_nesting(self.nesting)
 
     def attribute(self, name: str) -> Attribute:
-        """The attribute of that name. Raises WorkloadError where there is none."""
+        """Return the attribute of that name. Raises WorkloadError where there is none."""
         try:
             return self._by_name[name]
         except KeyError:
             raise WorkloadError(f"family {self.name!r} has no attribute {name!r}") from None
 
     def ordered(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The names in the family's attribute order. Raises WorkloadError for an unknown name."""
+        """Return the names in the family's attribute order. Raises WorkloadError for an unknown name."""
         return tuple(sorted(names, key=lambda name: self._position[self.attribute(name).name]))
 
     def shape(self, names: Iterable[str]) -> tuple[int, ...]:
-        """Domain sizes of the named attributes, in the order given."""
+        """Return the domain sizes of the named attributes, in the order given."""
         return tuple(self.attribute(name).size for name in names)
 
     def covers(self, names: Iterable[str]) -> bool:
-        """Whether some marginal of the workload holds all the named attributes."""
+        """Return whether some marginal of the workload holds all the named attributes."""
         wanted = set(names)
         return any(wanted <= set(marginal.attributes) for marginal in self.marginals)
 
@@ -208,7 +209,8 @@ class Family:
         return tuple(a.name for a in self.attributes if self.nesting is None or a.name != self.nesting.outer)
 
     def within(self, group: str) -> Family:
-        """The family of one group of the nesting: its inner categories alone, the group's own marginals as totals."""
+        """Return the family of one group of the nesting: its inner categories alone, the group's own marginals as
+        totals."""
         if self.nesting is None:
             raise WorkloadError(f"family {self.name!r} has no nesting")
         inner, outer, members = self.nesting.inner, self.nesting.outer, self.nesting.members[group]
@@ -281,27 +283,27 @@ class Selector:
 
     @classmethod
     def of(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> Selector:
-        """One row per group: label -> the categories it adds up, or their weights."""
+        """Return a selector with one row per group: label -> the categories it adds up, or their weights."""
         rows = tuple(attribute.weights(vector) for vector in groups.values())
         return cls(attribute, tuple(groups), rows)
 
     @classmethod
     def each(cls, attribute: Attribute) -> Selector:
-        """One row per category."""
+        """Return a selector with one row per category."""
         return cls.of(attribute, {category: (category,) for category in attribute.categories})
 
     @classmethod
     def total(cls, attribute: Attribute, label: str = "Total") -> Selector:
-        """A single row that sums over every category."""
+        """Return a single row that sums over every category."""
         return cls.of(attribute, {label: attribute.categories})
 
     @classmethod
     def only(cls, attribute: Attribute, *categories: str) -> Selector:
-        """A single row that sums over the given categories."""
+        """Return a single row that sums over the given categories."""
         return cls.of(attribute, {" + ".join(categories): categories})
 
     def __add__(self, other: Selector) -> Selector:
-        """The rows of both, in order."""
+        """Join the rows of both, in order."""
         if other.attribute != self.attribute:
             raise WorkloadError(f"cannot join selectors on {self.attribute.name!r} and {other.attribute.name!r}")
         return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
@@ -379,7 +381,7 @@ Figures = Cube | LinearCombination
 
 
 def terms_of(figures: Figures) -> tuple[tuple[float, Cube], ...]:
-    """The figures as (coefficient, cube) pairs."""
+    """Return the figures as (coefficient, cube) pairs."""
     return figures.terms if isinstance(figures, LinearCombination) else ((1.0, figures),)
 
 
@@ -402,7 +404,7 @@ def _refuse_duplicates(values: Iterable[object], what: str) -> None:
     seen: set[object] = set()
     for value in values:
         if value in seen:
-            raise WorkloadError(f"{what} {value!r} stands twice")
+            raise WorkloadError(f"{what} {value!r} is listed twice")
         seen.add(value)
 
 

@@ -9,7 +9,7 @@ could be, so for a table of one row too, and a row that counts on one side count
 attributes that follow from others. To say that in pairs, a problem has a further attribute, which of the parts is the
 first that does not hold: it decides each whole, and each part up to that one. It is drawn and then left out.
 
-With a nesting each group is a problem of its own, as in `privacy.release.estimates`.
+With a nesting each group is a problem of its own, as in `privacy.estimation.estimates`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.estimates import Estimates, estimates_of
-from privacy.release.intervals import Moments
+from privacy.estimation.estimates import Estimates, estimates_of
+from privacy.estimation.intervals import Moments
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Identity, Selector

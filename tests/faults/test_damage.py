@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from privacy.release import ledger_sqlite
+from privacy.release import ledger_storage
 from tests.support.daily import first
 from tests.support.installation.rig import (
     COHORT,
@@ -166,7 +166,7 @@ def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> 
 
 
 def _impatient() -> None:
-    ledger_sqlite.BUSY_SECONDS = 0  # type: ignore[misc]
+    ledger_storage.BUSY_SECONDS = 0  # type: ignore[misc]
 
 
 def test_a_ledger_that_another_program_holds(site: Site) -> None:

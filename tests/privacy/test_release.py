@@ -27,7 +27,7 @@ from assets.release.record import CohortRecord, read_record
 from assets.release.tabulate import Differing, differing
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.publisher import InvalidPublisher
+from ndl_export.facts.release_facts import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.pupil import HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.doors.files import write_json

@@ -20,11 +20,11 @@ from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
-from privacy.release.inference import guessed_in_100
 from privacy.release.mechanism import charge
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.session import OpenDPNoise
+from privacy.release.statement import guessed_in_100
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT

@@ -18,7 +18,7 @@ from tests.support import PROJECT
 PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
 ORDER: Mapping[str, tuple[str, ...]] = {
     "sources": ("reference", "contracts", "councils", "extract", "onboarding", "synthetic"),
-    "privacy": ("doors", "names", "release", "synthetic", "linkage", "returns"),
+    "privacy": ("doors", "names", "release", "estimation", "synthetic", "linkage", "returns"),
     "ndl_export": (
         "pages",
         "files",

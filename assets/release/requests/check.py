@@ -32,10 +32,9 @@ from assets.release.requests.request import WIDEST_POINTS, InvalidRequest, Reque
 from ndl_export.tables import FAMILIES, Attribute
 from ndl_export.tables.definition import Column, InvalidDefinition
 from ndl_export.tables.model import Selection, each
-from privacy.release.combined import combined_plan
-from privacy.release.intervals import UNRELIABLE, WITHHELD
+from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import combined_plan, epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy
 

@@ -26,13 +26,12 @@ from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.model import COUNCIL, MeasureKind
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.estimates import Estimates, estimates_of
+from privacy.estimation.intervals import WITHHELD, published_ratios
 from privacy.release.canonical import canonical_json
-from privacy.release.combined import combined_plan
-from privacy.release.covariance import Covariances
-from privacy.release.estimates import Estimates, estimates_of
-from privacy.release.intervals import WITHHELD, published_ratios
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import Measurement
+from privacy.release.mechanism import Measurement, combined_plan
 from privacy.release.plan import Plan, make_plan, most_useful
 from privacy.release.policy import Policy
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of

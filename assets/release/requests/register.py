@@ -15,10 +15,9 @@ from assets.home.paths import Home
 from assets.release.record import read_record
 from assets.release.requests.request import Request, request_of
 from ndl_export.bundle.release_directory import tell_of_requests
+from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status, withdrawals
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.register import REGISTER_FILE, AskedTable, Budget, Status
 from ndl_export.facts.released import versions
-from ndl_export.facts.withdrawals import withdrawals
 from privacy import chained_log
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.ledger import NANO, Ledger

@@ -19,18 +19,17 @@ from assets.home.paths import Home
 from assets.release.requests.planning import Known
 from assets.release.requests.request import Request
 from assets.release.tabulate import bundle_facts
+from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.noisy_counts import plan_files
 from ndl_export.facts.on_request import OnRequest
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
-from ndl_export.tables.detail import Detail
 from ndl_export.tables.geography import Geography, geographies
 from ndl_export.tables.model import COUNCIL, RateBlock, Selection
 from ndl_export.tables.pupil import FAMILY
-from ndl_export.tables.rows import Said, said
+from ndl_export.tables.rows import Detail, Said, statements_of
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.release.plan import Plan
 
@@ -97,7 +96,7 @@ def published(request: Request, release: Released, cohort: str, known: Known) ->
     areas = geographies(councils)[: None if request.geography == "councils" else 1]
     wanted = {
         next(each for each in figures if each[1] is not None)
-        for levels, figures in said(request.table).items()
+        for levels, figures in statements_of(request.table).items()
         if TOTAL not in levels
     }
     there = {
@@ -106,7 +105,7 @@ def published(request: Request, release: Released, cohort: str, known: Known) ->
     }
     there |= {
         each.table: [
-            set().union(*said(each.table).values()) if index == 0 or each.table.blocks[0].councils else set()
+            set().union(*statements_of(each.table).values()) if index == 0 or each.table.blocks[0].councils else set()
             for index in range(len(areas))
         ]
         for each in release.on_request.tables
@@ -135,7 +134,7 @@ def _published(
     return [
         {
             figure
-            for levels, figures in said(table).items()
+            for levels, figures in statements_of(table).items()
             if detail is None or detail.publishes(table.name, levels, area)
             for figure in figures
             if figure[1] is None or (area.code, *levels) not in withheld

@@ -26,9 +26,9 @@ from assets.release.record import (
 from assets.release.requests.planning import Known, plan_requests
 from assets.release.requests.register import NoSuchRequest, Registered, open_request
 from assets.release.requests.released import released
+from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
-from ndl_export.facts.withdrawals import withdrawals
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 

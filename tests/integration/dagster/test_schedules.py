@@ -21,7 +21,7 @@ from assets.home.errors import StepFailed, plainly
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.linkage.assets import GROUP
-from ndl_export.facts.announced import Announced, InvalidCalendar, calendar
+from ndl_export.facts.directory_files import Announced, InvalidCalendar, calendar
 from pipelines.cli import main
 from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage
 from pipelines.dagster.sensors import _BY_KIND, failed_runs, sentence_about

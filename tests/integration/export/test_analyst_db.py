@@ -17,7 +17,7 @@ from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
 from ndl_export.analyst_db.categories import filter_categories, in_order
 from ndl_export.analyst_db.document import analyst_database_page
 from ndl_export.bundle.make import write_bundle
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SYMBOLS, columns
 from sources.reference.goals import GOALS
@@ -212,7 +212,7 @@ def test_a_build_that_is_killed_changes_nothing_and_is_cleaned_up_after(two_rele
     subprocess.run(["cp", "-r", *two_releases.glob("20*.0"), tmp_path], check=True)
     before = build_database(tmp_path).read_bytes()
     (tmp_path / WITHDRAWN_FILE).unlink(missing_ok=True)
-    record(tmp_path, {}, Withdrawal("2026.11.0", "2026-11-25", "An extract was of another year"))
+    record_withdrawals(tmp_path, {}, Withdrawal("2026.11.0", "2026-11-25", "An extract was of another year"))
     killed = (
         "import os, pathlib, signal, sys, ndl_export.analyst_db.build as build\n"
         "build.add_help = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -231,7 +231,7 @@ def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_rel
     first = build_database(tmp_path)
     before, inode = first.read_bytes(), first.stat().st_ino
     assert (build_database(tmp_path).read_bytes(), first.stat().st_ino) == (before, inode)
-    record(tmp_path, {}, Withdrawal("2026.11.0", "2026-11-25", "An extract was of another year"))
+    record_withdrawals(tmp_path, {}, Withdrawal("2026.11.0", "2026-11-25", "An extract was of another year"))
     build_database(tmp_path)
     assert first.stat().st_ino != inode
     first.write_bytes(before[:5000])

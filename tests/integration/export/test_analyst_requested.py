@@ -15,7 +15,6 @@ import pytest
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.analyst_db.build import SCRIPT_FILE, analyst_database, analyst_files
 from ndl_export.facts.on_request import TAKEN, RequestedTable
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE, Withdrawal, record
 from ndl_export.tables.definition import InvalidDefinition
 from ndl_export.tables.schema import columns
 from tests.support.export.fake_release import fake_tables
@@ -188,7 +187,7 @@ def test_the_script_of_a_bundle_makes_the_same(three: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_withdrawn_releases_show_nothing(three: Path, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(three, tmp_path / "release", ignore=shutil.ignore_patterns(DATABASE_FILE)))
-    record(directory, {}, Withdrawal("2027.01.0", "2027-02-01", "An extract was of another year"))
+    record_withdrawals(directory, {}, Withdrawal("2027.01.0", "2027-02-01", "An extract was of another year"))
     with duckdb.connect(str(build_database(directory)), read_only=True) as con:
         [(now,)] = con.execute("SELECT comment FROM duckdb_views() WHERE view_name = 'sen_by_meals' LIMIT 1").fetchall()
         assert "Release 2026.12.0" in now
@@ -197,7 +196,7 @@ def test_withdrawn_releases_show_nothing(three: Path, tmp_path: Path) -> None:
         assert summed[0][0] == pytest.approx(sum(of_latest.to_pylist()))
     (directory / WITHDRAWN_FILE).unlink()
     each = [Withdrawal(version, "2027-02-01", "An error") for version in ("2026.12.0", "2027.01.0")]
-    record(directory, {}, *each)
+    record_withdrawals(directory, {}, *each)
     with duckdb.connect(str(build_database(directory)), read_only=True) as con:
         assert con.execute("SELECT count(*) FROM sen_by_meals").fetchall() == [(0,)]
         assert con.execute("SELECT count(*) FROM requests").fetchall() == [(2,)]

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE
-from privacy.release.intervals import Z95, fieller
+from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
+from privacy.estimation.intervals import Z95, fieller
 
 FSM, ELIGIBLE, OTHERS = (
     "Free school meal eligibility",

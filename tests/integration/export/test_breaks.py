@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ndl_export.bundle.make import bundle_files, contents
 from ndl_export.bundle.verify import verify
 from ndl_export.check.content_checks import table_faults, table_layouts
-from ndl_export.facts.breaks import break_statements
+from ndl_export.facts.missing import break_statements
 from ndl_export.tables import FAMILIES, TABLES
 from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort, cohort_codes

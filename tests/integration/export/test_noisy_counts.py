@@ -13,8 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ndl_export.bundle.make import BundleRefused, write_bundle
-from ndl_export.facts.noise_covariance import NOISE_COVARIANCE_FILE, covariance_faults
-from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, noisy_faults, plan_files
+from ndl_export.facts.noisy_counts import (
+    NOISE_COVARIANCE_FILE,
+    NOISY_COUNTS_FILE,
+    NoisyCounts,
+    covariance_faults,
+    noisy_faults,
+    plan_files,
+)
 from ndl_export.tables import FAMILIES
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, fake_facts, fake_noisy_counts, fake_privacy_record

@@ -23,12 +23,12 @@ from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.missing import statements
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest
-from ndl_export.metadata.citation import CITATION_FILE
+from ndl_export.metadata.portals import CITATION_FILE
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import read_definition
 from ndl_export.tables.ees import meta_csv
-from privacy.release.combined import combined
-from privacy.release.estimates import estimates_of
+from privacy.estimation.estimates import estimates_of
+from privacy.release.mechanism import combined
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
 from tests.integration.export.test_standards import start, told

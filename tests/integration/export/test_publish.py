@@ -26,8 +26,8 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
-from ndl_export.facts.withdrawals import withdrawals
 from ndl_export.files import signing, stores
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.files.stores import StoreError, open_store

@@ -17,7 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import refresh, tell_of_requests
-from ndl_export.facts.register import AskedTable, Register, Status, UnreadableRegister, register, write_register
+from ndl_export.facts.directory_files import (
+    AskedTable,
+    Register,
+    Status,
+    UnreadableRegister,
+    read_register,
+    write_register,
+)
 from ndl_export.facts.release_facts import Version
 from ndl_export.publish.leading_files import is_leading, leading_files
 from ndl_export.publish.withdraw import withdraw
@@ -70,9 +77,9 @@ def answered(directory: Path) -> list[ET.Element]:
 
 
 def test_what_is_written_is_read_back_and_written_once(tmp_path: Path) -> None:
-    assert register(tmp_path) is None
+    assert read_register(tmp_path) is None
     assert write_register(tmp_path, ASKED, BUDGETS)
-    found = register(tmp_path)
+    found = read_register(tmp_path)
     assert found == Register(tuple(sorted(ASKED, key=lambda each: (each.asked_on, each.name))), BUDGETS)
     assert not write_register(tmp_path, tuple(reversed(ASKED)), BUDGETS)
     assert write_register(tmp_path, ASKED[:1], BUDGETS)
@@ -119,7 +126,7 @@ def test_what_cannot_be_is_no_entry(change: dict[str, Any], problem: str) -> Non
 def test_a_file_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "requests.json").write_bytes(content)
     with pytest.raises(UnreadableRegister, match=r"requests\.json is not a register"):
-        register(tmp_path)
+        read_register(tmp_path)
 
 
 def test_the_page_says_what_was_asked_and_what_came_of_it(told: Path) -> None:

@@ -24,9 +24,16 @@ from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import contents, write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming, published, refresh
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.announced import NO_CALENDAR, NOTHING_ANNOUNCED, Announced, Upcoming, upcoming
+from ndl_export.facts.directory_files import (
+    NO_CALENDAR,
+    NOTHING_ANNOUNCED,
+    Announced,
+    UnreadableWithdrawals,
+    Upcoming,
+    Withdrawal,
+    upcoming,
+)
 from ndl_export.facts.release_facts import Version
-from ndl_export.facts.withdrawals import UnreadableWithdrawals, Withdrawal
 from ndl_export.files.whole_files import indented_json, write_whole
 from ndl_export.metadata.catalogue import Published, catalogue, feed
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.files.archive import flat_zip_bytes
-from ndl_export.metadata.citation import CITATION_FILE
+from ndl_export.metadata.portals import CITATION_FILE
 from ndl_export.tables import TABLES
 from tests.support import PROJECT
 from tests.support.export.accessible_workbook import Workbook

@@ -27,10 +27,10 @@ from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, reliability_grid
 from ndl_export.facts.description import describe
-from ndl_export.facts.publisher import InvalidPublisher, publisher, read_publisher
-from ndl_export.metadata.citation import citation
+from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, read_publisher
+from ndl_export.metadata.portals import citation
 from ndl_export.tables import TABLES
-from privacy.release.inference import most_found
+from privacy.release.statement import most_found
 from tests.support import PROJECT
 from tests.support.export.fake_release import COHORT, fake_facts
 
@@ -124,9 +124,9 @@ REAL = SOUND | {
 
 def test_an_installation_names_its_own_publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", REAL)))
-    assert publisher(demonstration=False).name == "A combined authority"
-    assert publisher(demonstration=False).address == "https://data.combined-authority.gov.uk/readiness"
-    assert publisher(demonstration=False).notice == ""
+    assert load_publisher(demonstration=False).name == "A combined authority"
+    assert load_publisher(demonstration=False).address == "https://data.combined-authority.gov.uk/readiness"
+    assert load_publisher(demonstration=False).notice == ""
 
 
 @pytest.mark.parametrize(
@@ -147,10 +147,10 @@ def test_nobody_publishes_under_a_placeholder_but_a_demonstration(
     own = written(tmp_path / "own.yaml", REAL | {key: value})
     monkeypatch.setenv("READINESS_PUBLISHER", str(own))
     with pytest.raises(InvalidPublisher, match=re.escape(f"{own}:1:1: {key} is a placeholder ({value})")) as refused:
-        publisher(demonstration=False)
+        load_publisher(demonstration=False)
     assert "READINESS_PUBLISHER" in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert getattr(publisher(demonstration=True), key) == value
+    assert getattr(load_publisher(demonstration=True), key) == value
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_only_looks_like_a_placeholder_passes(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", REAL | {"address": address})))
-    assert publisher(demonstration=False).address == address.rstrip("/")
+    assert load_publisher(demonstration=False).address == address.rstrip("/")
 
 
 def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
@@ -168,11 +168,11 @@ def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
 ) -> None:
     monkeypatch.delenv("READINESS_PUBLISHER", raising=False)
     with pytest.raises(InvalidPublisher, match=r"publisher\.yaml:1:1: contact is a placeholder"):
-        publisher(demonstration=False)
-    assert publisher(demonstration=True).notice == NOTICE
+        load_publisher(demonstration=False)
+    assert load_publisher(demonstration=True).notice == NOTICE
     monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", SOUND | {"notice": "A trial."})))
-    assert publisher(demonstration=True).name == "A combined authority"
-    assert publisher(demonstration=True).notice == f"{NOTICE} A trial."
+    assert load_publisher(demonstration=True).name == "A combined authority"
+    assert load_publisher(demonstration=True).notice == f"{NOTICE} A trial."
 
 
 @pytest.mark.parametrize(

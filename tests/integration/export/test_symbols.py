@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import Package
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
-from ndl_export.facts.previous import read_release
-from ndl_export.publish.release_diff import Weight, diff
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import official_rows, write_csvs
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS, ColumnRole, columns
-from pipelines.cli import main
 from sources.reference.places import PILOT, place
 from tests.support.export.fake_release import fake_facts, fake_tables
 
@@ -158,51 +152,3 @@ def test_the_database_keeps_figures_without_a_flag(every_symbol: Path) -> None:
     assert all(
         (f": {percent}%" if percent is not None else f": {stated[flag]}") in words for percent, flag, words in told
     )
-
-
-@pytest.fixture
-def older(bundle: Path, tmp_path: Path) -> Path:
-    """The bundle as it was with the symbols of before schema 2.0.0."""
-    folder = Path(shutil.copytree(bundle, tmp_path / "2026.10.0"))
-    for name in TABLES:
-        data = pq.read_table(folder / f"{name}.parquet")
-        for position, column in enumerate(data.column_names):
-            if column.endswith("_flag") or column == "series_break":
-                symbols = pc.if_else(pc.equal(data[column], "withheld"), "low", data[column])
-                data = data.set_column(position, pa.field(column, pa.string(), False), pc.fill_null(symbols, ""))
-        pq.write_table(data.drop_columns(["area_code", "area_name"]), folder / f"{name}.parquet")
-    package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
-    package |= {"version": "2026.10.0", "schemaVersion": "1.1.0"}
-    (folder / "datapackage.json").write_text(json.dumps(package), encoding="utf-8")
-    with (folder / "data_dictionary.csv").open(encoding="utf-8", newline="") as file:
-        lines = [line for line in csv.DictReader(file) if line["column"] not in ("area_code", "area_name")]
-    for line in lines:
-        if line["role"] in ("flag", "break"):
-            line |= {"levels": "", "description": "empty: the figure can be used; u: unreliable; low: withheld"}
-    with (folder / "data_dictionary.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, lines[0])
-        writer.writeheader()
-        writer.writerows(lines)
-    return folder
-
-
-def test_diff_explains_the_change_of_symbols_once(older: Path, bundle: Path) -> None:
-    found = diff(older, bundle)
-    change, *others = found.changes
-    added = {(name, column) for name in TABLES for column in ("area_code", "area_name")}
-    assert {(each.table, each.column) for each in others} == added
-    assert {(each.weight, each.what) for each in others} == {(Weight.MINOR, "column added")}
-    assert (change.weight, change.table, change.column) == (Weight.MAJOR, "", "")
-    assert "`low` (withheld) -> `withheld`, empty text (nothing to say) -> NULL" in change.what
-    assert "`u` in the place of a figure -> `withheld`" in change.what
-    assert found.asked_for == "2.0.0"
-    assert all(one.moved == () and one.added == one.left_out == 0 for one in found.figures.values())
-    said = CliRunner().invoke(main, ["diff", str(older), str(bundle)]).output
-    assert said.count("symbols changed") == 1
-
-
-def test_an_older_release_is_read_in_todays_symbols(older: Path, bundle: Path) -> None:
-    before, now = read_release(older).tables, read_release(bundle).tables
-    assert before.keys() == now.keys()
-    for name, data in before.items():
-        assert data.equals(now[name])

@@ -13,10 +13,10 @@ from assets.release.tabulate import tabulate
 from ndl_export.tables import pupil
 from ndl_export.tables.dimensions import FSM, UNKNOWN
 from ndl_export.tables.schema import Flag
+from privacy.estimation.estimates import Estimates, estimates_of
 from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NOT_BOTH, Differs
 from privacy.linkage.missed import RATES
 from privacy.release.child_table import true_counts
-from privacy.release.estimates import Estimates, estimates_of
 from privacy.release.mechanism import Measurement, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy

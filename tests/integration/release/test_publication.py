@@ -9,7 +9,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.release.publication import Day, announce, day_of
-from ndl_export.facts.announced import Upcoming, upcoming
+from ndl_export.facts.directory_files import Upcoming, upcoming
 from privacy.keys import KeyRing
 from tests.support.release.people import ANNA, BRAM, write_policy
 

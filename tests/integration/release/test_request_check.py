@@ -20,11 +20,11 @@ from assets.home.paths import Home
 from assets.release.requests.planning import expected, plan_requests
 from assets.release.requests.released import released
 from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
-from ndl_export.facts.withdrawals import WITHDRAWN_FILE
+from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from pipelines.cli import main
 from pipelines.reports.document import WIDTH
-from privacy.release.combined import combined_plan
 from privacy.release.ledger import Ledger
+from privacy.release.mechanism import combined_plan
 from privacy.release.policy import load_policy
 from tests.support import PROJECT
 from tests.support.release.public_homes import COHORT, VERSION, add_release, answered, public_home

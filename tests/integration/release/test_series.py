@@ -17,7 +17,7 @@ import pytest
 from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions, SeriesRefused, fix_release
 from assets.release.measure import measure_family, publish_bundle
-from assets.release.tabulate import CannotRecompute, Differing, differing
+from assets.release.tabulate import Differing, differing
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.publish.withdraw import withdraw
@@ -112,14 +112,6 @@ def test_last_digits_are_told_from_figures(made: Home, tmp_path: Path, by: float
     without = pa.nulls(len(table), table.field(column).type)
     pq.write_table(table.set_column(table.column_names.index(column), table.field(column), without), path)
     assert differing(bundle) == Differing(["joined_dots"], [])
-
-
-def test_tables_of_another_schema_are_not_recomputed(made: Home, tmp_path: Path) -> None:
-    bundle = Path(shutil.copytree(made.release / SECOND, tmp_path / SECOND))
-    package = json.loads((bundle / "datapackage.json").read_text())
-    (bundle / "datapackage.json").write_text(json.dumps(package | {"schemaVersion": "1.4.0"}))
-    with pytest.raises(CannotRecompute, match=r"of schema 1\.4\.0, which this version does not define"):
-        differing(bundle)
 
 
 def test_the_bundle_holds_the_very_figures_of_the_earlier_release(made: Home) -> None:

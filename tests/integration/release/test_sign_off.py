@@ -36,7 +36,7 @@ from assets.release.sign_off import (
 from ndl_export.bundle import make
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.publisher import InvalidPublisher
+from ndl_export.facts.release_facts import InvalidPublisher
 from ndl_export.facts.released import versions
 from pipelines.cli import main
 from privacy.keys import DEMONSTRATION_FILE, KeyRing

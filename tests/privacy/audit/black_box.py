@@ -27,13 +27,12 @@ from assets.release import measure as release
 from assets.release.planning import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import published_counts
 from privacy.keys import KeyRing
 from privacy.release import session
 from privacy.release.child_table import true_counts
-from privacy.release.combined import combined
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import published_counts
-from privacy.release.mechanism import OPENDP, Counts, Measurement, measure
+from privacy.release.mechanism import OPENDP, Counts, Measurement, combined, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Cube, Marginal, Selector

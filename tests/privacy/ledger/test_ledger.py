@@ -303,7 +303,7 @@ def test_units_have_accounts_of_their_own(ledger):
         ledger.reserve("202425", "1", "parents", 0.1, PLAN, MAC, unit="response")
     ledger.approve("202425", 0.185, unit="response")
     charge = ledger.reserve("202425", "1", "parents", 0.15, PLAN, MAC, unit="response")
-    assert charge.entry.account == "response"
+    assert charge.entry.unit == "response"
     assert (ledger.remaining("202425"), ledger.remaining("202425", "response")) == (0.3, 0.035)
     with pytest.raises(BudgetExceeded, match=r"for a response of cohort 202425, which has rho 0\.035 left"):
         ledger.reserve("202425", "2", "parents", 0.15, PLAN, MAC, unit="response")
@@ -322,7 +322,7 @@ def test_raw_sql_takes_from_no_other_account(ledger, backend):
     ledger.approve("202425", 0.1, unit="response")
     for changes, broken in (
         ({"kind": "APPROVE", "nano_rho": 900_000_000, "unit": "response"}, "approved once"),
-        ({"kind": "APPROVE", "nano_rho": 900_000_000, "unit": ""}, "approved once"),
+        ({"kind": "APPROVE", "nano_rho": 900_000_000, "unit": "child"}, "approved once"),
         ({"kind": "RESERVE", "release": "1", "family": "a", "nano_rho": 200_000_000, "unit": "response"}, "overspend"),
         ({"kind": "RESERVE", "release": "1", "family": "a", "nano_rho": 1, "unit": "other"}, "overspend"),
     ):
@@ -330,7 +330,7 @@ def test_raw_sql_takes_from_no_other_account(ledger, backend):
             backend.insert(following(ledger, **changes), "INSERT INTO {} ")
     ledger.reserve("202425", "1", "parents", 0.1, PLAN, MAC, unit="response")
     with pytest.raises(backend.refused, match="match one open charge"):
-        backend.insert(following(ledger, kind="VOID", unit=""), "INSERT INTO {} ")
+        backend.insert(following(ledger, kind="VOID", unit="child"), "INSERT INTO {} ")
 
 
 def test_a_release_is_not_begun_that_would_stop_halfway(ledger):

@@ -51,8 +51,8 @@ def test_sessions_that_ignore_the_lock_cannot_overspend(backend):
     ledger = approved(backend)
     first, second = (psycopg.connect(backend.location) for _ in range(2))
     insert = (
-        "INSERT INTO readiness_ledger.entries SELECT 2, 'RESERVE', cohort, %s, 'pupil', 200000000, '', '', '', '', '',"
-        " recorded_at, entry_hash, %s FROM readiness_ledger.entries"
+        "INSERT INTO readiness_ledger.entries SELECT 2, 'RESERVE', cohort, %s, 'pupil', 200000000, '', '', '', '',"
+        " unit, recorded_at, entry_hash, %s FROM readiness_ledger.entries"
     )
     first.execute(insert, ("1", "a"))
     refused: list[Exception] = []

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import Z95, expected_half_widths, expected_rate_half_widths, published_counts
 from privacy.release.child_table import true_counts
-from privacy.release.covariance import Covariances
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import Z95, expected_half_widths, expected_rate_half_widths, published_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy

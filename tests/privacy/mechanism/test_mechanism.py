@@ -7,7 +7,7 @@ import pytest
 from dp_accounting.pld import privacy_loss_distribution as pld
 from scipy import stats
 
-from privacy.release.estimates import Estimates
+from privacy.estimation.estimates import Estimates
 from privacy.release.mechanism import OPENDP, ChargeError, OpenDPNoise, charge, epsilon, measure
 from privacy.release.plan import Plan, make_plan
 from tests.support.release.doubles import NoNoise

@@ -19,15 +19,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ndl_export.check.content_checks import table_layouts
-from ndl_export.facts import noise_covariance
 from ndl_export.facts.missing import Missing
-from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure
 from ndl_export.tables.rows import Children, Layout, rows
 from ndl_export.tables.schema import BREAK_COLUMN, MODEL_WITH_INTERVAL, ColumnRole, Flag, arrow_schema, column_name
-from privacy.release.inference import inference
+from privacy.release.statement import inference
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 
@@ -99,7 +98,7 @@ def fake_noise_covariance(cohorts: Sequence[str]) -> pa.Table:
             gld = (same * 0.4 + 0.01 * i, same * 0.5, apart * 0.4 + 0.001 * j, apart * 0.5)
             found.append((cohort, "", named, *one, *other, same, *gld[:2], apart, *gld[2:]))
     columns = map(list, zip(*found, strict=True))
-    return pa.table(dict(zip(noise_covariance.SCHEMA.names, columns, strict=True)), schema=noise_covariance.SCHEMA)
+    return pa.table(dict(zip(COVARIANCE_SCHEMA.names, columns, strict=True)), schema=COVARIANCE_SCHEMA)
 
 
 def _plan(family: str, councils: tuple[str, ...]) -> bytes:
@@ -147,6 +146,7 @@ def fake_privacy_record(
                     {"unit": "child", "privacy_parameters": dict(CHILD)},
                     {"unit": "response", "privacy_parameters": dict(RESPONSE)},
                 ],
+                "approvals": [],
             }
             for cohort, origin in measured.items()
         ],

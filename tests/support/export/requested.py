@@ -7,9 +7,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from ndl_export.facts.directory_files import AskedTable, Budget, Status
 from ndl_export.facts.missing import Missing
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.register import AskedTable, Budget, Status
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables.definition import read_definition
 from sources.reference.places import PILOT

@@ -25,11 +25,11 @@ from ndl_export.tables.pupil import (
     NOT_LINKED_TO_SETTING,
     dots_category,
 )
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.hierarchical import NoisyRates, modelled_rates
 from privacy.linkage.cells import ALL_AGREE, ONE_DIFFERS, ONE_SORT
 from privacy.release.child_table import true_counts
-from privacy.release.covariance import Covariances
-from privacy.release.estimates import Estimates
-from privacy.release.hierarchical import NoisyRates, modelled_rates
 from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from privacy.release.intervals import Moments, RatioTable, Reliability, published_ratios
+from privacy.estimation.intervals import Moments, RatioTable, published_ratios
 from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import Reliability
 from privacy.release.workload import Attribute, Batch, Family, Figures, Identity, Marginal, Term
 
 COUNCIL_SIZES = (1305, 1770, 5062, 2709, 1889, 3209, 8985, 1203)

@@ -17,10 +17,9 @@ from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.release.child_table import UNIT_COLUMN, true_counts
-from privacy.release.intervals import Reliability
 from privacy.release.mechanism import Counts, Measurement, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
-from privacy.release.policy import load_policy
+from privacy.release.policy import Reliability, load_policy
 from privacy.release.statement import MeasuredCohort
 from tests.support.release.accuracy import child_table
 

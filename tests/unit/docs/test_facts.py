@@ -21,10 +21,9 @@ from scipy.stats import norm
 
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import REGIONS_ABOVE
-from privacy.release.inference import inference
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import load_policy
-from privacy.release.statement import outside_the_guarantee, when_charges_are_given_back
+from privacy.release.statement import inference, outside_the_guarantee, when_charges_are_given_back
 from privacy.returns.agreement import NewChildren
 from privacy.returns.facts import LEAST_ABSENT_SHARE, SURE_PROBABILITY
 from sources.contracts.extract_rules import HOLD_ABOVE, HOLD_BELOW

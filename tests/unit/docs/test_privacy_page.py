@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import Reliability, published_counts, rate_differences
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import published_counts, rate_differences
 from privacy.release.mechanism import Measurement, epsilon
 from privacy.release.plan import Plan, make_plan
+from privacy.release.policy import Reliability
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
 from tests.support import PROJECT
 from tests.support.release.examples import published_rates

@@ -8,7 +8,7 @@ import pytest
 
 from assets.release.requests.planning import expected, plan_requests
 from assets.release.requests.request import Request, read_requests, request_of
-from privacy.release.combined import combined_plan
+from privacy.release.mechanism import combined_plan
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from tests.support import PROJECT

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ndl_export.check.consistency import disagreements
-from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
+from ndl_export.check.content_checks import disagreements, privacy_faults, table_faults, table_layouts
 from sources.reference.places import PILOT, places
 from tests.support.export.fake_release import COHORT, fake_privacy_record, fake_tables
 
@@ -125,18 +124,6 @@ def spoil(record: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str
 
 def test_a_good_privacy_record_has_no_fault() -> None:
     assert privacy_faults(fake_privacy_record(VERSION), VERSION, (COHORT,)) == []
-
-
-def test_a_record_of_before_there_were_accounts_is_read() -> None:
-    """It has charged the responses of parents to the children."""
-    record = fake_privacy_record(VERSION)
-    together = {"rho": 0.365, "epsilon": 4.39, "delta": 1e-6}
-    record["privacy_parameters"] = record["cohorts"][0]["privacy_parameters"] = together
-    for name in ("accounts", "joint_parameters"):
-        del record["cohorts"][0][name]
-    for family in record["families"]:
-        del family["charged_to"]
-    assert privacy_faults(record, VERSION, (COHORT,)) == []
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.tables import FAMILIES, TABLES, Family
+from ndl_export.tables import FAMILIES, TABLES, Family, family_of
 from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, publishable, read_definition
 from ndl_export.tables.model import Count
 from ndl_export.tables.rows import rows
@@ -35,13 +37,14 @@ def refusal(family: str = "pupil", **changed: Any) -> str:
     return str(refused.value)
 
 
-def test_the_projects_own_tables_of_one_shape_are_written_in_it() -> None:
-    assert [filter_.name for filter_ in TABLES["readiness_pathway"].filters] == ["asq3_outcome", "fsm_eligibility"]
-    assert [m.name for m in TABLES["funded_entitlement"].measures] == [
-        "children_count",
-        "children_count_as_linked",
-        "gld_children_percent",
-    ]
+def test_a_table_that_its_family_does_not_list_is_an_error() -> None:
+    module = ModuleType("made_up")
+    module.FAMILY = FAMILIES["health"]
+    module.TABLE = TABLES["asq3_outcomes"]
+    assert family_of(module) is FAMILIES["health"]
+    module.FORGOTTEN = replace(TABLES["asq3_outcomes"], name="forgotten")
+    with pytest.raises(ValueError, match=r"made_up: FAMILY\.tables does not list forgotten"):
+        family_of(module)
 
 
 def test_every_level_and_every_total_is_a_row() -> None:

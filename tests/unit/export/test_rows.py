@@ -10,7 +10,7 @@ from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import geographies
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, dots_category
-from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows, said
+from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows, statements_of
 from ndl_export.tables.schema import arrow_schema, columns, key_names
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT
@@ -62,7 +62,7 @@ def test_a_length_of_wait_is_a_share_of_the_responses_to_which_it_applies(breakd
     group = {("child_age_band", frozenset({breakdown[1]}))} if breakdown[1] != "Total" else set()
     applying = frozenset({*question.categories} - {NOT_APPLICABLE})
     whole = frozenset({(question.name, applying), *group})
-    told, applies = said(table), {row.levels: row.applies for row in rows(table, all_together=True)}
+    told, applies = statements_of(table), {row.levels: row.applies for row in rows(table, all_together=True)}
     for answer in applying:
         counted = frozenset({(question.name, frozenset({answer})), *group})
         assert told[question.label, answer, *breakdown] == {(counted, None), (counted, whole)}
@@ -116,12 +116,12 @@ def test_what_a_row_says_is_the_same_in_whichever_table_it_stands() -> None:
     """Which children it counts, of which others; a share is of its row at the total; what cannot be says nothing."""
     eligible = ("fsm", frozenset({"Eligible for free school meals"}))
     good = ("gld", frozenset({"Yes"}))
-    headline = said(GLD_HEADLINE)["Free school meal eligibility", "Eligible for free school meals", "Total"]
+    headline = statements_of(GLD_HEADLINE)["Free school meal eligibility", "Eligible for free school meals", "Total"]
     rate = (frozenset({eligible, good}), frozenset({eligible}))
     assert headline == {rate, (frozenset({eligible}), None), (frozenset({eligible, good}), None)}
-    assert rate in said(TABLES["readiness_pathway"])["Total", "Eligible for free school meals"]
+    assert rate in statements_of(TABLES["readiness_pathway"])["Total", "Eligible for free school meals"]
     neither = frozenset({("dots", frozenset({dots_category("Neither", "None")}))})
-    assert (neither, frozenset()) in said(JOINED_DOTS)["Neither", "Total"]
-    assert said(JOINED_DOTS)["Neither", "Both"] == set()
-    everyone = said(GLD_HEADLINE)["Total", "Total", "Total"]
+    assert (neither, frozenset()) in statements_of(JOINED_DOTS)["Neither", "Total"]
+    assert statements_of(JOINED_DOTS)["Neither", "Both"] == set()
+    everyone = statements_of(GLD_HEADLINE)["Total", "Total", "Total"]
     assert everyone == {(frozenset(), None), (frozenset({good}), None), (frozenset({good}), frozenset())}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from privacy.release.estimates import Estimates, without_categories
+from privacy.estimation.estimates import Estimates, without_categories
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector, WorkloadError

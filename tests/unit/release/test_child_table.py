@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import published_counts
 from privacy.release.child_table import ChildTableError, input_mac, true_counts
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import published_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.workload import Cube, Selector
 from tests.support.daily import examples

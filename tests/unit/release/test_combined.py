@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.release.combined import combined, combined_plan
-from privacy.release.estimates import estimates_of, without_categories
-from privacy.release.mechanism import Measurement
+from privacy.estimation.estimates import estimates_of, without_categories
+from privacy.release.mechanism import Measurement, combined, combined_plan
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Cube, Family, Marginal, Selector
 from tests.support.release.examples import small_family, small_plan

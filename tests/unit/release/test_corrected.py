@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.release.corrected import Corrected, Local, inverse
+from privacy.estimation.corrected import Corrected, Local, inverse
 from privacy.release.workload import Attribute, Cube, Figures, LinearCombination, Selector, terms_of
 
 COUNCIL, SEEN = Attribute("council", ("a", "b")), Attribute("seen", ("both", "one", "none"))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import null_space
 
+from privacy.estimation.estimates import Estimates
 from privacy.release.child_table import true_counts
-from privacy.release.estimates import Estimates
 from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import (

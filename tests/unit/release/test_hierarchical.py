@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.release.hierarchical import OWN_INTERVAL_Z, NoisyRates, _additive, _fit, modelled_rates
-from privacy.release.intervals import Z95, fieller
+from privacy.estimation.hierarchical import OWN_INTERVAL_Z, NoisyRates, _additive, _fit, modelled_rates
+from privacy.estimation.intervals import Z95, fieller
 from tests.support.daily import examples
 
 PLACES, GROUPS, NOISE = 12, 6, 12.0

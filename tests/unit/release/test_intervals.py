@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.release.estimates import Estimates
-from privacy.release.intervals import (
+from privacy.estimation.estimates import Estimates
+from privacy.estimation.intervals import (
     RELIABLE,
     UNRELIABLE,
     WITHHELD,
     Z95,
-    Reliability,
     fieller,
     published_counts,
     published_ratios,
@@ -23,6 +22,7 @@ from privacy.release.intervals import (
 )
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
+from privacy.release.policy import Reliability
 from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
 from tests.support.daily import examples
 from tests.support.release.examples import attribute, published_rates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from privacy.release.joined import Joined
+from privacy.estimation.corrected import Joined
 from privacy.release.workload import Attribute, Cube, Figures, LinearCombination, Selector, terms_of
 
 FSM, GROUP = Attribute("fsm", ("yes", "no", "unknown")), Attribute("group", ("a", "b", "unknown"))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.estimates import estimates_of, without_categories
 from privacy.release.child_table import true_counts
-from privacy.release.covariance import Covariances
-from privacy.release.estimates import estimates_of, without_categories
 from privacy.release.mechanism import Measurement, charge, measure
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.workload import (
@@ -250,7 +250,7 @@ def test_councils_known_to_be_empty_leave_their_region_and_an_empty_region_goes(
         ({"region 0": ("council 0",), "region 1": ("council 1",)}, "does not group every category"),
         ({"region 0": ("council 0", "council 1", "council 2")}, "are not the categories of 'region'"),
         ({"region 0": ("council 0", "council 1", "council 2"), "region 1": ()}, "a group is empty"),
-        ({"region 0": ("council 0", "council 1"), "region 1": ("council 1", "council 2")}, "stands twice"),
+        ({"region 0": ("council 0", "council 1"), "region 1": ("council 1", "council 2")}, "is listed twice"),
     ],
 )
 def test_a_nesting_that_does_not_fit_is_refused(members, message):

@@ -10,8 +10,8 @@ import pytest
 
 from assets.release.noise_workload import noise_covariance
 from assets.release.planning import plan_family
-from ndl_export.facts.noise_covariance import SCHEMA
-from privacy.release.covariance import Covariances
+from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA
+from privacy.estimation.covariance import Covariances
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -86,7 +86,7 @@ def test_parts_of_a_whole_share_noise(pilot: Plan) -> None:
 def test_it_is_of_the_councils_that_have_sent(pilot: Plan) -> None:
     absent = {"202425": {"eyfsp": ("halton",)}}
     table = noise_covariance([measured(pilot)], absent)
-    assert table.schema.equals(SCHEMA)
+    assert table.schema.equals(COVARIANCE_SCHEMA)
     assert table != noise_covariance([measured(pilot)], {})
     nobody = {"202425": {"eyfsp": tuple(sorted(PILOT))}}
     assert noise_covariance([measured(pilot)], nobody).num_rows == 0

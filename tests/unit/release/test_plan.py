@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from privacy.release.canonical import canonical_json
-from privacy.release.combined import combined_plan
 from privacy.release.components import Lattice
+from privacy.release.mechanism import combined_plan
 from privacy.release.plan import GAP, LEAST, Plan, PlanError, allocate, make_plan
 from privacy.release.workload import Family, Marginal
 from tests.support.daily import examples
@@ -137,7 +137,7 @@ def test_what_is_known_of_sets_outside_the_tables_asked_for_counts():
     """All that it says of the subsets that are asked for: precision falls by the cells that are added up."""
     lattice = Lattice.of(Family("f", "u", (attribute("a", 3), attribute("b", 4)), (Marginal(("a",)),)))
     assert lattice.subsets == ((), ("a",))
-    assert lattice.told([(("a", "b"), 2.0), (("b",), 1.0)]) == pytest.approx([0.25 / 12 + 1 / 4, 0.25 / 4])
+    assert lattice.precisions_from([(("a", "b"), 2.0), (("b",), 1.0)]) == pytest.approx([0.25 / 12 + 1 / 4, 0.25 / 4])
 
 
 def test_a_further_plan_determines_its_tables_by_itself():
@@ -170,7 +170,7 @@ def test_knowing_what_was_measured_is_never_worse_than_ignoring_it(data):
     rho = data.draw(budgets)
     aware, ignorant = make_plan(asked, rho, delta=1e-6, known=[known]), make_plan(asked, rho, delta=1e-6)
     lattice = Lattice.of(asked)
-    told = lattice.told(known.sigmas.items())
+    told = lattice.precisions_from(known.sigmas.items())
 
     def left(plan: Plan) -> float:
         return float((lattice.component_weights() / (told + plan.component_precisions)).sum())

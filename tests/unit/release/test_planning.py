@@ -12,9 +12,8 @@ from assets.release import planning
 from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES, TABLES, Table
-from ndl_export.tables.detail import Detail, detail_of
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, Geography, geographies
-from ndl_export.tables.rows import layout, said
+from ndl_export.tables.rows import Detail, detail_of, layout, statements_of
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
@@ -101,7 +100,9 @@ def test_a_figure_that_a_release_is_about_is_withheld_under_no_other_name() -> N
     """Children whom nobody had seen, and whom nobody had seen and nobody was concerned about, are the same children."""
     for table in TABLES.values():
         blocks = {each: with_blocks(table, each) for each in (True, False)}
-        about, others = ({one for figures in said(part).values() for one in figures} for part in blocks.values())
+        about, others = (
+            {one for figures in statements_of(part).values() for one in figures} for part in blocks.values()
+        )
         assert not {figure for figure in about & others if figure[1] is not None}
 
 

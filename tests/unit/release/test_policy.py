@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from privacy.release.intervals import Reliability
-from privacy.release.policy import DEFAULT_PATH, Account, MinimumAccuracy, Policy, PolicyError, SignOff, load_policy
+from privacy.release.policy import (
+    DEFAULT_PATH,
+    Account,
+    MinimumAccuracy,
+    Policy,
+    PolicyError,
+    Reliability,
+    SignOff,
+    load_policy,
+)
 
 
 def test_the_policy_of_the_project():
@@ -50,7 +58,7 @@ def test_the_policy_of_the_project():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.update(version=1), "policy version 3"),
+        (lambda p: p.update(version=2), "policy version 1, not 2"),
         (lambda p: p.update(cap=1), "'cap' is not a key here"),
         (lambda p: p.pop("delta"), "delta: is missing"),
         (lambda p: p.update(delta=1.5), "delta: must be less than 1"),

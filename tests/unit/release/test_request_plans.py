@@ -14,9 +14,8 @@ from assets.release.requests.planning import STEP, AccuracyOutOfReach, expected,
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
 from assets.release.tabulate import tabulate
 from ndl_export.facts.on_request import RequestedTable
-from privacy.release.combined import combined_plan
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import Measurement
+from privacy.release.mechanism import Measurement, combined_plan
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort, MeasuredOnRequest

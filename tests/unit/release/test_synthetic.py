@@ -10,8 +10,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from privacy.estimation.estimates import Estimates, estimates_of
 from privacy.release.child_table import true_counts
-from privacy.release.estimates import Estimates, estimates_of
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector

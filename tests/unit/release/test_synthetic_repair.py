@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.release.estimates import estimates_of
+from privacy.estimation.estimates import estimates_of
 from privacy.release.workload import Cube, Selector
 from privacy.synthetic.problem import Codes, Problem, contradictions, problems
 from privacy.synthetic.repair import Rates, counts_of, rates_of, repaired, tied

@@ -11,14 +11,15 @@ year's official counts are public and may stand in for this year's; this year's 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.covariance import Covariances
+from privacy.estimation.covariance import Covariances
+from privacy.release.policy import Reliability
 from privacy.release.workload import Array, Figures
 
 Z95 = 1.959963984540054
@@ -32,24 +33,6 @@ WHOLE_RANGE = 50.0
 
 RELIABLE, UNRELIABLE, WITHHELD = "", "u", "withheld"
 """Flags; empty where there is nothing to say of a ratio."""
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Public thresholds. Half-widths are in points per hundred of the range a ratio can have.
-
-    A ratio is flagged `u` where its half-width is above `unreliable_half_width`, and withheld where it is above
-    `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
-    """
-
-    unreliable_half_width: float = 5.0
-    withheld_half_width: float = 15.0
-    denominator_standard_errors: float = 3.0
-
-    def of(self, everywhere: bool) -> Reliability:
-        """Return the thresholds of figures that a release is about (`everywhere`); all others are withheld where those
-        would be flagged."""
-        return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
 
 class Moments(Protocol):
@@ -78,7 +61,8 @@ class Remembered:
         return self._answer(2, left, right, ask=self._moments.covariance)
 
     def _answer(self, kind: int, *figures: Figures, ask: Callable[..., Array]) -> Array:
-        """By identity: comparing arrays of figures would take longer than asking. They are held on to, for safety."""
+        """Answer by identity: comparing arrays of figures would take longer than asking. They are held on to, so that
+        no identity is used twice."""
         key = (kind, *map(id, figures))
         if key not in self._answers:
             self._asked += figures
@@ -100,7 +84,7 @@ class RatioTable:
     """A ratio, or the difference of two, with its interval, in its own unit (points per hundred for a rate), and its
     flag.
 
-    `value` is NaN where the flag says `withheld`; the interval always stands.
+    `value` is NaN where the flag says `withheld`; the interval is always given.
     """
 
     value: Array
@@ -110,7 +94,7 @@ class RatioTable:
 
 
 def published_counts(moments: Moments, figures: Figures) -> CountTable:
-    """Counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity)."""
+    """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity)."""
     estimate = moments.values(figures)
     half_width = Z95 * np.sqrt(moments.variance(figures))
     return CountTable(
@@ -129,7 +113,7 @@ def published_ratios(
     largest: float,
     unit: float = 1.0,
 ) -> RatioTable:
-    """Ratios known to lie in [0, largest], given in multiples of 1/unit; figures of one shape.
+    """Return ratios known to be in [0, largest], given in multiples of 1/unit; figures of one shape.
 
     A percentage has largest 1 and unit 100, an average of 17 goals largest 17.
     """
@@ -145,7 +129,7 @@ def rate_differences(
     second: tuple[Figures, Figures],
     reliability: Reliability,
 ) -> RatioTable:
-    """First rate less second, in points, each given as (numerator, denominator); figures of one shape.
+    """Return the first rate less the second, in points, each given as (numerator, denominator); figures of one shape.
 
     The interval recovers variances from the two Fieller intervals (MOVER; Zou & Donner 2008) with the correlation of
     the two rates by linearisation: lower = d - sqrt(a^2 + b^2 - 2 r a b), a and b the arms of the first interval
@@ -166,7 +150,8 @@ def rate_differences(
 
 
 def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95) -> tuple[Array, Array]:
-    """Centre and half-width of the interval for E[x]/E[y] by Fieller's theorem; xx, yy, xy are (co)variances.
+    """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem; xx, yy, xy are
+    (co)variances.
 
     It is the 95% interval, or that of another quantile `z` of the standard normal distribution.
 
@@ -183,7 +168,7 @@ def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95)
 
 
 def expected_half_widths(covariances: Covariances, figures: Figures) -> Array:
-    """Half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
+    """Return the half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
     return Z95 * np.sqrt(covariances.variance(figures))
 
 
@@ -194,7 +179,8 @@ def expected_rate_half_widths(
     public_denominators: Array,
     public_rates: Array,
 ) -> Array:
-    """Half-width of the 95% interval of each rate, in points, were the denominators and rates (0 to 1) the public ones.
+    """Return the half-width of the 95% interval of each rate, in points, if the denominators and rates (0 to 1) were
+    the public ones.
 
     All arguments have the shape of the figures. A denominator the noise drowns gives `WHOLE_RANGE`.
     """
@@ -214,7 +200,7 @@ def expected_difference_half_widths(
     public_denominators: tuple[Array, Array],
     public_rates: tuple[Array, Array],
 ) -> Array:
-    """Half-width of the 95% interval of the first rate less the second, in points, by linearisation.
+    """Return the half-width of the 95% interval of the first rate less the second, in points, by linearisation.
 
     Each rate is given as (numerator, denominator). At most twice `WHOLE_RANGE`.
     """
@@ -279,20 +265,20 @@ class _Pair:
 
 
 def _flags(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:
-    """Flag per ratio, from its interval before that is cut to the possible range."""
+    """Return the flag per ratio, from its interval before that is cut to the possible range."""
     points = 100 * pair.interval[1] / pair.largest
     weak = (pair.y <= 0) | (pair.y < reliability.denominator_standard_errors * np.sqrt(pair.yy))
     return _flagged(points, weak, reliability)
 
 
 def _flagged(points: Array, weak: NDArray[np.bool_], reliability: Reliability) -> NDArray[np.str_]:
-    """Flag by half-width in points; withheld in any case where `weak`."""
+    """Return the flag by half-width in points; withheld in any case where `weak`."""
     withheld = weak | (points > reliability.withheld_half_width)
     return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
 
 
 def _correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Array:
-    """Correlation of the linearised ratios; 0 where either has no variance."""
+    """Return the correlation of the linearised ratios; 0 where either has no variance."""
     (xx, xy), (yx, yy) = cross
     covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
     scale = np.sqrt(one.linearised_variance * two.linearised_variance)

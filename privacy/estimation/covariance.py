@@ -10,7 +10,7 @@ the sum running over subsets C of the attributes both name (a total's centred ve
 take off, for every component D they act on, the same product over D times the inner product of the two functionals'
 shares u in the whitened equalities (see `components`).
 
-With a nesting every group is a problem of its own (see `estimates`): a functional's variance is the sum of those of its
+With a nesting every group is a separate problem (see `estimates`): a functional's variance is the sum of those of its
 parts, and the formula holds within each group, v_i over the inner attribute being the weights of the group's members.
 Arrays then have a leading axis of groups, and rows that weigh alike, such as two councils of one region, are worked out
 once.
@@ -49,7 +49,8 @@ class Covariances:
         self._known = _together(self.constraints)
 
     def variance(self, figures: Figures) -> Array:
-        """Variance of every figure; shape of `figures`. Raises WorkloadError for a table outside the workload."""
+        """Return the variance of every figure; shape of `figures`. Raises WorkloadError for a table outside the
+        workload."""
         terms, total = terms_of(figures), np.zeros(figures.shape)
         for index, (coefficient, cube) in enumerate(terms):
             total = total + coefficient**2 * self._between(cube, cube)
@@ -58,7 +59,8 @@ class Covariances:
         return np.maximum(total, 0.0)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        """Covariance of each figure of `left` with the figure in the same place of `right`; both have one shape."""
+        """Return the covariance of each figure of `left` with the figure in the same place of `right`; both have one
+        shape."""
         if left.shape != right.shape:
             raise WorkloadError(f"figures of different shapes: {left.shape} and {right.shape}")
         total = np.zeros(left.shape)
@@ -79,7 +81,8 @@ class Covariances:
         return pair.spread(sum(by_group[1:], by_group[0]), left.shape)
 
     def _placed(self, cube: Cube) -> dict[str, _Placed]:
-        """The cube's selectors in family order, each knowing its axis. Raises WorkloadError outside the workload."""
+        """Return the cube's selectors in family order, each knowing its axis. Raises WorkloadError outside the
+        workload."""
         axes = list(cube.selectors)
         selectors = {**cube.where, **cube.selectors}
         for name, selector in selectors.items():
@@ -92,7 +95,7 @@ class Covariances:
         }
 
     def _is_total(self, selector: Selector) -> bool:
-        """Whether no row tells the categories of the attribute, or the members of a group, apart."""
+        """Return whether no row tells the categories of the attribute, or the members of a group, apart."""
         if self._groups and selector.attribute.name == self._groups.inner:
             return not self._groups.products(selector, selector).inner.any()
         return bool(selector.is_total.all())
@@ -158,7 +161,7 @@ class _Groups:
         self._found: dict[tuple[int, int], tuple[Selector, Selector, _Products]] = {}
 
     def products(self, left: Selector | None, right: Selector | None) -> _Products:
-        """Of two selectors, None standing for the whole; remembered by their identity."""
+        """Return the products of two selectors, None for the whole; remembered by their identity."""
         left, right = left or self._everything, right or self._everything
         key = (id(left), id(right))
         if key not in self._found:
@@ -187,7 +190,7 @@ class _Placed:
     ndim: int
 
     def along(self, by_row: Array) -> Array:
-        """An array whose first axis is the selector's rows: that axis in its place, others after all axes."""
+        """Return an array whose first axis is the selector's rows: that axis in its place, others after all axes."""
         shape = [1] * self.ndim
         if self.axis is not None:
             shape[self.axis] = len(by_row)
@@ -242,11 +245,12 @@ class _Pair:
             self._inner[name] = products.inner.reshape(-1, *shape)
 
     def components(self) -> list[tuple[str, ...]]:
-        """The subsets of the attributes both cubes vary along, in lattice order."""
+        """Return the subsets of the attributes both cubes vary along, in lattice order."""
         return list(subsets(self.shared))
 
     def product(self, component: tuple[str, ...], besides: frozenset[str] = frozenset()) -> Array:
-        """Inner products over the component times means over every other attribute, those in `besides` left out."""
+        """Return the inner products over the component times means over every other attribute, those in `besides` left
+        out."""
         result = np.ones(())
         for name in self._named:
             if name in component:
@@ -256,13 +260,13 @@ class _Pair:
         return result
 
     def known_from(self, known: _Known) -> Array:
-        """The covariance that identities take off."""
+        """Return the covariance that identities take off."""
         left, right = _shares(self._left, known, self.ndim), _shares(self._right, known, self.ndim)
         common = sum(one * other for one, other in zip(left, right, strict=True))
         return self.product(known.over, besides=known.weighed) * common
 
     def spread(self, figures: Array, shape: tuple[int, ...]) -> Array:
-        """Every figure its own, from one for each of the distinct rows."""
+        """Give every figure its own, from one for each of the distinct rows."""
         if self._spread is not None:
             row, axis = self._spread
             figures = figures.take(row, axis=axis)
@@ -274,8 +278,8 @@ def _mean(placed: _Placed | None) -> Array:
 
 
 def _shares(cube: dict[str, _Placed], known: _Known, ndim: int) -> Array:
-    """(R, groups, ...): the share u of every figure of the cube in the whitened equalities, over the attributes that
-    identities weigh."""
+    """Return, (R, groups, ...), the share u of every figure of the cube in the whitened equalities, over the attributes
+    that identities weigh."""
     shares = np.zeros(())
     for block, gain in known.gains.items():
         if set(block) <= set(cube):
@@ -288,7 +292,7 @@ def _shares(cube: dict[str, _Placed], known: _Known, ndim: int) -> Array:
 
 
 def _contracted(tensor: Array, placed: list[_Placed], ndim: int) -> Array:
-    """Inner product of a tensor over categories, R and groups, with the outer product of centred vectors."""
+    """Return the inner product of a tensor over categories, R and groups, with the outer product of centred vectors."""
     if not placed:
         return tensor.reshape(*tensor.shape, *[1] * ndim)
     total = np.zeros(())

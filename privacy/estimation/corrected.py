@@ -1,9 +1,10 @@
-"""Figures corrected for an attribute that is recorded wrongly at known rates, with that uncertainty in their variances.
+"""Figures corrected for records that were linked wrongly or not found, with that uncertainty in their variances.
 
-An attribute of a child (who had seen it) is found by linkage, and found wrongly at times. Let M[f, t] be the chance
-that a child of the true category t is found in category f, and N the counts as found. Then M^-1 N estimates the true
-counts without bias (the matrix method for misclassified categories; Kuha and Skinner 1997). A figure that weighs the
-categories by w is w M^-1 N: the same measured counts under other weights, so its value, variance and covariances come
+`Corrected` is for links that are missed or false. An attribute of a child (who had seen it) is found by linkage, and
+found wrongly at times. Let M[f, t] be the chance that a child of the true category t is found in category f, and N the
+counts as found. Then M^-1 N estimates the true counts without bias (the matrix method for misclassified categories;
+Kuha and Skinner 1997). A figure that weighs the categories by w is w M^-1 N: the same measured counts under other
+weights, so its value, variance and covariances come
 from the same exact estimates. A total weighs all categories alike and stays as it is, for every column of M adds up
 to 1.
 
@@ -16,6 +17,14 @@ With S the derivative of M^-1 along the rates of a group, M^-1 of a place with f
 is of second order in the rates, and a figure of many places weighs each place's own. A factor is not known exactly
 either, and errs in each place by itself. Where children are in two places, as in a council and in an ethnic group, the
 terms of both add up; those of groups have a mean factor of 1 and change no figure of all groups together.
+
+`Joined` is for children whose row in another source of the same service was not found. What such a row says of a child
+(its free school meals, ethnic group, special needs, language) is then unknown, each at once. Let c be the share of
+children for whom it was not found, N the counts as found, and U the cell of those of whom all is unknown. Each cell has
+lost c of its children to U, so with k = c / (1 - c) a figure that weighs cells by w is w N + k (w - w(U)) N, in which a
+total, w = 1, stays as it is to the bit. Weights of several such attributes multiply: w - w(U) is the sum of products
+with one factor w_i - w_i(U) each, those before it at w_j(U), those after it at w_j. To the variance of the noise comes
+that of k.
 """
 
 from __future__ import annotations
@@ -28,7 +37,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.intervals import Moments
+from privacy.estimation.intervals import Moments
 from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, terms_of
 
 _STEP = 1e-6
@@ -105,7 +114,7 @@ class Corrected:
         return of_noise + self._of_linkage(left, right)
 
     def _in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
-        """What is asked of figures of one shape. Where they cannot be had by place, those at the total of an attribute
+        """Return moments of figures of one shape. Where they cannot be had by place, those at the total of an attribute
         perhaps can: they are asked for by themselves, so that a number is the same wherever it is shown."""
         cubes = [cube for each in figures for _, cube in terms_of(each)]
         summed = [local for local in self.local if local.added_up]
@@ -123,7 +132,7 @@ class Corrected:
         return answer
 
     def _part(self, figures: Figures, block: _Block) -> Figures:
-        """The figures of some rows of each axis; the same object for the same ones."""
+        """Return the figures of some rows of each axis; the same object for the same ones."""
         key = (id(figures), block)
         if key not in self._parts_of:
             terms = [(coefficient, _rows_of(cube, block)) for coefficient, cube in terms_of(figures)]
@@ -132,7 +141,7 @@ class Corrected:
         return self._parts_of[key][1]
 
     def _of_linkage(self, left: Figures, right: Figures) -> Array:
-        """What rates that are not known exactly, and chance in who is missed, add to the covariance."""
+        """Return what rates that are not known exactly, and chance in who is missed, add to the covariance."""
         one, other = self._moves(left), self._moves(right)
         total = np.zeros(left.shape)
         for i, by_one in enumerate(one.rates):
@@ -147,7 +156,7 @@ class Corrected:
         return total
 
     def _moves(self, figures: Figures) -> _Moves:
-        """How much the figures move with each rate, and with each place's factor. Worked out once."""
+        """Return how much the figures move with each rate, and with each place's factor. Worked out once."""
         if id(figures) not in self._known:
             told = [(coefficient, cube) for coefficient, cube in terms_of(figures) if self._attribute(cube) is not None]
             rates = [self._moved(told, figures.shape, rate) for rate in range(len(self.rates))] if told else []
@@ -166,11 +175,11 @@ class Corrected:
         return total
 
     def _in_places(self, cube: Cube, rate: int) -> tuple[float, Cube]:
-        """The cube as one of so many times as many children as a rate is higher where they are."""
+        """Return the cube with as many times the children as a rate is higher where they are."""
         return self._by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
 
     def _by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
-        """The cube in which children count by the factors of all places that they are in; by 1 of no group."""
+        """Return the cube in which children count by the factors of all places that they are in; by 1 of no group."""
         scale = 1.0
         for local in self.local if group >= 0 else ():
             of_all, cube = self._by_factor(local, cube, group)
@@ -178,7 +187,8 @@ class Corrected:
         return scale, cube
 
     def _by_factor(self, local: Local, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
-        """The cube in which the children of each place count by its factor, or all by the mean, `less` so much."""
+        """Return the cube in which the children of each place count by its factor, or all by the mean, `less` so
+        much."""
         if not _is_told(local, cube):
             return local.mean[group] - less, cube
         there = _selector(cube, local.attribute)
@@ -191,7 +201,7 @@ class Corrected:
         return 1.0, _instead(cube, self._reweighed[key][1])
 
     def _moved_in_places(self, local: Local, terms: Sequence[tuple[float, Cube]]) -> Array | None:
-        """How much the figures move with the factor of each place and group: (*figures, places, groups)."""
+        """Return how much the figures move with the factor of each place and group: (*figures, places, groups)."""
         total = None
         for coefficient, cube in terms:
             if _is_told(local, cube):
@@ -201,7 +211,8 @@ class Corrected:
         return total
 
     def _by_place(self, cube: Cube, local: Local, along: Mapping[str, Array]) -> Array:
-        """How much of the figures, weighed by `along` of their attribute, comes from each place: (*figures, places)."""
+        """Return how much of the figures, weighed by `along` of their attribute, comes from each place: (*figures,
+        places)."""
         name, place = self._attribute(cube), local.attribute
         assert name is not None
         there = _selector(cube, place)
@@ -215,7 +226,7 @@ class Corrected:
         return np.moveaxis(found[..., None, :] * rows, -2, axis)
 
     def _by_chance(self, left: Cube, right: Cube) -> Array:
-        """The covariance by chance of two cubes of one shape: of the children whom both count."""
+        """Return the covariance by chance of two cubes of one shape: of the children whom both count."""
         name = self._attribute(left)
         if name is None or name != self._attribute(right):
             return np.zeros(left.shape)
@@ -244,7 +255,7 @@ class Corrected:
         return terms
 
     def _attribute(self, cube: Cube) -> str | None:
-        """The attribute found by linkage that a cube tells children apart by; none where it is at its total."""
+        """Return the attribute found by linkage that a cube tells children apart by; none where it is at its total."""
         present = (name for name in self._inverses if name in cube.selectors or name in cube.where)
         names = [name for name in present if not _is_total(cube, name)]
         if len(names) > 1:
@@ -305,7 +316,7 @@ class _Moves:
 
 
 def _is_told(local: Local, cube: Cube) -> bool:
-    """Whether a cube can be had by the places in which rates are higher."""
+    """Return whether a cube can be had by the places in which rates are higher."""
     selectors = {**cube.selectors, **cube.where}
     if local.attribute not in selectors or not (local.added_up or not _is_total(cube, local.attribute)):
         return False
@@ -314,7 +325,7 @@ def _is_told(local: Local, cube: Cube) -> bool:
 
 
 def _alike(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """The rows that have the same marks, together."""
+    """Return the rows that have the same marks, together."""
     found: dict[bytes, list[int]] = {}
     for row, own in enumerate(marks):
         found.setdefault(own.tobytes(), []).append(row)
@@ -322,7 +333,7 @@ def _alike(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
 
 
 def _rows_of(cube: Cube, block: _Block) -> Cube:
-    """The cube with these rows of each axis."""
+    """Return the cube with these rows of each axis."""
     chosen = {
         name: Selector(
             selector.attribute, tuple(selector.labels[i] for i in rows), tuple(selector.rows[i] for i in rows)
@@ -333,7 +344,8 @@ def _rows_of(cube: Cube, block: _Block) -> Cube:
 
 
 def _over_places(one: Array, other: Array, covariances: Array) -> Array:
-    """The sum over places and pairs of groups of one . other . covariance, place after place on every machine."""
+    """Return the sum over places and pairs of groups of one . other . covariance, place after place on every
+    machine."""
     by_place = np.zeros(one.shape[:-1])
     for g in range(one.shape[-1]):
         for h in range(one.shape[-1]):
@@ -343,8 +355,8 @@ def _over_places(one: Array, other: Array, covariances: Array) -> Array:
 
 
 def inverse(matrix: Array) -> Array:
-    """The inverse of a square matrix by Gauss and Jordan, whose result is the same to the last bit on any machine.
-    Pivots are taken as they come: those of M lie near 1."""
+    """Return the inverse of a square matrix by Gauss and Jordan, the same to the last bit on any machine. Pivots are
+    taken as they come: those of M lie near 1."""
     size = len(matrix)
     rows = np.concatenate([matrix, np.eye(size)], axis=1)
     for pivot in range(size):
@@ -356,7 +368,7 @@ def inverse(matrix: Array) -> Array:
 
 
 def _rows(cube: Cube, name: str) -> Array:
-    """The weights of an attribute's categories: (levels of its axis, or 1; categories)."""
+    """Return the weights of an attribute's categories: (levels of its axis, or 1; categories)."""
     return _selector(cube, name).matrix
 
 
@@ -365,8 +377,8 @@ def _selector(cube: Cube, name: str) -> Selector:
 
 
 def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
-    """The cube with each row of weights w of the attribute as w `matrix`; a total stays one, or is 0 where the columns
-    of the matrix add up to 0."""
+    """Return the cube with each row of weights w of the attribute as w `matrix`; a total stays one, or is 0 where the
+    columns of the matrix add up to 0."""
     weights, total = _rows(cube, name), np.zeros((1, matrix.shape[1]))
     for category in range(matrix.shape[0]):
         total = total + weights[:, category : category + 1] * matrix[category]
@@ -376,7 +388,7 @@ def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
 
 
 def _with(cube: Cube, name: str, weights: Array) -> Cube:
-    """The cube with other weights of an attribute's categories; all its rows stay."""
+    """Return the cube with other weights of an attribute's categories; all its rows stay."""
     return _instead(cube, _reweighed(_selector(cube, name), weights))
 
 
@@ -385,7 +397,7 @@ def _reweighed(selector: Selector, weights: Array) -> Selector:
 
 
 def _instead(cube: Cube, selector: Selector) -> Cube:
-    """The cube with another selector on an attribute, of as many rows."""
+    """Return the cube with another selector on an attribute, of as many rows."""
     name = selector.attribute.name
     if name in cube.selectors:
         return Cube({**cube.selectors, name: selector}, cube.where)
@@ -393,7 +405,7 @@ def _instead(cube: Cube, selector: Selector) -> Cube:
 
 
 def _apart(one: Array, other: Array, chances: Array) -> Array:
-    """By true category t, the sum over f of (one_f - one_t) (other_f - other_t) chances[f, t]: (rows, true)."""
+    """Return, by true category t, the sum over f of (one_f - one_t) (other_f - other_t) chances[f, t]: (rows, true)."""
     found, true = chances.shape
     weights = np.zeros((max(len(one), len(other)), true))
     for t in range(true):
@@ -408,19 +420,19 @@ def _each(attribute: Attribute) -> Selector:
 
 
 def _is_total(cube: Cube, name: str) -> bool:
-    """Whether every row of the cube adds up all categories of an attribute."""
+    """Return whether every row of the cube adds up all categories of an attribute."""
     return bool(_selector(cube, name).is_total.all())
 
 
 def _by(cube: Cube, name: str, selector: Selector) -> Cube:
-    """The cube with other rows of an attribute, as its axis, or as its first where it only chose some."""
+    """Return the cube with other rows of an attribute, as its axis, or as its first where it only chose some."""
     if name in cube.selectors:
         return _instead(cube, selector)
     return Cube({name: selector, **cube.selectors}, {each: s for each, s in cube.where.items() if each != name})
 
 
 def _intersection(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
-    """The children whom both count, with these weights of the attribute `name`: weights of every other attribute
+    """Return the children whom both count, with these weights of the attribute `name`: weights of every other attribute
     multiply, level by level. Both have the same axes."""
     if list(left.selectors) != list(right.selectors):
         raise ValueError("figures of different axes have no covariance by chance that is worked out here")
@@ -442,3 +454,61 @@ def _product(left: Selector, right: Selector) -> Selector:
     if left is right and np.isin(left.matrix, (0.0, 1.0)).all():
         return left
     return _reweighed(left, left.matrix * right.matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The moments of figures, corrected. `unknown` gives, by attribute, the category of a child whose row was not
+    found; `odds` is k, with its `variance_of_odds`."""
+
+    moments: Moments
+    unknown: Mapping[str, str]
+    odds: float
+    variance_of_odds: float
+    _known: dict[int, tuple[Selector, Selector, Selector]] = field(default_factory=dict, init=False, repr=False)
+    """By identity of a selector w: itself, w - w(U), and w(U) alike for every category."""
+
+    def values(self, figures: Figures) -> Array:
+        return self.moments.values(self._corrected(figures))
+
+    def variance(self, figures: Figures) -> Array:
+        return self.moments.variance(self._corrected(figures)) + self.variance_of_odds * self._moved(figures) ** 2
+
+    def covariance(self, left: Figures, right: Figures) -> Array:
+        of_noise = self.moments.covariance(self._corrected(left), self._corrected(right))
+        return of_noise + self.variance_of_odds * self._moved(left) * self._moved(right)
+
+    def _corrected(self, figures: Figures) -> Figures:
+        lost = self._lost(figures)
+        terms = tuple((self.odds * coefficient, cube) for coefficient, cube in lost)
+        return LinearCombination((*terms_of(figures), *terms)) if lost else figures
+
+    def _moved(self, figures: Figures) -> Array | float:
+        """Return how much the figures move with the odds."""
+        lost = self._lost(figures)
+        return self.moments.values(LinearCombination(tuple(lost))) if lost else 0.0
+
+    def _lost(self, figures: Figures) -> list[tuple[float, Cube]]:
+        """Return the terms of (w - w(U)) N."""
+        terms = []
+        for coefficient, cube in terms_of(figures):
+            of_all = {**cube.selectors, **cube.where}
+            told = [name for name in of_all if name in self.unknown and not of_all[name].is_total.all()]
+            for place, name in enumerate(told):
+                others = {each: self._split(of_all[each])[1] for each in told[:place]}
+                here = {**others, name: self._split(of_all[name])[0]}
+                selectors, where = ({n: here.get(n, s) for n, s in of.items()} for of in (cube.selectors, cube.where))
+                terms.append((coefficient, Cube(selectors, where)))
+        return terms
+
+    def _split(self, selector: Selector) -> tuple[Selector, Selector]:
+        """Return w - w(U), and w(U)."""
+        if id(selector) not in self._known:
+            attribute, labels = selector.attribute, selector.labels
+            at = attribute.categories.index(self.unknown[attribute.name])
+            rest = tuple(tuple(weight - row[at] for weight in row) for row in selector.rows)
+            alike = tuple((row[at],) * attribute.size for row in selector.rows)
+            parts = Selector(attribute, labels, rest), Selector(attribute, labels, alike)
+            self._known[id(selector)] = (selector, *parts)
+        _, rest_of, alike_of = self._known[id(selector)]
+        return rest_of, alike_of

@@ -24,7 +24,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import logsumexp, ndtr, softmax
 
-from privacy.release.intervals import fieller
+from privacy.estimation.intervals import fieller
 from privacy.release.workload import Array
 
 MINIMUM_PLACES = 4
@@ -34,7 +34,7 @@ TYPICAL_DEVIATIONS = (0.0025, 0.01, 0.02, 0.03, 0.045, 0.07, 0.1)
 """Standard deviations, in shares, by which most cells may stray from the sum of their effects, all equally likely."""
 
 STRAYING_SHARE = 0.25
-"""Of the cells, which may deviate by anything: declared, not estimated, for a few cells cannot tell how rare it is."""
+"""Share of the cells that may deviate by anything: declared, not estimated, because a few cells cannot show it."""
 
 STRAYING_DEVIATION = 0.25
 """Standard deviation of those."""
@@ -74,7 +74,7 @@ class NoisyRates:
     xy: Array
 
     def noise(self, rate: Array) -> Array:
-        """Variance of the noise in x - rate y."""
+        """Return the variance of the noise in x - rate y."""
         return np.maximum(self.xx - 2 * rate * self.xy + rate**2 * self.yy, NEGLIGIBLE)
 
     @cached_property
@@ -83,7 +83,7 @@ class NoisyRates:
         return np.maximum(self.y, 0.0)
 
     def chance(self, rate: Array) -> Array:
-        """Variance of the rate of so many children whose chances are `rate`."""
+        """Return the variance of the rate of so many children whose chances are `rate`."""
         return rate * (1 - rate) / np.maximum(self.size, 1.0)
 
 
@@ -97,7 +97,7 @@ class ModelledRates:
 
 
 def modelled_rates(noisy: NoisyRates) -> ModelledRates:
-    """What every rate was, given all counts. Raises ValueError for fewer than `MINIMUM_PLACES`."""
+    """Estimate every rate, given all counts. Raises ValueError for fewer than `MINIMUM_PLACES`."""
     if len(noisy.x) < MINIMUM_PLACES:
         raise ValueError(f"the model needs {MINIMUM_PLACES} places, not {len(noisy.x)}")
     fits = [_fit(noisy, np.hypot(typical, (0.0, STRAYING_DEVIATION)) ** 2) for typical in TYPICAL_DEVIATIONS]
@@ -132,7 +132,8 @@ class _Fit:
 
 
 def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
-    """Maximum likelihood by iterated weighted least squares; then each cell is taken out of its own expectation."""
+    """Fit by maximum likelihood with iterated weighted least squares; then each cell is taken out of its own
+    expectation."""
     expected = _possible(_share(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):
         variances = (noisy.noise(expected) + noisy.size**2 * noisy.chance(expected))[..., None] + (
@@ -158,7 +159,7 @@ class _Mixture:
     deviation: Array
 
     def quantile(self, probability: float) -> Array:
-        """Within [0, 1]; by bisection, to 1e-7."""
+        """Return a quantile within [0, 1], by bisection, to 1e-7."""
         low, high = np.zeros(self.mean.shape[:-1]), np.ones(self.mean.shape[:-1])
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
@@ -168,7 +169,8 @@ class _Mixture:
 
 
 def _posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
-    """Of every rate, under one fit: whether the cell strays little or by anything, and then by how much."""
+    """Return the posterior of every rate under one fit: whether the cell strays little or by anything, and by how
+    much."""
     size, noise = noisy.size[..., None], noisy.noise(fit.expected)[..., None]
     before = (fit.uncertainty + noisy.chance(fit.expected))[..., None] + fit.spreads
     strayed = (noisy.x - fit.expected * noisy.size)[..., None]
@@ -181,7 +183,8 @@ def _posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
 
 
 def _log_densities(strayed: Array, variances: Array) -> Array:
-    """(places, groups, 2): of what a cell strayed by, weighted by the shares of both sorts of cells."""
+    """Return, (places, groups, 2), the log density of what a cell strayed by, weighted by the shares of both sorts of
+    cells."""
     shares = np.array([1 - STRAYING_SHARE, STRAYING_SHARE])
     return np.asarray(np.log(shares) - (strayed[..., None] ** 2 / variances + np.log(variances)) / 2)
 
@@ -197,7 +200,7 @@ class _Effects:
 
 
 def _additive(x: Array, y: Array, variance: Array) -> _Effects:
-    """A level plus effects of places plus effects of groups, the least squares fit to x / y by weights y^2 / variance.
+    """Fit a level plus effects of places plus effects of groups, by least squares of x / y with weights y^2 / variance.
 
     Never divides by y; an effect that nothing tells is 0. Those of places are eliminated: they follow from the others.
     """

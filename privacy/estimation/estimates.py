@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.estimation.covariance import Covariances
 from privacy.release.components import impose, subsets
-from privacy.release.covariance import Covariances
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of
@@ -44,7 +44,8 @@ Component = tuple[bool, Attributes]
 
 
 def estimates_of(plan: Plan, measurement: Measurement) -> Estimates:
-    """The figures of a measurement, of a plan with a nesting or without. Raises ValueError for another plan's."""
+    """Return the estimates of a measurement, of a plan with a nesting or without. Raises ValueError for another
+    plan's."""
     return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 
 
@@ -64,34 +65,34 @@ class Estimates:
         self._marginals: dict[tuple[str, ...], Array] = {}
 
     def values(self, figures: Figures) -> Array:
-        """Estimates, in rows of the child table; shape of `figures`. Raises WorkloadError outside the workload."""
+        """Estimate rows of the child table; shape of `figures`. Raises WorkloadError outside the workload."""
         total = np.zeros(figures.shape)
         for coefficient, cube in terms_of(figures):
             total = total + coefficient * self._cube(cube)
         return total
 
     def variance(self, figures: Figures) -> Array:
-        """Exact variance of every estimate; shape of `figures`."""
+        """Return the exact variance of every estimate; shape of `figures`."""
         return self._covariances.variance(figures)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        """Exact covariance of the estimates in the same place of two arrays of figures of one shape."""
+        """Return the exact covariance of the estimates in the same place of two arrays of figures of one shape."""
         return self._covariances.covariance(left, right)
 
     def marginal(self, attributes: tuple[str, ...]) -> Array:
-        """Estimated counts over `attributes`, given and shaped in the family's attribute order."""
+        """Return the estimated counts over `attributes`, given and shaped in the family's attribute order."""
         if attributes not in self._marginals:
             self._marginals[attributes] = self._rebuilt(attributes)
         return self._marginals[attributes]
 
     def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
-        """Inverse-variance average of every residual component, obeying the identities: attributes -> array of their
-        domain's shape."""
+        """Return the inverse-variance average of every residual component, obeying the identities: attributes -> array
+        of their domain's shape."""
         (constraints,) = self._covariances.constraints
         return impose(constraints, _residuals(self._plan, measurement), self._plan.family)
 
     def _rebuilt(self, attributes: tuple[str, ...]) -> Array:
-        """Sum over C of r_C spread evenly over the cells of the attributes outside C."""
+        """Return the sum over C of r_C spread evenly over the cells of the attributes outside C."""
         self._plan.lattice.index(attributes)
         shape = self._plan.family.shape(attributes)
         table = np.zeros(shape)
@@ -102,7 +103,8 @@ class Estimates:
         return table
 
     def _cube(self, cube: Cube) -> Array:
-        """Values of a cube, block by block: rows that sum an attribute out are told apart from those that do not."""
+        """Return the values of a cube, block by block: rows that sum an attribute out are told apart from those that do
+        not."""
         values = np.empty(cube.shape)
         splits = [_split(self._sums_out(selector)) for selector in cube.selectors.values()]
         restrictions = {name: self._weights(s) for name, s in cube.where.items() if not self._sums_out(s).all()}
@@ -122,15 +124,15 @@ class Estimates:
         return values
 
     def _sums_out(self, selector: Selector) -> NDArray[np.bool_]:
-        """Per row, whether the attribute need not be told apart."""
+        """Return, per row, whether the attribute need not be told apart."""
         return selector.is_total
 
     def _weights(self, selector: Selector) -> Array:
-        """(rows x categories) weights, on the axis that `marginal` gives the attribute."""
+        """Return (rows x categories) weights, on the axis that `marginal` gives the attribute."""
         return selector.matrix
 
     def _block(self, rows: dict[str, Array]) -> Array:
-        """The outer product of row matrices applied to the smallest marginal, axes in family order."""
+        """Return the outer product of row matrices applied to the smallest marginal, axes in family order."""
         names = self._plan.family.ordered(rows)
         figures = self.marginal(names)
         for axis, name in enumerate(names):
@@ -151,14 +153,14 @@ def _residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Ar
 
 
 def centred(table: Array, axes: Iterable[int]) -> Array:
-    """The table with its mean taken off along these axes in turn, the projection P_C."""
+    """Return the table with its mean taken off along these axes in turn, the projection P_C."""
     for axis in axes:
         table = table - table.mean(axis=axis, keepdims=True)
     return table
 
 
 def _split(is_total: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], bool]]:
-    """The rows that sum out and those that do not, each where there are any, with which of the two they are."""
+    """Return the rows that sum out and those that do not, unless there are none, with which of the two they are."""
     groups = ((np.flatnonzero(is_total), True), (np.flatnonzero(~is_total), False))
     return [(index, total) for index, total in groups if len(index)]
 
@@ -187,10 +189,10 @@ class NestedEstimates(Estimates):
         super().__init__(plan, measurement)
 
     def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
-        """As of `Estimates`, by `Component`."""
+        """Return as `Estimates` does, by `Component`."""
         precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
         components = {}
-        for component, total in _told(self._plan, measurement, nest).items():
+        for component, total in _weighted_sums(self._plan, measurement, nest).items():
             known = precisions[:, self._lattice.index(self._names(component))]
             mean = total / _first(nest.each(known) if component[0] else known, total.ndim)
             if component[0]:
@@ -214,8 +216,8 @@ class NestedEstimates(Estimates):
         return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
 
     def _rebuilt(self, attributes: Attributes) -> Array:
-        """As of `Estimates`; along the inner attribute stand its categories, not a number where the workload has no
-        table of them, and after them the groups as a whole."""
+        """Return as `Estimates` does; along the inner attribute are its categories, not a number where the workload has
+        no table of them, and after them the groups as a whole."""
         rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
         whole = self._spread(False, rest)
         members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
@@ -226,7 +228,8 @@ class NestedEstimates(Estimates):
         return np.moveaxis(table, 0, attributes.index(nest.inner))
 
     def _spread(self, told_apart: bool, rest: Attributes) -> Array:
-        """Sum over the components within `rest`, each spread evenly over the cells of the attributes outside it."""
+        """Return the sum over the components within `rest`, each spread evenly over the cells of the attributes outside
+        it."""
         shape = self._plan.family.shape(rest)
         table = np.zeros((len(self._nest.order if told_apart else self._nest.sizes), *shape))
         for component in subsets(rest):
@@ -277,28 +280,28 @@ class _Nest:
         self._starts = np.cumsum(self.sizes) - self.sizes
 
     def slice(self, group: int) -> slice:
-        """The members of a group."""
+        """Return the members of a group."""
         return slice(self._starts[group], self._starts[group] + self.sizes[group])
 
     def total(self, by_member: Array) -> Array:
-        """Sums over the members of each group."""
+        """Add up over the members of each group."""
         return np.asarray(np.add.reduceat(by_member, self._starts, axis=0))
 
     def each(self, by_group: Array) -> Array:
-        """For each member what holds of its group."""
+        """Give each member the value of its group."""
         return by_group[self._group]
 
     def weights(self, rows: Array) -> Array:
-        """(rows x categories and groups): a group that weighs one throughout is weighed as a whole."""
+        """Return (rows x categories and groups): a group that weighs one throughout is weighed as a whole."""
         whole = np.array([(rows[:, self.order[self.slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]).T
         members = rows.copy()
         members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
         return np.hstack([members, whole.astype(np.float64)])
 
 
-def _told(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
-    """What all marginals say of each residual component, weighted by inverse variance and added up."""
-    told: dict[Component, Any] = defaultdict(float)
+def _weighted_sums(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
+    """Add up what all marginals say of each residual component, weighted by inverse variance."""
+    sums: dict[Component, Any] = defaultdict(float)
     for names, sigma in plan.sigmas.items():
         place = nest.inner if nest.inner in names else nest.outer
         rest = tuple(name for name in names if name != place)
@@ -308,22 +311,22 @@ def _told(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, 
             outside = tuple(axis for axis, name in enumerate(rest, start=1) if name not in component)
             says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
             if place == nest.inner:
-                told[True, component] += says
+                sums[True, component] += says
                 says = nest.total(says) / _first(nest.sizes, says.ndim)
-            told[False, component] += says
-    return told
+            sums[False, component] += says
+    return sums
 
 
 def _first(values: NDArray[Any], ndim: int) -> NDArray[Any]:
-    """Values laid along the first of so many axes."""
+    """Return the values laid along the first of so many axes."""
     return values.reshape(-1, *[1] * (ndim - 1))
 
 
 def without_categories(
     plan: Plan, measurement: Measurement, attribute: str, empty: Collection[str]
 ) -> tuple[Plan, Measurement]:
-    """Plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row; those that
-    the domain does not have are passed over.
+    """Return plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row;
+    those that the domain does not have are passed over.
 
     A group of the nesting that is left without a category goes with it. Raises ValueError where the measurement is of
     another plan, WorkloadError where no category would be left.

@@ -1,0 +1,315 @@
+"""Files of a release directory that belong to no one release: withdrawals, announcements and the register of requests.
+
+They are kept beside the bundles, which never change, and are not signed: whoever serves the directory answers for them.
+
+`withdrawn.json`: which releases are withdrawn, since when and why. People sign each withdrawal, and the file is
+compared with what they signed before it is sent.
+
+`upcoming.json`: which releases are announced. As practice 3.1 of the Code of Practice for Statistics, edition 3.0,
+asks, a release is announced with its month twelve months ahead, and with its day four weeks ahead where possible. It
+follows from the release calendar of the installation, and keeps of each entry the day on which it was first published:
+
+    releases:
+      - version: 2026.11.0
+        date: 2026-11-26
+      - version: 2027.11.0      # the month that the version names; the day is given later
+
+`requests.json`: the public register of requests: what was asked for, what became of it, what it cost and what is left.
+It holds public words of whoever asked and public sums of the ledger, and nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, field_validator
+from pydantic.dataclasses import dataclass as settings_dataclass
+
+from ndl_export.facts.on_request import page_of_table
+from ndl_export.facts.release_facts import Version
+from ndl_export.files.whole_files import indented_json, write_whole
+from ndl_export.pages.number_format import day, month
+from privacy.doors.settings_file import Day, InvalidSettings, Settings, read_settings
+from privacy.doors.typed import is_line
+from sources.reference.cohorts import Cohort
+
+WITHDRAWN_FILE = "withdrawn.json"
+
+
+class UnreadableWithdrawals(Exception):
+    """The file is not as `record_withdrawals` writes it; the message names it."""
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A withdrawn release: its version, the day as 2026-11-25, and the reason, one line of text."""
+
+    version: str
+    date: str
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """What readers see, with a full stop."""
+        said = self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
+        return f"Release {self.version} was withdrawn on {self.date}: {said}"
+
+
+def withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
+    """Return every withdrawal by version; empty where there is no file. Raises `UnreadableWithdrawals`."""
+    path = release_dir / WITHDRAWN_FILE
+    return read_withdrawals(path.read_bytes(), str(path)) if path.exists() else {}
+
+
+def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
+    """Return every withdrawal by version in the content of the file of that name. Raises `UnreadableWithdrawals`."""
+    try:
+        found = [Withdrawal(**entry) for entry in json.loads(content)["withdrawn"]]
+        for each in found:
+            Version.parse(each.version)
+            dt.date.fromisoformat(each.date)
+            if not is_line(each.reason):
+                raise ValueError
+    except (ValueError, TypeError, KeyError):
+        raise UnreadableWithdrawals(
+            f"{name} must list, under 'withdrawn', objects with version, date (2026-11-25) and reason, and nothing else"
+        ) from None
+    return {each.version: each for each in found}
+
+
+def record_withdrawals(release_dir: Path, known: Mapping[str, Withdrawal], *added: Withdrawal) -> None:
+    """Write the file with these withdrawals more."""
+    every = sorted([*known.values(), *added], key=lambda each: Version.parse(each.version))
+    content = {"withdrawn": [asdict(each) for each in every]}
+    write_whole(release_dir / WITHDRAWN_FILE, indented_json(content))
+
+
+UPCOMING_FILE = "upcoming.json"
+TIME_OF_DAY = dt.time(9, 30)
+_A_MONTH, _FOUR_WEEKS, _TWELVE_MONTHS = dt.timedelta(30), dt.timedelta(weeks=4), dt.timedelta(366)
+NO_CALENDAR = "No release calendar has been given: months and days of further releases are not announced."
+NOTHING_ANNOUNCED = "No further release is announced."
+
+
+class InvalidCalendar(InvalidSettings):
+    """A calendar that cannot be used."""
+
+
+@settings_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Announced:
+    """A release and the day on which it is published; None if only the month that its version names is known."""
+
+    version: Annotated[str, AfterValidator(lambda text: str(Version.parse(text)))]
+    date: Day | None = None
+
+    def __post_init__(self) -> None:
+        month_named = Version.parse(self.version).published_in
+        if self.date and f"{self.date:%Y-%m}" != month_named:
+            raise ValueError(f"release {self.version} says {month_named} of itself, not {self.date:%Y-%m}")
+
+
+class _Calendar(Settings):
+    releases: list[Announced]
+
+    @field_validator("releases")
+    @classmethod
+    def _each_once(cls, releases: list[Announced]) -> list[Announced]:
+        if len({each.version for each in releases}) < len(releases):
+            raise ValueError("names a version twice")
+        return releases
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """An announced release: its version, its day as 2026-11-26, empty where only the month is known, and the day of the
+    announcement."""
+
+    version: str
+    date: str
+    announced_on: str
+
+    @property
+    def when(self) -> str:
+        """`26 November 2026, 9:30am`, or `November 2026`."""
+        if self.date:
+            return f"{day(self.date)}, {TIME_OF_DAY.hour}:{TIME_OF_DAY.minute:02d}am"
+        return month(Version.parse(self.version).published_in)
+
+    @property
+    def sentence(self) -> str:
+        """What readers are told, with a full stop."""
+        if self.date:
+            return f"Release {self.version} is announced for {self.when}."
+        return (
+            f"Release {self.version} is announced for {self.when}. The day is announced at least four weeks before,"
+            " where possible."
+        )
+
+
+def calendar(path: Path | None) -> list[Announced]:
+    """Return the entries of the file, by version; none without a file. Raises `InvalidCalendar`."""
+    if path is None:
+        return []
+    return sorted(
+        read_settings(path, _Calendar, InvalidCalendar).releases, key=lambda each: Version.parse(each.version)
+    )
+
+
+def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
+    """Yield what the calendar lacks today of what practice 3.1 asks, a sentence each."""
+    first_days = {each: dt.date.fromisoformat(f"{Version.parse(each.version).published_in}-01") for each in entries}
+    coming = [each for each, first in first_days.items() if today <= (each.date or first + _A_MONTH)]
+    if not any((each.date or first_days[each]) <= today + _TWELVE_MONTHS for each in coming):
+        yield "the release calendar announces nothing for the next twelve months: READINESS_CALENDAR names it"
+    for each in coming:
+        if each.date is None and first_days[each] <= today + _FOUR_WEEKS:
+            yield f"release {each.version} may be four weeks away, and the release calendar has no day for it"
+
+
+def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> bool:
+    """Write the announcements, and return whether any of them is new."""
+    told = {(each.version, each.date): each for each in announced(release_dir) or ()}
+    new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
+    kept = [told.get((each.version, each.date), each) for each in new]
+    if announced(release_dir) == kept:
+        return False
+    write_whole(release_dir / UPCOMING_FILE, indented_json({"upcoming": [asdict(each) for each in kept]}))
+    return True
+
+
+def announced(release_dir: Path) -> list[Upcoming] | None:
+    """Return every announced entry, by version; None where no calendar was ever given."""
+    path = release_dir / UPCOMING_FILE
+    if not path.exists():
+        return None
+    listed: list[dict[str, Any]] = json.loads(path.read_bytes())["upcoming"]
+    return [Upcoming(**each) for each in listed]
+
+
+def upcoming(release_dir: Path, published: Iterable[str]) -> list[Upcoming] | None:
+    """Return the announced releases that are not published yet; None where no calendar was ever given."""
+    found, there = announced(release_dir), set(published)
+    return None if found is None else [each for each in found if each.version not in there]
+
+
+REGISTER_FILE = "requests.json"
+
+
+class UnreadableRegister(ValueError):
+    """The file is not as `write_register` writes it; the message names it."""
+
+
+class Status(StrEnum):
+    """What became of a request."""
+
+    ASKED = "asked"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class AskedTable:
+    """A request: days as '2026-11-27'; the release that answered it and the reason of a refusal, empty where there is
+    none; by cohort, what that release charged for its family, rho. Raises ValueError for what cannot be."""
+
+    name: str
+    title: str
+    asked_by: str
+    purpose: str
+    asked_on: str
+    cohorts: tuple[str, ...]
+    status: Status
+    answered_in: str
+    reason: str
+    rho: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise ValueError(f"request {self.name}: {'; '.join(problems)}")
+
+    def _problems(self) -> Iterator[str]:
+        for what in ("name", "title", "asked_by", "purpose"):
+            if not is_line(getattr(self, what)):
+                yield f"{what} is not one line of text"
+        dt.date.fromisoformat(self.asked_on)
+        if not self.cohorts:
+            yield "it is of no cohort"
+        for cohort in self.cohorts:
+            Cohort(cohort)
+        if bool(self.answered_in) != (self.status == Status.ANSWERED):
+            yield "a release is named for one that is answered, and for no other"
+        elif self.answered_in:
+            Version.parse(self.answered_in)
+        if is_line(self.reason) != (self.status == Status.REFUSED):
+            yield "a reason, in one line, is given for one that is refused, and for no other"
+        if self.rho.keys() - set(self.cohorts) or not all(0 <= each < math.inf for each in self.rho.values()):
+            yield "what was charged is a number for each of its cohorts"
+
+    @property
+    def page(self) -> str:
+        """Name of the file with its figures, in the page of a release that has the table."""
+        return f"{page_of_table(self.name)}.html"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent of one unit of a cohort, what was, and what is left, rho."""
+
+    cohort: str
+    unit: str
+    cap: float
+    spent: float
+    left: float
+
+
+@dataclass(frozen=True)
+class Register:
+    """Requests in the order in which they were asked, and the budgets of all cohorts that were measured."""
+
+    requests: tuple[AskedTable, ...]
+    budgets: tuple[Budget, ...]
+
+    @property
+    def cohorts(self) -> set[str]:
+        """Every cohort that it names."""
+        return {each.cohort for each in self.budgets} | {cohort for each in self.requests for cohort in each.cohorts}
+
+    def requests_with(self, status: str) -> tuple[AskedTable, ...]:
+        return tuple(each for each in self.requests if each.status == status)
+
+
+def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> bool:
+    """Write the register into the release directory, and return whether any of it is new."""
+    asked = sorted(entries, key=lambda each: (each.asked_on, each.name))
+    content = indented_json(
+        {"requests": [asdict(each) for each in asked], "budgets": [asdict(each) for each in budgets]}
+    )
+    path = release_dir / REGISTER_FILE
+    if path.exists() and path.read_bytes() == content:
+        return False
+    write_whole(path, content)
+    return True
+
+
+def read_register(release_dir: Path) -> Register | None:
+    """Return the register of the release directory; None where nobody has made a request. Raises
+    `UnreadableRegister`."""
+    path = release_dir / REGISTER_FILE
+    if not path.exists():
+        return None
+    try:
+        document = json.loads(path.read_bytes())
+        return Register(tuple(map(_asked, document["requests"])), tuple(Budget(**each) for each in document["budgets"]))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UnreadableRegister(f"{path} is not a register of requests: {error}") from None
+
+
+def _asked(entry: Mapping[str, Any]) -> AskedTable:
+    return AskedTable(**{**entry, "cohorts": tuple(entry["cohorts"]), "status": Status(entry["status"])})
