@@ -17,13 +17,12 @@ from sources.contracts import Rule, Severity, SourceContract
 from sources.councils.council_file import Dialect
 from sources.extract.landed import Landed, size_of
 from sources.extract.match import known_keys, match
-from sources.extract.readers.books import book_of
 from sources.extract.readers.content import Content, Format, content_of, members, only_member
 from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.readers.sheets import open_book
+from sources.extract.readers.workbooks import book_of, open_book
 from sources.extract.rules import NOT_A_FILE, XML, stopped
 from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, rows_with_content
 from sources.reference.cohorts import Cohort

@@ -40,14 +40,24 @@ VALUE = re.compile(
 """What dates, numbers of persons and schools, and postcodes are written like."""
 
 
+FORMULAS_NOT_CHECKED = (
+    "In a .xls, .xlsb or .ods workbook, no cell can be checked for a formula or an error: a formula is read as its last"
+    " result, an error such as #N/A as blank. To have the cells checked, save the workbook as .xlsx."
+)
+
+
 @dataclass(frozen=True)
 class SheetTaken:
     """The sheet of a workbook that a table is read from: its number among the visible ones, the number of its header
-    row, and how many other visible sheets are left aside. What it is called may be a child's name, and is not kept."""
+    row, and how many other visible sheets are left aside. Its name may be a child's, and is not kept.
+
+    `formulas_checked` is false for a format in which formulas and errors cannot be told from values and blanks.
+    """
 
     number: int
     header_row: int
     left_aside: int
+    formulas_checked: bool = True
 
     def row(self, source_row: int) -> int:
         """The sheet's own number of a data row."""

@@ -11,6 +11,7 @@ from assets.intake.quality_report.facts import STOPPED, TAKEN
 from ndl_export.pages import charts, kit
 from ndl_export.pages.words import listed, rows
 from sources.contracts import Kind, Severity
+from sources.extract.table import FORMULAS_NOT_CHECKED
 from sources.reference.profile_results import SOURCE as PUBLISHED_BY
 
 Facts = dict[str, Any]
@@ -39,6 +40,7 @@ def render(report: Facts) -> str:
         has_last_figures=any(figure["last_share"] is not None for figure in report["figures"]),
         values=list(_values(report["values"])),
         published_by=PUBLISHED_BY,
+        formulas_not_checked=FORMULAS_NOT_CHECKED,
     )
 
 

@@ -37,11 +37,10 @@ from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.landed import TABLE_NAME, Landed, arrived_in
 from sources.extract.match import key
-from sources.extract.readers.books import book_of
 from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.readers.sheets import open_sheet
+from sources.extract.readers.workbooks import book_of, open_sheet
 from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, stopped
 from sources.extract.table import SOURCE_ROW, TextTable, trimmed
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes

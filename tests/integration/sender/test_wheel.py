@@ -26,7 +26,7 @@ from tests.support.site.dom import words
 pytestmark = pytest.mark.slow
 
 FOLDER = PROJECT / "packaging" / "council"
-MODULES = {"polars_hash": "polars-hash", "yaml": "pyyaml"}
+MODULES = {"polars_hash": "polars-hash", "python_calamine": "python-calamine", "yaml": "pyyaml"}
 """Distribution of a module, where they are called differently."""
 HEAVY = ("dagster", "splink", "great_expectations", "opendp", "pandas", "scipy")
 NOT_IN_IT = (
@@ -35,6 +35,7 @@ NOT_IN_IT = (
     "assets/intake/quality_report",
 )
 NAMES = {"click": "click", "cryptography": "cryptography", "duckdb": "DuckDB", "jinja2": "Jinja2", "numpy": "NumPy"} | {
+    **{"openpyxl": "openpyxl", "python-calamine": "python-calamine"},
     **{"polars": "Polars", "polars-hash": "polars-hash", "pyarrow": "PyArrow", "pyyaml": "PyYAML"},
     **{"pyrage": "pyrage", "xlsxwriter": "XlsxWriter"},
 }
