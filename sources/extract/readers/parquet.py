@@ -34,7 +34,7 @@ from sources.extract.rules import (
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, checked_header
 
 _LIMITS = {"thrift_string_size_limit": 4 << 20, "thrift_container_size_limit": 10_000}
-"""Of a footer: some hundred columns in some hundred row groups."""
+"""Limits of a footer: some hundred columns in some hundred row groups."""
 _BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 8 << 10
 _MAX_VALUE_BYTES = 1 << 20
@@ -56,11 +56,11 @@ def open_parquet(content: Content) -> TextTable:
 
 
 def _open(content: Content) -> pyarrow.parquet.ParquetFile:
-    """The file, whose footer is no longer than an extract's; raises `ExtractStopped`."""
+    """Open a file with a footer no longer than an extract's; raises `ExtractStopped`."""
     stream = content.open()
     if stream.read(4) == b"PARE":
         raise stopped(content.name, ENCRYPTED_PARQUET)
-    with _in_words(content.name):
+    with _stopping_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
         _ = file.schema_arrow
@@ -68,8 +68,8 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
 
 
 @contextmanager
-def _in_words(name: str) -> Iterator[None]:
-    """Stop the extract that messages call `name` where a Parquet file cannot be read."""
+def _stopping_if_unreadable(name: str) -> Iterator[None]:
+    """Stop the extract, without what pyarrow says, if a Parquet file cannot be read."""
     try:
         yield
     except MemoryError:
@@ -81,9 +81,9 @@ def _in_words(name: str) -> Iterator[None]:
 def _batches(
     content: Content, file: pyarrow.parquet.ParquetFile, wanted: Mapping[str, str]
 ) -> Iterator[pa.RecordBatch]:
-    """`wanted` maps the header's names to those in the file, which may have blanks around them, or be blank.
+    """Yield columns as text; `wanted` maps the header's names to those in the file, which may be padded or blank.
 
-    Raises `ExtractStopped`, for columns too that do not hold single values.
+    Raises `ExtractStopped`, also for columns of lists or structures.
     """
     schema, in_file, row = file.schema_arrow, list(wanted.values()), 1
     for name in in_file:
@@ -92,7 +92,7 @@ def _batches(
         raise stopped(content.name, TOO_MANY_ROWS)
     with content.open() as stream:
         left = may_unpack_to(stream.seek(0, os.SEEK_END))
-    with _in_words(content.name):
+    with _stopping_if_unreadable(content.name):
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=in_file):
             left -= batch.nbytes
             if left < 0:
@@ -111,14 +111,14 @@ def _column(schema: pa.Schema, name: str) -> str:
 
 
 def _check_type(file: str, schema: pa.Schema, name: str) -> None:
-    """Raises `ExtractStopped` for a column whose values are not single ones."""
+    """Raise `ExtractStopped` for a column of lists or structures."""
     type = schema.field(name).type
     if types.is_nested(type.value_type if types.is_dictionary(type) else type):
         raise stopped(file, NOT_TEXT, _column(schema, name), name)
 
 
 def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
-    """Values as a text file would have them: ISO dates, whole numbers without a decimal point, TRUE and FALSE."""
+    """Format values as in a text file: ISO dates, whole numbers without a decimal point, TRUE and FALSE."""
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if types.is_dictionary(values.type):
@@ -142,7 +142,7 @@ def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
 
 
 def _numbers(values: pa.Array) -> pa.Array:
-    """Floating point as text; not-a-number is a missing value."""
+    """Format floating-point numbers; not-a-number is a missing value."""
     values = values.cast(pa.float32()) if types.is_float16(values.type) else values
     values = pc.if_else(pc.is_nan(values), None, values)
     whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT_BELOW))

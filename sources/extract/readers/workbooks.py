@@ -138,7 +138,7 @@ class XmlWorkbook(Book):
             if all(cell.value is None for cell in row):  # a file of 1 KiB may have a million such rows
                 yield []
             else:
-                yield [None if cell.data_type == "f" else unescaped(cell_text(cell.value)) for cell in row]
+                yield [None if cell.data_type == "f" else unescape(format_cell(cell.value)) for cell in row]
 
 
 class OtherWorkbook(Book):
@@ -165,10 +165,10 @@ class OtherWorkbook(Book):
             raise stopped(self.name, WORKBOOK_TOO_LARGE)
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
         for row in islice(sheet.iter_rows(), most):
-            yield (blank_columns + [cell_text(cell) for cell in row[:width]])[:width]
+            yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
 
 
-def book_of(content: Content) -> Book | None:
+def open_workbook(content: Content) -> Book | None:
     """Open the workbook in a file; None if the file is of another format. Raises `ExtractStopped`."""
     match content.format:
         case Format.WORKBOOK:
@@ -224,7 +224,7 @@ def _refuse_document_type(name: str) -> None:
     raise stopped(name, DOCUMENT_TYPE)
 
 
-def open_book(book: Book, known: Container[str], called: str | None = None) -> TextTable:
+def open_best_sheet(book: Book, known: Container[str], called: str | None = None) -> TextTable:
     """Open the sheet named `called`, or the one whose header has most `known` columns.
 
     Raises `ExtractStopped` if there is none, or if two have as many.
@@ -333,7 +333,7 @@ def _letters(column: int) -> str:
     return letters
 
 
-def cell_text(value: object) -> str:
+def format_cell(value: object) -> str:
     """Return a cell's value as a text file would have it; numbers to the 15 digits that Excel has."""
     match value:
         case None:
@@ -351,7 +351,7 @@ def cell_text(value: object) -> str:
     return str(value)
 
 
-def unescaped(text: str) -> str:
+def unescape(text: str) -> str:
     """Decode characters as .xlsx escapes them: `_x000D_` is a carriage return."""
     return _ESCAPED.sub(_character, text) if "_x" in text else text
 

@@ -120,7 +120,7 @@ def _headings() -> Iterator[Case]:
         "renamed", as_csv(moved(THREE, surname="Surname(s)")), stops="'surname', perhaps renamed to 'Surname\\(s\\)'"
     )
     yield eyfsp("a column missing", text([_without(row, "lit_e10") for row in THREE]), stops="missing column 'lit_e10'")
-    yield eyfsp("twice the same", as_csv(moved(THREE, forename="surname")), stops="surname stands twice in the header")
+    yield eyfsp("twice the same", as_csv(moved(THREE, forename="surname")), stops="surname occurs twice in the header")
     yield eyfsp("none", "".join(LINES[1:]).encode(), stops="none of the first lines is a header line")
     glued = HEADER.strip() + ROW + ROW
     width = "no row has as many fields as the header line"
