@@ -434,7 +434,7 @@ def _workbooks() -> Iterator[Case]:
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1000 + "EncryptedPackage".encode("utf-16-le") + b"\0" * 500
     )
     yield book("encrypted", content=encrypted, stops="password")
-    yield book("old", content=b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1000, stops="damaged")
+    yield book("old", content=b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1000, stops="an office document")
     yield book("called xls", content=as_xlsx(SOUND), suffix=".xls", kept=ALL)
     yield book("called xlsm", content=as_xlsx(SOUND), suffix=".xlsm", stops="macros")
     yield book("csv under its name", content=CSV, kept=ALL)
