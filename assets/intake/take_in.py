@@ -53,8 +53,17 @@ from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, sh
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
 from sources.errors import ExtractStopped, unexpected
-from sources.extract import synthetic_marker
-from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, size_of, state
+from sources.extract.landed import (
+    REFERENCE,
+    Landed,
+    content_sha256,
+    files_in,
+    find,
+    names_an_extract,
+    size_of,
+    state,
+    synthetic_hashes,
+)
 from sources.extract.open import OpenExtract
 from sources.extract.part_names import marked
 from sources.extract.recognise import open_recognised
@@ -104,7 +113,7 @@ class Intake:
         self._first: Tools | None = None
         self._idle: SimpleQueue[Tools] = SimpleQueue()
         self._making = Lock()
-        self._synthetic = synthetic_marker.marked(landing)
+        self._synthetic = synthetic_hashes(landing)
 
     @property
     def not_read(self) -> list[str]:

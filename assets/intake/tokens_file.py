@@ -31,7 +31,7 @@ from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, size_of
 from sources.extract.readers.csds import ORPHANS, TABLES
-from sources.extract.readers.sealed_tokens import MAKE_AGAIN, serve_manifest, serve_rows
+from sources.extract.readers.parquet import MAKE_AGAIN, serve_manifest, serve_rows
 from sources.extract.rules import FILE_RULES
 from sources.extract.table import SOURCE_ROW, columns
 

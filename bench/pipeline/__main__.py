@@ -19,7 +19,7 @@ from bench.pipeline.commands import READINESS, Measured, watch
 from bench.pipeline.page import Size, page
 from bench.pipeline.stored import stored
 from privacy.keys import KeyRing
-from sources.extract import synthetic_marker
+from sources.extract.landed import mark_as_synthetic
 
 COHORT, EARLIER, RELEASE = "202425", "202324", "2026.11.0"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmark.md"
@@ -123,7 +123,7 @@ def _correct(landing: Path) -> None:
     extract = landing / "leeds" / "eyfsp" / f"{COHORT}.csv"
     lines = extract.read_text(encoding="utf-8").splitlines(keepends=True)
     extract.write_text("".join(line for number, line in enumerate(lines) if number % 100 != 50), encoding="utf-8")
-    synthetic_marker.mark(landing, [extract])
+    mark_as_synthetic(landing, [extract])
 
 
 def _script(what: str, module: str, landing: Path, root: Path, most_gib: float | None = None) -> Measured:

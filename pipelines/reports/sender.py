@@ -11,7 +11,7 @@ from ndl_export.pages.number_format import row_ranges
 from pipelines.reports.document import Grid, Report, Section
 from sources.contracts import CONTRACTS
 from sources.extract.landed import Landed
-from sources.extract.table import SheetTaken
+from sources.extract.table import FORMULAS_NOT_CHECKED, SheetTaken
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
@@ -69,6 +69,8 @@ def _of_the_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
     if sheet := done.sheet:
         others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
         yield f"Read from sheet {sheet.number}, whose row numbers are given{others}"
+        if not sheet.formulas_checked:
+            yield FORMULAS_NOT_CHECKED
 
 
 def _by_severity(done: Pseudonymised) -> Iterator[tuple[str, list[RuleCount]]]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import hashlib
+import json
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,8 @@ REFUSED_SUFFIXES: dict[str, Rule] = {
 """Endings of what people send in place of an extract, and what they are told."""
 REFERENCE = "reference"
 """Folder of landing that holds public look-ups, not a council's."""
+SYNTHETIC_MARKER = Path(REFERENCE, "synthetic.json")
+"""In landing, lists the SHA-256 of each file that `readiness synth` wrote there. All other files count as real."""
 READY = ".ready"
 """Ends the name of the empty file that a sender may put beside an extract once it is complete."""
 TABLE_NAME = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
@@ -407,3 +410,19 @@ def size_of(path: Path) -> int:
 def _file_sha256(path: Path, within: Path | None) -> str:
     with open_regular(path, within) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def synthetic_hashes(landing: Path) -> frozenset[str]:
+    """Return the hashes that the marker of synthetic extracts lists; none if it is missing or cannot be read."""
+    try:
+        return frozenset(json.loads((landing / SYNTHETIC_MARKER).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return frozenset()
+
+
+def mark_as_synthetic(landing: Path, files: Iterable[Path]) -> None:
+    """Add files to the marker of synthetic extracts. Only for a generator of such extracts."""
+    path = landing / SYNTHETIC_MARKER
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hashes = sorted({*synthetic_hashes(landing), *(content_sha256(file) for file in files)})
+    path.write_text(json.dumps(hashes, indent=0), encoding="utf-8")

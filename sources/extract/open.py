@@ -17,13 +17,12 @@ from sources.contracts import Rule, Severity, SourceContract
 from sources.councils.council_file import Dialect
 from sources.extract.landed import Landed, size_of
 from sources.extract.match import known_keys, match
-from sources.extract.readers.books import book_of
-from sources.extract.readers.content import Content, Format, content_of, members, only_member
-from sources.extract.readers.csds import csds_parts, folder_contents, open_csds
+from sources.extract.readers.content import Content, Format, content_of, get_only_member, list_members
+from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.readers.sheets import open_book
+from sources.extract.readers.workbooks import open_best_sheet, open_workbook
 from sources.extract.rules import NOT_A_FILE, XML, stopped
 from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, rows_with_content
 from sources.reference.cohorts import Cohort
@@ -186,21 +185,21 @@ def _set_aside(table: TextTable) -> bytes:
 
 def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:
     if landed.path.is_dir():
-        contents = folder_contents(landed)
+        contents = list_folder_contents(landed)
     else:
         content = content_of(landed.name, landed.path, within=landed.within)
-        contents = members(content) if content.format is Format.ARCHIVE else [content]
-    if contract.name == "hv_reviews" and (parts := csds_parts(contents)):
+        contents = list_members(content) if content.format is Format.ARCHIVE else [content]
+    if contract.name == "hv_reviews" and (parts := list_csds_parts(contents)):
         return open_csds(landed.name, parts, Cohort(landed.cohort))
     if landed.path.is_dir():
         raise stopped(landed.name, NOT_A_FILE)
-    content = only_member(content) if content.format is Format.ARCHIVE else content
+    content = get_only_member(content) if content.format is Format.ARCHIVE else content
     return _read_as(content, contract, council_dialect, known)
 
 
 def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:
-    if book := book_of(content):
-        return open_book(book, known, council_dialect.sheet)
+    if book := open_workbook(content):
+        return open_best_sheet(book, known, council_dialect.sheet)
     match content.format:
         case Format.PARQUET:
             return open_parquet(content)

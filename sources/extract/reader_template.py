@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.ma  # Arrow loads it with the first rows of a file: here, so that no reader has to
+import openpyxl  # noqa: F401  so that no reader has to
 import pyarrow as pa
 
 import sources.extract.open  # noqa: F401  the readers

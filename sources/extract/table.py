@@ -1,4 +1,4 @@
-"""What every reader gives: a file's rows as text, before its columns are matched to the contract's."""
+"""Tables of text: what every reader returns, before columns are matched to the contract."""
 
 from __future__ import annotations
 
@@ -27,36 +27,46 @@ MAX_COLUMNS = 500
 MAX_HEADING = 1000
 """Characters. Forms export whole questions as headings, with what explains them."""
 MAX_ROWS = 20_000_000
-"""Of one extract: England has three million reviews of a cohort."""
+"""Rows of one extract: England has three million reviews of a cohort."""
 MAX_UNUSABLE_ROWS = 1_000_000
 """Rows that are set aside one by one, by number."""
 SOURCE_ROW = "source_row"
 _REFERRAL_ROWS = 609_000_000
-"""Numbers of reviews that one table of CSDS alone knows begin after it."""
+"""Reviews that are known from one CSDS table alone have numbers above this."""
 _COLUMNS_NAMED = 3
 VALUE = re.compile(
     r"\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}|[A-Z]\d{11}[0-9A-Z]|\d{3} ?\d{3} ?\d{4}|\d{6,}|[A-Z]{1,2}\d[0-9A-Z]? ?\d[A-Z]{2}"
 )
-"""What dates, numbers of persons and schools, and postcodes are written like."""
+"""Matches dates, numbers of persons and schools, and postcodes."""
+
+
+FORMULAS_NOT_CHECKED = (
+    "In a .xls, .xlsb or .ods workbook, no cell can be checked for a formula or an error: a formula is read as its last"
+    " result, an error such as #N/A as blank. To have the cells checked, save the workbook as .xlsx."
+)
 
 
 @dataclass(frozen=True)
 class SheetTaken:
     """The sheet of a workbook that a table is read from: its number among the visible ones, the number of its header
-    row, and how many other visible sheets are left aside. What it is called may be a child's name, and is not kept."""
+    row, and how many other visible sheets are left aside. Its name may be a child's, and is not kept.
+
+    `formulas_checked` is false for a format in which formulas and errors cannot be told from values and blanks.
+    """
 
     number: int
     header_row: int
     left_aside: int
+    formulas_checked: bool = True
 
     def row(self, source_row: int) -> int:
-        """The sheet's own number of a data row."""
+        """Return the number that a data row has in the sheet."""
         return self.header_row + source_row
 
 
 @dataclass
 class TextTable:
-    """`read(names)` streams the named columns of `header`, in that order, as strings, and `source_row` last.
+    """A file as text: `read(names)` streams the named columns of `header`, in that order, and `source_row` last.
 
     `source_row` (int64) is the 1-based number of the data row in the file, counted from the row after the header: blank
     and unusable rows are counted, a line break inside a quoted field is not. `set_aside` fills, as the batches are
@@ -74,9 +84,9 @@ class TextTable:
 
 
 def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> list[str]:
-    """Column names, trimmed, unnamed ones numbered; raises `ExtractStopped` for a header that cannot be used.
+    """Trim column names and number unnamed ones; raises `ExtractStopped` for a header that cannot be used.
 
-    `name` is how messages call the file; `doubt` as in `TextTable`.
+    `name` is the file's name in messages; `doubt` as in `TextTable`.
     """
     header = [column.strip() for column in header]
     if not any(header):
@@ -93,28 +103,28 @@ def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> l
         same = columns([index for index, column in enumerate(header, 1) if column in repeated])
         raise ExtractStopped(
             f"{name}: {same} have the same name as another column",
-            f"{name}: column {', '.join(repeated)} stands twice in the header",
+            f"{name}: column {', '.join(repeated)} occurs twice in the header",
         )
     return [column or f"(unnamed column {index})" for index, column in enumerate(header, 1)]
 
 
 def columns(numbers: Sequence[int]) -> str:
-    """`columns 3, 5 and 9`: how messages call columns of a file, counted from 1."""
+    """Return `columns 3, 5 and 9`, as messages name columns of a file, counted from 1."""
     listed = list(map(str, numbers[:_COLUMNS_NAMED])) + (["others"] if len(numbers) > _COLUMNS_NAMED else [])
     return f"column {listed[0]}" if len(listed) == 1 else f"columns {', '.join(listed[:-1])} and {listed[-1]}"
 
 
 def stop_at_values(name: str, header: Iterable[str]) -> None:
-    """Raise `ExtractStopped` where a heading is a date, number or postcode, before a message repeats it."""
+    """Raise `ExtractStopped` if a heading is a date, number or postcode, before a message repeats it."""
     if any(VALUE.fullmatch(heading.strip().upper()) for heading in header):
         raise stopped(name, VALUES_IN_HEADER)
 
 
 def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """`table.read(names)` without the rows that are blank in every one of these columns or that repeat the header.
+    """Yield `table.read(names)` without rows that are blank in all these columns or repeat the header.
 
     A blank row is no row, as below the last one of a sheet; a repeated header is set aside. Raises `ExtractStopped`
-    for more rows, or more unusable ones, than an extract can have; `name` is how messages call the file.
+    for more rows, or more unusable ones, than an extract can have; `name` is the file's name in messages.
     """
     for batch in table.read(names):
         if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
@@ -131,7 +141,7 @@ def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator
 
 
 def first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.RecordBatch]:
-    """Batches, the last of them cut, of the first `most` rows."""
+    """Return batches of the first `most` rows; the last batch is cut."""
     taken, left = [], most
     for batch in batches:
         taken.append(batch.slice(0, left))
@@ -142,12 +152,12 @@ def first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.RecordBa
 
 
 def trimmed(cell: str) -> str:
-    """The text of the SQL expression `cell` without spaces at its ends; NULL where nothing is left."""
+    """Return SQL that trims the expression `cell`; NULL if nothing is left."""
     return f"nullif(trim({cell}, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')"
 
 
 def _rows_where(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]) -> np.ndarray:
-    """Mask of the rows where `holds` in every column but the row number, a missing value counting as one that does."""
+    """Mask the rows for which `holds` is true, or missing, in every column but the row number."""
     found = np.ones(batch.num_rows, dtype=bool)
     for name, column in zip(batch.schema.names[:-1], batch.columns[:-1], strict=True):
         found &= holds(column, name).fill_null(True).to_numpy(zero_copy_only=False)

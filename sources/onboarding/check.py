@@ -18,7 +18,7 @@ from sources.extract.landed import Landed
 from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
 from sources.extract.open import OpenExtract, Origin, open_extract
 from sources.extract.project import Projection, project_extract
-from sources.extract.table import SOURCE_ROW, first_rows
+from sources.extract.table import FORMULAS_NOT_CHECKED, SOURCE_ROW, first_rows
 from sources.onboarding.sample import (
     MAX_ROWS,
     MIN_ROWS,
@@ -209,6 +209,8 @@ class _Reading:
         notes = []
         if sheet := self.extract.table.sheet:
             notes.append(f"read from sheet {sheet.number}; other sheets left aside: {sheet.left_aside}")
+            if not sheet.formulas_checked:
+                notes.append(FORMULAS_NOT_CHECKED)
         if self.rows >= MAX_ROWS:
             notes.append(f"only the first {MAX_ROWS:,} rows were read")
         if self.unreadable:

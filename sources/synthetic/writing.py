@@ -22,7 +22,7 @@ import pyarrow.parquet
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
-from sources.extract import synthetic_marker
+from sources.extract.landed import mark_as_synthetic
 from sources.reference import expected_rows
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, place
@@ -89,7 +89,7 @@ def generate(
     linkable: dict[str, Rows] = {}
     for rows_of in _RETURNS:
         source, rows = rows_of.__name__, rows_of(world)
-        synthetic_marker.mark(landing, write_source(landing, source, rows, world))
+        mark_as_synthetic(landing, write_source(landing, source, rows, world))
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
     _write_truth(landing.resolve().parent, world, linkable)
 

@@ -213,7 +213,7 @@ def test_a_long_extract_is_in_the_same_order_and_leaves_nothing_behind(
     for module in (one_pass, rows_apart):
         monkeypatch.setattr(module, "CHUNK_ROWS", 700)
     monkeypatch.setattr("sources.extract.open.APART", False)
-    monkeypatch.setattr("sources.extract.readers.text.BLOCK_BYTES", 50_000)
+    monkeypatch.setattr("sources.extract.readers.delimited.BLOCK_BYTES", 50_000)
     aside = _seen(monkeypatch)
     long = _write(tmp_path, profile.people, "eyfsp", keys, tools)
     assert pq.read_table(long.kept.kept).equals(pq.read_table(profile.kept.kept))

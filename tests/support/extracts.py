@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sources.contracts import CONTRACTS, Column, Kind
-from sources.extract.landed import REFERENCE
-from sources.extract.synthetic_marker import mark, marked
+from sources.extract.landed import REFERENCE, mark_as_synthetic, synthetic_hashes
 from sources.reference.asq3 import DOMAINS
 from sources.reference.goals import GOALS
 
@@ -92,7 +91,7 @@ def line(path: Path, values: Mapping[str, str]) -> str:
 def mark_synthetic(landing: Path) -> None:
     """Mark all that lies in landing as synthetic, as the generator marks what it writes."""
     folders = (folder for folder in landing.iterdir() if folder.name != REFERENCE)
-    mark(landing, [path for folder in folders for path in folder.rglob("*") if path.is_file()])
+    mark_as_synthetic(landing, [path for folder in folders for path in folder.rglob("*") if path.is_file()])
 
 
 def append(path: Path, *rows: Mapping[str, str]) -> None:
@@ -106,8 +105,8 @@ def append(path: Path, *rows: Mapping[str, str]) -> None:
 def mark_again(path: Path) -> None:
     """Mark a landed file that was changed as synthetic, if landing is marked."""
     landing = path.parents[2]
-    if marked(landing):
-        mark(landing, [path])
+    if synthetic_hashes(landing):
+        mark_as_synthetic(landing, [path])
 
 
 def prepend(path: Path, *rows: Mapping[str, str], drop_last: bool = False) -> None:

@@ -11,6 +11,7 @@ from assets.intake.quality_report.facts import STOPPED, TAKEN
 from ndl_export.pages import charts, kit
 from ndl_export.pages.number_format import listed, rows
 from sources.contracts import Kind, Severity
+from sources.extract.table import FORMULAS_NOT_CHECKED
 from sources.reference.profile_results import SOURCE as PUBLISHED_BY
 
 Facts = dict[str, Any]
@@ -28,6 +29,7 @@ def render(report: Facts) -> str:
     if report["outcome"] == STOPPED:
         return kit.render(_TEMPLATES, "stopped.html.j2", report=report)
     broken = [_with_rows(finding) for finding in report["findings"]]
+    sheets = [report["sheet"], *(part["sheet"] for part in (report["parts"] or {"files": []})["files"])]
     return kit.render(
         _TEMPLATES,
         "extract.html.j2",
@@ -39,6 +41,8 @@ def render(report: Facts) -> str:
         has_last_figures=any(figure["last_share"] is not None for figure in report["figures"]),
         values=list(_values(report["values"])),
         published_by=PUBLISHED_BY,
+        warns_of_formulas=any(sheet and not sheet["formulas_checked"] for sheet in sheets),
+        formulas_not_checked=FORMULAS_NOT_CHECKED,
     )
 
 

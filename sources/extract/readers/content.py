@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes and never by its name alone, and how it is opened, guarded, packed or not.
+"""Formats and guarded streams: what a file is, by its first bytes and never by its name alone, and how it is opened.
 
 Everything that reads a landed file does so through `Content.open`: it raises `ExtractStopped` and nothing else. Packed
 files, gzip and zip archives, are read in memory as they unpack, member by member; nothing is put on disk. A packed file
@@ -13,7 +13,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -39,7 +39,7 @@ MAX_IN_MEMORY = 256 << 20
 _GZIP, _PACKED_BLOCK = 31, 256 << 10
 """Window bits that say zlib to expect gzip's header and check sum; bytes that are unpacked at a time."""
 _MAX_DIRECTORY_BYTES = 4 << 20
-"""Of a zip archive: some 50,000 entries."""
+"""Bytes of a zip archive's directory: some 50,000 entries."""
 _ENCRYPTED = 0x1
 _CLUTTER = {
     *(".ds_store", ".localized", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "__macosx"),
@@ -63,11 +63,11 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What the standard library raises for a packed file that is damaged."""
+"""Errors of the standard library for a damaged packed file."""
 
 
 class Format(StrEnum):
-    """What a file can be read as."""
+    """Formats that are read, and packed ones."""
 
     TEXT = "text"
     PARQUET = "parquet"
@@ -86,7 +86,7 @@ class Content:
 
     `name` is how messages call it. `open` gives a stream from the first byte, as often as it is called; of a Parquet
     file, a workbook or an archive it can seek. `called` is the sender's own name of a member of an archive, or of a
-    file in a folder, by which tables are known; no message repeats it.
+    file in a folder, by which tables are recognised; no message repeats it.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Content:
 
 
 class Guarded(io.RawIOBase):
-    """A stream that stops the extract, in words, where it is damaged or unpacks to too much.
+    """A stream that stops the extract with a message if it is damaged or unpacks to too much.
 
     `packed` is the size of what it is unpacked from, `beneath` that stream; None for a stream that is not packed.
     """
@@ -163,15 +163,8 @@ class _Sparing(io.RawIOBase):
         return data
 
 
-class _Kept(_Sparing):
-    """A stream that stays open when what reads it is closed."""
-
-    def close(self) -> None:
-        pass
-
-
 class _Unzipped(io.RawIOBase):
-    """What gzip members hold, one after another. (`gzip.GzipFile` reads a file name in a header letter by letter.)"""
+    """The contents of gzip members in succession. (`gzip.GzipFile` reads a file name in a header letter by letter.)"""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._unpack, self._rest = stream, zlib.decompressobj(_GZIP), b""
@@ -188,7 +181,7 @@ class _Unzipped(io.RawIOBase):
         return b""
 
     def _next_member(self) -> bool:
-        """Whether another member follows; zeros between members are padding."""
+        """Move to the next member, over padding of zeros; returns whether there is one."""
         while not (rest := self._rest.lstrip(b"\0")):
             if not (packed := self._stream.read(_PACKED_BLOCK)):
                 return False
@@ -203,13 +196,13 @@ class _Unzipped(io.RawIOBase):
 
 @dataclass
 class _Room:
-    """Bytes of an archive that may yet be held in memory, for all its members."""
+    """Bytes of an archive that may still be held in memory, for all its members."""
 
     left: int
 
 
 def may_unpack_to(packed: int) -> int:
-    """Bytes that a packed file of so many may unpack to."""
+    """Return how many bytes a file of `packed` bytes may unpack to."""
     return min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * packed))
 
 
@@ -239,8 +232,8 @@ _ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 _BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n"
 
 
-def format_of(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
-    """What the stream holds; raises `ExtractStopped` for what is known and not read."""
+def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
+    """Detect the format of a stream; raises `ExtractStopped` for known formats that are not read."""
     with open_stream() as stream:
         start = stream.read(LOOK_BYTES)
         if start.startswith(_OLE):
@@ -248,7 +241,7 @@ def format_of(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
                 raise rules.stopped(name, rules.PASSWORD)
             return Format.OLD_WORKBOOK
         if start.startswith(_ZIP):
-            return zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
+            return detect_zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
     for magic, rule, what in _REFUSED:
         if start.startswith(magic):
             raise rules.stopped(name, rule, what)
@@ -271,10 +264,9 @@ def _marked_up(name: str, start: bytes) -> Format:
     return Format.XML
 
 
-def zip_format(name: str, stream: BinaryIO) -> Format:
-    """A workbook is a zip archive too; raises `ExtractStopped` for the kinds of office file that are not read."""
-    entries = {info.filename.lower(): info for info in zip_entries(name, stream)}
-    names = entries.keys()
+def detect_zip_format(name: str, stream: BinaryIO) -> Format:
+    """Tell workbooks from other zip archives; raises `ExtractStopped` for office files that are not read."""
+    names = {info.filename.lower() for info in zip_entries(name, stream)}
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
             raise rules.stopped(name, rules.MACRO_WORKBOOK)
@@ -284,31 +276,20 @@ def zip_format(name: str, stream: BinaryIO) -> Format:
             raise rules.stopped(name, rules.OTHER_FORMAT, "it is an office document")
         return Format.WORKBOOK
     if "mimetype" in names and names & {"content.xml", "encrypted-package"}:
-        return _open_document(name, entries, stream)
+        stream.seek(0)
+        start = stream.read(LOOK_BYTES)  # the type comes first, and is not packed
+        if "encrypted-package" in names:
+            raise rules.stopped(name, rules.PASSWORD)
+        if b"opendocument." in start and b"opendocument.spreadsheet" not in start:
+            raise rules.stopped(name, rules.OTHER_FORMAT, "it is an office document")
+        if any(entry.startswith(("basic/", "scripts/")) and not entry.endswith("/") for entry in names):
+            raise rules.stopped(name, rules.MACRO_WORKBOOK)
+        return Format.OPEN_DOCUMENT
     return Format.ARCHIVE
 
 
-def _open_document(name: str, entries: Mapping[str, zipfile.ZipInfo], stream: BinaryIO) -> Format:
-    """Only a spreadsheet that is neither encrypted nor has macros is read."""
-
-    def text(entry: str) -> bytes:
-        size = stream.seek(0, io.SEEK_END)
-        with open_member(name, _Kept(stream), entries[entry], size) as member:  # type: ignore[arg-type]
-            return member.read(_MAX_DIRECTORY_BYTES)
-
-    if "encrypted-package" in entries:
-        raise rules.stopped(name, rules.PASSWORD)
-    if not text("mimetype").startswith(b"application/vnd.oasis.opendocument.spreadsheet"):
-        raise rules.stopped(name, rules.OTHER_FORMAT, "it is an office document")
-    if b"encryption-data" in (text("meta-inf/manifest.xml") if "meta-inf/manifest.xml" in entries else b""):
-        raise rules.stopped(name, rules.PASSWORD)
-    if any(entry.startswith(("basic/", "scripts/")) and not entry.endswith("/") for entry in entries):
-        raise rules.stopped(name, rules.MACRO_WORKBOOK)
-    return Format.OPEN_DOCUMENT
-
-
 def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
-    """The directory of a zip archive; raises `ExtractStopped` where it cannot be read."""
+    """List the entries of a zip archive; raises `ExtractStopped` if its directory cannot be read."""
     try:
         with zipfile.ZipFile(_Sparing(stream)) as archive:
             entries = archive.infolist()
@@ -319,11 +300,8 @@ def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def opened(name: str, path: Path, within: Path | None = None) -> BinaryIO:
-    """A file on disk as a guarded stream; raises `ExtractStopped` where it cannot be opened.
-
-    No link is followed out of `within`.
-    """
+def open_guarded(name: str, path: Path, within: Path | None = None) -> BinaryIO:
+    """Open a file on disk as a guarded stream, following no link out of `within`; raises `ExtractStopped`."""
     try:
         return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
     except NotRegular:
@@ -337,22 +315,24 @@ def opened(name: str, path: Path, within: Path | None = None) -> BinaryIO:
 
 
 def content_of(name: str, path: Path, called: str = "", within: Path | None = None) -> Content:
-    """What lies at `path`, gzip taken off; raises `ExtractStopped`. `name` and `called` as in `Content`, `within` as in
-    `Landed`."""
+    """Open the file at `path`, without its gzip layer; raises `ExtractStopped`.
+
+    For `name` and `called` see `Content`, for `within` see `Landed`.
+    """
 
     def plain() -> BinaryIO:
-        return opened(name, path, within)
+        return open_guarded(name, path, within)
 
-    format = format_of(name, plain)
+    format = detect_format(name, plain)
     if format is Format.GZIP:
         return replace(_unzipped(name, plain, path.stat().st_size), called=called)
     return Content(name, format, plain, called)
 
 
-def members(archive: Content) -> list[Content]:
-    """The files in a zip archive that can be an extract, by name; raises `ExtractStopped` for an unsafe archive.
+def list_members(archive: Content) -> list[Content]:
+    """List the possible extracts in a zip archive by name; raises `ExtractStopped` for an unsafe archive.
 
-    Folders, files of other kinds and what desktop systems add are passed over.
+    Folders, files of other kinds and those that desktop systems add are skipped.
     """
     with archive.open() as stream:
         listed = enumerate(zip_entries(archive.name, stream), 1)
@@ -370,9 +350,9 @@ def members(archive: Content) -> list[Content]:
     return [_member(archive, number, info, packed_size, room) for number, info in found]
 
 
-def only_member(archive: Content) -> Content:
-    """The one extract in a zip archive; raises `ExtractStopped` where there is none, or more than one."""
-    found = members(archive)
+def get_only_member(archive: Content) -> Content:
+    """Return the one extract in a zip archive; raises `ExtractStopped` if there is none, or more than one."""
+    found = list_members(archive)
     if not found:
         raise rules.stopped(archive.name, rules.NO_MEMBER)
     if len(found) > 1:
@@ -382,9 +362,9 @@ def only_member(archive: Content) -> Content:
 
 
 def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size: int) -> BinaryIO:
-    """A member as a guarded stream; `name` is how messages call it, `packed_size` the size of its archive.
+    """Open a member as a guarded stream. `name` is its name in messages, `packed_size` the size of its archive.
 
-    Raises `ExtractStopped` where it is encrypted, damaged or packed by another method than deflate.
+    Raises `ExtractStopped` if it is encrypted, damaged or packed by another method than deflate.
     """
     if info.flag_bits & _ENCRYPTED:
         raise rules.stopped(name, rules.PASSWORD)
@@ -403,7 +383,7 @@ def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Con
         packed = plain()
         return Guarded(name, _Unzipped(packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
-    format = format_of(name, unpack)
+    format = detect_format(name, unpack)
     if format in (Format.GZIP, Format.ARCHIVE):
         raise rules.stopped(name, rules.NESTED_ARCHIVE)
     streamed = format in (Format.TEXT, Format.XML)
@@ -416,12 +396,12 @@ def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: i
     def unpack() -> BinaryIO:
         return open_member(name, archive.open(), info, packed_size)
 
-    format = format_of(name, unpack)
+    format = detect_format(name, unpack)
     if format is Format.GZIP:
         raise rules.stopped(name, rules.NESTED_ARCHIVE)
     if format is Format.ARCHIVE:
         held = _held(name, unpack, room)
-        format = format_of(name, held)
+        format = detect_format(name, held)
         if format is Format.ARCHIVE:
             raise rules.stopped(name, rules.NESTED_ARCHIVE)
         return Content(name, format, held, called)
@@ -429,7 +409,7 @@ def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: i
 
 
 def _held(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
-    """The same content, held in memory so that it can seek, if there is `room`."""
+    """Return an opener of the same content held in memory, where it can seek, if there is `room`."""
     held: list[bytes] = []
 
     def in_memory() -> BinaryIO:
@@ -456,7 +436,7 @@ def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether operating systems and office programs leave files and folders of the name of their own accord."""
+    """Return whether a file or folder has a name that operating systems or office programs give."""
     return name.lower() in _CLUTTER or name.startswith(_CLUTTER_STARTS)
 
 

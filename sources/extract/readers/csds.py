@@ -37,11 +37,10 @@ from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.landed import TABLE_NAME, Landed, arrived_in
 from sources.extract.match import key
-from sources.extract.readers.books import book_of
 from sources.extract.readers.content import Content, Format, content_of
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
-from sources.extract.readers.sheets import open_sheet
+from sources.extract.readers.workbooks import open_sheet, open_workbook
 from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, stopped
 from sources.extract.table import SOURCE_ROW, TextTable, trimmed
 from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
@@ -57,7 +56,7 @@ _VIEWS_FILE = Path(__file__).with_name("csds.sql.j2")
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a table, the names that its column may have, most usual first, and what holds of it.
+    """An item of a table, and the names that its column may have, most usual first.
 
     Rows are told apart by the items of the `key`, of which the first is blank in a row that stands for itself. A code
     that a spreadsheet turns into a number is `coded`: its `2.0` is 2. Of `every` table are the items that tell a
@@ -74,7 +73,7 @@ class Item:
 
 @cache
 def items() -> tuple[Item, ...]:
-    """What is read of the tables, as `csds_items.csv` says."""
+    """Return the items that are read, as `csds_items.csv` lists them."""
     with _ITEMS_FILE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     flags = ("key", "required", "coded")
@@ -85,29 +84,29 @@ def items() -> tuple[Item, ...]:
 
 
 def items_of(table: str) -> list[Item]:
-    """Items of a table; none of a table that no review is made of."""
+    """Return the items of a table; none for a table that no review is built from."""
     own = [item for item in items() if item.table == table]
     return own and [*own, *(item for item in items() if item.table == "every")]
 
 
 def table_of(name: str) -> str | None:
-    """`CYP001` of a file or sheet called `2024-05 CYP001mpi.csv`; None for a table that no review is made of."""
+    """Return `CYP001` for a file or sheet called `2024-05 CYP001mpi.csv`; None for a table that no review needs."""
     found = TABLE_NAME.search(name)
     table = f"CYP{found[1]}" if found else ""
     return table if items_of(table) else None
 
 
 def known_headings(table: str) -> set[str]:
-    """Headings of a table as they are commonly written, by which its header line is found."""
+    """Return the usual spellings of a table's headings, by which its header line is found."""
     names = {name for item in items_of(table) for name in item.names}
     plain = {re.sub("[^A-Za-z0-9_ ]", "", name) for name in names}
     return {key(form) for name in names | plain for form in (name, name.replace(" ", ""))}
 
 
 def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
-    """Heading of each item that a file of `table` has; raises `ExtractStopped` where one is missing or there twice.
+    """Return the heading of each item that a file of `table` has.
 
-    `name` is how messages call the file.
+    Raises `ExtractStopped` if one is missing or repeated; `name` is the file's name in messages.
     """
     headings: dict[str, list[str]] = {}
     for heading in header:
@@ -117,7 +116,7 @@ def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
         for accepted in item.names:
             found = headings.get(_key(accepted), [])
             if len(found) > 1:
-                raise ExtractStopped(f"{name}: {accepted} stands twice in the header")
+                raise ExtractStopped(f"{name}: {accepted} occurs twice in the header")
             if found:
                 columns[item.item] = found[0]
                 break
@@ -132,7 +131,7 @@ def _key(heading: str) -> str:
 
 
 NOT_CARRIED = ("concern", "referral")
-"""What the reviewer thought and did is not in these tables."""
+"""The reviewer's concern and referral are not in these tables."""
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
 _BATCH_ROWS, _LONGEST = 32 << 10, 500
@@ -172,8 +171,7 @@ ORPHANS = {
 
 @dataclass(frozen=True)
 class TablePart:
-    """One file, member or sheet that holds rows of a table; `name` is how messages call it, `called` how its sender
-    does."""
+    """A file or sheet with rows of a table; `name` is its name in messages, `called` the sender's name for it."""
 
     table: str
     name: str
@@ -181,16 +179,16 @@ class TablePart:
     open: Callable[[], TextTable]
 
 
-def csds_parts(contents: Iterable[Content]) -> list[TablePart]:
-    """The files, members of an archive and sheets that are named after a table, in order of name."""
+def list_csds_parts(contents: Iterable[Content]) -> list[TablePart]:
+    """List the files, members of an archive and sheets that are named after a table, by name."""
     found = [part for content in contents for part in _parts(content)]
     return sorted(found, key=lambda part: part.called.casefold())
 
 
-def folder_contents(landed: Landed) -> list[Content]:
-    """The files of a landed folder that are named after a table, by name; raises `ExtractStopped`.
+def list_folder_contents(landed: Landed) -> list[Content]:
+    """List the files of a landed folder that are named after a table, by name; raises `ExtractStopped`.
 
-    A link is followed within its council's folder only.
+    Links are followed only within the council's folder.
     """
     paths = [path for path in arrived_in(landed.path) if table_of(path.name)]
     within = landed.within or landed.path.parent.parent
@@ -200,9 +198,9 @@ def folder_contents(landed: Landed) -> list[Content]:
 
 
 def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
-    """Open a set of tables; raises `ExtractStopped`, at once where a table is missing, or while batches are read.
+    """Open a set of tables; raises `ExtractStopped`, at once if a table is missing, or while batches are read.
 
-    `name` is how messages call the set.
+    `name` is the set's name in messages.
     """
     missing = [table for table in TABLES_NEEDED if table not in {part.table for part in parts}]
     if missing:
@@ -215,7 +213,7 @@ def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
 
 
 def _parts(content: Content) -> Iterator[TablePart]:
-    if book := book_of(content):
+    if book := open_workbook(content):
         for sheet in book.sheets:
             if table := table_of(sheet.called):
                 name, called = f"{content.name}, sheet {sheet.number}", f"{content.called}!{sheet.called}"
@@ -286,7 +284,7 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
 
 
 def _keep(table: str) -> str:
-    """SQL of the rows of `incoming` that a review can need, trimmed."""
+    """Return the SQL of the rows of `incoming` that a review can need, trimmed."""
     columns = ", ".join(f"{_cleaned(item)} AS {item.item}" for item in items_of(table))
     activity_type = ""
     if table == "CYP202":
@@ -300,7 +298,7 @@ def _cleaned(item: Item) -> str:
 
 
 def _current(table: str) -> str:
-    """SQL that keeps the latest row of each identifier; rows without one are each their own."""
+    """Return the SQL that keeps the latest row of each identifier, and every row without one."""
     identifier = [item.item for item in items_of(table) if item.key]
     alone = f"CASE WHEN {identifier[0]} IS NULL THEN row END"
     return f"CREATE TABLE {table} AS SELECT * FROM all_{table} {_latest(', '.join((*identifier, alone)))}"
@@ -314,7 +312,7 @@ def _latest(partition: str, *first: str) -> str:
 
 
 def _views(cohort: Cohort) -> str:
-    """The statements of `csds.sql.j2`."""
+    """Render the statements of `csds.sql.j2`."""
     template = jinja2.Template(_VIEWS_FILE.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
     return template.render(
         cohort=cohort,

@@ -1,17 +1,24 @@
-"""Delimited text: the file shows its encoding, delimiter and header line, the council file's word comes second.
+"""Delimited text. The file shows its encoding, delimiter and header line; what the council file says comes second.
 
-Rows are parsed block by block, two blocks at a time, each block by one thread, so that rows keep their order and
-numbers. Blocks are cut where a row ends (`text.py`), so a broken row stays within its block.
+Rows are parsed block by block, two blocks at a time, each by one thread, so that rows keep their order and numbers.
+Blocks are cut at the end of a row, so that a broken row stays within its block.
+
+A byte-order mark, or the zero bytes of UTF-16, show the encoding; other files are UTF-8. Bytes that are not UTF-8 are
+read one by one in the council file's encoding, or Windows-1252, so that a stray byte harms nothing around it. As in
+browsers, ISO-8859-1 is read as Windows-1252, which has letters where ISO-8859-1 has control characters.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections import deque
 from collections.abc import Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +29,6 @@ from sources.councils.council_file import Dialect
 from sources.extract import rules
 from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, known_names
 from sources.extract.readers.content import Content
-from sources.extract.readers.text import UNBALANCED, Block, row_blocks, settle, whole_lines
 from sources.extract.table import SOURCE_ROW, TextTable, checked_header
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
@@ -34,6 +40,23 @@ _LOOK_LINES = 20
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _PROTECTED = re.compile(r'^="(.*)"$')
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+BLOCK_BYTES = 1 << 20
+MAX_ROW_BYTES = 1 << 20
+UNBALANCED = b"\0unbalanced-quote\n"
+"""Replaces a line whose quotation marks do not pair; no other text in a block has zero bytes."""
+FALLBACK_ENCODING = "windows-1252"
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_LOOK_BYTES = 1 << 10
+_PADDING = b" \t\x1a"
+"""May follow the last line end without being a row: blanks, and the end-of-file mark of old systems."""
+_ASCII = bytes(range(32, 127))
 
 
 @dataclass(frozen=True)
@@ -78,7 +101,7 @@ def _batches(
 
 
 def _parsed(content: Content, layout: TextLayout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
-    """The file's blocks in their order, of which two are parsed at a time and no more than three are in memory."""
+    """Yield the file's blocks in order; two are parsed at a time, and at most three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
     with content.open() as stream, ThreadPoolExecutor(_BLOCKS_PARSED_AT_ONCE) as threads:
         try:
@@ -106,7 +129,7 @@ class _Parsed:
 
 
 def _parse(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
-    """Parse one block. One row a line shows that no field swallowed a line; else the quotation marks are looked at."""
+    """Parse one block. One row a line shows that no field swallowed a line; otherwise quotation marks are paired."""
     parsed = _read(block, layout, names)
     if not block.settled and parsed.rows != block.data.count(b"\n"):
         settled, _ = settle(block.data, layout.delimiter, final=True)
@@ -144,7 +167,7 @@ def _read(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
 
 
 def _by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[int]]:
-    """Numbers of the rows to set aside; a line of white space is a blank row, and breaks none."""
+    """Group the numbers of rows to set aside by rule; a line of white space is a blank row and breaks no rule."""
     found: dict[Rule, list[int]] = {}
     for row in unusable:
         if row.text.strip():
@@ -186,7 +209,7 @@ def _may_delimit(one: str) -> bool:
 
 
 def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
-    """The rule by which a header line may run into a row: it breaks off, or no row of the first is as wide as it is.
+    """Return the rule by which a header line may run into a row: it breaks off, or no early row is as wide.
 
     Rows are those that begin with one of `lines`, by line or by quoted field; `finished` is the header line's end.
     """
@@ -200,14 +223,14 @@ def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) 
 
 
 def _first_lines(content: Content, encoding: str) -> list[str]:
-    """The lines of the file's first block."""
+    """Return the lines of the file's first block."""
     with content.open() as stream:
         text = next(whole_lines(content.name, stream, encoding), b"").decode()
     return _LINE.findall(text)
 
 
 def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
-    """The fields of the record that begins the lines, and the number of its lines."""
+    """Return the fields of the first record of the lines, and how many lines it takes."""
     reader = csv.reader(iter(lines), delimiter=delimiter)
     try:
         fields = next(reader, [])
@@ -217,10 +240,187 @@ def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
 
 
 def _to_row_width(header: list[str], lines: list[str], delimiter: str) -> list[str]:
-    """The header with one more unnamed column, or one fewer, where every row has or lacks the delimiter at its end."""
+    """Add or remove an unnamed last column if every row has, or lacks, a delimiter at its end."""
     rows = [row for row in (_record([line], delimiter)[0] for line in lines[:_LOOK_LINES]) if any(row)]
     if rows and all(len(row) == len(header) + 1 and not row[-1].strip() for row in rows):
         return [*header, ""]
     if rows and not header[-1].strip() and all(len(row) == len(header) - 1 for row in rows):
         return header[:-1]
     return header
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole rows. In a `settled` block quotation marks have been paired; an `unfinished` one had no last line end."""
+
+    data: bytes
+    settled: bool
+    unfinished: bool = False
+
+
+def row_blocks(name: str, stream: BinaryIO, encoding: str, delimiter: str, skip: int) -> Iterator[Block]:
+    """Yield blocks of whole rows, after the first `skip` bytes of the text in UTF-8; raises `ExtractStopped`.
+
+    A row ends outside quotation marks; `settle` deals with marks that do not pair.
+    """
+    carry = b""
+    unfinished = False
+    for lines in whole_lines(name, stream, encoding):
+        passed, skip = min(skip, len(lines)), max(skip - len(lines), 0)
+        lines = carry + lines[passed:]
+        unfinished = bool(lines) and not lines.endswith(b"\n")
+        lines += b"\n" if unfinished else b""
+        block, carry = _whole_rows(lines, delimiter)
+        if block.data:
+            yield Block(block.data, block.settled, unfinished and not carry)
+    if carry:
+        yield Block(settle(carry, delimiter, final=True)[0], True, unfinished)
+
+
+def whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
+    """Yield the text in UTF-8, in blocks that end with a line feed, except at a last line without one."""
+    carry = b""
+    for piece in _pieces(name, stream):
+        piece = carry + (piece.replace(b"\0", b"") if b"\0" in piece else piece)
+        end = piece.rfind(b"\n") + 1 or piece.rfind(b"\r", 0, -1) + 1
+        lines, carry = piece[:end], piece[end:]
+        if len(carry) > MAX_ROW_BYTES:
+            raise rules.stopped(name, rules.LONG_ROW)
+        if lines:
+            yield _line_feeds(_utf8(lines, encoding))
+    if carry.strip(_PADDING):
+        yield _line_feeds(_utf8(carry, encoding))
+
+
+def _pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the stream's bytes without a byte-order mark; UTF-16 and UTF-32 become UTF-8."""
+    piece = stream.read(BLOCK_BYTES)
+    mark, wide = next(((mark, codec) for mark, codec in _BOMS if piece.startswith(mark)), (b"", _without_mark(piece)))
+    piece = piece[len(mark) :]
+    if not wide.startswith(("utf-16", "utf-32")):
+        while piece:
+            yield piece
+            piece = stream.read(BLOCK_BYTES)
+        return
+    decoder = codecs.getincrementaldecoder(wide)("replace")
+    while piece:
+        yield decoder.decode(piece).encode("utf-8", "replace")
+        piece = stream.read(BLOCK_BYTES)
+    if decoder.getstate()[0]:
+        raise rules.stopped(name, rules.DAMAGED)
+
+
+def _without_mark(start: bytes) -> str:
+    """Recognise UTF-16 by zero bytes in every other place."""
+    look = start[:_LOOK_BYTES]
+    low, high = look[1::2].count(0), look[::2].count(0)
+    if max(low, high) * 4 > len(look):
+        return "utf-16-le" if low > high else "utf-16-be"
+    return ""
+
+
+def _utf8(lines: bytes, encoding: str) -> bytes:
+    if lines.isascii():
+        return lines
+    lines = lines.replace(b"\n" + codecs.BOM_UTF8, b"\n")
+    try:
+        lines.decode("utf-8")
+    except UnicodeDecodeError:
+        return lines.decode("utf-8", _byte_by_byte(encoding)).encode("utf-8")
+    return lines
+
+
+@lru_cache
+def _byte_by_byte(encoding: str) -> str:
+    """Return the name of an error handler that reads bytes which are not UTF-8 in `encoding`, if that extends ASCII."""
+    try:
+        codec = codecs.lookup(encoding).name
+        single = codec not in ("utf-8", "iso8859-1") and _ASCII.decode(codec) == _ASCII.decode("ascii")
+    except (LookupError, UnicodeError):
+        single = False
+    codec = codec if single else FALLBACK_ENCODING
+
+    def read(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeDecodeError)
+        stray = error.object[error.start : error.end]
+        try:
+            return stray.decode(codec), error.end
+        except UnicodeError:
+            return stray.decode("latin-1"), error.end
+
+    handler = f"readiness-{codec}"
+    codecs.register_error(handler, read)
+    return handler
+
+
+def _line_feeds(lines: bytes) -> bytes:
+    """End lines with a line feed where they end with a carriage return alone."""
+    if b"\r" in lines and lines.count(b"\r") != lines.count(b"\r\n"):
+        return re.sub(rb"\r+\n|\r", b"\n", lines)
+    return lines
+
+
+def _whole_rows(lines: bytes, delimiter: str) -> tuple[Block, bytes]:
+    """Split whole lines into whole rows and the lines of a row that goes on in the next block."""
+    if b'"' not in lines:
+        return Block(lines, True), b""
+    if b"=" in lines:
+        lines = _unprotected(lines, delimiter)
+    if _quotes_pair_in_every_line(lines):
+        return Block(lines, False), b""
+    rows, carry = settle(lines, delimiter, final=False)
+    return Block(rows, True), carry
+
+
+def _quotes_pair_in_every_line(lines: bytes) -> bool:
+    """Return whether every line has an even number of quotation marks, so that no line break is quoted."""
+    text = np.frombuffer(lines, np.uint8)
+    ends = np.flatnonzero(text == ord("\n"))
+    marks = np.flatnonzero(text == ord('"'))
+    return not (np.searchsorted(marks, ends) & 1).any()
+
+
+def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:
+    """Turn whole lines into rows: a line that opens a quoted field which is never closed becomes `UNBALANCED`.
+
+    A quoted field ends at a mark before a delimiter or line end. Without one such (`final`, or for more than
+    `MAX_ROW_BYTES`), or with text behind the closing mark in a later line, its first line alone is given up, and the
+    next line begins a row. Returns the rows, and the lines of a row that may go on.
+    """
+    sound, goes_on = _patterns(delimiter)
+    rows, at = [], 0
+    while at < len(lines):
+        if found := sound.match(lines, at):
+            rows.append(found[0])
+            at = found.end()
+            continue
+        if not final and len(lines) - at <= MAX_ROW_BYTES and goes_on.match(lines, at):
+            break
+        rows.append(UNBALANCED)
+        at = lines.index(b"\n", at) + 1
+    return b"".join(rows), lines[at:]
+
+
+@lru_cache
+def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return patterns of whole rows in succession, and of the start of a row whose quoted field is still open."""
+    end = rb"[%b\r\n]" % re.escape(delimiter.encode())
+    other = rb"[^%b\r\n]" % re.escape(delimiter.encode())
+    inside = rb'"(?:[^"]++|"")*+'
+    quoted = rb'%b"(?=%b)|"(?:[^"\r\n]++|"")*+"%b*+' % (inside, end, other)
+    field = rb'(?:%b|(?!")%b++|(?=%b))' % (quoted, other, end)
+    between = re.escape(delimiter.encode())
+    sound = re.compile(rb"(?:%b(?:%b%b)*+\r?\n)++" % (field, between, field))
+    goes_on = re.compile(rb"(?:%b%b)*+%b\Z" % (field, between, inside))
+    return sound, goes_on
+
+
+def _unprotected(lines: bytes, delimiter: str) -> bytes:
+    """Read `="0383"`, which makes Excel keep a zero, as the field `0383`."""
+    return _protected(delimiter).sub(rb'"\1\2"', lines)
+
+
+@lru_cache
+def _protected(delimiter: str) -> re.Pattern[bytes]:
+    other = rb"[^%b\r\n]" % re.escape(delimiter.encode())
+    return re.compile(rb'(?<!%b)(?:="([^"\r\n]++)"|"=""([^"\r\n]++)""")(?!%b)' % (other, other))

@@ -1,4 +1,4 @@
-"""Parquet, whatever its column types.
+"""Parquet: extracts of any column types, and the sealed files of tokens that a sender makes.
 
 A footer may claim anything and a page unpack to anything: what that costs is bounded by the process that reads it
 (`sources.extract.reader_process`).
@@ -7,16 +7,21 @@ A footer may claim anything and a page unpack to anything: what that costs is bo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pyarrow import types
 
-from sources.extract.readers.content import Content, may_unpack_to
+from privacy.doors import sealed
+from sources.errors import ExtractStopped
+from sources.extract.landed import Landed
+from sources.extract.readers.content import Content, content_of, may_unpack_to
 from sources.extract.rules import (
     ENCRYPTED_PARQUET,
     LONG_VALUE,
@@ -29,7 +34,7 @@ from sources.extract.rules import (
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, checked_header
 
 _LIMITS = {"thrift_string_size_limit": 4 << 20, "thrift_container_size_limit": 10_000}
-"""Of a footer: some hundred columns in some hundred row groups."""
+"""Limits of a footer: some hundred columns in some hundred row groups."""
 _BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 8 << 10
 _MAX_VALUE_BYTES = 1 << 20
@@ -37,23 +42,25 @@ _EXACT_BELOW = float(1 << 53)
 """Whole numbers below this are exact as floating point."""
 _BYTE_TYPES = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
+"""What pyarrow raises for a file that is not what it says."""
+MAKE_AGAIN = "the sender must pseudonymise the extract again"
 
 
 def open_parquet(content: Content) -> TextTable:
     """Open a Parquet file; raises `ExtractStopped`, at once or while its batches are read."""
-    file = opened(content)
+    file = _open(content)
     names = file.schema_arrow.names
     header = checked_header(content.name, names)
     in_file = dict(zip(header, names, strict=True))
     return TextTable(header, lambda wanted: _batches(content, file, {name: in_file[name] for name in wanted}))
 
 
-def opened(content: Content) -> pyarrow.parquet.ParquetFile:
-    """The file, whose footer is no longer than an extract's; raises `ExtractStopped`."""
+def _open(content: Content) -> pyarrow.parquet.ParquetFile:
+    """Open a file with a footer no longer than an extract's; raises `ExtractStopped`."""
     stream = content.open()
     if stream.read(4) == b"PARE":
         raise stopped(content.name, ENCRYPTED_PARQUET)
-    with _in_words(content.name):
+    with _stopping_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
         _ = file.schema_arrow
@@ -61,8 +68,8 @@ def opened(content: Content) -> pyarrow.parquet.ParquetFile:
 
 
 @contextmanager
-def _in_words(name: str) -> Iterator[None]:
-    """Stop the extract that messages call `name` where a Parquet file cannot be read."""
+def _stopping_if_unreadable(name: str) -> Iterator[None]:
+    """Stop the extract, without what pyarrow says, if a Parquet file cannot be read."""
     try:
         yield
     except MemoryError:
@@ -74,9 +81,9 @@ def _in_words(name: str) -> Iterator[None]:
 def _batches(
     content: Content, file: pyarrow.parquet.ParquetFile, wanted: Mapping[str, str]
 ) -> Iterator[pa.RecordBatch]:
-    """`wanted` maps the header's names to those in the file, which may have blanks around them, or be blank.
+    """Yield columns as text; `wanted` maps the header's names to those in the file, which may be padded or blank.
 
-    Raises `ExtractStopped`, for columns too that do not hold single values.
+    Raises `ExtractStopped`, also for columns of lists or structures.
     """
     schema, in_file, row = file.schema_arrow, list(wanted.values()), 1
     for name in in_file:
@@ -85,7 +92,7 @@ def _batches(
         raise stopped(content.name, TOO_MANY_ROWS)
     with content.open() as stream:
         left = may_unpack_to(stream.seek(0, os.SEEK_END))
-    with _in_words(content.name):
+    with _stopping_if_unreadable(content.name):
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=in_file):
             left -= batch.nbytes
             if left < 0:
@@ -104,14 +111,14 @@ def _column(schema: pa.Schema, name: str) -> str:
 
 
 def _check_type(file: str, schema: pa.Schema, name: str) -> None:
-    """Raises `ExtractStopped` for a column whose values are not single ones."""
+    """Raise `ExtractStopped` for a column of lists or structures."""
     type = schema.field(name).type
     if types.is_nested(type.value_type if types.is_dictionary(type) else type):
         raise stopped(file, NOT_TEXT, _column(schema, name), name)
 
 
 def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
-    """Values as a text file would have them: ISO dates, whole numbers without a decimal point, TRUE and FALSE."""
+    """Format values as in a text file: ISO dates, whole numbers without a decimal point, TRUE and FALSE."""
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if types.is_dictionary(values.type):
@@ -135,9 +142,67 @@ def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
 
 
 def _numbers(values: pa.Array) -> pa.Array:
-    """Floating point as text; not-a-number is a missing value."""
+    """Format floating-point numbers; not-a-number is a missing value."""
     values = values.cast(pa.float32()) if types.is_float16(values.type) else values
     values = pc.if_else(pc.is_nan(values), None, values)
     whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT_BELOW))
     as_integer = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
     return pc.coalesce(as_integer, values.cast(pa.string()))
+
+
+def serve_manifest(_: Callable[[], bytes], landed: Landed, key: bytes, name: str, most_bytes: int) -> Iterator[bytes]:
+    """Send a tokens file's metadata under `name`, cut after `most_bytes` and one more; nothing if it has none."""
+    text = (_open_sealed(landed, key).metadata.metadata or {}).get(name.encode())
+    yield from [] if text is None else [text[: most_bytes + 1]]
+
+
+def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Send a tokens file's rows, after an empty batch that shows its columns; whoever takes them in checks them."""
+    file = _open_sealed(landed, key)
+    yield pa.RecordBatch.from_pylist([], file.schema_arrow)
+    _stop_unless_plain(landed, file.metadata)
+    texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+    try:
+        for batch in _open_sealed(landed, key, read_dictionary=texts).iter_batches(batch_size=batch_rows):
+            batch = pa.record_batch(
+                [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns],
+                names=batch.schema.names,
+            )
+            batch.validate(full=True)
+            yield batch
+    except MemoryError:
+        raise
+    except _UNREADABLE:
+        raise ExtractStopped(f"{landed.name}: a part of the file cannot be read; send it again") from None
+
+
+def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
+    """Raise `ExtractStopped` for compressed pages, which no tool of this version writes: they unpack to anything."""
+    chunks = (
+        metadata.row_group(group).column(column)
+        for group in range(metadata.num_row_groups)
+        for column in range(metadata.num_columns)
+    )
+    if metadata.num_rows > MAX_ROWS or any(chunk.compression != "UNCOMPRESSED" for chunk in chunks):
+        raise ExtractStopped(f"{landed.name}: is not as `readiness pseudonymise` writes it; {MAKE_AGAIN}")
+
+
+def _open_sealed(landed: Landed, key: bytes, **options: Any) -> pyarrow.parquet.ParquetFile:
+    stream = content_of(landed.name, landed.path, within=landed.within).open()
+    try:
+        if sealed.is_open(stream):
+            raise ExtractStopped(
+                f"{landed.name}: is not sealed to this pipeline: tokens come sealed, so that nobody reads them on their"
+                f" way; {MAKE_AGAIN} with a tool of this version"
+            )
+        file = sealed.opened(stream, X25519PrivateKey.from_private_bytes(key), **options)
+        _ = file.schema_arrow
+        return file
+    except sealed.NotForThisKey:
+        raise ExtractStopped(
+            f"{landed.name}: is sealed to another pipeline's key; {MAKE_AGAIN} with the intake.pub.pem of this one"
+        ) from None
+    except MemoryError:
+        raise
+    except _UNREADABLE:
+        raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None

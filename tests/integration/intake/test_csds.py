@@ -10,7 +10,7 @@ import pytest
 from pipelines.dagster.arriving import looks
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, content_sha256
-from sources.extract.readers.csds import csds_parts, folder_contents, open_csds, table_of
+from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds, table_of
 from sources.reference.cohorts import Cohort
 from tests.support.daily import first
 from tests.support.intake.desk import Desk
@@ -44,7 +44,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def read(tables: Tables, files: dict[str, str] | None = None) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
         folder = write_folder(tmp_path_factory.mktemp("landing") / "202425", csds_files(tables) | (files or {}))
         landed = Landed("leeds", "hv_reviews", "202425", folder)
-        table = open_csds(landed.name, csds_parts(folder_contents(landed)), Cohort("202425"))
+        table = open_csds(landed.name, list_csds_parts(list_folder_contents(landed)), Cohort("202425"))
         rows = [row for batch in table.read(table.header) for row in batch.to_pylist()]
         return rows, {rule.id: numbers for rule, numbers in table.set_aside.items() if numbers}
 

@@ -14,7 +14,7 @@ import pytest
 
 import assets.intake.one_pass
 import assets.intake.take_in
-import sources.extract.readers.text
+import sources.extract.readers.delimited
 from assets.home.processing_log import Processing, intakes
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
@@ -298,7 +298,7 @@ def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, mon
     desk.home.quality(*KEY).unlink()
     monkeypatch.setattr(assets.intake.one_pass, "CHUNK_ROWS", 7)
     monkeypatch.setattr(assets.intake.rows_apart, "CHUNK_ROWS", 7)
-    monkeypatch.setattr(sources.extract.readers.text, "BLOCK_BYTES", 1_000)
+    monkeypatch.setattr(sources.extract.readers.delimited, "BLOCK_BYTES", 1_000)
     assert desk.take().rows_kept == whole.rows_kept == 60
     assert desk.kept(columns=tokens) == at_once
     names = desk.kept(columns="t_names")

@@ -69,7 +69,9 @@ def test_rows_of_a_sheet_are_told_by_its_own_numbers(desk: Desk, suffix: str) ->
     assert [rule.first_rows for rule in taken.rules if rule.rule == "com_e01-invalid"] == [(2,)]
     assert [f["row_numbers"] for f in report["findings"] if f["rule"] == "com_e01-invalid"] == ["5"]
     left = 0 if suffix == ".xlsx" else 1
-    assert report["sheet"] == {"number": 1, "header_row": 3, "left_aside": left}
+    checked = suffix == ".xlsx"
+    assert report["sheet"] == {"number": 1, "header_row": 3, "left_aside": left, "formulas_checked": checked}
+    assert ("no cell can be checked for a formula or an error" in render(report)) is not checked
     aside = " and left 1 other sheet aside" if left else ""
     assert f"We read sheet 1{aside}. Row numbers are those of the sheet" in render(report)
     assert SECRET not in json.dumps(report) + render(report)

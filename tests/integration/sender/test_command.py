@@ -56,6 +56,7 @@ def test_rows_of_a_sheet_are_told_by_its_own_numbers(sender: Sender) -> None:
     done = sender.run(path)
     assert "Read from sheet 1, whose row numbers are given; other sheets left aside: 1" in done.stdout
     assert "Rows 13\n" in done.stdout
+    assert "no cell can be checked for a formula or an error" in done.stdout
     assert "13,com_e01-invalid,com_e01,reject,false" in (sender.out() / f"{COHORT}.quarantine.csv").read_text()
 
 

@@ -120,7 +120,7 @@ def _headings() -> Iterator[Case]:
         "renamed", as_csv(moved(THREE, surname="Surname(s)")), stops="'surname', perhaps renamed to 'Surname\\(s\\)'"
     )
     yield eyfsp("a column missing", text([_without(row, "lit_e10") for row in THREE]), stops="missing column 'lit_e10'")
-    yield eyfsp("twice the same", as_csv(moved(THREE, forename="surname")), stops="surname stands twice in the header")
+    yield eyfsp("twice the same", as_csv(moved(THREE, forename="surname")), stops="surname occurs twice in the header")
     yield eyfsp("none", "".join(LINES[1:]).encode(), stops="none of the first lines is a header line")
     glued = HEADER.strip() + ROW + ROW
     width = "no row has as many fields as the header line"
@@ -434,7 +434,7 @@ def _workbooks() -> Iterator[Case]:
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1000 + "EncryptedPackage".encode("utf-16-le") + b"\0" * 500
     )
     yield book("encrypted", content=encrypted, stops="password")
-    yield book("old", content=b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1000, stops="damaged")
+    yield book("old", content=b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 1000, stops="an office document")
     yield book("called xls", content=as_xlsx(SOUND), suffix=".xls", kept=ALL)
     yield book("called xlsm", content=as_xlsx(SOUND), suffix=".xlsm", stops="macros")
     yield book("csv under its name", content=CSV, kept=ALL)

@@ -24,6 +24,7 @@ from tests.support.intake.desk import EYFSP_HEADER, EYFSP_ROW
 
 SHEET = "xl/worksheets/sheet1.xml"
 STRINGS = "xl/sharedStrings.xml"
+_CONTENT_TYPES = "[Content_Types].xml"
 RELATIONS = "xl/_rels/workbook.xml.rels"
 Rows = Sequence[Sequence[object]]
 
@@ -102,7 +103,10 @@ def with_shared_strings(content: bytes) -> bytes:
     kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings"
     relation = f'<Relationship Type="{kind}" Target="sharedStrings.xml" Id="rIdS"/></Relationships>'
     relations = members[RELATIONS].decode().replace("</Relationships>", relation)
-    return zipped(members | {SHEET: sheet.encode(), STRINGS: strings.encode(), RELATIONS: relations.encode()})
+    type_of_table = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    override = f'<Override PartName="/{STRINGS}" ContentType="{type_of_table}"/></Types>'
+    types = members[_CONTENT_TYPES].decode().replace("</Types>", override)
+    return zipped(members | {SHEET: sheet, STRINGS: strings, RELATIONS: relations, _CONTENT_TYPES: types})
 
 
 def as_parquet(rows: Rows) -> bytes:

@@ -1,7 +1,6 @@
 """Write sheets as .xls, .xlsb and .ods files, cell by cell, as the formats have them: nothing at hand writes all three.
 
-A cell is a text, a number, a truth value, a date, None for none, an `Error` or a `Formula`. What is written here is
-read by python-calamine too, in the tests.
+A cell is a text, a number, a truth value, a date, None for none, an `Error` or a `Formula`.
 """
 
 from __future__ import annotations
@@ -39,24 +38,22 @@ class Formula:
 
 def as_xls(sheets: Sheets, hidden: Sequence[str] = (), begin: bytes = b"") -> bytes:
     """A workbook of Excel 97 to 2003; `begin` are records behind the one that begins it."""
-    strings = list(dict.fromkeys(_texts(sheets)))
-    indexes = {text: index for index, text in enumerate(strings)}
-    bodies = [_xls_sheet(rows, indexes) for rows in sheets.values()]
-    parts = [_record(0x0809, struct.pack("<HHHHII", 0x0600, 5, 0, 0, 0, 0)), begin]
-    parts += [_record(0x00E0, struct.pack("<HH16x", 0, number)) for number in (_GENERAL, _DATE_FORMAT)]
-    after = [_sst(strings), _record(0x000A, b"")]
+    bodies = [_xls_sheet(rows) for rows in sheets.values()]
+    parts = [_xls_record(0x0809, struct.pack("<HHHHII", 0x0600, 5, 0, 0, 0, 0)), begin]
+    parts += [_xls_record(0x00E0, struct.pack("<HH16x", 0, number)) for number in (_GENERAL, _DATE_FORMAT)]
+    after = [_xls_record(0x000A, b"")]
     names = [(called, called.encode("utf-16-le")) for called in sheets]
     at = sum(map(len, (*parts, *after))) + sum(12 + len(name) for _, name in names)
     listed = []
     for (called, name), body in zip(names, bodies, strict=True):
         state = 1 if called in hidden else 0
-        listed.append(_record(0x0085, struct.pack("<IBBBB", at, state, 0, len(name) // 2, 1) + name))
+        listed.append(_xls_record(0x0085, struct.pack("<IBBBB", at, state, 0, len(name) // 2, 1) + name))
         at += len(body)
     return compound_file({"Workbook": b"".join((*parts, *listed, *after, *bodies))})
 
 
-def _xls_sheet(rows: Cells, strings: Mapping[str, int]) -> bytes:
-    cells = [_record(0x0809, struct.pack("<HHHHII", 0x0600, 0x10, 0, 0, 0, 0))]
+def _xls_sheet(rows: Cells) -> bytes:
+    cells = [_xls_record(0x0809, struct.pack("<HHHHII", 0x0600, 0x10, 0, 0, 0, 0))]
     for row, values in enumerate(rows):
         for column, value in enumerate(values):
             at = struct.pack("<HHH", row, column, _DATE if isinstance(value, dt.date) else 0)
@@ -64,38 +61,22 @@ def _xls_sheet(rows: Cells, strings: Mapping[str, int]) -> bytes:
                 case None:
                     continue
                 case str():
-                    cells.append(_record(0x00FD, at + struct.pack("<I", strings[value])))
+                    text = value.encode("utf-16-le")
+                    cells.append(_xls_record(0x0204, at + struct.pack("<HB", len(text) // 2, 1) + text))
                 case bool():
-                    cells.append(_record(0x0205, at + bytes([value, 0])))
+                    cells.append(_xls_record(0x0205, at + bytes([value, 0])))
                 case Error(shown):
-                    cells.append(_record(0x0205, at + bytes([_ERRORS[shown], 1])))
+                    cells.append(_xls_record(0x0205, at + bytes([_ERRORS[shown], 1])))
                 case Formula(number):
-                    cells.append(_record(0x0006, at + struct.pack("<dHIH", number, 0, 0, 0)))
+                    cells.append(_xls_record(0x0006, at + struct.pack("<dHIH", number, 0, 0, 0)))
                 case int() if abs(value) < 1 << 29:
-                    cells.append(_record(0x027E, at + struct.pack("<I", (value << 2 | 2) & 0xFFFFFFFF)))
+                    cells.append(_xls_record(0x027E, at + struct.pack("<I", (value << 2 | 2) & 0xFFFFFFFF)))
                 case _:
-                    cells.append(_record(0x0203, at + struct.pack("<d", _number(value))))
-    return b"".join((*cells, _record(0x000A, b"")))
+                    cells.append(_xls_record(0x0203, at + struct.pack("<d", _number(value))))
+    return b"".join((*cells, _xls_record(0x000A, b"")))
 
 
-def _sst(strings: Sequence[str]) -> bytes:
-    """The table of texts, which runs on in further records, in the middle of a text too."""
-    records, data = [], struct.pack("<II", len(strings), len(strings))
-    for text in strings:
-        wide = any(ord(letter) > 0xFF for letter in text)
-        written = text.encode("utf-16-le" if wide else "latin-1")
-        if len(data) > 8000:
-            records, data = [*records, data], b""
-        data += struct.pack("<HB", len(written) // (2 if wide else 1), wide)
-        while len(data) + len(written) > 8224:
-            fits = (8224 - len(data)) // 2 * 2
-            records, data, written = [*records, data + written[:fits]], bytes([wide]), written[fits:]
-        data += written
-    first, *others = [*records, data]
-    return _record(0x00FC, first) + b"".join(_record(0x003C, other) for other in others)
-
-
-def _record(kind: int, data: bytes) -> bytes:
+def _xls_record(kind: int, data: bytes) -> bytes:
     return struct.pack("<HH", kind, len(data)) + data
 
 
@@ -149,29 +130,24 @@ _RELATION = (
 
 def as_xlsb(sheets: Sheets, hidden: Sequence[str] = ()) -> bytes:
     """A workbook of binary parts."""
-    strings = list(dict.fromkeys(_texts(sheets)))
-    indexes = {text: index for index, text in enumerate(strings)}
     listed = b"".join(
-        record(156, struct.pack("<II", called in hidden, number) + _wide(f"rId{number}") + _wide(called))
+        _xlsb_record(156, struct.pack("<II", called in hidden, number) + _wide(f"rId{number}") + _wide(called))
         for number, called in enumerate(sheets, 1)
     )
     workbook = (
-        record(131)
-        + record(153, struct.pack("<II", 0, 0) + _wide(""))
-        + record(143)
+        _xlsb_record(131)
+        + _xlsb_record(153, struct.pack("<II", 0, 0) + _wide(""))
+        + _xlsb_record(143)
         + listed
-        + record(144)
-        + record(132)
+        + _xlsb_record(144)
+        + _xlsb_record(132)
     )
-    table = record(159, struct.pack("<II", len(strings), len(strings)))
-    table += b"".join(record(19, b"\0" + _wide(text)) for text in strings) + record(160)
-    styles = record(278) + record(617, struct.pack("<I", 2))
-    styles += b"".join(record(47, struct.pack("<HH12x", 0, number)) for number in (_GENERAL, _DATE_FORMAT))
-    styles += record(618) + record(279)
+    styles = _xlsb_record(278) + _xlsb_record(617, struct.pack("<I", 2))
+    styles += b"".join(_xlsb_record(47, struct.pack("<HH12x", 0, number)) for number in (_GENERAL, _DATE_FORMAT))
+    styles += _xlsb_record(618) + _xlsb_record(279)
     relations = [
         _RELATION.format(f"rId{n}", "worksheet", f"worksheets/sheet{n}.bin") for n in range(1, len(sheets) + 1)
     ]
-    relations += [_RELATION.format("rIdS", "sharedStrings", "sharedStrings.bin")]
     relations += [_RELATION.format("rIdF", "styles", "styles.bin")]
     types = '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>'
     return zipped(
@@ -180,39 +156,38 @@ def as_xlsb(sheets: Sheets, hidden: Sequence[str] = ()) -> bytes:
             "_rels/.rels": _RELATIONS.format(_RELATION.format("rId1", "officeDocument", "xl/workbook.bin")),
             "xl/workbook.bin": workbook,
             "xl/_rels/workbook.bin.rels": _RELATIONS.format("".join(relations)),
-            "xl/sharedStrings.bin": table,
             "xl/styles.bin": styles,
         }
-        | {f"xl/worksheets/sheet{n}.bin": _xlsb_sheet(rows, indexes) for n, rows in enumerate(sheets.values(), 1)}
+        | {f"xl/worksheets/sheet{n}.bin": _xlsb_sheet(rows) for n, rows in enumerate(sheets.values(), 1)}
     )
 
 
-def _xlsb_sheet(rows: Cells, strings: Mapping[str, int]) -> bytes:
+def _xlsb_sheet(rows: Cells) -> bytes:
     size = struct.pack("<IIII", 0, max(len(rows), 1) - 1, 0, max(map(len, rows), default=1) - 1)
-    cells = [record(129), record(148, size), record(145)]
+    cells = [_xlsb_record(129), _xlsb_record(148, size), _xlsb_record(145)]
     for row, values in enumerate(rows):
-        cells.append(record(0, struct.pack("<I", row) + bytes(13)))
+        cells.append(_xlsb_record(0, struct.pack("<I", row) + bytes(13)))
         for column, value in enumerate(values):
             at = struct.pack("<II", column, _DATE if isinstance(value, dt.date) else _GENERAL)
             match value:
                 case None:
                     continue
                 case str():
-                    cells.append(record(7, at + struct.pack("<I", strings[value])))
+                    cells.append(_xlsb_record(6, at + _wide(value)))
                 case bool():
-                    cells.append(record(4, at + bytes([value])))
+                    cells.append(_xlsb_record(4, at + bytes([value])))
                 case Error(shown):
-                    cells.append(record(3, at + bytes([_ERRORS[shown]])))
+                    cells.append(_xlsb_record(3, at + bytes([_ERRORS[shown]])))
                 case Formula(number):
-                    cells.append(record(9, at + struct.pack("<dHII", number, 0, 0, 0)))
+                    cells.append(_xlsb_record(9, at + struct.pack("<dHII", number, 0, 0, 0)))
                 case int() if abs(value) < 1 << 29:
-                    cells.append(record(2, at + struct.pack("<I", (value << 2 | 2) & 0xFFFFFFFF)))
+                    cells.append(_xlsb_record(2, at + struct.pack("<I", (value << 2 | 2) & 0xFFFFFFFF)))
                 case _:
-                    cells.append(record(5, at + struct.pack("<d", _number(value))))
-    return b"".join((*cells, record(146), record(130)))
+                    cells.append(_xlsb_record(5, at + struct.pack("<d", _number(value))))
+    return b"".join((*cells, _xlsb_record(146), _xlsb_record(130)))
 
 
-def record(kind: int, data: bytes = b"") -> bytes:
+def _xlsb_record(kind: int, data: bytes = b"") -> bytes:
     """A record of a binary part: its kind and size in seven bits a byte."""
 
     def sevens(number: int) -> bytes:
@@ -295,10 +270,6 @@ def _ods_cell(value: object) -> str:
 
 def _spaced(text: str) -> str:
     return escape(text).replace("  ", ' <text:s text:c="1"/>')
-
-
-def _texts(sheets: Sheets) -> list[str]:
-    return [value for rows in sheets.values() for row in rows for value in row if isinstance(value, str)]
 
 
 def _number(value: object) -> float:

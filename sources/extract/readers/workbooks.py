@@ -1,0 +1,361 @@
+"""Workbooks: which sheet is read, where its header row is, and the text of its cells.
+
+The visible sheet with most of the extract's columns is read, or the one that the council file names. The header may
+follow titles, in one of the first 21 rows; `source_row` counts the sheet's rows from there, blank ones too. Dates are
+ISO, whole numbers have no decimal point, truth values are TRUE and FALSE.
+
+openpyxl streams .xlsx. It shows an error (`#N/A`) as text and tells a formula from a value: a formula in a column that
+is read stops the extract, because its last result may be of another day or another file. python-calamine reads .xls,
+.xlsb and .ods, a sheet in memory at a time. It gives a formula's last result and reads an error as blank, so reports
+say that these cells could not be checked. Both read serial 60, which Excel shows as 29 February 1900, as the 28th.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from xml.parsers import expat
+
+import pyarrow as pa
+import python_calamine
+
+from sources.errors import ExtractStopped
+from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, best_line
+from sources.extract.readers.content import Content, Format, may_unpack_to, open_member, zip_entries
+from sources.extract.rules import (
+    DAMAGED,
+    DOCUMENT_TYPE,
+    FORMULA,
+    LONG_ROW,
+    LONG_VALUE,
+    MACRO_WORKBOOK,
+    NO_SHEET,
+    NO_SUCH_SHEET,
+    OTHER_FORMAT,
+    PASSWORD,
+    SEVERAL_SHEETS,
+    TOO_MANY_COLUMNS,
+    TOO_MANY_SHEETS,
+    UNPACKS_TOO_LARGE,
+    WORKBOOK_TOO_LARGE,
+    stopped,
+)
+from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, SheetTaken, TextTable, checked_header
+
+MAX_BYTES = 128 << 20
+"""Of a file that is held in memory: a .xls of 65,536 rows and 100 columns is 100 MiB."""
+_MAX_CELLS = 1 << 25
+"""Cells of a sheet that is held in memory, where each takes 32 bytes."""
+MAX_SHEETS = 100
+_MAX_ROWS = 1 << 20
+"""Rows of a sheet (ECMA-376, as Excel has them)."""
+_MAX_TEXT, _MAX_ROW_TEXT = 1 << 20, 4 << 20
+"""Characters of a value and of a row."""
+_BATCH_TEXT, _BATCH_ROWS = 16 << 20, 8 << 10
+_MAX_SHOWN = 3
+_PROLOG_BYTES, _MANIFEST_BYTES = 4 << 10, 4 << 20
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+_FILE_PASS = re.compile(rb"\x09\x08\x10\x00\x00\x06\x05\x00.{12}(?:\x86\x00\x00\x00)?\x2f\x00", re.DOTALL)
+"""The records that begin an encrypted .xls ([MS-XLS] 2.4.117); python-calamine calls its format unknown."""
+_MACROS = "_VBA_PROJECT_CUR".encode("utf-16-le")
+_STREAMS = tuple(name.encode("utf-16-le") for name in ("Workbook", "Book"))
+"""Streams of a compound file that hold a workbook, of Excel 97 and later and of Excel 95."""
+Cells = Sequence[str | None]
+"""Texts of a row from its first column; "" for an empty cell, None for a formula."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A visible sheet: its number among them, from 1, its name, which no log repeats, and its index in the workbook."""
+
+    number: int
+    called: str
+    index: int
+
+
+class Book(ABC):
+    """A workbook; raises `ExtractStopped`, when it is opened and when its rows are read."""
+
+    formulas_checked: bool
+
+    def __init__(self, content: Content) -> None:
+        self.name = content.name
+        with content.open() as stream:
+            size = stream.seek(0, io.SEEK_END)
+        self.may_hold = may_unpack_to(size)
+        """Characters of its cells, however often they repeat one text."""
+        if content.format is not Format.OLD_WORKBOOK:
+            _check_parts(content, size)
+        with _stopping_at_damage(self.name):
+            visible = list(islice(self._open(content), MAX_SHEETS + 1))
+        if len(visible) > MAX_SHEETS:
+            raise stopped(self.name, TOO_MANY_SHEETS)
+        self.sheets = [Sheet(number, called, index) for number, (called, index) in enumerate(visible, 1)]
+
+    def rows(self, sheet: Sheet, width: int, most: int = _MAX_ROWS + 1) -> Iterator[tuple[int, Cells]]:
+        """Yield the number and the first `width` cells of each row that is not blank, among the first `most` rows."""
+        with _stopping_at_damage(self.name):
+            for number, row in enumerate(self._rows(sheet.index, width, most), 1):
+                if number > _MAX_ROWS:
+                    raise stopped(self.name, DAMAGED)
+                if any(cell != "" for cell in row):
+                    yield number, row
+
+    @abstractmethod
+    def _open(self, content: Content) -> Iterator[tuple[str, int]]:
+        """Open the workbook; yields the name and index of each visible sheet of cells."""
+
+    @abstractmethod
+    def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
+        """Yield the first rows of a sheet, blank ones too."""
+
+
+class XmlWorkbook(Book):
+    """A .xlsx workbook. Its formulas, macros and links are never followed."""
+
+    formulas_checked = True
+
+    def _open(self, content: Content) -> Iterator[tuple[str, int]]:
+        from openpyxl import load_workbook  # loads for a quarter of a second: only where a workbook is read
+
+        warnings.filterwarnings("ignore", module="openpyxl")  # they repeat values
+        self._book = load_workbook(content.open(), read_only=True, keep_links=False)
+        for index, sheet in enumerate(self._book.worksheets):
+            if sheet.sheet_state == "visible":
+                yield sheet.title, index
+
+    def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
+        sheet = self._book.worksheets[index]
+        sheet.reset_dimensions()  # what a file says of its size may be wrong
+        for row in sheet.iter_rows(max_row=most, max_col=width):
+            if all(cell.value is None for cell in row):  # a file of 1 KiB may have a million such rows
+                yield []
+            else:
+                yield [None if cell.data_type == "f" else unescape(format_cell(cell.value)) for cell in row]
+
+
+class OtherWorkbook(Book):
+    """A .xls, .xlsb or .ods workbook."""
+
+    formulas_checked = False
+
+    def _open(self, content: Content) -> Iterator[tuple[str, int]]:
+        with content.open() as stream:
+            data = io.BufferedReader(stream).read(MAX_BYTES + 1)  # type: ignore[type-var]
+        if len(data) > MAX_BYTES:
+            raise stopped(self.name, WORKBOOK_TOO_LARGE)
+        if content.format is Format.OLD_WORKBOOK:
+            _check_compound_file(self.name, data)
+        self._book = python_calamine.load_workbook(io.BytesIO(data))
+        for index, sheet in enumerate(self._book.sheets_metadata):
+            is_visible = sheet.visible == python_calamine.SheetVisibleEnum.Visible
+            if is_visible and sheet.typ == python_calamine.SheetTypeEnum.WorkSheet:
+                yield sheet.name, index
+
+    def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
+        sheet = self._book.get_sheet_by_index(index)
+        if sheet.height * sheet.width > _MAX_CELLS:
+            raise stopped(self.name, WORKBOOK_TOO_LARGE)
+        blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
+        for row in islice(sheet.iter_rows(), most):
+            yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
+
+
+def open_workbook(content: Content) -> Book | None:
+    """Open the workbook in a file; None if the file is of another format. Raises `ExtractStopped`."""
+    match content.format:
+        case Format.WORKBOOK:
+            return XmlWorkbook(content)
+        case Format.OLD_WORKBOOK | Format.BINARY_WORKBOOK | Format.OPEN_DOCUMENT:
+            return OtherWorkbook(content)
+    return None
+
+
+@contextmanager
+def _stopping_at_damage(name: str) -> Iterator[None]:
+    """Stop the extract where a library cannot read it, without what the library says."""
+    try:
+        yield
+    except (ExtractStopped, MemoryError, GeneratorExit, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # a panic in Rust is no Exception
+        raise stopped(name, DAMAGED) from None
+
+
+def _check_parts(content: Content, size: int) -> None:
+    """Refuse a workbook whose parts unpack to too much together, or have a document type and so may have entities.
+
+    Python's zipfile unpacks no part beyond the size that the directory gives.
+    """
+    with content.open() as stream:
+        entries = zip_entries(content.name, stream)
+    if sum(entry.file_size for entry in entries) > may_unpack_to(size):
+        raise stopped(content.name, UNPACKS_TOO_LARGE)
+    for entry in entries:
+        elements: list[str] = []
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = lambda name, _, elements=elements: elements.append(name)
+        parser.StartDoctypeDeclHandler = lambda *_: _refuse_document_type(content.name)
+        with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
+            if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
+                raise stopped(content.name, PASSWORD)
+            while not elements and (block := part.read(_PROLOG_BYTES)):
+                parser.Parse(block, False)
+
+
+def _check_compound_file(name: str, data: bytes) -> None:
+    """Refuse a .xls with macros or a password, and another kind of document."""
+    if _MACROS in data:
+        raise stopped(name, MACRO_WORKBOOK)
+    if not any(stream in data for stream in _STREAMS):
+        raise stopped(name, OTHER_FORMAT, "it is an office document")
+    if _FILE_PASS.search(data):
+        raise stopped(name, PASSWORD)
+
+
+def _refuse_document_type(name: str) -> None:
+    raise stopped(name, DOCUMENT_TYPE)
+
+
+def open_best_sheet(book: Book, known: Container[str], called: str | None = None) -> TextTable:
+    """Open the sheet named `called`, or the one whose header has most `known` columns.
+
+    Raises `ExtractStopped` if there is none, or if two have as many.
+    """
+    if called is not None:
+        return open_sheet(book, _sheet_called(book, called), known)
+    counts = [_header(book, sheet, known)[2] for sheet in book.sheets]
+    best = max(counts, default=0)
+    if best < MIN_KNOWN:
+        raise stopped(book.name, NO_SHEET)
+    found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
+    if len(found) > 1:
+        raise stopped(book.name, SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN]))
+    return open_sheet(book, found[0], known)
+
+
+def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
+    """Open one sheet as a table; raises `ExtractStopped`, at once or while its batches are read.
+
+    `known` are the keys of the column names by which the header row is found (`sources.extract.match.known_keys`).
+    """
+    row, header, count = _header(book, sheet, known)
+    if count < MIN_KNOWN:
+        raise stopped(book.name, NO_SHEET, f"sheet {sheet.number}")
+    while not header[-1].strip():
+        header.pop()
+    if len(header) > MAX_COLUMNS:
+        raise stopped(book.name, TOO_MANY_COLUMNS)
+    header = checked_header(book.name, header)
+    return TextTable(
+        header,
+        lambda names: _batches(book, sheet, row, [*map(header.index, names)], names),
+        sheet=SheetTaken(sheet.number, row, len(book.sheets) - 1, book.formulas_checked),
+    )
+
+
+def _sheet_called(book: Book, called: str) -> Sheet:
+    """Find the visible sheet with a name; as in Excel, letter case and surrounding spaces do not matter."""
+    for sheet in book.sheets:
+        if sheet.called.strip().casefold() == called.strip().casefold():
+            return sheet
+    raise stopped(book.name, NO_SUCH_SHEET, "", repr(called))
+
+
+def _header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, list[str], int]:
+    """Return the number and texts of the row with most known names among the first of a sheet, and how many it has."""
+    rows = book.rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
+    first = [(number, [cell or "" for cell in row]) for number, row in rows]
+    best, count = best_line([texts for _, texts in first], known)
+    return (*first[best], count) if first else (0, [], 0)
+
+
+def _batches(
+    book: Book, sheet: Sheet, header_row: int, columns: list[int], names: list[str]
+) -> Iterator[pa.RecordBatch]:
+    numbers: list[int] = []
+    cells: list[list[str]] = []
+    size, left = 0, book.may_hold
+    for number, row in book.rows(sheet, max(columns, default=0) + 1):
+        if number <= header_row:
+            continue
+        texts = [row[column] if column < len(row) else "" for column in columns]
+        if None in texts:
+            _refuse_formulas(book, sheet, header_row, columns)
+        numbers.append(number - header_row)
+        cells.append(texts)  # type: ignore[arg-type]
+        length = sum(map(len, cells[-1]))
+        if length > _MAX_TEXT and max(map(len, cells[-1])) > _MAX_TEXT:
+            raise stopped(book.name, LONG_VALUE)
+        if length > _MAX_ROW_TEXT:
+            raise stopped(book.name, LONG_ROW)
+        size += length
+        if len(numbers) >= _BATCH_ROWS or size > _BATCH_TEXT:
+            left -= size
+            if left < 0:
+                raise stopped(book.name, UNPACKS_TOO_LARGE)
+            yield _batch(numbers, cells, names)
+            numbers, cells, size = [], [], 0
+    yield _batch(numbers, cells, names)
+
+
+def _batch(numbers: list[int], cells: list[list[str]], names: list[str]) -> pa.RecordBatch:
+    text = [pa.array([row[index] for row in cells], pa.string()) for index in range(len(names))]
+    return pa.record_batch([*text, pa.array(numbers, pa.int64())], names=[*names, SOURCE_ROW])
+
+
+def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[int]) -> None:
+    """Stop the extract, naming the first cells that are read and hold a formula."""
+    formulas = (
+        f"{_letters(column)}{number}"
+        for number, row in book.rows(sheet, max(columns, default=0) + 1)
+        for column in sorted(columns)
+        if number > header_row and column < len(row) and row[column] is None
+    )
+    found = list(islice(formulas, _MAX_SHOWN + 1))
+    cells = ", ".join(found[:_MAX_SHOWN]) + (" and more" if len(found) > _MAX_SHOWN else "")
+    raise stopped(book.name, FORMULA, f"sheet {sheet.number}, {cells}")
+
+
+def _letters(column: int) -> str:
+    letters = ""
+    column += 1
+    while column:
+        column, letter = divmod(column - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    return letters
+
+
+def format_cell(value: object) -> str:
+    """Return a cell's value as a text file would have it; numbers to the 15 digits that Excel has."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bool():
+            return str(value).upper()
+        case int() | float():
+            number = float(value)
+            return str(int(number)) if number.is_integer() and abs(number) < 1e15 else format(number, ".15g")
+        case dt.datetime():
+            moment = (value + dt.timedelta(milliseconds=500)).replace(microsecond=0)
+            return moment.isoformat(" ") if moment.time() != dt.time() else moment.date().isoformat()
+    return str(value)
+
+
+def unescape(text: str) -> str:
+    """Decode characters as .xlsx escapes them: `_x000D_` is a carriage return."""
+    return _ESCAPED.sub(_character, text) if "_x" in text else text
+
+
+def _character(found: re.Match[str]) -> str:
+    code = int(found[1], 16)
+    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)

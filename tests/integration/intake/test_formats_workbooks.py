@@ -1,0 +1,447 @@
+"""Workbooks of every format: which sheet, which rows, what each kind of cell becomes, what is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import re
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openpyxl.chart import BarChart
+from openpyxl.styles import Alignment
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
+from openpyxl.worksheet.formula import ArrayFormula
+
+from sources.councils.dialect import Dialect
+from sources.errors import ExtractStopped
+from sources.extract.readers import workbooks
+from sources.extract.readers.content import Content, detect_format
+from sources.extract.readers.workbooks import open_workbook
+from tests.support.intake.desk import EYFSP_HEADER
+from tests.support.intake.files import (
+    RELATIONS,
+    SHEET,
+    STRINGS,
+    Landing,
+    as_csv,
+    as_xlsx,
+    children,
+    saved,
+    with_shared_strings,
+    zipped,
+)
+from tests.support.intake.spreadsheets import Error, Formula, Sheets, as_ods, as_xls, as_xlsb, compound_file
+
+ROWS = children(*[{}] * 3)
+SURNAME = EYFSP_HEADER.index("surname") + 1
+BORN = EYFSP_HEADER.index("date_of_birth") + 1
+
+
+def _as_xlsx(sheets: Sheets, hidden: tuple[str, ...] = ()) -> bytes:
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        sheet.sheet_state = "hidden" if name in hidden else "visible"
+        for row in rows:
+            sheet.append([_as_openpyxl(cell) for cell in row])
+    return saved(book)
+
+
+def _as_openpyxl(cell: object) -> object:
+    if isinstance(cell, Formula):
+        return f"={cell.value}"
+    return cell.shown if isinstance(cell, Error) else cell
+
+
+WRITTEN: dict[str, Callable[..., bytes]] = {".xlsx": _as_xlsx, ".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}
+every = pytest.mark.parametrize("suffix", WRITTEN)
+unchecked = pytest.mark.parametrize("suffix", [".xls", ".xlsb", ".ods"])
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(tmp_path)
+
+
+def _book(change: Callable[[Any, Any], None]) -> bytes:
+    """The rows as .xlsx, after a change to the workbook and the sheet."""
+    return as_xlsx(ROWS, lambda book: change(book, book.active))
+
+
+def _parts(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _edited(content: bytes, *edits: tuple[str, str], part: str = SHEET) -> bytes:
+    """A workbook with texts of one part replaced."""
+    parts = _parts(content)
+    text = parts[part].decode()
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    return zipped(parts | {part: text.encode()})
+
+
+def _texts(content: bytes) -> list[dict[tuple[int, int], str | None]]:
+    """The filled cells of each visible sheet, by row and column from 1."""
+
+    def stream() -> io.BytesIO:
+        return io.BytesIO(content)
+
+    book = open_workbook(Content("a file", detect_format("a file", stream), stream))
+    assert book
+    return [
+        {(number, column): text for number, row in book.rows(sheet, 9) for column, text in enumerate(row, 1) if text}
+        for sheet in book.sheets
+    ]
+
+
+LETTERS = st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="=_")
+WORDS = st.text(LETTERS, min_size=1, max_size=20)
+TEXTS = st.builds(" ".join, st.lists(WORDS, min_size=1, max_size=3)) | st.sampled_from(["0383", "A  B", "two\nlines"])
+DAYS = st.dates(dt.date(1900, 3, 1), dt.date(2090, 1, 1))
+TIMES = st.builds(
+    lambda day, seconds: dt.datetime.combine(day, dt.time()) + dt.timedelta(seconds=seconds),
+    DAYS,
+    st.integers(0, 86399),
+)
+NUMBERS = (
+    st.integers(-(10**14), 10**14)
+    | st.floats(-1e6, 1e6).map(lambda number: round(number, 6))
+    | st.sampled_from([2.0, 0.1 + 0.2])
+)
+CELLS = st.none() | TEXTS | NUMBERS | st.booleans() | DAYS | TIMES
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(CELLS, min_size=1, max_size=6), min_size=1, max_size=8))
+def test_a_table_reads_the_same_in_every_format(rows: list[list[object]]) -> None:
+    expected = _texts(_as_xlsx({"Sheet": rows}))
+    for suffix, write in WRITTEN.items():
+        assert _texts(write({"Sheet": rows})) == expected, suffix
+
+
+@every
+def test_an_extract_is_read_from_the_sheet_with_its_columns(landing: Landing, suffix: str) -> None:
+    titled = [["Leeds"], [None], *ROWS[:3], [None] * len(ROWS[0]), *ROWS[3:]]
+    notes = [["surname", "of every child"], ["surname", "means", "family name"]]
+    landing.put(WRITTEN[suffix]({"Notes": notes, "Extract": titled}), suffix)
+    assert list(landing.read().rows) == [1, 2, 4]
+    assert landing.read().rows[1]["surname"] == "Thornton"
+
+
+@every
+@pytest.mark.parametrize("called", [".csv", ".xlsx", ".zip"])
+def test_its_ending_does_not_matter(landing: Landing, suffix: str, called: str) -> None:
+    content = WRITTEN[suffix]({"Extract": ROWS})
+    landing.put(zipped({f"export{suffix}": content}) if called == ".zip" else content, called)
+    assert len(landing.read().rows) == 3
+
+
+@every
+def test_hidden_sheets_are_not_read(landing: Landing, suffix: str) -> None:
+    landing.put(WRITTEN[suffix]({"Extract": ROWS, "Copy": ROWS}, hidden=("Copy",)), suffix)
+    assert len(landing.read().rows) == 3
+    landing.put(WRITTEN[suffix]({"Extract": ROWS, "Notes": []}, hidden=("Extract",)), suffix)
+    with pytest.raises(ExtractStopped, match="no visible sheet"):
+        landing.read()
+
+
+@every
+def test_the_sheet_that_the_council_file_names(landing: Landing, suffix: str) -> None:
+    landing.put(WRITTEN[suffix]({"Spring": ROWS, "Autumn": children({"surname": "Autumn"})}), suffix)
+    with pytest.raises(ExtractStopped, match=r"several sheets .* \('sheet'\): sheet 1, sheet 2$"):
+        landing.read()
+    assert [row["surname"] for row in landing.read(Dialect(sheet=" autumn ")).rows.values()] == ["Autumn"]
+    with pytest.raises(ExtractStopped, match="no visible sheet of the name") as refused:
+        landing.read(Dialect(sheet="Qwyjibo"))
+    assert "Qwyjibo" not in str(refused.value)
+    assert "Qwyjibo" in refused.value.for_sender
+
+
+@every
+def test_too_many_sheets_stop_it(landing: Landing, suffix: str) -> None:
+    landing.put(WRITTEN[suffix]({f"Sheet {number}": ROWS[:1] for number in range(101)}), suffix)
+    with pytest.raises(ExtractStopped, match="more than 100 sheets"):
+        landing.read()
+
+
+def test_charts_and_very_hidden_sheets_are_not_read(landing: Landing) -> None:
+    def change(book: Any, sheet: Any) -> None:
+        book.copy_worksheet(sheet).sheet_state = "veryHidden"
+        book.create_chartsheet("Chart", 0).add_chart(BarChart())
+
+    landing.put(_book(change), ".xlsx")
+    assert list(landing.read().rows) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "number_format", "expected"),
+    [
+        (2, None, "2"),
+        (2.0, None, "2"),
+        (24.02, None, "24.02"),
+        (0.1 + 0.2, None, "0.3"),
+        (9990001234.0, "0.00", "9990001234"),
+        (123456789012345, None, "123456789012345"),
+        (-5, None, "-5"),
+        (True, None, "TRUE"),
+        (False, None, "FALSE"),
+        ("0383", None, "0383"),
+        (" two\nlines ", None, "two\nlines"),
+        ("Zoë <& 'x'", None, "Zoë <& 'x'"),
+        ("#N/A", None, "#N/A"),
+        (dt.date(2020, 2, 29), None, "2020-02-29"),
+        (dt.date(2020, 2, 29), "[$-809]dd mmmm yyyy;@", "2020-02-29"),
+        (dt.date(2020, 2, 29), "mm-dd-yy", "2020-02-29"),
+        (dt.datetime(2020, 2, 29, 13, 30, 1), None, "2020-02-29 13:30:01"),
+        (43889.999999999, "dd/mm/yyyy", "2020-02-29"),
+        (1, "dd/mm/yyyy", "1900-01-01"),
+        (60, "dd/mm/yyyy", "1900-02-28"),
+        (61, "dd/mm/yyyy", "1900-03-01"),
+        (43890, '0 "days"', "43890"),
+        (43890, "[Red]0", "43890"),
+        (1e300, "dd/mm/yyyy", "#VALUE!"),
+    ],
+)
+def test_cells_become_the_text_of_a_text_file(
+    landing: Landing, value: object, number_format: str | None, expected: str
+) -> None:
+    def change(book: Any, sheet: Any) -> None:
+        cell = sheet.cell(3, SURNAME, value)
+        if number_format:
+            cell.number_format = number_format
+
+    landing.put(_book(change), ".xlsx")
+    assert [row["surname"] for row in landing.read().rows.values()] == ["Thornton", expected, "Thornton"]
+
+
+def test_dates_of_the_1904_system(landing: Landing) -> None:
+    def change(book: Any, sheet: Any) -> None:
+        book.epoch = CALENDAR_MAC_1904
+        sheet.cell(2, BORN, dt.date(2020, 2, 29))
+
+    landing.put(_book(change), ".xlsx")
+    assert b"<v>42428</v>" in _parts(_book(change))[SHEET]
+    assert landing.read().rows[1]["date_of_birth"] == "2020-02-29"
+
+
+def test_titles_above_blank_rows_within_and_below(landing: Landing) -> None:
+    def change(book: Any, sheet: Any) -> None:
+        sheet.insert_rows(1, 3)
+        sheet["A1"] = "Leeds, pupils at the end of Reception"
+        sheet.merge_cells("A1:F1")
+        sheet.insert_rows(6, 2)
+        for row in range(10, 3000):
+            sheet.cell(row, 1).alignment = Alignment(horizontal="center")
+
+    landing.put(_book(change), ".xlsx")
+    read = landing.read()
+    assert list(read.rows) == [1, 4, 5]
+    assert read.set_aside == {}
+
+
+def test_a_header_below_the_twenty_first_row_is_not_found(landing: Landing) -> None:
+    landing.put(_book(lambda _, sheet: sheet.insert_rows(1, 20)), ".xlsx")
+    assert list(landing.read().rows) == [1, 2, 3]
+    landing.put(_book(lambda _, sheet: sheet.insert_rows(1, 21)), ".xlsx")
+    with pytest.raises(ExtractStopped, match="no visible sheet"):
+        landing.read()
+
+
+def test_a_repeated_header_is_set_aside(landing: Landing) -> None:
+    landing.put(as_xlsx([*ROWS, *ROWS]), ".xlsx")
+    read = landing.read()
+    assert list(read.rows) == [1, 2, 3, 5, 6, 7]
+    assert read.set_aside == {"repeated-header": [4]}
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "=VLOOKUP(A1,[1]Sheet1!A:B,2)", ArrayFormula("F3:F4", "=F2:F3")])
+def test_a_formula_in_a_column_that_is_read_stops_it(landing: Landing, formula: Any) -> None:
+    def change(book: Any, sheet: Any) -> None:
+        for row in range(3, 8):
+            sheet.cell(row, SURNAME).value = formula
+
+    landing.put(_book(change), ".xlsx")
+    with pytest.raises(ExtractStopped, match=r"save the sheet as values: sheet 1, F3, F4, F5 and more"):
+        landing.read()
+
+
+def test_a_formula_in_another_column_is_nothing(landing: Landing) -> None:
+    def change(book: Any, sheet: Any) -> None:
+        sheet.cell(1, len(EYFSP_HEADER) + 1).value = "age"
+        sheet.cell(2, len(EYFSP_HEADER) + 1).value = "=TODAY()"
+        sheet.cell(2, len(EYFSP_HEADER) + 9).value = "=TODAY()"
+
+    landing.put(_book(change), ".xlsx")
+    assert len(landing.read().rows) == 3
+
+
+@unchecked
+def test_formulas_and_errors_of_other_formats_are_read_as_results_and_blanks(landing: Landing, suffix: str) -> None:
+    rows: list[list[object]] = [list(row) for row in ROWS]
+    rows[2][SURNAME - 1], rows[3][SURNAME - 1] = Formula(1), Error("#N/A")
+    landing.put(WRITTEN[suffix]({"Extract": rows}), suffix)
+    assert [row["surname"] for row in landing.read().rows.values()] == ["Thornton", "1", ""]
+
+
+CELL = '<c r="F2" t="inlineStr"><is><t>Thornton</t></is></c>'
+BORN_CELL = '<c r="I2" t="inlineStr"><is><t>2020-02-29</t></is></c>'
+DIMENSION = f'<dimension ref="A1:{openpyxl.utils.get_column_letter(len(EYFSP_HEADER))}4"'
+INLINE = '<c r="F2" t="inlineStr"><is><r><t>Ann</t></r><rPh sb="0" eb="1"><t>x</t></rPh><r><t>e_x0041_</t></r></is></c>'
+
+
+@pytest.mark.parametrize(
+    ("edits", "surname", "born"),
+    [
+        (((CELL, INLINE),), "AnneA", "2020-02-29"),
+        (((CELL, '<c r="F2" t="str"><v>a</v></c>'),), "a", "2020-02-29"),
+        (((CELL, '<c r="F2" t="e"><v>#REF!</v></c>'),), "#REF!", "2020-02-29"),
+        (((BORN_CELL, '<c r="I2" t="d"><v>2020-03-01T00:00:00Z</v></c>'),), "Thornton", "2020-03-01"),
+        (((' r="F2"', ""), (' r="I2"', "")), "Thornton", "2020-02-29"),
+        (((DIMENSION, '<dimension ref="A1:B2"'),), "Thornton", "2020-02-29"),
+    ],
+)
+def test_other_ways_to_write_a_cell(
+    landing: Landing, edits: tuple[tuple[str, str], ...], surname: str, born: str
+) -> None:
+    landing.put(_edited(as_xlsx(ROWS), *edits), ".xlsx")
+    row = landing.read().rows[1]
+    assert (row["surname"], row["date_of_birth"]) == (surname, born)
+
+
+def test_a_sheet_with_prefixed_names(landing: Landing) -> None:
+    """As the Open XML SDK writes it."""
+    text = _parts(as_xlsx(ROWS))[SHEET].decode()
+    prefixed = re.sub(r"<(/?)(?=[a-zA-Z])", r"<\1x:", text).replace("xmlns=", "xmlns:x=")
+    landing.put(_edited(as_xlsx(ROWS), (text, prefixed)), ".xlsx")
+    assert landing.read().rows[3]["surname"] == "Thornton"
+
+
+def test_shared_texts(landing: Landing) -> None:
+    content = with_shared_strings(as_xlsx(children({"surname": "Zoe & <x>"}, {"surname": " a "}, {})))
+    rich = '<si><r><t>Zo</t></r><rPh sb="0" eb="1"><t>hint</t></rPh><r><t>e_x000D_</t></r></si>'
+    landing.put(_edited(content, ("<si><t>Zoe &amp; &lt;x&gt;</t></si>", rich), part=STRINGS), ".xlsx")
+    assert [row["surname"] for row in landing.read().rows.values()] == ["Zoe", "a", "Thornton"]
+
+
+ENTITIES = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+EXTERNAL = '<!DOCTYPE x SYSTEM "file:///etc/passwd">'
+
+
+@pytest.mark.parametrize("declaration", [ENTITIES, EXTERNAL, f"<!--{'x' * 9000}-->{ENTITIES}"])
+@pytest.mark.parametrize("part", [SHEET, "xl/workbook.xml", STRINGS, RELATIONS, "content.xml"])
+def test_entities_are_refused(landing: Landing, declaration: str, part: str) -> None:
+    content = as_ods({"Extract": ROWS}) if part == "content.xml" else with_shared_strings(as_xlsx(ROWS))
+    text = _parts(content)[part].decode()
+    without_prolog = re.sub(r"^<\?xml.*?\?>", "", text)
+    landing.put(_edited(content, (text, declaration + without_prolog), part=part), ".xlsx")
+    with pytest.raises(ExtractStopped, match="document type declaration"):
+        landing.read()
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [('<row r="2"', '<row r="99999999999999999999"')],
+        [('<row r="3"', '<row r="x"')],
+        [('<c r="F2"', '<c r="ZZZZZZ2"')],
+        [(CELL, '<c r="F2" t="s"><v>9999</v></c>')],
+        [("</sheetData>", "")],
+    ],
+)
+def test_a_damaged_sheet_stops_it(landing: Landing, edits: list[tuple[str, str]]) -> None:
+    landing.put(_edited(as_xlsx(ROWS), *edits), ".xlsx")
+    with pytest.raises(ExtractStopped, match="damaged"):
+        landing.read()
+
+
+@pytest.mark.parametrize("part", [SHEET, "xl/workbook.xml", STRINGS])
+def test_a_missing_part_stops_it(landing: Landing, part: str) -> None:
+    parts = _parts(with_shared_strings(as_xlsx(ROWS)))
+    landing.put(zipped({name: content for name, content in parts.items() if name != part}), ".xlsx")
+    with pytest.raises(ExtractStopped, match="no visible sheet" if part == SHEET else "damaged"):
+        landing.read()
+
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
+FILEPASS = struct.pack("<HHH4x", 0x2F, 6, 1)
+ENCRYPTED = '<manifest:manifest xmlns:manifest="m"><manifest:encryption-data/></manifest:manifest>'
+SPREADSHEET = b"application/vnd.oasis.opendocument.spreadsheet"
+XML_2003 = b'<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?>'
+
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "xls, broken off": (OLE + "Workbook".encode("utf-16-le"), "damaged"),
+    "xls, a password": (as_xls({"Extract": ROWS}, begin=FILEPASS), "protected by a password"),
+    "xls, an encrypted package": (compound_file({"EncryptedPackage": b"x"}), "protected by a password"),
+    "xls, macros": (compound_file({"Workbook": b"x", "_VBA_PROJECT_CUR": b"x"}), "without macros"),
+    "xls, Excel 4": (b"\x09\4\6\0\0\0\x10\0" + bytes(50), "Excel 95 or older; open it in Excel and save it as .xlsx"),
+    "xls, a letter": (compound_file({"WordDocument": b"x"}), "an office document"),
+    "xlsx, macros": (zipped(_parts(as_xlsx(ROWS)) | {"xl/vbaProject.bin": b"x"}), "without macros"),
+    "xlsx, a letter": (zipped({"[Content_Types].xml": b"", "word/document.xml": b""}), "an office document"),
+    "xlsx, broken off": (as_xlsx(ROWS)[:-500], "damaged"),
+    "xlsx, no cells": (saved(openpyxl.Workbook()), "no visible sheet"),
+    "xlsx, wide": (as_xlsx([[*EYFSP_HEADER, *(f"x{n}" for n in range(600))]]), "more than 500 columns"),
+    "xlsb, macros": (zipped(_parts(as_xlsb({"Extract": ROWS})) | {"xl/vbaProject.bin": b"x"}), "without macros"),
+    "xlsb, no parts": (zipped({"[Content_Types].xml": b"", "xl/workbook.bin": b""}), "damaged"),
+    "ods, a password": (
+        as_ods({"Extract": ROWS}, more={"META-INF/manifest.xml": ENCRYPTED}),
+        "protected by a password",
+    ),
+    "ods, encrypted whole": (zipped({"mimetype": b"x", "encrypted-package": b"x"}), "protected by a password"),
+    "ods, macros": (as_ods({"Extract": ROWS}, more={"Basic/Standard/Module1.xml": "x"}), "without macros"),
+    "ods, a letter": (as_ods({}).replace(b"spreadsheet", b"text-master"), "an office document"),
+    "ods, no content": (zipped({"mimetype": SPREADSHEET, "content.xml": b""}), "damaged"),
+    "a web page": (b"<html><table><tr><td>surname", "web page under another name; open it in Excel and save it"),
+    "a workbook of Excel 2003 in XML": (XML_2003, "XML form of 2003; save it as .xlsx"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".ods", ".csv"])
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_refused_says_what_to_do(landing: Landing, what: str, suffix: str) -> None:
+    content, message = REFUSED[what]
+    landing.put(content, suffix)
+    with pytest.raises(ExtractStopped, match=message):
+        landing.read()
+
+
+@pytest.mark.usefixtures("read_here")
+def test_a_workbook_that_unpacks_to_far_more_is_stopped(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
+    landing.put(_edited(as_xlsx(ROWS), ("</sheetData>", " " * (8 << 20) + "</sheetData>")), ".xlsx")
+    with pytest.raises(ExtractStopped, match="unpacks to far more"):
+        landing.read()
+
+
+@pytest.mark.usefixtures("read_here")
+@unchecked
+def test_a_workbook_that_is_held_in_memory_is_bounded(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setattr(workbooks, "MAX_BYTES", 1 << 10)
+    landing.put(WRITTEN[suffix]({"Extract": ROWS}), suffix)
+    with pytest.raises(ExtractStopped, match="larger than any of its kind"):
+        landing.read()
+
+
+@pytest.mark.slow
+def test_a_sheet_reads_as_the_same_text_file(landing: Landing) -> None:
+    many = children(*({"surname": f"name {number}"} for number in range(20_000)))
+    landing.put(as_csv(many))
+    expected = landing.read()
+    inline = as_xlsx(many)
+    for content in (inline, with_shared_strings(inline)):
+        landing.put(content, ".xlsx")
+        assert landing.read() == expected
