@@ -19,17 +19,17 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.elsewhere import Elsewhere
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import Staged
 from assets.intake.profile import Profile
 from assets.intake.quality import CRITICAL, HOLD, Finding
+from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.stream_extract import Staged
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote_all, write, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
+from sources.diagnosis.wrong_cohort_or_council import OtherOrigin
 from sources.errors import HeadingsMissing
 from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
@@ -119,7 +119,7 @@ class ExtractQuality:
     unchanged: bool = field(default=False)
     parts: FromParts | None = None
     sheet: SheetTaken | None = None
-    elsewhere: tuple[Elsewhere, ...] = ()
+    other_origins: tuple[OtherOrigin, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -17,14 +17,14 @@ import pyarrow.compute as pc
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.intake import deliveries, from_parts, judging, parts, several
+from assets.intake import deliveries, multi_cohort_files, parts, resolved_extract, validation_worker
+from assets.intake.batching import Answers, Way, run_batches
 from assets.intake.deliveries import TOKENS_KEY, tokens_made_under
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import Staged, Tools, Untokenised, marked, one_pass, stop_if_wrong
-from assets.intake.rows_apart import PartsApart, RowsApart, RowState
-from assets.intake.side_by_side import Answers, Way, side_by_side
 from assets.intake.suppressions import HeldBack, left_out
-from assets.intake.tokens_file import Manifest
+from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.split_writer import PartsSplitWriter, RowState, SplitWriter
+from assets.pseudonymise.stream_extract import Staged, Tools, Untokenised, marked, stop_if_wrong, stream_extract
+from assets.pseudonymise.tokens_file import Manifest
 from privacy import normalise, row_keys
 from privacy.keys import KeyRing
 from privacy.row_keys import numbers_of, part_and_row
@@ -83,7 +83,7 @@ class Desk(Protocol):
         """It, opened. Raises `ExtractStopped`."""
         ...
 
-    def rekeyed(self, delivery: Delivery, out: RowsApart) -> Staged:
+    def rekeyed(self, delivery: Delivery, out: SplitWriter) -> Staged:
         """A file of tokens, read."""
         ...
 
@@ -149,9 +149,11 @@ class PartsReader:
         """Give the rows of files of several cohorts to their cohorts, as parts; each file once, whoever comes first."""
         if not landed.several:
             return
-        several.stop_if_it_cannot_be_sorted(f"a file of {landed.council}/{landed.source}", CONTRACTS[landed.source])
-        with several.in_turn(self._home, landed.source, landed.council):
-            known = several.known(self._home, landed.source, landed.council)
+        multi_cohort_files.stop_if_it_cannot_be_sorted(
+            f"a file of {landed.council}/{landed.source}", CONTRACTS[landed.source]
+        )
+        with multi_cohort_files.in_turn(self._home, landed.source, landed.council):
+            known = multi_cohort_files.known(self._home, landed.source, landed.council)
             for path in landed.several:
                 file = replace(landed, path=path, parts=(), several=())
                 sha256 = content_sha256(path, file.name, file.within)
@@ -161,7 +163,7 @@ class PartsReader:
                 if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
                     entry = self._sorted(delivery, staging)
                 if known.get(mac) != (entry := replace(entry, state=now)):
-                    several.remember(self._home, landed.source, landed.council, mac, entry)
+                    multi_cohort_files.remember(self._home, landed.source, landed.council, mac, entry)
                     known[mac] = entry
                 if landed.cohort in known[mac].cohorts and not landed.in_parts:
                     raise TwoWays(
@@ -170,13 +172,13 @@ class PartsReader:
                         " other one away"
                     )
 
-    def _sorted(self, delivery: Delivery, staging: Path) -> several.Sorted:
+    def _sorted(self, delivery: Delivery, staging: Path) -> multi_cohort_files.Sorted:
         """One file of several cohorts, whose rows go to their cohorts. Raises `ExtractStopped`."""
         landed = delivery.landed
         if delivery.manifest:
             raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
         extract = self._desk.opened(delivery)
-        text = several.texts(landed.name, extract)
+        text = multi_cohort_files.texts(landed.name, extract)
         found = self._told_apart(delivery, extract, text)
         if not found.of_cohort:
             raise ExtractStopped(
@@ -185,7 +187,7 @@ class PartsReader:
             )
         groups = []
         for cohort, numbers in found.of_cohort.items():
-            of_cohort = several.of_cohort(extract, text, numbers, cohort)
+            of_cohort = multi_cohort_files.of_cohort(extract, text, numbers, cohort)
             number = parts.give_numbers(self._home, of_cohort.landed.key, [delivery.mac])[delivery.mac]
             run = 1 + max((part.arrived for part in parts.held(self._home, of_cohort.landed.key)), default=0)
             own = replace(delivery, landed=replace(of_cohort.landed, part=number))
@@ -194,9 +196,9 @@ class PartsReader:
             raise stop
         self._tell_who_lost_records(delivery, found.of_cohort, staging)
         aside = np.sort(np.concatenate([found.of_none, *(np.array(r) for r in extract.set_aside.values())]))
-        first = tuple(aside[: several.MAX_EXAMPLE_ROWS].astype(int).tolist())
+        first = tuple(aside[: multi_cohort_files.MAX_EXAMPLE_ROWS].astype(int).tolist())
         cohorts = tuple(sorted(found.of_cohort))
-        return several.Sorted(state(landed.path), delivery.made_under, cohorts, len(aside), first)
+        return multi_cohort_files.Sorted(state(landed.path), delivery.made_under, cohorts, len(aside), first)
 
     def _tell_who_lost_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
         """A record that a file gives to one cohort is no longer one of another, whose earlier part has it: a date of
@@ -206,7 +208,7 @@ class PartsReader:
         for cohort in of_cohort:
             key = (landed.source, cohort, landed.council)
             own = [part for part in parts.held(self._home, key) if part.file_mac == delivery.mac]
-            here[cohort] = pa.concat_tables(from_parts.marks_of(self._home, self._keys, key, own).values())
+            here[cohort] = pa.concat_tables(resolved_extract.marks_of(self._home, self._keys, key, own).values())
         mac = parts.mac_of_moved(self._keys, delivery.mac)
         for cohort in cohorts_of_children():
             key = (landed.source, cohort, landed.council)
@@ -222,21 +224,23 @@ class PartsReader:
             run = 1 + max(part.arrived for part in held)
             number = parts.give_numbers(self._home, key, [mac])[mac]
             part = _moved(delivery, number, mac, run)
-            from_parts.write_moved(self._home, self._keys, key, part, given, held, staging / f"moved-{cohort}")
+            resolved_extract.write_moved(self._home, self._keys, key, part, given, held, staging / f"moved-{cohort}")
 
-    def _told_apart(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> several.Rows:
+    def _told_apart(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> multi_cohort_files.Rows:
         """The rows of a file by cohort: by what they say, else by where an earlier part has their record."""
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._desk.tools() as tools:
             tools.con.register("extract", text)
-            found = several.told_apart(tools.con.sql(several.cohorts_sql(projection, contract)).to_arrow_table())
+            found = multi_cohort_files.told_apart(
+                tools.con.sql(multi_cohort_files.cohorts_sql(projection, contract)).to_arrow_table()
+            )
             tools.con.unregister("extract")
             if not len(found.of_none):
                 return found
             silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found.of_none)))
             records = marked(tools, extract, contract, silent)
-        return several.by_earlier_parts(found, records, self._marks_by_cohort(delivery.landed))
+        return multi_cohort_files.by_earlier_parts(found, records, self._marks_by_cohort(delivery.landed))
 
     def _marks_by_cohort(self, landed: Landed) -> dict[str, pa.Table]:
         """The marks of the rows of all parts of a council's source, by cohort."""
@@ -244,7 +248,7 @@ class PartsReader:
         for cohort in cohorts_of_children():
             key = (landed.source, cohort, landed.council)
             if held := parts.held(self._home, key):
-                marks = from_parts.marks_of(self._home, self._keys, key, held)
+                marks = resolved_extract.marks_of(self._home, self._keys, key, held)
                 found[cohort] = pa.concat_tables(table.select(["record"]) for table in marks.values())
         return found
 
@@ -255,7 +259,7 @@ class PartsReader:
             (sum(size_of(part.delivery.landed.path) for part in group), self._group_on_its_way(group, staging / str(n)))
             for n, group in enumerate(groups)
         )
-        outcomes = side_by_side(ways, self._desk.answers, judging.judge)
+        outcomes = run_batches(ways, self._desk.answers, validation_worker.judge)
         return [(group, outcome) for group, outcome in zip(groups, outcomes, strict=True) if outcome]
 
     def _unread(self, landed: Landed) -> list[Unread]:
@@ -299,7 +303,7 @@ class PartsReader:
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.delivery.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
-                own = replace(own, elsewhere=())  # which is of all these parts together
+                own = replace(own, other_origins=())  # which is of all these parts together
                 stop_if_wrong(landed, own, moved=state(landed.path) != before)
                 if own.rejected_share is not None and own.rejected_share > MAX_REJECTED_SHARE:
                     said, (plain, for_sender) = f"{landed.name}: {TOO_MANY_REJECTED.sentence}", own.why_rejected
@@ -314,7 +318,7 @@ class PartsReader:
 
     def _stage_parts(
         self, group: Sequence[Unread], folder: Path
-    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartsApart, HeldBack]]:
+    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartsSplitWriter, HeldBack]]:
         folder.mkdir()
         first = group[0].delivery
         numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
@@ -323,13 +327,13 @@ class PartsReader:
         said = {"council": first.landed.council, "source": first.landed.source}
         said[TOKENS_KEY] = tokens_made_under(self._keys)
         to_linkage, to_intake = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
-        with PartsApart(folder, keys, to_linkage, to_intake, said, held_back.mask) as out:
+        with PartsSplitWriter(folder, keys, to_linkage, to_intake, said, held_back.mask) as out:
             if first.manifest:
                 staged = self._desk.rekeyed(first, out)
             else:
                 opened = {each.delivery.landed.part: each.extract for each in group if each.extract}
                 extract = together(opened, numbers_of)
-                staged = yield from one_pass(self._desk.tools, extract, first.contract, out)
+                staged = yield from stream_extract(self._desk.tools, extract, first.contract, out)
         return left_out(staged, keys, held_back.rows), out, held_back
 
     def was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any] | None]) -> bool:
@@ -341,7 +345,7 @@ class PartsReader:
         return mac in made_under and made_under[mac] in (None, self._delivery(file, sha256, mac).made_under)
 
 
-def _part(unread: Unread, staged: Staged, out: PartsApart, held_back: HeldBack) -> parts.Part:
+def _part(unread: Unread, staged: Staged, out: PartsSplitWriter, held_back: HeldBack) -> parts.Part:
     """A part that was read, of those that were staged together: its own counts."""
     delivery, number = unread.delivery, unread.delivery.landed.part
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
@@ -388,7 +392,7 @@ def _moved(delivery: Delivery, number: int, mac: str, arrived: int) -> parts.Par
     )
 
 
-def _rule_of(rule: RuleCount, part: int, out: PartsApart) -> RuleCount:
+def _rule_of(rule: RuleCount, part: int, out: PartsSplitWriter) -> RuleCount:
     """How often a rule was broken in one of the parts that were read together."""
     first = tuple(row for of, row in map(part_and_row, rule.first_rows) if of == part)
     return replace(rule, rows=out.counts[part, rule.rule], first_rows=first)

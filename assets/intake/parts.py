@@ -19,8 +19,8 @@ from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.intake.deliveries import file_mac
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import Staged
+from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.stream_extract import Staged
 from privacy.doors.files import promote, promote_all, write_json
 from privacy.keys import KeyRing
 from sources.extract.part_names import Place, are_comparable, place_of

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.intake.one_pass import DERIVED
+from assets.pseudonymise.stream_extract import DERIVED
 from privacy.doors.sql import parquet, quoted
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract

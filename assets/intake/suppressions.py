@@ -22,10 +22,10 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import Staged
 from assets.intake.quality import Finding
-from assets.intake.rows_apart import TableWriter
+from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.split_writer import TableWriter
+from assets.pseudonymise.stream_extract import Staged
 from privacy import marks, pseudonyms
 from privacy.doors import sealed
 from privacy.doors.database import in_memory

@@ -26,12 +26,11 @@ from assets.home.at_work import alone, in_turn, turn
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts
-from assets.intake.composing import NUMBER
 from assets.intake.deliveries import ExtractQuality, row_keys_of
-from assets.intake.from_parts import marks_of as marks_of_parts
 from assets.intake.profile import Uncounted, count, rows_warned
-from assets.intake.reports import report_council, report_extract
-from assets.intake.rows_apart import RowState, TableWriter
+from assets.intake.quality_report.publish import report_council, report_extract
+from assets.intake.resolve_parts import NUMBER
+from assets.intake.resolved_extract import marks_of as marks_of_parts
 from assets.intake.suppressions import (
     Gone,
     Objection,
@@ -57,6 +56,7 @@ from assets.linkage.link import (
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.standing import not_as_linked
 from assets.linkage.tokens import TokensUnusable, opened
+from assets.pseudonymise.split_writer import RowState, TableWriter
 from assets.returns.standing import forget_rows
 from privacy import marks, row_keys
 from privacy.doors import sealed

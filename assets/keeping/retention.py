@@ -18,7 +18,7 @@ from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
-from assets.intake import deliveries, parts, several
+from assets.intake import deliveries, multi_cohort_files, parts
 from assets.intake.suppressions import objection_in
 from privacy.doors.destroy import destroy
 from privacy.doors.regular import leads_out
@@ -95,7 +95,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         for entry in found.held:
             record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
             if entry.what == _OF_SEVERAL:
-                several.close_cohort(home, entry.source, entry.council, entry.cohort)
+                multi_cohort_files.close_cohort(home, entry.source, entry.council, entry.cohort)
             elif entry.path.is_dir():
                 shutil.rmtree(entry.path)
             else:
@@ -128,7 +128,9 @@ def _of_files_of_several(home: Home) -> Iterator[Due]:
     """Yield what is stored about multi-cohort files that held rows of a cohort."""
     for path in home.restricted.glob("several/source=*/*.json"):
         source, council = path.parent.name.removeprefix("source="), path.stem
-        for cohort in {cohort for entry in several.known(home, source, council).values() for cohort in entry.cohorts}:
+        for cohort in {
+            cohort for entry in multi_cohort_files.known(home, source, council).values() for cohort in entry.cohorts
+        }:
             yield Due(cohort, _OF_SEVERAL, council, source, path)
 
 
@@ -202,7 +204,7 @@ def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = No
 
 def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
     """Return why a multi-cohort file stays; empty if each of its cohorts has ingested it, or none was asked about."""
-    entry = several.known(home, landed.source, landed.council).get(mac := _mac(keys, landed))
+    entry = multi_cohort_files.known(home, landed.source, landed.council).get(mac := _mac(keys, landed))
     if entry is None:
         return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
     if cohort and cohort not in entry.cohorts:

@@ -17,10 +17,10 @@ from pydantic import TypeAdapter
 from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.intake import deliveries, parts, several
+from assets.intake import deliveries, multi_cohort_files, parts
 from assets.intake.deliveries import ExtractQuality
+from assets.intake.ingest import Intake
 from assets.intake.suppressions import Gone
-from assets.intake.take_in import Intake
 from assets.keeping import forgetting
 from assets.keeping.forgetting import link_again, write_without
 from privacy import row_keys
@@ -108,7 +108,7 @@ def _finish(home: Home, keys: KeyRing, asked: _Withdrawal) -> tuple[list[Withdra
     for place, own in entries:
         _take_back(home, keys, place, replace(own, withdrawn=own.withdrawn or asked.reason))
     if part.of_several:
-        several.close(home, key[0], key[2], part.file_mac)
+        multi_cohort_files.close(home, key[0], key[2], part.file_mac)
     intake = Intake(landing, home, keys)
     done = [Withdrawn(place, own.number, _put_together(landing, home, intake, place)) for place, own in entries]
     not_linked = [sentence for each in done for sentence in _link_again(home, keys, each)]
@@ -174,7 +174,7 @@ def _put_together(landing: Path, home: Home, intake: Intake, key: parts.Key) -> 
     source, cohort, council = key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
     if any(not part.moved for part in parts.held(home, key)):
-        return intake.take_parts_held(landed)
+        return intake.ingest_held_parts(landed)
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
     intake.refuse(council, source, cohort, stopped)
     return None

@@ -7,8 +7,8 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake import parts
-from assets.intake.from_parts import marks_of
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
+from assets.intake.resolved_extract import marks_of
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.pseudonyms import MARK_COLUMNS, TOKEN_COLUMNS
@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, KeyRing]:
         (folder / "2026-02.csv").write_text(text(second))
         landed = find(landing, council, source, COHORT)
         assert landed
-        Intake(landing, home, keys).take_in(landed)
+        Intake(landing, home, keys).ingest(landed)
     return home, keys
 
 

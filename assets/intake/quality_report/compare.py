@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assets.intake.one_pass import DERIVED, TERM_OF_BIRTH
 from assets.intake.profile import Profile
+from assets.pseudonymise.stream_extract import DERIVED, TERM_OF_BIRTH
 from sources.contracts import SourceContract
 from sources.contracts.school_census import LANGUAGE_CODES
 from sources.reference import profile_results

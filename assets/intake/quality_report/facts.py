@@ -12,11 +12,11 @@ from itertools import groupby
 from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows, StoppedExtract
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH
 from assets.intake.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
+from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.stream_extract import IMD_QUINTILE, TERM_OF_BIRTH
 from ndl_export.pages.words import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from privacy.row_keys import part_and_row
@@ -160,7 +160,7 @@ def _held(now: ExtractQuality) -> Iterator[str]:
 
 def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:
     """What shows the file, not its rows, to be the wrong one: the first thing to know, and told with its numbers."""
-    yield from (other.for_sender for other in now.elsewhere)
+    yield from (other.for_sender for other in now.other_origins)
     for rule in _too_many(now):
         named = f"{rule.rows:,} of {now.rows_read:,} rows"
         if rule.rule == _MISDATED:
@@ -187,7 +187,9 @@ def _counted(quality: ExtractQuality) -> tuple[Any, ...]:
 
 def _told_of_the_whole(now: ExtractQuality) -> set[str]:
     """Rules that what is told of the whole file says already."""
-    of_years = {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.elsewhere) else set()
+    of_years = (
+        {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
+    )
     return of_years | {rule.rule for rule in _too_many(now)} | {finding.rule for finding in now.holds}
 
 

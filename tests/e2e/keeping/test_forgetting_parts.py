@@ -10,7 +10,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake import deliveries, parts
-from assets.intake.from_parts import marks_of
+from assets.intake.resolved_extract import marks_of
 from assets.keeping.forgetting import CannotForget, forget, rows_named
 from assets.keeping.retention import shred_taken, shreddable
 from assets.linkage.link import derive_confidential_tables, link_cohort

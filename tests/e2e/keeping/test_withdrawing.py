@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from assets.home.paths import Home
 from assets.home.processing_log import entries
 from assets.home.retention_policy import retention
-from assets.intake import deliveries, parts, several
-from assets.intake.take_in import Intake
+from assets.intake import deliveries, multi_cohort_files, parts
+from assets.intake.ingest import Intake
 from assets.keeping.retention import expire, shred_taken
 from assets.keeping.withdrawing import CannotWithdraw, withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
@@ -112,7 +112,7 @@ def test_no_row_of_it_is_left_and_its_file_is_not_read_again(place: tuple[Path, 
         assert pq.read_metadata(path).num_rows == 30
     assert not take(landing, home, keys).failures
     assert sexes(home, keys) == ["F"] * 30
-    assert Intake(landing, home, keys).to_take(COHORT, ["leeds"]) == []
+    assert Intake(landing, home, keys).needing_intake(COHORT, ["leeds"]) == []
     again = landing / "leeds" / "eyfsp" / COHORT / "2026-03.csv"
     again.write_text(text([child(40)]))
     assert take(landing, home, keys).rows_kept == 31
@@ -151,7 +151,7 @@ def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(place: tuple[P
     (landing / "leeds" / "eyfsp" / "2026-05.csv").write_text(text([moved, *of_both]))
     both = {code: find(landing, "leeds", "eyfsp", code) for code in born}
     intake = Intake(landing, home, keys)
-    kept = {code: intake.take_in(landed).rows_kept for code, landed in both.items() if landed}
+    kept = {code: intake.ingest(landed).rows_kept for code, landed in both.items() if landed}
     assert kept == {"202425": 40, "202324": 2}
     number = next(part.number for part in parts.held(home, KEY) if part.of_several)
     done, _ = withdraw(landing, home, keys, KEY, number, REASON)
@@ -160,7 +160,7 @@ def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(place: tuple[P
     assert quality
     assert quality.rows_kept == 40
     assert take(landing, home, keys).rows_kept == 40
-    (entry,) = several.known(home, "eyfsp", "leeds").values()
+    (entry,) = multi_cohort_files.known(home, "eyfsp", "leeds").values()
     assert (entry.cohorts, entry.rows_set_aside, entry.first_rows) == ((), 0, ())
 
 
@@ -193,7 +193,7 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(place: tuple[Path, Home
     for code in codes:
         landed = find(landing, "leeds", "eyfsp", code)
         assert landed
-        intake.take_in(landed)
+        intake.ingest(landed)
         link_cohort(home, code, ["leeds"], keys)
     policy = retention()
     expire(home, None, None, policy, now() + dt.timedelta(days=policy.quarantine_days + 1))
@@ -203,7 +203,7 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(place: tuple[Path, Home
     for code, left in (("202324", ("202425",)), ("202425", ())):
         ends = dt.datetime.combine(policy.ends(Cohort(code)), dt.time(), dt.UTC)
         expire(home, None, None, policy, ends)
-        (entry,) = several.known(home, "eyfsp", "leeds").values()
+        (entry,) = multi_cohort_files.known(home, "eyfsp", "leeds").values()
         assert entry.cohorts == left
         assert [
             path for path in files(home) if f"cohort={code}" in str(path) or code.encode() in path.read_bytes()

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.findings import RuleCount
 from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
 from assets.intake.quality_report.page import render, render_council
+from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
 from tests.support.browser import CHROMIUM, IN_A_BROWSER

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from assets.intake.deprivation import HASH_SQL, Quintiles
+from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
 from privacy import pseudonyms
 from privacy.doors.database import in_memory, rows_of
 

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.intake.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
-from assets.intake.one_pass import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH, Staged
-from assets.intake.rows_apart import CHUNK_ROWS, Out
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
+from assets.pseudonymise.split_writer import CHUNK_ROWS, Out
+from assets.pseudonymise.stream_extract import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH, Staged
 from privacy import pseudonyms, row_keys
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
@@ -199,7 +199,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 def rekey(
     token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: Out
 ) -> Staged:
-    """Write a tokens file's rows under the second keying to `out`, as `one_pass` would.
+    """Write a tokens file's rows under the second keying to `out`, as `stream_extract` would.
 
     The quarantine holds the rows that the manifest gives as examples: the sender keeps the whole of it. Raises
     `ExtractStopped` for rows that no sound pass writes.

@@ -216,7 +216,7 @@ class Out(Protocol):
         ...
 
 
-class RowsApart:
+class SplitWriter:
     """Payload, tokens and quarantine of an extract, by row key, each in a file of a folder. `Out` of the pipeline.
 
     `holder` is whose eyes alone the tokens are for, `held_back` gives a mask of the rows of a table that are not kept.
@@ -242,7 +242,7 @@ class RowsApart:
         self._quarantine = KeyedWriter(self.quarantine)
         self._open = ExitStack()
 
-    def __enter__(self) -> RowsApart:
+    def __enter__(self) -> SplitWriter:
         for writer in (self._payload, self._tokens, self._quarantine):
             self._open.enter_context(writer)
         return self
@@ -280,7 +280,7 @@ class RowsApart:
         self._quarantine.write(keyed(lines, self._keys))
 
 
-class PartsApart(RowsApart):
+class PartsSplitWriter(SplitWriter):
     """The same of parts of an extract that are read together, by the numbers of their rows in the extract; with the
     marks of the rows in a file of their own, sealed to the `intake`."""
 
@@ -301,7 +301,7 @@ class PartsApart(RowsApart):
         self.counts: Counter[tuple[int, str]] = Counter()
         """How many rows of each part are in each state, or break each rule."""
 
-    def __enter__(self) -> PartsApart:
+    def __enter__(self) -> PartsSplitWriter:
         super().__enter__()
         self._open.enter_context(self._marks)
         return self
@@ -332,7 +332,7 @@ class PartsApart(RowsApart):
         self.counts.update({(row["part"], row["what"]): row["count_all"] for row in counted.to_pylist()})
 
 
-class RowsToSend:
+class SenderWriter:
     """All that a sender hands over of an extract in one file, by row key and sealed to the pipeline's intake; the
     quarantine, by row number, stays with the sender. `Out` of the sender. `columns` are those of the file, in order.
     """
@@ -347,7 +347,7 @@ class RowsToSend:
         self._quarantine = TableWriter(self.quarantine)
         self._open = ExitStack()
 
-    def __enter__(self) -> RowsToSend:
+    def __enter__(self) -> SenderWriter:
         for writer in (self._rows, self._quarantine):
             self._open.enter_context(writer)
         return self

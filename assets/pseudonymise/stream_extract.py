@@ -1,7 +1,7 @@
 """The one pass over an identifiable file: read, check, normalise and tokenise, a chunk of rows at a time.
 
-What is written, by `rows_apart`, holds no identifier. Memory does not grow with the file, but for eight bytes a
-row that tell whether it repeats an earlier one, and what `shared_numbers` holds. Connections live in memory and cannot
+What is written, by `split_writer`, holds no identifier. Memory does not grow with the file, but for eight bytes a
+row that tell whether it repeats an earlier one, and what `duplicate_identifiers` holds. Connections live in memory and cannot
 spill: identifiers pass through.
 """
 
@@ -20,11 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.intake.deprivation import HASH_SQL, Quintiles
-from assets.intake.elsewhere import COLUMNS, Elsewhere, elsewhere_sql
-from assets.intake.findings import FEW_ROWS, QUARANTINE, ROW_HASH, Findings, RuleCount
-from assets.intake.rows_apart import CHUNK_ROWS, WHOLE, Out, RowState, Scope
-from assets.intake.shared_numbers import HASHES, hashes_sql
+from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
+from assets.pseudonymise.duplicate_identifiers import HASHES, hashes_sql
+from assets.pseudonymise.findings import FEW_ROWS, QUARANTINE, ROW_HASH, Findings, RuleCount
+from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, Out, RowState, Scope
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory, rows_of
@@ -34,12 +33,13 @@ from sources.contracts import CONTRACTS, Role, Severity, SourceContract
 from sources.contracts.extract_rules import MANY_ROWS, rules_of_many
 from sources.contracts.eyfsp import ANOTHER_COUNCIL, ANOTHER_YEAR
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
+from sources.diagnosis.wrong_cohort_or_council import COLUMNS, OtherOrigin, origin_sql
+from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.project import DELETED, OF_PLACE, Projection, of_place, project_extract
 from sources.extract.rules import FILE_RULES, MOVED_COLUMNS, stopped
-from sources.extract.suspects import Suspicion, suspicions
 from sources.extract.table import SOURCE_ROW, SheetTaken
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class Staged:
     suspicions: tuple[Suspicion, ...] = ()
     rows_forgotten: int = 0
     sheet: SheetTaken | None = None
-    elsewhere: tuple[Elsewhere, ...] = ()
+    other_origins: tuple[OtherOrigin, ...] = ()
     """The other year and council that the rows look to be of."""
 
     def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
@@ -137,9 +137,11 @@ class Staged:
             f"{count.rows:,} of {self.rows_read:,} rows: {count.sentence.removesuffix('.')} ({count.rule}).",
         )
 
-    def other_that_breaks(self, count: RuleCount) -> Elsewhere | None:
+    def other_that_breaks(self, count: RuleCount) -> OtherOrigin | None:
         """The other year or council that most rows are of, where that is why they break the rule."""
-        said = (other for other in self.elsewhere if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year])
+        said = (
+            other for other in self.other_origins if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]
+        )
         return next(said, None)
 
     @property
@@ -200,7 +202,7 @@ class Untokenised:
         return self.sql, *self.rows.column_names
 
 
-def one_pass(
+def stream_extract(
     lent: Callable[[], AbstractContextManager[Tools]],
     extract: OpenExtract,
     contract: SourceContract,
@@ -221,17 +223,17 @@ def one_pass(
     else:
         pieces = (
             _untokenised(extract, contract, projection, chunk, replace(out.of, whole=False))
-            for chunk in ahead(chain([first, second], chunks))
+            for chunk in prefetch(chain([first, second], chunks))
         )
         with lent() as tools:
-            for chunk in ahead(tokenise(tools, [piece])[0] for piece in pieces):
+            for chunk in prefetch(tokenise(tools, [piece])[0] for piece in pieces):
                 _write(chunk, findings, out)
     findings.set_aside(extract.set_aside, out)
     findings.note_shared_numbers(out)
     hints: tuple[Suspicion, ...] = ()
     if wrong := findings.mostly_wrong(contract):
         with lent() as tools:
-            hints = suspicions(tools.con, extract, contract, normalise.VALID, wrong)
+            hints = suspect_columns(tools.con, extract, contract, normalise.VALID, wrong)
     return Staged(
         out.kept,
         out.tokens,
@@ -243,13 +245,13 @@ def one_pass(
         findings.stop_shares,
         hints,
         sheet=extract.table.sheet,
-        elsewhere=findings.elsewhere(extract.landed),
+        other_origins=findings.other_origins(extract.landed),
     )
 
 
-def one_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out: Out) -> Staged:
-    """The pass over an extract with which no other is given tokens. Raises `ExtractStopped` as `one_pass` does."""
-    steps = one_pass(lambda: nullcontext(tools), extract, contract, out)
+def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out: Out) -> Staged:
+    """The pass over an extract with which no other is given tokens. Raises `ExtractStopped` as `stream_extract` does."""
+    steps = stream_extract(lambda: nullcontext(tools), extract, contract, out)
     rows = None
     while True:
         try:
@@ -266,7 +268,7 @@ def marked(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: p
     return made.select([SOURCE_ROW, "record"])
 
 
-def give_tokens(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     """The rows with tokens, in order. Those of one source go through together."""
     alike: dict[tuple[str, Scope], list[int]] = {}
     for number, entry in enumerate(wanted):
@@ -287,7 +289,7 @@ def _untokenised(
     """Rows with their council and cohort. The SQL is the same for all extracts of a cohort that are written alike."""
     for name, value in of_place(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
-    terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{elsewhere_sql(contract)}"
+    terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
     if "date_of_birth" in contract:
         identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
         terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
@@ -444,7 +446,7 @@ def _of_usual_size(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     return (batch.slice(start, rows) for start in range(0, batch.num_rows, max(rows, 1)))
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def prefetch(items: Iterator[T]) -> Iterator[T]:
     """The same items (none is None), each made in a thread of its own while the one before it is in use."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)

@@ -35,7 +35,7 @@ HASHES = (*map(_hashed, (*NUMBERS, *_TELLING)), *map(_with_child, NUMBERS))
 
 
 def hashes_sql(contract: SourceContract) -> str:
-    """SQL of the columns that `SharedNumbers` looks at, beginning with a comma; empty for a source without numbers."""
+    """SQL of the columns that `DuplicateIdentifiers` looks at, beginning with a comma; empty for a source without numbers."""
     numbers = [number for number in NUMBERS if number in contract]
     part = row_keys.part_sql(SOURCE_ROW)
     columns = {_hashed(name): f"hash({_plain(name)}, {part})" for name in numbers}
@@ -48,7 +48,7 @@ def hashes_sql(contract: SourceContract) -> str:
     return "".join(f", CASE WHEN {filled[to]} IS NULL THEN 0 ELSE {sql} END AS {to}" for to, sql in columns.items())
 
 
-class SharedNumbers:
+class DuplicateIdentifiers:
     """Sees the typed rows of an extract, a chunk at a time. Holds 24 bytes for each row and number, and 40 for each
     different UPN."""
 

@@ -9,10 +9,10 @@ from functools import reduce
 import numpy as np
 import pyarrow as pa
 
-from assets.intake.elsewhere import Elsewhere, Whose
-from assets.intake.rows_apart import Out
-from assets.intake.shared_numbers import SharedNumbers
+from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
+from assets.pseudonymise.split_writer import Out
 from sources.contracts import Role, Rule, Severity, SourceContract
+from sources.diagnosis.wrong_cohort_or_council import OriginCounter, OtherOrigin
 from sources.extract.landed import Landed
 from sources.extract.project import BITS, Projection
 from sources.extract.rules import GARBLED_ROW
@@ -64,7 +64,7 @@ class Findings:
         self._first: dict[str, list[int]] = {}
         self._seen = np.empty(0, np.uint64)
         self._rejected: list[np.ndarray] = []
-        self._shared, self._whose = SharedNumbers(), Whose()
+        self._shared, self._whose = DuplicateIdentifiers(), OriginCounter()
         self._person = _person(contract)
         self.rows_read = 0
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
@@ -97,9 +97,9 @@ class Findings:
         self._shared.see(chunk)
         self._whose.see(chunk)
 
-    def elsewhere(self, landed: Landed) -> tuple[Elsewhere, ...]:
+    def other_origins(self, landed: Landed) -> tuple[OtherOrigin, ...]:
         """The other year and council that the rows look to be of."""
-        return self._whose.elsewhere(landed.council, landed.cohort)
+        return self._whose.other_origins(landed.council, landed.cohort)
 
     def note_shared_numbers(self, out: Out) -> None:
         """Note the rows whose number is another child's too; no row is rejected for that alone."""

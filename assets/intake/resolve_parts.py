@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.intake.parts import Ordered, Part
-from assets.intake.rows_apart import CHUNK_ROWS, RowState
+from assets.pseudonymise.split_writer import CHUNK_ROWS, RowState
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
 

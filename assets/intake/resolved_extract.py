@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.paths import Home
-from assets.intake.composing import NUMBER, Composed
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartRows
-from assets.intake.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
-from assets.intake.one_pass import Staged
 from assets.intake.parts import Key, Part, keep_moved, kept
-from assets.intake.rows_apart import KeyedWriter, RowState
+from assets.intake.resolve_parts import NUMBER, Composed
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
+from assets.pseudonymise.split_writer import KeyedWriter, RowState
+from assets.pseudonymise.stream_extract import Staged
 from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing

@@ -1,6 +1,6 @@
 """Take extracts in: one pass over each identifiable file, a judgement of what came of it, and promotion.
 
-`Intake._on_its_way` is what is done with one extract, from top to bottom; `side_by_side` does it with many at once.
+`Intake._on_its_way` is what is done with one extract, from top to bottom; `run_batches` does it with many at once.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.signers import note_intake
 from assets.home.software import software
-from assets.intake import deliveries, from_parts, judging, parts, several
-from assets.intake.composing import compose, sent_again
+from assets.intake import deliveries, multi_cohort_files, parts, resolved_extract, validation_worker
+from assets.intake.batching import Answers, Way, run_batches
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, ExtractQuality, FromParts, StoppedExtract, tokens_made_under
-from assets.intake.deprivation import Quintiles
-from assets.intake.one_pass import (
+from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now
+from assets.intake.profile import Counted, Uncounted, count, rows_warned
+from assets.intake.quality import Finding, ValidationRequest
+from assets.intake.quality_report.publish import has_council_report, has_report, report_council, report_extract
+from assets.intake.resolve_parts import compose, sent_again
+from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
+from assets.pseudonymise.deprivation import Quintiles
+from assets.pseudonymise.split_writer import SplitWriter
+from assets.pseudonymise.stream_extract import (
     IMD_QUINTILE,
     Staged,
     Tools,
     Untokenised,
-    give_tokens,
     look_ups,
-    one_pass,
     stop_if_wrong,
+    stream_extract,
+    tokenise_all,
 )
-from assets.intake.part_reader import EXPECTED_ROWS, Delivery, PartsReader, now
-from assets.intake.profile import Counted, Uncounted, count, rows_warned
-from assets.intake.quality import Finding, Judged
-from assets.intake.reports import has_council_report, has_report, report_council, report_extract
-from assets.intake.rows_apart import RowsApart
-from assets.intake.side_by_side import Answers, Way, side_by_side
-from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
-from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
+from assets.pseudonymise.tokens_file import Manifest, has_quintile, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
@@ -52,12 +52,12 @@ from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect, Parts
+from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import ExtractStopped, unexpected
 from sources.extract import synthetic_marker
 from sources.extract.landed import REFERENCE, Landed, content_sha256, files_in, find, names_an_extract, size_of, state
 from sources.extract.open import OpenExtract
 from sources.extract.part_names import marked
-from sources.extract.recognise import open_recognised
 from sources.reference import expected_rows
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
@@ -111,16 +111,16 @@ class Intake:
         """Sentences about files that lie beside whole extracts and cannot be read."""
         return self._reader.not_read
 
-    def take_in(self, landed: Landed) -> ExtractQuality:
-        """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `take_in_all`."""
-        (outcome,) = self.take_in_all([landed])
+    def ingest(self, landed: Landed) -> ExtractQuality:
+        """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `ingest_all`."""
+        (outcome,) = self.ingest_all([landed])
         if outcome is None:
             raise ExtractStopped(f"{landed.name}: no row of the files that came is of this extract")
         if isinstance(outcome, ExtractStopped):
             raise outcome
         return outcome
 
-    def take_in_all(self, extracts: Iterable[Landed]) -> Iterator[Outcome]:
+    def ingest_all(self, extracts: Iterable[Landed]) -> Iterator[Outcome]:
         """The outcome of each extract, in their order: of one source after another, for those of one are worked at
         together.
 
@@ -135,7 +135,7 @@ class Intake:
                 (size_of(each.path), self._way(each, staging / str(number), stopped.get(each.key)))
                 for number, each in enumerate(landed)
             )
-            yield from side_by_side(ways, self.answers, judging.judge)
+            yield from run_batches(ways, self.answers, validation_worker.judge)
             for council, cohort in dict.fromkeys((each.council, each.cohort) for each in landed):
                 report_council(self.home, cohort, council)
 
@@ -144,15 +144,15 @@ class Intake:
             return self._together(landed, folder, stopped)
         return self._on_its_way(landed, folder, stopped)
 
-    def take_parts_held(self, landed: Landed) -> Outcome:
+    def ingest_held_parts(self, landed: Landed) -> Outcome:
         """Put together what is held of an extract in parts, whatever lies in landing. None where nothing is held."""
         with in_use(self.home), self.home.staging() as staging:
             way = self._together(replace(landed, parts=(), several=()), staging / "0", None)
-            (outcome,) = side_by_side([(0, way)], self.answers, judging.judge)
+            (outcome,) = run_batches([(0, way)], self.answers, validation_worker.judge)
             report_council(self.home, landed.cohort, landed.council)
             return outcome
 
-    def to_take(self, cohort: str, councils: Iterable[str]) -> list[str]:
+    def needing_intake(self, cohort: str, councils: Iterable[str]) -> list[str]:
         """Those of the councils of which an intake would take, stop, look at or report something: of others, all that
         they have sent for the cohort is in."""
         return [
@@ -198,7 +198,7 @@ class Intake:
             if earlier := self._taken_before(delivery):
                 return earlier
             self._note_if_real(landed, sha256)
-            judging.begin()  # so that it is ready when there is something to judge
+            validation_worker.begin()  # so that it is ready when there is something to judge
             staged = yield from self._stage(delivery, folder)
             counted = yield from self._count(delivery, staged)
             stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
@@ -239,7 +239,7 @@ class Intake:
 
     def _stands_together(self, landed: Landed) -> bool:
         """Whether every file of an extract in parts was read, and what they make together is in."""
-        sorted_under = several.known(self.home, landed.source, landed.council)
+        sorted_under = multi_cohort_files.known(self.home, landed.source, landed.council)
         noted = parts.noted(self.home, landed.key)
         read = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         if not all(self._reader.was_read(landed, path, read) for path in landed.parts):
@@ -257,7 +257,7 @@ class Intake:
 
     def _delivery_of_parts(self, landed: Landed, held: Sequence[parts.Part]) -> Delivery:
         dialect, contract = _dialect(landed), CONTRACTS[landed.source]
-        sha256 = from_parts.identity(held, dialect.parts)
+        sha256 = resolved_extract.identity(held, dialect.parts)
         made_under = self._made_under | {"contract": contract.sha256, "dialect": dialect.sha256}
         made_under |= self._of_operator(landed)
         return Delivery(
@@ -277,7 +277,7 @@ class Intake:
             mac = delivery.mac
             if earlier := self._taken_before(delivery):
                 return earlier
-            judging.begin()
+            validation_worker.begin()
             staged, told = self._put_together(delivery, held, folder)
             counted = yield from self._count(delivery, staged)
         except Exception as error:
@@ -307,19 +307,19 @@ class Intake:
 
     def _put_together(self, delivery: Delivery, held: Sequence[parts.Part], folder: Path) -> tuple[Staged, FromParts]:
         landed, stated = delivery.landed, _dialect(delivery.landed).parts
-        marks = from_parts.marks_of(self.home, self.keys, landed.key, held)
+        marks = resolved_extract.marks_of(self.home, self.keys, landed.key, held)
         own = [part for part in held if not part.moved]
         again = {} if stated is Parts.CHANGES else sent_again(own, marks)
         ordered = parts.in_order([part for part in held if part.number not in again])
         composed = compose(landed.name, ordered, marks, stated)
         said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
         said[TOKENS_KEY] = tokens_made_under(self.keys)
-        staged = from_parts.write(folder, self.home, landed.key, composed, self.keys, said)
+        staged = resolved_extract.write(folder, self.home, landed.key, composed, self.keys, said)
         replaced = [(part, again[part.number]) for part in held if part.number in again]
-        files = several.known(self.home, landed.source, landed.council)
+        files = multi_cohort_files.known(self.home, landed.source, landed.council)
         aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
         withdrawn = parts.withdrawn(self.home, landed.key)
-        return staged, from_parts.described(composed, replaced, aside, withdrawn)
+        return staged, resolved_extract.described(composed, replaced, aside, withdrawn)
 
     def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         contract = CONTRACTS[landed.source]
@@ -382,14 +382,14 @@ class Intake:
         keys = row_keys.of_delivery(self.keys, *landed.key, delivery.mac)
         said = {"council": landed.council, "source": landed.source, MAC_KEY: delivery.mac}
         said[TOKENS_KEY] = tokens_made_under(self.keys)
-        with RowsApart(folder, keys, self.keys.seals_to("tokens"), said, held_back.mask) as out:
+        with SplitWriter(folder, keys, self.keys.seals_to("tokens"), said, held_back.mask) as out:
             if delivery.manifest:
                 staged = self.rekeyed(delivery, out)
             else:
-                staged = yield from one_pass(self.tools, self.opened(delivery), delivery.contract, out)
+                staged = yield from stream_extract(self.tools, self.opened(delivery), delivery.contract, out)
         return left_out(staged, keys, held_back.rows)
 
-    def rekeyed(self, delivery: Delivery, out: RowsApart) -> Staged:
+    def rekeyed(self, delivery: Delivery, out: SplitWriter) -> Staged:
         assert delivery.manifest
         stop_if_foreign(delivery.landed, delivery.manifest, self.keys, delivery.contract)
         with self.tools() as tools:
@@ -407,9 +407,9 @@ class Intake:
         rows_last = stood.rows_kept if stood else None
         return _Counted(staged, rows, warned, last, rows_last, expected, of_sender)
 
-    def _to_judge(self, delivery: Delivery, counted: _Counted) -> Judged:
+    def _to_judge(self, delivery: Delivery, counted: _Counted) -> ValidationRequest:
         landed, staged = delivery.landed, counted.staged
-        return Judged(
+        return ValidationRequest(
             landed.source,
             staged.kept,
             staged.rows_kept,
@@ -447,7 +447,7 @@ class Intake:
 
     def _give_tokens(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
         with self.tools() as tools:
-            return give_tokens(tools, wanted)
+            return tokenise_all(tools, wanted)
 
     def _count_all(self, wanted: Sequence[Uncounted]) -> Sequence[Counted]:
         with self.tools() as tools:
@@ -532,7 +532,7 @@ def _quality(
         counted.rows_last,
         parts=told,
         sheet=staged.sheet,
-        elsewhere=staged.elsewhere,
+        other_origins=staged.other_origins,
     )
 
 

@@ -15,14 +15,14 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from assets.intake.one_pass import Untokenised, ahead
 from assets.intake.profile import Uncounted
-from assets.intake.quality import Finding, Judged
+from assets.intake.quality import Finding, ValidationRequest
+from assets.pseudonymise.stream_extract import Untokenised, prefetch
 
 GROUPS_AT_ONCE = 2
 """While the rows of one are given tokens those of another can be read."""
 EXTRACTS_SETTLED_AT_ONCE = 4
-"""Judged extracts put in place: they wait for the disk, and never for one that is being read."""
+"""ValidationRequest extracts put in place: they wait for the disk, and never for one that is being read."""
 EXTRACTS_JUDGED_TOGETHER = 64
 """At least, or a quarter of all: a run of the suites takes a fifth of a second whatever it looks at."""
 EXTRACTS_TOGETHER = 32
@@ -31,10 +31,10 @@ BYTES_TOGETHER = 4 << 20
 
 R = TypeVar("R")
 T = TypeVar("T")
-Wanted: TypeAlias = Untokenised | Uncounted | Judged
+Wanted: TypeAlias = Untokenised | Uncounted | ValidationRequest
 Way: TypeAlias = Generator[Wanted, Any, R]
 """What is yielded waits for others; what is sent back is the rows with tokens, the counts, the findings."""
-Judge: TypeAlias = Callable[[Sequence[Judged]], Sequence[tuple[Finding, ...]]]
+Judge: TypeAlias = Callable[[Sequence[ValidationRequest]], Sequence[tuple[Finding, ...]]]
 Answers: TypeAlias = Mapping[type, Callable[[Sequence[Any]], Sequence[Any]]]
 """By what is wanted before a judgement, in this order, what gives it to several extracts."""
 
@@ -56,7 +56,7 @@ class _Underway(Generic[R]):
             self.waits_for, self.outcome = None, end.value
 
 
-def side_by_side(ways: Iterable[tuple[int, Way[R]]], answers: Answers, judge: Judge) -> Iterator[R]:
+def run_batches(ways: Iterable[tuple[int, Way[R]]], answers: Answers, judge: Judge) -> Iterator[R]:
     """What became of each extract, in their order; each is given as the bytes of its file and its way."""
     underway = [_Underway(size, way) for size, way in ways]
     at_least = min(EXTRACTS_JUDGED_TOGETHER, len(underway) // 4)
@@ -64,7 +64,7 @@ def side_by_side(ways: Iterable[tuple[int, Way[R]]], answers: Answers, judge: Ju
         ThreadPoolExecutor(GROUPS_AT_ONCE) as reading,
         ThreadPoolExecutor(EXTRACTS_SETTLED_AT_ONCE) as settling,
     ):
-        for group, findings in ahead(_judged(_as_they_come(_read(reading, underway, answers), at_least), judge)):
+        for group, findings in prefetch(_judged(_as_they_come(_read(reading, underway, answers), at_least), judge)):
             settled = {
                 extract: settling.submit(copy_context().run, extract.go_on, found)  # the log asks whose run this is
                 for extract, found in findings
@@ -80,7 +80,9 @@ def _judged(
 ) -> Iterator[tuple[list[_Underway[R]], list[tuple[_Underway[R], Any]]]]:
     """The extracts, and what was found of those in them that wait to be judged."""
     for group in read:
-        waiting = [(extract, extract.waits_for) for extract in group if isinstance(extract.waits_for, Judged)]
+        waiting = [
+            (extract, extract.waits_for) for extract in group if isinstance(extract.waits_for, ValidationRequest)
+        ]
         found = judge([judged for _, judged in waiting]) if waiting else []
         yield group, [(extract, each) for (extract, _), each in zip(waiting, found, strict=True)]
 

@@ -1,7 +1,7 @@
 """Where extracts are judged: in a process of its own, beside the pass.
 
 Great Expectations takes seconds to load, and its work is Python's, of which one process does one thing at a time. What
-goes between the two are `Judged` and `Finding`: counts, and the place of a file without identifiers.
+goes between the two are `ValidationRequest` and `Finding`: counts, and the place of a file without identifiers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import ModuleType
 
 from assets.home.loading import loading
 from assets.intake import quality
-from assets.intake.quality import Finding, Judged
+from assets.intake.quality import Finding, ValidationRequest
 from privacy.doors import environment
 
 GRACE_SECONDS = 10
@@ -39,7 +39,7 @@ def begin() -> None:
             _beside()
 
 
-def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
     """Findings by extract, in their order: see `quality.judge`.
 
     Should the process have ended, killed or by an error, they are judged here, where an error is told like any other.
@@ -81,7 +81,7 @@ class _Beside:
         atexit.register(self._end)
         self._in_turn = Lock()
 
-    def judge(self, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+    def judge(self, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
         """Raises `EOFError` or `OSError` where the process has ended."""
         with self._in_turn:
             try:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.intake.composing import Composed, compose
 from assets.intake.parts import Ordered, Part
+from assets.intake.resolve_parts import Composed, compose
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
 

@@ -37,7 +37,7 @@ Education, Unique pupil numbers: guidance)."""
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class OtherOrigin:
     """`rows` of the `of` rows that tell it `by` something are of another year or council, called `name`; `own` are of
     the extract's own, called `should_be`."""
 
@@ -78,13 +78,13 @@ class Elsewhere:
         return f"{whole} looks like {self.name}’s: {said}, {self.own:,} of {self.should_be}’s own."
 
 
-def elsewhere_sql(contract: SourceContract) -> str:
-    """SQL of the columns that `Whose` looks at, over typed rows, beginning with a comma."""
+def origin_sql(contract: SourceContract) -> str:
+    """SQL of the columns that `OriginCounter` looks at, over typed rows, beginning with a comma."""
     terms = {"date_of_birth": (_BORN_SQL, BORN), "la_code": (_LA_CODE_SQL, LA_CODE), "upn": (_UPN_AREA_SQL, UPN_AREA)}
     return "".join(f", {sql} AS {name}" for column, (sql, name) in terms.items() if column in contract)
 
 
-class Whose:
+class OriginCounter:
     """Sees the typed rows of an extract, a chunk at a time, and holds how many say which year and authority."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Whose:
             counted = self._said.setdefault(name, Counter())
             counted.update({entry["values"]: entry["counts"] for entry in found})
 
-    def elsewhere(self, council: str, cohort: str) -> tuple[Elsewhere, ...]:
+    def other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
         """The other year and the other council that the rows look to be of, if any; the council by its code rather
         than by pupil numbers, where both say so."""
         year = self._other(BORN, _labels(cohort), Cohort(cohort).label, IN_PART)
@@ -105,7 +105,7 @@ class Whose:
         other = next((found for found in of_council if found), None)
         return tuple(found for found in (year, other) if found)
 
-    def _other(self, by: str, names: dict[object, str], own: str, share: float) -> Elsewhere | None:
+    def _other(self, by: str, names: dict[object, str], own: str, share: float) -> OtherOrigin | None:
         """The commonest name but the extract's own, where more than a share of the rows say it."""
         said: Counter[str] = Counter()
         for value, rows in self._said.get(by, Counter()).items():
@@ -115,7 +115,7 @@ class Whose:
         rows, name = max(others, default=(0, ""))
         if of < MANY_ROWS or rows <= share * of:
             return None
-        return Elsewhere(by, name, own, rows, of, said[own])
+        return OtherOrigin(by, name, own, rows, of, said[own])
 
 
 def _labels(cohort: str) -> dict[object, str]:

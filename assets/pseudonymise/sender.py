@@ -1,6 +1,6 @@
 """What runs at the sender: an identifiable extract in, a tokens file for the pipeline out; nothing else leaves.
 
-The pass is the pipeline's own (`one_pass`), stopped after the first keying.
+The pass is the pipeline's own (`stream_extract`), stopped after the first keying.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from assets.home.software import software
-from assets.intake.elsewhere import Elsewhere
-from assets.intake.one_pass import Staged, Tools, one_alone, stop_if_wrong, tools_for
-from assets.intake.rows_apart import RowsToSend
-from assets.intake.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
+from assets.pseudonymise.split_writer import SenderWriter
+from assets.pseudonymise.stream_extract import Staged, Tools, stop_if_wrong, stream_alone, tools_for
+from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
 from privacy import pseudonyms, row_keys
 from privacy.doors import files
 from privacy.doors.database import in_memory
@@ -26,9 +25,10 @@ from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
 from sources.councils.council_file import CouncilFile
+from sources.diagnosis.wrong_cohort_or_council import OtherOrigin
+from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state, without_endings
-from sources.extract.recognise import open_recognised
 from sources.extract.table import SheetTaken
 
 
@@ -66,7 +66,7 @@ class Pseudonymised:
     manifest: Manifest
     stopped: str | None
     sheet: SheetTaken | None
-    elsewhere: tuple[Elsewhere, ...]
+    other_origins: tuple[OtherOrigin, ...]
 
 
 def pseudonymise(
@@ -94,9 +94,9 @@ def pseudonymise(
         contract = CONTRACTS[landed.source]
         row_keys_ = row_keys.of_sent_file(keys, *landed.key, sha256)
         with _tools(keys, postcode_directory) as tools, _beside(folder) as work:
-            with RowsToSend(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
+            with SenderWriter(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
                 extract = open_recognised(landed, contract, council_file.dialect(landed.source))
-                staged = one_alone(tools, extract, contract, out)
+                staged = stream_alone(tools, extract, contract, out)
                 manifest = Manifest(
                     software=software(),
                     pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
@@ -122,7 +122,7 @@ def pseudonymise(
         raise
     except Exception as error:
         raise unexpected(landed.name, error) from None
-    return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.elsewhere)
+    return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.other_origins)
 
 
 def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
