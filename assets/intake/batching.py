@@ -1,157 +1,103 @@
-"""Many extracts at once, each on a way of its own (`take_in`), and what they share because it costs the same for many.
+"""Runs many extracts at once and batches work that costs the same for many as for one.
 
-A way stops where its rows want types and tokens, where what was written is to be counted, which one statement does for
-several small extracts, and where it is to be judged, which one run of the suites does for many.
+The steps of an extract pause where its rows need types and tokens, and where what was written is to be counted: one
+statement does that for several small extracts. They pause again for validation: one run of the suites does for many.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from queue import SimpleQueue
-from threading import Event
+from threading import Semaphore
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from assets.intake.profile import Uncounted
 from assets.intake.quality import Finding, ValidationRequest
-from assets.pseudonymise.stream_extract import Untokenised, prefetch
+from assets.intake.quality_report.profile import Uncounted
+from assets.pseudonymise.stream_extract import Untokenised
 
-GROUPS_AT_ONCE = 2
-"""While the rows of one are given tokens those of another can be read."""
-EXTRACTS_SETTLED_AT_ONCE = 4
-"""ValidationRequest extracts put in place: they wait for the disk, and never for one that is being read."""
-EXTRACTS_JUDGED_TOGETHER = 64
-"""At least, or a quarter of all: a run of the suites takes a fifth of a second whatever it looks at."""
+GROUPS_READ_AT_ONCE = 2
+"""While the rows of one group are given tokens, those of another can be read."""
+GROUPS_AT_ONCE = 4
+"""Groups that are read, validated or put in place: the last two wait for another process and for the disk."""
 EXTRACTS_TOGETHER = 32
 BYTES_TOGETHER = 4 << 20
 """Of the files of extracts that go through one statement together: the rows of each group are held in memory."""
 
 R = TypeVar("R")
-T = TypeVar("T")
 Wanted: TypeAlias = Untokenised | Uncounted | ValidationRequest
-Way: TypeAlias = Generator[Wanted, Any, R]
-"""What is yielded waits for others; what is sent back is the rows with tokens, the counts, the findings."""
+Steps: TypeAlias = Generator[Wanted, Any, R]
+"""Yields what it needs; receives the rows with tokens, the counts, the findings."""
 Judge: TypeAlias = Callable[[Sequence[ValidationRequest]], Sequence[tuple[Finding, ...]]]
 Answers: TypeAlias = Mapping[type, Callable[[Sequence[Any]], Sequence[Any]]]
-"""By what is wanted before a judgement, in this order, what gives it to several extracts."""
+"""By kind of request before validation, in this order, the function that answers several extracts at once."""
 
 
 @dataclass(eq=False)
-class _Underway(Generic[R]):
-    """An extract on its way: the bytes of its file, what it waits for, and in the end what became of it."""
+class _Job(Generic[R]):
+    """An extract that is being processed: the bytes of its file, what it waits for, and its outcome."""
 
     size: int
-    way: Way[R]
+    steps: Steps[R]
     waits_for: Wanted | None = None
     outcome: R = field(init=False)
 
     def go_on(self, answer: Any = None) -> None:
-        """To the next point at which it waits, or to its end. An answer that is an exception is raised on the way."""
+        """Run to the next request, or to the end. An answer that is an exception is raised there."""
         try:
-            self.waits_for = self.way.throw(answer) if isinstance(answer, Exception) else self.way.send(answer)
+            self.waits_for = self.steps.throw(answer) if isinstance(answer, Exception) else self.steps.send(answer)
         except StopIteration as end:
             self.waits_for, self.outcome = None, end.value
 
 
-def run_batches(ways: Iterable[tuple[int, Way[R]]], answers: Answers, judge: Judge) -> Iterator[R]:
-    """What became of each extract, in their order; each is given as the bytes of its file and its way."""
-    underway = [_Underway(size, way) for size, way in ways]
-    at_least = min(EXTRACTS_JUDGED_TOGETHER, len(underway) // 4)
-    with (
-        ThreadPoolExecutor(GROUPS_AT_ONCE) as reading,
-        ThreadPoolExecutor(EXTRACTS_SETTLED_AT_ONCE) as settling,
-    ):
-        for group, findings in prefetch(_judged(_as_they_come(_read(reading, underway, answers), at_least), judge)):
-            settled = {
-                extract: settling.submit(copy_context().run, extract.go_on, found)  # the log asks whose run this is
-                for extract, found in findings
-            }
-            for extract in group:
-                if extract in settled:
-                    settled[extract].result()
-                yield extract.outcome
+def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Answers, judge: Judge) -> Iterator[R]:
+    """Yield the outcome of each extract, in order; each is given as the bytes of its file and its steps.
 
+    Groups of extracts run side by side: while some are validated and put in place, others are read.
+    """
+    reading = Semaphore(GROUPS_READ_AT_ONCE)
 
-def _judged(
-    read: Iterable[list[_Underway[R]]], judge: Judge
-) -> Iterator[tuple[list[_Underway[R]], list[tuple[_Underway[R], Any]]]]:
-    """The extracts, and what was found of those in them that wait to be judged."""
-    for group in read:
-        waiting = [
-            (extract, extract.waits_for) for extract in group if isinstance(extract.waits_for, ValidationRequest)
-        ]
-        found = judge([judged for _, judged in waiting]) if waiting else []
-        yield group, [(extract, each) for (extract, _), each in zip(waiting, found, strict=True)]
+    def finish(group: list[_Job[R]]) -> list[R]:
+        with reading:
+            for job in group:
+                job.go_on()
+            for kind, answer in answers.items():
+                _give(answer, kind, group)
+        _give(judge, ValidationRequest, group)
+        return [job.outcome for job in group]
 
-
-def _read(pool: Executor, underway: Sequence[_Underway[R]], answers: Answers) -> Iterator[list[_Underway[R]]]:
-    """Groups of extracts, in their order, each of which waits to be judged or has ended."""
-    at_work: deque[Future[list[_Underway[R]]]] = deque()
-    for group in _by_size(underway):
-        at_work.append(pool.submit(_as_far_as_it_goes, group, answers))
-        if len(at_work) > GROUPS_AT_ONCE:
-            yield at_work.popleft().result()
-    yield from (group.result() for group in at_work)
-
-
-def _as_they_come(groups: Iterator[list[T]], at_least: int) -> Iterator[list[T]]:
-    """The members of the groups, which are made in a thread: each time all that were made while the last were in use,
-    but so many at least."""
-    made: SimpleQueue[list[T] | None] = SimpleQueue()
-    stop = Event()
-
-    def make() -> None:
+    groups = _by_size([_Job(size, steps) for size, steps in jobs])
+    with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
+        made = [pool.submit(copy_context().run, finish, group) for group in groups]  # the log asks whose run this is
         try:
-            for group in groups:
-                made.put(group)
-                if stop.is_set():
-                    return
+            for group in made:
+                yield from group.result()
         finally:
-            made.put(None)
-
-    with ThreadPoolExecutor(1) as pool:
-        making, waiting = pool.submit(make), list[T]()
-        try:
-            while (group := made.get()) is not None:
-                waiting += group
-                if made.empty() and len(waiting) >= at_least:
-                    yield waiting
-                    waiting = []
-            if waiting:
-                yield waiting
-        finally:
-            stop.set()
-        making.result()
+            for group in made:
+                group.cancel()
 
 
-def _as_far_as_it_goes(group: list[_Underway[R]], answers: Answers) -> list[_Underway[R]]:
-    """The extracts, which got all that they want but a judgement."""
-    for extract in group:
-        extract.go_on()
-    for kind, answer in answers.items():
-        waiting = [(extract, extract.waits_for) for extract in group if isinstance(extract.waits_for, kind)]
-        given = _given(answer, [wanted for _, wanted in waiting]) if waiting else []
-        for (extract, _), each in zip(waiting, given, strict=True):
-            extract.go_on(each)
-    return group
+def _give(answer: Callable[[Sequence[Any]], Sequence[Any]], kind: type, group: list[_Job[R]]) -> None:
+    """Answer the extracts of a group that wait for something of this kind, all with one call."""
+    waiting = [(job, job.waits_for) for job in group if isinstance(job.waits_for, kind)]
+    given = _given(answer, [wanted for _, wanted in waiting]) if waiting else []
+    for (job, _), each in zip(waiting, given, strict=True):
+        job.go_on(each)
 
 
 def _given(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequence[Any]) -> Sequence[Any]:
-    """What is wanted, or why it cannot be given. Where it cannot be given to all together, each is given its own."""
+    """Return what is wanted, or the error. If all together fail, each is tried alone."""
     try:
         return answer(wanted)
     except Exception as failure:
         return [failure] if len(wanted) == 1 else [each for one in wanted for each in _given(answer, [one])]
 
 
-def _by_size(extracts: Sequence[_Underway[R]]) -> Iterator[list[_Underway[R]]]:
-    """The extracts in their order, as many at a time as are small enough together, or leave some for others that read
-    meanwhile; a large one alone."""
-    most = min(BYTES_TOGETHER, sum(each.size for each in extracts) // (2 * GROUPS_AT_ONCE))
-    together: list[_Underway[R]] = []
+def _by_size(extracts: Sequence[_Job[R]]) -> Iterator[list[_Job[R]]]:
+    """Group the extracts in order, as many as are small enough together while others are read; a large one alone."""
+    most = min(BYTES_TOGETHER, sum(each.size for each in extracts) // (2 * GROUPS_READ_AT_ONCE))
+    together: list[_Job[R]] = []
     for extract in extracts:
         size = sum(each.size for each in together) + extract.size
         if together and (size > most or len(together) == EXTRACTS_TOGETHER):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.profile import Profile
 from assets.intake.quality import CRITICAL, HOLD, Finding
+from assets.intake.quality_report.profile import Profile
 from assets.pseudonymise.findings import RuleCount
 from assets.pseudonymise.stream_extract import Staged
 from privacy import pseudonyms, row_keys
@@ -34,7 +34,6 @@ from sources.errors import HeadingsMissing
 from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
 
-_OF_AN_EARLIER_VERSION = "an earlier version stopped it; its report says why"
 MAC_KEY = "file_mac"
 """Name, in the metadata of a pseudonymised extract, of the MAC of the file it was made from."""
 PARTS_KEY = "parts"
@@ -158,7 +157,7 @@ class StoppedExtract:
     file_mac: str
     stopped_at: str
     sentence: str
-    for_sender: str = ""
+    for_sender: str
     headings: HeadingsMissing | None = None
 
 
@@ -278,10 +277,7 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
 def stopped(home: Home, source: str, cohort: str, council: str) -> StoppedExtract | None:
     """The newest delivery, where it was stopped."""
     path = home.stopped(source, cohort, council)
-    if not path.exists():
-        return None
-    note = _STOPPED_EXTRACT.validate_json(path.read_bytes())
-    return note if note.for_sender else replace(note, sentence=_OF_AN_EARLIER_VERSION, for_sender=note.sentence)
+    return _STOPPED_EXTRACT.validate_json(path.read_bytes()) if path.exists() else None
 
 
 def note_stopped(home: Home, note: StoppedExtract) -> None:

@@ -1,8 +1,8 @@
-"""Files that hold several cohorts: which of their rows are of which, and what is known of each file afterwards.
+"""Multi-cohort files: assigns their rows to cohorts, and stores which files were sorted.
 
-A row is of the cohort in which its date of birth lies; of the academic year that it names, where that is the one before
-or after, as of a child who starts school a year later, or where it has no date. A row that says neither is of the
-cohort in which an earlier part has its record. What is left is set aside, and counted.
+A row belongs to the cohort of its date of birth. It belongs to the academic year that it names if that is one year
+before or after, as for a child who starts school a year later, or if it has no date. A row with neither belongs to the
+cohort in which an earlier part has its record. Other rows are set aside and counted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,48 +52,53 @@ class Sorted:
 _SORTED = TypeAdapter(dict[str, Sorted])
 
 
-def known(home: Home, source: str, council: str) -> dict[str, Sorted]:
-    """What is known of files that were sorted, by MAC."""
-    path = home.several(source, council)
-    return _SORTED.validate_json(path.read_bytes()) if path.exists() else {}
+@dataclass(frozen=True)
+class SortedFiles:
+    """The multi-cohort files of one source and council that were sorted, in a home folder."""
 
+    home: Home
+    source: str
+    council: str
 
-def waits(home: Home, landed: Landed) -> bool:
-    """Whether files of several cohorts lie there that have not been sorted, or were found to hold rows of this one."""
-    entries = list(known(home, landed.source, landed.council).values())
-    of_files = ([entry.cohorts for entry in entries if entry.state == state(path)] for path in landed.several)
-    return any(not found or any(landed.cohort in cohorts for cohorts in found) for found in of_files)
+    @property
+    def _path(self) -> Path:
+        return self.home.several(self.source, self.council)
 
+    def entries(self) -> dict[str, Sorted]:
+        """Return the sorted files by MAC."""
+        return _SORTED.validate_json(self._path.read_bytes()) if self._path.exists() else {}
 
-def remember(home: Home, source: str, council: str, mac: str, entry: Sorted) -> None:
-    """Keep what is known of a file, durable on return."""
-    entries = known(home, source, council) | {mac: entry}
-    write_json(home.several(source, council), {each: asdict(of) for each, of in entries.items()})
+    def is_waiting(self, landed: Landed) -> bool:
+        """Return whether any file of `landed` has not been sorted yet, or was found to hold rows of its cohort."""
+        entries = list(self.entries().values())
+        of_files = ([entry.cohorts for entry in entries if entry.state == state(path)] for path in landed.several)
+        return any(not found or any(landed.cohort in cohorts for cohorts in found) for found in of_files)
 
+    def remember(self, mac: str, entry: Sorted) -> None:
+        """Store an entry, durable on return."""
+        write_json(self._path, {each: asdict(of) for each, of in (self.entries() | {mac: entry}).items()})
 
-def close(home: Home, source: str, council: str, mac: str) -> None:
-    """Keep of a file that was sorted only that it was, so that it is not read again: none of its rows is held."""
-    if entry := known(home, source, council).get(mac):
-        remember(home, source, council, mac, replace(entry, cohorts=(), rows_set_aside=0, first_rows=()))
+    def close(self, mac: str) -> None:
+        """Remember of a file only that it was sorted, so that it is not read again: none of its rows is held."""
+        if entry := self.entries().get(mac):
+            self.remember(mac, replace(entry, cohorts=(), rows_set_aside=0, first_rows=()))
 
+    def close_cohort(self, cohort: str) -> None:
+        """Forget of every file that it had rows of a cohort."""
+        for mac, entry in self.entries().items():
+            left = tuple(each for each in entry.cohorts if each != cohort)
+            if not left:
+                self.close(mac)
+            elif left != entry.cohorts:
+                self.remember(mac, replace(entry, cohorts=left))
 
-def close_cohort(home: Home, source: str, council: str, cohort: str) -> None:
-    """Forget of every file that was sorted that it had rows of a cohort."""
-    for mac, entry in known(home, source, council).items():
-        left = tuple(each for each in entry.cohorts if each != cohort)
-        if not left:
-            close(home, source, council, mac)
-        elif left != entry.cohorts:
-            remember(home, source, council, mac, replace(entry, cohorts=left))
-
-
-@contextmanager
-def in_turn(home: Home, source: str, council: str) -> Iterator[None]:
-    """Files of one source and council are sorted by one process at a time."""
-    place = home.several(source, council).with_suffix(".lock")
-    make_folder(place.parent)
-    with locked(place):
-        yield
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time sort these files."""
+        place = self._path.with_suffix(".lock")
+        make_folder(place.parent)
+        with locked(place):
+            yield
 
 
 def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
@@ -107,7 +113,7 @@ def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
     return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
 
 
-def stop_if_it_cannot_be_sorted(name: str, contract: SourceContract) -> None:
+def check_can_be_sorted(name: str, contract: SourceContract) -> None:
     """Raises `ExtractStopped` for a source whose rows never say a cohort."""
     if "date_of_birth" not in contract:
         raise ExtractStopped(
@@ -116,7 +122,7 @@ def stop_if_it_cannot_be_sorted(name: str, contract: SourceContract) -> None:
         )
 
 
-def texts(name: str, extract: OpenExtract) -> pa.Table:
+def read_text(name: str, extract: OpenExtract) -> pa.Table:
     """The whole file as text; raises `ExtractStopped` for one that is too long to be sorted."""
     batches: list[pa.RecordBatch] = []
     held = 0
@@ -129,19 +135,19 @@ def texts(name: str, extract: OpenExtract) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class Rows:
+class CohortRows:
     """The numbers of the rows of a file, by the cohort that they say; those that say none."""
 
     of_cohort: dict[str, np.ndarray]
     of_none: np.ndarray
 
 
-def told_apart(found: pa.Table) -> Rows:
+def split_by_cohort(found: pa.Table) -> CohortRows:
     """Rows by cohort, from their numbers and the first years of their cohorts."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
     codes = {year: code for year in np.unique(years).tolist() if (code := _code(year))}
     of_cohort = {code: numbers[years == year] for year, code in codes.items()}
-    return Rows(of_cohort, numbers[~np.isin(years, [*codes])])
+    return CohortRows(of_cohort, numbers[~np.isin(years, [*codes])])
 
 
 def _code(year: int) -> str | None:
@@ -150,14 +156,14 @@ def _code(year: int) -> str | None:
     return code if code in cohorts_of_children() and today < retention().ends(Cohort(code)) else None
 
 
-def of_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:
+def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:
     """The rows of a file that are of one cohort, as a file of it."""
     chosen = rows.filter(pa.array(np.isin(rows[SOURCE_ROW].to_numpy(), numbers)))
     landed = replace(extract.landed, cohort=cohort)
     return replace(extract, landed=landed, batches=iter(chosen.to_batches()), set_aside={})
 
 
-def by_earlier_parts(rows: Rows, records: pa.Table, earlier: Mapping[str, pa.Table]) -> Rows:
+def assign_by_earlier_parts(rows: CohortRows, records: pa.Table, earlier: Mapping[str, pa.Table]) -> CohortRows:
     """The rows, those that say no cohort in the one of which an earlier part has their record (`source_row`, `record`),
     where that is one alone."""
     numbers, marks = records[SOURCE_ROW].to_numpy(), records["record"].fill_null(0).to_numpy()
@@ -167,4 +173,4 @@ def by_earlier_parts(rows: Rows, records: pa.Table, earlier: Mapping[str, pa.Tab
     for code, found in there.items():
         if (found & alone).any():
             of_cohort[code] = np.concatenate([of_cohort.get(code, numbers[:0]), numbers[found & alone]])
-    return Rows(of_cohort, numbers[~alone])
+    return CohortRows(of_cohort, numbers[~alone])

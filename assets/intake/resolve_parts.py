@@ -1,8 +1,8 @@
-"""Which rows of the parts of an extract are in force: set-level, from the marks of their rows alone.
+"""Resolves which rows of an extract's parts are in force, from the marks of the rows alone.
 
-A later part's record takes the place of an earlier one's. What says the same again is counted and left out, and the row
-that said so first stays, with its key. Within one part rows have no order, as in a whole file: several rows of one
-record stay side by side, except in `changes`, where the last of them counts.
+A later part's record replaces an earlier one's. A row that repeats an earlier one is counted and left out, and the
+first such row stays, with its key. Within one part rows have no order, as in a whole file: several rows of one record
+all stay, except in `changes`, where the last of them counts.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.intake.parts import Ordered, Part
+from assets.intake.parts import NUMBER, Part
 from assets.pseudonymise.split_writer import CHUNK_ROWS, RowState
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
+from sources.extract.part_names import Place, are_comparable, place_of
 
-NUMBER = "number"
-"""Name, among the marks of a row, of its number in its part."""
 NEARLY_ALL = 0.95
 """Share of the records of the part before that a part holds if parts are cumulative, each pair of them."""
 MOSTLY = 0.5
@@ -31,6 +31,40 @@ _SOLE = ("sole_names", "sole_born", "sole_home")
 _TELLING = ("record_born", "record_surname", "record_forename")
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 """Mixes two marks into one value."""
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """The parts of an extract in order; parts that neither names nor runs put in order share a number in `ties`.
+
+    `by` says what the order is by.
+    """
+
+    parts: tuple[Part, ...]
+    ties: tuple[int, ...]
+    by: str
+
+
+def order_parts(parts: Sequence[Part]) -> Ordered:
+    """Order parts by the dates or numbers in their names if all have one, else by run and by name within it."""
+    if are_comparable(places := [place_of(part.file) for part in parts]):
+        of_dates = places and places[0] and places[0].form == "date"
+        keys = [(_numbers(place), part.arrived) for place, part in zip(places, parts, strict=True)]
+        return _sort(parts, keys, "the dates in their names" if of_dates else "the numbers in their names")
+    together = {part.arrived: [other for other in parts if other.arrived == part.arrived] for part in parts}
+    apart = {run: are_comparable([place_of(part.file) for part in of]) for run, of in together.items()}
+    arrivals = [(part.arrived, _numbers(place_of(part.file)) if apart[part.arrived] else ()) for part in parts]
+    return _sort(parts, arrivals, "when they came")
+
+
+def _sort(parts: Sequence[Part], keys: Sequence[Any], by: str) -> Ordered:
+    ordered = sorted(zip(keys, parts, strict=True), key=lambda pair: (pair[0], pair[1].number))
+    first = {key: place for place, (key, _) in reversed([*enumerate(ordered)])}
+    return Ordered(tuple(part for _, part in ordered), tuple(first[key] for key, _ in ordered), by)
+
+
+def _numbers(place: Place | None) -> tuple[int, ...]:
+    return place.numbers if place else ()
 
 
 @dataclass(frozen=True)
@@ -44,9 +78,11 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Composed:
-    """`rows`: row_key, part and t_names of the rows in force, by key; `answered`: keys of rows set aside whose record a
-    part gives nevertheless. `seen` says that `how` was seen from the parts; `tallies` are by number."""
+class Resolved:
+    """The rows in force (`row_key`, `part` and `t_names`, by key) and what became of the rows of each part, by number.
+
+    `answered` are keys of rows set aside whose record a part gives nevertheless. `seen` says that `how` was inferred.
+    """
 
     how: Parts
     seen: bool
@@ -62,11 +98,10 @@ class Composed:
         return own[-1:] if self.how is Parts.CUMULATIVE else own
 
 
-def compose(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: Parts | None) -> Composed:
-    """Put parts together, in the way that is `stated` or as it is seen from them. `marks` are those of the rows of each
-    part by its number, with the number of each row in it.
+def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: Parts | None) -> Resolved:
+    """Resolve parts as `stated`, or as inferred from them. `marks` are those of each part's rows, by its number.
 
-    Raises `ExtractStopped` where parts that nothing puts in an order contradict one another.
+    Raises `ExtractStopped` if parts that nothing puts in order contradict one another.
     """
     entries = _entered(ordered, marks)
     if stated is Parts.CHANGES:
@@ -80,7 +115,7 @@ def compose(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
     given = np.isin(set_aside.key, entries.key[in_force])
     rows = _with_names(entries.of(in_force), set_aside.of(~given))
     answered = set_aside.row_key[given]
-    return Composed(how, stated is None, ordered, rows, answered, _tallies(entries, states, in_force, ordered))
+    return Resolved(how, stated is None, ordered, rows, answered, _tallies(entries, states, in_force, ordered))
 
 
 @dataclass(frozen=True)

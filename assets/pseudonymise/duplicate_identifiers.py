@@ -35,7 +35,7 @@ HASHES = (*map(_hashed, (*NUMBERS, *_TELLING)), *map(_with_child, NUMBERS))
 
 
 def hashes_sql(contract: SourceContract) -> str:
-    """SQL of the columns that `DuplicateIdentifiers` looks at, beginning with a comma; empty for a source without numbers."""
+    """Return SQL of the columns that `DuplicateIdentifiers` reads, with a comma in front; empty without numbers."""
     numbers = [number for number in NUMBERS if number in contract]
     part = row_keys.part_sql(SOURCE_ROW)
     columns = {_hashed(name): f"hash({_plain(name)}, {part})" for name in numbers}

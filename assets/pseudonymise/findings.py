@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
-from assets.pseudonymise.split_writer import Out
+from assets.pseudonymise.split_writer import RowWriter
 from sources.contracts import Role, Rule, Severity, SourceContract
 from sources.diagnosis.wrong_cohort_or_council import OriginCounter, OtherOrigin
 from sources.extract.landed import Landed
@@ -69,7 +69,7 @@ class Findings:
         self.rows_read = 0
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
 
-    def add(self, chunk: pa.Table, out: Out) -> pa.ChunkedArray:
+    def add(self, chunk: pa.Table, out: RowWriter) -> pa.ChunkedArray:
         """Count what is wrong in `chunk`, note it; True for each row that is kept."""
         self.rows_read += chunk.num_rows
         rows = chunk[SOURCE_ROW].to_numpy()
@@ -101,12 +101,12 @@ class Findings:
         """The other year and council that the rows look to be of."""
         return self._whose.other_origins(landed.council, landed.cohort)
 
-    def note_shared_numbers(self, out: Out) -> None:
+    def note_shared_numbers(self, out: RowWriter) -> None:
         """Note the rows whose number is another child's too; no row is rejected for that alone."""
         for rule, rows in self._shared.rows.items():
             self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
 
-    def set_aside(self, rows: Mapping[Rule, list[int]], out: Out) -> None:
+    def set_aside(self, rows: Mapping[Rule, list[int]], out: RowWriter) -> None:
         """Add the rows that the reader could not give."""
         for rule, numbers in rows.items():
             self.rows_read += len(numbers)
@@ -148,7 +148,7 @@ class Findings:
         garbled = rejected & (wrong.sum(axis=0) >= GARBLED_AT)
         return garbled & (garbled.sum() <= _MOST_OF_THE_ROWS * len(garbled))
 
-    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, out: Out) -> None:
+    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, out: RowWriter) -> None:
         if not len(rows):
             return
         self._rules.setdefault(rule.id, rule)

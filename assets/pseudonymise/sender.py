@@ -115,11 +115,9 @@ def pseudonymise(
                     rules=staged.rules,
                     headings=dict(staged.headings),
                 )
-                out.say({MANIFEST_KEY: manifest.to_json()})
+                out.describe({MANIFEST_KEY: manifest.to_json()})
             stopped = _why_not(landed, staged, moved=state(landed.path) != seen)
             _write(outputs, work, staged, manifest, with_tokens=stopped is None)
-    except ExtractStopped:
-        raise
     except Exception as error:
         raise unexpected(landed.name, error) from None
     return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.other_origins)

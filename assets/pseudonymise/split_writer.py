@@ -1,7 +1,7 @@
-"""How the rows of an extract are written: payload in one file, tokens in another, both by row key.
+"""Writes the rows of an extract: payload to one file, tokens to another, both by row key.
 
-Neither file says where a row stood in the extract: the keys are a keyed permutation of row numbers
-(`privacy.row_keys`), and rows lie in the order of their keys. Dates of the payload are those of their month: the day of
+Neither file says where a row was in the extract: the keys are a keyed permutation of row numbers (`privacy.row_keys`),
+and rows are in the order of their keys. Dates of the payload are those of their month: the day of
 a visit to a newborn would tell the date of birth. Whoever reads the payload cannot read the tokens, which are sealed to
 the linkage.
 """
@@ -9,6 +9,7 @@ the linkage.
 from __future__ import annotations
 
 import secrets
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -186,44 +187,51 @@ def _without_marks(table: pa.Table) -> pa.Table:
     return table.drop_columns([name for name in table.column_names if name in _MARKS])
 
 
-class Out(Protocol):
+class RowWriter(ABC):
     """Where a pass writes the rows that it keeps, and what it found; open while it does."""
 
     kept: Path
     quarantine: Path
-    of: Scope
+    scope = WHOLE
+    tokens: Path | None = None
+    """None if no tokens were written apart from what is `kept`."""
 
-    @property
-    def tokens(self) -> Path | None:
-        """None where no tokens were written apart from what is `kept`."""
-        ...
+    def __init__(self, keys: RowKeys, rows: KeyedWriter, *writers: KeyedWriter | TableWriter) -> None:
+        self._keys, self._rows, self._writers = keys, rows, (rows, *writers)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        for writer in self._writers:
+            self._open.enter_context(writer)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     @property
     def rows(self) -> int:
-        """How many were kept."""
-        ...
+        """The number of rows kept."""
+        return self._rows.rows
 
+    @abstractmethod
     def write(self, table: pa.Table) -> None:
         """Keep rows with `source_row`, payload and tokens."""
-        ...
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        """Remember the marks of rows that are not kept, where marks are."""
-        ...
+        """Remember the marks of rows that are not kept, if the writer keeps marks."""
+        return
 
+    @abstractmethod
     def note(self, lines: pa.Table) -> None:
         """Add lines to the quarantine."""
-        ...
 
 
-class SplitWriter:
-    """Payload, tokens and quarantine of an extract, by row key, each in a file of a folder. `Out` of the pipeline.
+class SplitWriter(RowWriter):
+    """Writes payload, tokens and quarantine of an extract by row key, each to a file of a folder, in the pipeline.
 
-    `holder` is whose eyes alone the tokens are for, `held_back` gives a mask of the rows of a table that are not kept.
-    The metadata go into payload and tokens.
+    The tokens are sealed to `holder`; `held_back` gives a mask of the rows of a table that are not kept. The metadata go
+    into payload and tokens.
     """
-
-    of = WHOLE
 
     def __init__(
         self,
@@ -232,38 +240,29 @@ class SplitWriter:
         holder: X25519PublicKey,
         metadata: Mapping[str, str],
         held_back: Callable[[pa.Table], np.ndarray],
+        *writers: KeyedWriter,
     ) -> None:
-        self._keys, self._held_back = keys, held_back
+        self._held_back = held_back
         self.kept, self._tokens_path, self.quarantine = (
             folder / f"{name}.parquet" for name in ("payload", "tokens", "quarantine")
         )
-        self._payload = KeyedWriter(self.kept, metadata)
         self._tokens = KeyedWriter(self._tokens_path, metadata, sealed.sealed_to(holder))
         self._quarantine = KeyedWriter(self.quarantine)
-        self._open = ExitStack()
-
-    def __enter__(self) -> SplitWriter:
-        for writer in (self._payload, self._tokens, self._quarantine):
-            self._open.enter_context(writer)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
+        super().__init__(keys, KeyedWriter(self.kept, metadata), self._tokens, self._quarantine, *writers)
 
     @property
-    def tokens(self) -> Path | None:
+    def tokens(self) -> Path | None:  # type: ignore[override]
         return self._tokens_path if self._tokens.begun else None
-
-    @property
-    def rows(self) -> int:
-        return self._payload.rows
 
     def write(self, table: pa.Table) -> None:
         self._write_keyed(keyed(self._without_held_back(_without_marks(table)), self._keys))
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        """Look for rows that are held back among those not kept as well: the quarantine is not to name them."""
+        """Look for rows that are held back among those not kept as well: the quarantine must not name them."""
         self._held_back(table)
+
+    def note(self, lines: pa.Table) -> None:
+        self._quarantine.write(keyed(lines, self._keys))
 
     def _without_held_back(self, table: pa.Table) -> pa.Table:
         held = self._held_back(table)
@@ -271,20 +270,17 @@ class SplitWriter:
 
     def _write_keyed(self, table: pa.Table) -> None:
         tokens = [name for name in table.column_names if name in _TOKENS]
-        self._payload.write(by_month(table.drop_columns(tokens)))
+        self._rows.write(by_month(table.drop_columns(tokens)))
         if tokens:
             compared = [name for name in LINKED_PAYLOAD if name in table.column_names]
             self._tokens.write(table.select([ROW_KEY, *compared, *tokens]))
-
-    def note(self, lines: pa.Table) -> None:
-        self._quarantine.write(keyed(lines, self._keys))
 
 
 class PartsSplitWriter(SplitWriter):
     """The same of parts of an extract that are read together, by the numbers of their rows in the extract; with the
     marks of the rows in a file of their own, sealed to the `intake`."""
 
-    of = Scope(whole=False, marked=True)
+    scope = Scope(whole=False, marked=True)
 
     def __init__(
         self,
@@ -295,16 +291,11 @@ class PartsSplitWriter(SplitWriter):
         metadata: Mapping[str, str],
         held_back: Callable[[pa.Table], np.ndarray],
     ) -> None:
-        super().__init__(folder, keys, holder, metadata, held_back)
         self.marks = folder / "marks.parquet"
         self._marks = KeyedWriter(self.marks, metadata, sealed.sealed_to(intake))
         self.counts: Counter[tuple[int, str]] = Counter()
-        """How many rows of each part are in each state, or break each rule."""
-
-    def __enter__(self) -> PartsSplitWriter:
-        super().__enter__()
-        self._open.enter_context(self._marks)
-        return self
+        """Rows of each part that are in each state, or break each rule."""
+        super().__init__(folder, keys, holder, metadata, held_back, self._marks)
 
     def write(self, table: pa.Table) -> None:
         table = self._marked(pseudonyms.without_sole_bearers(table), RowState.KEPT)
@@ -332,42 +323,26 @@ class PartsSplitWriter(SplitWriter):
         self.counts.update({(row["part"], row["what"]): row["count_all"] for row in counted.to_pylist()})
 
 
-class SenderWriter:
-    """All that a sender hands over of an extract in one file, by row key and sealed to the pipeline's intake; the
-    quarantine, by row number, stays with the sender. `Out` of the sender. `columns` are those of the file, in order.
+class SenderWriter(RowWriter):
+    """Writes all that a sender hands over of an extract to one file, by row key and sealed to the pipeline's intake.
+
+    The quarantine, by row number, stays with the sender. `schema` gives the columns of the file, in order.
     """
 
-    tokens: None = None
-    of = Scope(marked=True)
+    scope = Scope(marked=True)
 
     def __init__(self, folder: Path, keys: RowKeys, intake: X25519PublicKey, schema: pa.Schema) -> None:
-        self._keys, self._schema = keys, schema
+        self._schema = schema
         self.kept, self.quarantine = folder / "rows.parquet", folder / "quarantine.parquet"
-        self._rows = KeyedWriter(self.kept, encryption=sealed.sealed_to(intake))
         self._quarantine = TableWriter(self.quarantine)
-        self._open = ExitStack()
-
-    def __enter__(self) -> SenderWriter:
-        for writer in (self._rows, self._quarantine):
-            self._open.enter_context(writer)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
-
-    @property
-    def rows(self) -> int:
-        return self._rows.rows
+        super().__init__(keys, KeyedWriter(self.kept, encryption=sealed.sealed_to(intake)), self._quarantine)
 
     def write(self, table: pa.Table) -> None:
         self._rows.write(by_month(keyed(table, self._keys).select(self._schema.names).cast(self._schema)))
 
-    def mark(self, table: pa.Table, state: RowState) -> None:
-        pass
-
     def note(self, lines: pa.Table) -> None:
         self._quarantine.write(lines)
 
-    def say(self, metadata: Mapping[str, str]) -> None:
-        """What the file says of itself, under the same seal."""
+    def describe(self, metadata: Mapping[str, str]) -> None:
+        """Add metadata to the file, under the same seal."""
         self._rows.metadata.update(metadata)

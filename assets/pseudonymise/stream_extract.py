@@ -1,8 +1,8 @@
-"""The one pass over an identifiable file: read, check, normalise and tokenise, a chunk of rows at a time.
+"""Streams an identifiable file in one pass: reads, checks, normalises and tokenises a chunk of rows at a time.
 
-What is written, by `split_writer`, holds no identifier. Memory does not grow with the file, but for eight bytes a
-row that tell whether it repeats an earlier one, and what `duplicate_identifiers` holds. Connections live in memory and cannot
-spill: identifiers pass through.
+What is written, by `split_writer`, holds no identifier. Memory does not grow with the file, except for eight bytes a
+row that tell whether it repeats an earlier one, and what `duplicate_identifiers` holds. Connections are in memory and
+cannot spill to disk, because identifiers pass through.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
 from assets.pseudonymise.duplicate_identifiers import HASHES, hashes_sql
 from assets.pseudonymise.findings import FEW_ROWS, QUARANTINE, ROW_HASH, Findings, RuleCount
-from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, Out, RowState, Scope
+from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, RowState, RowWriter, Scope
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory, rows_of
@@ -95,6 +95,11 @@ class Staged:
         """Each file and its place, tokens last."""
         found = [(self.kept, kept), (self.quarantine, quarantine)]
         return [*found, (self.tokens, tokens)] if self.tokens else found
+
+    @property
+    def renamed_headings(self) -> dict[str, str]:
+        """The file's own headings that differ from the contract's column names."""
+        return {column: heading for column, heading in self.headings.items() if heading != column}
 
     @property
     def rows_rejected(self) -> int:
@@ -206,7 +211,7 @@ def stream_extract(
     lent: Callable[[], AbstractContextManager[Tools]],
     extract: OpenExtract,
     contract: SourceContract,
-    out: Out,
+    out: RowWriter,
 ) -> Generator[Untokenised, pa.Table, Staged]:
     """Read, check, type, tokenise and write one extract to `out`.
 
@@ -219,10 +224,10 @@ def stream_extract(
     out.note(QUARANTINE.empty_table())
     first, second = next(chunks), next(chunks, None)
     if second is None:
-        _write((yield _untokenised(extract, contract, projection, first, out.of)), findings, out)
+        _write((yield _untokenised(extract, contract, projection, first, out.scope)), findings, out)
     else:
         pieces = (
-            _untokenised(extract, contract, projection, chunk, replace(out.of, whole=False))
+            _untokenised(extract, contract, projection, chunk, replace(out.scope, whole=False))
             for chunk in prefetch(chain([first, second], chunks))
         )
         with lent() as tools:
@@ -249,8 +254,8 @@ def stream_extract(
     )
 
 
-def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out: Out) -> Staged:
-    """The pass over an extract with which no other is given tokens. Raises `ExtractStopped` as `stream_extract` does."""
+def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out: RowWriter) -> Staged:
+    """Run `stream_extract` over a single extract, without batching others with it."""
     steps = stream_extract(lambda: nullcontext(tools), extract, contract, out)
     rows = None
     while True:
@@ -261,7 +266,7 @@ def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, o
         (rows,) = tokenise(tools, [wanted])
 
 
-def marked(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: pa.Table) -> pa.Table:
+def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: pa.Table) -> pa.Table:
     """The marks of some rows of an extract, by `source_row`."""
     projection, of = _projection(extract, contract), Scope(whole=False, marked=True)
     (made,) = tokenise(tools, [_untokenised(extract, contract, projection, rows, of)])
@@ -297,7 +302,7 @@ def _untokenised(
     return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, of)
 
 
-def _write(chunk: pa.Table, findings: Findings, out: Out) -> None:
+def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
     """Count what is wrong in rows that have been given tokens, and write what is kept."""
     findings.see(chunk)
     if DELETED in chunk.column_names:

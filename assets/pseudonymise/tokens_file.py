@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
-from assets.pseudonymise.split_writer import CHUNK_ROWS, Out
+from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter
 from assets.pseudonymise.stream_extract import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH, Staged
 from privacy import pseudonyms, row_keys
 from privacy.keys import SENDER_KEYS, KeyRing
@@ -197,7 +197,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 
 
 def rekey(
-    token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: Out
+    token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: RowWriter
 ) -> Staged:
     """Write a tokens file's rows under the second keying to `out`, as `stream_extract` would.
 

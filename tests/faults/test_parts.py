@@ -13,8 +13,9 @@ import pytest
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, entries
-from assets.intake import deliveries, parts
+from assets.intake import deliveries
 from assets.intake.ingest import Intake
+from assets.intake.parts import PartStore
 from assets.keeping.withdrawing import withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from pipelines.opening import opened
@@ -97,8 +98,8 @@ def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
             begun += 1
         opened(home, root / "keys")
         assert not home.is_removal_unfinished
-        if not parts.withdrawn(home, KEY):
-            assert {part.number for part in parts.held(home, KEY)} == {1, 2}
+        if not PartStore(home, KEY).withdrawn():
+            assert {part.number for part in PartStore(home, KEY).held()} == {1, 2}
             assert links(home) == before
             withdraw_second(root)
         assert linked(home, before) == wanted

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assets.intake.profile import Profile
+from assets.intake.quality_report.profile import Profile
 from assets.pseudonymise.stream_extract import DERIVED, TERM_OF_BIRTH
 from sources.contracts import SourceContract
 from sources.contracts.school_census import LANGUAGE_CODES

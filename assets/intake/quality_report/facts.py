@@ -12,9 +12,9 @@ from itertools import groupby
 from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows, StoppedExtract
-from assets.intake.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
+from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.pseudonymise.findings import RuleCount
 from assets.pseudonymise.stream_extract import IMD_QUINTILE, TERM_OF_BIRTH
 from ndl_export.pages.words import month, percent, points, row_ranges, rows
@@ -200,6 +200,8 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
         "outcome": STOPPED,
         **_about(stopped.council, stopped.source, stopped.cohort, stopped.file),
         "taken_at": stopped.stopped_at,
+        "held": [],
+        "whole_file": [],
         "sentence": _of_the_file(stopped),
         "headings": asdict(stopped.headings) if stopped.headings else None,
         "last": _last(last),
@@ -208,7 +210,7 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
 
 def _of_the_file(stopped: StoppedExtract) -> str:
     """Why it was stopped, without the folders that it lies in: the page says which file it is about."""
-    said = stopped.for_sender or stopped.sentence
+    said = stopped.for_sender
     file, _, why = said.partition(": ")
     return (why[:1].upper() + why[1:] if file.startswith(f"{stopped.council}/") and why else said).removesuffix(
         "."
@@ -503,13 +505,8 @@ def _line_of(report: dict[str, Any]) -> dict[str, Any]:
     line = {key: report[key] for key in _LINE if key in report}
     filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
     thinnest = min(filled, key=lambda entry: entry["share"], default=None)
-    line |= {"held": report.get("held", []), "whole_file": report.get("whole_file", [])}  # older reports lack them
-    needs_you = report["outcome"] == STOPPED or bool(line["held"] or line["whole_file"])
-    return (
-        line
-        | {"needs_you": needs_you}
-        | {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
-    )
+    line |= {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
+    return line | {"needs_you": report["outcome"] == STOPPED or bool(report["held"] or report["whole_file"])}
 
 
 def _findings_by_share(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def render_council(report: Facts) -> str:
 
 def _to_fix(report: Facts) -> Facts:
     """Rules to name first, each with where its rows are; checks that failed; how many rules are not named."""
-    left = [finding for finding in report["findings"] if not finding.get("told_of_the_whole")]
+    left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
     first = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]]
     return {
         "rules": [rule | {"where": _shortened(rule["numbers"])} for rule in first],

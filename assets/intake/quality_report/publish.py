@@ -1,4 +1,4 @@
-"""Write the quality reports of a council: one page for each extract, one for all of a cohort."""
+"""Writes the quality reports of a council: one page for each extract, one for all of a cohort."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def has_report(home: Home, quality: ExtractQuality) -> bool:
     if not (page.exists() and expectations.exists()):
         return False
     told = json.loads(expectations.read_bytes())
-    return (told["file_mac"], told.get("taken_at")) == (quality.file_mac, quality.taken_at)
+    return (told["file_mac"], told["taken_at"]) == (quality.file_mac, quality.taken_at)
 
 
 def report_council(home: Home, cohort: str, council: str) -> None:

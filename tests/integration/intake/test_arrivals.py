@@ -15,7 +15,7 @@ import pytest
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
-from assets.intake.profile import Profile
+from assets.intake.quality_report.profile import Profile
 from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
 from assets.pseudonymise.stream_extract import Staged
 from pipelines.dagster.arriving import still_arriving

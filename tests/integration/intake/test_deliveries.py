@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pyarrow as pa
 import pytest
 
-import assets.intake.ingest
+import assets.intake.context
 import assets.pseudonymise.stream_extract
 import sources.extract.readers.text
 from assets.home.processing_log import Processing, intakes
@@ -176,7 +176,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = desk.land(children(eyfsp, 3))
-    real = assets.intake.ingest.tokenise_all
+    real = assets.intake.context.tokenise_all
 
     def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         given = real(tools, wanted)
@@ -184,7 +184,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
             file.write(eyfsp().splitlines()[1] + "\n")
         return given
 
-    monkeypatch.setattr(assets.intake.ingest, "tokenise_all", slow)
+    monkeypatch.setattr(assets.intake.context, "tokenise_all", slow)
     with pytest.raises(ExtractStopped, match="changed while it was read"):
         desk.take()
     assert not desk.home.pseudonymised(*KEY).exists()
@@ -265,8 +265,8 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
 def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading, quintiles = Mock(wraps=assets.intake.ingest.look_ups), []
-    monkeypatch.setattr(assets.intake.ingest, "look_ups", reading)
+    reading, quintiles = Mock(wraps=assets.intake.context.look_ups), []
+    monkeypatch.setattr(assets.intake.context, "look_ups", reading)
     directory = desk.landing / "reference" / "postcode_directory.csv"
     for decile in ("3", "3", "8"):
         directory.write_text(f"postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,{decile}\n")

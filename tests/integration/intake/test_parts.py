@@ -60,13 +60,13 @@ def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_coun
 
 def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    real = PartsReader._stage_parts
+    real = PartsReader._stage
 
     def counted(self, group, folder):  # type: ignore[no-untyped-def]
         read.extend(each.delivery.landed.part for each in group)
         return real(self, group, folder)
 
-    monkeypatch.setattr(PartsReader, "_stage_parts", counted)
+    monkeypatch.setattr(PartsReader, "_stage", counted)
     land(desk, "2026-05.csv", eyfsp(child(1)))
     desk.take()
     land(desk, "2026-06.csv", eyfsp(child(2)))
@@ -194,12 +194,12 @@ def test_parts_of_any_format_and_form(desk: Desk, eyfsp: Text) -> None:
 def test_deletions_of_a_log_of_changes(
     desk: Desk, eyfsp: Text, tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from assets.intake import ingest
+    from assets.intake import context
     from sources.councils.council_file import CouncilFile
     from sources.councils.dialect import Deletion, Dialect, Parts
 
     changes = Dialect(parts=Parts.CHANGES, deleted=Deletion("Status", ("d", "deleted")))
-    monkeypatch.setattr(ingest, "council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
+    monkeypatch.setattr(context, "council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
 
     def log(*entries: tuple[str, dict[str, str]]) -> str:
         header, *lines = eyfsp(*(said for _, said in entries)).splitlines()
@@ -266,9 +266,9 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
     landed = find(desk.landing, "leeds", "eyfsp", BEFORE)
     assert landed
     desk.intake.ingest(landed)
-    from assets.intake import multi_cohort_files
+    from assets.intake.multi_cohort_files import SortedFiles
 
-    entries = multi_cohort_files.known(desk.home, "eyfsp", "leeds")
+    entries = SortedFiles(desk.home, "eyfsp", "leeds").entries()
     assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
     report = (desk.home.reports(COHORT, "leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert "1 row of 2026-06.csv says no cohort, by a date of birth or an academic year, and is in no extract" in report

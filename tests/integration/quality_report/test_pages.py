@@ -38,7 +38,7 @@ REVIEWS = (
 @pytest.fixture(params=["extract", "reviews", "stopped", "council"])
 def page(request: pytest.FixtureRequest, deliver: Deliver, profiles: Text) -> str:
     taken = deliver(profiles(*[{}] * 30, {"com_e01": "3"}, {"sex": ""}))
-    stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", "", "2025-11-20T09:30", HOSTILE)
+    stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", "", "2025-11-20T09:30", HOSTILE, HOSTILE)
     match request.param:
         case "extract":
             return render(extract_report(taken, taken))

@@ -13,7 +13,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.profile import Profile
+from assets.intake.quality_report.profile import Profile
 from assets.linkage.link import link_cohort
 from assets.linkage.report import coarse
 from assets.pseudonymise.split_writer import SplitWriter

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from assets.intake import batching
-from assets.intake.batching import Answers, Way
+from assets.intake.batching import Answers, Steps
 from assets.intake.quality import Finding, ValidationRequest
 from assets.pseudonymise.stream_extract import Untokenised
 from sources.contracts import CONTRACTS
@@ -18,7 +18,7 @@ LARGE = batching.BYTES_TOGETHER
 FOUND: tuple[Finding, ...] = ()
 
 
-def small(name: str) -> Way[str]:
+def small(name: str) -> Steps[str]:
     try:
         rows = yield Untokenised(CONTRACTS["eyfsp"], "", pa.table({"name": [name]}))
     except ValueError:
@@ -27,12 +27,12 @@ def small(name: str) -> Way[str]:
     return f"{name} {rows['name'][0]}"
 
 
-def long(name: str) -> Way[str]:
+def long(name: str) -> Steps[str]:
     yield judged(name)
     return name
 
 
-def unchanged(name: str) -> Way[str]:
+def unchanged(name: str) -> Steps[str]:
     return name
     yield judged(name)
 
@@ -94,7 +94,7 @@ def test_few_do_not_wait_for_one_another() -> None:
 
 
 def test_an_error_while_one_is_put_in_place_is_raised() -> None:
-    def fails() -> Way[str]:
+    def fails() -> Steps[str]:
         yield judged("a")
         raise OSError("disk full")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from assets.home.paths import Home
 from assets.intake.console_progress import progress_lines
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.profile import Profile
 from assets.intake.quality import HOLD, Finding
+from assets.intake.quality_report.profile import Profile
 from assets.pseudonymise.findings import RuleCount
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
 from sources.contracts.people import OF_MANY

@@ -1,4 +1,4 @@
-"""What the kept rows of one extract look like: how full each payload column is, and how its values are spread.
+"""Profiles the kept rows of an extract: how full each payload column is, and how its values are spread.
 
 One aggregate pass. Groups are public, from the contract or stated here, never from the data: a code, a tenth of a
 public range, a month of a public window. No value of a row is held.
@@ -115,7 +115,7 @@ def _count_alike(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) 
         counted = iter(values)
         profile = Profile(
             rows,
-            tuple(ColumnProfile(name, next(counted), column.groups(counted)) for name, column in columns.items()),
+            tuple(ColumnProfile(name, next(counted), column.groups(next(counted))) for name, column in columns.items()),
             tuple(Measure(name, next(counted), next(counted)) for name in measures),
         )
         yield extract.kept, Counted(profile, {rule.id: next(counted) for rule in rules})
@@ -158,80 +158,45 @@ def months(cohort: Cohort) -> tuple[dt.date, ...]:
 
 
 @dataclass(frozen=True)
-class _Codes:
-    """How a column is counted whose groups are told apart by a condition each."""
+class _Grouped:
+    """How the values of a column are grouped: SQL of a row's group, and all groups in order."""
 
     name: str
-    conditions: Mapping[str, str]
+    group: str
+    keys: tuple[str, ...]
 
     @property
     def terms(self) -> tuple[str, ...]:
-        return (f"count({self.name})", *(_count(condition) for condition in self.conditions.values()))
+        return (f"count({self.name})", f"histogram({self.group})" if self.keys else "NULL")
 
-    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
-        return tuple(Group(key, next(counted)) for key in self.conditions)
-
-
-@dataclass(frozen=True)
-class _Bins:
-    """How a number is counted: the rows at or above each lower end, of which one bin is the difference of two."""
-
-    name: str
-    lower: tuple[float, ...]
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        return (f"count({self.name})", *(_count(f"{self.name} >= {low:g}") for low in self.lower))
-
-    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
-        at_or_above = [*(next(counted) for _ in self.lower), 0]
-        pairs = zip(self.lower, at_or_above, at_or_above[1:], strict=False)
-        return tuple(Group(f"{low:g}", rows - above) for low, rows, above in pairs)
+    def groups(self, counted: Mapping[str, int] | None) -> tuple[Group, ...]:
+        return tuple(Group(key, (counted or {}).get(key, 0)) for key in self.keys)
 
 
-@dataclass(frozen=True)
-class _Months:
-    """How a date is counted: by number of its month, those outside the window together."""
-
-    name: str
-    window: tuple[dt.date, ...]
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        return f"count({self.name})", f"histogram(year({self.name}) * 12 + month({self.name}))"
-
-    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
-        rows = next(counted) or {}
-        inside = {month.year * 12 + month.month: f"{month:%Y-%m}" for month in self.window}
-        first, last = min(inside), max(inside)
-        before = sum(number for month, number in rows.items() if month < first)
-        after = sum(number for month, number in rows.items() if month > last)
-        months = (Group(key, rows.get(month, 0)) for month, key in inside.items())
-        return (Group(BEFORE, before), *months, Group(AFTER, after))
-
-
-_Counted = _Codes | _Bins | _Months
-
-
-def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, _Counted]:
-    found: dict[str, _Counted] = {column.name: _counted(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
+def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, _Grouped]:
+    found = {column.name: _grouped(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
     if "date_of_birth" in contract:
-        for name, groups in DERIVED.items():
-            found[name] = _Codes(name, {group: f"{name}::VARCHAR = {quoted(group)}" for group in groups})
+        found |= {name: _Grouped(name, f"{name}::VARCHAR", groups) for name, groups in DERIVED.items()}
     return found
 
 
-def _counted(column: Column, cohort: Cohort) -> _Counted:
+def _grouped(column: Column, cohort: Cohort) -> _Grouped:
     name = column.name
     match column.kind:
         case Kind.CODE:
-            return _Codes(name, {code: f"{name} = {quoted(code)}" for code in column.codes or ()})
+            return _Grouped(name, name, tuple(column.codes or ()))
         case Kind.DATE:
-            return _Months(name, months(cohort))
+            window = [f"{month:%Y-%m}" for month in months(cohort)]
+            month = f"strftime({name}, '%Y-%m')"
+            outside = f"WHEN {month} < {quoted(window[0])} THEN {quoted(BEFORE)}"
+            outside += f" WHEN {month} > {quoted(window[-1])} THEN {quoted(AFTER)}"
+            return _Grouped(name, f"CASE {outside} ELSE {month} END", (BEFORE, *window, AFTER))
         case Kind.INTEGER | Kind.DECIMAL:
-            return _Bins(name, bins(column)[:-1])
+            lower = [f"{low:g}" for low in bins(column)[:-1]]
+            cases = " ".join(f"WHEN {name} >= {low} THEN {quoted(low)}" for low in reversed(lower))
+            return _Grouped(name, f"CASE {cases} END", tuple(lower))
         case Kind.TEXT:
-            return _Codes(name, {})
+            return _Grouped(name, name, ())
 
 
 def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
