@@ -229,8 +229,8 @@ class RowWriter(ABC):
 class SplitWriter(RowWriter):
     """Writes payload, tokens and quarantine of an extract by row key, each to a file of a folder, in the pipeline.
 
-    The tokens are sealed to `holder`; `held_back` gives a mask of the rows of a table that are not kept. The metadata go
-    into payload and tokens.
+    The tokens are sealed to `holder`; `held_back` gives a mask of the rows of a table that are not kept. The metadata
+    go into payload and tokens.
     """
 
     def __init__(
