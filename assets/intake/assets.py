@@ -250,7 +250,7 @@ def _sentence(quality: ExtractQuality) -> str:
 
 
 def _metadata(quality: ExtractQuality) -> dict[str, Any]:
-    """What the event log may hold: how many rows there are by order of size, and the MAC of the file."""
+    """Return what the event log may hold: bands of row counts, and the MAC of the file."""
     return {
         "rows_read": magnitude(quality.rows_read),
         "rows_rejected": magnitude(quality.rows_rejected),

@@ -48,7 +48,7 @@ class Outcome:
 
 
 def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
-    """Of an extract that was taken."""
+    """Yield the outcome of each family for an extract that was taken."""
     yield Outcome(QUALITY, True, "the extract was taken", {"rows_read": magnitude(quality.rows_read)})
     yield Outcome(
         ROWS,
@@ -72,9 +72,11 @@ def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
 
 
 def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
-    """What may stand between a source and its release: `wirral/202425 stopped` for every newest delivery that was
-    stopped, of any cohort, and `wirral/202425 in doubt` for what is in of these cohorts and breaks a rule that can hold
-    a release; whether it does is known once the cohort is linked."""
+    """Return what may block a release of a source.
+
+    `wirral/202425 stopped` for every latest delivery that was stopped, of any cohort; `wirral/202425 in doubt` for an
+    extract of these cohorts that breaks a rule that can hold a release, which is known once the cohort is linked.
+    """
     stopped: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
     found = [f"{path.stem}/{path.parent.name.removeprefix('cohort=')} stopped" for path in stopped]
     for cohort in sorted(cohorts):
@@ -116,7 +118,7 @@ def _rounded(part: int, whole: int, digits: int) -> float:
 def progress_lines(
     home: Home, cohorts: Iterable[str], taken: Sequence[ExtractQuality], any_stopped: bool
 ) -> Iterator[str]:
-    """Lines about the extracts of these cohorts that were taken, and where the reports are if there is a new one."""
+    """Yield lines about the extracts of these cohorts that were taken, and where new reports are."""
     new = [quality for quality in taken if not quality.unchanged]
     wrong = {quality.key: found for quality in new if (found := _wrong(quality))}
     if sound := [quality for quality in new if quality.key not in wrong]:
@@ -134,7 +136,7 @@ def progress_lines(
 
 
 def _wrong(quality: ExtractQuality) -> list[str]:
-    """What an extract is told apart for."""
+    """Return the reasons to name an extract on a line of its own."""
     found = [other.looks_like for other in quality.other_origins]
     found += [
         f"number of rows: {each.sentence}" for each in outcomes(quality) if each.family == SIZE and not each.passed

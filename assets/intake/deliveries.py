@@ -162,23 +162,22 @@ class StoppedExtract:
 
 
 def file_mac(keys: KeyRing, sha256: str) -> str:
-    """HMAC-SHA256 of a file's SHA-256 under the pipeline's own key, hexadecimal: who has no key cannot test a guess."""
+    """Return the HMAC-SHA256 of a file's SHA-256: nobody without the pipeline's key can test a guess."""
     return hmac.digest(keys.subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
 def made_of(quality: ExtractQuality) -> str:
-    """SHA-256 of what an extract that is in was made of: the delivery by its keyed MAC, and what its rows depend on
-    besides."""
+    """Return a SHA-256 of what an extract was made of: the delivery's MAC, and the settings that its rows depend on."""
     return hashlib.sha256(json.dumps([quality.file_mac, quality.made_under], sort_keys=True).encode()).hexdigest()
 
 
 def tokens_made_under(keys: KeyRing) -> str:
-    """What tokens of the same identifiers depend on."""
+    """Return what tokens of the same identifiers depend on."""
     return json.dumps(pseudonyms.manifest(keys), sort_keys=True)
 
 
 def mac_of(pseudonymised: Path) -> str:
-    """MAC of the delivery that a pseudonymised extract was made from; empty where it says none."""
+    """Return the MAC of the delivery that a pseudonymised extract was made from, or an empty text."""
     metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
     return bytes(metadata.get(MAC_KEY.encode(), b"")).decode()
 
@@ -187,7 +186,7 @@ _EXTRACT_QUALITY, _STOPPED_EXTRACT = TypeAdapter(ExtractQuality), TypeAdapter(St
 
 
 def read(path: Path) -> ExtractQuality | None:
-    """The stored result of an intake, if there is one; one that is damaged counts as none, and is made again."""
+    """Read the stored result of an intake; None if there is none or it is damaged, so that it is made again."""
     try:
         return _quality(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -196,7 +195,7 @@ def read(path: Path) -> ExtractQuality | None:
 
 @lru_cache(maxsize=1024)
 def _quality(content: bytes) -> ExtractQuality:
-    """What a file of this content says. A release looks several times at each result, of England at 765."""
+    """Parse a stored result. A release looks several times at each, of which England has 765."""
     return _EXTRACT_QUALITY.validate_json(content)
 
 
@@ -206,8 +205,10 @@ def keep(path: Path, quality: ExtractQuality) -> None:
 
 
 def current(home: Home, source: str, cohort: str, council: str) -> ExtractQuality | None:
-    """The delivery whose rows are in; None where they are of another one, damaged, without their tokens, or there are
-    none."""
+    """Return the delivery whose rows are in, or None.
+
+    None if the rows are of another delivery, damaged or without their tokens.
+    """
     quality = read(home.quality(source, cohort, council))
     try:
         held = mac_of(home.pseudonymised(source, cohort, council))
@@ -221,8 +222,10 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
 def last(
     home: Home, source: str, cohort: str, council: str, mac: str, *, that_stood: bool = False
 ) -> ExtractQuality | None:
-    """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before; with
-    `that_stood`, the newest that no release had to wait for."""
+    """Return what to compare a delivery with: the one before it of this cohort, else of the cohort before.
+
+    With `that_stood`, the latest that no release had to wait for. `mac` is the delivery's own.
+    """
     key, before = (source, cohort, council), Cohort(cohort).previous
     superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
     found = [
@@ -251,7 +254,7 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
 
 
 def take_out(home: Home, key: tuple[str, str, str]) -> None:
-    """Take what is in of an extract out; its result stays among those that were superseded."""
+    """Remove what is in of an extract; its result stays among the superseded ones."""
     earlier = read(home.quality(*key))
     for path in (home.tokens(*key), home.pseudonymised(*key), home.quarantine(*key)):
         path.unlink(missing_ok=True)
@@ -261,7 +264,7 @@ def take_out(home: Home, key: tuple[str, str, str]) -> None:
 
 
 def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
-    """The row keys of the extract that is in. Raises `KeyProblem` where it was taken in under another row key."""
+    """Return the row keys of the extract that is in. Raises `KeyProblem` if it was ingested under another row key."""
     quality = read(home.quality(source, cohort, council))
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
     if made_under != keys.fingerprints["row"]:
@@ -275,7 +278,7 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
 
 
 def stopped(home: Home, source: str, cohort: str, council: str) -> StoppedExtract | None:
-    """The newest delivery, where it was stopped."""
+    """Return the latest delivery if it was stopped."""
     path = home.stopped(source, cohort, council)
     return _STOPPED_EXTRACT.validate_json(path.read_bytes()) if path.exists() else None
 

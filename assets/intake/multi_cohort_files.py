@@ -102,7 +102,7 @@ class SortedFiles:
 
 
 def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
-    """SELECT of `source_row` and the first year of the cohort of each row, NULL where it does not say."""
+    """Return a SELECT of `source_row` and the first year of each row's cohort, NULL if the row names none."""
     year = "NULL::INTEGER"
     if "academic_year" in contract:
         digits = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
@@ -114,7 +114,7 @@ def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
 
 
 def check_can_be_sorted(name: str, contract: SourceContract) -> None:
-    """Raises `ExtractStopped` for a source whose rows never say a cohort."""
+    """Raise `ExtractStopped` for a source whose rows never name a cohort."""
     if "date_of_birth" not in contract:
         raise ExtractStopped(
             f"{name}: rows of {contract.name} do not say their cohort; send a file for each, called by it, as"
@@ -123,7 +123,7 @@ def check_can_be_sorted(name: str, contract: SourceContract) -> None:
 
 
 def read_text(name: str, extract: OpenExtract) -> pa.Table:
-    """The whole file as text; raises `ExtractStopped` for one that is too long to be sorted."""
+    """Read the whole file as text. Raises `ExtractStopped` if it is too long to be sorted."""
     batches: list[pa.RecordBatch] = []
     held = 0
     for batch in extract.batches:
@@ -143,7 +143,7 @@ class CohortRows:
 
 
 def split_by_cohort(found: pa.Table) -> CohortRows:
-    """Rows by cohort, from their numbers and the first years of their cohorts."""
+    """Split row numbers by the first years of their cohorts."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
     codes = {year: code for year in np.unique(years).tolist() if (code := _code(year))}
     of_cohort = {code: numbers[years == year] for year, code in codes.items()}
@@ -151,21 +151,23 @@ def split_by_cohort(found: pa.Table) -> CohortRows:
 
 
 def _code(year: int) -> str | None:
-    """The cohort that begins in a year, if children of it have been born and their data may be held."""
+    """Return the cohort that begins in a year, if its children have been born and their data may be held."""
     code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
     return code if code in cohorts_of_children() and today < retention().ends(Cohort(code)) else None
 
 
 def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:
-    """The rows of a file that are of one cohort, as a file of it."""
+    """Return the rows of one cohort as an extract."""
     chosen = rows.filter(pa.array(np.isin(rows[SOURCE_ROW].to_numpy(), numbers)))
     landed = replace(extract.landed, cohort=cohort)
     return replace(extract, landed=landed, batches=iter(chosen.to_batches()), set_aside={})
 
 
 def assign_by_earlier_parts(rows: CohortRows, records: pa.Table, earlier: Mapping[str, pa.Table]) -> CohortRows:
-    """The rows, those that say no cohort in the one of which an earlier part has their record (`source_row`, `record`),
-    where that is one alone."""
+    """Assign rows without a cohort to the only one in which an earlier part has their record.
+
+    `records` are `source_row` and `record`.
+    """
     numbers, marks = records[SOURCE_ROW].to_numpy(), records["record"].fill_null(0).to_numpy()
     there = {code: (marks != 0) & np.isin(marks, table["record"].fill_null(0)) for code, table in earlier.items()}
     alone = sum(found.astype(int) for found in there.values()) == 1 if there else np.zeros(len(marks), bool)

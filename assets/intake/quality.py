@@ -144,7 +144,7 @@ def _judge_rows(contract: SourceContract, extract: ValidationRequest) -> dict[st
 
 
 def _batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[pa.RecordBatch]:
-    """Payload of an extract, `_BATCH_ROWS` rows at a time; one batch of none where it has none."""
+    """Yield the payload of an extract, `_BATCH_ROWS` rows at a time; one empty batch if it has none."""
     coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
     file = pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=coded)
@@ -188,13 +188,13 @@ def _facts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
 
 
 def _rows_repeated(extract: ValidationRequest) -> int:
-    """Kept rows with the key of another, and so with its row number: they lie in the order of their keys."""
+    """Count kept rows with the key, and so the row number, of another: rows are in the order of their keys."""
     keys = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
     return int((keys[1:] == keys[:-1]).sum())
 
 
 def _both(one: Finding | None, other: Finding) -> Finding:
-    """One expectation's findings over two pieces of an extract as one."""
+    """Combine one expectation's findings over two pieces of an extract."""
     if one is None:
         return other
     rows = (one.unexpected_rows or 0) + (other.unexpected_rows or 0)
@@ -202,7 +202,7 @@ def _both(one: Finding | None, other: Finding) -> Finding:
 
 
 def _run(checked: _Checked, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int]]]:
-    """By rule, its finding and the extracts that break it, where the format says which."""
+    """Return, by rule, its finding and the extracts that break it, if the result format names them."""
     found = {}
     (validated,) = checked.checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
     for outcome in validated.results:
@@ -224,12 +224,12 @@ def _run(checked: _Checked, frame: pd.DataFrame) -> dict[str, tuple[Finding, set
 
 
 def _failing(result: Mapping[str, Any]) -> set[int]:
-    """Extracts in a result's list of failing rows, which comes as one entry with a list of them."""
+    """Return the extracts in a result's list of failing rows, which comes as one entry with a list of them."""
     return {index for entry in result.get("unexpected_index_list") or () for index in entry[_EXTRACT_NUMBER]}
 
 
 def _great_expectations() -> Any:
-    """Imported where used. Its analytics are switched off before it loads."""
+    """Import Great Expectations where it is used, which takes 5.6 s of processor time, with its analytics off."""
     environment.tell_libraries(GX_ANALYTICS_ENABLED="false")
     import great_expectations
 
@@ -246,7 +246,7 @@ def _context() -> Any:
 
 @cache
 def _batch_definition() -> Any:
-    """Where frames go in; made first, for suites need the context that it makes."""
+    """Return the batch definition for data frames; made first, because suites need the context that it makes."""
     source = _context().data_sources.add_pandas("extracts")
     return source.add_dataframe_asset("extract").add_batch_definition_whole_dataframe("whole")
 
@@ -275,7 +275,7 @@ def _extract(source: str) -> _Checked:
 
 
 def _checked(title: str, expected: Iterator[_Expected], results: Mapping[str, Any]) -> _Checked:
-    """A suite, the validation definition over the frames that come, and the checkpoint that runs it."""
+    """Build a suite, its validation definition over data frames, and the checkpoint that runs it."""
     data, gx, by_rule = _batch_definition(), _great_expectations(), {}
     suite = gx.ExpectationSuite(name=title)
     for entry in expected:
@@ -304,7 +304,7 @@ def suite_files() -> dict[str, str]:
 
 
 def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:
-    """What intake promises of a payload column, checked again on what it wrote."""
+    """Yield expectations of a payload column: what the intake promises, checked again on what it wrote."""
 
     def expected(what: str, kind: Any, sentence: str, **kwargs: Any) -> _Expected:
         expectation = kind(column=column.name, severity="critical", **kwargs)

@@ -297,8 +297,7 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
 
 
 def sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dict[int, int]:
-    """Parts that another part of the same name, found in a later run, took the place of: it holds most of their
-    records. Number by number."""
+    """Return parts that a later part of the same name replaces because it holds most of their records, by number."""
     found: dict[int, int] = {}
     for part in sorted(parts, key=lambda each: (each.arrived, each.number)):
         for earlier in parts:

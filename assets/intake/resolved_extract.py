@@ -32,7 +32,7 @@ _RESOLVED_UNDER = "1"
 
 
 def identity(parts: Sequence[Part], stated: Parts | None) -> str:
-    """SHA-256 of all that an extract in parts is made of."""
+    """Return a SHA-256 of all that an extract in parts is made of."""
     said = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
     return hashlib.sha256(json.dumps([_RESOLVED_UNDER, stated, said]).encode()).hexdigest()
 
@@ -143,7 +143,7 @@ def _described(part: Part, resolved: Resolved | None, sent_again: int) -> PartRo
 
 
 def _tables(path: Path) -> Iterator[pa.Table]:
-    """The rows of a file, a row group at a time; before them its columns alone."""
+    """Yield the columns of a file without rows, then its row groups."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     yield sealed.schema(file).empty_table()
     yield from (file.read_row_group(group) for group in range(file.num_row_groups))
@@ -175,8 +175,10 @@ def _findings(store: PartStore, resolved: Resolved, of_extract: RowKeys) -> tupl
 
 
 def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Counter[str]:
-    """How often rules were broken in rows of which there is no line: a sender that hands over tokens keeps most of
-    them, and rows that are forgotten have none."""
+    """Count broken rules of rows without lines.
+
+    A sender that hands over tokens keeps most lines, and forgotten rows have none.
+    """
     counts: Counter[str] = Counter()
     for part in parts:
         there = Counter(lines.filter(pa.array(of == part.number))["rule"].to_pylist())
@@ -185,7 +187,7 @@ def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Co
 
 
 def _first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
-    """The first rows of each rule, by their numbers in the extract."""
+    """Return the first rows of each rule, by their numbers in the extract."""
     numbers = pa.table({"rule": lines["rule"], "number": pa.array(of_extract.rows(lines[ROW_KEY].to_numpy()))})
     numbers = numbers.sort_by("number")
     rules = pc.unique(numbers["rule"]).to_pylist()

@@ -40,9 +40,9 @@ def begin() -> None:
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-    """Findings by extract, in their order: see `quality.judge`.
+    """Return findings by extract, in order: see `quality.judge`.
 
-    Should the process have ended, killed or by an error, they are judged here, where an error is told like any other.
+    If the process was killed or failed, the extracts are judged here, where an error is reported like any other.
     """
     if not _here():
         with suppress(EOFError, OSError):
@@ -51,7 +51,7 @@ def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
 
 
 def _here() -> bool:
-    """Whether this process judges: where Great Expectations is loaded already."""
+    """Return whether this process judges, because Great Expectations is already loaded."""
     return "great_expectations" in sys.modules
 
 
@@ -82,7 +82,10 @@ class _Beside:
         self._in_turn = Lock()
 
     def judge(self, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-        """Raises `EOFError` or `OSError` where the process has ended."""
+        """Return findings by extract, in order: see `quality.judge`.
+
+        If the process was killed or failed, the extracts are judged here, where an error is reported like any other.
+        """
         with self._in_turn:
             try:
                 self._pipe.send(extracts)
@@ -103,7 +106,7 @@ class _Beside:
 
 
 def _answer(pipe: Connection) -> None:
-    """In the process: judge what comes until the pipe is closed; an error ends it."""
+    """Judge, in the process, what comes until the pipe is closed; an error ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
     with suppress(Exception):
         with loading():
@@ -115,8 +118,10 @@ def _answer(pipe: Connection) -> None:
 
 
 def _leave_out() -> None:
-    """In the process: half of the time that Great Expectations takes to load is that of libraries which no suite
-    uses. Were one of them used after all, that would be an error, and the extracts judged where there is every one."""
+    """Leave out libraries that no suite uses, which take half of Great Expectations' loading time.
+
+    If one is used after all, that is an error, and the extracts are judged in the parent, which has them all.
+    """
     sys.modules.update({name: ModuleType(name) for name in _EMPTY})
     sys.modules.update(dict.fromkeys(_NOT_FOUND))  # type: ignore[arg-type]  # None: as if it were not installed
 

@@ -22,12 +22,12 @@ def _hashed(name: str) -> str:
 
 
 def _with_child(number: str) -> str:
-    """Name of the hash of a number together with the child who has it."""
+    """Return the name of the hash of a number together with its child."""
     return f"{number}_child_hash"
 
 
 def _plain(number: str) -> str:
-    """SQL of a number however it is written, in groups of digits or not."""
+    """Return SQL of a number without grouping of digits."""
     return f"translate(lower({number}::VARCHAR), ' -', '')"
 
 
@@ -95,7 +95,7 @@ def _columns(chunk: pa.Table, *names: str) -> np.ndarray:
 
 
 def _of_many(seen: np.ndarray) -> np.ndarray:
-    """Row numbers of those whose number has more children than may share one; `seen` has number, child and row."""
+    """Return row numbers of numbers that more children have than may share one; `seen` has number, child and row."""
     _, first = np.unique(seen[:, 1], return_index=True)
     numbers, children = np.unique(seen[first, 0], return_counts=True)
     many = np.isin(seen[:, 0], numbers[children > MAX_CHILDREN_A_NUMBER])

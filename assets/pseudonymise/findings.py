@@ -70,7 +70,7 @@ class Findings:
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
 
     def add(self, chunk: pa.Table, out: RowWriter) -> pa.ChunkedArray:
-        """Count what is wrong in `chunk`, note it; True for each row that is kept."""
+        """Count and note what is wrong in `chunk`; return which rows are kept."""
         self.rows_read += chunk.num_rows
         rows = chunk[SOURCE_ROW].to_numpy()
         masks = [chunk[name].to_numpy() for name in self.issue_columns]
@@ -93,12 +93,12 @@ class Findings:
         return pa.chunked_array([pa.array(~rejected)])
 
     def see(self, chunk: pa.Table) -> None:
-        """Look at rows, whatever becomes of them, for numbers that children share, and for whose children these are."""
+        """Look at all rows, kept or not, for numbers that children share and for whose children these are."""
         self._shared.see(chunk)
         self._whose.see(chunk)
 
     def other_origins(self, landed: Landed) -> tuple[OtherOrigin, ...]:
-        """The other year and council that the rows look to be of."""
+        """Return the other year and council that the rows look to be of."""
         return self._whose.other_origins(landed.council, landed.cohort)
 
     def note_shared_numbers(self, out: RowWriter) -> None:
@@ -113,7 +113,7 @@ class Findings:
             self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)
 
     def counts(self) -> tuple[RuleCount, ...]:
-        """Rules that were broken, in the order of the contract."""
+        """Return the rules that were broken, in the order of the contract."""
         return tuple(
             RuleCount(
                 rule.id, rule.severity, rule.sentence, rule.columns, self._totals[rule.id], tuple(self._first[rule.id])
@@ -123,9 +123,9 @@ class Findings:
         )
 
     def mostly_wrong(self, contract: SourceContract) -> tuple[str, ...]:
-        """Contract columns that are wrong in most of the rows where they are filled.
+        """Return the contract columns that are wrong in most of the rows where they are filled.
 
-        That is by the rule of their own values, or by one about them alone of which few may be broken.
+        Wrong by the rule of their own values, or by one about them alone of which few may be broken.
         """
         return tuple(column.name for column in contract.columns if self._is_mostly_wrong(column.name))
 
@@ -139,8 +139,10 @@ class Findings:
         return max(self._totals.get(rule, 0) for rule in own)
 
     def _garbled(self, broken: Mapping[Rule, np.ndarray], rejected: np.ndarray) -> np.ndarray:
-        """True for rows to be set aside that hold no child, as where values are shifted by a cell; none where that is
-        so of most rows, for then it is the file that is wrong, and its rules say how."""
+        """Return which rejected rows hold no child, such as rows whose values are shifted by a cell.
+
+        None if most rows are such: then the file is wrong, and its rules say how.
+        """
         wrong = np.zeros((len(self._person), len(rejected)), bool)
         for rule, found in broken.items():
             if len(rule.columns) == 1 and rule.columns[0] in self._person:
@@ -159,7 +161,7 @@ class Findings:
         out.note(pa.table([pa.array(rows), *same, pa.array(kept)], schema=QUARANTINE))
 
     def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
-        """True for rows whose hash was seen in an earlier row; two different rows share one with chance 2**-64."""
+        """Return which rows have a hash that an earlier row has; two different rows share one with chance 2**-64."""
         known, values = hashes.is_valid().to_numpy(), hashes.fill_null(0).to_numpy()
         seen, self._seen = self._seen, np.concatenate([self._seen, np.sort(values[known])])
         self._seen.sort(kind="stable")  # merges the two sorted parts
@@ -172,7 +174,7 @@ class Findings:
 
 
 def _person(contract: SourceContract) -> tuple[str, ...]:
-    """Columns by which a child is known: its sex, and what identifies it."""
+    """Return the columns that identify a child, and its sex."""
     if "date_of_birth" not in contract:
         return ()
     return tuple(c.name for c in contract.columns if c.role is Role.IDENTIFIER or c.name == "sex")

@@ -139,7 +139,7 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
 
 
 def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
-    """Why the pipeline would not take what was staged."""
+    """Return why the pipeline would not take what was staged."""
     try:
         stop_if_wrong(landed, staged, moved=moved)
     except ExtractStopped as stopped:
@@ -153,7 +153,7 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
 
 @contextmanager
 def _beside(outputs: Path) -> Iterator[Path]:
-    """A folder beside the outputs for files that are not yet whole; gone afterwards."""
+    """Make a folder beside the outputs for unfinished files, and remove it afterwards."""
     files.make_folder(outputs)
     with TemporaryDirectory(prefix=".working-", dir=outputs, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

@@ -143,18 +143,18 @@ class KeyedWriter:
 
 
 def in_order(table: pa.Table) -> pa.Table:
-    """The rows by their keys."""
+    """Sort rows by their keys."""
     return table.take(pa.array(np.argsort(table[ROW_KEY].to_numpy())))
 
 
 def keyed(table: pa.Table, keys: RowKeys) -> pa.Table:
-    """The table with `row_key` in the place of `source_row`, as its first column."""
+    """Replace `source_row` with `row_key` as the first column."""
     values = pa.array(keys.of(table[SOURCE_ROW].to_numpy()), pa.uint64())
     return table.drop_columns([SOURCE_ROW]).add_column(0, ROW_KEY, values)
 
 
 def by_month(table: pa.Table) -> pa.Table:
-    """The table with every date at the first of its month."""
+    """Set every date to the first of its month."""
     for position, field in enumerate(table.schema):
         if pa.types.is_date(field.type):
             first = pc.floor_temporal(table[field.name], unit="month").cast(field.type)

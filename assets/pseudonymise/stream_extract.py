@@ -92,7 +92,7 @@ class Staged:
     """The other year and council that the rows look to be of."""
 
     def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
-        """Each file and its place, tokens last."""
+        """Return each file and its place, tokens last."""
         found = [(self.kept, kept), (self.quarantine, quarantine)]
         return [*found, (self.tokens, tokens)] if self.tokens else found
 
@@ -113,7 +113,7 @@ class Staged:
         return wrong / self.rows_read if wrong >= MANY_ROWS else None
 
     def rows_of_many(self, contract: SourceContract) -> float | None:
-        """Rows with a number of many children, as a share of the rows read, where there are enough to say anything."""
+        """Return the share of rows with a number of many children, if there are enough to say anything."""
         of_many = {rule.id for rule in rules_of_many(contract)}
         most = max((count.rows for count in self.rules if count.rule in of_many), default=0)
         return most / self.rows_read if most >= MANY_ROWS else None
@@ -135,7 +135,7 @@ class Staged:
         return plain + self.hints[0], own + self.hints[1]
 
     def how_often(self, count: RuleCount) -> tuple[str, str]:
-        """How many rows break a rule, in words; and for the sender, counted, with the rule in the file's own words."""
+        """Return how many rows break a rule, in words, and for the sender counted and in the file's own words."""
         public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
         return (
             f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
@@ -143,7 +143,7 @@ class Staged:
         )
 
     def other_that_breaks(self, count: RuleCount) -> OtherOrigin | None:
-        """The other year or council that most rows are of, where that is why they break the rule."""
+        """Return the other year or council that most rows are of, if that is why they break the rule."""
         said = (
             other for other in self.other_origins if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]
         )
@@ -170,25 +170,27 @@ class Tools:
     second_keying: bool
 
     def another(self) -> Tools:
-        """The same for another thread: what was loaded is shared, the connection is not."""
+        """Return the same tools for another thread: look-ups are shared, the connection is not."""
         con = self.con.cursor()
         con.execute("SET enable_progress_bar = false")
         return replace(self, con=con)
 
 
 def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
-    """Tools with the look-up of deprivation quintiles by postcode."""
+    """Return tools with the look-up of deprivation quintiles by postcode."""
     return Tools(*look_ups(postcode_directory), TokenKeys(keys), second_keying)
 
 
 def look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
-    """A connection with the normaliser, and deprivation by postcode: what takes time to make (a directory has some two
-    million postcodes) and holds no key and nothing of an extract."""
+    """Return a connection with the normaliser, and deprivation by postcode.
+
+    They take time to make (a directory has some two million postcodes) and hold no key and nothing of an extract.
+    """
     con = in_memory()
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # of each statement: several are at work, and threads of one cost it double
     pseudonyms.prepare(con)
-    return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.none()
+    return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.empty()
 
 
 @dataclass(frozen=True)
@@ -267,14 +269,14 @@ def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, o
 
 
 def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: pa.Table) -> pa.Table:
-    """The marks of some rows of an extract, by `source_row`."""
+    """Return the marks of some rows of an extract, by `source_row`."""
     projection, of = _projection(extract, contract), Scope(whole=False, marked=True)
     (made,) = tokenise(tools, [_untokenised(extract, contract, projection, rows, of)])
     return made.select([SOURCE_ROW, "record"])
 
 
 def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
-    """The rows with tokens, in order. Those of one source go through together."""
+    """Return rows with tokens, in order. Those of one source are tokenised together."""
     alike: dict[tuple[str, Scope], list[int]] = {}
     for number, entry in enumerate(wanted):
         alike.setdefault((entry.contract.name, entry.of), []).append(number)
@@ -291,7 +293,7 @@ def _projection(extract: OpenExtract, contract: SourceContract) -> Projection:
 def _untokenised(
     extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, of: Scope
 ) -> Untokenised:
-    """Rows with their council and cohort. The SQL is the same for all extracts of a cohort that are written alike."""
+    """Return rows with their council and cohort. Extracts of a cohort that are written alike have the same SQL."""
     for name, value in of_place(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
     terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
@@ -319,9 +321,9 @@ def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
 
 
 def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
-    """The rows typed, with tokens in the place of identifiers and by `source_row`; all are of one contract and scope.
+    """Return the rows typed, with tokens instead of identifiers, by `source_row`; all are of one contract and scope.
 
-    What a statement costs to plan does not depend on the rows: those that are written alike are typed together, and
+    Planning a statement costs the same for any number of rows, so rows that are written alike are typed together, and
     all are given tokens together.
     """
     contract, of = wanted[0].contract, wanted[0].of
@@ -344,14 +346,14 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
 
 
 def _kept(typed: Sequence[str], contract: SourceContract) -> list[str]:
-    """Of the columns of `typed` rows those that are passed on."""
+    """Return the columns of `typed` rows that are passed on."""
     payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
     found = [name for name in typed if name.startswith("issues_") or name in (ROW_HASH, *HASHES, *COLUMNS, DELETED)]
     return ["council", SOURCE_ROW, *payload, *found, *(DERIVED if "date_of_birth" in contract else ())]
 
 
 def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
-    """The `kept` columns with tokens, and the marks of each row."""
+    """Return the `kept` columns with tokens, and the marks of each row."""
     said = [column.name for column in contract.columns]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers)
@@ -367,8 +369,10 @@ def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[
 
 
 def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
-    """The `kept` columns with tokens. They are made once for the rows of one extract in which every identifier is the
-    same, as are most of a child's reviews; others are taken for one with chance 2**-64."""
+    """Return the `kept` columns with tokens, made once for rows of one extract with the same identifiers.
+
+    Most of a child's reviews are such. Others are taken for the same with chance 2**-64.
+    """
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     _, first, of_row = np.unique(typed[_PERSON].to_numpy(), return_index=True, return_inverse=True)
     tools.con.register("people", typed.select([_PERSON, "council", "cohort", *identifiers]).take(pa.array(first)))
@@ -382,19 +386,19 @@ def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: 
 
 
 def _typed(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
-    """The rows of extracts that are written alike, by number, in the column `part`."""
+    """Return the rows of extracts that are written alike, by number, in the column `part`."""
     parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in wanted.items()]
     (sql,) = {entry.sql for entry in wanted.values()}
     tools.con.register("extract", pa.concat_tables(parts))
     typed = rows_of(tools.con, sql)
     tools.con.unregister("extract")
     if _POSTCODE in typed.column_names:
-        typed = typed.append_column(IMD_QUINTILE, tools.deprivation.of(typed[_POSTCODE]))
+        typed = typed.append_column(IMD_QUINTILE, tools.deprivation.look_up(typed[_POSTCODE]))
     return typed
 
 
 def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
-    """The rows of each part by `source_row`."""
+    """Split rows by part, in the order of `source_row`."""
     rows = rows.take(pa.array(np.lexsort((rows[SOURCE_ROW].to_numpy(), rows[_PART].to_numpy()))))
     ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(parts + 1))
     rows = rows.drop_columns([_PART])
@@ -402,8 +406,10 @@ def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
 
 
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
-    """Raise `ExtractStopped` where the file `moved` during the pass, or a rule shows that it is the wrong one, or that
-    its columns stand under headings of others."""
+    """Raise `ExtractStopped` if the file `moved` during the pass, or a rule shows that it is the wrong one.
+
+    Also if its columns are under the headings of others.
+    """
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
     if count := staged.too_often:
@@ -432,7 +438,7 @@ def _row_hash(contract: SourceContract) -> str:
 
 
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
-    """The file in tables of about `CHUNK_ROWS` rows, or of fewer that are long; one empty table where it has none."""
+    """Yield tables of about `CHUNK_ROWS` rows, or of fewer long ones; one empty table if the file has none."""
     waiting: list[pa.RecordBatch] = []
     given = False
     for batch in chain.from_iterable(map(_of_usual_size, extract.batches)):
@@ -445,14 +451,14 @@ def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
 
 
 def _of_usual_size(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch, or where its rows are long as many as fit into `CHUNK_BYTES`, at a time."""
+    """Split a batch whose rows are long into batches that fit into `CHUNK_BYTES`."""
     pieces = max(batch.nbytes // CHUNK_BYTES, 0) + 1
     rows = -(-batch.num_rows // pieces)
     return (batch.slice(start, rows) for start in range(0, batch.num_rows, max(rows, 1)))
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """The same items (none is None), each made in a thread of its own while the one before it is in use."""
+    """Yield the same items, none of which is None, each made in a thread while the one before it is in use."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:

@@ -53,7 +53,7 @@ _TYPES = {
 
 
 def tokens_schema(contract: SourceContract) -> pa.Schema:
-    """The columns of a source's tokens files, in order."""
+    """Return the columns of a source's tokens files, in order."""
     payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_birth = [(TERM_OF_BIRTH, pa.string()), (IMD_QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
@@ -124,7 +124,7 @@ class Manifest:
 
 
 def _rules_of(source: str) -> set[str]:
-    """Ids of the rules that a row of a source can break."""
+    """Return ids of the rules that a row of a source can break."""
     contract, of_files = CONTRACTS[source], {rule.id for rule in FILE_RULES}
     own = {rule.id for rule in (*contract.rules, contract.repeated, *ORPHANS.values())}
     of_columns = {f"{column.name}-{what}" for column in contract.columns for what in ("blank", "invalid")}
@@ -132,7 +132,7 @@ def _rules_of(source: str) -> set[str]:
 
 
 def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
-    """The manifest of a tokens file; raises `ExtractStopped` where it has none that can be used."""
+    """Read the manifest of a tokens file. Raises `ExtractStopped` if it has none that can be used."""
     text = None
     for sent in _reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES):
         assert isinstance(sent, bytes)
@@ -154,7 +154,7 @@ def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
 
 
 def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Iterator[pa.Table]:
-    """A tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table where it has none.
+    """Yield a tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table if it has none.
 
     Raises `ExtractStopped` unless the file has the source's columns, in order, no other, and can be read throughout.
     """
@@ -170,7 +170,7 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
 
 
 def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
-    """Raise `ExtractStopped` where a tokens file is of another place or made under something else than here."""
+    """Raise `ExtractStopped` if a tokens file is of another place or was made under other settings."""
     own = pseudonyms.manifest(keys)
     tool = f"{MAKE_AGAIN} with a tool of this version"
     for what in ("council", "source", "cohort"):
@@ -268,7 +268,7 @@ def _require(condition: bool, sentence: str) -> None:
 
 
 def _is_text(value: Any) -> bool:
-    """Text without control characters, which a terminal would obey; a heading may run over several lines."""
+    """Return whether it is text without control characters, which a terminal would obey."""
     return (
         isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value)
     )
@@ -298,7 +298,7 @@ def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
 
 
 def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None:
-    """The last row key of `chunk`, which must go on from `last`; raises `ExtractStopped` for impossible rows."""
+    """Check that row keys go on from `last`; return the last. Raises `ExtractStopped` for impossible rows."""
     keys = chunk[ROW_KEY].to_numpy()
     rising = (keys[1:] > keys[:-1]).all() and (last is None or not len(keys) or keys[0] > last)
     if chunk[ROW_KEY].null_count or not rising:
@@ -313,7 +313,7 @@ def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | No
 
 
 def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
-    """The rows with their numbers in the extract, in the place of the sender's keys, by number."""
+    """Replace the sender's keys with row numbers in the extract, and sort by them."""
     rows = sent.rows(chunk[ROW_KEY].to_numpy())
     if ((rows < 1) | (rows > manifest.rows_read)).any():
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {MAKE_AGAIN}")
@@ -322,7 +322,7 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
 
 
 def _in_extract(rows: pa.Table, part: int) -> pa.Table:
-    """Rows of a part by their numbers in the whole extract."""
+    """Return rows of a part with their numbers in the whole extract."""
     at = rows.column_names.index(SOURCE_ROW)
     return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.numbers_of(part, rows[SOURCE_ROW].to_numpy())))
 
@@ -350,7 +350,7 @@ class _Noted:
         self._kept.update(numbers.filter(pc.is_in(numbers, value_set=self._named)).to_pylist())
 
     def examples(self) -> pa.Table:
-        """Lines of a quarantine, in its schema."""
+        """Return lines of a quarantine, in its schema."""
         lines = [
             (row, rule.rule, ", ".join(rule.columns), rule.severity, row in self._kept)
             for rule in self._rules

@@ -53,7 +53,7 @@ class Guesser:
         self._kinds = {heading: self._kind(heading) for heading in sample.headings}
 
     def guesses(self) -> dict[str, Guess]:
-        """A guess for each contract column that has one; no heading stands for two."""
+        """Return a guess for each contract column that has one; no heading is used twice."""
         scored = sorted(
             (
                 (-score, contract_index, index, guess)
@@ -103,8 +103,7 @@ class Guesser:
         return 0.0, Guess(column.name, heading, None, "", False)
 
     def _kind(self, heading: str) -> str | None:
-        """What a column surely holds: a contract column that has a form, "date" or "name" (a full one); None where its
-        values could be many things."""
+        """Return what a column surely holds: a contract column with a form, "date" or a full "name"."""
         if not self.sample.filled[heading]:
             return None
         for name, condition in self._forms.items():
@@ -116,7 +115,7 @@ class Guesser:
         return "name" if full >= _FITTING_SHARE else None
 
     def _may_hold(self, column: Column, heading: str) -> bool:
-        """Whether what a column surely holds can be a contract column's. A sender's own identifier may be anything."""
+        """Return whether a contract column could hold what a column surely holds."""
         kind = self._kinds[heading]
         if kind is None or kind == column.name:
             return True
@@ -155,7 +154,7 @@ class Guesser:
         return None
 
     def _numbered_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Seventeen headings with the numbers 1 to 17, under which goals stand."""
+        """Guess the goals from seventeen headings with the numbers 1 to 17."""
         used = {guess.heading for guess in found.values() if guess.column not in GOALS}
         numbered = {
             int(number[1]): heading
@@ -170,7 +169,7 @@ class Guesser:
         return {goal: Guess(goal, numbered[index], None, why, False) for index, goal in enumerate(GOALS, 1)}
 
     def _goals_in_order(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Seventeen headings side by side that share a few values, with the goals that are known in their places."""
+        """Guess the goals from seventeen neighbouring headings that share a few values."""
         if not GOALS.keys() <= {column.name for column in self.contract.columns} or found.keys() >= GOALS.keys():
             return {}
         values = [set(self.sample.values(heading, _MAX_CODES)) for heading in self.sample.headings]
@@ -191,7 +190,7 @@ class Guesser:
         return {goal: Guess(goal, heading, None, why, False) for goal, heading in zip(GOALS, in_place[0], strict=True)}
 
     def _names(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Surname and forename from one column."""
+        """Guess surname and forename from one column."""
         heading = self._full_name(found) or self._part("full_name", found)
         if heading is None or "surname" not in self.contract:
             return {}
@@ -209,7 +208,7 @@ class Guesser:
         }
 
     def _full_name(self, found: Mapping[str, Guess]) -> str | None:
-        """The column that holds full names by their form, under whatever heading of a name."""
+        """Return the column whose values are full names, under any heading of a name."""
         used = {guess.heading for guess in found.values()}
         of_names = [self.contract[name] for name in _NAMES if name in self.contract]
         scores = {
@@ -241,7 +240,7 @@ class Guesser:
         return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
 
     def _dated_referral(self) -> str | None:
-        """A heading of referrals under which dates stand."""
+        """Return a heading of referrals with dates under it."""
         if "referral" not in self.contract:
             return None
         dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")

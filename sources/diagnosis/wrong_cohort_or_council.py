@@ -79,7 +79,7 @@ class OtherOrigin:
 
 
 def origin_sql(contract: SourceContract) -> str:
-    """SQL of the columns that `OriginCounter` looks at, over typed rows, beginning with a comma."""
+    """Return SQL of the columns that `OriginCounter` reads, over typed rows, with a comma in front."""
     terms = {"date_of_birth": (_BORN_SQL, BORN), "la_code": (_LA_CODE_SQL, LA_CODE), "upn": (_UPN_AREA_SQL, UPN_AREA)}
     return "".join(f", {sql} AS {name}" for column, (sql, name) in terms.items() if column in contract)
 
@@ -97,8 +97,10 @@ class OriginCounter:
             counted.update({entry["values"]: entry["counts"] for entry in found})
 
     def other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
-        """The other year and the other council that the rows look to be of, if any; the council by its code rather
-        than by pupil numbers, where both say so."""
+        """Return the other year and the other council that the rows look to be of, if any.
+
+        If both say so, the council is named by its code rather than by pupil numbers.
+        """
         year = self._other(BORN, _labels(cohort), Cohort(cohort).label, IN_PART)
         own = place(council).la_name
         of_council = (self._other(by, _authorities(), own, MOSTLY) for by in (LA_CODE, UPN_AREA))
@@ -106,7 +108,7 @@ class OriginCounter:
         return tuple(found for found in (year, other) if found)
 
     def _other(self, by: str, names: dict[object, str], own: str, share: float) -> OtherOrigin | None:
-        """The commonest name but the extract's own, where more than a share of the rows say it."""
+        """Return the commonest other name, if more than a share of the rows have it."""
         said: Counter[str] = Counter()
         for value, rows in self._said.get(by, Counter()).items():
             said[names.get(value, "")] += rows
@@ -119,7 +121,7 @@ class OriginCounter:
 
 
 def _labels(cohort: str) -> dict[object, str]:
-    """School years around a cohort, by the year they begin in."""
+    """Return school years around a cohort, by first year."""
     first = Cohort(cohort).first_year
     return {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
 

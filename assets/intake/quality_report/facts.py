@@ -97,8 +97,10 @@ _LINE = (
 
 
 def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again: str = "") -> dict[str, Any]:
-    """Everything a sender is told about an extract that was taken; `last` is the delivery before it. `sent_again` is
-    when the same file was found to have come once more, if it did."""
+    """Return everything that a report tells the sender of an extract that was taken.
+
+    `last` is the delivery before it; `sent_again` is when the same file came once more, if it did.
+    """
     contract = CONTRACTS[now.source]
     cohort, area = Cohort(now.cohort), place(now.council)
     findings = [_finding(rule, now) for rule in _by_importance(now.rules)]
@@ -141,7 +143,7 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
 
 
 def _held(now: ExtractQuality) -> Iterator[str]:
-    """`1,954 of about 3,209 children`, for everything that a release may wait for."""
+    """Yield `1,954 of about 3,209 children` and the like, for everything that a release may wait for."""
     kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
     known = {
         FAR_FROM_EXPECTED.id: (now.rows_expected, f"{unit} expected", f"of about {{:,}} {unit}"),
@@ -159,7 +161,7 @@ def _held(now: ExtractQuality) -> Iterator[str]:
 
 
 def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:
-    """What shows the file, not its rows, to be the wrong one: the first thing to know, and told with its numbers."""
+    """Yield what shows that the file, not single rows, is wrong: the first thing to know, with its numbers."""
     yield from (other.for_sender for other in now.other_origins)
     for rule in _too_many(now):
         named = f"{rule.rows:,} of {now.rows_read:,} rows"
@@ -174,7 +176,7 @@ def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[
 
 
 def _too_many(now: ExtractQuality) -> list[RuleCount]:
-    """Rules that are broken in so many rows that the file is at fault, of those that do not stop it."""
+    """Return rules that do not stop the file but are broken in so many rows that the file is at fault."""
     least = max(MUCH * now.rows_read, MANY_ROWS)
     return [
         rule for rule in now.rules if rule.rule in (CONTRACTS[now.source].repeated.id, _MISDATED) and rule.rows > least
@@ -186,7 +188,7 @@ def _counted(quality: ExtractQuality) -> tuple[Any, ...]:
 
 
 def _told_of_the_whole(now: ExtractQuality) -> set[str]:
-    """Rules that what is told of the whole file says already."""
+    """Return the rules that `_of_the_whole` already covers."""
     of_years = (
         {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
     )
@@ -194,7 +196,7 @@ def _told_of_the_whole(now: ExtractQuality) -> set[str]:
 
 
 def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
-    """What a sender is told about an extract that was stopped; `last` is the one that stays in place."""
+    """Return what a report tells the sender of an extract that was stopped; `last` is the one that stays in place."""
     return {
         "report": "extract",
         "outcome": STOPPED,
@@ -209,7 +211,7 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
 
 
 def _of_the_file(stopped: StoppedExtract) -> str:
-    """Why it was stopped, without the folders that it lies in: the page says which file it is about."""
+    """Return why it was stopped, without its folders: the page says which file it is about."""
     said = stopped.for_sender
     file, _, why = said.partition(": ")
     return (why[:1].upper() + why[1:] if file.startswith(f"{stopped.council}/") and why else said).removesuffix(
@@ -287,13 +289,13 @@ def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
 
 
 def _sheets(now: ExtractQuality) -> dict[int, SheetTaken]:
-    """The sheets that were read, by the number of their part; 0 of a whole extract."""
+    """Return the sheets that were read, by the number of their part; 0 of a whole extract."""
     of_parts = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     return {part: sheet for part, sheet in of_parts.items() if sheet}
 
 
 def _row_places(numbers: Sequence[int], sheets: Mapping[int, SheetTaken]) -> str:
-    """`3-7, 12`; where an extract came in parts, `3-7 of part 1; 12 of part 2`. Of a sheet, by its own numbers."""
+    """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. Rows of a sheet have the sheet's numbers."""
     by_part: dict[int, list[int]] = {}
     for part, row in map(part_and_row, numbers):
         by_part.setdefault(part, []).append(sheets[part].row(row) if part in sheets else row)
@@ -339,7 +341,7 @@ def _kind(finding: Finding) -> str:
 
 
 def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
-    """Rows with a blank and with an unusable value of each identifier, as the rules found them."""
+    """Return, for each identifier, the rows with a blank and with an unusable value, as the rules found them."""
     found = {rule.rule: rule.rows for rule in now.rules}
     return [
         {
@@ -353,7 +355,7 @@ def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str
 
 
 def _has_a_form(column: Column) -> bool:
-    """A rule tells a wrong value of the column from a right one."""
+    """Return whether a rule tells wrong values of the column from right ones."""
     return column.kind is not Kind.TEXT or column.name in VALID
 
 
@@ -382,7 +384,7 @@ def _completeness(
 
 
 def _named(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
-    """A column by the contract's name, the file's heading, and what it is."""
+    """Return a column's name in the contract, its heading in the file, and what it is."""
     heading, description = _DERIVED_COLUMNS.get(column) or (headings.get(column, column), contract[column].description)
     return {"column": column, "heading": heading, "description": description}
 
@@ -445,7 +447,7 @@ def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
 
 
 def _code_labels(codes: Mapping[str, str]) -> list[str]:
-    """`Female (F)`; codes that mean the same stand together, as in `Yes (Y, 1)`."""
+    """Return `Female (F)` and the like; codes that mean the same are together, as in `Yes (Y, 1)`."""
     together = {label: ", ".join(code for code in codes if codes[code] == label) for label in codes.values()}
     return [f"{label} ({together[label]})" for label in codes.values()]
 
@@ -488,7 +490,7 @@ def _measure_changes(figures: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _departures(figures: list[dict[str, Any]]) -> Iterator[str]:
-    """A sentence for each measure that departs from its published figure, one for each breakdown that does."""
+    """Yield a sentence for each measure that departs from its published figure, and one for each breakdown."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         departing = [figure for figure in group if figure["departs"]]
         departing.sort(key=lambda figure: -abs(figure["share"] - figure["published_share"]))
@@ -510,7 +512,7 @@ def _line_of(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _findings_by_share(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rules broken in any extract: by severity, then by share of the extract's rows."""
+    """Return rules broken in any extract, by severity, then by share of the extract's rows."""
     return sorted(
         _gathered(reports, "findings"),
         key=lambda finding: (_SEVERITIES.index(Severity(finding["severity"])), -finding["share"], finding["rule"]),

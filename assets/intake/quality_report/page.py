@@ -24,7 +24,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(report: Facts) -> str:
-    """The page of an extract's report, taken or stopped."""
+    """Render the page of an extract's report, taken or stopped."""
     if report["outcome"] == STOPPED:
         return kit.render(_TEMPLATES, "stopped.html.j2", report=report)
     broken = [_with_rows(finding) for finding in report["findings"]]
@@ -43,7 +43,7 @@ def render(report: Facts) -> str:
 
 
 def render_council(report: Facts) -> str:
-    """The page of a council's report."""
+    """Render the page of a council's report."""
     extracts = report["extracts"]
     stopped = [line for line in extracts if line["outcome"] == STOPPED]
     return kit.render(
@@ -60,7 +60,7 @@ def render_council(report: Facts) -> str:
 
 
 def _to_fix(report: Facts) -> Facts:
-    """Rules to name first, each with where its rows are; checks that failed; how many rules are not named."""
+    """Return the rules to name first, each with where its rows are, failed checks, and how many rules are left out."""
     left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
     first = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]]
     return {
@@ -85,14 +85,14 @@ def _shortened(numbers: str) -> str:
 
 
 def _check_sentence(check: Facts) -> str:
-    """What is wrong, without a full stop; a column is named by its heading, with the contract's name beside it."""
+    """Return what is wrong, without a full stop; a column has its heading, with the contract's name beside it."""
     sentence = str(check["sentence"]).removesuffix(".")
     ours, theirs = check["column"], check["heading"]
     return sentence.replace(ours, f"{theirs} ({ours})", 1) if ours and ours != theirs else sentence
 
 
 def _topics(figures: list[Facts]) -> Iterator[Facts]:
-    """Figures by topic, each with the first that has a published one beside it."""
+    """Yield figures by topic, each with the first that has a published one beside it."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         members = list(group)
         published = next((figure for figure in members if figure["published_share"] is not None), None)
@@ -100,7 +100,7 @@ def _topics(figures: list[Facts]) -> Iterator[Facts]:
 
 
 def _values(columns: list[Facts]) -> Iterator[Facts]:
-    """Columns as they are shown: numbers and dates drawn, several of the same few codes together, others apart."""
+    """Yield columns as they are shown: numbers and dates drawn, columns of the same few codes together."""
     for labels, group in groupby(columns, key=_codes_of):
         members = list(group)
         if not labels:
@@ -112,12 +112,12 @@ def _values(columns: list[Facts]) -> Iterator[Facts]:
 
 
 def _codes_of(column: Facts) -> tuple[str, ...]:
-    """The codes of a column, none for a number or a date."""
+    """Return the codes of a column, none for a number or a date."""
     return tuple(group["label"] for group in column["groups"]) if column["kind"] == Kind.CODE else ()
 
 
 def _drawn(column: Facts) -> Facts:
-    """A number or a date with its column chart, if any row has a value."""
+    """Return a number or a date with its column chart, if any row has a value."""
     if not column["filled"]:
         return column
     is_date = column["kind"] == Kind.DATE
@@ -137,7 +137,7 @@ def _without_empty_ends(groups: list[Facts]) -> list[Facts]:
 
 
 def _month_ticks(groups: list[Facts]) -> dict[float, str]:
-    """The year at each January; the first and last group where there is none."""
+    """Return the year at each January, or else the first and last group."""
     years = {
         float(place): group["label"].removeprefix("January ")
         for place, group in enumerate(groups)

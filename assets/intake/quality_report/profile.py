@@ -96,8 +96,10 @@ class Counted:
 
 
 def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Counted]:
-    """The rows of each extract counted. One statement counts those of one source and cohort, for what it costs to plan
-    does not depend on the rows."""
+    """Count the rows of each extract.
+
+    One statement counts all extracts of a source and cohort, because planning costs the same for any number of rows.
+    """
     alike: dict[tuple[str, str], list[Uncounted]] = {}
     for extract in extracts:
         alike.setdefault((extract.contract.name, extract.cohort), []).append(extract)
@@ -122,7 +124,7 @@ def _count_alike(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) 
 
 
 def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:
-    """The number of rows of each extract, and the terms over them."""
+    """Return the number of rows of each extract, and the terms over them."""
     files = parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
     counted = f"count(*), {', '.join(terms)} FROM {files}"
     found = {file: values for file, *values in con.execute(f"SELECT filename, {counted} GROUP BY filename").fetchall()}
@@ -134,13 +136,13 @@ def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms
 
 
 def rows_warned(quarantine: Path) -> int:
-    """How many kept rows have at least one warning, from the extract's quarantine file."""
+    """Return how many kept rows have at least one warning, from the extract's quarantine file."""
     found = pyarrow.parquet.ParquetFile(quarantine).read(columns=[ROW_KEY, "row_kept"])
     return len(pc.unique(found[ROW_KEY].filter(found["row_kept"])))
 
 
 def bins(column: Column) -> tuple[float, ...]:
-    """Lower ends of the bins of a number, and the upper end of the last."""
+    """Return the lower ends of the bins of a number, and the upper end of the last."""
     low, high = OPEN_RANGES.get(column.name, (column.minimum, column.maximum))
     if low is None or high is None:
         raise ValueError(f"{column.name} needs a minimum and a maximum in its contract, or a place in OPEN_RANGES")
@@ -148,7 +150,7 @@ def bins(column: Column) -> tuple[float, ...]:
 
 
 def months(cohort: Cohort) -> tuple[dt.date, ...]:
-    """First days of the months in which something about a child of the cohort can be dated.
+    """Return the first days of the months in which something about a child of the cohort can be dated.
 
     From nine months before the oldest is born, to the end of the academic year.
     """
@@ -200,7 +202,7 @@ def _grouped(column: Column, cohort: Cohort) -> _Grouped:
 
 
 def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
-    """Condition of the rows counted and condition of those they are a share of, by name of the measure."""
+    """Return, by measure, the condition of the rows counted and of those they are a share of."""
     if contract.name == "eyfsp":
         goals = {"gld": GLD_GOALS, "all_goals": tuple(GOALS)}
         goals |= {area: tuple(goal for goal in GOALS if goal.startswith(area)) for area in AREAS_OF_LEARNING}
@@ -213,5 +215,5 @@ def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
 
 
 def _count(condition: str) -> str:
-    """Rows that meet a condition. DuckDB's `count_if` is null where the condition is null in every row."""
+    """Count rows that meet a condition. DuckDB's `count_if` is NULL if the condition is NULL in every row."""
     return f"coalesce(count_if({condition}), 0)"

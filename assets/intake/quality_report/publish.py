@@ -41,7 +41,7 @@ def report_extract(
 
 
 def _expectations(quality: ExtractQuality) -> dict[str, Any]:
-    """What came of each expectation, without a value of a row: by its rule, as the suite's file has it."""
+    """Return the result of each expectation by its rule, as in the suite's file, without a value of a row."""
     return {
         "source": quality.source,
         "council": quality.council,
