@@ -1,19 +1,31 @@
-"""Writes the quality reports of a council: one page for each extract, one for all of a cohort."""
+"""Renders the quality reports of a council and writes them: one page for each extract, one for all of a cohort."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
-from assets.intake.quality_report.page import render, render_council
+from assets.intake.quality_report.facts import STOPPED, TAKEN, council_report, extract_report, stopped_report
+from ndl_export.pages import charts, kit
+from ndl_export.pages.words import listed, rows
 from privacy.doors import files
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, Kind, Severity
+from sources.reference.profile_results import SOURCE as PUBLISHED_BY
 
+Facts = dict[str, Any]
+FIRST_TO_FIX = 10
+"""Rules named at the top of the page; all of them are in the tables below."""
+TOGETHER = 3
+"""So many columns in a row with the same codes are shown in one table."""
+_NAMED_COLUMNS = 4
+_LONGEST_NUMBERS = 60
+_TEMPLATES = Path(__file__).parent / "templates"
 ALL_EXTRACTS = "council"
 """Name of the page about all extracts of a council."""
 
@@ -87,3 +99,130 @@ def _of_extracts(folder: Path) -> list[Path]:
 
 def _pages(folder: Path, name: str, report: dict[str, Any], page: str) -> dict[Path, bytes]:
     return {folder / f"{name}.json": files.as_json(report), folder / f"{name}.html": page.encode()}
+
+
+def render(report: Facts) -> str:
+    """Render the page of an extract's report, taken or stopped."""
+    if report["outcome"] == STOPPED:
+        return kit.render(_TEMPLATES, "stopped.html.j2", report=report)
+    broken = [_with_rows(finding) for finding in report["findings"]]
+    return kit.render(
+        _TEMPLATES,
+        "extract.html.j2",
+        report=report,
+        fix=_to_fix(report),
+        rejecting=[rule for rule in broken if rule["severity"] != Severity.WARN],
+        warning=[rule for rule in broken if rule["severity"] == Severity.WARN],
+        topics=list(_topics(report["figures"])),
+        has_last_figures=any(figure["last_share"] is not None for figure in report["figures"]),
+        values=list(_values(report["values"])),
+        published_by=PUBLISHED_BY,
+    )
+
+
+def render_council(report: Facts) -> str:
+    """Render the page of a council's report."""
+    extracts = report["extracts"]
+    stopped = [line for line in extracts if line["outcome"] == STOPPED]
+    return kit.render(
+        _TEMPLATES,
+        "council.html.j2",
+        report=report,
+        stopped=stopped,
+        first=[*stopped, *(line for line in extracts if line["needs_you"] and line not in stopped)],
+        taken=[line for line in extracts if line["outcome"] != STOPPED],
+        whole=all(line["outcome"] == TAKEN for line in extracts),
+        fix=_to_fix(report),
+        look=[f"{entry['source_title']}: {entry['sentence']}" for entry in report["worth_a_look"]],
+    )
+
+
+def _to_fix(report: Facts) -> Facts:
+    """Return the rules to name first, each with where its rows are, failed checks, and how many rules are left out."""
+    left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
+    first = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]]
+    return {
+        "rules": [rule | {"where": _shortened(rule["numbers"])} for rule in first],
+        "checks": [check | {"sentence": _check_sentence(check)} for check in report["failed_checks"]],
+        "left": len(left) - len(first),
+    }
+
+
+def _with_rows(finding: Facts) -> Facts:
+    more = f" and {rows(finding['more_rows'])} more" if finding["more_rows"] else ""
+    headings = [column["heading"] for column in finding["columns"]]
+    few = len(headings) <= _NAMED_COLUMNS
+    columns = listed(headings) if few else f"{headings[0]} to {headings[-1]} ({len(headings)} columns)"
+    return finding | {"numbers": finding["row_numbers"] + more, "columns_named": columns}
+
+
+def _shortened(numbers: str) -> str:
+    if len(numbers) <= _LONGEST_NUMBERS:
+        return numbers
+    return numbers[: max(numbers.rfind(end, 0, _LONGEST_NUMBERS) for end in ",;")] + " and more"
+
+
+def _check_sentence(check: Facts) -> str:
+    """Return what is wrong, without a full stop; a column has its heading, with the contract's name beside it."""
+    sentence = str(check["sentence"]).removesuffix(".")
+    ours, theirs = check["column"], check["heading"]
+    return sentence.replace(ours, f"{theirs} ({ours})", 1) if ours and ours != theirs else sentence
+
+
+def _topics(figures: list[Facts]) -> Iterator[Facts]:
+    """Yield figures by topic, each with the first that has a published one beside it."""
+    for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
+        members = list(group)
+        published = next((figure for figure in members if figure["published_share"] is not None), None)
+        yield {"name": topic, "figures": members, "published": published}
+
+
+def _values(columns: list[Facts]) -> Iterator[Facts]:
+    """Yield columns as they are shown: numbers and dates drawn, columns of the same few codes together."""
+    for labels, group in groupby(columns, key=_codes_of):
+        members = list(group)
+        if not labels:
+            yield {"kind": "drawn", "columns": [_drawn(column) for column in members]}
+        elif len(members) >= TOGETHER and len(labels) <= charts.MOST_STACKED:
+            yield {"kind": "together", "columns": members}
+        else:
+            yield {"kind": "apart", "columns": members}
+
+
+def _codes_of(column: Facts) -> tuple[str, ...]:
+    """Return the codes of a column, none for a number or a date."""
+    return tuple(group["label"] for group in column["groups"]) if column["kind"] == Kind.CODE else ()
+
+
+def _drawn(column: Facts) -> Facts:
+    """Return a number or a date with its column chart, if any row has a value."""
+    if not column["filled"]:
+        return column
+    is_date = column["kind"] == Kind.DATE
+    groups = _without_empty_ends(column["groups"]) if is_date else column["groups"]
+    chart = charts.columns(
+        [group["label"] for group in groups],
+        [group["share"] for group in groups],
+        [group["last_share"] or 0.0 for group in groups] if column["last_filled"] else [],
+        _month_ticks(groups) if is_date else _bin_ticks(column["edges"]),
+    )
+    return column | {"by": "month" if is_date else "value", "shown": groups, "chart": chart}
+
+
+def _without_empty_ends(groups: list[Facts]) -> list[Facts]:
+    used = [place for place, group in enumerate(groups) if group["rows"] or group["last_share"]]
+    return groups[used[0] : used[-1] + 1]
+
+
+def _month_ticks(groups: list[Facts]) -> dict[float, str]:
+    """Return the year at each January, or else the first and last group."""
+    years = {
+        float(place): group["label"].removeprefix("January ")
+        for place, group in enumerate(groups)
+        if group["label"].startswith("January ")
+    }
+    return years or {0.0: groups[0]["label"], **({float(len(groups)): groups[-1]["label"]} if len(groups) > 1 else {})}
+
+
+def _bin_ticks(edges: list[float]) -> dict[float, str]:
+    return {float(place): f"{edge:g}" for place, edge in enumerate(edges) if place % 2 == 0}

@@ -11,7 +11,7 @@ import pytest
 
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.facts import extract_report
-from assets.intake.quality_report.page import render
+from assets.intake.quality_report.publish import render
 from sources.errors import ExtractStopped
 from tests.support.extracts import COHORT, row, text, upn
 from tests.support.intake.desk import EYFSP_HEADER, Desk
