@@ -46,7 +46,7 @@ MUCH = 0.1
 rows, is told to be wrong: systems and hands that err do so in one or two of a hundred rows."""
 _MISDATED = "date_of_birth-invalid"
 
-_SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
+SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
 _WHAT_HAPPENS = {
     Severity.STOP: "The file is not taken.",
     Severity.REJECT: "The row is set aside.",
@@ -77,23 +77,6 @@ _CHECKS = {
 }
 """What a check says when it is passed, by its rule, or by what the rule says of a column."""
 _ACROSS_COLUMNS = "Values of several columns agree with each other"
-_LINE = (
-    "held",
-    "whole_file",
-    "source",
-    "source_title",
-    "row_per",
-    "file",
-    "outcome",
-    "taken_at",
-    "rows_read",
-    "rows_kept",
-    "rows_rejected",
-    "rows_warned",
-    "last",
-    "sentence",
-)
-"""What a council's report repeats of an extract's."""
 
 
 def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again: str = "") -> dict[str, Any]:
@@ -219,28 +202,6 @@ def _of_the_file(stopped: StoppedExtract) -> str:
     ) + "."
 
 
-def council_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Gather the extract reports of one council and cohort; raises ValueError where there are none or of several."""
-    if len({(report["council"], report["cohort"]) for report in reports}) != 1:
-        raise ValueError("a council's report gathers the reports of one council and one cohort")
-    by_source = {report["source"]: report for report in reports}
-    ordered = [by_source[source] for source in CONTRACTS if source in by_source]
-    first = ordered[0]
-    return {
-        "report": "council",
-        **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
-        "extracts": [_line_of(report) for report in ordered],
-        "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
-        "findings": _findings_by_share(ordered),
-        "failed_checks": _gathered(ordered, "failed_checks"),
-        "worth_a_look": [
-            {"source_title": report["source_title"], "sentence": sentence}
-            for report in ordered
-            for sentence in report.get("worth_a_look", ())
-        ],
-    }
-
-
 def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
     return {
         "council": council,
@@ -268,7 +229,7 @@ def _last(last: ExtractQuality | None) -> dict[str, Any] | None:
 
 
 def _by_importance(rules: tuple[RuleCount, ...]) -> list[RuleCount]:
-    return sorted(rules, key=lambda rule: (_SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
+    return sorted(rules, key=lambda rule: (SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
 
 
 def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
@@ -501,28 +462,3 @@ def _departures(figures: list[dict[str, Any]]) -> Iterator[str]:
                 f" {figure['published_cohort']}: {percent(figure['published_share'])}. Yours is"
                 f" {points(abs(figure['share'] - figure['published_share']))} points {'higher' if more else 'lower'}."
             )
-
-
-def _line_of(report: dict[str, Any]) -> dict[str, Any]:
-    line = {key: report[key] for key in _LINE if key in report}
-    filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
-    thinnest = min(filled, key=lambda entry: entry["share"], default=None)
-    line |= {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
-    return line | {"needs_you": report["outcome"] == STOPPED or bool(report["held"] or report["whole_file"])}
-
-
-def _findings_by_share(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rules broken in any extract, by severity, then by share of the extract's rows."""
-    return sorted(
-        _gathered(reports, "findings"),
-        key=lambda finding: (_SEVERITIES.index(Severity(finding["severity"])), -finding["share"], finding["rule"]),
-    )
-
-
-def _gathered(reports: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    return [
-        {"source": report["source"], "source_title": report["source_title"], **entry}
-        for report in reports
-        if report["outcome"] != STOPPED
-        for entry in report[key]
-    ]

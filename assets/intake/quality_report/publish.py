@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import STOPPED, TAKEN, council_report, extract_report, stopped_report
+from assets.intake.quality_report.facts import SEVERITIES, STOPPED, TAKEN, extract_report, stopped_report
 from ndl_export.pages import charts, kit
 from ndl_export.pages.words import listed, rows
 from privacy.doors import files
@@ -26,6 +26,23 @@ TOGETHER = 3
 _NAMED_COLUMNS = 4
 _LONGEST_NUMBERS = 60
 _TEMPLATES = Path(__file__).parent / "templates"
+_LINE = (
+    "held",
+    "whole_file",
+    "source",
+    "source_title",
+    "row_per",
+    "file",
+    "outcome",
+    "taken_at",
+    "rows_read",
+    "rows_kept",
+    "rows_rejected",
+    "rows_warned",
+    "last",
+    "sentence",
+)
+"""What a council's report repeats of an extract's."""
 ALL_EXTRACTS = "council"
 """Name of the page about all extracts of a council."""
 
@@ -52,7 +69,7 @@ def report_extract(
     files.write_all(_pages(folder, outcome.source, report, render(report)) | of_expectations)
 
 
-def _expectations(quality: ExtractQuality) -> dict[str, Any]:
+def _expectations(quality: ExtractQuality) -> Facts:
     """Return the result of each expectation by its rule, as in the suite's file, without a value of a row."""
     return {
         "source": quality.source,
@@ -97,8 +114,55 @@ def _of_extracts(folder: Path) -> list[Path]:
     return [path for source in CONTRACTS if (path := folder / f"{source}.html").exists()]
 
 
-def _pages(folder: Path, name: str, report: dict[str, Any], page: str) -> dict[Path, bytes]:
+def _pages(folder: Path, name: str, report: Facts, page: str) -> dict[Path, bytes]:
     return {folder / f"{name}.json": files.as_json(report), folder / f"{name}.html": page.encode()}
+
+
+def council_report(reports: Sequence[Facts]) -> Facts:
+    """Gather the extract reports of one council and cohort; raises ValueError where there are none or of several."""
+    if len({(report["council"], report["cohort"]) for report in reports}) != 1:
+        raise ValueError("a council's report gathers the reports of one council and one cohort")
+    by_source = {report["source"]: report for report in reports}
+    ordered = [by_source[source] for source in CONTRACTS if source in by_source]
+    first = ordered[0]
+    return {
+        "report": "council",
+        **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
+        "extracts": [_line_of(report) for report in ordered],
+        "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
+        "findings": _findings_by_share(ordered),
+        "failed_checks": _gathered(ordered, "failed_checks"),
+        "worth_a_look": [
+            {"source_title": report["source_title"], "sentence": sentence}
+            for report in ordered
+            for sentence in report.get("worth_a_look", ())
+        ],
+    }
+
+
+def _line_of(report: Facts) -> Facts:
+    line = {key: report[key] for key in _LINE if key in report}
+    filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
+    thinnest = min(filled, key=lambda entry: entry["share"], default=None)
+    line |= {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
+    return line | {"needs_you": report["outcome"] == STOPPED or bool(report["held"] or report["whole_file"])}
+
+
+def _findings_by_share(reports: list[Facts]) -> list[Facts]:
+    """Return rules broken in any extract, by severity, then by share of the extract's rows."""
+    return sorted(
+        _gathered(reports, "findings"),
+        key=lambda finding: (SEVERITIES.index(Severity(finding["severity"])), -finding["share"], finding["rule"]),
+    )
+
+
+def _gathered(reports: list[Facts], key: str) -> list[Facts]:
+    return [
+        {"source": report["source"], "source_title": report["source_title"], **entry}
+        for report in reports
+        if report["outcome"] != STOPPED
+        for entry in report[key]
+    ]
 
 
 def render(report: Facts) -> str:

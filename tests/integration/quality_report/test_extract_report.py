@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
-from assets.intake.quality_report.publish import render, render_council
+from assets.intake.quality_report.facts import extract_report, stopped_report
+from assets.intake.quality_report.publish import council_report, render, render_council
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support.daily import first

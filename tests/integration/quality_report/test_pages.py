@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
-from assets.intake.quality_report.publish import render, render_council
+from assets.intake.quality_report.facts import extract_report, stopped_report
+from assets.intake.quality_report.publish import council_report, render, render_council
 from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
