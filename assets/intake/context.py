@@ -22,8 +22,9 @@ from assets.intake.batching import Answers, Steps, run_batches
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, file_mac, tokens_made_under
 from assets.intake.quality_report.profile import Counted, Uncounted, count
 from assets.pseudonymise.deprivation import Quintiles
+from assets.pseudonymise.findings import Staged
 from assets.pseudonymise.split_writer import RowWriter
-from assets.pseudonymise.stream_extract import Staged, Tools, Untokenised, look_ups, tokenise_all
+from assets.pseudonymise.stream_extract import Tools, Untokenised, look_ups, tokenise_all
 from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms
 from privacy.keys import PIPELINE_KEYS, KeyRing

@@ -21,8 +21,7 @@ from pydantic import TypeAdapter
 from assets.home.paths import Home
 from assets.intake.quality import CRITICAL, HOLD, Finding
 from assets.intake.quality_report.profile import Profile
-from assets.pseudonymise.findings import RuleCount
-from assets.pseudonymise.stream_extract import Staged
+from assets.pseudonymise.findings import RuleCount, Staged
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote_all, write, write_json

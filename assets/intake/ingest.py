@@ -29,8 +29,9 @@ from assets.intake.quality_report.publish import has_council_report, has_report,
 from assets.intake.resolve_parts import order_parts, resolve, sent_again
 from assets.intake.resolved_extract import describe, identity, write_resolved
 from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
+from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.split_writer import SplitWriter
-from assets.pseudonymise.stream_extract import IMD_QUINTILE, Staged, Untokenised, stop_if_wrong, stream_extract
+from assets.pseudonymise.stream_extract import IMD_QUINTILE, Untokenised, stream_extract
 from assets.pseudonymise.tokens_file import has_quintile
 from privacy import row_keys
 from privacy.keys import KeyRing

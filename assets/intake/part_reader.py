@@ -33,13 +33,12 @@ from assets.intake.multi_cohort_files import (
 from assets.intake.parts import Key, Part, PartStore, mac_of_moved
 from assets.intake.resolved_extract import write_moved
 from assets.intake.suppressions import HeldBack, left_out
-from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.findings import RuleCount, Staged, stop_if_wrong
 from assets.pseudonymise.split_writer import PartsSplitWriter, RowState
-from assets.pseudonymise.stream_extract import Staged, Untokenised, mark_rows, stop_if_wrong, stream_extract
+from assets.pseudonymise.stream_extract import Untokenised, mark_rows, stream_extract
 from privacy import normalise, row_keys
 from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import MAX_REJECTED_SHARE, TOO_MANY_REJECTED
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import Landed, cohorts_of_children, size_of, state
 from sources.extract.open import OpenExtract, together
@@ -267,9 +266,7 @@ class PartsReader:
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
                 own = replace(own, other_origins=())  # found over all these parts together
                 stop_if_wrong(landed, own, moved=state(landed.path) != before)
-                if own.rejected_share is not None and own.rejected_share > MAX_REJECTED_SHARE:
-                    said, (plain, for_sender) = f"{landed.name}: {TOO_MANY_REJECTED.sentence}", own.why_rejected
-                    raise ExtractStopped(said + plain, said + for_sender)
+                own.check_rejected(landed.name)
         except Exception as error:
             return unexpected(landed.name, error)
         for each in found:

@@ -20,8 +20,7 @@ from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.intake.deliveries import file_mac
-from assets.pseudonymise.findings import RuleCount
-from assets.pseudonymise.stream_extract import Staged
+from assets.pseudonymise.findings import RuleCount, Staged
 from privacy import row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote, promote_all, write_json

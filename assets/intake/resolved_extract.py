@@ -17,9 +17,8 @@ import pyarrow.parquet
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartRows
 from assets.intake.parts import NUMBER, Part, PartStore, by_stem
 from assets.intake.resolve_parts import Resolved
-from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
 from assets.pseudonymise.split_writer import KeyedWriter, RowState
-from assets.pseudonymise.stream_extract import Staged
 from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing

@@ -23,9 +23,8 @@ from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.intake.quality import Finding
-from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.findings import RuleCount, Staged
 from assets.pseudonymise.split_writer import TableWriter
-from assets.pseudonymise.stream_extract import Staged
 from privacy import marks, pseudonyms
 from privacy.doors import sealed
 from privacy.doors.database import in_memory

@@ -1,22 +1,29 @@
-"""What the pass finds wrong in the rows of one extract: counts of broken rules and their first rows, chunk by chunk."""
+"""Findings of the pass over one extract: broken rules with their first rows, and whether the file must be stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
 from assets.pseudonymise.split_writer import RowWriter
-from sources.contracts import Role, Rule, Severity, SourceContract
+from privacy.doors.counts import share_of_rows
+from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
+from sources.contracts.extract_rules import MANY_ROWS, MAX_REJECTED_SHARE, TOO_MANY_REJECTED, rules_of_many
+from sources.contracts.eyfsp import ANOTHER_COUNCIL, ANOTHER_YEAR
+from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.diagnosis.wrong_cohort_or_council import OriginCounter, OtherOrigin
+from sources.diagnosis.wrong_columns import Suspicion
+from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.project import BITS, Projection
-from sources.extract.rules import GARBLED_ROW
-from sources.extract.table import SOURCE_ROW
+from sources.extract.rules import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, stopped
+from sources.extract.table import SOURCE_ROW, SheetTaken
 
 ROW_HASH = "row_hash"
 """Name of the column by which a row is known to repeat an earlier one; NULL where it cannot."""
@@ -28,6 +35,16 @@ GARBLED_AT = 3
 """Columns by which a child is known, from so many on of which are blank or wrong in one row that is set aside, the row
 is told of once: its values stand under the headings of others, or it is a sum or a note. Of records of children hardly
 any lack three."""
+_BROKEN_BY_OTHERS = {
+    True: (BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id, ANOTHER_YEAR.id),
+    False: (ANOTHER_COUNCIL.id,),
+}
+"""Rules that rows of another year, and of another council, break."""
+_SENTENCES = {
+    rule.sentence
+    for rule in (*FILE_RULES, *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
+}
+"""Of rules that are the same for every file; the others may speak of a column in the sender's words."""
 QUARANTINE = pa.schema(
     {
         SOURCE_ROW: pa.int64(),
@@ -50,6 +67,124 @@ class RuleCount:
     columns: tuple[str, ...]
     rows: int
     first_rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What the pass found and where it wrote: `kept` (payload), `tokens` where they stand apart from it, and
+    `quarantine` (rows and rules). `sheet` is the one that a whole extract was read from, if it was a workbook."""
+
+    kept: Path
+    tokens: Path | None
+    quarantine: Path
+    headings: Mapping[str, str]
+    rows_read: int
+    rows_kept: int
+    rules: tuple[RuleCount, ...]
+    stop_shares: Mapping[str, float]
+    suspicions: tuple[Suspicion, ...] = ()
+    rows_forgotten: int = 0
+    sheet: SheetTaken | None = None
+    other_origins: tuple[OtherOrigin, ...] = ()
+    """The other year and council that the rows look to be of."""
+
+    def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
+        """Return each file and its place, tokens last."""
+        found = [(self.kept, kept), (self.quarantine, quarantine)]
+        return [*found, (self.tokens, tokens)] if self.tokens else found
+
+    @property
+    def renamed_headings(self) -> dict[str, str]:
+        """The file's own headings that differ from the contract's column names."""
+        return {column: heading for column, heading in self.headings.items() if heading != column}
+
+    @property
+    def rows_rejected(self) -> int:
+        return self.rows_read - self.rows_kept
+
+    @property
+    def rejected_share(self) -> float | None:
+        """Of the rows read, where so many were rejected that it can say something of the file; rows that were forgotten
+        on request say nothing of it."""
+        wrong = self.rows_rejected - self.rows_forgotten
+        return wrong / self.rows_read if wrong >= MANY_ROWS else None
+
+    def rows_of_many(self, contract: SourceContract) -> float | None:
+        """Return the share of rows with a number of many children, if there are enough to say anything."""
+        of_many = {rule.id for rule in rules_of_many(contract)}
+        most = max((count.rows for count in self.rules if count.rule in of_many), default=0)
+        return most / self.rows_read if most >= MANY_ROWS else None
+
+    def check_rejected(self, name: str) -> None:
+        """Raise `ExtractStopped` if more rows were rejected than an extract may have."""
+        if self.rejected_share is not None and self.rejected_share > MAX_REJECTED_SHARE:
+            plain, own = (f"{name}: {TOO_MANY_REJECTED.sentence}{why}" for why in self.why_rejected)
+            raise ExtractStopped(plain, own)
+
+    @property
+    def hints(self) -> tuple[str, str]:
+        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty
+        where there is nothing to say."""
+        said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
+        return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
+
+    @property
+    def why_rejected(self) -> tuple[str, str]:
+        """The rule that most rejected rows break, and the hints, for the end of a sentence, and for the sender."""
+        rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
+        most = max(rejecting, key=lambda count: count.rows, default=None)
+        said = self.how_often(most) if most else ("", "")
+        plain, own = (f" {sentence}" if sentence else "" for sentence in said)
+        return plain + self.hints[0], own + self.hints[1]
+
+    def how_often(self, count: RuleCount) -> tuple[str, str]:
+        """Return how many rows break a rule, in words, and for the sender counted and in the file's own words."""
+        public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
+        return (
+            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
+            f"{count.rows:,} of {self.rows_read:,} rows: {count.sentence.removesuffix('.')} ({count.rule}).",
+        )
+
+    def other_that_breaks(self, count: RuleCount) -> OtherOrigin | None:
+        """Return the other year or council that most rows are of, if that is why they break the rule."""
+        said = (
+            other for other in self.other_origins if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]
+        )
+        return next(said, None)
+
+    @property
+    def too_often(self) -> RuleCount | None:
+        """The rule, if any, that is broken in more rows than an extract may have."""
+        for count in self.rules:
+            share = self.stop_shares.get(count.rule)
+            if share is not None and count.rows > max(share * self.rows_read, FEW_ROWS):
+                return count
+        return None
+
+
+def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
+    """Raise `ExtractStopped` if the file `moved` during the pass, or a rule shows that it is the wrong one.
+
+    Also if its columns are under the headings of others.
+    """
+    if moved:
+        raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
+    if count := staged.too_often:
+        plain, own = staged.how_often(count)
+        if other := staged.other_that_breaks(count):
+            raise ExtractStopped(
+                f"{landed.name}: {other.looks_like}: {plain}",
+                f"{landed.name}: {other.for_sender} Send the file of {other.should_be}.",
+            )
+        row = count.first_rows[0]
+        first = f"Is it the right file? First row: {staged.sheet.row(row) if staged.sheet else row}"
+        of_sheet = f" of sheet {staged.sheet.number}" if staged.sheet else ""
+        raise ExtractStopped(
+            f"{landed.name}: {plain} {first}.{staged.hints[0]}",
+            f"{landed.name}: {own} {first}{of_sheet}.{staged.hints[1]}",
+        )
+    if any(suspicion.moved for suspicion in staged.suspicions):
+        raise stopped(landed.name, MOVED_COLUMNS, *(hints.strip() for hints in staged.hints))
 
 
 class Findings:

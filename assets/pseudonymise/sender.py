@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from assets.home.software import software
+from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.split_writer import SenderWriter
-from assets.pseudonymise.stream_extract import Staged, Tools, stop_if_wrong, stream_alone, tools_for
+from assets.pseudonymise.stream_extract import Tools, stream_alone, tools_for
 from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
 from privacy import pseudonyms, row_keys
 from privacy.doors import files
@@ -23,7 +24,7 @@ from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
+from sources.contracts.extract_rules import NO_USABLE_ROW
 from sources.councils.council_file import CouncilFile
 from sources.diagnosis.wrong_cohort_or_council import OtherOrigin
 from sources.diagnosis.wrong_source import open_recognised
@@ -142,12 +143,11 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
     """Return why the pipeline would not take what was staged."""
     try:
         stop_if_wrong(landed, staged, moved=moved)
+        if not staged.rows_kept and not landed.part:
+            raise ExtractStopped(f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected[1]}")
+        staged.check_rejected(landed.name)
     except ExtractStopped as stopped:
         return stopped.for_sender
-    if not staged.rows_kept and not landed.part:
-        return f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected[1]}"
-    if staged.rejected_share is not None and staged.rejected_share > MAX_REJECTED_SHARE:
-        return f"{landed.name}: {TOO_MANY_REJECTED.sentence}{staged.why_rejected[1]}"
     return None
 
 

@@ -22,25 +22,18 @@ import pyarrow.compute as pc
 
 from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
 from assets.pseudonymise.duplicate_identifiers import HASHES, hashes_sql
-from assets.pseudonymise.findings import FEW_ROWS, QUARANTINE, ROW_HASH, Findings, RuleCount
+from assets.pseudonymise.findings import QUARANTINE, ROW_HASH, Findings, Staged
 from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, RowState, RowWriter, Scope
 from privacy import normalise, pseudonyms, row_keys
-from privacy.doors.counts import share_of_rows
 from privacy.doors.database import in_memory, rows_of
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
-from sources.contracts import CONTRACTS, Role, Severity, SourceContract
-from sources.contracts.extract_rules import MANY_ROWS, rules_of_many
-from sources.contracts.eyfsp import ANOTHER_COUNCIL, ANOTHER_YEAR
-from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
-from sources.diagnosis.wrong_cohort_or_council import COLUMNS, OtherOrigin, origin_sql
+from sources.contracts import Role, SourceContract
+from sources.diagnosis.wrong_cohort_or_council import COLUMNS, origin_sql
 from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
-from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.project import DELETED, OF_PLACE, Projection, of_place, project_extract
-from sources.extract.rules import FILE_RULES, MOVED_COLUMNS, stopped
-from sources.extract.table import SOURCE_ROW, SheetTaken
+from sources.extract.table import SOURCE_ROW
 
 T = TypeVar("T")
 
@@ -60,103 +53,6 @@ _TERM_SQL = (
 CHUNK_BYTES = 32 << 20
 """Bytes of text in work at once, which rows of a usual length keep. Normalising takes some twenty times as much."""
 _PART, _POSTCODE, _PERSON = "part", "postcode_hash", "person_hash"
-_BROKEN_BY_OTHERS = {
-    True: (BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id, ANOTHER_YEAR.id),
-    False: (ANOTHER_COUNCIL.id,),
-}
-"""Rules that rows of another year, and of another council, break."""
-_SENTENCES = {
-    rule.sentence
-    for rule in (*FILE_RULES, *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
-}
-"""Of rules that are the same for every file; the others may speak of a column in the sender's words."""
-
-
-@dataclass(frozen=True)
-class Staged:
-    """What the pass found and where it wrote: `kept` (payload), `tokens` where they stand apart from it, and
-    `quarantine` (rows and rules). `sheet` is the one that a whole extract was read from, if it was a workbook."""
-
-    kept: Path
-    tokens: Path | None
-    quarantine: Path
-    headings: Mapping[str, str]
-    rows_read: int
-    rows_kept: int
-    rules: tuple[RuleCount, ...]
-    stop_shares: Mapping[str, float]
-    suspicions: tuple[Suspicion, ...] = ()
-    rows_forgotten: int = 0
-    sheet: SheetTaken | None = None
-    other_origins: tuple[OtherOrigin, ...] = ()
-    """The other year and council that the rows look to be of."""
-
-    def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
-        """Return each file and its place, tokens last."""
-        found = [(self.kept, kept), (self.quarantine, quarantine)]
-        return [*found, (self.tokens, tokens)] if self.tokens else found
-
-    @property
-    def renamed_headings(self) -> dict[str, str]:
-        """The file's own headings that differ from the contract's column names."""
-        return {column: heading for column, heading in self.headings.items() if heading != column}
-
-    @property
-    def rows_rejected(self) -> int:
-        return self.rows_read - self.rows_kept
-
-    @property
-    def rejected_share(self) -> float | None:
-        """Of the rows read, where so many were rejected that it can say something of the file; rows that were forgotten
-        on request say nothing of it."""
-        wrong = self.rows_rejected - self.rows_forgotten
-        return wrong / self.rows_read if wrong >= MANY_ROWS else None
-
-    def rows_of_many(self, contract: SourceContract) -> float | None:
-        """Return the share of rows with a number of many children, if there are enough to say anything."""
-        of_many = {rule.id for rule in rules_of_many(contract)}
-        most = max((count.rows for count in self.rules if count.rule in of_many), default=0)
-        return most / self.rows_read if most >= MANY_ROWS else None
-
-    @property
-    def hints(self) -> tuple[str, str]:
-        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty
-        where there is nothing to say."""
-        said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
-        return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
-
-    @property
-    def why_rejected(self) -> tuple[str, str]:
-        """The rule that most rejected rows break, and the hints, for the end of a sentence, and for the sender."""
-        rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
-        most = max(rejecting, key=lambda count: count.rows, default=None)
-        said = self.how_often(most) if most else ("", "")
-        plain, own = (f" {sentence}" if sentence else "" for sentence in said)
-        return plain + self.hints[0], own + self.hints[1]
-
-    def how_often(self, count: RuleCount) -> tuple[str, str]:
-        """Return how many rows break a rule, in words, and for the sender counted and in the file's own words."""
-        public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
-        return (
-            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
-            f"{count.rows:,} of {self.rows_read:,} rows: {count.sentence.removesuffix('.')} ({count.rule}).",
-        )
-
-    def other_that_breaks(self, count: RuleCount) -> OtherOrigin | None:
-        """Return the other year or council that most rows are of, if that is why they break the rule."""
-        said = (
-            other for other in self.other_origins if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]
-        )
-        return next(said, None)
-
-    @property
-    def too_often(self) -> RuleCount | None:
-        """The rule, if any, that is broken in more rows than an extract may have."""
-        for count in self.rules:
-            share = self.stop_shares.get(count.rule)
-            if share is not None and count.rows > max(share * self.rows_read, FEW_ROWS):
-                return count
-        return None
 
 
 @dataclass(frozen=True)
@@ -403,31 +299,6 @@ def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
     ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(parts + 1))
     rows = rows.drop_columns([_PART])
     return [rows.slice(start, end - start) for start, end in pairwise(ends)]
-
-
-def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
-    """Raise `ExtractStopped` if the file `moved` during the pass, or a rule shows that it is the wrong one.
-
-    Also if its columns are under the headings of others.
-    """
-    if moved:
-        raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
-    if count := staged.too_often:
-        plain, own = staged.how_often(count)
-        if other := staged.other_that_breaks(count):
-            raise ExtractStopped(
-                f"{landed.name}: {other.looks_like}: {plain}",
-                f"{landed.name}: {other.for_sender} Send the file of {other.should_be}.",
-            )
-        row = count.first_rows[0]
-        first = f"Is it the right file? First row: {staged.sheet.row(row) if staged.sheet else row}"
-        of_sheet = f" of sheet {staged.sheet.number}" if staged.sheet else ""
-        raise ExtractStopped(
-            f"{landed.name}: {plain} {first}.{staged.hints[0]}",
-            f"{landed.name}: {own} {first}{of_sheet}.{staged.hints[1]}",
-        )
-    if any(suspicion.moved for suspicion in staged.suspicions):
-        raise stopped(landed.name, MOVED_COLUMNS, *(hints.strip() for hints in staged.hints))
 
 
 def _row_hash(contract: SourceContract) -> str:

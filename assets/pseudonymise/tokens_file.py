@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
 from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter
-from assets.pseudonymise.stream_extract import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH, Staged
+from assets.pseudonymise.stream_extract import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from privacy import pseudonyms, row_keys
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
