@@ -97,7 +97,7 @@ class Untokenised:
     contract: SourceContract
     sql: str
     rows: pa.Table
-    of: Scope = WHOLE
+    scope: Scope = WHOLE
 
     @property
     def form(self) -> tuple[Any, ...]:
@@ -166,8 +166,8 @@ def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, o
 
 def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: pa.Table) -> pa.Table:
     """Return the marks of some rows of an extract, by `source_row`."""
-    projection, of = _projection(extract, contract), Scope(whole=False, marked=True)
-    (made,) = tokenise(tools, [_untokenised(extract, contract, projection, rows, of)])
+    projection, scope = _projection(extract, contract), Scope(whole=False, marked=True)
+    (made,) = tokenise(tools, [_untokenised(extract, contract, projection, rows, scope)])
     return made.select([SOURCE_ROW, "record"])
 
 
@@ -175,7 +175,7 @@ def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     """Return rows with tokens, in order. Those of one source are tokenised together."""
     alike: dict[tuple[str, Scope], list[int]] = {}
     for number, entry in enumerate(wanted):
-        alike.setdefault((entry.contract.name, entry.of), []).append(number)
+        alike.setdefault((entry.contract.name, entry.scope), []).append(number)
     given: dict[int, pa.Table] = {}
     for numbers in alike.values():
         given |= zip(numbers, tokenise(tools, [wanted[number] for number in numbers]), strict=True)
@@ -187,7 +187,7 @@ def _projection(extract: OpenExtract, contract: SourceContract) -> Projection:
 
 
 def _untokenised(
-    extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, of: Scope
+    extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, scope: Scope
 ) -> Untokenised:
     """Return rows with their council and cohort. Extracts of a cohort that are written alike have the same SQL."""
     for name, value in of_place(extract.landed).items():
@@ -197,7 +197,7 @@ def _untokenised(
         identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
         terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
         terms += f", hash({', '.join((_PART, *identifiers))}) AS {_PERSON}"
-    return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, of)
+    return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, scope)
 
 
 def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
@@ -222,7 +222,7 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     Planning a statement costs the same for any number of rows, so rows that are written alike are typed together, and
     all are given tokens together.
     """
-    contract, of = wanted[0].contract, wanted[0].of
+    contract, scope = wanted[0].contract, wanted[0].scope
     forms: dict[tuple[Any, ...], list[int]] = {}
     for part, entry in enumerate(wanted):
         forms.setdefault(entry.form, []).append(part)
@@ -230,10 +230,10 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     kept = dict(zip(forms, (_kept(table.column_names, contract) for table in typed), strict=True))
     rows = pa.concat_tables(typed, promote_options="default")
     passed = list(dict.fromkeys(chain([_PART], *kept.values())))
-    if of.marked:
-        rows = _marked(tools, rows, contract, passed, whole=of.whole)
+    if scope.marked:
+        rows = _marked(tools, rows, contract, passed, whole=scope.whole)
     elif "date_of_birth" in contract:
-        rows = _with_tokens(tools, rows, contract, passed, whole=of.whole)
+        rows = _with_tokens(tools, rows, contract, passed, whole=scope.whole)
     else:
         rows = rows.select(passed)
     of_others = {form: [name for name in passed[1:] if name not in columns] for form, columns in kept.items()}
