@@ -1,4 +1,4 @@
-"""Assets of the intake: what lies in landing, and each source pseudonymised, by council and cohort."""
+"""Dagster assets of the intake: extracts in landing, and each source pseudonymised, by council and cohort."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ _SENTENCES_SHOWN = 3
 
 
 class ExtractsStopped(Exception):
-    """Extracts that were not taken; the message says which, and why."""
+    """Extracts that were stopped; the message says which, and why."""
 
 
 postcode_directory = dg.AssetSpec(

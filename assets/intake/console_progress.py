@@ -1,4 +1,4 @@
-"""How an intake's result is shown to operators: the outcome of each family of checks, and the lines on the console.
+"""Outcomes of checks for operators, and the lines on the console.
 
 Whoever opens Dagster or reads a log sees these: shares are rounded so far that no count of rows follows from them, and
 counts of rows are bands, as is an operator's expected number, which may be near the count. Published numbers and counts
@@ -39,7 +39,7 @@ Number = float | int | str
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one family of rules, for one extract."""
+    """Outcome of one family of rules for one extract."""
 
     family: str
     passed: bool

@@ -1,4 +1,4 @@
-"""What every step of an intake shares: landing, home folder, keys, settings that rows depend on, and borrowed tools."""
+"""State that every step of an intake shares: landing, home folder, keys, settings and borrowed tools."""
 
 from __future__ import annotations
 

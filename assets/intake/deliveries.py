@@ -1,6 +1,6 @@
-"""What was delivered, and what became of it: the result of each intake, of those superseded and of those stopped.
+"""Results of intakes: of each delivery that is in, of superseded ones and of those that were stopped.
 
-A delivery is known by the MAC of its file's content under a key of the pipeline's own. Nothing here holds a value of an
+A delivery is known by the MAC of its file's content under a key of the pipeline. Nothing here holds a value of an
 extract.
 """
 
@@ -75,8 +75,11 @@ class PartRows:
 
 @dataclass(frozen=True)
 class FromParts:
-    """How an extract was put together: `how` its parts belong together, whether that was `seen` from them rather than
-    stated, what their order is by, and the parts in their order, those that were withdrawn or sent again first."""
+    """How an extract was built from its parts.
+
+    `how` says how the parts belong together, and `seen` that this was inferred rather than stated. `order` is what
+    their order is by. `parts` are in order, withdrawn and repeated ones first.
+    """
 
     how: str
     seen: bool
@@ -147,7 +150,7 @@ class ExtractQuality:
 
 @dataclass(frozen=True)
 class StoppedExtract:
-    """A delivery that was not taken, and why: in words for whoever runs the pipeline, and in those of the sender."""
+    """A delivery that was not taken, and why, in words for operators and in words for the sender."""
 
     council: str
     source: str

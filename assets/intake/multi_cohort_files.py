@@ -38,9 +38,11 @@ _BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 EL
 
 @dataclass(frozen=True)
 class Sorted:
-    """A file that held several cohorts: of which its rows were, and those set aside, the first of them by number. One
-    of which no row is held any more is of no cohort, and not read again.
-    `state` is its size and time of change, by which it is known without a key until it is written anew."""
+    """A multi-cohort file that was sorted: its cohorts, and the rows that were set aside, the first of them by number.
+
+    A file without cohorts has no rows left here and is not read again. `state` is its size and time of change, by which
+    it is recognised without a key until it is written anew.
+    """
 
     state: list[list[int]]
     made_under: dict[str, Any]
@@ -136,7 +138,7 @@ def read_text(name: str, extract: OpenExtract) -> pa.Table:
 
 @dataclass(frozen=True)
 class CohortRows:
-    """The numbers of the rows of a file, by the cohort that they say; those that say none."""
+    """Row numbers of a file by cohort, and of rows that name none."""
 
     of_cohort: dict[str, np.ndarray]
     of_none: np.ndarray

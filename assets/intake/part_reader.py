@@ -60,7 +60,7 @@ class Unread:
 
 
 class TwoWays(ExtractStopped):
-    """An extract arrived whole, and other files have rows of it."""
+    """An extract that arrived whole although other files have rows of it."""
 
 
 class PartsReader:

@@ -64,7 +64,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ValidationRequest:
-    """What an extract is judged by: its kept rows (Parquet) and the facts of `ExtractRule`, where there are any."""
+    """What an extract is validated by: its kept rows (Parquet) and the known facts of `ExtractRule`."""
 
     source: str
     kept: Path

@@ -1,7 +1,8 @@
-"""The list of what must not come back: rows that were removed on request, and marks of children who object.
+"""List of what must not come back: rows that were removed on request, and marks of children who object.
 
-A row is known by the MAC of its delivery and its number, so that the same file gives it never again. An objection adds
-marks (`privacy.marks`), so that later deliveries are taken without the child. Neither holds a token or an identifier.
+A removed row is known by the MAC of its delivery and its number, so that the same file cannot bring it back. An
+objection adds marks (`privacy.marks`), so that later deliveries are ingested without the child. Neither holds a token
+or an identifier.
 """
 
 from __future__ import annotations
@@ -171,10 +172,10 @@ def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens:
 
 
 class HeldBack:
-    """The rows of a delivery that must not come back, told a table of them at a time. `parts` are the numbers of its
-    parts by the MACs of their files; 0 of a whole file.
+    """Finds rows of a delivery that must not come back, one table at a time.
 
-    Where a removed row belongs to an objection, the marks that it has under the keys now in use are kept first.
+    `parts` are the numbers of its parts by MAC of their files; 0 for a whole file. If a removed row belongs to an
+    objection, its marks under the keys now in use are kept first.
     """
 
     def __init__(self, home: Home, keys: KeyRing, landed: Landed, parts: Mapping[str, int]) -> None:

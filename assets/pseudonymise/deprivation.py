@@ -23,8 +23,10 @@ HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode
 
 
 class OtherEdition(ExtractStopped):
-    """The directory says that its deciles are of another edition of the index than releases publish: no extract whose
-    rows have quintiles is taken in with it."""
+    """A directory whose deciles are of another edition of the index than releases publish.
+
+    No extract whose rows have quintiles is ingested with it.
+    """
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Rows of one extract whose number is another child's too: found by hashes, in memory, wherever the rows are."""
+"""Finds rows of an extract whose number is also another child's, by hashes in memory, wherever the rows are."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ def hashes_sql(contract: SourceContract) -> str:
 
 
 class DuplicateIdentifiers:
-    """Sees the typed rows of an extract, a chunk at a time. Holds 24 bytes for each row and number, and 40 for each
-    different UPN."""
+    """Looks at the typed rows of an extract, a chunk at a time.
+
+    Holds 24 bytes for each row and number, and 40 for each different UPN.
+    """
 
     def __init__(self) -> None:
         self._first = np.empty((0, len(_TELLING) + 2), np.uint64)

@@ -71,8 +71,10 @@ class RuleCount:
 
 @dataclass(frozen=True)
 class Staged:
-    """What the pass found and where it wrote: `kept` (payload), `tokens` where they stand apart from it, and
-    `quarantine` (rows and rules). `sheet` is the one that a whole extract was read from, if it was a workbook."""
+    """What the pass found, and where it wrote `kept` (payload), `tokens` if they are apart from it, and `quarantine`.
+
+    `sheet` is the one that a whole extract was read from, if it was a workbook.
+    """
 
     kept: Path
     tokens: Path | None

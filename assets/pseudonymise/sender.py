@@ -1,6 +1,6 @@
-"""What runs at the sender: an identifiable extract in, a tokens file for the pipeline out; nothing else leaves.
+"""The sender's side: turns an identifiable extract into a tokens file for the pipeline; nothing else leaves.
 
-The pass is the pipeline's own (`stream_extract`), stopped after the first keying.
+The pass is the pipeline's (`stream_extract`), stopped after the first keying.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ from sources.extract.table import SheetTaken
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files of one extract, or one part, in the folder that the sender chose. They are called by the cohort, those
-    of a part as its own file is."""
+    """Files of one extract, or one part, in the folder that the sender chose.
+
+    They are named by the cohort, those of a part like the part's file.
+    """
 
     folder: Path
     called: str
@@ -59,9 +61,11 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Pseudonymised:
-    """What came of one extract; `stopped` says why no tokens were written, where they were not. `sheet` is the one that
-    it was read from, of a workbook: the quarantine has its row numbers. `elsewhere` says which other year or council
-    the rows look to be of."""
+    """Result for one extract; `stopped` says why no tokens were written, if so.
+
+    `sheet` is the one that it was read from, of a workbook: the quarantine has its row numbers. `other_origins` says
+    which other year or council the rows look to be of.
+    """
 
     outputs: Outputs
     manifest: Manifest

@@ -43,7 +43,7 @@ _KEY_BYTES = 32
 
 
 class TableWriter:
-    """A Parquet file that is written a table at a time; it exists once a table, if an empty one, was written."""
+    """A Parquet file that is written a table at a time; it exists once a table, even an empty one, was written."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
         self._path, self._encryption = path, encryption
@@ -164,8 +164,10 @@ def by_month(table: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True)
 class Scope:
-    """What rows that are given tokens are of: a `whole` extract, or a piece of one in which it cannot be seen which
-    child alone has its names; and whether they are given the marks by which parts are put together."""
+    """Scope of rows to tokenise: a `whole` extract, or a piece, which cannot show which child alone has its names.
+
+    `marked` rows also get the marks by which parts are resolved.
+    """
 
     whole: bool = True
     marked: bool = False
@@ -188,7 +190,7 @@ def _without_marks(table: pa.Table) -> pa.Table:
 
 
 class RowWriter(ABC):
-    """Where a pass writes the rows that it keeps, and what it found; open while it does."""
+    """Destination of the rows that a pass keeps, and of its findings; open during the pass."""
 
     kept: Path
     quarantine: Path
@@ -277,8 +279,10 @@ class SplitWriter(RowWriter):
 
 
 class PartsSplitWriter(SplitWriter):
-    """The same of parts of an extract that are read together, by the numbers of their rows in the extract; with the
-    marks of the rows in a file of their own, sealed to the `intake`."""
+    """Writes parts of an extract that are read together, by the numbers of their rows in the extract.
+
+    The marks of the rows go to another file, sealed to the `intake`.
+    """
 
     scope = Scope(whole=False, marked=True)
 

@@ -57,8 +57,10 @@ _PART, _POSTCODE, _PERSON = "part", "postcode_hash", "person_hash"
 
 @dataclass(frozen=True)
 class Tools:
-    """What the pass works with: a connection with the normaliser, deprivation by postcode, the keys of tokens, and
-    whether those get the second keying."""
+    """Tools of the pass: a connection with the normaliser, deprivation by postcode, and the keys of tokens.
+
+    `second_keying` says whether tokens get the pipeline's own keying too.
+    """
 
     con: duckdb.DuckDBPyConnection
     deprivation: Quintiles
@@ -91,8 +93,7 @@ def look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection
 
 @dataclass(frozen=True)
 class Untokenised:
-    """All rows of a small extract, or some of a long one, as they were read; they are to be typed by `sql`, which is
-    over `extract`, and given tokens."""
+    """All rows of a small extract, or some of a long one, to be typed by `sql` over `extract` and tokenised."""
 
     contract: SourceContract
     sql: str

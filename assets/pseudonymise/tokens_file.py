@@ -1,10 +1,10 @@
-"""A tokens file: what a sender hands over in the place of an extract, the manifest that it carries, and its intake.
+"""Tokens files: what a sender hands over instead of an extract, with its manifest, and how the pipeline reads it.
 
 Rows hold `row_key`, payload, term of birth, deprivation quintile and tokens under the first keying. The manifest, in
-the Parquet file's own metadata, says what they were made from and under. The whole is sealed to the pipeline's intake,
-and its rows lie in the order of their keys, from which the intake has their numbers. Who reads such a file trusts
-nothing in it: everything is checked, for its form and for its content. The rows that come out under the second keying
-are those that the pipeline's own pass over the identifiable file would have written, to the bit.
+the metadata of the Parquet file, says what they were made from and under. The file is sealed to the pipeline's intake,
+and its rows are in the order of their keys, from which the intake has their numbers. The reader trusts nothing in it:
+form and content are checked. The rows that come out under the second keying are, to the bit, those that the pipeline's
+pass over the identifiable file would have written.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def has_quintile(contract: SourceContract) -> bool:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a tokens file says of itself. Holds the extract's counts and row numbers, no values.
+    """Manifest of a tokens file. Holds the extract's counts and row numbers, no values.
 
     `key_fingerprints` are those of the sender's keys; hashes are SHA-256, hexadecimal: of the contract, of the
-    identifiable extract, and of the council file and the postcode directory, None where there was none.
+    identifiable extract, and of the council file and the postcode directory, None if there was none.
     """
 
     software: str
@@ -336,7 +336,7 @@ def _all(found: pa.ChunkedArray) -> bool:
 
 
 class _Noted:
-    """The rows that a manifest names under its rules, with whether each was kept, and how many there are."""
+    """Rows that a manifest names under its rules, whether each was kept, and how many there are."""
 
     def __init__(self, rules: tuple[RuleCount, ...]) -> None:
         self._rules = rules

@@ -1,4 +1,4 @@
-"""Which heading of a sample stands for which contract column, by what the column holds and by its words.
+"""Guesses which heading of a sample is which contract column, by what the column holds and by its words.
 
 What a column holds outranks its heading: numbers with a check digit, postcodes, dates and full names are known by their
 form, and a column of them is never taken for another kind of thing, whatever it is called.

@@ -1,4 +1,4 @@
-"""The first rows of a file as text, and what share of a column meets a condition."""
+"""First rows of a file as text, and what share of a column meets a condition."""
 
 from __future__ import annotations
 

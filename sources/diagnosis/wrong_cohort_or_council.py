@@ -1,5 +1,7 @@
-"""Whose children the rows of an extract are, by what is public in each: the school year that a date of birth falls in,
-the authority that a local authority code or a pupil number (UPN) names. Counted in the pass, in memory.
+"""Finds out whose children the rows of an extract are, from public parts of each.
+
+These are the school year of a date of birth, and the authority that a local authority code or a pupil number (UPN)
+names. Counted in the pass, in memory.
 """
 
 from __future__ import annotations
@@ -38,8 +40,10 @@ Education, Unique pupil numbers: guidance)."""
 
 @dataclass(frozen=True)
 class OtherOrigin:
-    """`rows` of the `of` rows that tell it `by` something are of another year or council, called `name`; `own` are of
-    the extract's own, called `should_be`."""
+    """Another year or council, called `name`, that `rows` of the `of` rows with a value `by` some column are of.
+
+    `own` of them are of the extract's own, called `should_be`.
+    """
 
     by: str
     name: str
@@ -85,7 +89,7 @@ def origin_sql(contract: SourceContract) -> str:
 
 
 class OriginCounter:
-    """Sees the typed rows of an extract, a chunk at a time, and holds how many say which year and authority."""
+    """Counts which school year and authority the typed rows of an extract name, a chunk at a time."""
 
     def __init__(self) -> None:
         self._said: dict[str, Counter[object]] = {}

@@ -1,4 +1,4 @@
-"""What a file is whose columns are not those of its source: the extract of another source, or of another council."""
+"""Recognises a file that is the extract of another source or council, from its headings."""
 
 from __future__ import annotations
 

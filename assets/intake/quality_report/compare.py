@@ -1,4 +1,4 @@
-"""When a share differs from another by more than one should expect: the rule, and what it finds.
+"""Rule for differences that are worth a look, and the differences that it finds.
 
 A difference is worth a look when it is larger than `POINTS` and a chance of less than one in a thousand: a two-sided
 normal test, of two shares for the last delivery (with the shares' common variance), of one share against a fixed one
@@ -74,7 +74,7 @@ _OF_ALL_CHILDREN = ("eyfsp", "school_census")
 
 @dataclass(frozen=True)
 class Share:
-    """`rows` of `of`."""
+    """A share, as `rows` out of `of`."""
 
     rows: int
     of: int

@@ -1,6 +1,6 @@
-"""The facts of a report about one extract, and of one about all extracts of a council for a cohort, JSON-ready.
+"""Facts of a report about one extract, JSON-ready.
 
-Shares are 0 to 1, of the rows read for rules, of the rows kept for completeness, of the filled rows for values.
+Shares are 0 to 1: of the rows read for rules, of the rows kept for completeness, of the filled rows for values.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ BEFORE, AFTER = "before", "after"
 
 @dataclass(frozen=True)
 class Group:
-    """`key` is a code, the lower end of a bin, a month `2022-05`, or one of the names above; `rows` is how many."""
+    """The `rows` of one group. `key` is a code, the lower end of a bin, a month `2022-05`, `before` or `after`."""
 
     key: str
     rows: int
@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """`filled` rows have a value; `groups` add up to it, or are empty for free text."""
+    """A column's `filled` rows, and `groups` that add up to them; free text has no groups."""
 
     column: str
     filled: int
@@ -54,7 +54,7 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Measure:
-    """`rows` of `of` rows meet a condition across columns."""
+    """How many `rows` out of `of` meet a condition across columns."""
 
     name: str
     rows: int
@@ -80,7 +80,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Uncounted:
-    """The kept rows of an extract (Parquet), which are to be counted."""
+    """Kept rows of an extract (Parquet) that are to be counted."""
 
     contract: SourceContract
     cohort: str
@@ -89,7 +89,7 @@ class Uncounted:
 
 @dataclass(frozen=True)
 class Counted:
-    """`breaking` is how many of the rows break each rule across columns that can be judged on the payload."""
+    """A profile, and how many rows break each rule across columns that can be judged on the payload."""
 
     profile: Profile
     breaking: dict[str, int]
