@@ -133,7 +133,7 @@ class ExtractQuality:
         return {part.file_mac: part.number for part in self.parts.parts} if self.parts else {self.file_mac: 0}
 
     def has_row(self, number: int) -> bool:
-        """Whether a row of this number in the whole extract was read."""
+        """Return whether a row of this number in the whole extract was read."""
         part, row = part_and_row(number)
         read = {each.number: each.rows_read for each in self.parts.parts} if self.parts else {0: self.rows_read}
         return 0 < row <= read.get(part, 0)

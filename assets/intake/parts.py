@@ -59,7 +59,7 @@ class Part:
     kept_in: str = ""
     """Stem of the names of the files that hold its rows."""
     of_several: bool = False
-    """Whether its file also held rows of other cohorts."""
+    """Return whether its file also held rows of other cohorts."""
     moved: bool = False
     """It has no rows, but says which records a multi-cohort file now gives to other cohorts."""
     sheet: SheetTaken | None = None
@@ -69,7 +69,7 @@ class Part:
 
     @property
     def has_rows(self) -> bool:
-        """Whether its file holds rows of the extract; an empty file is a month without news."""
+        """Return whether its file holds rows of the extract; an empty file is a month without news."""
         return not self.moved and self.rows_read + self.rows_deleted > 0
 
 

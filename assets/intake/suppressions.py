@@ -240,7 +240,7 @@ def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: G
 
 
 def holds_any(path: Path, gone: Gone) -> bool:
-    """Whether a Parquet file of the intake has a row that is `gone`."""
+    """Return whether a Parquet file of the intake has a row that is `gone`."""
     found = pyarrow.parquet.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY].to_numpy()
     return bool(gone(found).any())
 

@@ -112,7 +112,7 @@ class KeyedWriter:
 
     @property
     def begun(self) -> bool:
-        """Whether anything, if an empty table, was written."""
+        """Return whether anything, if an empty table, was written."""
         return bool(self._held)
 
     def write(self, table: pa.Table) -> None:

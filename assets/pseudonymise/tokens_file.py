@@ -64,7 +64,7 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
 
 
 def has_quintile(contract: SourceContract) -> bool:
-    """Whether rows of the source carry a deprivation quintile."""
+    """Return whether rows of the source carry a deprivation quintile."""
     return IMD_QUINTILE in tokens_schema(contract).names
 
 

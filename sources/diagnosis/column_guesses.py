@@ -126,7 +126,7 @@ class Guesser:
         return column.kind is Kind.TEXT and not column.pattern and column.name not in (*_NAMES, *self._forms)
 
     def _is_misnamed(self, heading: str) -> bool:
-        """Whether a heading is known as that of a column that its values cannot be."""
+        """Return whether a heading is known as that of a column that its values cannot be."""
         return any(
             heading_score(column, heading) >= SURE_SCORE and not self._may_hold(column, heading)
             for column in self.contract.columns

@@ -74,7 +74,7 @@ def _header(landed: Landed, contract: SourceContract, dialects: Collection[Diale
 
 
 def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> bool:
-    """Whether `header` has every column that the contract requires, as the council calls it."""
+    """Return whether `header` has every column that the contract requires, as the council calls it."""
     return bool(header) and not missing_columns(contract, dialect_of(contract, header, dialect), header)
 
 

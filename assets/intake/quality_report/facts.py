@@ -287,7 +287,7 @@ def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_of_the_file(finding: Finding, now: ExtractQuality) -> bool:
-    """Whether a check failed that nothing else has told already."""
+    """Return whether a check failed that nothing else has told already."""
     return not finding.passed and finding.rule not in {rule.rule for rule in now.rules} | _told_of_the_whole(now)
 
 

@@ -56,17 +56,14 @@ def report_extract(
     file came once more.
     """
     folder = home.reports(outcome.cohort, outcome.council)
-    report = (
-        stopped_report(outcome, last)
-        if isinstance(outcome, StoppedExtract)
-        else extract_report(outcome, last, sent_again)
-    )
-    of_expectations = (
-        {folder / f"{outcome.source}.expectations.json": files.as_json(_expectations(outcome))}
-        if isinstance(outcome, ExtractQuality)
-        else {}
-    )
-    files.write_all(_pages(folder, outcome.source, report, render(report)) | of_expectations)
+    if isinstance(outcome, StoppedExtract):
+        report = stopped_report(outcome, last)
+        pages = _pages(folder, outcome.source, report, render(report))
+    else:
+        report = extract_report(outcome, last, sent_again)
+        pages = _pages(folder, outcome.source, report, render(report))
+        pages[folder / f"{outcome.source}.expectations.json"] = files.as_json(_expectations(outcome))
+    files.write_all(pages)
 
 
 def _expectations(quality: ExtractQuality) -> Facts:
@@ -83,17 +80,17 @@ def _expectations(quality: ExtractQuality) -> Facts:
 
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:
-    """Whether the report of a delivery was written: what came of its expectations is put in place last."""
+    """Return whether the report of a delivery was written; the result of its expectations is put in place last."""
     folder = home.reports(quality.cohort, quality.council)
     page, expectations = (folder / f"{quality.source}.{what}" for what in ("html", "expectations.json"))
     if not (page.exists() and expectations.exists()):
         return False
-    told = json.loads(expectations.read_bytes())
-    return (told["file_mac"], told["taken_at"]) == (quality.file_mac, quality.taken_at)
+    written = json.loads(expectations.read_bytes())
+    return (written["file_mac"], written["taken_at"]) == (quality.file_mac, quality.taken_at)
 
 
 def report_council(home: Home, cohort: str, council: str) -> None:
-    """Gather the reports of a council's extracts, where one is newer than what was gathered."""
+    """Gather the reports of a council's extracts if one is newer than what was gathered."""
     if has_council_report(home, cohort, council):
         return
     folder = home.reports(cohort, council)
@@ -103,7 +100,7 @@ def report_council(home: Home, cohort: str, council: str) -> None:
 
 
 def has_council_report(home: Home, cohort: str, council: str) -> bool:
-    """Whether all reports of a council's extracts have been gathered since they were written."""
+    """Return whether all reports of a council's extracts have been gathered since they were written."""
     folder = home.reports(cohort, council)
     gathered, own = folder / f"{ALL_EXTRACTS}.html", _of_extracts(folder)
     newest = max((path.stat().st_mtime_ns for path in own), default=0)
