@@ -88,7 +88,7 @@ docs: setup  ## the pages that are made from the code
 	$(RUN) python -m privacy.linkage.estimate --report > docs/linkage-parameters.md
 	$(RUN) python -m ndl_export.analyst_db.document > docs/analyst-database.md
 	$(RUN) python -m tests.support.architecture > docs/stages.svg
-	$(RUN) python -m assets.intake.suites
+	$(RUN) python -m assets.intake.quality
 
 site-docs: setup  ## the documentation as a site, in build/docs/, with every link checked
 	$(RUN) python -W ignore -m sphinx -q -W --keep-going -d build/doctrees docs build/docs

@@ -16,7 +16,7 @@ from assets.home.loading import loading
 from assets.home.paths import Home
 from assets.home.retention_policy import check_may_be_held
 from assets.home.signers import note_signers
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from assets.linkage.arrivals import note_landing
 from assets.linkage.standing import links_stand, tables_stand
 from assets.release.anchors import published_charges
@@ -157,14 +157,14 @@ def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], s
     about = f" of {cohort.code}" if several else ""
 
     @cache
-    def to_take() -> list[str]:
-        return Intake(landing, home, folders.key_ring(INTAKE)).to_take(cohort.code, arrived)
+    def needing_intake() -> list[str]:
+        return Intake(landing, home, folders.key_ring(INTAKE)).needing_intake(cohort.code, arrived)
 
     yield _Step(
         "intake",
         f"Intake{about}: read, check, pseudonymise",
-        lambda: not to_take(),
-        lambda jobs: jobs.intake(to_take() or arrived, cohort.code),
+        lambda: not needing_intake(),
+        lambda jobs: jobs.intake(needing_intake() or arrived, cohort.code),
     )
     yield _Step(
         "linkage",

@@ -31,7 +31,12 @@ class ExtractStopped(Exception):
 
 
 def unexpected(name: str, error: Exception) -> ExtractStopped:
-    """Says kind and place of an error, not its message, which may quote a value. Messages call the file `name`."""
+    """Return an error as the reason to stop an extract, which messages call `name`.
+
+    Of any error but `ExtractStopped` it says kind and place, not the message, which may quote a value.
+    """
+    if isinstance(error, ExtractStopped):
+        return error
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     return ExtractStopped(f"{name}: the file could not be read ({type(error).__name__} at {place}); please report this")

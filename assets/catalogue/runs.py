@@ -97,7 +97,7 @@ def versioned(data: str, code: str) -> dict[str, str]:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def speaks_plainly(step: F) -> F:
+def redact_errors(step: F) -> F:
     """The body of an asset or op, of a partition that there is and within `plainly`; the sentence of an error stands in
     the run's log."""
 

@@ -1,1 +1,1 @@
-"""Extracts in: one pass over each identifiable file, judged, promoted and reported on."""
+"""Ingests extracts: one pass over each identifiable file, then validation, promotion and a report."""

@@ -1,4 +1,4 @@
-"""Assets of the intake: what lies in landing, and each source pseudonymised, by council and cohort."""
+"""Dagster assets of the intake: extracts in landing, and each source pseudonymised, by council and cohort."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -9,15 +9,22 @@ import dagster as dg
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import WINDOW, due_freshness
-from assets.catalogue.runs import COUNCIL_COHORTS, council_cohort, parts, speaks_plainly, versioned
+from assets.catalogue.runs import COUNCIL_COHORTS, council_cohort, parts, redact_errors, versioned
 from assets.home.at_work import in_use, turn_of_senders
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake import deliveries
+from assets.intake.console_progress import (
+    ALL_COUNCILS,
+    FAMILIES,
+    QUALITY,
+    Outcome,
+    outcomes,
+    progress_lines,
+    waiting_anywhere,
+)
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.rule_families import ALL_COUNCILS, FAMILIES, QUALITY, Outcome, outcomes, waiting_anywhere
-from assets.intake.take_in import Intake
-from assets.intake.telling import told
+from assets.intake.ingest import Intake
 from privacy.doors.counts import magnitude, rows
 from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract
@@ -34,7 +41,7 @@ _SENTENCES_SHOWN = 3
 
 
 class ExtractsStopped(Exception):
-    """Extracts that were not taken; the message says which, and why."""
+    """Extracts that were stopped; the message says which, and why."""
 
 
 postcode_directory = dg.AssetSpec(
@@ -121,7 +128,7 @@ landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
     backfill_policy=dg.BackfillPolicy.single_run(),
     can_subset=True,
 )
-@speaks_plainly
+@redact_errors
 def pseudonymised_extracts(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
@@ -171,14 +178,14 @@ def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, 
         else:
             landed += [found] if found else []
     taken: list[ExtractQuality] = []
-    for extract, outcome in zip(landed, intake.take_in_all(landed), strict=True):
+    for extract, outcome in zip(landed, intake.ingest_all(landed), strict=True):
         partition = council_cohort(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
             stopped.append(_say_stopped(context, extract.source, partition, outcome))
         elif outcome:
             _say_taken(context, installation, partition, outcome)
             taken.append(outcome)
-    for line in told(installation.home_folder, cohorts, taken, bool(stopped)):
+    for line in progress_lines(installation.home_folder, cohorts, taken, bool(stopped)):
         context.log.info(line)
     for sentence in intake.not_read:
         context.log.error(sentence)
@@ -243,7 +250,7 @@ def _sentence(quality: ExtractQuality) -> str:
 
 
 def _metadata(quality: ExtractQuality) -> dict[str, Any]:
-    """What the event log may hold: how many rows there are by order of size, and the MAC of the file."""
+    """Return what the event log may hold: bands of row counts, and the MAC of the file."""
     return {
         "rows_read": magnitude(quality.rows_read),
         "rows_rejected": magnitude(quality.rows_rejected),

@@ -1,6 +1,6 @@
-"""What was delivered, and what became of it: the result of each intake, of those superseded and of those stopped.
+"""Results of intakes: of each delivery that is in, of superseded ones and of those that were stopped.
 
-A delivery is known by the MAC of its file's content under a key of the pipeline's own. Nothing here holds a value of an
+A delivery is known by the MAC of its file's content under a key of the pipeline. Nothing here holds a value of an
 extract.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,20 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.elsewhere import Elsewhere
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import Staged
-from assets.intake.profile import Profile
 from assets.intake.quality import CRITICAL, HOLD, Finding
+from assets.intake.quality_report.profile import Profile
+from assets.pseudonymise.findings import RuleCount, Staged
 from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote_all, write, write_json
 from privacy.keys import KeyProblem, KeyRing
 from privacy.row_keys import RowKeys, part_and_row
 from privacy.services import SERVICES
+from sources.diagnosis.wrong_cohort_or_council import OtherOrigin
 from sources.errors import HeadingsMissing
 from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
 
-_OF_AN_EARLIER_VERSION = "an earlier version stopped it; its report says why"
 MAC_KEY = "file_mac"
 """Name, in the metadata of a pseudonymised extract, of the MAC of the file it was made from."""
 PARTS_KEY = "parts"
@@ -77,8 +75,11 @@ class PartRows:
 
 @dataclass(frozen=True)
 class FromParts:
-    """How an extract was put together: `how` its parts belong together, whether that was `seen` from them rather than
-    stated, what their order is by, and the parts in their order, those that were withdrawn or sent again first."""
+    """How an extract was built from its parts.
+
+    `how` says how the parts belong together, and `seen` that this was inferred rather than stated. `order` is what
+    their order is by. `parts` are in order, withdrawn and repeated ones first.
+    """
 
     how: str
     seen: bool
@@ -119,7 +120,7 @@ class ExtractQuality:
     unchanged: bool = field(default=False)
     parts: FromParts | None = None
     sheet: SheetTaken | None = None
-    elsewhere: tuple[Elsewhere, ...] = ()
+    other_origins: tuple[OtherOrigin, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -132,7 +133,7 @@ class ExtractQuality:
         return {part.file_mac: part.number for part in self.parts.parts} if self.parts else {self.file_mac: 0}
 
     def has_row(self, number: int) -> bool:
-        """Whether a row of this number in the whole extract was read."""
+        """Return whether a row of this number in the whole extract was read."""
         part, row = part_and_row(number)
         read = {each.number: each.rows_read for each in self.parts.parts} if self.parts else {0: self.rows_read}
         return 0 < row <= read.get(part, 0)
@@ -149,7 +150,7 @@ class ExtractQuality:
 
 @dataclass(frozen=True)
 class StoppedExtract:
-    """A delivery that was not taken, and why: in words for whoever runs the pipeline, and in those of the sender."""
+    """A delivery that was not taken, and why, in words for operators and in words for the sender."""
 
     council: str
     source: str
@@ -158,28 +159,27 @@ class StoppedExtract:
     file_mac: str
     stopped_at: str
     sentence: str
-    for_sender: str = ""
+    for_sender: str
     headings: HeadingsMissing | None = None
 
 
 def file_mac(keys: KeyRing, sha256: str) -> str:
-    """HMAC-SHA256 of a file's SHA-256 under the pipeline's own key, hexadecimal: who has no key cannot test a guess."""
+    """Return the HMAC-SHA256 of a file's SHA-256: nobody without the pipeline's key can test a guess."""
     return hmac.digest(keys.subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
 def made_of(quality: ExtractQuality) -> str:
-    """SHA-256 of what an extract that is in was made of: the delivery by its keyed MAC, and what its rows depend on
-    besides."""
+    """Return a SHA-256 of what an extract was made of: the delivery's MAC, and the settings that its rows depend on."""
     return hashlib.sha256(json.dumps([quality.file_mac, quality.made_under], sort_keys=True).encode()).hexdigest()
 
 
 def tokens_made_under(keys: KeyRing) -> str:
-    """What tokens of the same identifiers depend on."""
+    """Return what tokens of the same identifiers depend on."""
     return json.dumps(pseudonyms.manifest(keys), sort_keys=True)
 
 
 def mac_of(pseudonymised: Path) -> str:
-    """MAC of the delivery that a pseudonymised extract was made from; empty where it says none."""
+    """Return the MAC of the delivery that a pseudonymised extract was made from, or an empty text."""
     metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
     return bytes(metadata.get(MAC_KEY.encode(), b"")).decode()
 
@@ -188,7 +188,7 @@ _EXTRACT_QUALITY, _STOPPED_EXTRACT = TypeAdapter(ExtractQuality), TypeAdapter(St
 
 
 def read(path: Path) -> ExtractQuality | None:
-    """The stored result of an intake, if there is one; one that is damaged counts as none, and is made again."""
+    """Read the stored result of an intake; None if there is none or it is damaged, so that it is made again."""
     try:
         return _quality(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -197,7 +197,7 @@ def read(path: Path) -> ExtractQuality | None:
 
 @lru_cache(maxsize=1024)
 def _quality(content: bytes) -> ExtractQuality:
-    """What a file of this content says. A release looks several times at each result, of England at 765."""
+    """Parse a stored result. A release looks several times at each, of which England has 765."""
     return _EXTRACT_QUALITY.validate_json(content)
 
 
@@ -207,8 +207,10 @@ def keep(path: Path, quality: ExtractQuality) -> None:
 
 
 def current(home: Home, source: str, cohort: str, council: str) -> ExtractQuality | None:
-    """The delivery whose rows are in; None where they are of another one, damaged, without their tokens, or there are
-    none."""
+    """Return the delivery whose rows are in, or None.
+
+    None if the rows are of another delivery, damaged or without their tokens.
+    """
     quality = read(home.quality(source, cohort, council))
     try:
         held = mac_of(home.pseudonymised(source, cohort, council))
@@ -222,8 +224,10 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
 def last(
     home: Home, source: str, cohort: str, council: str, mac: str, *, that_stood: bool = False
 ) -> ExtractQuality | None:
-    """What to compare a delivery of MAC `mac` with: the one before it of this cohort, else of the cohort before; with
-    `that_stood`, the newest that no release had to wait for."""
+    """Return what to compare a delivery with: the one before it of this cohort, else of the cohort before.
+
+    With `that_stood`, the latest that no release had to wait for. `mac` is the delivery's own.
+    """
     key, before = (source, cohort, council), Cohort(cohort).previous
     superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
     found = [
@@ -252,7 +256,7 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
 
 
 def take_out(home: Home, key: tuple[str, str, str]) -> None:
-    """Take what is in of an extract out; its result stays among those that were superseded."""
+    """Remove what is in of an extract; its result stays among the superseded ones."""
     earlier = read(home.quality(*key))
     for path in (home.tokens(*key), home.pseudonymised(*key), home.quarantine(*key)):
         path.unlink(missing_ok=True)
@@ -262,7 +266,7 @@ def take_out(home: Home, key: tuple[str, str, str]) -> None:
 
 
 def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
-    """The row keys of the extract that is in. Raises `KeyProblem` where it was taken in under another row key."""
+    """Return the row keys of the extract that is in. Raises `KeyProblem` if it was ingested under another row key."""
     quality = read(home.quality(source, cohort, council))
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
     if made_under != keys.fingerprints["row"]:
@@ -276,12 +280,9 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
 
 
 def stopped(home: Home, source: str, cohort: str, council: str) -> StoppedExtract | None:
-    """The newest delivery, where it was stopped."""
+    """Return the latest delivery if it was stopped."""
     path = home.stopped(source, cohort, council)
-    if not path.exists():
-        return None
-    note = _STOPPED_EXTRACT.validate_json(path.read_bytes())
-    return note if note.for_sender else replace(note, sentence=_OF_AN_EARLIER_VERSION, for_sender=note.sentence)
+    return _STOPPED_EXTRACT.validate_json(path.read_bytes()) if path.exists() else None
 
 
 def note_stopped(home: Home, note: StoppedExtract) -> None:

@@ -1,63 +1,57 @@
-"""How the parts of extracts are read, each once, and files of several cohorts sorted: what `take_in` puts together."""
+"""Reads the parts of extracts, each once, and sorts multi-cohort files, so that `ingest` can resolve them."""
 
 from __future__ import annotations
 
 import datetime as dt
 import tempfile
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.intake import deliveries, from_parts, judging, parts, several
-from assets.intake.deliveries import TOKENS_KEY, tokens_made_under
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import Staged, Tools, Untokenised, marked, one_pass, stop_if_wrong
-from assets.intake.rows_apart import PartsApart, RowsApart, RowState
-from assets.intake.side_by_side import Answers, Way, side_by_side
+from assets.intake.batching import Steps
+from assets.intake.context import Delivery, IntakeContext
+from assets.intake.multi_cohort_files import (
+    MAX_EXAMPLE_ROWS,
+    CohortRows,
+    Sorted,
+    SortedFiles,
+    assign_by_earlier_parts,
+    check_can_be_sorted,
+    cohorts_sql,
+    read_text,
+    select_cohort,
+    split_by_cohort,
+)
+from assets.intake.parts import Key, Part, PartStore, mac_of_moved
+from assets.intake.resolved_extract import write_moved
 from assets.intake.suppressions import HeldBack, left_out
-from assets.intake.tokens_file import Manifest
+from assets.pseudonymise.findings import RuleCount, Staged, stop_if_wrong
+from assets.pseudonymise.split_writer import PartsSplitWriter, RowState
+from assets.pseudonymise.stream_extract import Untokenised, mark_rows, stream_extract
 from privacy import normalise, row_keys
-from privacy.keys import KeyRing
 from privacy.row_keys import numbers_of, part_and_row
-from sources.contracts import CONTRACTS, SourceContract
-from sources.contracts.extract_rules import MAX_REJECTED_SHARE, TOO_MANY_REJECTED
+from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import Landed, cohorts_of_children, content_sha256, size_of, state
+from sources.extract.landed import Landed, cohorts_of_children, size_of, state
 from sources.extract.open import OpenExtract, together
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
-EXPECTED_ROWS = "expected_rows"
-"""Name, among what an extract was made under, of the number of rows that the operator expects of it."""
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One landed extract as it was found: `file` is its name as it may be kept, `made_under` what its rows depend on
-    beside its content, `manifest` a tokens file's."""
-
-    landed: Landed
-    file: str
-    contract: SourceContract
-    sender_mac: str
-    mac: str
-    manifest: Manifest | None
-    made_under: dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Unread:
-    """A part that is to be read, with the run that first found it; opened, unless it holds tokens. `of_several` where
-    its file held rows of other cohorts too."""
+    """A part to be read, with the run that first found it; opened, unless it holds tokens.
+
+    `of_several` if its file also held rows of other cohorts.
+    """
 
     delivery: Delivery
     arrived: int
@@ -66,63 +60,29 @@ class Unread:
 
 
 class TwoWays(ExtractStopped):
-    """An extract lies there whole, and other files have rows of it."""
-
-
-class Desk(Protocol):
-    """What it takes to read a file."""
-
-    home: Home
-    keys: KeyRing
-
-    def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
-        """A file as it was found."""
-        ...
-
-    def opened(self, delivery: Delivery) -> OpenExtract:
-        """It, opened. Raises `ExtractStopped`."""
-        ...
-
-    def rekeyed(self, delivery: Delivery, out: RowsApart) -> Staged:
-        """A file of tokens, read."""
-        ...
-
-    def tools(self) -> AbstractContextManager[Tools]:
-        """Tools that nobody else uses meanwhile."""
-        ...
-
-    @property
-    def answers(self) -> Answers:
-        """What extracts on their way are given, several at once."""
-        ...
+    """An extract that arrived whole although other files have rows of it."""
 
 
 class PartsReader:
-    """Reads what has not been read of the parts of extracts."""
+    """Reads the parts of extracts that have not been read."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._home, self._keys = desk, desk.home, desk.keys
+    def __init__(self, context: IntakeContext) -> None:
+        self._context, self._home, self._keys = context, context.home, context.keys
         self._keeping = Lock()
         self.not_read: list[str] = []
-        """Sentences about files that lie beside whole extracts and cannot be read."""
+        """Sentences about files beside whole extracts that cannot be read."""
 
-    def _delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
-        """A file as it was found. How many rows its extract should have changes nothing of how it is read."""
-        found = self._desk.delivery(landed, sha256, mac)
-        made_under = {name: value for name, value in found.made_under.items() if name != EXPECTED_ROWS}
-        return replace(found, made_under=made_under)
+    def read(self, extracts: Sequence[Landed], staging: Path) -> dict[Key, ExtractStopped]:
+        """Read the unread parts of extracts; return, by extract, why one of its parts cannot be taken.
 
-    def read(self, extracts: Sequence[Landed], staging: Path) -> dict[parts.Key, ExtractStopped]:
-        """Read what has not been read of the parts of extracts; by extract, why one of its parts cannot be taken.
-
-        Parts that are written alike go through one pass together, and each by itself where one of them is wrong.
+        Parts that are written alike go through one pass together, and each by itself if one of them is wrong.
         """
-        stopped: dict[parts.Key, ExtractStopped] = {}
+        stopped: dict[Key, ExtractStopped] = {}
         groups: list[list[Unread]] = []
         for landed in extracts:
             try:
-                self._sort_if_it_can_be(landed, staging)
-                groups += self._alike(self._unread(landed)) if landed.in_parts else []
+                self._sort_files(landed, staging)
+                groups += self._group(self._unread(landed)) if landed.in_parts else []
             except ExtractStopped as unreadable:
                 stopped[landed.key] = unreadable
         wrong = self._read(groups, staging / "together")
@@ -130,54 +90,66 @@ class PartsReader:
         wrong = [each for each in wrong if len(each[0]) == 1]
         wrong += self._read([[replace(part, extract=None)] for group in several for part in group], staging / "alone")
         for (part,), stop in wrong:
-            landed = part.delivery.landed
             own = f"{stop.for_sender} (The file is called {part.delivery.file!r}.)"
-            stopped.setdefault(landed.key, ExtractStopped(str(stop), own))
+            stopped.setdefault(part.delivery.landed.key, ExtractStopped(str(stop), own))
         return stopped
 
-    def _sort_if_it_can_be(self, landed: Landed, staging: Path) -> None:
-        """Sort the files of several cohorts. What lies beside a whole extract and cannot be read does not stop that: it
-        is told. Raises `ExtractStopped`."""
+    def has_read_all(self, landed: Landed) -> bool:
+        """Return whether every part and multi-cohort file was read under these settings, or is not read again."""
+        noted, sorted_ = PartStore(self._home, landed.key).noted(), self._sorted_files(landed).entries()
+        of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
+        of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
+        read = [(landed.parts, of_parts), (landed.several, of_several)]
+        return all(self._was_read(landed, path, made_under) for paths, made_under in read for path in paths)
+
+    def _was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any] | None]) -> bool:
+        file = replace(landed, path=path, parts=(), several=())
+        sha256, mac = self._context.fingerprint(file)
+        return mac in made_under and made_under[mac] in (None, self._context.delivery(file, sha256, mac).made_under)
+
+    def _sorted_files(self, landed: Landed) -> SortedFiles:
+        return SortedFiles(self._home, landed.source, landed.council)
+
+    def _sort_files(self, landed: Landed, staging: Path) -> None:
+        """Give the rows of multi-cohort files to their cohorts, as parts; each file once, whoever comes first.
+
+        A file that cannot be read stops an extract in parts, but not a whole one: `not_read` tells of it then.
+        """
         try:
-            self._sort(landed, staging)
+            if landed.several:
+                check_can_be_sorted(f"a file of {landed.council}/{landed.source}", CONTRACTS[landed.source])
+                with self._sorted_files(landed).locked():
+                    for path in landed.several:
+                        self._sort_file(replace(landed, path=path, parts=(), several=()), landed, staging)
         except ExtractStopped as stop:
             if landed.in_parts or isinstance(stop, TwoWays):
                 raise
             self.not_read.append(str(stop))
 
-    def _sort(self, landed: Landed, staging: Path) -> None:
-        """Give the rows of files of several cohorts to their cohorts, as parts; each file once, whoever comes first."""
-        if not landed.several:
-            return
-        several.stop_if_it_cannot_be_sorted(f"a file of {landed.council}/{landed.source}", CONTRACTS[landed.source])
-        with several.in_turn(self._home, landed.source, landed.council):
-            known = several.known(self._home, landed.source, landed.council)
-            for path in landed.several:
-                file = replace(landed, path=path, parts=(), several=())
-                sha256 = content_sha256(path, file.name, file.within)
-                mac = deliveries.file_mac(self._keys, sha256)
-                delivery = self._delivery(file, sha256, mac)
-                entry, now = known.get(mac), state(path)
-                if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
-                    entry = self._sorted(delivery, staging)
-                if known.get(mac) != (entry := replace(entry, state=now)):
-                    several.remember(self._home, landed.source, landed.council, mac, entry)
-                    known[mac] = entry
-                if landed.cohort in known[mac].cohorts and not landed.in_parts:
-                    raise TwoWays(
-                        f"{landed.name}: another file in its folder, whose name is no cohort, has rows of"
-                        f" {landed.cohort} too; put this one into the folder {landed.cohort}, as a part, or take the"
-                        " other one away"
-                    )
+    def _sort_file(self, file: Landed, landed: Landed, staging: Path) -> None:
+        files = self._sorted_files(landed)
+        sha256, mac = self._context.fingerprint(file)
+        delivery, known, now = self._context.delivery(file, sha256, mac), files.entries().get(mac), state(file.path)
+        entry = known
+        if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
+            entry = self._sort(delivery, staging)
+        entry = replace(entry, state=now)
+        if known != entry:
+            files.remember(mac, entry)
+        if landed.cohort in entry.cohorts and not landed.in_parts:
+            raise TwoWays(
+                f"{landed.name}: another file in its folder, whose name is no cohort, has rows of {landed.cohort} too;"
+                f" put this one into the folder {landed.cohort}, as a part, or take the other one away"
+            )
 
-    def _sorted(self, delivery: Delivery, staging: Path) -> several.Sorted:
-        """One file of several cohorts, whose rows go to their cohorts. Raises `ExtractStopped`."""
+    def _sort(self, delivery: Delivery, staging: Path) -> Sorted:
+        """Give the rows of one multi-cohort file to their cohorts. Raises `ExtractStopped`."""
         landed = delivery.landed
         if delivery.manifest:
             raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
-        extract = self._desk.opened(delivery)
-        text = several.texts(landed.name, extract)
-        found = self._told_apart(delivery, extract, text)
+        extract = self._context.open(delivery)
+        text = read_text(landed.name, extract)
+        found = self._split_by_cohort(delivery, extract, text)
         if not found.of_cohort:
             raise ExtractStopped(
                 f"{landed.name}: no row says of which cohort it is, by a date of birth or an academic year; send a file"
@@ -185,32 +157,34 @@ class PartsReader:
             )
         groups = []
         for cohort, numbers in found.of_cohort.items():
-            of_cohort = several.of_cohort(extract, text, numbers, cohort)
-            number = parts.give_numbers(self._home, of_cohort.landed.key, [delivery.mac])[delivery.mac]
-            run = 1 + max((part.arrived for part in parts.held(self._home, of_cohort.landed.key)), default=0)
-            own = replace(delivery, landed=replace(of_cohort.landed, part=number))
-            groups.append([Unread(own, run, of_cohort, of_several=True)])
+            selected = select_cohort(extract, text, numbers, cohort)
+            store = PartStore(self._home, selected.landed.key)
+            number = store.give_numbers([delivery.mac])[delivery.mac]
+            own = replace(delivery, landed=replace(selected.landed, part=number))
+            groups.append([Unread(own, store.next_run(), selected, of_several=True)])
         for _, stop in self._read(groups, Path(tempfile.mkdtemp(dir=staging)) / "several"):
             raise stop
-        self._tell_who_lost_records(delivery, found.of_cohort, staging)
+        self._note_moved_records(delivery, found.of_cohort, staging)
         aside = np.sort(np.concatenate([found.of_none, *(np.array(r) for r in extract.set_aside.values())]))
-        first = tuple(aside[: several.MAX_EXAMPLE_ROWS].astype(int).tolist())
-        cohorts = tuple(sorted(found.of_cohort))
-        return several.Sorted(state(landed.path), delivery.made_under, cohorts, len(aside), first)
+        first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
+        return Sorted(state(landed.path), delivery.made_under, tuple(sorted(found.of_cohort)), len(aside), first)
 
-    def _tell_who_lost_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
-        """A record that a file gives to one cohort is no longer one of another, whose earlier part has it: a date of
-        birth was put right."""
-        landed = delivery.landed
-        here: dict[str, pa.Table] = {}
+    def _stores(self, landed: Landed) -> dict[str, PartStore]:
+        """Return the part stores of a council's source, by cohort."""
+        return {
+            cohort: PartStore(self._home, (landed.source, cohort, landed.council)) for cohort in cohorts_of_children()
+        }
+
+    def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
+        """Note in each cohort which records of its earlier parts a file gives to another cohort, as after a date of
+        birth was corrected."""
+        stores, here = self._stores(delivery.landed), dict[str, pa.Table]()
         for cohort in of_cohort:
-            key = (landed.source, cohort, landed.council)
-            own = [part for part in parts.held(self._home, key) if part.file_mac == delivery.mac]
-            here[cohort] = pa.concat_tables(from_parts.marks_of(self._home, self._keys, key, own).values())
-        mac = parts.mac_of_moved(self._keys, delivery.mac)
-        for cohort in cohorts_of_children():
-            key = (landed.source, cohort, landed.council)
-            held = [part for part in parts.held(self._home, key) if part.file_mac not in (delivery.mac, mac)]
+            own = [part for part in stores[cohort].held() if part.file_mac == delivery.mac]
+            here[cohort] = pa.concat_tables(stores[cohort].marks(self._keys, own).values())
+        mac = mac_of_moved(self._keys, delivery.mac)
+        for cohort, store in stores.items():
+            held = [part for part in store.held() if part.file_mac not in (delivery.mac, mac)]
             others = [table for code, table in here.items() if code != cohort]
             if not held or not others:
                 continue
@@ -220,135 +194,113 @@ class PartsReader:
                 own_records = here[cohort]["record"].combine_chunks()
                 given = given.filter(pc.invert(pc.is_in(given["record"], value_set=own_records)))
             run = 1 + max(part.arrived for part in held)
-            number = parts.give_numbers(self._home, key, [mac])[mac]
-            part = _moved(delivery, number, mac, run)
-            from_parts.write_moved(self._home, self._keys, key, part, given, held, staging / f"moved-{cohort}")
+            number = store.give_numbers([mac])[mac]
+            part = Part(number, delivery.file, "", mac, run, now(), delivery.made_under, moved=True)
+            write_moved(store, self._keys, part, given, held, staging / f"moved-{cohort}")
 
-    def _told_apart(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> several.Rows:
-        """The rows of a file by cohort: by what they say, else by where an earlier part has their record."""
+    def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> CohortRows:
+        """Split the rows of a file by what they say, else by the cohort in which an earlier part has their record."""
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
-        with self._desk.tools() as tools:
+        with self._context.tools() as tools:
             tools.con.register("extract", text)
-            found = several.told_apart(tools.con.sql(several.cohorts_sql(projection, contract)).to_arrow_table())
+            found = split_by_cohort(tools.con.sql(cohorts_sql(projection, contract)).to_arrow_table())
             tools.con.unregister("extract")
             if not len(found.of_none):
                 return found
             silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found.of_none)))
-            records = marked(tools, extract, contract, silent)
-        return several.by_earlier_parts(found, records, self._marks_by_cohort(delivery.landed))
-
-    def _marks_by_cohort(self, landed: Landed) -> dict[str, pa.Table]:
-        """The marks of the rows of all parts of a council's source, by cohort."""
-        found = {}
-        for cohort in cohorts_of_children():
-            key = (landed.source, cohort, landed.council)
-            if held := parts.held(self._home, key):
-                marks = from_parts.marks_of(self._home, self._keys, key, held)
-                found[cohort] = pa.concat_tables(table.select(["record"]) for table in marks.values())
-        return found
+            records = mark_rows(tools, extract, contract, silent)
+        stores = self._stores(delivery.landed)
+        earlier = {
+            code: store.all_records(self._keys, held) for code, store in stores.items() if (held := store.held())
+        }
+        return assign_by_earlier_parts(found, records, earlier)
 
     def _read(self, groups: Sequence[list[Unread]], staging: Path) -> list[tuple[list[Unread], ExtractStopped]]:
-        """Read each group of parts in one pass; those that cannot be taken, and why."""
+        """Read each group of parts in one pass; return those that cannot be taken, and why."""
         staging.mkdir()
-        ways = (
-            (sum(size_of(part.delivery.landed.path) for part in group), self._group_on_its_way(group, staging / str(n)))
+        jobs = (
+            (sum(size_of(part.delivery.landed.path) for part in group), self._read_group(group, staging / str(n)))
             for n, group in enumerate(groups)
         )
-        outcomes = side_by_side(ways, self._desk.answers, judging.judge)
-        return [(group, outcome) for group, outcome in zip(groups, outcomes, strict=True) if outcome]
+        return [(group, stop) for group, stop in zip(groups, self._context.run(jobs), strict=True) if stop]
 
     def _unread(self, landed: Landed) -> list[Unread]:
-        """The parts that have not been read under these circumstances, each with the run that first found it."""
-        known = {part.file_mac: part for part in parts.noted(self._home, landed.key)}
-        run = max((part.arrived for part in known.values()), default=0) + 1
-        hashes = {path: content_sha256(path, f"a part of {landed.name}", landed.within) for path in landed.parts}
-        macs = {path: deliveries.file_mac(self._keys, sha256) for path, sha256 in hashes.items()}
-        numbers = parts.give_numbers(self._home, landed.key, [*macs.values()])
+        """Return the parts that have not been read under these settings."""
+        store = PartStore(self._home, landed.key)
+        known, run = {part.file_mac: part for part in store.noted()}, store.next_run()
         found: dict[str, Unread] = {}
-        for path, mac in macs.items():
+        files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
+        numbers = store.give_numbers([mac for _, mac in files.values()])
+        for path, (sha256, mac) in files.items():
             part = replace(landed, path=path, parts=(), part=numbers[mac])
-            delivery, earlier = self._delivery(part, hashes[path], mac), known.get(mac)
+            delivery, earlier = self._context.delivery(part, sha256, mac), known.get(mac)
             if mac not in found and not (earlier and (earlier.withdrawn or earlier.made_under == delivery.made_under)):
                 found[mac] = Unread(delivery, earlier.arrived if earlier else run)
         return [*found.values()]
 
-    def _alike(self, unread: Iterable[Unread]) -> list[list[Unread]]:
-        """The parts in groups of those that can be read together: their columns are the same."""
+    def _group(self, unread: Iterable[Unread]) -> list[list[Unread]]:
+        """Group the parts that can be read together because their columns are the same."""
         groups: dict[Any, list[Unread]] = {}
         for part in unread:
-            try:
-                opened = None if part.delivery.manifest else self._desk.opened(part.delivery)
-            except ExtractStopped:  # told when it is read by itself
-                opened = None
-            groups.setdefault(opened.form if opened else part.delivery.mac, []).append(replace(part, extract=opened))
+            with suppress(ExtractStopped):  # reported when it is read by itself
+                part = self._opened(part)
+            groups.setdefault(part.extract.form if part.extract else part.delivery.mac, []).append(part)
         return [*groups.values()]
 
-    def _again(self, part: Unread) -> Unread:
-        """The part, opened if it is a file to be opened. Raises `ExtractStopped`."""
-        return part if part.delivery.manifest else replace(part, extract=self._desk.opened(part.delivery))
+    def _opened(self, part: Unread) -> Unread:
+        """Return the part, opened unless it holds tokens. Raises `ExtractStopped`."""
+        closed = not (part.extract or part.delivery.manifest)
+        return replace(part, extract=self._context.open(part.delivery)) if closed else part
 
-    def _group_on_its_way(self, group: Sequence[Unread], folder: Path) -> Way[ExtractStopped | None]:
-        """Parts from their files to their place; why one cannot be taken, and then none of them is."""
+    def _read_group(self, group: Sequence[Unread], folder: Path) -> Steps[ExtractStopped | None]:
+        """Take parts from their files to their place; return why one, and so none of them, can be taken."""
         landed = group[0].delivery.landed
         try:
             seen = [state(part.delivery.landed.path) for part in group]
-            group = [part if part.extract else self._again(part) for part in group]
-            staged, out, held_back = yield from self._stage_parts(group, folder)
+            group = [self._opened(part) for part in group]
+            staged, out, held_back = yield from self._stage(group, folder)
             found = [_part(part, staged, out, held_back) for part in group]
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.delivery.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
-                own = replace(own, elsewhere=())  # which is of all these parts together
+                own = replace(own, other_origins=())  # found over all these parts together
                 stop_if_wrong(landed, own, moved=state(landed.path) != before)
-                if own.rejected_share is not None and own.rejected_share > MAX_REJECTED_SHARE:
-                    said, (plain, for_sender) = f"{landed.name}: {TOO_MANY_REJECTED.sentence}", own.why_rejected
-                    raise ExtractStopped(said + plain, said + for_sender)
+                own.check_rejected(landed.name)
         except Exception as error:
-            return error if isinstance(error, ExtractStopped) else unexpected(landed.name, error)
+            return unexpected(landed.name, error)
         for each in found:
             record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
-        with self._keeping:  # what is not noted yet would go with what earlier readings left
-            parts.keep(self._home, landed.key, found, staged, out.marks)
+        with self._keeping:  # `keep` removes files that no note names yet
+            PartStore(self._home, landed.key).keep(found, staged, out.marks)
         return None
 
-    def _stage_parts(
+    def _stage(
         self, group: Sequence[Unread], folder: Path
-    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartsApart, HeldBack]]:
+    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartsSplitWriter, HeldBack]]:
         folder.mkdir()
-        first = group[0].delivery
+        first, context = group[0].delivery, self._context
         numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
         held_back = HeldBack(self._home, self._keys, first.landed, numbers)
         keys = row_keys.of_parts(self._keys, *first.landed.key)
-        said = {"council": first.landed.council, "source": first.landed.source}
-        said[TOKENS_KEY] = tokens_made_under(self._keys)
-        to_linkage, to_intake = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
-        with PartsApart(folder, keys, to_linkage, to_intake, said, held_back.mask) as out:
+        holders = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
+        with PartsSplitWriter(folder, keys, *holders, context.metadata(first.landed), held_back.mask) as out:
             if first.manifest:
-                staged = self._desk.rekeyed(first, out)
+                staged = context.rekey(first, out)
             else:
                 opened = {each.delivery.landed.part: each.extract for each in group if each.extract}
-                extract = together(opened, numbers_of)
-                staged = yield from one_pass(self._desk.tools, extract, first.contract, out)
+                staged = yield from stream_extract(context.tools, together(opened, numbers_of), first.contract, out)
         return left_out(staged, keys, held_back.rows), out, held_back
 
-    def was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any] | None]) -> bool:
-        """Whether a file is among those that were read, under the same circumstances; None where these do not matter,
-        because it is not read again."""
-        sha256 = content_sha256(path, landed.name, landed.within)
-        mac = deliveries.file_mac(self._keys, sha256)
-        file = replace(landed, path=path, parts=(), several=())
-        return mac in made_under and made_under[mac] in (None, self._delivery(file, sha256, mac).made_under)
 
-
-def _part(unread: Unread, staged: Staged, out: PartsApart, held_back: HeldBack) -> parts.Part:
-    """A part that was read, of those that were staged together: its own counts."""
+def _part(unread: Unread, staged: Staged, out: PartsSplitWriter, held_back: HeldBack) -> Part:
+    """Describe a part that was read, with its own counts out of those of the parts staged together."""
     delivery, number = unread.delivery, unread.delivery.landed.part
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
     forgotten = sum(part_and_row(row)[0] == number for row in held_back.rows)
     aside = sum(map(len, unread.extract.set_aside.values())) if unread.extract else 0
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
-    return parts.Part(
+    return Part(
         number=number,
         file=delivery.file,
         sender_mac=delivery.sender_mac,
@@ -356,7 +308,7 @@ def _part(unread: Unread, staged: Staged, out: PartsApart, held_back: HeldBack) 
         arrived=unread.arrived,
         read_at=now(),
         made_under=delivery.made_under,
-        headings={column: heading for column, heading in staged.headings.items() if heading != column},
+        headings=staged.renamed_headings,
         rows_read=read,
         rows_kept=kept,
         rows_rejected=read - kept,
@@ -368,32 +320,12 @@ def _part(unread: Unread, staged: Staged, out: PartsApart, held_back: HeldBack) 
     )
 
 
-def _moved(delivery: Delivery, number: int, mac: str, arrived: int) -> parts.Part:
-    """What is noted of a file of several cohorts in a cohort that it takes records from."""
-    return parts.Part(
-        number=number,
-        file=delivery.file,
-        sender_mac="",
-        file_mac=mac,
-        arrived=arrived,
-        read_at=now(),
-        made_under=delivery.made_under,
-        headings={},
-        rows_read=0,
-        rows_kept=0,
-        rows_rejected=0,
-        rows_deleted=0,
-        rules=(),
-        moved=True,
-    )
-
-
-def _rule_of(rule: RuleCount, part: int, out: PartsApart) -> RuleCount:
-    """How often a rule was broken in one of the parts that were read together."""
+def _rule_of(rule: RuleCount, part: int, out: PartsSplitWriter) -> RuleCount:
+    """Return how often a rule was broken in one of the parts that were read together."""
     first = tuple(row for of, row in map(part_and_row, rule.first_rows) if of == part)
     return replace(rule, rows=out.counts[part, rule.rule], first_rows=first)
 
 
 def now() -> str:
-    """The time, in whole seconds."""
+    """Return the time, in whole seconds."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -8,6 +8,7 @@ payload only. Results are reduced to counts: no value of a row leaves this modul
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EXTRACT_NUMBER = "extract"
+SUITES = Path(__file__).parent / "expectations"
+"""Folder of the suites as files, for whoever reads them or runs them with Great Expectations."""
 _BATCH_ROWS = 1 << 19
 _ROW_RESULTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
 """The one result format that stores no offending values."""
@@ -60,8 +63,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What an extract is judged by: its kept rows (Parquet) and the facts of `ExtractRule`, where there are any."""
+class ValidationRequest:
+    """What an extract is validated by: its kept rows (Parquet) and the known facts of `ExtractRule`."""
 
     source: str
     kept: Path
@@ -98,7 +101,7 @@ def load() -> None:
         _extract(source)
 
 
-def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
     """Run the suites of their contracts, once for the extracts of each source; findings by extract, in their order."""
     found: dict[Path, tuple[Finding, ...]] = {}
     for source in dict.fromkeys(extract.source for extract in extracts):
@@ -107,7 +110,7 @@ def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
     return [found[extract.kept] for extract in extracts]
 
 
-def _judge(contract: SourceContract, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
     of_rows = [_judge_values(contract, extracts)] * len(extracts)
     if not all(finding.passed for finding in of_rows[0].values()):
         of_rows = [_judge_rows(contract, extract) for extract in extracts]
@@ -115,7 +118,7 @@ def _judge(contract: SourceContract, extracts: Sequence[Judged]) -> list[tuple[F
     return [(*of_extracts[index].values(), *of_rows[index].values()) for index in range(len(extracts))]
 
 
-def _judge_values(contract: SourceContract, extracts: Sequence[Judged]) -> dict[str, Finding]:
+def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> dict[str, Finding]:
     """Findings over every different value of the extracts: rows of them, the shorter columns filled by repetition."""
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
     found: dict[str, pa.Array] = {}
@@ -131,7 +134,7 @@ def _judge_values(contract: SourceContract, extracts: Sequence[Judged]) -> dict[
     return _findings(contract, pa.table(filled))
 
 
-def _judge_rows(contract: SourceContract, extract: Judged) -> dict[str, Finding]:
+def _judge_rows(contract: SourceContract, extract: ValidationRequest) -> dict[str, Finding]:
     """Findings over every row of one extract, with how many break each rule."""
     found: dict[str, Finding] = {}
     for batch in _batches(contract, extract):
@@ -140,8 +143,8 @@ def _judge_rows(contract: SourceContract, extract: Judged) -> dict[str, Finding]
     return found
 
 
-def _batches(contract: SourceContract, extract: Judged) -> Iterator[pa.RecordBatch]:
-    """Payload of an extract, `_BATCH_ROWS` rows at a time; one batch of none where it has none."""
+def _batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[pa.RecordBatch]:
+    """Yield the payload of an extract, `_BATCH_ROWS` rows at a time; one empty batch if it has none."""
     coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
     file = pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=coded)
@@ -155,7 +158,7 @@ def _findings(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:
     return {name: finding for name, (finding, _) in outcomes.items()}
 
 
-def _judge_extracts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[str, Finding]]:
+def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, Finding]]:
     facts = pa.Table.from_pylist(_facts(contract, extracts)).to_pandas()
     findings = _run(_extract(contract.name), facts)
     return [
@@ -167,7 +170,7 @@ def _judge_extracts(contract: SourceContract, extracts: Sequence[Judged]) -> lis
     ]
 
 
-def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[str, float | None]]:
+def _facts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, float | None]]:
     return [
         {
             _EXTRACT_NUMBER: index,
@@ -184,14 +187,14 @@ def _facts(contract: SourceContract, extracts: Sequence[Judged]) -> list[dict[st
     ]
 
 
-def _rows_repeated(extract: Judged) -> int:
-    """Kept rows with the key of another, and so with its row number: they lie in the order of their keys."""
+def _rows_repeated(extract: ValidationRequest) -> int:
+    """Count kept rows with the key, and so the row number, of another: rows are in the order of their keys."""
     keys = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
     return int((keys[1:] == keys[:-1]).sum())
 
 
 def _both(one: Finding | None, other: Finding) -> Finding:
-    """One expectation's findings over two pieces of an extract as one."""
+    """Combine one expectation's findings over two pieces of an extract."""
     if one is None:
         return other
     rows = (one.unexpected_rows or 0) + (other.unexpected_rows or 0)
@@ -199,7 +202,7 @@ def _both(one: Finding | None, other: Finding) -> Finding:
 
 
 def _run(checked: _Checked, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int]]]:
-    """By rule, its finding and the extracts that break it, where the format says which."""
+    """Return, by rule, its finding and the extracts that break it, if the result format names them."""
     found = {}
     (validated,) = checked.checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
     for outcome in validated.results:
@@ -221,12 +224,12 @@ def _run(checked: _Checked, frame: pd.DataFrame) -> dict[str, tuple[Finding, set
 
 
 def _failing(result: Mapping[str, Any]) -> set[int]:
-    """Extracts in a result's list of failing rows, which comes as one entry with a list of them."""
+    """Return the extracts in a result's list of failing rows, which comes as one entry with a list of them."""
     return {index for entry in result.get("unexpected_index_list") or () for index in entry[_EXTRACT_NUMBER]}
 
 
 def _great_expectations() -> Any:
-    """Imported where used. Its analytics are switched off before it loads."""
+    """Import Great Expectations where it is used, which takes 5.6 s of processor time, with its analytics off."""
     environment.tell_libraries(GX_ANALYTICS_ENABLED="false")
     import great_expectations
 
@@ -243,7 +246,7 @@ def _context() -> Any:
 
 @cache
 def _batch_definition() -> Any:
-    """Where frames go in; made first, for suites need the context that it makes."""
+    """Return the batch definition for data frames; made first, because suites need the context that it makes."""
     source = _context().data_sources.add_pandas("extracts")
     return source.add_dataframe_asset("extract").add_batch_definition_whole_dataframe("whole")
 
@@ -272,7 +275,7 @@ def _extract(source: str) -> _Checked:
 
 
 def _checked(title: str, expected: Iterator[_Expected], results: Mapping[str, Any]) -> _Checked:
-    """A suite, the validation definition over the frames that come, and the checkpoint that runs it."""
+    """Build a suite, its validation definition over data frames, and the checkpoint that runs it."""
     data, gx, by_rule = _batch_definition(), _great_expectations(), {}
     suite = gx.ExpectationSuite(name=title)
     for entry in expected:
@@ -286,20 +289,22 @@ def _checked(title: str, expected: Iterator[_Expected], results: Mapping[str, An
     return _Checked(suite, _context().checkpoints.add(checkpoint), by_rule)
 
 
-def suites(source: str) -> dict[str, dict[str, Any]]:
-    """The suites of a source as Great Expectations writes them, by the name of their file; without ids, which are
-    random."""
+def suite_files() -> dict[str, str]:
+    """Return each suite as JSON by file name: `eyfsp.rows.json` over payload, `eyfsp.extract.json` over counts.
+
+    Ids are left out, because they are random.
+    """
     found = {}
-    for checked in (_rows(source), _extract(source)):
+    for checked in (make(source) for source in CONTRACTS for make in (_rows, _extract)):
         content = checked.suite.to_json_dict()
         for part in (content, *content["expectations"]):
             part.pop("id", None)
-        found[f"{checked.suite.name.replace(' ', '.')}.json"] = content
+        found[f"{checked.suite.name.replace(' ', '.')}.json"] = json.dumps(content, indent=1) + "\n"
     return found
 
 
 def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:
-    """What intake promises of a payload column, checked again on what it wrote."""
+    """Yield expectations of a payload column: what the intake promises, checked again on what it wrote."""
 
     def expected(what: str, kind: Any, sentence: str, **kwargs: Any) -> _Expected:
         expectation = kind(column=column.name, severity="critical", **kwargs)
@@ -323,3 +328,8 @@ def _of_extracts(contract: SourceContract, gxe: Any) -> Iterator[_Expected]:
             column=rule.fact, min_value=rule.low, max_value=rule.high, severity=known
         )
         yield _Expected(rule.id, rule.column, expectation, rule.sentence, severity)
+
+
+if __name__ == "__main__":  # `make docs` writes the suites
+    for name, text in suite_files().items():
+        (SUITES / name).write_text(text, encoding="utf-8")

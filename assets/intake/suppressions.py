@@ -1,7 +1,8 @@
-"""The list of what must not come back: rows that were removed on request, and marks of children who object.
+"""List of what must not come back: rows that were removed on request, and marks of children who object.
 
-A row is known by the MAC of its delivery and its number, so that the same file gives it never again. An objection adds
-marks (`privacy.marks`), so that later deliveries are taken without the child. Neither holds a token or an identifier.
+A removed row is known by the MAC of its delivery and its number, so that the same file cannot bring it back. An
+objection adds marks (`privacy.marks`), so that later deliveries are ingested without the child. Neither holds a token
+or an identifier.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import Staged
 from assets.intake.quality import Finding
-from assets.intake.rows_apart import TableWriter
+from assets.pseudonymise.findings import RuleCount, Staged
+from assets.pseudonymise.split_writer import TableWriter
 from privacy import marks, pseudonyms
 from privacy.doors import sealed
 from privacy.doors.database import in_memory
@@ -79,18 +79,18 @@ _SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
 
 
 def in_extract(row: Suppressed, part: int) -> Suppressed:
-    """A row of a part by its number in the whole extract."""
+    """Return a row of a part with its number in the whole extract."""
     return replace(row, source_row=int(numbers_of(part, np.array(row.source_row))))
 
 
 def suppressed(home: Home, source: str, cohort: str, council: str) -> list[Suppressed]:
-    """Rows of the deliveries of an extract that were removed."""
+    """Return the rows of an extract's deliveries that were removed."""
     path = home.forgotten(source, cohort, council)
     return _SUPPRESSED.validate_json(path.read_bytes()) if path.exists() else []
 
 
 def listed(home: Home, key: tuple[str, str, str], parts: Mapping[str, int]) -> list[int]:
-    """Rows on the list by their numbers in the extract whose `parts` are given by the MACs of their files."""
+    """Return listed rows by number in the extract; `parts` gives its part numbers by MAC of their files."""
     rows = suppressed(home, *key)
     return sorted(in_extract(row, parts[row.file_mac]).source_row for row in rows if row.file_mac in parts)
 
@@ -106,12 +106,12 @@ def suppress(home: Home, source: str, cohort: str, council: str, rows: Collectio
 
 
 def objections(home: Home) -> list[Objection]:
-    """Every objection; one of several epochs of keys stands there once for each."""
+    """Return every objection; one that was renewed under other keys is there once for each set."""
     return [objection_in(path) for path in sorted(home.objections.glob("*.json"))]
 
 
 def objection_in(path: Path) -> Objection:
-    """The objection that a file holds."""
+    """Return the objection that a file holds."""
     return _OBJECTION.validate_json(path.read_bytes())
 
 
@@ -124,7 +124,7 @@ def add_objection(home: Home, objection: Objection) -> None:
 
 
 def out_of_reach(home: Home, keys: KeyRing) -> list[str]:
-    """Ids of objections without marks under these keys and versions: a new delivery would bring the child back."""
+    """Return ids of objections without marks under these keys: a new delivery would bring the child back."""
     if not (found := objections(home)):
         return []
     now = marks.made_under(keys)
@@ -133,14 +133,14 @@ def out_of_reach(home: Home, keys: KeyRing) -> list[str]:
 
 @contextmanager
 def prepared(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that can make marks."""
+    """Open a connection that can make marks."""
     with in_memory() as con:
         marks.prepare(con, keys)
         yield con
 
 
 def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str, str]]:
-    """(kind, mark) of rows of tokens with their council, over a connection that is `prepared`."""
+    """Return (kind, mark) of rows of tokens with their council, over a connection that is `prepared`."""
     con.register("tokens", tokens)
     found = con.execute(
         "SELECT DISTINCT kind, mark FROM"
@@ -151,8 +151,9 @@ def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str
 
 
 def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens: pa.Table) -> np.ndarray:
-    """A mask of the rows of `tokens` (with their council) that objections are about, over a connection that is
-    `prepared`. The objections must be made under the keys of the connection.
+    """Return a mask of the rows of `tokens`, with their council, that objections are about.
+
+    `con` is `prepared`, and the objections must be made under its keys.
     """
     mask = np.zeros(tokens.num_rows, bool)
     lines = [{"objection": entry.id, "kind": kind, "mark": mark} for entry in known for kind, mark in entry.marks]
@@ -171,10 +172,10 @@ def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens:
 
 
 class HeldBack:
-    """The rows of a delivery that must not come back, told a table of them at a time. `parts` are the numbers of its
-    parts by the MACs of their files; 0 of a whole file.
+    """Finds rows of a delivery that must not come back, one table at a time.
 
-    Where a removed row belongs to an objection, the marks that it has under the keys now in use are kept first.
+    `parts` are the numbers of its parts by MAC of their files; 0 for a whole file. If a removed row belongs to an
+    objection, its marks under the keys now in use are kept first.
     """
 
     def __init__(self, home: Home, keys: KeyRing, landed: Landed, parts: Mapping[str, int]) -> None:
@@ -186,7 +187,7 @@ class HeldBack:
         """Numbers of those that were found."""
 
     def mask(self, table: pa.Table) -> np.ndarray:
-        """Which rows of a table, with `source_row`, council and tokens, are held back."""
+        """Return which rows of a table, with `source_row`, council and tokens, are held back."""
         rows = table[SOURCE_ROW].to_numpy()
         held = np.isin(rows, [row.source_row for row in self._listed])
         if self._any_objection:
@@ -209,7 +210,7 @@ class HeldBack:
 
 
 def left_out(staged: Staged, keys: RowKeys, rows: Collection[int]) -> Staged:
-    """A staged extract of which these rows were held back: counted under `FORGOTTEN`, not listed."""
+    """Return a staged extract without the rows that were held back: counted under `FORGOTTEN`, not listed."""
     if not rows:
         return staged
     quarantine = staged.quarantine.with_name(f"held-{staged.quarantine.name}")
@@ -239,7 +240,7 @@ def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: G
 
 
 def holds_any(path: Path, gone: Gone) -> bool:
-    """Whether a Parquet file of the intake has a row that is `gone`."""
+    """Return whether a Parquet file of the intake has a row that is `gone`."""
     found = pyarrow.parquet.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY].to_numpy()
     return bool(gone(found).any())
 

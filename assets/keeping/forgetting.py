@@ -26,12 +26,10 @@ from assets.home.at_work import alone, in_turn, turn
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts
-from assets.intake.composing import NUMBER
 from assets.intake.deliveries import ExtractQuality, row_keys_of
-from assets.intake.from_parts import marks_of as marks_of_parts
-from assets.intake.profile import Uncounted, count, rows_warned
-from assets.intake.reports import report_council, report_extract
-from assets.intake.rows_apart import RowState, TableWriter
+from assets.intake.parts import NUMBER, PartStore
+from assets.intake.quality_report.profile import Uncounted, count, rows_warned
+from assets.intake.quality_report.publish import report_council, report_extract
 from assets.intake.suppressions import (
     Gone,
     Objection,
@@ -57,6 +55,7 @@ from assets.linkage.link import (
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.standing import not_as_linked
 from assets.linkage.tokens import TokensUnusable, opened
+from assets.pseudonymise.split_writer import RowState, TableWriter
 from assets.returns.standing import forget_rows
 from privacy import marks, row_keys
 from privacy.doors import sealed
@@ -259,7 +258,7 @@ def _listed(home: Home, extract: ExtractRows) -> list[Suppressed]:
 
 def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
     """Return the part numbers of an extract by MAC of their files; 0 for a whole file."""
-    if held := parts.held(home, key):
+    if held := PartStore(home, key).held():
         return {part.file_mac: part.number for part in held}
     quality = deliveries.read(home.quality(*key))
     return quality.part_numbers if quality else {}
@@ -269,7 +268,8 @@ def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterato
     """Return the rows, and those of the same records in other parts and cohorts: identical ones, and ones they
     replaced."""
     yield extract
-    marks = marks_of_parts(home, keys, extract.key, parts.held(home, extract.key))
+    store = PartStore(home, extract.key)
+    marks = store.marks(keys, store.held())
     records = [
         table["record"].filter(pa.array(np.isin(numbers_of(part, table[NUMBER].to_numpy()), extract.rows))).drop_null()
         for part, table in marks.items()
@@ -279,7 +279,8 @@ def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterato
     known = np.concatenate([of.to_numpy() for of in records])
     for cohort in cohorts_of_children():
         key = (extract.source, cohort, extract.council)
-        for part, table in marks_of_parts(home, keys, key, parts.held(home, key)).items():
+        store = PartStore(home, key)
+        for part, table in store.marks(keys, store.held()).items():
             same = np.isin(table["record"].fill_null(0).to_numpy(), known)
             if same.any():
                 rows = numbers_of(part, table[NUMBER].to_numpy()[same]).tolist()
@@ -291,13 +292,13 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     key = (source, cohort, council)
     for path in home.history(*key).glob("*.json"):
         _forget_numbers(path)
-    quality, held = deliveries.read(home.quality(*key)), parts.held(home, key)
+    quality, held = deliveries.read(home.quality(*key)), PartStore(home, key).held()
     rows = listed(home, key, _numbers_of_files(home, key))
     if not rows:
         return
     of_extract = row_keys.of_parts(keys, *key) if held else row_keys_of(home, keys, *key)
     gone = of_extract.of(np.array(rows))
-    kept = [parts.kept(home, key, stem) for stem in sorted({part.kept_in for part in held})]
+    kept = [PartStore(home, key).files(stem) for stem in sorted({part.kept_in for part in held})]
     unsealed = [home.pseudonymised(*key), home.quarantine(*key), *(path for each in kept for path in each.unsealed)]
     sealed_files = [(home.tokens(*key), "tokens"), *(entry for each in kept for entry in each.sealed)]
     write_without(home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
@@ -341,11 +342,9 @@ def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, r
     own = {row for of, row in map(part_and_row, rows) if of == part.number}
     if not own:
         return
-    (marks,) = marks_of_parts(home, keys, key, [part]).values()
+    (marks,) = PartStore(home, key).marks(keys, [part]).values()
     kept = int(np.sum(marks["state"].to_numpy(zero_copy_only=False) == str(RowState.KEPT)))
-    parts.note(
-        home,
-        key,
+    PartStore(home, key).note(
         replace(
             part,
             rows_kept=kept,

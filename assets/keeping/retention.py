@@ -18,7 +18,9 @@ from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
-from assets.intake import deliveries, parts, several
+from assets.intake import deliveries
+from assets.intake.multi_cohort_files import SortedFiles
+from assets.intake.parts import PartStore
 from assets.intake.suppressions import objection_in
 from privacy.doors.destroy import destroy
 from privacy.doors.regular import leads_out
@@ -95,7 +97,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         for entry in found.held:
             record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
             if entry.what == _OF_SEVERAL:
-                several.close_cohort(home, entry.source, entry.council, entry.cohort)
+                SortedFiles(home, entry.source, entry.council).close_cohort(entry.cohort)
             elif entry.path.is_dir():
                 shutil.rmtree(entry.path)
             else:
@@ -128,7 +130,9 @@ def _of_files_of_several(home: Home) -> Iterator[Due]:
     """Yield what is stored about multi-cohort files that held rows of a cohort."""
     for path in home.restricted.glob("several/source=*/*.json"):
         source, council = path.parent.name.removeprefix("source="), path.stem
-        for cohort in {cohort for entry in several.known(home, source, council).values() for cohort in entry.cohorts}:
+        for cohort in {
+            cohort for entry in SortedFiles(home, source, council).entries().values() for cohort in entry.cohorts
+        }:
             yield Due(cohort, _OF_SEVERAL, council, source, path)
 
 
@@ -167,9 +171,9 @@ def _of_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     for folder in home.restricted.glob("parts/source=*/cohort=*/*.d"):
         source, cohort = (above.name.partition("=")[2] for above in (folder.parent.parent, folder.parent))
         key = (source, cohort, folder.stem)
-        read = {part.kept_in: part.read_at for part in parts.held(home, key)}
+        read = {part.kept_in: part.read_at for part in PartStore(home, key).held()}
         for stem, read_at in read.items() if now.date() < policy.ends(Cohort(cohort)) else ():
-            path = parts.kept(home, key, stem).quarantine
+            path = PartStore(home, key).files(stem).quarantine
             if path.exists() and _is_over(read_at, policy.quarantine_days, now):
                 yield Due(cohort, "quarantine", folder.stem, source, path)
 
@@ -202,7 +206,7 @@ def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = No
 
 def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
     """Return why a multi-cohort file stays; empty if each of its cohorts has ingested it, or none was asked about."""
-    entry = several.known(home, landed.source, landed.council).get(mac := _mac(keys, landed))
+    entry = SortedFiles(home, landed.source, landed.council).entries().get(mac := _mac(keys, landed))
     if entry is None:
         return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
     if cohort and cohort not in entry.cohorts:

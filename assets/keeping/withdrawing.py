@@ -17,10 +17,12 @@ from pydantic import TypeAdapter
 from assets.home.at_work import alone
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.intake import deliveries, parts, several
+from assets.intake import deliveries, parts
 from assets.intake.deliveries import ExtractQuality
+from assets.intake.ingest import Intake
+from assets.intake.multi_cohort_files import SortedFiles
+from assets.intake.parts import PartStore
 from assets.intake.suppressions import Gone
-from assets.intake.take_in import Intake
 from assets.keeping import forgetting
 from assets.keeping.forgetting import link_again, write_without
 from privacy import row_keys
@@ -108,7 +110,7 @@ def _finish(home: Home, keys: KeyRing, asked: _Withdrawal) -> tuple[list[Withdra
     for place, own in entries:
         _take_back(home, keys, place, replace(own, withdrawn=own.withdrawn or asked.reason))
     if part.of_several:
-        several.close(home, key[0], key[2], part.file_mac)
+        SortedFiles(home, key[0], key[2]).close(part.file_mac)
     intake = Intake(landing, home, keys)
     done = [Withdrawn(place, own.number, _put_together(landing, home, intake, place)) for place, own in entries]
     not_linked = [sentence for each in done for sentence in _link_again(home, keys, each)]
@@ -122,7 +124,7 @@ def _check_reason(reason: str) -> None:
 
 
 def _part(home: Home, key: parts.Key, number: int) -> parts.Part:
-    noted = {part.number: part for part in parts.noted(home, key) if not part.moved}
+    noted = {part.number: part for part in PartStore(home, key).noted() if not part.moved}
     if number not in noted:
         source, cohort, council = key
         there = f"it has {', '.join(map(str, noted))}" if noted else "it does not come in parts"
@@ -135,7 +137,7 @@ def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -
     their rows were ingested under other keys."""
     macs = {part.file_mac, parts.mac_of_moved(keys, part.file_mac)}
     places = [(key[0], cohort, key[2]) for cohort in cohorts_of_children()] if part.of_several else [key]
-    found = [(place, each) for place in places for each in parts.noted(home, place) if each.file_mac in macs]
+    found = [(place, each) for place in places for each in PartStore(home, place).noted() if each.file_mac in macs]
     for (source, cohort, council), each in found:
         then = each.made_under.get("keys", {})
         if any(then.get(name) != keys.fingerprints[name] for name in ("row", "tokens")):
@@ -150,10 +152,11 @@ def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> N
     emptied = replace(
         part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
     )
-    parts.note(home, key, emptied)
-    kept = parts.kept(home, key, part.kept_in)
+    store = PartStore(home, key)
+    store.note(emptied)
+    kept = store.files(part.kept_in)
     write_without(home, keys, kept.unsealed, kept.sealed, _rows_of(keys, key, part.number))
-    parts.clear(home, key)
+    store.clear()
     if not _is_without(deliveries.read(home.quality(*key)), part.number):
         deliveries.take_out(home, key)
 
@@ -173,8 +176,8 @@ def _rows_of(keys: KeyRing, key: parts.Key, number: int) -> Gone:
 def _put_together(landing: Path, home: Home, intake: Intake, key: parts.Key) -> ExtractQuality | ExtractStopped | None:
     source, cohort, council = key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
-    if any(not part.moved for part in parts.held(home, key)):
-        return intake.take_parts_held(landed)
+    if any(not part.moved for part in PartStore(home, key).held()):
+        return intake.ingest_held_parts(landed)
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
     intake.refuse(council, source, cohort, stopped)
     return None

@@ -14,7 +14,9 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake import deliveries, parts, several
+from assets.intake import deliveries
+from assets.intake.multi_cohort_files import SortedFiles
+from assets.intake.parts import PartStore
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
 from ndl_export.pages.number_format import counted
@@ -150,7 +152,12 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
         landed = find(landing, council, source, cohort.code)
     except ExtractStopped as stop:
         landed, stopped_now = None, str(stop)
-    if landed and landed.in_parts and not landed.parts and not several.waits(home, landed):
+    if (
+        landed
+        and landed.in_parts
+        and not landed.parts
+        and not SortedFiles(home, landed.source, landed.council).is_waiting(landed)
+    ):
         landed = None
     key = (source, cohort.code, council)
     taken, stopped = deliveries.current(home, *key), deliveries.stopped(home, *key)
@@ -181,10 +188,13 @@ def _is_newer(
 ) -> bool:
     """Whether something lies there that was written after the intake last looked: it may say what it said before."""
     if not stopped and not taken:
-        empty = [dt.datetime.fromisoformat(part.read_at) for part in parts.noted(home, landed.key) if not part.has_rows]
+        empty = [
+            dt.datetime.fromisoformat(part.read_at) for part in PartStore(home, landed.key).noted() if not part.has_rows
+        ]
         return not empty or _changed(landed.paths) > max(empty) + _RESOLUTION
     looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION if stopped else _looked_at(home, landed)
-    of_others = [entry.state for entry in several.known(home, landed.source, landed.council).values()]
+    sorted_files = SortedFiles(home, landed.source, landed.council)
+    of_others = [entry.state for entry in sorted_files.entries().values()]
     own = [path for path in landed.paths if path not in landed.several or state(path) not in of_others]
     return _changed(own) > looked_at
 

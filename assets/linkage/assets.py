@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.catalogue import descriptions
 from assets.catalogue.policies import linked_at_night, linked_freshness
-from assets.catalogue.runs import COHORTS, speaks_plainly, versioned
+from assets.catalogue.runs import COHORTS, redact_errors, versioned
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED
@@ -70,7 +70,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
         " that have not sent what was due."
     ),
 )
-@speaks_plainly
+@redact_errors
 def links(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing)
@@ -140,7 +140,7 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
         for key in CONFIDENTIAL.values()
     ],
 )
-@speaks_plainly
+@redact_errors
 def confidential_tables(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:

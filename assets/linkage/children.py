@@ -13,7 +13,7 @@ from pathlib import Path
 
 import duckdb
 
-from assets.intake.one_pass import DERIVED
+from assets.pseudonymise.stream_extract import DERIVED
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted

@@ -22,7 +22,7 @@ import pyarrow.parquet
 from assets.home.errors import damaged
 from assets.home.paths import Home
 from assets.intake.deliveries import MAC_KEY, PARTS_KEY, TOKENS_KEY
-from assets.intake.parts import kept
+from assets.intake.parts import PartStore
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY
@@ -104,7 +104,7 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
     try:
         tokens, rows = sealed.opened(path, keys.opens("tokens")), pyarrow.parquet.ParquetFile(payload)
         stems = json.loads(sealed.metadata(tokens).get(PARTS_KEY, "[]"))
-        paths = [kept(home, (source, cohort, council), stem).tokens for stem in stems]
+        paths = [PartStore(home, (source, cohort, council)).files(stem).tokens for stem in stems]
         parts = [sealed.opened(path, keys.opens("tokens")) for path in paths]
     except sealed.NotForThisKey:
         raise TokensUnusable(

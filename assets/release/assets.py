@@ -15,7 +15,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from assets.catalogue import descriptions
-from assets.catalogue.runs import COHORTS, of_release, speaks_plainly
+from assets.catalogue.runs import COHORTS, of_release, redact_errors
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
 from assets.home.installation import Installation
 from assets.home.paths import Home
@@ -216,7 +216,7 @@ def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
         ),
     ],
 )
-@speaks_plainly
+@redact_errors
 def measurements(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
@@ -293,7 +293,7 @@ def _of_plan(key: dg.AssetKey, found: PlanCheck) -> dg.AssetCheckResult:
         " stored measurements alone, and held in the restricted zone until people have signed it."
     ),
 )
-@speaks_plainly
+@redact_errors
 def bundle(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
@@ -353,7 +353,7 @@ def _verified(found: Verification) -> dg.AssetCheckResult:
         )
     ],
 )
-@speaks_plainly
+@redact_errors
 def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
     release = installation.home_folder.release
     path = build_database(release)
@@ -391,7 +391,7 @@ def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.Materia
         )
     ],
 )
-@speaks_plainly
+@redact_errors
 def synthetic_children(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.MaterializeResult:

@@ -4,7 +4,7 @@ import datetime as dt
 
 import dagster as dg
 
-from assets.catalogue.runs import COHORTS, speaks_plainly
+from assets.catalogue.runs import COHORTS, redact_errors
 from assets.home.installation import Installation
 from assets.intake.assets import RESTRICTED
 from assets.linkage.assets import LINKS
@@ -30,7 +30,7 @@ RETURNS = dg.AssetKey([RESTRICTED, "returns"])
         " every return is in the disclosure log. Without a folder of agreements nothing is made."
     ),
 )
-@speaks_plainly
+@redact_errors
 def returns(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     folder = installation.agreements
     if folder is None:

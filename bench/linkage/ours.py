@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from assets.home.paths import Home
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from assets.linkage.inputs import extracts_of
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.standing import published_children
@@ -52,7 +52,7 @@ def our_pairs(
         keys = KeyRing.create(Path(folder) / "keys")
         began = time.perf_counter()
         intake = Intake(landing, home, keys)
-        outcomes = [outcome for extract in landed for outcome in intake.take_in_all([extract])]
+        outcomes = [outcome for extract in landed for outcome in intake.ingest_all([extract])]
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome

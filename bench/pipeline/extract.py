@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from assets.home.paths import Home
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
 from sources.extract.landed import Landed
@@ -85,7 +85,7 @@ def _run(way: str, path: Path, keys: Path) -> float:
 
         intake = Intake(home, Home(home / "home"), KeyRing.load(keys))
         started = time.monotonic()
-        intake.take_in(Landed("leeds", "eyfsp", COHORT, path))
+        intake.ingest(Landed("leeds", "eyfsp", COHORT, path))
         return time.monotonic() - started
 
 

@@ -211,9 +211,9 @@ def _of_extract(command: Callable[..., Any]) -> Callable[..., Any]:
 @console.as_json
 def list_parts(home: Path, cohort: Cohort, council: str, source: str, as_json: bool) -> None:
     """The parts that have been read, by number: when, and whether each counts. Numbers of rows are in the report."""
-    from assets.intake import parts
+    from assets.intake.parts import PartStore
 
-    noted = [part for part in parts.noted(_home(home), (source, cohort.code, council)) if not part.moved]
+    noted = [part for part in PartStore(_home(home), (source, cohort.code, council)).noted() if not part.moved]
     facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
     lines = [f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}" for part in noted]
     lines = lines or [f"{council}/{source}/{cohort.code} does not come in parts"]

@@ -108,10 +108,10 @@ def run(
     KeyRing.load(directory)
     with at_work("Loading"), loading():
         from assets.home.paths import Home
-        from assets.intake import judging
+        from assets.intake import validation_worker
 
         if not Home(home).any_taken(cohort.code):
-            judging.begin()  # and let it load while the rest does
+            validation_worker.begin()  # and let it load while the rest does
         from assets.home.installation import Installation
         from pipelines.run import run_cohort
 

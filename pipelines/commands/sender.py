@@ -52,7 +52,7 @@ def pseudonymise(
     Writes, of EXTRACT, <cohort>.tokens.parquet, the one file to send, and beside it what it says of itself and the
     rows set aside. The files of a part of an extract are called as it is; of a folder of parts, each part is taken.
     """
-    from assets.intake.sender import pseudonymise as run
+    from assets.pseudonymise.sender import pseudonymise as run
     from pipelines.reports.sender import report, summary
     from privacy.doors import files
     from privacy.keys import SENDER, KeyRing

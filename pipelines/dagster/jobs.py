@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, of_release, speaks_plainly
+from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, of_release, redact_errors
 from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
@@ -90,7 +90,7 @@ def run_of_publication(cohort: str, version: str) -> dict[str, Any]:
 
 
 @dg.op(config_schema={}, description="Remove what the retention policy says has been kept long enough.")
-@speaks_plainly
+@redact_errors
 def expire_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     ring = installation.key_ring(KEYS_OF_INTAKE)
     for sentence in expire_all(installation.home_folder, installation.landing, ring, storage=context.instance):
@@ -106,7 +106,7 @@ def retention_job() -> None:
     config_schema={"version": dg.Field(str, description="A release that was made before.")},
     description="Put a release that was made before at the place where readers get it.",
 )
-@speaks_plainly
+@redact_errors
 def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     url, version = settings().publish_to, context.op_config["version"]
     if url is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from assets.intake.findings import RuleCount
-from assets.intake.sender import Pseudonymised
-from assets.intake.tokens_file import has_quintile
+from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.sender import Pseudonymised
+from assets.pseudonymise.tokens_file import has_quintile
 from ndl_export.pages.number_format import row_ranges
 from pipelines.reports.document import Grid, Report, Section
 from sources.contracts import CONTRACTS
@@ -65,7 +65,7 @@ def _of_the_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
         f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
         f" {manifest.rows_rejected:,} set aside"
     )
-    yield from (other.for_sender for other in done.elsewhere)
+    yield from (other.for_sender for other in done.other_origins)
     if sheet := done.sheet:
         others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
         yield f"Read from sheet {sheet.number}, whose row numbers are given{others}"

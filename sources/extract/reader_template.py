@@ -24,7 +24,7 @@ import openpyxl  # noqa: F401  so that no reader has to
 import pyarrow as pa
 
 import sources.extract.open  # noqa: F401  the readers
-from sources.errors import ExtractStopped, unexpected
+from sources.errors import unexpected
 from sources.extract.reader_process import END, OUT_OF_MEMORY, ROWS, SAID, STOPPED, Limits, Sent
 
 USUAL_MESSAGE_BYTES = 32 << 20
@@ -87,7 +87,7 @@ def _messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
     except MemoryError:
         raise
     except Exception as error:
-        stop = error if isinstance(error, ExtractStopped) else unexpected(name, error)
+        stop = unexpected(name, error)
         yield STOPPED + json.dumps([str(stop), stop.for_sender]).encode()
 
 

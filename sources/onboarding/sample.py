@@ -11,18 +11,18 @@ from itertools import islice
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import heading_score, of_identifier
+from sources.diagnosis.text_sample import TextSample
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.content import content_of
 from sources.extract.readers.delimited import DELIMITERS
-from sources.extract.table import VALUE, SheetTaken, TextTable, first_rows, trimmed
+from sources.extract.table import VALUE, SheetTaken, TextTable, first_rows
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
@@ -45,23 +45,15 @@ _TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample that nothing is known of but its source: its headings, and how its text is written.
+    """A sample of which only the source is known: its first rows, and how its text is written.
 
-    `delimiter` and `encoding` are None for a file that is no delimited text, `sheet` for one that is no workbook.
-    `relation` holds the first rows as text, trimmed, blank as NULL; its columns are `column_0` and so on, in the order
-    of `headings`.
+    `delimiter` and `encoding` are None for a file that is not delimited text, `sheet` for one that is no workbook.
     """
 
-    landed: Landed
-    headings: tuple[str, ...]
+    text: TextSample
     delimiter: str | None
     encoding: str | None
     sheet: SheetTaken | None
-    relation: str
-
-    def column(self, heading: str) -> str:
-        """The column of `relation` under a heading."""
-        return f"column_{self.headings.index(heading)}"
 
 
 def landed_sample(path: Path, council: str, source: str | None = None, cohort: str | None = None) -> Landed:
@@ -97,18 +89,9 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     delimiter, encoding = written(landed.path) if _is_text(landed.path) else (None, None)
     dialect = Dialect(delimiter=delimiter) if delimiter else Dialect()
     header = header_of(landed, dialect)
-    names = [f"column_{index}" for index in range(len(header))]
     table = _open(landed, dialect)
-    batches = table.read(header)
-    rows = pa.Table.from_batches(
-        [batch.select(range(len(header))).rename_columns(names) for batch in first_rows(batches, MAX_ROWS)],
-        pa.schema([(name, pa.string()) for name in names]),
-    )
-    con.register("sample_text", rows)
-    cells = ", ".join(f"{trimmed(name)} AS {name}" for name in names)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE sample AS SELECT {cells} FROM sample_text")
-    con.unregister("sample_text")
-    return Sample(landed, tuple(header), delimiter, encoding, table.sheet, "sample")
+    text = TextSample(con, header, first_rows(table.read(header), MAX_ROWS))
+    return Sample(text, delimiter, encoding, table.sheet)
 
 
 def _source_of(path: Path, council: str) -> str:

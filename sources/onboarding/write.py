@@ -13,9 +13,10 @@ from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import Characters, Derived, Filled, FirstOf, Join, Pattern
 from sources.councils.known_headings import code_of
+from sources.diagnosis.column_guesses import Guess, Guesser
+from sources.diagnosis.text_sample import DateForm
 from sources.extract.landed import Landed
 from sources.extract.match import in_contract_form
-from sources.onboarding.guess import DateForm, Guess, Guesser
 from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, shown_values
 
 _MAX_CODES = 40
@@ -42,9 +43,9 @@ def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[
     """Draft what a council file says of one source; raises `ExtractStopped` for a sample that cannot be read."""
     contract = CONTRACTS[landed.source]
     sample = open_sample(con, landed)
-    if in_contract_form(contract, list(sample.headings)):
+    if in_contract_form(contract, list(sample.text.headings)):
         return Draft(landed.source, needed=False)
-    guesser = Guesser(con, sample, contract, valid)
+    guesser = Guesser(sample.text, contract, valid)
     guesses = guesser.guesses()
     lines = [
         f"  {landed.source}:",
@@ -91,7 +92,7 @@ def _dates(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Gue
     unread = []
     for column in contract.columns:
         heading = guesses[column.name].heading if column.name in guesses else None
-        if column.kind is Kind.DATE and heading and guesser.filled[heading]:
+        if column.kind is Kind.DATE and heading and guesser.sample.filled[heading]:
             form = guesser.dates[heading]
             if form:
                 forms[column.name] = form
@@ -100,14 +101,14 @@ def _dates(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Gue
     written = [form.form for form in forms.values()]
     usual = max(written, key=written.count, default="%Y-%m-%d")
     if usual != "%Y-%m-%d":
-        settled = any(form.form == usual and not form.open for form in forms.values())
+        settled = any(form.form == usual and not form.exchanged for form in forms.values())
         doubt = "" if settled else f"   # {_TODO}: no date in the sample shows whether the day or the month is first"
         yield f"    date_format: {scalar(usual)}{doubt}" + _pivot(usual)
     others = {name: form for name, form in forms.items() if form.form != usual}
     if others or unread:
         yield "    date_formats:" if others else f"    # {_TODO} date_formats:"
     for name, form in others.items():
-        doubt = f"   # {_TODO}: is the day first?" if form.open else ""
+        doubt = f"   # {_TODO}: is the day first?" if form.exchanged else ""
         yield f"      {name}: {scalar(form.form)}{doubt}" + _pivot(form.form)
     for name in unread:
         yield f'      # {_TODO} {name}: no format reads most of its dates; write one such as "%d/%m/%Y", or a list'
@@ -120,7 +121,7 @@ def _pivot(form: str) -> str:
 def _columns(contract: SourceContract, sample: Sample, guesses: Mapping[str, Guess]) -> Iterator[str]:
     used = {guess.heading for guess in guesses.values()}
     used |= {heading for guess in guesses.values() if guess.derived for heading in guess.derived.inputs}
-    spare = [heading for heading in sample.headings if heading not in used]
+    spare = [heading for heading in sample.text.headings if heading not in used]
     mapped = [guess for guess in guesses.values() if guess.heading]
     missing = [column for column in contract.columns if column.name not in guesses]
     yield "    columns:" if mapped else "    # columns:"

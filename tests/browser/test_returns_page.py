@@ -51,7 +51,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    made.take_in(("leeds", "wirral"))
+    made.ingest(("leeds", "wirral"))
     made.link(("leeds", "wirral"))
     write(made.agreements, "leeds", made.recipients)
     made.make()

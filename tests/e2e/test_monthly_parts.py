@@ -16,7 +16,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake import deliveries
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from assets.keeping.retention import shred_taken
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, record_of_tables
@@ -101,7 +101,7 @@ def take_all(landing: Path, home: Home, keys: KeyRing) -> list[object]:
     outcomes: list[object] = []
     for source in CONTRACTS:
         landed = [found for council in councils if (found := find(landing, council, source, COHORT))]
-        outcomes += intake.take_in_all(landed)
+        outcomes += intake.ingest_all(landed)
     link_cohort(home, COHORT, councils, keys)
     derive_confidential_tables(home, COHORT, councils, keys)
     return outcomes

@@ -13,8 +13,9 @@ import pytest
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, entries
-from assets.intake import deliveries, parts
-from assets.intake.take_in import Intake
+from assets.intake import deliveries
+from assets.intake.ingest import Intake
+from assets.intake.parts import PartStore
 from assets.keeping.withdrawing import withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from pipelines.opening import opened
@@ -43,7 +44,7 @@ def withdraw_second(root: Path) -> int:
     return 0
 
 
-def take_in(root: Path) -> int:
+def ingest(root: Path) -> int:
     take(root / "landing", _home(root), _keys(root))
     return 0
 
@@ -97,8 +98,8 @@ def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
             begun += 1
         opened(home, root / "keys")
         assert not home.is_removal_unfinished
-        if not parts.withdrawn(home, KEY):
-            assert {part.number for part in parts.held(home, KEY)} == {1, 2}
+        if not PartStore(home, KEY).withdrawn():
+            assert {part.number for part in PartStore(home, KEY).held()} == {1, 2}
             assert links(home) == before
             withdraw_second(root)
         assert linked(home, before) == wanted
@@ -141,14 +142,14 @@ def test_what_arrives_is_taken_in_and_told_of(made: Path, tmp_path: Path, whole:
         }
 
     clean = copy("clean")
-    take_in(clean)
+    ingest(clean)
     wanted = told(clean)
 
     def check(root: Path) -> None:
         home = _home(root)
         home.clear_half_made()
-        if Intake(root / "landing", home, _keys(root)).to_take(COHORT, ["leeds"]):
-            take_in(root)
+        if Intake(root / "landing", home, _keys(root)).needing_intake(COHORT, ["leeds"]):
+            ingest(root)
         assert told(root) == wanted
 
-    killed_at_steps(copy, take_in, check, furthest=25)
+    killed_at_steps(copy, ingest, check, furthest=25)

@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from assets.home.paths import Home
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
@@ -42,7 +42,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     parts = []
     for source in SERVICES:
         extracts = [found for council in councils if (found := find(root / "landing", council, source, COHORT))]
-        assert not [outcome for outcome in intake.take_in_all(extracts) if isinstance(outcome, Exception)]
+        assert not [outcome for outcome in intake.ingest_all(extracts) if isinstance(outcome, Exception)]
         parts += [_rows(landed, home, keys) for landed in extracts]
     link_cohort(home, COHORT, councils, keys)
     links = pq.read_table(home.links(COHORT)).to_pandas()

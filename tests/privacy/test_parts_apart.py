@@ -6,9 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.intake import parts
-from assets.intake.from_parts import marks_of
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
+from assets.intake.parts import PartStore
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.pseudonyms import MARK_COLUMNS, TOKEN_COLUMNS
@@ -42,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, KeyRing]:
         (folder / "2026-02.csv").write_text(text(second))
         landed = find(landing, council, source, COHORT)
         assert landed
-        Intake(landing, home, keys).take_in(landed)
+        Intake(landing, home, keys).ingest(landed)
     return home, keys
 
 
@@ -50,8 +49,8 @@ def test_nobody_but_the_intake_reads_a_mark_and_nobody_but_the_linkage_a_token(p
     home, keys = place
     for council, source in PLACES:
         key = (source, COHORT, council)
-        for stem in {part.kept_in for part in parts.held(home, key)}:
-            kept = parts.kept(home, key, stem)
+        for stem in {part.kept_in for part in PartStore(home, key).held()}:
+            kept = PartStore(home, key).files(stem)
             assert not {*pq.read_schema(kept.payload).names} & {*TOKEN_COLUMNS, *MARK_COLUMNS, "source_row"}
             assert {*sealed.opened(kept.marks, keys.opens("intake")).schema_arrow.names} <= {
                 *MARK_COLUMNS,
@@ -71,7 +70,7 @@ def test_marks_join_no_rows_of_two_services_sources_or_councils(place: tuple[Hom
     seen: dict[tuple[str, str], set[int]] = {}
     for council, source in PLACES:
         key = (source, COHORT, council)
-        marks = marks_of(home, keys, key, parts.held(home, key)).values()
+        marks = PartStore(home, key).marks(keys, PartStore(home, key).held()).values()
         values = (table[name].to_pylist() for table in marks for name in ("record", "content"))
         seen[council, source] = {value for column in values for value in column if value is not None}
         assert len(seen[council, source]) > 10
@@ -87,8 +86,8 @@ def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[
 
     for council, source in PLACES:
         key = (source, COHORT, council)
-        for stem in {part.kept_in for part in parts.held(home, key)}:
-            rows = sealed.opened(parts.kept(home, key, stem).tokens, keys.opens("tokens")).read()
+        for stem in {part.kept_in for part in PartStore(home, key).held()}:
+            rows = sealed.opened(PartStore(home, key).files(stem).tokens, keys.opens("tokens")).read()
             assert rows["t_names"].null_count == 2
         linked = opened(home, keys, *key).read()
         assert (len(linked), linked["t_names"].null_count) == (8, 2)

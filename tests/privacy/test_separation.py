@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from assets.intake import one_pass, rows_apart
-from assets.intake.one_pass import Tools, one_alone, tools_for
-from assets.intake.rows_apart import RowsApart, RowsToSend
-from assets.intake.tokens_file import tokens_schema
+from assets.pseudonymise import split_writer, stream_extract
+from assets.pseudonymise.split_writer import SenderWriter, SplitWriter
+from assets.pseudonymise.stream_extract import Tools, stream_alone, tools_for
+from assets.pseudonymise.tokens_file import tokens_schema
 from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing
@@ -52,8 +52,8 @@ class Written:
     """An extract, what the pipeline keeps of it, and what a sender hands over in its place."""
 
     people: pd.DataFrame
-    kept: RowsApart
-    sent: RowsToSend
+    kept: SplitWriter
+    sent: SenderWriter
 
 
 def _people() -> pd.DataFrame:
@@ -87,10 +87,10 @@ def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools
     path.write_text(text(said, list(said[0])), encoding="utf-8")
     landed, contract = Landed("leeds", source, COHORT, path), CONTRACTS[source]
 
-    def passed(out: RowsApart | RowsToSend) -> None:
+    def passed(out: SplitWriter | SenderWriter) -> None:
         with out:
             extract = open_extract(landed, contract, council_file("leeds").dialect(source))
-            one_alone(tools, extract, contract, out)
+            stream_alone(tools, extract, contract, out)
 
     for name in ("kept", "sent"):
         (folder / name).mkdir()
@@ -98,8 +98,8 @@ def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools
         row_keys.of_delivery(keys, *landed.key, "mac"),
         row_keys.of_sent_file(keys, *landed.key, "sha"),
     )
-    kept = RowsApart(folder / "kept", of_delivery, keys.seals_to("tokens"), {}, lambda t: np.zeros(len(t), bool))
-    sent = RowsToSend(folder / "sent", of_sent, keys.seals_to("intake"), tokens_schema(contract))
+    kept = SplitWriter(folder / "kept", of_delivery, keys.seals_to("tokens"), {}, lambda t: np.zeros(len(t), bool))
+    sent = SenderWriter(folder / "sent", of_sent, keys.seals_to("intake"), tokens_schema(contract))
     passed(kept)
     passed(sent)
     return Written(people, kept, sent)
@@ -210,7 +210,7 @@ def test_the_same_rows_give_the_same_payload_and_other_bytes_of_tokens(
 def test_a_long_extract_is_in_the_same_order_and_leaves_nothing_behind(
     profile: Written, keys: KeyRing, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (one_pass, rows_apart):
+    for module in (stream_extract, split_writer):
         monkeypatch.setattr(module, "CHUNK_ROWS", 700)
     monkeypatch.setattr("sources.extract.open.APART", False)
     monkeypatch.setattr("sources.extract.readers.delimited.BLOCK_BYTES", 50_000)

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.intake.one_pass import one_alone, tools_for
-from assets.intake.rows_apart import RowsToSend
-from assets.intake.take_in import Intake
-from assets.intake.tokens_file import tokens_schema
+from assets.intake.ingest import Intake
+from assets.pseudonymise.split_writer import SenderWriter
+from assets.pseudonymise.stream_extract import stream_alone, tools_for
+from assets.pseudonymise.tokens_file import tokens_schema
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy import row_keys
@@ -75,10 +75,10 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
     home, keys = Home(root / "home"), KeyRing.create(root / "keys")
     landed = find(root / "landing", COUNCIL, "eyfsp", COHORT)
     assert landed
-    taken, contract = Intake(root / "landing", home, keys).take_in(landed), CONTRACTS["eyfsp"]
+    taken, contract = Intake(root / "landing", home, keys).ingest(landed), CONTRACTS["eyfsp"]
     of_sent = row_keys.of_sent_file(keys, *landed.key, "sha")
-    with RowsToSend(root, of_sent, keys.seals_to("intake"), tokens_schema(contract)) as out:
-        one_alone(
+    with SenderWriter(root, of_sent, keys.seals_to("intake"), tokens_schema(contract)) as out:
+        stream_alone(
             tools_for(keys.of_sender(), None, second_keying=False),
             open_extract(landed, contract, CONTRACT_DIALECT),
             contract,

@@ -17,7 +17,7 @@ from tests.support import PROJECT
 
 PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
 ORDER: Mapping[str, tuple[str, ...]] = {
-    "sources": ("reference", "contracts", "councils", "extract", "onboarding", "synthetic"),
+    "sources": ("reference", "contracts", "councils", "extract", "diagnosis", "onboarding", "synthetic"),
     "privacy": ("doors", "names", "release", "estimation", "synthetic", "linkage", "returns"),
     "ndl_export": (
         "pages",
@@ -32,7 +32,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "bundle",
         "publish",
     ),
-    "assets": ("home", "catalogue", "intake", "linkage", "release", "returns", "keeping"),
+    "assets": ("home", "catalogue", "pseudonymise", "intake", "linkage", "release", "returns", "keeping"),
     "pipelines": ("dagster", "reports", "commands"),
 }
 """Rooms of each package; a room imports those before it, of its own package, and none after it."""

@@ -1,4 +1,4 @@
-"""When a share differs from another by more than one should expect: the rule, and what it finds.
+"""Rule for differences that are worth a look, and the differences that it finds.
 
 A difference is worth a look when it is larger than `POINTS` and a chance of less than one in a thousand: a two-sided
 normal test, of two shares for the last delivery (with the shares' common variance), of one share against a fixed one
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assets.intake.one_pass import DERIVED, TERM_OF_BIRTH
-from assets.intake.profile import Profile
+from assets.intake.quality_report.profile import Profile
+from assets.pseudonymise.stream_extract import DERIVED, TERM_OF_BIRTH
 from sources.contracts import SourceContract
 from sources.contracts.school_census import LANGUAGE_CODES
 from sources.reference import profile_results
@@ -74,7 +74,7 @@ _OF_ALL_CHILDREN = ("eyfsp", "school_census")
 
 @dataclass(frozen=True)
 class Share:
-    """`rows` of `of`."""
+    """A share, as `rows` out of `of`."""
 
     rows: int
     of: int
@@ -85,7 +85,7 @@ class Share:
 
 
 def changed(now: Share, last: Share) -> bool:
-    """The share has changed since the last delivery by more than the rule allows."""
+    """Return whether the share has changed since the last delivery by more than the rule allows."""
     if not now.of or not last.of:
         return False
     common = (now.rows + last.rows) / (now.of + last.of)
@@ -94,7 +94,7 @@ def changed(now: Share, last: Share) -> bool:
 
 
 def departs(now: Share, from_share: float) -> bool:
-    """The share is further from a published one than the rule allows."""
+    """Return whether the share is further from a published one than the rule allows."""
     if not now.of:
         return False
     return _apart(now.rows / now.of - from_share, math.sqrt(from_share * (1 - from_share) / now.of))
@@ -107,7 +107,7 @@ def _apart(difference: float, error: float) -> bool:
 def against_published(
     contract: SourceContract, place: Place, cohort: Cohort, now: Profile, last: Profile | None
 ) -> list[dict[str, Any]]:
-    """Figures of the file that have a published one, or are measured across columns, in the order of a report."""
+    """Return figures of the file that have a published one, or are measured across columns, in report order."""
     figures = profile_results.expected_level(place, cohort) if contract.name == "eyfsp" else {}
     rows = [
         _compared(
@@ -127,7 +127,7 @@ def against_published(
 
 
 def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, rows: int) -> dict[str, Any] | None:
-    """Rows of the file beside the published number of children, where there is one."""
+    """Return the rows of the file beside the published number of children, if there is one."""
     figure = profile_results.number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
     if not figure:
         return None
@@ -185,6 +185,6 @@ def _measure(profile: Profile | None, name: str) -> Share | None:
 
 
 def largest_change(groups: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The group of a column, among those that have changed, whose share has changed most; the first of equals."""
+    """Return the changed group of a column whose share has changed most; the first of equals."""
     moved = [group for group in groups if group["changed"]]
     return max(moved, key=lambda group: round(abs(group["share"] - group["last_share"]), 9), default=None)

@@ -1,6 +1,6 @@
-"""The facts of a report about one extract, and of one about all extracts of a council for a cohort, JSON-ready.
+"""Facts of a report about one extract, JSON-ready.
 
-Shares are 0 to 1, of the rows read for rules, of the rows kept for completeness, of the filled rows for values.
+Shares are 0 to 1: of the rows read for rules, of the rows kept for completeness, of the filled rows for values.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from itertools import groupby
 from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows, StoppedExtract
-from assets.intake.findings import RuleCount
-from assets.intake.one_pass import IMD_QUINTILE, TERM_OF_BIRTH
-from assets.intake.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
+from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
+from assets.pseudonymise.findings import RuleCount
+from assets.pseudonymise.stream_extract import IMD_QUINTILE, TERM_OF_BIRTH
 from ndl_export.pages.number_format import month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from privacy.row_keys import part_and_row
@@ -46,7 +46,7 @@ MUCH = 0.1
 rows, is told to be wrong: systems and hands that err do so in one or two of a hundred rows."""
 _MISDATED = "date_of_birth-invalid"
 
-_SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
+SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
 _WHAT_HAPPENS = {
     Severity.STOP: "The file is not taken.",
     Severity.REJECT: "The row is set aside.",
@@ -77,28 +77,13 @@ _CHECKS = {
 }
 """What a check says when it is passed, by its rule, or by what the rule says of a column."""
 _ACROSS_COLUMNS = "Values of several columns agree with each other"
-_LINE = (
-    "held",
-    "whole_file",
-    "source",
-    "source_title",
-    "row_per",
-    "file",
-    "outcome",
-    "taken_at",
-    "rows_read",
-    "rows_kept",
-    "rows_rejected",
-    "rows_warned",
-    "last",
-    "sentence",
-)
-"""What a council's report repeats of an extract's."""
 
 
 def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again: str = "") -> dict[str, Any]:
-    """Everything a sender is told about an extract that was taken; `last` is the delivery before it. `sent_again` is
-    when the same file was found to have come once more, if it did."""
+    """Return everything that a report tells the sender of an extract that was taken.
+
+    `last` is the delivery before it; `sent_again` is when the same file came once more, if it did.
+    """
     contract = CONTRACTS[now.source]
     cohort, area = Cohort(now.cohort), place(now.council)
     findings = [_finding(rule, now) for rule in _by_importance(now.rules)]
@@ -141,7 +126,7 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
 
 
 def _held(now: ExtractQuality) -> Iterator[str]:
-    """`1,954 of about 3,209 children`, for everything that a release may wait for."""
+    """Yield `1,954 of about 3,209 children` and the like, for everything that a release may wait for."""
     kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
     known = {
         FAR_FROM_EXPECTED.id: (now.rows_expected, f"{unit} expected", f"of about {{:,}} {unit}"),
@@ -159,8 +144,8 @@ def _held(now: ExtractQuality) -> Iterator[str]:
 
 
 def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:
-    """What shows the file, not its rows, to be the wrong one: the first thing to know, and told with its numbers."""
-    yield from (other.for_sender for other in now.elsewhere)
+    """Yield what shows that the file, not single rows, is wrong: the first thing to know, with its numbers."""
+    yield from (other.for_sender for other in now.other_origins)
     for rule in _too_many(now):
         named = f"{rule.rows:,} of {now.rows_read:,} rows"
         if rule.rule == _MISDATED:
@@ -174,7 +159,7 @@ def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[
 
 
 def _too_many(now: ExtractQuality) -> list[RuleCount]:
-    """Rules that are broken in so many rows that the file is at fault, of those that do not stop it."""
+    """Return rules that do not stop the file but are broken in so many rows that the file is at fault."""
     least = max(MUCH * now.rows_read, MANY_ROWS)
     return [
         rule for rule in now.rules if rule.rule in (CONTRACTS[now.source].repeated.id, _MISDATED) and rule.rows > least
@@ -186,18 +171,22 @@ def _counted(quality: ExtractQuality) -> tuple[Any, ...]:
 
 
 def _told_of_the_whole(now: ExtractQuality) -> set[str]:
-    """Rules that what is told of the whole file says already."""
-    of_years = {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.elsewhere) else set()
+    """Return the rules that `_of_the_whole` already covers."""
+    of_years = (
+        {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
+    )
     return of_years | {rule.rule for rule in _too_many(now)} | {finding.rule for finding in now.holds}
 
 
 def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
-    """What a sender is told about an extract that was stopped; `last` is the one that stays in place."""
+    """Return what a report tells the sender of an extract that was stopped; `last` is the one that stays in place."""
     return {
         "report": "extract",
         "outcome": STOPPED,
         **_about(stopped.council, stopped.source, stopped.cohort, stopped.file),
         "taken_at": stopped.stopped_at,
+        "held": [],
+        "whole_file": [],
         "sentence": _of_the_file(stopped),
         "headings": asdict(stopped.headings) if stopped.headings else None,
         "last": _last(last),
@@ -205,34 +194,12 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
 
 
 def _of_the_file(stopped: StoppedExtract) -> str:
-    """Why it was stopped, without the folders that it lies in: the page says which file it is about."""
-    said = stopped.for_sender or stopped.sentence
+    """Return why it was stopped, without its folders: the page says which file it is about."""
+    said = stopped.for_sender
     file, _, why = said.partition(": ")
     return (why[:1].upper() + why[1:] if file.startswith(f"{stopped.council}/") and why else said).removesuffix(
         "."
     ) + "."
-
-
-def council_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Gather the extract reports of one council and cohort; raises ValueError where there are none or of several."""
-    if len({(report["council"], report["cohort"]) for report in reports}) != 1:
-        raise ValueError("a council's report gathers the reports of one council and one cohort")
-    by_source = {report["source"]: report for report in reports}
-    ordered = [by_source[source] for source in CONTRACTS if source in by_source]
-    first = ordered[0]
-    return {
-        "report": "council",
-        **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
-        "extracts": [_line_of(report) for report in ordered],
-        "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
-        "findings": _findings_by_share(ordered),
-        "failed_checks": _gathered(ordered, "failed_checks"),
-        "worth_a_look": [
-            {"source_title": report["source_title"], "sentence": sentence}
-            for report in ordered
-            for sentence in report.get("worth_a_look", ())
-        ],
-    }
 
 
 def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
@@ -262,7 +229,7 @@ def _last(last: ExtractQuality | None) -> dict[str, Any] | None:
 
 
 def _by_importance(rules: tuple[RuleCount, ...]) -> list[RuleCount]:
-    return sorted(rules, key=lambda rule: (_SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
+    return sorted(rules, key=lambda rule: (SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
 
 
 def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
@@ -283,13 +250,13 @@ def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
 
 
 def _sheets(now: ExtractQuality) -> dict[int, SheetTaken]:
-    """The sheets that were read, by the number of their part; 0 of a whole extract."""
+    """Return the sheets that were read, by the number of their part; 0 of a whole extract."""
     of_parts = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     return {part: sheet for part, sheet in of_parts.items() if sheet}
 
 
 def _row_places(numbers: Sequence[int], sheets: Mapping[int, SheetTaken]) -> str:
-    """`3-7, 12`; where an extract came in parts, `3-7 of part 1; 12 of part 2`. Of a sheet, by its own numbers."""
+    """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. Rows of a sheet have the sheet's numbers."""
     by_part: dict[int, list[int]] = {}
     for part, row in map(part_and_row, numbers):
         by_part.setdefault(part, []).append(sheets[part].row(row) if part in sheets else row)
@@ -320,7 +287,7 @@ def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_of_the_file(finding: Finding, now: ExtractQuality) -> bool:
-    """Whether a check failed that nothing else has told already."""
+    """Return whether a check failed that nothing else has told already."""
     return not finding.passed and finding.rule not in {rule.rule for rule in now.rules} | _told_of_the_whole(now)
 
 
@@ -335,7 +302,7 @@ def _kind(finding: Finding) -> str:
 
 
 def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
-    """Rows with a blank and with an unusable value of each identifier, as the rules found them."""
+    """Return, for each identifier, the rows with a blank and with an unusable value, as the rules found them."""
     found = {rule.rule: rule.rows for rule in now.rules}
     return [
         {
@@ -349,7 +316,7 @@ def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str
 
 
 def _has_a_form(column: Column) -> bool:
-    """A rule tells a wrong value of the column from a right one."""
+    """Return whether a rule tells wrong values of the column from right ones."""
     return column.kind is not Kind.TEXT or column.name in VALID
 
 
@@ -378,7 +345,7 @@ def _completeness(
 
 
 def _named(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
-    """A column by the contract's name, the file's heading, and what it is."""
+    """Return a column's name in the contract, its heading in the file, and what it is."""
     heading, description = _DERIVED_COLUMNS.get(column) or (headings.get(column, column), contract[column].description)
     return {"column": column, "heading": heading, "description": description}
 
@@ -441,7 +408,7 @@ def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
 
 
 def _code_labels(codes: Mapping[str, str]) -> list[str]:
-    """`Female (F)`; codes that mean the same stand together, as in `Yes (Y, 1)`."""
+    """Return `Female (F)` and the like; codes that mean the same are together, as in `Yes (Y, 1)`."""
     together = {label: ", ".join(code for code in codes if codes[code] == label) for label in codes.values()}
     return [f"{label} ({together[label]})" for label in codes.values()]
 
@@ -484,7 +451,7 @@ def _measure_changes(figures: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _departures(figures: list[dict[str, Any]]) -> Iterator[str]:
-    """A sentence for each measure that departs from its published figure, one for each breakdown that does."""
+    """Yield a sentence for each measure that departs from its published figure, and one for each breakdown."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         departing = [figure for figure in group if figure["departs"]]
         departing.sort(key=lambda figure: -abs(figure["share"] - figure["published_share"]))
@@ -495,33 +462,3 @@ def _departures(figures: list[dict[str, Any]]) -> Iterator[str]:
                 f" {figure['published_cohort']}: {percent(figure['published_share'])}. Yours is"
                 f" {points(abs(figure['share'] - figure['published_share']))} points {'higher' if more else 'lower'}."
             )
-
-
-def _line_of(report: dict[str, Any]) -> dict[str, Any]:
-    line = {key: report[key] for key in _LINE if key in report}
-    filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
-    thinnest = min(filled, key=lambda entry: entry["share"], default=None)
-    line |= {"held": report.get("held", []), "whole_file": report.get("whole_file", [])}  # older reports lack them
-    needs_you = report["outcome"] == STOPPED or bool(line["held"] or line["whole_file"])
-    return (
-        line
-        | {"needs_you": needs_you}
-        | {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
-    )
-
-
-def _findings_by_share(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rules broken in any extract: by severity, then by share of the extract's rows."""
-    return sorted(
-        _gathered(reports, "findings"),
-        key=lambda finding: (_SEVERITIES.index(Severity(finding["severity"])), -finding["share"], finding["rule"]),
-    )
-
-
-def _gathered(reports: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    return [
-        {"source": report["source"], "source_title": report["source_title"], **entry}
-        for report in reports
-        if report["outcome"] != STOPPED
-        for entry in report[key]
-    ]

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.intake import deliveries, parts
-from assets.intake.from_parts import marks_of
+from assets.intake import deliveries
+from assets.intake.parts import PartStore
 from assets.keeping.forgetting import CannotForget, forget, rows_named
 from assets.keeping.retention import shred_taken, shreddable
 from assets.linkage.link import derive_confidential_tables, link_cohort
@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> tuple[Path, Home, KeyRing]:
 
 
 def records(home: Home, keys: KeyRing) -> set[int]:
-    marks = marks_of(home, keys, KEY, parts.held(home, KEY))
+    marks = PartStore(home, KEY).marks(keys, PartStore(home, KEY).held())
     return {record for table in marks.values() for record in table["record"].to_pylist()}
 
 
@@ -63,8 +63,8 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(place: tupl
     assert (listed.rows_kept, listed.rows_rejected) == (4, 1)
     assert pq.read_table(home.confidential("pupil", COHORT)).num_rows == 4
     gone = {token for name in of_child.column_names if name.startswith("t_") for token in of_child[name].to_pylist()}
-    for stem in {part.kept_in for part in parts.held(home, KEY)}:
-        assert not gone & set(pq.read_table(parts.kept(home, KEY, stem).payload)["row_key"].to_pylist())
+    for stem in {part.kept_in for part in PartStore(home, KEY).held()}:
+        assert not gone & set(pq.read_table(PartStore(home, KEY).files(stem).payload)["row_key"].to_pylist())
     (landing / "leeds" / "eyfsp" / COHORT / "2026-04.csv").write_text(text([child(6)]))
     assert take(landing, home, keys).rows_kept == 5
     again = Home(home.root.with_name("again"))

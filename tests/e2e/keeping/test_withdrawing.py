@@ -12,8 +12,10 @@ from click.testing import CliRunner
 from assets.home.paths import Home
 from assets.home.processing_log import entries
 from assets.home.retention_policy import retention
-from assets.intake import deliveries, parts, several
-from assets.intake.take_in import Intake
+from assets.intake import deliveries
+from assets.intake.ingest import Intake
+from assets.intake.multi_cohort_files import SortedFiles
+from assets.intake.parts import PartStore
 from assets.keeping.retention import expire, shred_taken
 from assets.keeping.withdrawing import CannotWithdraw, withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
@@ -78,7 +80,7 @@ def test_its_rows_go_and_what_they_replaced_counts_again(place: tuple[Path, Home
     assert REASON in (home.reports(COHORT, "leeds") / "eyfsp.html").read_text()
     said = [entry for entry in entries(home) if entry.what == "part of an extract withdrawn"]
     assert [entry.note for entry in said] == ["part 2"]
-    assert not [part for part in parts.held(home, KEY) if part.number == 2]
+    assert not [part for part in PartStore(home, KEY).held() if part.number == 2]
 
 
 @pytest.mark.parametrize("reason", ["", " ", "two\nlines", "x" * 501])
@@ -90,7 +92,7 @@ def test_without_a_reason_that_can_be_repeated_nothing_is_taken_back(
     with pytest.raises(CannotWithdraw, match="a reason is one line of at most 500 characters: nothing was withdrawn"):
         withdraw(landing, home, keys, KEY, 2, reason)
     assert sexes(home, keys).count("M") == 3
-    assert [part.number for part in parts.held(home, KEY)] == [1, 2]
+    assert [part.number for part in PartStore(home, KEY).held()] == [1, 2]
 
 
 def test_under_other_keys_nothing_is_begun(place: tuple[Path, Home, KeyRing], tmp_path: Path) -> None:
@@ -99,20 +101,20 @@ def test_under_other_keys_nothing_is_begun(place: tuple[Path, Home, KeyRing], tm
     with pytest.raises(KeyProblem, match="part 2 was read under other keys: give the key set of then"):
         withdraw(landing, home, KeyRing.create(tmp_path / "other"), KEY, 2, REASON)
     assert not home.is_removal_unfinished
-    assert [part.number for part in parts.held(home, KEY)] == [1, 2]
+    assert [part.number for part in PartStore(home, KEY).held()] == [1, 2]
     assert {entry.what for entry in entries(home)} == {"extract taken in"}
 
 
 def test_no_row_of_it_is_left_and_its_file_is_not_read_again(place: tuple[Path, Home, KeyRing]) -> None:
     landing, home, keys = place
     take(landing, home, keys)
-    stored = parts.kept(home, KEY, parts.held(home, KEY)[0].kept_in)
+    stored = PartStore(home, KEY).files(PartStore(home, KEY).held()[0].kept_in)
     withdraw(landing, home, keys, KEY, 2, REASON)
     for path in (stored.payload, home.pseudonymised(*KEY)):
         assert pq.read_metadata(path).num_rows == 30
     assert not take(landing, home, keys).failures
     assert sexes(home, keys) == ["F"] * 30
-    assert Intake(landing, home, keys).to_take(COHORT, ["leeds"]) == []
+    assert Intake(landing, home, keys).needing_intake(COHORT, ["leeds"]) == []
     again = landing / "leeds" / "eyfsp" / COHORT / "2026-03.csv"
     again.write_text(text([child(40)]))
     assert take(landing, home, keys).rows_kept == 31
@@ -151,16 +153,16 @@ def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(place: tuple[P
     (landing / "leeds" / "eyfsp" / "2026-05.csv").write_text(text([moved, *of_both]))
     both = {code: find(landing, "leeds", "eyfsp", code) for code in born}
     intake = Intake(landing, home, keys)
-    kept = {code: intake.take_in(landed).rows_kept for code, landed in both.items() if landed}
+    kept = {code: intake.ingest(landed).rows_kept for code, landed in both.items() if landed}
     assert kept == {"202425": 40, "202324": 2}
-    number = next(part.number for part in parts.held(home, KEY) if part.of_several)
+    number = next(part.number for part in PartStore(home, KEY).held() if part.of_several)
     done, _ = withdraw(landing, home, keys, KEY, number, REASON)
     assert {(each.key[1], each.is_in) for each in done} == {("202425", True), ("202324", False)}
     quality = deliveries.current(home, *KEY)
     assert quality
     assert quality.rows_kept == 40
     assert take(landing, home, keys).rows_kept == 40
-    (entry,) = several.known(home, "eyfsp", "leeds").values()
+    (entry,) = SortedFiles(home, "eyfsp", "leeds").entries().values()
     assert (entry.cohorts, entry.rows_set_aside, entry.first_rows) == ((), 0, ())
 
 
@@ -193,7 +195,7 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(place: tuple[Path, Home
     for code in codes:
         landed = find(landing, "leeds", "eyfsp", code)
         assert landed
-        intake.take_in(landed)
+        intake.ingest(landed)
         link_cohort(home, code, ["leeds"], keys)
     policy = retention()
     expire(home, None, None, policy, now() + dt.timedelta(days=policy.quarantine_days + 1))
@@ -203,7 +205,7 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(place: tuple[Path, Home
     for code, left in (("202324", ("202425",)), ("202425", ())):
         ends = dt.datetime.combine(policy.ends(Cohort(code)), dt.time(), dt.UTC)
         expire(home, None, None, policy, ends)
-        (entry,) = several.known(home, "eyfsp", "leeds").values()
+        (entry,) = SortedFiles(home, "eyfsp", "leeds").entries().values()
         assert entry.cohorts == left
         assert [
             path for path in files(home) if f"cohort={code}" in str(path) or code.encode() in path.read_bytes()

@@ -13,7 +13,7 @@ from assets.catalogue.descriptions import ALLOWED
 from assets.catalogue.runs import council_cohort, note_councils, one_run
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.intake.rule_families import ALL_COUNCILS, FAMILIES
+from assets.intake.console_progress import ALL_COUNCILS, FAMILIES
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from tests.support.independent import write_extracts

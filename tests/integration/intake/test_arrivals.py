@@ -15,9 +15,9 @@ import pytest
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
-from assets.intake.one_pass import Staged
-from assets.intake.profile import Profile
+from assets.intake.quality_report.profile import Profile
 from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
+from assets.pseudonymise.findings import Staged
 from pipelines.dagster.arriving import still_arriving
 from pipelines.reports.status import report
 from sources.contracts import CONTRACTS

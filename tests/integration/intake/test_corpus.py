@@ -21,7 +21,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -155,7 +155,7 @@ def _outcomes(intake: Intake, seen: Sequence[Seen]) -> list[Outcome]:
         else:
             assert found, one.case.name
             landed[one.council] = found
-    outcomes |= zip(landed, intake.take_in_all(landed.values()), strict=True)
+    outcomes |= zip(landed, intake.ingest_all(landed.values()), strict=True)
     return [outcomes[one.council] for one in seen]
 
 

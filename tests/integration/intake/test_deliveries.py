@@ -12,15 +12,15 @@ from unittest.mock import Mock
 import pyarrow as pa
 import pytest
 
-import assets.intake.one_pass
-import assets.intake.take_in
+import assets.intake.context
+import assets.pseudonymise.stream_extract
 import sources.extract.readers.delimited
 from assets.home.processing_log import Processing, intakes
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.deprivation import OtherEdition
-from assets.intake.one_pass import Tools, Untokenised
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
+from assets.pseudonymise.deprivation import OtherEdition
+from assets.pseudonymise.stream_extract import Tools, Untokenised
 from privacy.keys import KeyRing
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, content_sha256, find
@@ -164,7 +164,7 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: T
             desk.take()
         path.write_text(children(eyfsp, 3), encoding="utf-8")
     assert deliveries.stopped(desk.home, *KEY)
-    assert desk.intake.to_take(COHORT, ["leeds"]) == ["leeds"]
+    assert desk.intake.needing_intake(COHORT, ["leeds"]) == ["leeds"]
     assert desk.take().unchanged
     assert deliveries.stopped(desk.home, *KEY) is None
     assert intakes(desk.home)[KEY][-1].what == Processing.INTAKE
@@ -176,7 +176,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = desk.land(children(eyfsp, 3))
-    real = assets.intake.take_in.give_tokens
+    real = assets.intake.context.tokenise_all
 
     def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         given = real(tools, wanted)
@@ -184,7 +184,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
             file.write(eyfsp().splitlines()[1] + "\n")
         return given
 
-    monkeypatch.setattr(assets.intake.take_in, "give_tokens", slow)
+    monkeypatch.setattr(assets.intake.context, "tokenise_all", slow)
     with pytest.raises(ExtractStopped, match="changed while it was read"):
         desk.take()
     assert not desk.home.pseudonymised(*KEY).exists()
@@ -212,7 +212,7 @@ def test_two_extracts_at_once_are_judged_each_by_itself(desk: Desk, eyfsp: Text)
     leeds = Landed("leeds", "eyfsp", COHORT, desk.land(thin))
     content = children(eyfsp, 20).replace("383,", "380,")
     bradford = Landed("bradford", "eyfsp", COHORT, desk.land(content, council="bradford"))
-    first, second = desk.intake.take_in_all([leeds, bradford])
+    first, second = desk.intake.ingest_all([leeds, bradford])
     assert not isinstance(first, ExtractStopped)
     assert not isinstance(second, ExtractStopped)
     assert "sex-thin" in {finding.rule for finding in first.findings if not finding.passed}
@@ -223,7 +223,7 @@ def test_two_extracts_at_once_are_judged_each_by_itself(desk: Desk, eyfsp: Text)
 
 def _of_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
     landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
-    return list(desk.intake.take_in_all(entry for entry in landed if entry))
+    return list(desk.intake.ingest_all(entry for entry in landed if entry))
 
 
 def test_extracts_that_are_given_tokens_together_are_as_if_alone(desk: Desk, eyfsp: Text) -> None:
@@ -243,14 +243,14 @@ def test_extracts_that_are_given_tokens_together_are_as_if_alone(desk: Desk, eyf
 def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = assets.intake.one_pass.tokenise
+    real = assets.pseudonymise.stream_extract.tokenise
 
     def fails_for_wirral(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         if any("wirral" in entry.rows["council"].to_pylist() for entry in wanted):
             raise RuntimeError("Thornton")
         return real(tools, wanted)
 
-    monkeypatch.setattr(assets.intake.one_pass, "tokenise", fails_for_wirral)
+    monkeypatch.setattr(assets.pseudonymise.stream_extract, "tokenise", fails_for_wirral)
     desk.land(children(eyfsp, 3))
     desk.land(children(eyfsp, 4, la_code="344"), council="wirral")
     of_leeds, of_wirral = _of_both(desk)
@@ -265,8 +265,8 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
 def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading, quintiles = Mock(wraps=assets.intake.take_in.look_ups), []
-    monkeypatch.setattr(assets.intake.take_in, "look_ups", reading)
+    reading, quintiles = Mock(wraps=assets.intake.context.look_ups), []
+    monkeypatch.setattr(assets.intake.context, "look_ups", reading)
     directory = desk.landing / "reference" / "postcode_directory.csv"
     for decile in ("3", "3", "8"):
         directory.write_text(f"postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,{decile}\n")
@@ -296,8 +296,8 @@ def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, mon
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
     at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
     desk.home.quality(*KEY).unlink()
-    monkeypatch.setattr(assets.intake.one_pass, "CHUNK_ROWS", 7)
-    monkeypatch.setattr(assets.intake.rows_apart, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(assets.pseudonymise.stream_extract, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(assets.pseudonymise.split_writer, "CHUNK_ROWS", 7)
     monkeypatch.setattr(sources.extract.readers.delimited, "BLOCK_BYTES", 1_000)
     assert desk.take().rows_kept == whole.rows_kept == 60
     assert desk.kept(columns=tokens) == at_once

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
@@ -142,7 +142,7 @@ def test_whatever_comes_is_taken_or_stopped_in_words(source: str, seed: int, key
             _land(landing, council, source, form, random.Random(f"{seed} {name}"))
             for council, (name, form) in zip(_COUNCILS, forms.items(), strict=False)
         ]
-        outcomes = Intake(landing, home, keys).take_in_all(landed)
+        outcomes = Intake(landing, home, keys).ingest_all(landed)
         for (name, form), one, outcome in zip(forms.items(), landed, outcomes, strict=True):
             if isinstance(outcome, ExtractQuality):
                 _adds_up(home, keys, outcome, of_tables=form in STANDARDS.get("hv_reviews", {}).values())

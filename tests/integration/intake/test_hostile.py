@@ -120,7 +120,7 @@ def test_a_file_that_was_changed_for_a_link_since_it_was_found_is_not_followed(
         (folder / name).rename(elsewhere / (name.replace("/", " ") or source))
         (folder / name).symlink_to(elsewhere / (name.replace("/", " ") or source))
     with pytest.raises(ExtractStopped, match="leaves its council's folder"):
-        desk.intake.take_in(found)
+        desk.intake.ingest(found)
     assert not [*desk.home.restricted.rglob("*.parquet"), *desk.home.tokens_zone.rglob("*.parquet")]
 
 
@@ -275,7 +275,7 @@ from functools import cache
 from pathlib import Path
 from assets.home.paths import Home
 from assets.intake import quality
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from privacy.keys import KeyRing
 from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
@@ -286,7 +286,7 @@ quality.load()
 intake = Intake(root / "landing", Home(root / "home"), KeyRing.create(root / "keys"))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    said = f"taken: {intake.take_in(find(root / 'landing', 'leeds', source, '202425')).rows_read}"
+    said = f"taken: {intake.ingest(find(root / 'landing', 'leeds', source, '202425')).rows_read}"
 except ExtractStopped as stopped:
     said = str(stopped)
 print(json.dumps([said, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024]))

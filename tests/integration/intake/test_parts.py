@@ -60,13 +60,13 @@ def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_coun
 
 def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    real = PartsReader._stage_parts
+    real = PartsReader._stage
 
     def counted(self, group, folder):  # type: ignore[no-untyped-def]
         read.extend(each.delivery.landed.part for each in group)
         return real(self, group, folder)
 
-    monkeypatch.setattr(PartsReader, "_stage_parts", counted)
+    monkeypatch.setattr(PartsReader, "_stage", counted)
     land(desk, "2026-05.csv", eyfsp(child(1)))
     desk.take()
     land(desk, "2026-06.csv", eyfsp(child(2)))
@@ -163,8 +163,8 @@ def test_an_empty_part_is_a_month_without_news(desk: Desk, eyfsp: Text) -> None:
     land(desk, "2026-03.csv", header)
     landed = find(desk.landing, "leeds", "eyfsp", COHORT)
     assert landed
-    assert list(desk.intake.take_in_all([landed])) == [None]
-    assert desk.intake.to_take(COHORT, ["leeds"]) == []
+    assert list(desk.intake.ingest_all([landed])) == [None]
+    assert desk.intake.needing_intake(COHORT, ["leeds"]) == []
     found = arrivals(desk.landing, desk.home, Cohort(COHORT), ["leeds"], dt.date(2099, 1, 1))
     assert {entry.source: entry.state for entry in found}["eyfsp"] is State.MISSING
     land(desk, "2026-04.csv", eyfsp(*map(child, range(1, 25))))
@@ -194,12 +194,12 @@ def test_parts_of_any_format_and_form(desk: Desk, eyfsp: Text) -> None:
 def test_deletions_of_a_log_of_changes(
     desk: Desk, eyfsp: Text, tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from assets.intake import take_in
+    from assets.intake import context
     from sources.councils.council_file import CouncilFile
     from sources.councils.dialect import Deletion, Dialect, Parts
 
     changes = Dialect(parts=Parts.CHANGES, deleted=Deletion("Status", ("d", "deleted")))
-    monkeypatch.setattr(take_in, "council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
+    monkeypatch.setattr(context, "council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
 
     def log(*entries: tuple[str, dict[str, str]]) -> str:
         header, *lines = eyfsp(*(said for _, said in entries)).splitlines()
@@ -239,7 +239,7 @@ def born(number: int, year: int, **changes: str) -> dict[str, str]:
 def take(desk: Desk, cohort: str) -> int | None:
     landed = find(desk.landing, "leeds", "eyfsp", cohort)
     assert landed
-    return desk.intake.take_in(landed).rows_kept
+    return desk.intake.ingest(landed).rows_kept
 
 
 def test_rows_of_a_file_of_several_cohorts_go_to_theirs(desk: Desk, eyfsp: Text) -> None:
@@ -265,10 +265,10 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
     assert take(desk, COHORT) == 3
     landed = find(desk.landing, "leeds", "eyfsp", BEFORE)
     assert landed
-    desk.intake.take_in(landed)
-    from assets.intake import several
+    desk.intake.ingest(landed)
+    from assets.intake.multi_cohort_files import SortedFiles
 
-    entries = several.known(desk.home, "eyfsp", "leeds")
+    entries = SortedFiles(desk.home, "eyfsp", "leeds").entries()
     assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
     report = (desk.home.reports(COHORT, "leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert "1 row of 2026-06.csv says no cohort, by a date of birth or an academic year, and is in no extract" in report
@@ -288,7 +288,7 @@ def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk
     assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [3, 1]
     beside(desk, "2026-07.csv", eyfsp(born(1, 2018)))
     assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [2, 2]
-    assert [desk.intake.to_take(cohort, ["leeds"]) for cohort in (COHORT, BEFORE)] == [[], []]
+    assert [desk.intake.needing_intake(cohort, ["leeds"]) for cohort in (COHORT, BEFORE)] == [[], []]
 
 
 def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(desk: Desk) -> None:

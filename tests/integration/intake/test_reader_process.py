@@ -73,7 +73,7 @@ def test_a_file_that_ends_its_reader_costs_its_own_extract_alone(
     for council in ("halton", "wirral"):
         desk.land(text(many("eyfsp")), council=council)
     found = [find(desk.landing, council, "eyfsp", COHORT) for council in ("halton", "leeds", "wirral")]
-    first, stopped, last = desk.intake.take_in_all(each for each in found if each)
+    first, stopped, last = desk.intake.ingest_all(each for each in found if each)
     assert isinstance(stopped, ExtractStopped)
     assert re.match(rf"leeds/eyfsp/{COHORT}\.parquet: {why}", str(stopped))
     assert [getattr(each, "rows_kept", None) for each in (first, last)] == [24, 24]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from assets.linkage.inputs import extracts_in
 from assets.linkage.replaced import Replaced, compare_with_these, note_replaced, replaced
 from privacy.keys import KeyRing

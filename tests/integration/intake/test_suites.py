@@ -7,25 +7,25 @@ from collections.abc import Callable
 
 import pytest
 
-from assets.intake import quality, suites
+from assets.intake import quality
 from sources.contracts import CONTRACTS, Role, Severity
 from sources.contracts.extract_rules import extract_rules, judged_on_payload
 from tests.support.intake.desk import COHORT, Desk
 
-UPDATE = "python -m assets.intake.suites writes them"
+UPDATE = "python -m assets.intake.quality writes them"
 
 
 @pytest.mark.slow
 def test_the_files_are_those_of_the_contracts() -> None:
-    held = {path.name: path.read_text(encoding="utf-8") for path in suites.FOLDER.glob("*.json")}
-    assert held == suites.files(), UPDATE
+    held = {path.name: path.read_text(encoding="utf-8") for path in quality.SUITES.glob("*.json")}
+    assert held == quality.suite_files(), UPDATE
 
 
 @pytest.mark.parametrize("source", CONTRACTS)
 def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> None:
     gx, rules = quality._great_expectations(), set[str]()
     for part in ("rows", "extract"):
-        content = json.loads((suites.FOLDER / f"{source}.{part}.json").read_text(encoding="utf-8"))
+        content = json.loads((quality.SUITES / f"{source}.{part}.json").read_text(encoding="utf-8"))
         suite = gx.ExpectationSuite(**content)
         rules |= {expectation.meta["rule"] for expectation in suite.expectations}
     contract = CONTRACTS[source]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.intake import one_pass
-from assets.intake.one_pass import Tools, Untokenised, give_tokens, tokenise, tools_for
-from assets.intake.rows_apart import Scope
+from assets.pseudonymise import stream_extract
+from assets.pseudonymise.split_writer import Scope
+from assets.pseudonymise.stream_extract import Tools, Untokenised, tokenise, tokenise_all, tools_for
 from privacy import pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -55,7 +55,9 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     contract = CONTRACTS[source]
     extract = open_extract(Landed(council, source, COHORT, path), contract, council_file(council).dialect(source))
     rows = pa.Table.from_batches(extract.batches, extract.schema)
-    return one_pass._untokenised(extract, contract, one_pass._projection(extract, contract), rows, one_pass.WHOLE)
+    return stream_extract._untokenised(
+        extract, contract, stream_extract._projection(extract, contract), rows, stream_extract.WHOLE
+    )
 
 
 @pytest.mark.slow
@@ -63,9 +65,9 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
 def test_together_as_each_alone(tools: Tools, extracts: list[tuple[str, str, list[dict[str, str]]]]) -> None:
     with TemporaryDirectory() as folder:
         wanted = [_read(Path(folder), *extract) for extract in extracts]
-    together = give_tokens(tools, wanted)
+    together = tokenise_all(tools, wanted)
     for entry, found in zip(wanted, together, strict=True):
-        assert found.equals(give_tokens(tools, [entry])[0])
+        assert found.equals(tokenise_all(tools, [entry])[0])
         if "date_of_birth" in entry.contract:
             row_by_row = Untokenised(entry.contract, entry.sql, entry.rows, Scope(marked=True))
             (marked,) = tokenise(tools, [row_by_row])

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
-from assets.intake.quality_report.page import render, render_council
+from assets.intake.quality_report.facts import extract_report, stopped_report
+from assets.intake.quality_report.publish import council_report, render, render_council
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support.daily import first
@@ -23,7 +23,9 @@ Text = Callable[..., str]
 GOOD: list[dict[str, str]] = [{}] * 60
 SECRET = "Qwyjibo"
 STOPPED = StoppedExtract(
-    "leeds", "eyfsp", "202425", "202425.csv", "", "2025-11-20T09:30", "leeds/eyfsp/202425.csv: too odd"
+    *("leeds", "eyfsp", "202425", "202425.csv", "", "2025-11-20T09:30"),
+    sentence="leeds/eyfsp/202425.csv: too odd",
+    for_sender="leeds/eyfsp/202425.csv: too odd",
 )
 
 
@@ -211,7 +213,7 @@ def test_a_stopped_extract_says_why_and_what_stays(deliver: Deliver, desk: Desk,
     desk.land(",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n")
     with pytest.raises(ExtractStopped) as stopped:
         desk.take()
-    report = stopped_report(replace(STOPPED, sentence=str(stopped.value)), last)
+    report = stopped_report(replace(STOPPED, for_sender=str(stopped.value)), last)
     assert report["outcome"] == "stopped"
     page = render(report)
     assert "pre-2021 early learning goals" in page
@@ -221,7 +223,7 @@ def test_a_stopped_extract_says_why_and_what_stays(deliver: Deliver, desk: Desk,
 
 def test_a_council_sees_all_its_extracts(deliver: Deliver, profiles: Text) -> None:
     taken = extract_report(deliver(profiles(*GOOD, {"com_e01": "3"}, {"upn": ""})), None)
-    stopped = stopped_report(replace(STOPPED, source="hv_reviews", sentence="The date column is missing."), None)
+    stopped = stopped_report(replace(STOPPED, source="hv_reviews", for_sender="The date column is missing."), None)
     report = council_report([stopped, taken])
     assert [line["source"] for line in report["extracts"]] == ["eyfsp", "hv_reviews"]
     assert len(report["not_received"]) == 3

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.findings import RuleCount
-from assets.intake.quality_report.facts import council_report, extract_report, stopped_report
-from assets.intake.quality_report.page import render, render_council
+from assets.intake.quality_report.facts import extract_report, stopped_report
+from assets.intake.quality_report.publish import council_report, render, render_council
+from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
 from tests.support.browser import CHROMIUM, IN_A_BROWSER
@@ -38,7 +38,7 @@ REVIEWS = (
 @pytest.fixture(params=["extract", "reviews", "stopped", "council"])
 def page(request: pytest.FixtureRequest, deliver: Deliver, profiles: Text) -> str:
     taken = deliver(profiles(*[{}] * 30, {"com_e01": "3"}, {"sex": ""}))
-    stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", "", "2025-11-20T09:30", HOSTILE)
+    stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", "", "2025-11-20T09:30", HOSTILE, HOSTILE)
     match request.param:
         case "extract":
             return render(extract_report(taken, taken))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.quality_report.facts import council_report, extract_report
-from assets.intake.quality_report.page import render, render_council
+from assets.intake.quality_report.facts import extract_report
+from assets.intake.quality_report.publish import render
 from sources.errors import ExtractStopped
 from tests.support.extracts import COHORT, row, text, upn
 from tests.support.intake.desk import EYFSP_HEADER, Desk
@@ -170,11 +170,3 @@ def test_the_page_of_a_council_leads_to_those_of_its_extracts(desk: Desk, profil
     assert first.index("school_census.html") < first.index("eyfsp.html")
     assert "stopped. Missing column" in first
     assert "60 of about 8,985 children" in first
-
-
-def test_a_report_of_an_earlier_version_stands_beside_new_ones(deliver: Deliver, profiles: Text) -> None:
-    report = extract_report(deliver(profiles(*OWN, {"sex": ""})), None)
-    new = {"held", "whole_file", "sent_again"}
-    older = {key: value for key, value in report.items() if key not in new}
-    older["findings"] = [{key: of[key] for key in of if key != "told_of_the_whole"} for of in report["findings"]]
-    assert "sex is blank" in render_council(council_report([older]))

@@ -17,10 +17,10 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.intake.deliveries import StoppedExtract
-from assets.intake.findings import RuleCount
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.linkage.replaced import SAMPLE, _shared, replaced
+from assets.pseudonymise.findings import RuleCount
 from assets.release import fix_release, holds
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions

@@ -13,7 +13,7 @@ from assets.catalogue.runs import note_councils, one_run
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.home.signers import note_signers
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from pipelines.definitions import build_definitions
 from privacy.keys import DEMONSTRATION_FILE, RESTRICTED, SIGNING_FILE, KeyRing
 from privacy.release.approval import Recorded, SignOffs
@@ -43,11 +43,11 @@ def name(folder: Path, monkeypatch: pytest.MonkeyPatch, *signers: Signer) -> Non
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(folder / "policy.yaml", signers)))
 
 
-def take_in(home: Home, keys: KeyRing, council: str = "leeds") -> None:
+def ingest(home: Home, keys: KeyRing, council: str = "leeds") -> None:
     landing = home.root.parent / "landing"
     landed = find(landing, council, "eyfsp", COHORT)
     assert landed
-    Intake(landing, home, keys).take_in(landed)
+    Intake(landing, home, keys).ingest(landed)
 
 
 def recorded(home: Home) -> Recorded:
@@ -83,7 +83,7 @@ def test_an_intake_without_a_ledger_keeps_whom_the_policy_named(
     apart = Path(shutil.copytree(tmp_path / "keys", tmp_path / "apart"))
     for file in (SIGNING_FILE, DEMONSTRATION_FILE):
         (apart / file).unlink()
-    take_in(home, KeyRing.load(apart, RESTRICTED))
+    ingest(home, KeyRing.load(apart, RESTRICTED))
     assert not (home.root / "ledger.sqlite").exists()
     name(tmp_path, monkeypatch, MALLORY)
     note_signers(home, keys)
@@ -91,7 +91,7 @@ def test_an_intake_without_a_ledger_keeps_whom_the_policy_named(
 
 
 def test_synthetic_extracts_leave_a_demonstration_what_it_is(home: Home, demonstration: KeyRing) -> None:
-    take_in(home, demonstration)
+    ingest(home, demonstration)
     note_signers(home, demonstration)
     assert demonstration.demonstration_key
     assert recorded(home).keys == [public_text(demonstration.demonstration_key.public_key())]
@@ -99,14 +99,14 @@ def test_synthetic_extracts_leave_a_demonstration_what_it_is(home: Home, demonst
 
 def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration: KeyRing) -> None:
     """Also beside a marker, under the name of a synthetic one, and where that takes its place again."""
-    take_in(home, demonstration)
+    ingest(home, demonstration)
     note_signers(home, demonstration)
     path = home.root.parent / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv"
     synthetic = path.read_bytes()
     path.write_text(text([row("eyfsp")] * 20))
-    take_in(home, demonstration)
+    ingest(home, demonstration)
     path.write_bytes(synthetic)
-    take_in(home, demonstration)
+    ingest(home, demonstration)
     note_signers(home, demonstration)
     assert recorded(home).keys == []
     assert not recorded(home).may_be_demonstration
@@ -117,6 +117,6 @@ def test_a_real_extract_in_parts_ends_it_as_well(home: Home, demonstration: KeyR
     part.parent.with_name(f"{COHORT}.csv").unlink()
     part.parent.mkdir()
     part.write_text(text([row("eyfsp")] * 20))
-    take_in(home, demonstration)
+    ingest(home, demonstration)
     note_signers(home, demonstration)
     assert recorded(home).keys == []

@@ -37,7 +37,7 @@ KNOWN_TO = {service: ["known_to"] for service in SERVICE_NAMES}
 def linked(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     pipeline = pipeline_at(tmp_path_factory.mktemp("linked"))
     write_extracts(pipeline.landing, children=80, councils=COUNCILS)
-    pipeline.take_in(COUNCILS)
+    pipeline.ingest(COUNCILS)
     pipeline.link(COUNCILS)
     return pipeline
 
@@ -303,7 +303,7 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     """Row numbers would be those of another file."""
     pipeline = pipeline_at(tmp_path)
     write_extracts(pipeline.landing, children=40, councils=("leeds",))
-    pipeline.take_in(["leeds"])
+    pipeline.ingest(["leeds"])
     write(pipeline.agreements, "leeds", pipeline.recipients)
     with pytest.raises(NothingToReturn, match="run the job linkage first"):
         pipeline.make()
@@ -311,7 +311,7 @@ def test_links_of_other_files_are_refused(tmp_path: Path) -> None:
     path = pipeline.extract("leeds", "hv_reviews")
     header, first, *rest = path.read_text().splitlines()
     path.write_text("\n".join([header, *rest, first]) + "\n")
-    pipeline.take_in(["leeds"])
+    pipeline.ingest(["leeds"])
     with pytest.raises(NothingToReturn, match="leeds/hv_reviews changed since the cohort was linked"):
         pipeline.make()
     pipeline.link(["leeds"])
@@ -323,7 +323,7 @@ def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: 
     pipeline = pipeline_at(tmp_path)
     write_extracts(pipeline.landing, children=40, councils=("leeds",))
     pipeline.extract("leeds", "early_years_census").unlink()
-    pipeline.take_in(["leeds"])
+    pipeline.ingest(["leeds"])
     pipeline.link(["leeds"])
     write(pipeline.agreements, "leeds", pipeline.recipients)
     pipeline.make()

@@ -54,7 +54,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     with (made.root / "wirral.csv").open(newline="") as file:
         sheet = as_xls({"Notes": [["a"]], "Reception": [["Wirral"], *TITLE_ROWS, *csv.reader(file)]})
     (made.landing / "wirral" / "eyfsp" / f"{COHORT}.xls").write_bytes(sheet)
-    made.take_in(COUNCILS)
+    made.ingest(COUNCILS)
     made.link(COUNCILS)
     for council in COUNCILS:
         write(made.agreements, council, made.recipients)

@@ -32,7 +32,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     assert not set(corrected) & set(rows)
     with_more = [f"{line},x" for line in (header, rows[0], *corrected, *rows[50:])]
     (folder / "2025-06.csv").write_text("\n".join(with_more) + "\n")
-    made.take_in(COUNCILS)
+    made.ingest(COUNCILS)
     made.link(COUNCILS)
     for council in COUNCILS:
         write(made.agreements, council, made.recipients)

@@ -89,7 +89,7 @@ class World:
         """The facts of a delivery with these rows, by row; of the one that is in where there are none."""
         if rows is not None:
             put(self.pipeline, SOURCE, rows)
-            self.pipeline.take_in([COUNCIL])
+            self.pipeline.ingest([COUNCIL])
             self.pipeline.link([COUNCIL])
         self.pipeline.make(on)
         if not self.pipeline.file(COUNCIL, SOURCE).exists():
@@ -264,7 +264,7 @@ def test_many_variants_of_one_child_stop_the_return_until_somebody_has_looked(wo
     target, *_ = planted(world)
     variants = [target | {"postcode": f"L{n} 1AH", "upn": upn(720_000_000_000 + n)} for n in range(1, MOST_ALIKE + 2)]
     put(world.pipeline, SOURCE, [*world.baseline, *variants])
-    world.pipeline.take_in([COUNCIL])
+    world.pipeline.ingest([COUNCIL])
     world.pipeline.link([COUNCIL])
     on = LATER + dt.timedelta(days=2)
     (made,) = [one for one in world.pipeline.make(on) if one.source == SOURCE]

@@ -65,7 +65,7 @@ def _told(pipeline: Pipeline) -> Pipeline:
 def test_another_generator(tmp_path: Path) -> None:
     pipeline = pipeline_at(tmp_path)
     truth = write_extracts(pipeline.landing, children=800, seed=11, councils=COUNCILS)
-    pipeline.take_in(COUNCILS)
+    pipeline.ingest(COUNCILS)
     pipeline.link(COUNCILS)
     for council in COUNCILS:
         write(pipeline.agreements, council, pipeline.recipients)

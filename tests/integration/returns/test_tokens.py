@@ -44,7 +44,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory, own: Path) -> Pipeline:
     done = CliRunner().invoke(council_main, [*command, "--keys", str(own / "keys")], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     shutil.copy(own / "to-send" / f"{COHORT}.tokens.parquet", made.landing / COUNCIL / SOURCE)
-    made.take_in([COUNCIL])
+    made.ingest([COUNCIL])
     made.link([COUNCIL])
     write(made.agreements, COUNCIL, made.recipients)
     made.make()

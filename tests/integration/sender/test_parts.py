@@ -53,7 +53,7 @@ def test_parts_that_are_put_in_place_at_once_all_stay(
 ) -> None:
     """As where the first removes what no note names when the second lies there and is not noted yet."""
     place, second, first_done = place_at("one"), Event(), Event()
-    promote_all, clear = parts.promote_all, parts.clear
+    promote_all, clear = parts.promote_all, parts.PartStore.clear
 
     def promoting(moves: list[tuple[Path, Path]]) -> None:
         promote_all(moves)
@@ -61,13 +61,13 @@ def test_parts_that_are_put_in_place_at_once_all_stay(
             second.set()
             first_done.wait(1)
 
-    def clearing(*of: object) -> None:
+    def clearing(store: parts.PartStore) -> None:
         second.wait(1)
-        clear(*of)
+        clear(store)
         first_done.set()
 
     monkeypatch.setattr(parts, "promote_all", promoting)
-    monkeypatch.setattr(parts, "clear", clearing)
+    monkeypatch.setattr(parts.PartStore, "clear", clearing)
     folder = sender.root / "leeds" / "eyfsp" / COHORT
     folder.mkdir(parents=True)
     for number in (1, 2):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.intake.tokens_file import MANIFEST_KEY, token_rows
+from assets.pseudonymise.tokens_file import MANIFEST_KEY, token_rows
 from privacy.keys import KeyRing
 from privacy.normalise import NORMALISER_VERSION
 from privacy.pseudonyms import PSEUDONYM_VERSION

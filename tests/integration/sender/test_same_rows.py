@@ -11,8 +11,8 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake.deliveries import MAC_KEY, ExtractQuality
-from assets.intake.take_in import Intake
-from assets.intake.tokens_file import tokens_schema
+from assets.intake.ingest import Intake
+from assets.pseudonymise.tokens_file import tokens_schema
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
@@ -76,7 +76,7 @@ def test_every_synthetic_extract(
         put(sender.pseudonymise(landed.path), theirs, source, landed.council)
     sent = _landed(landing, source)
     assert len(sent) == len(extracts) == 8
-    for mine, other in zip(ours.intake.take_in_all(extracts), theirs.intake.take_in_all(sent), strict=True):
+    for mine, other in zip(ours.intake.ingest_all(extracts), theirs.intake.ingest_all(sent), strict=True):
         assert isinstance(mine, ExtractQuality)
         assert isinstance(other, ExtractQuality)
         assert (other.rows_read, other.rules, other.findings) == (mine.rows_read, mine.rules, mine.findings)
@@ -90,13 +90,13 @@ def test_every_synthetic_extract(
 def test_odd_names_and_bad_rows(
     source: str, chunk: int, sender: Sender, place_at: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assets.intake.one_pass.CHUNK_ROWS", chunk)
-    monkeypatch.setattr("assets.intake.rows_apart.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("assets.pseudonymise.stream_extract.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("assets.pseudonymise.split_writer.CHUNK_ROWS", chunk)
     extract = sender.write(EXTRACTS[source], source)
     ours, theirs = place_at("ours"), place_at("theirs")
     put(extract, ours, source)
     mine = ours.take(source)
-    monkeypatch.setattr("assets.intake.tokens_file.CHUNK_ROWS", max(chunk - 1, 1))
+    monkeypatch.setattr("assets.pseudonymise.tokens_file.CHUNK_ROWS", max(chunk - 1, 1))
     put(sender.pseudonymise(extract), theirs, source)
     other = theirs.take(source)
     kept = ours.kept(source)

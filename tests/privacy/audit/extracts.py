@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.home.paths import Home
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -127,7 +127,7 @@ def _take_in(landing: Path, home: Home, keys: KeyRing) -> None:
     intake = Intake(landing, home, keys)
     for source in CONTRACTS:
         landed = [found for council in COUNCILS if (found := find(landing, council, source, COHORT))]
-        for outcome in intake.take_in_all(landed):
+        for outcome in intake.ingest_all(landed):
             if isinstance(outcome, Exception):
                 raise outcome
     link_cohort(home, COHORT, COUNCILS, keys)

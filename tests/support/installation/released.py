@@ -13,7 +13,7 @@ import pytest
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from assets.linkage.row_numbers import RowNumbers
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
@@ -68,7 +68,7 @@ class Place:
         landed = find(self.landing, council, source, COHORT)
         assert landed
         mark_synthetic(self.landing)
-        return Intake(self.landing, self.home, keys or self.keys).take_in(landed)
+        return Intake(self.landing, self.home, keys or self.keys).ingest(landed)
 
     def rows(self, name: str) -> set[int]:
         council, source = name.split("/")

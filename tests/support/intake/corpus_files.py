@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from openpyxl.workbook.workbook import Workbook
 
-from assets.intake.sender import pseudonymise
-from assets.intake.tokens_file import MANIFEST_KEY
+from assets.pseudonymise.sender import pseudonymise
+from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from sources.councils.council_file import council_file

@@ -14,7 +14,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from privacy.keys import KeyRing
 from sources.extract.landed import find
 from tests.support.extracts import COHORT, PERSON, columns, row, text
@@ -51,7 +51,7 @@ class Desk:
     def take(self, source: str = "eyfsp", council: str = "leeds") -> ExtractQuality:
         landed = find(self.landing, council, source, COHORT)
         assert landed
-        return self.intake.take_in(landed)
+        return self.intake.ingest(landed)
 
     def kept(self, source: str = "eyfsp", council: str = "leeds", columns: str = "source_row") -> list[Any]:
         kept = duckdb.from_arrow(numbered(self.home, self.keys, source, council))

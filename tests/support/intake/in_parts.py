@@ -6,7 +6,7 @@ from pathlib import Path
 
 from assets.home.paths import Home
 from assets.intake import deliveries
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from privacy.keys import KeyRing
 from sources.extract.landed import find
 from tests.support.extracts import COHORT, nhs_number, row, upn
@@ -23,4 +23,4 @@ def take(landing: Path, home: Home, keys: KeyRing) -> deliveries.ExtractQuality:
     """Take the extract in as it lies in landing."""
     landed = find(landing, "leeds", "eyfsp", COHORT)
     assert landed
-    return Intake(landing, home, keys).take_in(landed)
+    return Intake(landing, home, keys).ingest(landed)

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.take_in import Intake
-from assets.intake.tokens_file import MANIFEST_KEY
+from assets.intake.ingest import Intake
+from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
 from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
@@ -40,7 +40,7 @@ class Place:
     def take(self, source: str, council: str = "leeds") -> ExtractQuality:
         landed = find(self.landing, council, source, COHORT)
         assert landed
-        return self.intake.take_in(landed)
+        return self.intake.ingest(landed)
 
     def kept(self, source: str, council: str = "leeds") -> pa.Table:
         return numbered(self.home, self.keys, source, council)

@@ -13,10 +13,10 @@ import pytest
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.profile import Profile
-from assets.intake.rows_apart import RowsApart
+from assets.intake.quality_report.profile import Profile
 from assets.linkage.link import link_cohort
 from assets.linkage.report import coarse
+from assets.pseudonymise.split_writer import SplitWriter
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
@@ -88,7 +88,7 @@ def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing)
     row_keys = of_delivery(keys, source, COHORT, council, "")
     with home.staging() as staging:
         nothing_held = lambda table: np.zeros(len(table), bool)  # noqa: E731
-        with RowsApart(staging, row_keys, keys.seals_to("tokens"), {}, nothing_held) as out:
+        with SplitWriter(staging, row_keys, keys.seals_to("tokens"), {}, nothing_held) as out:
             out.write(rows)
         assert out.tokens
         promote(out.kept, home.pseudonymised(source, COHORT, council))

@@ -15,8 +15,8 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.profile import Profile
 from assets.intake.quality import Finding
+from assets.intake.quality_report.profile import Profile
 from assets.linkage.arrivals import LandingSeen
 from assets.linkage.inputs import LinkageRecord, write_record
 from assets.linkage.replaced import Replaced

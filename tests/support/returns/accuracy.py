@@ -76,7 +76,7 @@ def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
 
 
 def _linked(pipeline: Pipeline, councils: Collection[str]) -> Pipeline:
-    pipeline.take_in(sorted(councils))
+    pipeline.ingest(sorted(councils))
     pipeline.link(sorted(councils))
     return pipeline
 

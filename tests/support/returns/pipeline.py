@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives import serialization
 
 from assets.home.paths import Home
-from assets.intake.take_in import Intake
+from assets.intake.ingest import Intake
 from assets.linkage.link import link_cohort
 from assets.returns.agreements import load_all
 from assets.returns.make import Made, make_returns
@@ -54,11 +54,11 @@ class Pipeline:
         assert landed
         return landed.path
 
-    def take_in(self, councils: Iterable[str]) -> None:
+    def ingest(self, councils: Iterable[str]) -> None:
         intake = Intake(self.landing, self.home, self.keys)
         for source in SERVICES:
             landed = [found for council in councils if (found := find(self.landing, council, source, COHORT))]
-            for outcome in intake.take_in_all(landed) if landed else ():
+            for outcome in intake.ingest_all(landed) if landed else ():
                 assert not isinstance(outcome, Exception), outcome
 
     def link(self, councils: Iterable[str]) -> None:

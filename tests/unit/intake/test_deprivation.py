@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from assets.intake.deprivation import HASH_SQL, Quintiles
+from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
 from privacy import pseudonyms
 from privacy.doors.database import in_memory, rows_of
 
@@ -32,7 +32,7 @@ def con() -> duckdb.DuckDBPyConnection:
 def looked_up(con: duckdb.DuckDBPyConnection, quintiles: Quintiles, postcodes: list[str | None]) -> list[int | None]:
     con.register("rows", pa.table({"place": range(len(postcodes)), "postcode": pa.array(postcodes, pa.string())}))
     hashes = rows_of(con, f"SELECT {HASH_SQL} AS hash FROM rows ORDER BY place")["hash"]
-    found: list[int | None] = quintiles.of(hashes).to_pylist()
+    found: list[int | None] = quintiles.look_up(hashes).to_pylist()
     return found
 
 
@@ -44,5 +44,5 @@ def test_the_quintile_of_a_postcode_however_it_is_written(con: duckdb.DuckDBPyCo
 
 
 def test_without_a_directory_nothing_is_known(con: duckdb.DuckDBPyConnection) -> None:
-    assert looked_up(con, Quintiles.none(), ["LS1 1AA", None]) == [None, None]
-    assert looked_up(con, Quintiles.none(), []) == []
+    assert looked_up(con, Quintiles.empty(), ["LS1 1AA", None]) == [None, None]
+    assert looked_up(con, Quintiles.empty(), []) == []

@@ -13,11 +13,11 @@ import pytest
 
 from assets.home.errors import in_plain_words
 from assets.intake.assets import _metadata, _sentence
+from assets.intake.console_progress import outcomes
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.findings import RuleCount
-from assets.intake.profile import Profile
-from assets.intake.rule_families import outcomes
+from assets.intake.quality_report.profile import Profile
 from assets.linkage.report import coarse
+from assets.pseudonymise.findings import RuleCount
 from privacy.doors.counts import magnitude, rows, share_of_rows
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT

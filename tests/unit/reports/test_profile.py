@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from assets.intake.profile import AFTER, BEFORE, Profile, Uncounted, bins, count, months
+from assets.intake.quality_report.profile import AFTER, BEFORE, Profile, Uncounted, bins, count, months
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS

@@ -23,8 +23,10 @@ HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode
 
 
 class OtherEdition(ExtractStopped):
-    """The directory says that its deciles are of another edition of the index than releases publish: no extract whose
-    rows have quintiles is taken in with it."""
+    """A directory whose deciles are of another edition of the index than releases publish.
+
+    No extract whose rows have quintiles is ingested with it.
+    """
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Quintiles:
 
     @classmethod
     def read(cls, con: duckdb.DuckDBPyConnection, directory: Path) -> Quintiles:
-        """Those of a file with the columns `postcode` and `imd_decile`, of the edition that is published.
+        """Read a file with the columns `postcode` and `imd_decile`, of the published edition.
 
-        Raises `duckdb.Error` for another file, and `OtherEdition` where its column `imd_edition`, if any, says so.
+        Raises `duckdb.Error` for another file, and `OtherEdition` if its column `imd_edition` differs.
         """
         _check_edition(con, directory)
         rows = f"SELECT {HASH_SQL} AS postcode, (try_cast(imd_decile AS INTEGER) + 1) // 2 AS quintile"
@@ -50,12 +52,12 @@ class Quintiles:
         return cls(found["postcode"].to_numpy(), found["quintile"].to_numpy())
 
     @classmethod
-    def none(cls) -> Quintiles:
-        """Where there is no directory."""
+    def empty(cls) -> Quintiles:
+        """Return the look-up without a directory."""
         return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
 
-    def of(self, hashes: pa.ChunkedArray) -> pa.Array:
-        """The quintile of each hash (Int32Array), NULL where the directory has none."""
+    def look_up(self, hashes: pa.ChunkedArray) -> pa.Array:
+        """Return the quintile of each hash (Int32Array), NULL if the directory has none."""
         wanted = hashes.fill_null(0).to_numpy()
         places = np.searchsorted(self.hashes, wanted)
         known = hashes.is_valid().to_numpy() & (places < len(self.hashes))
@@ -66,7 +68,7 @@ class Quintiles:
 
 
 def _check_edition(con: duckdb.DuckDBPyConnection, directory: Path) -> None:
-    """A directory without the column is taken to be of the edition that is published: nothing in a decile tells."""
+    """Check the edition of a directory; without the column it is taken to be the published one."""
     file = csv(directory, all_varchar=True)
     if "imd_edition" not in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
         return

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from assets.home.paths import Home
+from assets.intake.console_progress import progress_lines
 from assets.intake.deliveries import ExtractQuality
-from assets.intake.elsewhere import BORN, Elsewhere
-from assets.intake.findings import RuleCount
-from assets.intake.profile import Profile
 from assets.intake.quality import HOLD, Finding
-from assets.intake.telling import told
+from assets.intake.quality_report.profile import Profile
+from assets.pseudonymise.findings import RuleCount
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
 from sources.contracts.people import OF_MANY
+from sources.diagnosis.wrong_cohort_or_council import BORN, OtherOrigin
 from tests.support.intake.corpus import COHORT
 
 SOUND = ExtractQuality(
@@ -25,7 +25,7 @@ WHERE = f"Reports to send back: {HOME.reports(COHORT, '<council>')}/council.html
 
 
 def lines(*taken: ExtractQuality, any_stopped: bool = False) -> list[str]:
-    return list(told(HOME, {COHORT}, taken, any_stopped))
+    return list(progress_lines(HOME, {COHORT}, taken, any_stopped))
 
 
 def test_extracts_with_nothing_wrong_are_told_together() -> None:
@@ -36,8 +36,8 @@ def test_extracts_with_nothing_wrong_are_told_together() -> None:
 def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
     few = Finding(FAR_FROM_EXPECTED.id, "", None, HOLD, False, None, "")
     half = replace(SOUND, rows_read=4527, rows_kept=4497, rows_rejected=30, findings=(few,))
-    year = Elsewhere(BORN, "2023/24", "2024/25", 9046, 9052, 6)
-    other = replace(SOUND, council="halton", elsewhere=(year,))
+    year = OtherOrigin(BORN, "2023/24", "2024/25", 9046, 9052, 6)
+    other = replace(SOUND, council="halton", other_origins=(year,))
     doubt = "number of rows: about 50% of expected; under a hundred rows set aside"
     assert lines(half, other)[:2] == [
         f"leeds/eyfsp/202425.csv: 2 to 5 thousand rows read; {doubt}",

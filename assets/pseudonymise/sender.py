@@ -1,6 +1,6 @@
-"""What runs at the sender: an identifiable extract in, a tokens file for the pipeline out; nothing else leaves.
+"""The sender's side: turns an identifiable extract into a tokens file for the pipeline; nothing else leaves.
 
-The pass is the pipeline's own (`one_pass`), stopped after the first keying.
+The pass is the pipeline's (`stream_extract`), stopped after the first keying.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ from tempfile import TemporaryDirectory
 import duckdb
 
 from assets.home.software import software
-from assets.intake.elsewhere import Elsewhere
-from assets.intake.one_pass import Staged, Tools, one_alone, stop_if_wrong, tools_for
-from assets.intake.rows_apart import RowsToSend
-from assets.intake.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
+from assets.pseudonymise.findings import Staged, stop_if_wrong
+from assets.pseudonymise.split_writer import SenderWriter
+from assets.pseudonymise.stream_extract import Tools, stream_alone, tools_for
+from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
 from privacy import pseudonyms, row_keys
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import MAX_REJECTED_SHARE, NO_USABLE_ROW, TOO_MANY_REJECTED
+from sources.contracts.extract_rules import NO_USABLE_ROW
 from sources.councils.council_file import CouncilFile
+from sources.diagnosis.wrong_cohort_or_council import OtherOrigin
+from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state, without_endings
-from sources.extract.recognise import open_recognised
 from sources.extract.table import SheetTaken
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files of one extract, or one part, in the folder that the sender chose. They are called by the cohort, those
-    of a part as its own file is."""
+    """Files of one extract, or one part, in the folder that the sender chose.
+
+    They are named by the cohort, those of a part like the part's file.
+    """
 
     folder: Path
     called: str
@@ -58,15 +61,17 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Pseudonymised:
-    """What came of one extract; `stopped` says why no tokens were written, where they were not. `sheet` is the one that
-    it was read from, of a workbook: the quarantine has its row numbers. `elsewhere` says which other year or council
-    the rows look to be of."""
+    """Result for one extract; `stopped` says why no tokens were written, if so.
+
+    `sheet` is the one that it was read from, of a workbook: the quarantine has its row numbers. `other_origins` says
+    which other year or council the rows look to be of.
+    """
 
     outputs: Outputs
     manifest: Manifest
     stopped: str | None
     sheet: SheetTaken | None
-    elsewhere: tuple[Elsewhere, ...]
+    other_origins: tuple[OtherOrigin, ...]
 
 
 def pseudonymise(
@@ -94,9 +99,9 @@ def pseudonymise(
         contract = CONTRACTS[landed.source]
         row_keys_ = row_keys.of_sent_file(keys, *landed.key, sha256)
         with _tools(keys, postcode_directory) as tools, _beside(folder) as work:
-            with RowsToSend(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
+            with SenderWriter(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
                 extract = open_recognised(landed, contract, council_file.dialect(landed.source))
-                staged = one_alone(tools, extract, contract, out)
+                staged = stream_alone(tools, extract, contract, out)
                 manifest = Manifest(
                     software=software(),
                     pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
@@ -115,14 +120,12 @@ def pseudonymise(
                     rules=staged.rules,
                     headings=dict(staged.headings),
                 )
-                out.say({MANIFEST_KEY: manifest.to_json()})
+                out.describe({MANIFEST_KEY: manifest.to_json()})
             stopped = _why_not(landed, staged, moved=state(landed.path) != seen)
             _write(outputs, work, staged, manifest, with_tokens=stopped is None)
-    except ExtractStopped:
-        raise
     except Exception as error:
         raise unexpected(landed.name, error) from None
-    return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.elsewhere)
+    return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.other_origins)
 
 
 def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
@@ -141,21 +144,20 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
 
 
 def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
-    """Why the pipeline would not take what was staged."""
+    """Return why the pipeline would not take what was staged."""
     try:
         stop_if_wrong(landed, staged, moved=moved)
+        if not staged.rows_kept and not landed.part:
+            raise ExtractStopped(f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected[1]}")
+        staged.check_rejected(landed.name)
     except ExtractStopped as stopped:
         return stopped.for_sender
-    if not staged.rows_kept and not landed.part:
-        return f"{landed.name}: {NO_USABLE_ROW.sentence}{staged.why_rejected[1]}"
-    if staged.rejected_share is not None and staged.rejected_share > MAX_REJECTED_SHARE:
-        return f"{landed.name}: {TOO_MANY_REJECTED.sentence}{staged.why_rejected[1]}"
     return None
 
 
 @contextmanager
 def _beside(outputs: Path) -> Iterator[Path]:
-    """A folder beside the outputs for files that are not yet whole; gone afterwards."""
+    """Make a folder beside the outputs for unfinished files, and remove it afterwards."""
     files.make_folder(outputs)
     with TemporaryDirectory(prefix=".working-", dir=outputs, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

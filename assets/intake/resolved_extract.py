@@ -1,4 +1,4 @@
-"""An extract put together from its parts: the files that everything after the intake reads, as of one file."""
+"""Builds one extract from its parts: the files that every later step reads, as if it had come as one file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.home.paths import Home
-from assets.intake.composing import NUMBER, Composed
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartRows
-from assets.intake.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
-from assets.intake.one_pass import Staged
-from assets.intake.parts import Key, Part, keep_moved, kept
-from assets.intake.rows_apart import KeyedWriter, RowState
+from assets.intake.parts import NUMBER, Part, PartStore, by_stem
+from assets.intake.resolve_parts import Resolved
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
+from assets.pseudonymise.split_writer import KeyedWriter, RowState
 from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing
@@ -28,64 +26,46 @@ from privacy.row_keys import ROW_KEY, RowKeys, part_and_row
 from privacy.services import SERVICES
 from sources.councils.dialect import Parts
 
-_COMPOSED_UNDER = "1"
+_RESOLVED_UNDER = "1"
 """Of the rules by which parts are put together; to be raised where they change."""
 
 
 def identity(parts: Sequence[Part], stated: Parts | None) -> str:
-    """SHA-256 of all that an extract in parts is made of."""
+    """Return a SHA-256 of all that an extract in parts is made of."""
     said = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
-    return hashlib.sha256(json.dumps([_COMPOSED_UNDER, stated, said]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([_RESOLVED_UNDER, stated, said]).encode()).hexdigest()
 
 
-def marks_of(home: Home, keys: KeyRing, key: Key, parts: Iterable[Part]) -> dict[int, pa.Table]:
-    """The marks of the rows of parts, by number."""
-    opens, of_extract = keys.opens("intake"), row_keys.of_parts(keys, *key)
-    found: dict[int, pa.Table] = {}
-    for stem, together in _by_stem(parts).items():
-        marks = sealed.opened(kept(home, key, stem).marks, opens).read()
-        of, numbers = part_and_row(of_extract.rows(marks[ROW_KEY].to_numpy()))
-        marks = marks.append_column(NUMBER, pa.array(numbers))
-        found |= {part.number: marks.filter(pa.array(of == part.number)) for part in together}
-    return found
-
-
-def _by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
-    """Parts by the files that their rows lie in."""
-    found: dict[str, list[Part]] = {}
-    for part in parts:
-        found.setdefault(part.kept_in, []).append(part)
-    return found
-
-
-def write(folder: Path, home: Home, key: Key, composed: Composed, keys: KeyRing, said: Mapping[str, str]) -> Staged:
-    """Payload, quarantine and, for a linked source, which tokens are in force, in `folder`; `said` is their metadata.
+def write_resolved(
+    folder: Path, store: PartStore, resolved: Resolved, keys: KeyRing, metadata: Mapping[str, str]
+) -> Staged:
+    """Write payload, quarantine and, for a linked source, which tokens are in force, to `folder`.
 
     The tokens themselves stay where they are: the intake cannot read them.
     """
     folder.mkdir()
-    source, parts = key[0], composed.parts.parts
+    source, parts = store.key[0], resolved.parts.parts
     payload, quarantine, tokens = (folder / f"{name}.parquet" for name in ("payload", "quarantine", "tokens"))
-    rows = composed.rows
+    rows = resolved.rows
     with_rows = {*pc.unique(rows["part"]).to_pylist()} or {next(part.number for part in parts if not part.moved)}
-    files = _by_stem([part for part in parts if part.number in with_rows])
+    files = by_stem([part for part in parts if part.number in with_rows])
     stem_of_part = {part.number: place for place, of in enumerate(files.values()) for part in of}
     lies_in = np.array([stem_of_part[part] for part in rows["part"].to_pylist()], np.uint16)
     in_force = rows[ROW_KEY].to_numpy()
-    with KeyedWriter(payload, said) as out:
+    with KeyedWriter(payload, metadata) as out:
         for place, stem in enumerate(files):
-            for table in _tables(kept(home, key, stem).payload):
+            for table in _tables(store.files(stem).payload):
                 out.write(table.filter(pa.array(np.isin(table[ROW_KEY].to_numpy(), in_force[lies_in == place]))))
-    rules, lines = _findings(home, key, composed, row_keys.of_parts(keys, *key))
+    rules, lines = _findings(store, resolved, row_keys.of_parts(keys, *store.key))
     with KeyedWriter(quarantine) as out:
         out.write(lines)
     if source in SERVICES:
         index = rows.select([ROW_KEY, "t_names"]).append_column("lies_in", pa.array(lies_in))
-        metadata = {**said, PARTS_KEY: json.dumps([*files])}
-        with KeyedWriter(tokens, metadata, sealed.sealed_to(keys.seals_to("tokens"))) as out:
+        of_index = {**metadata, PARTS_KEY: json.dumps([*files])}
+        with KeyedWriter(tokens, of_index, sealed.sealed_to(keys.seals_to("tokens"))) as out:
             out.write(index)
-    rejected = sum(part.rows_rejected for part in composed.counting) - len(composed.answered)
-    forgotten = sum(part.rows_forgotten for part in composed.counting)
+    rejected = sum(part.rows_rejected for part in resolved.counting) - len(resolved.answered)
+    forgotten = sum(part.rows_forgotten for part in resolved.counting)
     headings = {column: heading for part in parts for column, heading in part.headings.items()}
     return Staged(
         payload,
@@ -101,44 +81,47 @@ def write(folder: Path, home: Home, key: Key, composed: Composed, keys: KeyRing,
 
 
 def write_moved(
-    home: Home, keys: KeyRing, key: Key, part: Part, records: pa.Table, held: Sequence[Part], staged: Path
-) -> bool:
-    """Keep, as a part of an extract, which of its records other cohorts have now, if it has any of them. `records` are
-    `number`, `record` and the like of the rows that a file gives to others."""
-    known = pa.concat_tables(table.select(["record"]) for table in marks_of(home, keys, key, held).values())
-    there = records.filter(pc.is_in(records["record"], value_set=known["record"].drop_null().combine_chunks()))
+    store: PartStore, keys: KeyRing, part: Part, records: pa.Table, held: Sequence[Part], staged: Path
+) -> None:
+    """Keep, as a part of an extract, which of its records other cohorts have now, if there are any.
+
+    `records` are the marks of the rows that a file gives to other cohorts.
+    """
+    known = store.all_records(keys, held)["record"].drop_null().combine_chunks()
+    there = records.filter(pc.is_in(records["record"], value_set=known))
     there = there.filter(pc.is_valid(there["record"]))
     if not there.num_rows:
-        return False
+        return
     numbers = row_keys.numbers_of(part.number, there[NUMBER].to_numpy())
     by_key = there.drop_columns([NUMBER, ROW_KEY, "state"])
     by_key = by_key.append_column("state", pa.repeat(str(RowState.DELETED), there.num_rows))
-    by_key = by_key.add_column(0, ROW_KEY, pa.array(row_keys.of_parts(keys, *key).of(numbers), pa.uint64()))
+    by_key = by_key.add_column(0, ROW_KEY, pa.array(row_keys.of_parts(keys, *store.key).of(numbers), pa.uint64()))
     with KeyedWriter(staged, encryption=sealed.sealed_to(keys.seals_to("intake"))) as out:
         out.write(by_key)
-    keep_moved(home, key, replace(part, rows_deleted=there.num_rows), staged)
-    return True
+    store.keep_moved(replace(part, rows_deleted=there.num_rows), staged)
 
 
-def described(
-    composed: Composed,
+def describe(
+    resolved: Resolved,
     sent_again: Iterable[tuple[Part, int]],
     aside: Mapping[str, tuple[int, tuple[int, ...]]],
     withdrawn: Iterable[Part],
 ) -> FromParts:
-    """What is told of the parts. `aside` says, by MAC, how many rows of a file of several cohorts are of none, and
-    which are the first."""
-    told = [_described(part, None, 0) for part in withdrawn if not part.moved]
-    told += [_described(part, None, number) for part, number in sent_again]
-    told += [_described(part, composed, 0) for part in composed.parts.parts if not part.moved]
-    for place, part in enumerate(told):
+    """Describe the parts for the sender.
+
+    `aside` says, by MAC, how many rows of a multi-cohort file are of no cohort, and which are the first.
+    """
+    rows = [_described(part, None, 0) for part in withdrawn if not part.moved]
+    rows += [_described(part, None, number) for part, number in sent_again]
+    rows += [_described(part, resolved, 0) for part in resolved.parts.parts if not part.moved]
+    for place, part in enumerate(rows):
         count, first = aside.get(part.file_mac, (0, ()))
-        told[place] = replace(part, of_no_cohort=count, first_of_no_cohort=first)
-    return FromParts(str(composed.how), composed.seen, composed.parts.by, tuple(told))
+        rows[place] = replace(part, of_no_cohort=count, first_of_no_cohort=first)
+    return FromParts(str(resolved.how), resolved.seen, resolved.parts.by, tuple(rows))
 
 
-def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRows:
-    tally = composed.tallies[part.number] if composed else None
+def _described(part: Part, resolved: Resolved | None, sent_again: int) -> PartRows:
+    tally = resolved.tallies[part.number] if resolved else None
     return PartRows(
         number=part.number,
         file=part.file,
@@ -159,24 +142,24 @@ def _described(part: Part, composed: Composed | None, sent_again: int) -> PartRo
 
 
 def _tables(path: Path) -> Iterator[pa.Table]:
-    """The rows of a file, a row group at a time; before them its columns alone."""
+    """Yield the columns of a file without rows, then its row groups."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     yield sealed.schema(file).empty_table()
     yield from (file.read_row_group(group) for group in range(file.num_row_groups))
 
 
-def _findings(home: Home, key: Key, composed: Composed, of_extract: RowKeys) -> tuple[tuple[RuleCount, ...], pa.Table]:
+def _findings(store: PartStore, resolved: Resolved, of_extract: RowKeys) -> tuple[tuple[RuleCount, ...], pa.Table]:
     """Counts of broken rules, and their lines: of rows in force, and of those set aside that still count."""
-    in_force, counting = composed.rows[ROW_KEY].to_numpy(), [part.number for part in composed.counting]
+    in_force, counting = resolved.rows[ROW_KEY].to_numpy(), [part.number for part in resolved.counting]
     lines: list[pa.Table] = [_no_lines()]
     counts: Counter[str] = Counter()
-    for stem, parts in _by_stem([part for part in composed.parts.parts if not part.moved]).items():
-        path = kept(home, key, stem).quarantine
+    for stem, parts in by_stem([part for part in resolved.parts.parts if not part.moved]).items():
+        path = store.files(stem).quarantine
         found = pa.concat_tables(_tables(path)) if path.exists() else _no_lines()  # it is kept for a time
         keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
         of, _ = part_and_row(of_extract.rows(keys))
         still = np.isin(of, [part.number for part in parts]) & np.where(
-            kept_rows, np.isin(keys, in_force), np.isin(of, counting) & ~np.isin(keys, composed.answered)
+            kept_rows, np.isin(keys, in_force), np.isin(of, counting) & ~np.isin(keys, resolved.answered)
         )
         lines.append(found.filter(pa.array(still)))
         counts += Counter(lines[-1]["rule"].to_pylist())
@@ -184,15 +167,17 @@ def _findings(home: Home, key: Key, composed: Composed, of_extract: RowKeys) -> 
     together = pa.concat_tables(lines)
     first = _first_rows(together, of_extract)
     rules: dict[str, RuleCount] = {}
-    for part in composed.parts.parts:
+    for part in resolved.parts.parts:
         rules |= {rule.rule: rule for rule in part.rules}
     named = (replace(rules[rule], rows=rows, first_rows=first.get(rule, ())) for rule, rows in counts.items() if rows)
     return tuple(sorted(named, key=lambda rule: rule.rule)), together
 
 
 def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Counter[str]:
-    """How often rules were broken in rows of which there is no line: a sender that hands over tokens keeps most of
-    them, and rows that are forgotten have none."""
+    """Count broken rules of rows without lines.
+
+    A sender that hands over tokens keeps most lines, and forgotten rows have none.
+    """
     counts: Counter[str] = Counter()
     for part in parts:
         there = Counter(lines.filter(pa.array(of == part.number))["rule"].to_pylist())
@@ -201,7 +186,7 @@ def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Co
 
 
 def _first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
-    """The first rows of each rule, by their numbers in the extract."""
+    """Return the first rows of each rule, by their numbers in the extract."""
     numbers = pa.table({"rule": lines["rule"], "number": pa.array(of_extract.rows(lines[ROW_KEY].to_numpy()))})
     numbers = numbers.sort_by("number")
     rules = pc.unique(numbers["rule"]).to_pylist()

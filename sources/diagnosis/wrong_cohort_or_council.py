@@ -1,5 +1,7 @@
-"""Whose children the rows of an extract are, by what is public in each: the school year that a date of birth falls in,
-the authority that a local authority code or a pupil number (UPN) names. Counted in the pass, in memory.
+"""Finds out whose children the rows of an extract are, from public parts of each.
+
+These are the school year of a date of birth, and the authority that a local authority code or a pupil number (UPN)
+names. Counted in the pass, in memory.
 """
 
 from __future__ import annotations
@@ -37,9 +39,11 @@ Education, Unique pupil numbers: guidance)."""
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """`rows` of the `of` rows that tell it `by` something are of another year or council, called `name`; `own` are of
-    the extract's own, called `should_be`."""
+class OtherOrigin:
+    """Another year or council, called `name`, that `rows` of the `of` rows with a value `by` some column are of.
+
+    `own` of them are of the extract's own, called `should_be`.
+    """
 
     by: str
     name: str
@@ -78,14 +82,14 @@ class Elsewhere:
         return f"{whole} looks like {self.name}’s: {said}, {self.own:,} of {self.should_be}’s own."
 
 
-def elsewhere_sql(contract: SourceContract) -> str:
-    """SQL of the columns that `Whose` looks at, over typed rows, beginning with a comma."""
+def origin_sql(contract: SourceContract) -> str:
+    """Return SQL of the columns that `OriginCounter` reads, over typed rows, with a comma in front."""
     terms = {"date_of_birth": (_BORN_SQL, BORN), "la_code": (_LA_CODE_SQL, LA_CODE), "upn": (_UPN_AREA_SQL, UPN_AREA)}
     return "".join(f", {sql} AS {name}" for column, (sql, name) in terms.items() if column in contract)
 
 
-class Whose:
-    """Sees the typed rows of an extract, a chunk at a time, and holds how many say which year and authority."""
+class OriginCounter:
+    """Counts which school year and authority the typed rows of an extract name, a chunk at a time."""
 
     def __init__(self) -> None:
         self._said: dict[str, Counter[object]] = {}
@@ -96,17 +100,19 @@ class Whose:
             counted = self._said.setdefault(name, Counter())
             counted.update({entry["values"]: entry["counts"] for entry in found})
 
-    def elsewhere(self, council: str, cohort: str) -> tuple[Elsewhere, ...]:
-        """The other year and the other council that the rows look to be of, if any; the council by its code rather
-        than by pupil numbers, where both say so."""
+    def other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
+        """Return the other year and the other council that the rows look to be of, if any.
+
+        If both say so, the council is named by its code rather than by pupil numbers.
+        """
         year = self._other(BORN, _labels(cohort), Cohort(cohort).label, IN_PART)
         own = place(council).la_name
         of_council = (self._other(by, _authorities(), own, MOSTLY) for by in (LA_CODE, UPN_AREA))
         other = next((found for found in of_council if found), None)
         return tuple(found for found in (year, other) if found)
 
-    def _other(self, by: str, names: dict[object, str], own: str, share: float) -> Elsewhere | None:
-        """The commonest name but the extract's own, where more than a share of the rows say it."""
+    def _other(self, by: str, names: dict[object, str], own: str, share: float) -> OtherOrigin | None:
+        """Return the commonest other name, if more than a share of the rows have it."""
         said: Counter[str] = Counter()
         for value, rows in self._said.get(by, Counter()).items():
             said[names.get(value, "")] += rows
@@ -115,11 +121,11 @@ class Whose:
         rows, name = max(others, default=(0, ""))
         if of < MANY_ROWS or rows <= share * of:
             return None
-        return Elsewhere(by, name, own, rows, of, said[own])
+        return OtherOrigin(by, name, own, rows, of, said[own])
 
 
 def _labels(cohort: str) -> dict[object, str]:
-    """School years around a cohort, by the year they begin in."""
+    """Return school years around a cohort, by first year."""
     first = Cohort(cohort).first_year
     return {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
 

@@ -1,7 +1,7 @@
-"""Where extracts are judged: in a process of its own, beside the pass.
+"""Validates extracts in a separate process beside the pass.
 
-Great Expectations takes seconds to load, and its work is Python's, of which one process does one thing at a time. What
-goes between the two are `Judged` and `Finding`: counts, and the place of a file without identifiers.
+Great Expectations takes 5.6 s of processor time to load, and its work is Python's, of which one process does one thing
+at a time. `ValidationRequest` and `Finding` go between the two: counts, and the place of a file without identifiers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import ModuleType
 
 from assets.home.loading import loading
 from assets.intake import quality
-from assets.intake.quality import Finding, Judged
+from assets.intake.quality import Finding, ValidationRequest
 from privacy.doors import environment
 
 GRACE_SECONDS = 10
@@ -39,10 +39,10 @@ def begin() -> None:
             _beside()
 
 
-def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
-    """Findings by extract, in their order: see `quality.judge`.
+def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
+    """Return findings by extract, in order: see `quality.judge`.
 
-    Should the process have ended, killed or by an error, they are judged here, where an error is told like any other.
+    If the process was killed or failed, the extracts are judged here, where an error is reported like any other.
     """
     if not _here():
         with suppress(EOFError, OSError):
@@ -51,7 +51,7 @@ def judge(extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
 
 
 def _here() -> bool:
-    """Whether this process judges: where Great Expectations is loaded already."""
+    """Return whether this process judges, because Great Expectations is already loaded."""
     return "great_expectations" in sys.modules
 
 
@@ -66,8 +66,10 @@ def _started() -> _Beside:
 
 
 class _Beside:
-    """The process, and this end of the pipe to it. It is ended when this one exits, and ends when it finds the pipe
-    closed, as after a death."""
+    """The process, and this end of the pipe to it.
+
+    It is ended when this process exits, and ends by itself when the pipe is closed, as after a crash.
+    """
 
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
@@ -81,8 +83,11 @@ class _Beside:
         atexit.register(self._end)
         self._in_turn = Lock()
 
-    def judge(self, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
-        """Raises `EOFError` or `OSError` where the process has ended."""
+    def judge(self, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
+        """Return findings by extract, in order: see `quality.judge`.
+
+        If the process was killed or failed, the extracts are judged here, where an error is reported like any other.
+        """
         with self._in_turn:
             try:
                 self._pipe.send(extracts)
@@ -103,7 +108,7 @@ class _Beside:
 
 
 def _answer(pipe: Connection) -> None:
-    """In the process: judge what comes until the pipe is closed; an error ends it."""
+    """Judge, in the process, what comes until the pipe is closed; an error ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
     with suppress(Exception):
         with loading():
@@ -115,8 +120,10 @@ def _answer(pipe: Connection) -> None:
 
 
 def _leave_out() -> None:
-    """In the process: half of the time that Great Expectations takes to load is that of libraries which no suite
-    uses. Were one of them used after all, that would be an error, and the extracts judged where there is every one."""
+    """Leave out libraries that no suite uses, which take half of Great Expectations' loading time.
+
+    If one is used after all, that is an error, and the extracts are judged in the parent, which has them all.
+    """
     sys.modules.update({name: ModuleType(name) for name in _EMPTY})
     sys.modules.update(dict.fromkeys(_NOT_FOUND))  # type: ignore[arg-type]  # None: as if it were not installed
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from assets.intake.elsewhere import BORN, LA_CODE, UPN_AREA, Elsewhere, Whose
+from sources.diagnosis.wrong_cohort_or_council import BORN, LA_CODE, UPN_AREA, OriginCounter, OtherOrigin
 
 
-def found(**columns: list[object]) -> tuple[Elsewhere, ...]:
+def found(**columns: list[object]) -> tuple[OtherOrigin, ...]:
     """What is said of rows of Leeds for 2024/25, seen in two chunks."""
-    whose, rows = Whose(), pa.table(dict(columns))
+    whose, rows = OriginCounter(), pa.table(dict(columns))
     for chunk in (rows.slice(0, 7), rows.slice(7)):
         whose.see(chunk)
-    return whose.elsewhere("leeds", "202425")
+    return whose.other_origins("leeds", "202425")
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,24 @@
-"""The rules of an extract by family, each with its outcome and the numbers that may be plotted over time.
+"""Outcomes of checks for operators, and the lines on the console.
 
-Whoever can open Dagster reads them: shares are rounded so far that no count of rows follows from them, counts of rows
-are bands, as is an operator's expected number, which may be near the count; published numbers and counts of rules are
-exact.
+Whoever opens Dagster or reads a log sees these: shares are rounded so far that no count of rows follows from them, and
+counts of rows are bands, as is an operator's expected number, which may be near the count. Published numbers and counts
+of rules are exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, read
 from assets.intake.quality import Finding
+from assets.intake.quality_report.publish import ALL_EXTRACTS
+from ndl_export.pages.number_format import counted
 from privacy.doors.counts import about, magnitude, rows
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, share_of
+from sources.contracts.people import OF_MANY
 from sources.reference.expected_rows import published_rows
 
 QUALITY, ROWS, SIZE, VALUES, FILLED = "quality", "rows", "size", "values", "filled"
@@ -36,7 +39,7 @@ Number = float | int | str
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one family of rules, for one extract."""
+    """Outcome of one family of rules for one extract."""
 
     family: str
     passed: bool
@@ -45,7 +48,7 @@ class Outcome:
 
 
 def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
-    """Of an extract that was taken."""
+    """Yield the outcome of each family for an extract that was taken."""
     yield Outcome(QUALITY, True, "the extract was taken", {"rows_read": magnitude(quality.rows_read)})
     yield Outcome(
         ROWS,
@@ -69,9 +72,11 @@ def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
 
 
 def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
-    """What may stand between a source and its release: `wirral/202425 stopped` for every newest delivery that was
-    stopped, of any cohort, and `wirral/202425 in doubt` for what is in of these cohorts and breaks a rule that can hold
-    a release; whether it does is known once the cohort is linked."""
+    """Return what may block a release of a source.
+
+    `wirral/202425 stopped` for every latest delivery that was stopped, of any cohort; `wirral/202425 in doubt` for an
+    extract of these cohorts that breaks a rule that can hold a release, which is known once the cohort is linked.
+    """
     stopped: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
     found = [f"{path.stem}/{path.parent.name.removeprefix('cohort=')} stopped" for path in stopped]
     for cohort in sorted(cohorts):
@@ -108,3 +113,40 @@ def _of_findings(family: str, findings: list[Finding], good: str) -> Outcome:
 
 def _rounded(part: int, whole: int, digits: int) -> float:
     return round(part / whole, digits) if whole else 0.0
+
+
+def progress_lines(
+    home: Home, cohorts: Iterable[str], taken: Sequence[ExtractQuality], any_stopped: bool
+) -> Iterator[str]:
+    """Yield lines about the extracts of these cohorts that were taken, and where new reports are."""
+    new = [quality for quality in taken if not quality.unchanged]
+    wrong = {quality.key: found for quality in new if (found := _wrong(quality))}
+    if sound := [quality for quality in new if quality.key not in wrong]:
+        councils = len({quality.council for quality in sound})
+        yield f"{_extracts(len(sound))} of {counted(councils, 'council')} read, every row kept"
+    for quality in new:
+        if quality.key in wrong:
+            name = f"{quality.council}/{quality.source}/{quality.file}"
+            yield f"{name}: {rows(quality.rows_read)} read; {'; '.join(wrong[quality.key])}"
+    if unchanged := len(taken) - len(new):
+        yield f"{_extracts(unchanged)} unchanged since {'it was' if unchanged == 1 else 'they were'} read"
+    if new or any_stopped:
+        folders = (home.reports(cohort, "<council>") for cohort in sorted(cohorts))
+        yield from (f"Reports to send back: {folder / ALL_EXTRACTS}.html" for folder in folders)
+
+
+def _wrong(quality: ExtractQuality) -> list[str]:
+    """Return the reasons to name an extract on a line of its own."""
+    found = [other.looks_like for other in quality.other_origins]
+    found += [
+        f"number of rows: {each.sentence}" for each in outcomes(quality) if each.family == SIZE and not each.passed
+    ]
+    of_many = {rule.id for rule in OF_MANY.values()}
+    found += [f"{rule.columns[0]} shared by many children" for rule in quality.rules if rule.rule in of_many]
+    if quality.rows_rejected:
+        found.append(f"{rows(quality.rows_rejected)} set aside")
+    return found
+
+
+def _extracts(count: int) -> str:
+    return counted(count, "extract")

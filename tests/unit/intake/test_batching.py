@@ -8,17 +8,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from assets.intake import side_by_side
-from assets.intake.one_pass import Untokenised
-from assets.intake.quality import Finding, Judged
-from assets.intake.side_by_side import Answers, Way
+from assets.intake import batching
+from assets.intake.batching import Answers, Steps
+from assets.intake.quality import Finding, ValidationRequest
+from assets.pseudonymise.stream_extract import Untokenised
 from sources.contracts import CONTRACTS
 
-LARGE = side_by_side.BYTES_TOGETHER
+LARGE = batching.BYTES_TOGETHER
 FOUND: tuple[Finding, ...] = ()
 
 
-def small(name: str) -> Way[str]:
+def small(name: str) -> Steps[str]:
     try:
         rows = yield Untokenised(CONTRACTS["eyfsp"], "", pa.table({"name": [name]}))
     except ValueError:
@@ -27,18 +27,18 @@ def small(name: str) -> Way[str]:
     return f"{name} {rows['name'][0]}"
 
 
-def long(name: str) -> Way[str]:
+def long(name: str) -> Steps[str]:
     yield judged(name)
     return name
 
 
-def unchanged(name: str) -> Way[str]:
+def unchanged(name: str) -> Steps[str]:
     return name
     yield judged(name)
 
 
-def judged(name: str) -> Judged:
-    return Judged("eyfsp", Path(name), 1, None, None, None, {}, {})
+def judged(name: str) -> ValidationRequest:
+    return ValidationRequest("eyfsp", Path(name), 1, None, None, None, {}, {})
 
 
 class Shared:
@@ -50,15 +50,15 @@ class Shared:
 
     @property
     def answers(self) -> Answers:
-        return {Untokenised: self.give_tokens}
+        return {Untokenised: self.tokenise_all}
 
-    def give_tokens(self, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+    def tokenise_all(self, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         self.tokenised.append(len(wanted))
         if any("bad" in entry.rows["name"].to_pylist() for entry in wanted):
             raise ValueError
         return [entry.rows for entry in wanted]
 
-    def judge(self, extracts: Sequence[Judged]) -> list[tuple[Finding, ...]]:
+    def judge(self, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
         self.judged.append(len(extracts))
         return [FOUND] * len(extracts)
 
@@ -66,7 +66,7 @@ class Shared:
 def test_outcomes_come_in_order_and_a_failure_is_the_extracts_own() -> None:
     shared = Shared()
     ways = [(1, small("a")), (LARGE, long("b")), (1, small("bad")), (1, unchanged("c")), (1, small("d"))]
-    found = list(side_by_side.side_by_side(ways, shared.answers, shared.judge))
+    found = list(batching.run_batches(ways, shared.answers, shared.judge))
     assert found == ["a a", "b", "bad failed", "c", "d d"]
     assert sorted(shared.tokenised) == [1, 1, 1, 2], "a large extract is not held in memory with others"
     assert sum(shared.judged) == 3
@@ -74,14 +74,14 @@ def test_outcomes_come_in_order_and_a_failure_is_the_extracts_own() -> None:
 
 def test_nothing_is_made_ready_for_extracts_that_want_nothing() -> None:
     shared = Shared()
-    assert list(side_by_side.side_by_side([(1, unchanged("c"))], shared.answers, shared.judge)) == ["c"]
+    assert list(batching.run_batches([(1, unchanged("c"))], shared.answers, shared.judge)) == ["c"]
     assert (shared.tokenised, shared.judged) == ([], [])
 
 
 def test_many_go_together_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_by_side, "EXTRACTS_TOGETHER", 3)
+    monkeypatch.setattr(batching, "EXTRACTS_TOGETHER", 3)
     shared, names = Shared(), [f"{number}" for number in range(20)]
-    found = list(side_by_side.side_by_side([(1, small(name)) for name in names], shared.answers, shared.judge))
+    found = list(batching.run_batches([(1, small(name)) for name in names], shared.answers, shared.judge))
     assert found == [f"{name} {name}" for name in names]
     assert sorted(shared.tokenised) == [2, *[3] * 6]
     assert sum(shared.judged) == len(names)
@@ -89,15 +89,15 @@ def test_many_go_together_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_few_do_not_wait_for_one_another() -> None:
     shared, names = Shared(), [f"{number}" for number in range(8)]
-    assert len(list(side_by_side.side_by_side([(1, small(name)) for name in names], shared.answers, shared.judge))) == 8
+    assert len(list(batching.run_batches([(1, small(name)) for name in names], shared.answers, shared.judge))) == 8
     assert shared.tokenised == [2, 2, 2, 2]
 
 
 def test_an_error_while_one_is_put_in_place_is_raised() -> None:
-    def fails() -> Way[str]:
+    def fails() -> Steps[str]:
         yield judged("a")
         raise OSError("disk full")
 
     shared = Shared()
     with pytest.raises(OSError, match="disk full"):
-        list(side_by_side.side_by_side([(1, fails()), (1, long("b"))], shared.answers, shared.judge))
+        list(batching.run_batches([(1, fails()), (1, long("b"))], shared.answers, shared.judge))

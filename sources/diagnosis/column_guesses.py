@@ -1,4 +1,4 @@
-"""Which heading of a sample stands for which contract column, by what the column holds and by its words.
+"""Guesses which heading of a sample is which contract column, by what the column holds and by its words.
 
 What a column holds outranks its heading: numbers with a check digit, postcodes, dates and full names are known by their
 form, and a column of them is never taken for another kind of thing, whatever it is called.
@@ -10,13 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import duckdb
-
 from sources.contracts import Column, Kind, SourceContract
-from sources.councils.date_formats import EXCEL, USUAL_FORMATS, date_sql, likeliest, plausible
+from sources.councils.date_formats import EXCEL
 from sources.councils.dialect import Derived, Filled, Join, Pattern
 from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, code_of, heading_score, part_score
-from sources.onboarding.sample import Sample
+from sources.diagnosis.text_sample import DateForm, TextSample, identifier_forms
 from sources.reference.goals import GOALS
 
 _FITTING_SHARE = 0.8
@@ -24,14 +22,12 @@ _FITTING_SHARE = 0.8
 _DOUBTFUL_SHARE = 0.3
 _MAX_CODES = 60
 _MAX_GOAL_VALUES = 5
-_MAYBE_DATE = "length({}) BETWEEN 5 AND 25 AND regexp_matches({}, '[0-9].*[0-9]')"
-_COMMA_NAME = r"regexp_full_match({}, '\pL[^,0-9]*, *\pL[^,0-9]*')"
-_CAPITALS_NAME = r"regexp_full_match({}, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,0-9]*')"
+_COMMA_NAME = r"regexp_full_match(cell, '\pL[^,0-9]*, *\pL[^,0-9]*')"
+_CAPITALS_NAME = r"regexp_full_match(cell, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,0-9]*')"
 """`SURNAME, Forename` and `Forename SURNAME`, which one name alone is not written like."""
 _UNPARTED_DATES = (EXCEL, "%Y%m%d", "%d%m%Y")
 """Formats that other numbers are written in too."""
 _NAMES = ("surname", "forename")
-_POSTCODE = r"[A-Za-z]{1,2}[0-9][0-9A-Za-z]? *[0-9][A-Za-z]{2}"
 
 
 @dataclass(frozen=True)
@@ -45,27 +41,19 @@ class Guess:
     sure: bool
 
 
-@dataclass(frozen=True)
-class DateForm:
-    """The format of a column of dates; `open` where day and month could be the other way round."""
-
-    form: str
-    open: bool
-
-
 class Guesser:
     """Guesses for one sample. `valid` gives SQL conditions for identifiers with a check digit, as in `project`."""
 
-    def __init__(
-        self, con: duckdb.DuckDBPyConnection, sample: Sample, contract: SourceContract, valid: Mapping[str, str]
-    ) -> None:
-        self.con, self.sample, self.contract, self.valid = con, sample, contract, valid
-        self.filled = {heading: self._count(f"{sample.column(heading)} IS NOT NULL") for heading in sample.headings}
-        self.dates = {heading: self._date_form(heading) for heading in sample.headings}
+    def __init__(self, sample: TextSample, contract: SourceContract, valid: Mapping[str, str]) -> None:
+        self.sample, self.contract, self._forms = sample, contract, identifier_forms(valid)
+        self._numbers = set(valid)
+        self.dates: dict[str, DateForm | None] = {
+            heading: sample.date_form(heading, _FITTING_SHARE) for heading in sample.headings
+        }
         self._kinds = {heading: self._kind(heading) for heading in sample.headings}
 
     def guesses(self) -> dict[str, Guess]:
-        """A guess for each contract column that has one; no heading stands for two."""
+        """Return a guess for each contract column that has one; no heading is used twice."""
         scored = sorted(
             (
                 (-score, contract_index, index, guess)
@@ -93,26 +81,12 @@ class Guesser:
             found |= {column: guess for column, guess in more(found).items() if column not in found}
         return found
 
-    def share(self, heading: str, condition: str) -> float:
-        """Share of the filled cells under a heading that meet an SQL condition on `{}`."""
-        column = self.sample.column(heading)
-        return self._count(condition.replace("{}", column)) / self.filled[heading] if self.filled[heading] else 0.0
-
-    def values(self, heading: str) -> dict[str, int]:
-        """Distinct values and their rows; nothing for a column with too many to be codes."""
-        column = self.sample.column(heading)
-        rows = self.con.execute(
-            f"SELECT {column}, count(*) FROM {self.sample.relation} WHERE {column} IS NOT NULL"
-            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {_MAX_CODES + 1}"
-        ).fetchall()
-        return dict(rows) if len(rows) <= _MAX_CODES else {}
-
     def _score(self, column: Column, heading: str) -> tuple[float, Guess]:
         by_name = heading_score(column, heading)
         if not self._may_hold(column, heading):
             return 0.0, Guess(column.name, heading, None, "", False)
-        telling = column.name in self.valid or column.name == "postcode"
-        looked_at = self.filled[heading] and (telling or by_name >= LIKE_SCORE)
+        telling = column.name in self._forms
+        looked_at = self.sample.filled[heading] and (telling or by_name >= LIKE_SCORE)
         fit = self._fit(column, heading) if looked_at else None
         if by_name >= LIKE_SCORE:
             doubtful = fit is not None and fit < _DOUBTFUL_SHARE
@@ -123,27 +97,25 @@ class Guesser:
             weight = 0.65 if doubtful else 0.8 if unlike else 1
             return by_name * weight, Guess(column.name, heading, None, why, sure)
         if telling and fit is not None and fit >= _FITTING_SHARE:
-            return 0.85, Guess(column.name, heading, None, "by what the column holds", column.name in self.valid)
+            return 0.85, Guess(column.name, heading, None, "by what the column holds", column.name in self._numbers)
         if column.name == "date_of_birth" and self._kinds[heading] == "date" and self._is_misnamed(heading):
             return 0.7, Guess(column.name, heading, None, "dates under a heading of something else", False)
         return 0.0, Guess(column.name, heading, None, "", False)
 
     def _kind(self, heading: str) -> str | None:
-        """What a column surely holds: a contract column that has a form, "date" or "name" (a full one); None where its
-        values could be many things."""
-        if not self.filled[heading]:
+        """Return what a column surely holds: a contract column with a form, "date" or a full "name"."""
+        if not self.sample.filled[heading]:
             return None
-        forms = {**self.valid, "postcode": f"regexp_full_match({{}}, '{_POSTCODE}')"}
-        for name, condition in forms.items():
-            if self.share(heading, condition) >= _FITTING_SHARE:
+        for name, condition in self._forms.items():
+            if self.sample.share(heading, condition) >= _FITTING_SHARE:
                 return name
         if (date := self.dates[heading]) and date.form not in _UNPARTED_DATES:
             return "date"
-        full = max(self.share(heading, form) for form in (_COMMA_NAME, _CAPITALS_NAME))
+        full = max(self.sample.share(heading, form) for form in (_COMMA_NAME, _CAPITALS_NAME))
         return "name" if full >= _FITTING_SHARE else None
 
     def _may_hold(self, column: Column, heading: str) -> bool:
-        """Whether what a column surely holds can be a contract column's. A sender's own identifier may be anything."""
+        """Return whether a contract column could hold what a column surely holds."""
         kind = self._kinds[heading]
         if kind is None or kind == column.name:
             return True
@@ -151,10 +123,10 @@ class Guesser:
             return column.name not in _NAMES
         if kind == "date" and column.kind is Kind.DATE:
             return True
-        return column.kind is Kind.TEXT and not column.pattern and column.name not in (*_NAMES, *self.valid, "postcode")
+        return column.kind is Kind.TEXT and not column.pattern and column.name not in (*_NAMES, *self._forms)
 
     def _is_misnamed(self, heading: str) -> bool:
-        """Whether a heading is known as that of a column that its values cannot be."""
+        """Return whether a heading is known as that of a column that its values cannot be."""
         return any(
             heading_score(column, heading) >= SURE_SCORE and not self._may_hold(column, heading)
             for column in self.contract.columns
@@ -162,39 +134,27 @@ class Guesser:
 
     def _fit(self, column: Column, heading: str) -> float | None:
         """Share of values that a contract column could hold; None where any text would do."""
-        if column.name in self.valid:
-            return self.share(heading, self.valid[column.name])
-        if column.name == "postcode":
-            return self.share(heading, f"regexp_full_match({{}}, '{_POSTCODE}')")
-        if column.name in ("surname", "forename"):
-            return self.share(heading, r"NOT regexp_matches({}, '[0-9]')")
+        if column.name in self._forms:
+            return self.sample.share(heading, self._forms[column.name])
+        if column.name in _NAMES:
+            return self.sample.share(heading, r"NOT regexp_matches(cell, '[0-9]')")
         match column.kind:
             case Kind.DATE:
                 return 1.0 if self.dates[heading] else 0.0
             case Kind.INTEGER | Kind.DECIMAL:
-                return self.share(heading, "try_cast({} AS DOUBLE) IS NOT NULL")
+                return self.sample.share(heading, "try_cast(cell AS DOUBLE) IS NOT NULL")
             case Kind.CODE:
-                known = sum(rows for value, rows in self.values(heading).items() if code_of(column, value))
-                return max(known / self.filled[heading], _DOUBTFUL_SHARE if self.values(heading) else 0.0)
+                known = sum(
+                    rows for value, rows in self.sample.values(heading, _MAX_CODES).items() if code_of(column, value)
+                )
+                return max(
+                    known / self.sample.filled[heading],
+                    _DOUBTFUL_SHARE if self.sample.values(heading, _MAX_CODES) else 0.0,
+                )
         return None
 
-    def _date_form(self, heading: str) -> DateForm | None:
-        """The first format that all but a few cells are written in."""
-        column = self.sample.column(heading)
-        if not self.filled[heading] or self.share(heading, _MAYBE_DATE) < _FITTING_SHARE:
-            return None
-        read = {form: date_sql(column, (form,)) for form in USUAL_FORMATS}
-        counts = self.con.execute(
-            "SELECT "
-            + ", ".join(f"count(*) FILTER ({plausible(date)})" for date in read.values())
-            + f" FROM {self.sample.relation}"
-        ).fetchall()[0]
-        shares = {form: count / self.filled[heading] for form, count in zip(read, counts, strict=True)}
-        best, exchanged = likeliest(shares)
-        return DateForm(best, exchanged is not None) if shares[best] >= _FITTING_SHARE else None
-
     def _numbered_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Seventeen headings with the numbers 1 to 17, under which goals stand."""
+        """Guess the goals from seventeen headings with the numbers 1 to 17."""
         used = {guess.heading for guess in found.values() if guess.column not in GOALS}
         numbered = {
             int(number[1]): heading
@@ -209,10 +169,10 @@ class Guesser:
         return {goal: Guess(goal, numbered[index], None, why, False) for index, goal in enumerate(GOALS, 1)}
 
     def _goals_in_order(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Seventeen headings side by side that share a few values, with the goals that are known in their places."""
+        """Guess the goals from seventeen neighbouring headings that share a few values."""
         if not GOALS.keys() <= {column.name for column in self.contract.columns} or found.keys() >= GOALS.keys():
             return {}
-        values = [set(self.values(heading)) for heading in self.sample.headings]
+        values = [set(self.sample.values(heading, _MAX_CODES)) for heading in self.sample.headings]
         runs = [
             self.sample.headings[start : start + len(GOALS)]
             for start in range(len(values) - len(GOALS) + 1)
@@ -230,15 +190,15 @@ class Guesser:
         return {goal: Guess(goal, heading, None, why, False) for goal, heading in zip(GOALS, in_place[0], strict=True)}
 
     def _names(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        """Surname and forename from one column."""
+        """Guess surname and forename from one column."""
         heading = self._full_name(found) or self._part("full_name", found)
         if heading is None or "surname" not in self.contract:
             return {}
         if self._kinds[heading] != "name" and set(_NAMES) & found.keys():
             return {}
-        if self.share(heading, "contains({}, ',')") >= _FITTING_SHARE:
+        if self.sample.share(heading, "contains(cell, ',')") >= _FITTING_SHARE:
             parts, why, sure = ("^([^,]+),", r",\s*(.+)$"), "SURNAME, Forename in one column", True
-        elif self.share(heading, r"regexp_matches({}, ' [A-Z]{2}[^a-z]*$')") >= _FITTING_SHARE:
+        elif self.sample.share(heading, r"regexp_matches(cell, ' [A-Z]{2}[^a-z]*$')") >= _FITTING_SHARE:
             parts, why, sure = (r"([A-Z]{2}[^a-z]*)$", r"^(.*?) +[A-Z]{2}[^a-z]*$"), "Forename SURNAME in one", True
         else:
             parts, why, sure = (r"^\S+\s+(.+)$", r"^(\S+)"), "one column, taken to be forename first", False
@@ -248,7 +208,7 @@ class Guesser:
         }
 
     def _full_name(self, found: Mapping[str, Guess]) -> str | None:
-        """The column that holds full names by their form, under whatever heading of a name."""
+        """Return the column whose values are full names, under any heading of a name."""
         used = {guess.heading for guess in found.values()}
         of_names = [self.contract[name] for name in _NAMES if name in self.contract]
         scores = {
@@ -280,7 +240,7 @@ class Guesser:
         return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
 
     def _dated_referral(self) -> str | None:
-        """A heading of referrals under which dates stand."""
+        """Return a heading of referrals with dates under it."""
         if "referral" not in self.contract:
             return None
         dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")
@@ -288,10 +248,6 @@ class Guesser:
 
     def _part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}
-        free = [heading for heading in self.sample.headings if heading not in used and self.filled[heading]]
+        free = [heading for heading in self.sample.headings if heading not in used and self.sample.filled[heading]]
         best = max(free, key=lambda heading: part_score(part, heading), default=None)
         return best if best and part_score(part, best) >= SURE_SCORE else None
-
-    def _count(self, condition: str) -> int:
-        rows = self.con.execute(f"SELECT count(*) FILTER ({condition}) FROM {self.sample.relation}").fetchall()
-        return int(rows[0][0])

@@ -1,4 +1,4 @@
-"""What the kept rows of one extract look like: how full each payload column is, and how its values are spread.
+"""Profiles the kept rows of an extract: how full each payload column is, and how its values are spread.
 
 One aggregate pass. Groups are public, from the contract or stated here, never from the data: a code, a tenth of a
 public range, a month of a public window. No value of a row is held.
@@ -17,7 +17,7 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.intake.one_pass import DERIVED
+from assets.pseudonymise.stream_extract import DERIVED
 from privacy.doors.sql import parquet, quoted
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
@@ -37,7 +37,7 @@ BEFORE, AFTER = "before", "after"
 
 @dataclass(frozen=True)
 class Group:
-    """`key` is a code, the lower end of a bin, a month `2022-05`, or one of the names above; `rows` is how many."""
+    """The `rows` of one group. `key` is a code, the lower end of a bin, a month `2022-05`, `before` or `after`."""
 
     key: str
     rows: int
@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """`filled` rows have a value; `groups` add up to it, or are empty for free text."""
+    """A column's `filled` rows, and `groups` that add up to them; free text has no groups."""
 
     column: str
     filled: int
@@ -54,7 +54,7 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Measure:
-    """`rows` of `of` rows meet a condition across columns."""
+    """How many `rows` out of `of` meet a condition across columns."""
 
     name: str
     rows: int
@@ -80,7 +80,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Uncounted:
-    """The kept rows of an extract (Parquet), which are to be counted."""
+    """Kept rows of an extract (Parquet) that are to be counted."""
 
     contract: SourceContract
     cohort: str
@@ -89,15 +89,17 @@ class Uncounted:
 
 @dataclass(frozen=True)
 class Counted:
-    """`breaking` is how many of the rows break each rule across columns that can be judged on the payload."""
+    """A profile, and how many rows break each rule across columns that can be judged on the payload."""
 
     profile: Profile
     breaking: dict[str, int]
 
 
 def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Counted]:
-    """The rows of each extract counted. One statement counts those of one source and cohort, for what it costs to plan
-    does not depend on the rows."""
+    """Count the rows of each extract.
+
+    One statement counts all extracts of a source and cohort, because planning costs the same for any number of rows.
+    """
     alike: dict[tuple[str, str], list[Uncounted]] = {}
     for extract in extracts:
         alike.setdefault((extract.contract.name, extract.cohort), []).append(extract)
@@ -115,14 +117,14 @@ def _count_alike(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) 
         counted = iter(values)
         profile = Profile(
             rows,
-            tuple(ColumnProfile(name, next(counted), column.groups(counted)) for name, column in columns.items()),
+            tuple(ColumnProfile(name, next(counted), column.groups(next(counted))) for name, column in columns.items()),
             tuple(Measure(name, next(counted), next(counted)) for name in measures),
         )
         yield extract.kept, Counted(profile, {rule.id: next(counted) for rule in rules})
 
 
 def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:
-    """The number of rows of each extract, and the terms over them."""
+    """Return the number of rows of each extract, and the terms over them."""
     files = parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
     counted = f"count(*), {', '.join(terms)} FROM {files}"
     found = {file: values for file, *values in con.execute(f"SELECT filename, {counted} GROUP BY filename").fetchall()}
@@ -134,13 +136,13 @@ def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms
 
 
 def rows_warned(quarantine: Path) -> int:
-    """How many kept rows have at least one warning, from the extract's quarantine file."""
+    """Return how many kept rows have at least one warning, from the extract's quarantine file."""
     found = pyarrow.parquet.ParquetFile(quarantine).read(columns=[ROW_KEY, "row_kept"])
     return len(pc.unique(found[ROW_KEY].filter(found["row_kept"])))
 
 
 def bins(column: Column) -> tuple[float, ...]:
-    """Lower ends of the bins of a number, and the upper end of the last."""
+    """Return the lower ends of the bins of a number, and the upper end of the last."""
     low, high = OPEN_RANGES.get(column.name, (column.minimum, column.maximum))
     if low is None or high is None:
         raise ValueError(f"{column.name} needs a minimum and a maximum in its contract, or a place in OPEN_RANGES")
@@ -148,7 +150,7 @@ def bins(column: Column) -> tuple[float, ...]:
 
 
 def months(cohort: Cohort) -> tuple[dt.date, ...]:
-    """First days of the months in which something about a child of the cohort can be dated.
+    """Return the first days of the months in which something about a child of the cohort can be dated.
 
     From nine months before the oldest is born, to the end of the academic year.
     """
@@ -158,84 +160,49 @@ def months(cohort: Cohort) -> tuple[dt.date, ...]:
 
 
 @dataclass(frozen=True)
-class _Codes:
-    """How a column is counted whose groups are told apart by a condition each."""
+class _Grouped:
+    """How the values of a column are grouped: SQL of a row's group, and all groups in order."""
 
     name: str
-    conditions: Mapping[str, str]
+    group: str
+    keys: tuple[str, ...]
 
     @property
     def terms(self) -> tuple[str, ...]:
-        return (f"count({self.name})", *(_count(condition) for condition in self.conditions.values()))
+        return (f"count({self.name})", f"histogram({self.group})" if self.keys else "NULL")
 
-    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
-        return tuple(Group(key, next(counted)) for key in self.conditions)
-
-
-@dataclass(frozen=True)
-class _Bins:
-    """How a number is counted: the rows at or above each lower end, of which one bin is the difference of two."""
-
-    name: str
-    lower: tuple[float, ...]
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        return (f"count({self.name})", *(_count(f"{self.name} >= {low:g}") for low in self.lower))
-
-    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
-        at_or_above = [*(next(counted) for _ in self.lower), 0]
-        pairs = zip(self.lower, at_or_above, at_or_above[1:], strict=False)
-        return tuple(Group(f"{low:g}", rows - above) for low, rows, above in pairs)
+    def groups(self, counted: Mapping[str, int] | None) -> tuple[Group, ...]:
+        return tuple(Group(key, (counted or {}).get(key, 0)) for key in self.keys)
 
 
-@dataclass(frozen=True)
-class _Months:
-    """How a date is counted: by number of its month, those outside the window together."""
-
-    name: str
-    window: tuple[dt.date, ...]
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        return f"count({self.name})", f"histogram(year({self.name}) * 12 + month({self.name}))"
-
-    def groups(self, counted: Iterator[Any]) -> tuple[Group, ...]:
-        rows = next(counted) or {}
-        inside = {month.year * 12 + month.month: f"{month:%Y-%m}" for month in self.window}
-        first, last = min(inside), max(inside)
-        before = sum(number for month, number in rows.items() if month < first)
-        after = sum(number for month, number in rows.items() if month > last)
-        months = (Group(key, rows.get(month, 0)) for month, key in inside.items())
-        return (Group(BEFORE, before), *months, Group(AFTER, after))
-
-
-_Counted = _Codes | _Bins | _Months
-
-
-def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, _Counted]:
-    found: dict[str, _Counted] = {column.name: _counted(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
+def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, _Grouped]:
+    found = {column.name: _grouped(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
     if "date_of_birth" in contract:
-        for name, groups in DERIVED.items():
-            found[name] = _Codes(name, {group: f"{name}::VARCHAR = {quoted(group)}" for group in groups})
+        found |= {name: _Grouped(name, f"{name}::VARCHAR", groups) for name, groups in DERIVED.items()}
     return found
 
 
-def _counted(column: Column, cohort: Cohort) -> _Counted:
+def _grouped(column: Column, cohort: Cohort) -> _Grouped:
     name = column.name
     match column.kind:
         case Kind.CODE:
-            return _Codes(name, {code: f"{name} = {quoted(code)}" for code in column.codes or ()})
+            return _Grouped(name, name, tuple(column.codes or ()))
         case Kind.DATE:
-            return _Months(name, months(cohort))
+            window = [f"{month:%Y-%m}" for month in months(cohort)]
+            month = f"strftime({name}, '%Y-%m')"
+            outside = f"WHEN {month} < {quoted(window[0])} THEN {quoted(BEFORE)}"
+            outside += f" WHEN {month} > {quoted(window[-1])} THEN {quoted(AFTER)}"
+            return _Grouped(name, f"CASE {outside} ELSE {month} END", (BEFORE, *window, AFTER))
         case Kind.INTEGER | Kind.DECIMAL:
-            return _Bins(name, bins(column)[:-1])
+            lower = [f"{low:g}" for low in bins(column)[:-1]]
+            cases = " ".join(f"WHEN {name} >= {low} THEN {quoted(low)}" for low in reversed(lower))
+            return _Grouped(name, f"CASE {cases} END", tuple(lower))
         case Kind.TEXT:
-            return _Codes(name, {})
+            return _Grouped(name, name, ())
 
 
 def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
-    """Condition of the rows counted and condition of those they are a share of, by name of the measure."""
+    """Return, by measure, the condition of the rows counted and of those they are a share of."""
     if contract.name == "eyfsp":
         goals = {"gld": GLD_GOALS, "all_goals": tuple(GOALS)}
         goals |= {area: tuple(goal for goal in GOALS if goal.startswith(area)) for area in AREAS_OF_LEARNING}
@@ -248,5 +215,5 @@ def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
 
 
 def _count(condition: str) -> str:
-    """Rows that meet a condition. DuckDB's `count_if` is null where the condition is null in every row."""
+    """Count rows that meet a condition. DuckDB's `count_if` is NULL if the condition is NULL in every row."""
     return f"coalesce(count_if({condition}), 0)"

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets.intake.shared_numbers import SharedNumbers
+from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
 from privacy.services import MAX_CHILDREN_A_NUMBER
 from sources.contracts.extract_rules import MAX_SHARE_OF_MANY, NUMBER_OF_MANY
 from sources.contracts.people import OF_MANY
@@ -92,7 +92,7 @@ def test_rows_of_one_number_are_found_wherever_they_are(at_once: int) -> None:
             SOURCE_ROW: np.arange(len(each)),
         }
     )
-    seen = SharedNumbers()
+    seen = DuplicateIdentifiers()
     for start in range(0, len(each), at_once):
         seen.see(table.slice(start, at_once))
     assert {rule.id: list(rows) for rule, rows in seen.rows.items()} == {

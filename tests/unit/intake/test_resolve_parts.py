@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.intake.composing import Composed, compose
-from assets.intake.parts import Ordered, Part
+from assets.intake.parts import Part
+from assets.intake.resolve_parts import Ordered, Resolved, resolve
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
 
@@ -30,7 +30,7 @@ def part(number: int, rows: list[Row]) -> Part:
     return Part(number, f"{number}.csv", "", "", 1, "", {}, {}, len(rows) - deleted, 0, 0, deleted, ())
 
 
-def composed(parts: list[list[Row]], how: Parts | None, ties: list[int] | None = None) -> Composed:
+def composed(parts: list[list[Row]], how: Parts | None, ties: list[int] | None = None) -> Resolved:
     """Row keys tell part and row: 100 times the part, and the row."""
     marks = {
         number: pa.table(
@@ -45,14 +45,14 @@ def composed(parts: list[list[Row]], how: Parts | None, ties: list[int] | None =
         for number, rows in enumerate(parts, 1)
     }
     ordered = Ordered(tuple(map(part, marks, parts)), tuple(ties or range(len(parts))), "test")
-    return compose("leeds/eyfsp/202425", ordered, marks, how)
+    return resolve("leeds/eyfsp/202425", ordered, marks, how)
 
 
 def content(row: Row) -> int:
     return 1_000_000 + row.says + (1000 * row.record if row.record is not None else 500_000)
 
 
-def in_force(found: Composed) -> list[int]:
+def in_force(found: Resolved) -> list[int]:
     return sorted(found.rows["row_key"].to_pylist())
 
 
@@ -99,7 +99,7 @@ def test_random_changes(parts: list[list[Row]]) -> None:
     check(parts, composed(parts, Parts.CHANGES), Parts.CHANGES)
 
 
-def check(parts: list[list[Row]], found: Composed, how: Parts) -> None:
+def check(parts: list[list[Row]], found: Resolved, how: Parts) -> None:
     of_key = {100 * number + place: row for number, rows in enumerate(parts, 1) for place, row in enumerate(rows)}
     said: dict[object, list[int]] = {}
     for row_key in in_force(found):

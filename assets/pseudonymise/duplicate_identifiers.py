@@ -1,4 +1,4 @@
-"""Rows of one extract whose number is another child's too: found by hashes, in memory, wherever the rows are."""
+"""Finds rows of an extract whose number is also another child's, by hashes in memory, wherever the rows are."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _hashed(name: str) -> str:
 
 
 def _with_child(number: str) -> str:
-    """Name of the hash of a number together with the child who has it."""
+    """Return the name of the hash of a number together with its child."""
     return f"{number}_child_hash"
 
 
 def _plain(number: str) -> str:
-    """SQL of a number however it is written, in groups of digits or not."""
+    """Return SQL of a number without grouping of digits."""
     return f"translate(lower({number}::VARCHAR), ' -', '')"
 
 
@@ -35,7 +35,7 @@ HASHES = (*map(_hashed, (*NUMBERS, *_TELLING)), *map(_with_child, NUMBERS))
 
 
 def hashes_sql(contract: SourceContract) -> str:
-    """SQL of the columns that `SharedNumbers` looks at, beginning with a comma; empty for a source without numbers."""
+    """Return SQL of the columns that `DuplicateIdentifiers` reads, with a comma in front; empty without numbers."""
     numbers = [number for number in NUMBERS if number in contract]
     part = row_keys.part_sql(SOURCE_ROW)
     columns = {_hashed(name): f"hash({_plain(name)}, {part})" for name in numbers}
@@ -48,9 +48,11 @@ def hashes_sql(contract: SourceContract) -> str:
     return "".join(f", CASE WHEN {filled[to]} IS NULL THEN 0 ELSE {sql} END AS {to}" for to, sql in columns.items())
 
 
-class SharedNumbers:
-    """Sees the typed rows of an extract, a chunk at a time. Holds 24 bytes for each row and number, and 40 for each
-    different UPN."""
+class DuplicateIdentifiers:
+    """Looks at the typed rows of an extract, a chunk at a time.
+
+    Holds 24 bytes for each row and number, and 40 for each different UPN.
+    """
 
     def __init__(self) -> None:
         self._first = np.empty((0, len(_TELLING) + 2), np.uint64)
@@ -95,7 +97,7 @@ def _columns(chunk: pa.Table, *names: str) -> np.ndarray:
 
 
 def _of_many(seen: np.ndarray) -> np.ndarray:
-    """Row numbers of those whose number has more children than may share one; `seen` has number, child and row."""
+    """Return row numbers of numbers that more children have than may share one; `seen` has number, child and row."""
     _, first = np.unique(seen[:, 1], return_index=True)
     numbers, children = np.unique(seen[first, 0], return_counts=True)
     many = np.isin(seen[:, 0], numbers[children > MAX_CHILDREN_A_NUMBER])

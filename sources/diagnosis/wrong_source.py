@@ -1,4 +1,4 @@
-"""What a file is whose columns are not those of its source: the extract of another source, or of another council."""
+"""Recognises a file that is the extract of another source or council, from its headings."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from sources.reference.places import place, places
 
 
 def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) -> OpenExtract:
-    """`open_extract`; where a file lacks columns of its source and has all that another source needs, or another
-    council sends, the `ExtractStopped` says so and not which are missing."""
+    """Open an extract; if it is another source's or council's, the `ExtractStopped` says so.
+
+    That is so if it lacks columns of its own source and has all that the other needs.
+    """
     try:
         return open_extract(landed, contract, dialect)
     except ExtractStopped:
@@ -31,7 +33,7 @@ def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) 
 
 
 def _other(landed: Landed) -> tuple[str, SourceContract] | None:
-    """Whose extract of which source the file is: another source of the council, else the same of another council."""
+    """Return whose extract of which source the file is: another source of the council, else the same of another."""
     for contract in CONTRACTS.values():
         if contract.name != landed.source:
             of_council = _dialects([landed.council], contract)
@@ -46,7 +48,7 @@ def _other(landed: Landed) -> tuple[str, SourceContract] | None:
 
 
 def _dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Dialect]:
-    """How each council whose file can be read writes a source."""
+    """Return how each council whose file can be read writes a source."""
     found: dict[str, Dialect] = {}
     for council in councils:
         with suppress(InvalidCouncilFile):
@@ -55,10 +57,10 @@ def _dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Di
 
 
 def _header(landed: Landed, contract: SourceContract, dialects: Collection[Dialect]) -> list[str]:
-    """The file's own headings, found by those of a source as any of `dialects` has them; none where it has no such.
+    """Return the file's own headings, found by those of a source in any of `dialects`, or none.
 
-    The file is read once for all of them: to find out what a large one is may take no longer than to read it. One in
-    contract form has the contract's headings whatever it says, so its rows decide.
+    The file is read once for all of them: finding out what a large one is may take no longer than reading it. A file in
+    contract form always has the contract's headings, so its rows decide.
     """
     known = set[str]().union(*(known_keys(contract, dialect) for dialect in dialects))
     as_written = next(iter(dialects)) if len(dialects) == 1 else CONTRACT_DIALECT
@@ -72,7 +74,7 @@ def _header(landed: Landed, contract: SourceContract, dialects: Collection[Diale
 
 
 def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> bool:
-    """Whether `header` has every column that the contract requires, as the council calls it."""
+    """Return whether `header` has every column that the contract requires, as the council calls it."""
     return bool(header) and not missing_columns(contract, dialect_of(contract, header, dialect), header)
 
 

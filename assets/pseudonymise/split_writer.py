@@ -1,7 +1,7 @@
-"""How the rows of an extract are written: payload in one file, tokens in another, both by row key.
+"""Writes the rows of an extract: payload to one file, tokens to another, both by row key.
 
-Neither file says where a row stood in the extract: the keys are a keyed permutation of row numbers
-(`privacy.row_keys`), and rows lie in the order of their keys. Dates of the payload are those of their month: the day of
+Neither file says where a row was in the extract: the keys are a keyed permutation of row numbers (`privacy.row_keys`),
+and rows are in the order of their keys. Dates of the payload are those of their month: the day of
 a visit to a newborn would tell the date of birth. Whoever reads the payload cannot read the tokens, which are sealed to
 the linkage.
 """
@@ -9,6 +9,7 @@ the linkage.
 from __future__ import annotations
 
 import secrets
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,7 @@ _KEY_BYTES = 32
 
 
 class TableWriter:
-    """A Parquet file that is written a table at a time; it exists once a table, if an empty one, was written."""
+    """A Parquet file that is written a table at a time; it exists once a table, even an empty one, was written."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
         self._path, self._encryption = path, encryption
@@ -111,7 +112,7 @@ class KeyedWriter:
 
     @property
     def begun(self) -> bool:
-        """Whether anything, if an empty table, was written."""
+        """Return whether anything, if an empty table, was written."""
         return bool(self._held)
 
     def write(self, table: pa.Table) -> None:
@@ -142,18 +143,18 @@ class KeyedWriter:
 
 
 def in_order(table: pa.Table) -> pa.Table:
-    """The rows by their keys."""
+    """Sort rows by their keys."""
     return table.take(pa.array(np.argsort(table[ROW_KEY].to_numpy())))
 
 
 def keyed(table: pa.Table, keys: RowKeys) -> pa.Table:
-    """The table with `row_key` in the place of `source_row`, as its first column."""
+    """Replace `source_row` with `row_key` as the first column."""
     values = pa.array(keys.of(table[SOURCE_ROW].to_numpy()), pa.uint64())
     return table.drop_columns([SOURCE_ROW]).add_column(0, ROW_KEY, values)
 
 
 def by_month(table: pa.Table) -> pa.Table:
-    """The table with every date at the first of its month."""
+    """Set every date to the first of its month."""
     for position, field in enumerate(table.schema):
         if pa.types.is_date(field.type):
             first = pc.floor_temporal(table[field.name], unit="month").cast(field.type)
@@ -163,8 +164,10 @@ def by_month(table: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True)
 class Scope:
-    """What rows that are given tokens are of: a `whole` extract, or a piece of one in which it cannot be seen which
-    child alone has its names; and whether they are given the marks by which parts are put together."""
+    """Scope of rows to tokenise: a `whole` extract, or a piece, which cannot show which child alone has its names.
+
+    `marked` rows also get the marks by which parts are resolved.
+    """
 
     whole: bool = True
     marked: bool = False
@@ -186,44 +189,51 @@ def _without_marks(table: pa.Table) -> pa.Table:
     return table.drop_columns([name for name in table.column_names if name in _MARKS])
 
 
-class Out(Protocol):
-    """Where a pass writes the rows that it keeps, and what it found; open while it does."""
+class RowWriter(ABC):
+    """Destination of the rows that a pass keeps, and of its findings; open during the pass."""
 
     kept: Path
     quarantine: Path
-    of: Scope
+    scope = WHOLE
+    tokens: Path | None = None
+    """None if no tokens were written apart from what is `kept`."""
 
-    @property
-    def tokens(self) -> Path | None:
-        """None where no tokens were written apart from what is `kept`."""
-        ...
+    def __init__(self, keys: RowKeys, rows: KeyedWriter, *writers: KeyedWriter | TableWriter) -> None:
+        self._keys, self._rows, self._writers = keys, rows, (rows, *writers)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        for writer in self._writers:
+            self._open.enter_context(writer)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
     @property
     def rows(self) -> int:
-        """How many were kept."""
-        ...
+        """The number of rows kept."""
+        return self._rows.rows
 
+    @abstractmethod
     def write(self, table: pa.Table) -> None:
         """Keep rows with `source_row`, payload and tokens."""
-        ...
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        """Remember the marks of rows that are not kept, where marks are."""
-        ...
+        """Remember the marks of rows that are not kept, if the writer keeps marks."""
+        return
 
+    @abstractmethod
     def note(self, lines: pa.Table) -> None:
         """Add lines to the quarantine."""
-        ...
 
 
-class RowsApart:
-    """Payload, tokens and quarantine of an extract, by row key, each in a file of a folder. `Out` of the pipeline.
+class SplitWriter(RowWriter):
+    """Writes payload, tokens and quarantine of an extract by row key, each to a file of a folder, in the pipeline.
 
-    `holder` is whose eyes alone the tokens are for, `held_back` gives a mask of the rows of a table that are not kept.
-    The metadata go into payload and tokens.
+    The tokens are sealed to `holder`; `held_back` gives a mask of the rows of a table that are not kept. The metadata
+    go into payload and tokens.
     """
-
-    of = WHOLE
 
     def __init__(
         self,
@@ -232,38 +242,29 @@ class RowsApart:
         holder: X25519PublicKey,
         metadata: Mapping[str, str],
         held_back: Callable[[pa.Table], np.ndarray],
+        *writers: KeyedWriter,
     ) -> None:
-        self._keys, self._held_back = keys, held_back
+        self._held_back = held_back
         self.kept, self._tokens_path, self.quarantine = (
             folder / f"{name}.parquet" for name in ("payload", "tokens", "quarantine")
         )
-        self._payload = KeyedWriter(self.kept, metadata)
         self._tokens = KeyedWriter(self._tokens_path, metadata, sealed.sealed_to(holder))
         self._quarantine = KeyedWriter(self.quarantine)
-        self._open = ExitStack()
-
-    def __enter__(self) -> RowsApart:
-        for writer in (self._payload, self._tokens, self._quarantine):
-            self._open.enter_context(writer)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
+        super().__init__(keys, KeyedWriter(self.kept, metadata), self._tokens, self._quarantine, *writers)
 
     @property
-    def tokens(self) -> Path | None:
+    def tokens(self) -> Path | None:  # type: ignore[override]
         return self._tokens_path if self._tokens.begun else None
-
-    @property
-    def rows(self) -> int:
-        return self._payload.rows
 
     def write(self, table: pa.Table) -> None:
         self._write_keyed(keyed(self._without_held_back(_without_marks(table)), self._keys))
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        """Look for rows that are held back among those not kept as well: the quarantine is not to name them."""
+        """Look for rows that are held back among those not kept as well: the quarantine must not name them."""
         self._held_back(table)
+
+    def note(self, lines: pa.Table) -> None:
+        self._quarantine.write(keyed(lines, self._keys))
 
     def _without_held_back(self, table: pa.Table) -> pa.Table:
         held = self._held_back(table)
@@ -271,20 +272,19 @@ class RowsApart:
 
     def _write_keyed(self, table: pa.Table) -> None:
         tokens = [name for name in table.column_names if name in _TOKENS]
-        self._payload.write(by_month(table.drop_columns(tokens)))
+        self._rows.write(by_month(table.drop_columns(tokens)))
         if tokens:
             compared = [name for name in LINKED_PAYLOAD if name in table.column_names]
             self._tokens.write(table.select([ROW_KEY, *compared, *tokens]))
 
-    def note(self, lines: pa.Table) -> None:
-        self._quarantine.write(keyed(lines, self._keys))
 
+class PartsSplitWriter(SplitWriter):
+    """Writes parts of an extract that are read together, by the numbers of their rows in the extract.
 
-class PartsApart(RowsApart):
-    """The same of parts of an extract that are read together, by the numbers of their rows in the extract; with the
-    marks of the rows in a file of their own, sealed to the `intake`."""
+    The marks of the rows go to another file, sealed to the `intake`.
+    """
 
-    of = Scope(whole=False, marked=True)
+    scope = Scope(whole=False, marked=True)
 
     def __init__(
         self,
@@ -295,16 +295,11 @@ class PartsApart(RowsApart):
         metadata: Mapping[str, str],
         held_back: Callable[[pa.Table], np.ndarray],
     ) -> None:
-        super().__init__(folder, keys, holder, metadata, held_back)
         self.marks = folder / "marks.parquet"
         self._marks = KeyedWriter(self.marks, metadata, sealed.sealed_to(intake))
         self.counts: Counter[tuple[int, str]] = Counter()
-        """How many rows of each part are in each state, or break each rule."""
-
-    def __enter__(self) -> PartsApart:
-        super().__enter__()
-        self._open.enter_context(self._marks)
-        return self
+        """Rows of each part that are in each state, or break each rule."""
+        super().__init__(folder, keys, holder, metadata, held_back, self._marks)
 
     def write(self, table: pa.Table) -> None:
         table = self._marked(pseudonyms.without_sole_bearers(table), RowState.KEPT)
@@ -332,42 +327,26 @@ class PartsApart(RowsApart):
         self.counts.update({(row["part"], row["what"]): row["count_all"] for row in counted.to_pylist()})
 
 
-class RowsToSend:
-    """All that a sender hands over of an extract in one file, by row key and sealed to the pipeline's intake; the
-    quarantine, by row number, stays with the sender. `Out` of the sender. `columns` are those of the file, in order.
+class SenderWriter(RowWriter):
+    """Writes all that a sender hands over of an extract to one file, by row key and sealed to the pipeline's intake.
+
+    The quarantine, by row number, stays with the sender. `schema` gives the columns of the file, in order.
     """
 
-    tokens: None = None
-    of = Scope(marked=True)
+    scope = Scope(marked=True)
 
     def __init__(self, folder: Path, keys: RowKeys, intake: X25519PublicKey, schema: pa.Schema) -> None:
-        self._keys, self._schema = keys, schema
+        self._schema = schema
         self.kept, self.quarantine = folder / "rows.parquet", folder / "quarantine.parquet"
-        self._rows = KeyedWriter(self.kept, encryption=sealed.sealed_to(intake))
         self._quarantine = TableWriter(self.quarantine)
-        self._open = ExitStack()
-
-    def __enter__(self) -> RowsToSend:
-        for writer in (self._rows, self._quarantine):
-            self._open.enter_context(writer)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
-
-    @property
-    def rows(self) -> int:
-        return self._rows.rows
+        super().__init__(keys, KeyedWriter(self.kept, encryption=sealed.sealed_to(intake)), self._quarantine)
 
     def write(self, table: pa.Table) -> None:
         self._rows.write(by_month(keyed(table, self._keys).select(self._schema.names).cast(self._schema)))
 
-    def mark(self, table: pa.Table, state: RowState) -> None:
-        pass
-
     def note(self, lines: pa.Table) -> None:
         self._quarantine.write(lines)
 
-    def say(self, metadata: Mapping[str, str]) -> None:
-        """What the file says of itself, under the same seal."""
+    def describe(self, metadata: Mapping[str, str]) -> None:
+        """Add metadata to the file, under the same seal."""
         self._rows.metadata.update(metadata)

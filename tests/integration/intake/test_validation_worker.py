@@ -21,25 +21,25 @@ SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 
-from assets.intake import judging
-from assets.intake.quality import Judged
+from assets.intake import validation_worker
+from assets.intake.quality import ValidationRequest
 from sources.contracts import CONTRACTS
 
 
 def of_one_extract():
     filled = {column.name: 2 for column in CONTRACTS["eyfsp"].columns}
-    return [Judged("eyfsp", Path(sys.argv[1]), 30, 0.5, 0.1, None, filled, {})]
+    return [ValidationRequest("eyfsp", Path(sys.argv[1]), 30, 0.5, 0.1, None, filled, {})]
 
 
 def process():
-    return judging._started()._process
+    return validation_worker._started()._process
 
 
-judging.begin()
+validation_worker.begin()
 exec(sys.argv[2])
 """
 COMPARE = """
-found = judging.judge(of_one_extract())
+found = validation_worker.judge(of_one_extract())
 print("great_expectations" in sys.modules)
 from assets.intake import quality
 print(found == quality.judge(of_one_extract()), any(not finding.passed for finding in found[0]))
@@ -106,7 +106,9 @@ def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
 
 
 def test_a_process_that_does_not_end_is_killed(tmp_path: Path) -> None:
-    stopped = "os.kill(process().pid, signal.SIGSTOP); judging.GRACE_SECONDS = 0.5; print('stopped', flush=True)"
+    stopped = (
+        "os.kill(process().pid, signal.SIGSTOP); validation_worker.GRACE_SECONDS = 0.5; print('stopped', flush=True)"
+    )
     process = started(tmp_path, "", stopped)
     assert said(process) == ["stopped"]
     assert process.returncode == 0

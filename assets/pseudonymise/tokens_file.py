@@ -1,10 +1,10 @@
-"""A tokens file: what a sender hands over in the place of an extract, the manifest that it carries, and its intake.
+"""Tokens files: what a sender hands over instead of an extract, with its manifest, and how the pipeline reads it.
 
 Rows hold `row_key`, payload, term of birth, deprivation quintile and tokens under the first keying. The manifest, in
-the Parquet file's own metadata, says what they were made from and under. The whole is sealed to the pipeline's intake,
-and its rows lie in the order of their keys, from which the intake has their numbers. Who reads such a file trusts
-nothing in it: everything is checked, for its form and for its content. The rows that come out under the second keying
-are those that the pipeline's own pass over the identifiable file would have written, to the bit.
+the metadata of the Parquet file, says what they were made from and under. The file is sealed to the pipeline's intake,
+and its rows are in the order of their keys, from which the intake has their numbers. The reader trusts nothing in it:
+form and content are checked. The rows that come out under the second keying are, to the bit, those that the pipeline's
+pass over the identifiable file would have written.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.intake.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount
-from assets.intake.one_pass import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH, Staged
-from assets.intake.rows_apart import CHUNK_ROWS, Out
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
+from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter
+from assets.pseudonymise.stream_extract import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from privacy import pseudonyms, row_keys
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
@@ -53,7 +53,7 @@ _TYPES = {
 
 
 def tokens_schema(contract: SourceContract) -> pa.Schema:
-    """The columns of a source's tokens files, in order."""
+    """Return the columns of a source's tokens files, in order."""
     payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_birth = [(TERM_OF_BIRTH, pa.string()), (IMD_QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
@@ -64,16 +64,16 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
 
 
 def has_quintile(contract: SourceContract) -> bool:
-    """Whether rows of the source carry a deprivation quintile."""
+    """Return whether rows of the source carry a deprivation quintile."""
     return IMD_QUINTILE in tokens_schema(contract).names
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a tokens file says of itself. Holds the extract's counts and row numbers, no values.
+    """Manifest of a tokens file. Holds the extract's counts and row numbers, no values.
 
     `key_fingerprints` are those of the sender's keys; hashes are SHA-256, hexadecimal: of the contract, of the
-    identifiable extract, and of the council file and the postcode directory, None where there was none.
+    identifiable extract, and of the council file and the postcode directory, None if there was none.
     """
 
     software: str
@@ -124,7 +124,7 @@ class Manifest:
 
 
 def _rules_of(source: str) -> set[str]:
-    """Ids of the rules that a row of a source can break."""
+    """Return ids of the rules that a row of a source can break."""
     contract, of_files = CONTRACTS[source], {rule.id for rule in FILE_RULES}
     own = {rule.id for rule in (*contract.rules, contract.repeated, *ORPHANS.values())}
     of_columns = {f"{column.name}-{what}" for column in contract.columns for what in ("blank", "invalid")}
@@ -132,7 +132,7 @@ def _rules_of(source: str) -> set[str]:
 
 
 def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
-    """The manifest of a tokens file; raises `ExtractStopped` where it has none that can be used."""
+    """Read the manifest of a tokens file. Raises `ExtractStopped` if it has none that can be used."""
     text = None
     for sent in _reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES):
         assert isinstance(sent, bytes)
@@ -154,7 +154,7 @@ def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
 
 
 def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Iterator[pa.Table]:
-    """A tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table where it has none.
+    """Yield a tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table if it has none.
 
     Raises `ExtractStopped` unless the file has the source's columns, in order, no other, and can be read throughout.
     """
@@ -170,7 +170,7 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
 
 
 def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
-    """Raise `ExtractStopped` where a tokens file is of another place or made under something else than here."""
+    """Raise `ExtractStopped` if a tokens file is of another place or was made under other settings."""
     own = pseudonyms.manifest(keys)
     tool = f"{MAKE_AGAIN} with a tool of this version"
     for what in ("council", "source", "cohort"):
@@ -197,9 +197,9 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 
 
 def rekey(
-    token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: Out
+    token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: RowWriter
 ) -> Staged:
-    """Write a tokens file's rows under the second keying to `out`, as `one_pass` would.
+    """Write a tokens file's rows under the second keying to `out`, as `stream_extract` would.
 
     The quarantine holds the rows that the manifest gives as examples: the sender keeps the whole of it. Raises
     `ExtractStopped` for rows that no sound pass writes.
@@ -268,7 +268,7 @@ def _require(condition: bool, sentence: str) -> None:
 
 
 def _is_text(value: Any) -> bool:
-    """Text without control characters, which a terminal would obey; a heading may run over several lines."""
+    """Return whether it is text without control characters, which a terminal would obey."""
     return (
         isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value)
     )
@@ -298,7 +298,7 @@ def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
 
 
 def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None:
-    """The last row key of `chunk`, which must go on from `last`; raises `ExtractStopped` for impossible rows."""
+    """Check that row keys go on from `last`; return the last. Raises `ExtractStopped` for impossible rows."""
     keys = chunk[ROW_KEY].to_numpy()
     rising = (keys[1:] > keys[:-1]).all() and (last is None or not len(keys) or keys[0] > last)
     if chunk[ROW_KEY].null_count or not rising:
@@ -313,7 +313,7 @@ def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | No
 
 
 def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
-    """The rows with their numbers in the extract, in the place of the sender's keys, by number."""
+    """Replace the sender's keys with row numbers in the extract, and sort by them."""
     rows = sent.rows(chunk[ROW_KEY].to_numpy())
     if ((rows < 1) | (rows > manifest.rows_read)).any():
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {MAKE_AGAIN}")
@@ -322,7 +322,7 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
 
 
 def _in_extract(rows: pa.Table, part: int) -> pa.Table:
-    """Rows of a part by their numbers in the whole extract."""
+    """Return rows of a part with their numbers in the whole extract."""
     at = rows.column_names.index(SOURCE_ROW)
     return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.numbers_of(part, rows[SOURCE_ROW].to_numpy())))
 
@@ -336,7 +336,7 @@ def _all(found: pa.ChunkedArray) -> bool:
 
 
 class _Noted:
-    """The rows that a manifest names under its rules, with whether each was kept, and how many there are."""
+    """Rows that a manifest names under its rules, whether each was kept, and how many there are."""
 
     def __init__(self, rules: tuple[RuleCount, ...]) -> None:
         self._rules = rules
@@ -350,7 +350,7 @@ class _Noted:
         self._kept.update(numbers.filter(pc.is_in(numbers, value_set=self._named)).to_pylist())
 
     def examples(self) -> pa.Table:
-        """Lines of a quarantine, in its schema."""
+        """Return lines of a quarantine, in its schema."""
         lines = [
             (row, rule.rule, ", ".join(rule.columns), rule.severity, row in self._kept)
             for rule in self._rules

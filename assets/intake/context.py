@@ -1,0 +1,196 @@
+"""State that every step of an intake shares: landing, home folder, keys, settings and borrowed tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from assets.home.paths import Home
+from assets.home.signers import note_intake
+from assets.home.software import software
+from assets.intake import validation_worker
+from assets.intake.batching import Answers, Steps, run_batches
+from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, file_mac, tokens_made_under
+from assets.intake.quality_report.profile import Counted, Uncounted, count
+from assets.pseudonymise.deprivation import Quintiles
+from assets.pseudonymise.findings import Staged
+from assets.pseudonymise.split_writer import RowWriter
+from assets.pseudonymise.stream_extract import Tools, Untokenised, look_ups, tokenise_all
+from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop_if_foreign
+from privacy import normalise, pseudonyms
+from privacy.keys import PIPELINE_KEYS, KeyRing
+from privacy.pseudonyms import TokenKeys
+from privacy.returns.own_file import sender_key, sender_mac
+from sources.contracts import CONTRACTS, SourceContract
+from sources.councils.council_file import InvalidCouncilFile, council_file
+from sources.councils.dialect import Dialect
+from sources.diagnosis.wrong_source import open_recognised
+from sources.errors import ExtractStopped
+from sources.extract.landed import REFERENCE, Landed, content_sha256, names_an_extract, synthetic_hashes
+from sources.extract.open import OpenExtract
+from sources.extract.part_names import marked
+from sources.reference import expected_rows
+
+POSTCODE_DIRECTORY = "postcode_directory.csv"
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One landed file as it was found.
+
+    `file` is its name as it may be stored, `made_under` what its rows depend on besides its content, and `manifest`
+    that of a tokens file.
+    """
+
+    landed: Landed
+    file: str
+    contract: SourceContract
+    sender_mac: str
+    mac: str
+    manifest: Manifest | None
+    made_under: dict[str, Any]
+
+
+class IntakeContext:
+    """Landing, home folder and keys of an intake, and tools over one database in memory.
+
+    Raises `InvalidExpectedRows` for a file of expected numbers that cannot be read.
+    """
+
+    def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
+        self.landing, self.home, self.keys = landing, home, keys
+        self.expected = expected_rows.read(landing / REFERENCE / expected_rows.FILE)
+        directory = landing / REFERENCE / POSTCODE_DIRECTORY
+        self._directory = directory if directory.exists() else None
+        self.directory_sha256 = content_sha256(directory) if self._directory else None
+        self.settings: dict[str, Any] = {
+            "software": software(),
+            "normaliser": normalise.NORMALISER_VERSION,
+            "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
+            "keys": {name: keys.fingerprints[name] for name in (*PIPELINE_KEYS, "tokens")},
+            "postcode_directory": self.directory_sha256,
+        }
+        self._synthetic = synthetic_hashes(landing)
+        self._first: Tools | None = None
+        self._idle: SimpleQueue[Tools] = SimpleQueue()
+        self._lock = Lock()
+
+    def fingerprint(self, landed: Landed, path: Path | None = None) -> tuple[str, str]:
+        """Return the SHA-256 of a landed file, or of the file at `path` that is part of it, and its MAC."""
+        sha256 = content_sha256(path or landed.path, f"a part of {landed.name}" if path else landed.name, landed.within)
+        return sha256, file_mac(self.keys, sha256)
+
+    def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
+        """Describe a landed file. Raises `ExtractStopped` for a tokens file without a usable manifest."""
+        manifest = read_manifest(landed, self.keys) if landed.holds_tokens else None
+        if manifest:
+            of_sender: dict[str, Any] = {
+                "sender_software": manifest.software,
+                "extract_mac": file_mac(self.keys, manifest.extract_sha256),
+                "postcode_directory": manifest.postcode_directory_sha256,
+            }
+        else:
+            of_sender = {"dialect": dialect_of(landed).sha256}
+        contract = CONTRACTS[landed.source]
+        own_mac = sender_mac(
+            sender_key(self.keys, landed.source, landed.council), manifest.extract_sha256 if manifest else sha256
+        )
+        made_under = self.settings | {"contract": contract.sha256} | of_sender
+        return Delivery(landed, self.stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
+
+    def stored_name(self, file: Path) -> str:
+        """Return a file's name as it may be stored: words that may be a child's name are replaced by keyed marks."""
+        own = self.keys.subkey("input-mac", "file-names")
+        return file.name if names_an_extract(file.name) else marked(file.name, own)
+
+    def metadata(self, landed: Landed, mac: str | None = None) -> dict[str, str]:
+        """Return the metadata of payload and tokens."""
+        found = {"council": landed.council, "source": landed.source, TOKENS_KEY: tokens_made_under(self.keys)}
+        return found if mac is None else found | {MAC_KEY: mac}
+
+    def note_if_real(self, landed: Landed, hashes: Iterable[str]) -> None:
+        """Note an extract that the generator of synthetic ones did not write: it ends a demonstration."""
+        if not self._synthetic.issuperset(hashes):
+            with self._lock:
+                note_intake(self.home, self.keys, f"{landed.council}/{landed.source}/{landed.cohort}")
+
+    def open(self, delivery: Delivery) -> OpenExtract:
+        """Open an identifiable file. Raises `ExtractStopped`."""
+        landed = delivery.landed
+        extract = open_recognised(landed, delivery.contract, dialect_of(landed))
+        if landed.part and (mark := extract.dialect.deleted) and mark.heading not in extract.inputs:
+            raise ExtractStopped(
+                f"{landed.name}: the column that the council file names under 'deleted' is missing; add it",
+                f"{landed.name}: the column {mark.heading!r}, which marks deleted records, is missing; add it",
+            )
+        return extract
+
+    def rekey(self, delivery: Delivery, out: RowWriter) -> Staged:
+        """Read a tokens file. Raises `ExtractStopped`."""
+        assert delivery.manifest
+        stop_if_foreign(delivery.landed, delivery.manifest, self.keys, delivery.contract)
+        with self.tools() as tools:
+            return rekey(tools.keys, self.keys, delivery.landed, delivery.manifest, delivery.contract, out)
+
+    def run(self, jobs: Iterable[tuple[int, Steps[R]]]) -> Iterator[R]:
+        """Run many extracts at once, each given as the bytes of its file and its steps; yield outcomes in order."""
+        answers: Answers = {Untokenised: self._tokenise, Uncounted: self._count}
+        return run_batches(jobs, answers, validation_worker.judge)
+
+    def _tokenise(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
+        with self.tools() as tools:
+            return tokenise_all(tools, wanted)
+
+    def _count(self, wanted: Sequence[Uncounted]) -> Sequence[Counted]:
+        with self.tools() as tools:
+            return count(tools.con, wanted)
+
+    @contextmanager
+    def tools(self) -> Iterator[Tools]:
+        """Lend tools that nobody else uses meanwhile: made once, used for many extracts, all discarded on failure."""
+        try:
+            tools = self._idle.get_nowait()
+        except Empty:
+            tools = self._more_tools()
+        try:
+            yield tools
+        except BaseException:
+            self._first, self._idle = None, SimpleQueue()
+            _look_ups.cache_clear()
+            raise
+        self._idle.put(tools)
+
+    def _more_tools(self) -> Tools:
+        with self._lock:
+            if self._first is None:
+                found = _look_ups(self._directory, self.directory_sha256)
+                self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
+            return self._first.another()
+
+
+@lru_cache(maxsize=1)
+def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
+    """Share look-ups between all intakes of a process. `sha256` is the directory's."""
+    return look_ups(directory)
+
+
+def dialect_of(landed: Landed) -> Dialect:
+    """Return how the council writes the source. Raises `ExtractStopped` if its council file cannot be used."""
+    try:
+        return council_file(landed.council).dialect(landed.source)
+    except InvalidCouncilFile as invalid:
+        places = ", ".join(f"{problem.file}:{problem.line}:{problem.column}" for problem in invalid.problems)
+        raise ExtractStopped(
+            f"{landed.name}: its council file cannot be used: {places}; `readiness council check` says what is wrong"
+        ) from None

@@ -1,0 +1,180 @@
+"""Multi-cohort files: assigns their rows to cohorts, and stores which files were sorted.
+
+A row belongs to the cohort of its date of birth. It belongs to the academic year that it names if that is one year
+before or after, as for a child who starts school a year later, or if it has no date. A row with neither belongs to the
+cohort in which an earlier part has its record. Other rows are set aside and counted.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from assets.home.paths import Home
+from assets.home.retention_policy import retention
+from privacy.doors.files import make_folder, write_json
+from privacy.doors.locks import locked
+from sources.contracts import SourceContract
+from sources.errors import ExtractStopped
+from sources.extract.landed import Landed, cohorts_of_children, state
+from sources.extract.open import OpenExtract
+from sources.extract.project import Projection
+from sources.extract.table import SOURCE_ROW
+from sources.reference.cohorts import Cohort
+
+MAX_BYTES = 1 << 30
+"""Of the text of a file of several cohorts, which is held in memory until its rows are told apart."""
+MAX_EXAMPLE_ROWS = 100
+_BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 ELSE 4 END)"
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """A multi-cohort file that was sorted: its cohorts, and the rows that were set aside, the first of them by number.
+
+    A file without cohorts has no rows left here and is not read again. `state` is its size and time of change, by which
+    it is recognised without a key until it is written anew.
+    """
+
+    state: list[list[int]]
+    made_under: dict[str, Any]
+    cohorts: tuple[str, ...]
+    rows_set_aside: int
+    first_rows: tuple[int, ...]
+
+
+_SORTED = TypeAdapter(dict[str, Sorted])
+
+
+@dataclass(frozen=True)
+class SortedFiles:
+    """The multi-cohort files of one source and council that were sorted, in a home folder."""
+
+    home: Home
+    source: str
+    council: str
+
+    @property
+    def _path(self) -> Path:
+        return self.home.several(self.source, self.council)
+
+    def entries(self) -> dict[str, Sorted]:
+        """Return the sorted files by MAC."""
+        return _SORTED.validate_json(self._path.read_bytes()) if self._path.exists() else {}
+
+    def is_waiting(self, landed: Landed) -> bool:
+        """Return whether any file of `landed` has not been sorted yet, or was found to hold rows of its cohort."""
+        entries = list(self.entries().values())
+        of_files = ([entry.cohorts for entry in entries if entry.state == state(path)] for path in landed.several)
+        return any(not found or any(landed.cohort in cohorts for cohorts in found) for found in of_files)
+
+    def remember(self, mac: str, entry: Sorted) -> None:
+        """Store an entry, durable on return."""
+        write_json(self._path, {each: asdict(of) for each, of in (self.entries() | {mac: entry}).items()})
+
+    def close(self, mac: str) -> None:
+        """Remember of a file only that it was sorted, so that it is not read again: none of its rows is held."""
+        if entry := self.entries().get(mac):
+            self.remember(mac, replace(entry, cohorts=(), rows_set_aside=0, first_rows=()))
+
+    def close_cohort(self, cohort: str) -> None:
+        """Forget of every file that it had rows of a cohort."""
+        for mac, entry in self.entries().items():
+            left = tuple(each for each in entry.cohorts if each != cohort)
+            if not left:
+                self.close(mac)
+            elif left != entry.cohorts:
+                self.remember(mac, replace(entry, cohorts=left))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time sort these files."""
+        place = self._path.with_suffix(".lock")
+        make_folder(place.parent)
+        with locked(place):
+            yield
+
+
+def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
+    """Return a SELECT of `source_row` and the first year of each row's cohort, NULL if the row names none."""
+    year = "NULL::INTEGER"
+    if "academic_year" in contract:
+        digits = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
+        year = f"try_cast(left({digits}, 4) AS INTEGER)"
+    born = f"CASE WHEN year(date_of_birth) > 1900 THEN {_BORN_IN} END"
+    near = f"abs({year} - ({born})) <= 1"
+    first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
+    return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
+
+
+def check_can_be_sorted(name: str, contract: SourceContract) -> None:
+    """Raise `ExtractStopped` for a source whose rows never name a cohort."""
+    if "date_of_birth" not in contract:
+        raise ExtractStopped(
+            f"{name}: rows of {contract.name} do not say their cohort; send a file for each, called by it, as"
+            " 202425.csv, or put it into a folder of that name"
+        )
+
+
+def read_text(name: str, extract: OpenExtract) -> pa.Table:
+    """Read the whole file as text. Raises `ExtractStopped` if it is too long to be sorted."""
+    batches: list[pa.RecordBatch] = []
+    held = 0
+    for batch in extract.batches:
+        held += batch.nbytes
+        if held > MAX_BYTES:
+            raise ExtractStopped(f"{name}: is too long for a file of several cohorts; send a file for each")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, extract.schema)
+
+
+@dataclass(frozen=True)
+class CohortRows:
+    """Row numbers of a file by cohort, and of rows that name none."""
+
+    of_cohort: dict[str, np.ndarray]
+    of_none: np.ndarray
+
+
+def split_by_cohort(found: pa.Table) -> CohortRows:
+    """Split row numbers by the first years of their cohorts."""
+    numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
+    codes = {year: code for year in np.unique(years).tolist() if (code := _code(year))}
+    of_cohort = {code: numbers[years == year] for year, code in codes.items()}
+    return CohortRows(of_cohort, numbers[~np.isin(years, [*codes])])
+
+
+def _code(year: int) -> str | None:
+    """Return the cohort that begins in a year, if its children have been born and their data may be held."""
+    code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
+    return code if code in cohorts_of_children() and today < retention().ends(Cohort(code)) else None
+
+
+def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:
+    """Return the rows of one cohort as an extract."""
+    chosen = rows.filter(pa.array(np.isin(rows[SOURCE_ROW].to_numpy(), numbers)))
+    landed = replace(extract.landed, cohort=cohort)
+    return replace(extract, landed=landed, batches=iter(chosen.to_batches()), set_aside={})
+
+
+def assign_by_earlier_parts(rows: CohortRows, records: pa.Table, earlier: Mapping[str, pa.Table]) -> CohortRows:
+    """Assign rows without a cohort to the only one in which an earlier part has their record.
+
+    `records` are `source_row` and `record`.
+    """
+    numbers, marks = records[SOURCE_ROW].to_numpy(), records["record"].fill_null(0).to_numpy()
+    there = {code: (marks != 0) & np.isin(marks, table["record"].fill_null(0)) for code, table in earlier.items()}
+    alone = sum(found.astype(int) for found in there.values()) == 1 if there else np.zeros(len(marks), bool)
+    of_cohort = dict(rows.of_cohort)
+    for code, found in there.items():
+        if (found & alone).any():
+            of_cohort[code] = np.concatenate([of_cohort.get(code, numbers[:0]), numbers[found & alone]])
+    return CohortRows(of_cohort, numbers[~alone])

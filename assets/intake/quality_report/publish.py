@@ -1,0 +1,293 @@
+"""Renders the quality reports of a council and writes them: one page for each extract, one for all of a cohort."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality, StoppedExtract
+from assets.intake.quality_report.facts import SEVERITIES, STOPPED, TAKEN, extract_report, stopped_report
+from ndl_export.pages import charts, kit
+from ndl_export.pages.number_format import listed, rows
+from privacy.doors import files
+from sources.contracts import CONTRACTS, Kind, Severity
+from sources.extract.table import FORMULAS_NOT_CHECKED
+from sources.reference.profile_results import SOURCE as PUBLISHED_BY
+
+Facts = dict[str, Any]
+FIRST_TO_FIX = 10
+"""Rules named at the top of the page; all of them are in the tables below."""
+TOGETHER = 3
+"""So many columns in a row with the same codes are shown in one table."""
+_NAMED_COLUMNS = 4
+_LONGEST_NUMBERS = 60
+_TEMPLATES = Path(__file__).parent / "templates"
+_LINE = (
+    "held",
+    "whole_file",
+    "source",
+    "source_title",
+    "row_per",
+    "file",
+    "outcome",
+    "taken_at",
+    "rows_read",
+    "rows_kept",
+    "rows_rejected",
+    "rows_warned",
+    "last",
+    "sentence",
+)
+"""What a council's report repeats of an extract's."""
+ALL_EXTRACTS = "council"
+"""Name of the page about all extracts of a council."""
+
+
+def report_extract(
+    home: Home, outcome: ExtractQuality | StoppedExtract, last: ExtractQuality | None, sent_again: str = ""
+) -> None:
+    """Write the report of a delivery; `report_council` gathers those of its council.
+
+    `last` is the delivery before it, or the one that stays in place of a stopped one. `sent_again` is when the same
+    file came once more.
+    """
+    folder = home.reports(outcome.cohort, outcome.council)
+    if isinstance(outcome, StoppedExtract):
+        report = stopped_report(outcome, last)
+        pages = _pages(folder, outcome.source, report, render(report))
+    else:
+        report = extract_report(outcome, last, sent_again)
+        pages = _pages(folder, outcome.source, report, render(report))
+        pages[folder / f"{outcome.source}.expectations.json"] = files.as_json(_expectations(outcome))
+    files.write_all(pages)
+
+
+def _expectations(quality: ExtractQuality) -> Facts:
+    """Return the result of each expectation by its rule, as in the suite's file, without a value of a row."""
+    return {
+        "source": quality.source,
+        "council": quality.council,
+        "cohort": quality.cohort,
+        "file_mac": quality.file_mac,
+        "taken_at": quality.taken_at,
+        "success": all(finding.passed for finding in quality.findings),
+        "results": [asdict(finding) for finding in quality.findings],
+    }
+
+
+def has_report(home: Home, quality: ExtractQuality) -> bool:
+    """Return whether the report of a delivery was written; the result of its expectations is put in place last."""
+    folder = home.reports(quality.cohort, quality.council)
+    page, expectations = (folder / f"{quality.source}.{what}" for what in ("html", "expectations.json"))
+    if not (page.exists() and expectations.exists()):
+        return False
+    written = json.loads(expectations.read_bytes())
+    return (written["file_mac"], written["taken_at"]) == (quality.file_mac, quality.taken_at)
+
+
+def report_council(home: Home, cohort: str, council: str) -> None:
+    """Gather the reports of a council's extracts if one is newer than what was gathered."""
+    if has_council_report(home, cohort, council):
+        return
+    folder = home.reports(cohort, council)
+    reports = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in _of_extracts(folder)]
+    report = council_report(reports)
+    files.write_all(_pages(folder, ALL_EXTRACTS, report, render_council(report)))
+
+
+def has_council_report(home: Home, cohort: str, council: str) -> bool:
+    """Return whether all reports of a council's extracts have been gathered since they were written."""
+    folder = home.reports(cohort, council)
+    gathered, own = folder / f"{ALL_EXTRACTS}.html", _of_extracts(folder)
+    newest = max((path.stat().st_mtime_ns for path in own), default=0)
+    return not own or (gathered.exists() and gathered.stat().st_mtime_ns > newest)
+
+
+def _of_extracts(folder: Path) -> list[Path]:
+    return [path for source in CONTRACTS if (path := folder / f"{source}.html").exists()]
+
+
+def _pages(folder: Path, name: str, report: Facts, page: str) -> dict[Path, bytes]:
+    return {folder / f"{name}.json": files.as_json(report), folder / f"{name}.html": page.encode()}
+
+
+def council_report(reports: Sequence[Facts]) -> Facts:
+    """Gather the extract reports of one council and cohort; raises ValueError where there are none or of several."""
+    if len({(report["council"], report["cohort"]) for report in reports}) != 1:
+        raise ValueError("a council's report gathers the reports of one council and one cohort")
+    by_source = {report["source"]: report for report in reports}
+    ordered = [by_source[source] for source in CONTRACTS if source in by_source]
+    first = ordered[0]
+    return {
+        "report": "council",
+        **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
+        "extracts": [_line_of(report) for report in ordered],
+        "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
+        "findings": _findings_by_share(ordered),
+        "failed_checks": _gathered(ordered, "failed_checks"),
+        "worth_a_look": [
+            {"source_title": report["source_title"], "sentence": sentence}
+            for report in ordered
+            for sentence in report.get("worth_a_look", ())
+        ],
+    }
+
+
+def _line_of(report: Facts) -> Facts:
+    line = {key: report[key] for key in _LINE if key in report}
+    filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
+    thinnest = min(filled, key=lambda entry: entry["share"], default=None)
+    line |= {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
+    return line | {"needs_you": report["outcome"] == STOPPED or bool(report["held"] or report["whole_file"])}
+
+
+def _findings_by_share(reports: list[Facts]) -> list[Facts]:
+    """Return rules broken in any extract, by severity, then by share of the extract's rows."""
+    return sorted(
+        _gathered(reports, "findings"),
+        key=lambda finding: (SEVERITIES.index(Severity(finding["severity"])), -finding["share"], finding["rule"]),
+    )
+
+
+def _gathered(reports: list[Facts], key: str) -> list[Facts]:
+    return [
+        {"source": report["source"], "source_title": report["source_title"], **entry}
+        for report in reports
+        if report["outcome"] != STOPPED
+        for entry in report[key]
+    ]
+
+
+def render(report: Facts) -> str:
+    """Render the page of an extract's report, taken or stopped."""
+    if report["outcome"] == STOPPED:
+        return kit.render(_TEMPLATES, "stopped.html.j2", report=report)
+    broken = [_with_rows(finding) for finding in report["findings"]]
+    sheets = [report["sheet"], *(part["sheet"] for part in (report["parts"] or {"files": []})["files"])]
+    return kit.render(
+        _TEMPLATES,
+        "extract.html.j2",
+        report=report,
+        warns_of_formulas=any(sheet and not sheet["formulas_checked"] for sheet in sheets),
+        formulas_not_checked=FORMULAS_NOT_CHECKED,
+        fix=_to_fix(report),
+        rejecting=[rule for rule in broken if rule["severity"] != Severity.WARN],
+        warning=[rule for rule in broken if rule["severity"] == Severity.WARN],
+        topics=list(_topics(report["figures"])),
+        has_last_figures=any(figure["last_share"] is not None for figure in report["figures"]),
+        values=list(_values(report["values"])),
+        published_by=PUBLISHED_BY,
+    )
+
+
+def render_council(report: Facts) -> str:
+    """Render the page of a council's report."""
+    extracts = report["extracts"]
+    stopped = [line for line in extracts if line["outcome"] == STOPPED]
+    return kit.render(
+        _TEMPLATES,
+        "council.html.j2",
+        report=report,
+        stopped=stopped,
+        first=[*stopped, *(line for line in extracts if line["needs_you"] and line not in stopped)],
+        taken=[line for line in extracts if line["outcome"] != STOPPED],
+        whole=all(line["outcome"] == TAKEN for line in extracts),
+        fix=_to_fix(report),
+        look=[f"{entry['source_title']}: {entry['sentence']}" for entry in report["worth_a_look"]],
+    )
+
+
+def _to_fix(report: Facts) -> Facts:
+    """Return the rules to name first, each with where its rows are, failed checks, and how many rules are left out."""
+    left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
+    first = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]]
+    return {
+        "rules": [rule | {"where": _shortened(rule["numbers"])} for rule in first],
+        "checks": [check | {"sentence": _check_sentence(check)} for check in report["failed_checks"]],
+        "left": len(left) - len(first),
+    }
+
+
+def _with_rows(finding: Facts) -> Facts:
+    more = f" and {rows(finding['more_rows'])} more" if finding["more_rows"] else ""
+    headings = [column["heading"] for column in finding["columns"]]
+    few = len(headings) <= _NAMED_COLUMNS
+    columns = listed(headings) if few else f"{headings[0]} to {headings[-1]} ({len(headings)} columns)"
+    return finding | {"numbers": finding["row_numbers"] + more, "columns_named": columns}
+
+
+def _shortened(numbers: str) -> str:
+    if len(numbers) <= _LONGEST_NUMBERS:
+        return numbers
+    return numbers[: max(numbers.rfind(end, 0, _LONGEST_NUMBERS) for end in ",;")] + " and more"
+
+
+def _check_sentence(check: Facts) -> str:
+    """Return what is wrong, without a full stop; a column has its heading, with the contract's name beside it."""
+    sentence = str(check["sentence"]).removesuffix(".")
+    ours, theirs = check["column"], check["heading"]
+    return sentence.replace(ours, f"{theirs} ({ours})", 1) if ours and ours != theirs else sentence
+
+
+def _topics(figures: list[Facts]) -> Iterator[Facts]:
+    """Yield figures by topic, each with the first that has a published one beside it."""
+    for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
+        members = list(group)
+        published = next((figure for figure in members if figure["published_share"] is not None), None)
+        yield {"name": topic, "figures": members, "published": published}
+
+
+def _values(columns: list[Facts]) -> Iterator[Facts]:
+    """Yield columns as they are shown: numbers and dates drawn, columns of the same few codes together."""
+    for labels, group in groupby(columns, key=_codes_of):
+        members = list(group)
+        if not labels:
+            yield {"kind": "drawn", "columns": [_drawn(column) for column in members]}
+        elif len(members) >= TOGETHER and len(labels) <= charts.MOST_STACKED:
+            yield {"kind": "together", "columns": members}
+        else:
+            yield {"kind": "apart", "columns": members}
+
+
+def _codes_of(column: Facts) -> tuple[str, ...]:
+    """Return the codes of a column, none for a number or a date."""
+    return tuple(group["label"] for group in column["groups"]) if column["kind"] == Kind.CODE else ()
+
+
+def _drawn(column: Facts) -> Facts:
+    """Return a number or a date with its column chart, if any row has a value."""
+    if not column["filled"]:
+        return column
+    is_date = column["kind"] == Kind.DATE
+    groups = _without_empty_ends(column["groups"]) if is_date else column["groups"]
+    chart = charts.columns(
+        [group["label"] for group in groups],
+        [group["share"] for group in groups],
+        [group["last_share"] or 0.0 for group in groups] if column["last_filled"] else [],
+        _month_ticks(groups) if is_date else _bin_ticks(column["edges"]),
+    )
+    return column | {"by": "month" if is_date else "value", "shown": groups, "chart": chart}
+
+
+def _without_empty_ends(groups: list[Facts]) -> list[Facts]:
+    used = [place for place, group in enumerate(groups) if group["rows"] or group["last_share"]]
+    return groups[used[0] : used[-1] + 1]
+
+
+def _month_ticks(groups: list[Facts]) -> dict[float, str]:
+    """Return the year at each January, or else the first and last group."""
+    years = {
+        float(place): group["label"].removeprefix("January ")
+        for place, group in enumerate(groups)
+        if group["label"].startswith("January ")
+    }
+    return years or {0.0: groups[0]["label"], **({float(len(groups)): groups[-1]["label"]} if len(groups) > 1 else {})}
+
+
+def _bin_ticks(edges: list[float]) -> dict[float, str]:
+    return {float(place): f"{edge:g}" for place, edge in enumerate(edges) if place % 2 == 0}

@@ -1,0 +1,313 @@
+"""Resolves which rows of an extract's parts are in force, from the marks of the rows alone.
+
+A later part's record replaces an earlier one's. A row that repeats an earlier one is counted and left out, and the
+first such row stays, with its key. Within one part rows have no order, as in a whole file: several rows of one record
+all stay, except in `changes`, where the last of them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.intake.parts import NUMBER, Part
+from assets.pseudonymise.split_writer import CHUNK_ROWS, RowState
+from privacy.doors.database import in_memory
+from sources.councils.dialect import Parts
+from sources.errors import ExtractStopped
+from sources.extract.part_names import Place, are_comparable, place_of
+
+NEARLY_ALL = 0.95
+"""Share of the records of the part before that a part holds if parts are cumulative, each pair of them."""
+MOSTLY = 0.5
+"""Share of the records of an earlier part of the same name that a part holds if it is sent in its place."""
+_SOLE = ("sole_names", "sole_born", "sole_home")
+_TELLING = ("record_born", "record_surname", "record_forename")
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""Mixes two marks into one value."""
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """The parts of an extract in order; parts that neither names nor runs put in order share a number in `ties`.
+
+    `by` says what the order is by.
+    """
+
+    parts: tuple[Part, ...]
+    ties: tuple[int, ...]
+    by: str
+
+
+def order_parts(parts: Sequence[Part]) -> Ordered:
+    """Order parts by the dates or numbers in their names if all have one, else by run and by name within it."""
+    if are_comparable(places := [place_of(part.file) for part in parts]):
+        of_dates = places and places[0] and places[0].form == "date"
+        keys = [(_numbers(place), part.arrived) for place, part in zip(places, parts, strict=True)]
+        return _sort(parts, keys, "the dates in their names" if of_dates else "the numbers in their names")
+    together = {part.arrived: [other for other in parts if other.arrived == part.arrived] for part in parts}
+    apart = {run: are_comparable([place_of(part.file) for part in of]) for run, of in together.items()}
+    arrivals = [(part.arrived, _numbers(place_of(part.file)) if apart[part.arrived] else ()) for part in parts]
+    return _sort(parts, arrivals, "when they came")
+
+
+def _sort(parts: Sequence[Part], keys: Sequence[Any], by: str) -> Ordered:
+    ordered = sorted(zip(keys, parts, strict=True), key=lambda pair: (pair[0], pair[1].number))
+    first = {key: place for place, (key, _) in reversed([*enumerate(ordered)])}
+    return Ordered(tuple(part for _, part in ordered), tuple(first[key] for key, _ in ordered), by)
+
+
+def _numbers(place: Place | None) -> tuple[int, ...]:
+    return place.numbers if place else ()
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the rows of a part that were not set aside, in numbers."""
+
+    in_force: int
+    repeated: int
+    replaced: int
+    deletions_of_nothing: int = 0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The rows in force (`row_key`, `part` and `t_names`, by key) and what became of the rows of each part, by number.
+
+    `answered` are keys of rows set aside whose record a part gives nevertheless. `seen` says that `how` was inferred.
+    """
+
+    how: Parts
+    seen: bool
+    parts: Ordered
+    rows: pa.Table
+    answered: np.ndarray
+    tallies: dict[int, Tally]
+
+    @property
+    def counting(self) -> tuple[Part, ...]:
+        """The parts of which rows that were set aside still count."""
+        own = tuple(part for part in self.parts.parts if part.has_rows)
+        return own[-1:] if self.how is Parts.CUMULATIVE else own
+
+
+def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: Parts | None) -> Resolved:
+    """Resolve parts as `stated`, or as inferred from them. `marks` are those of each part's rows, by its number.
+
+    Raises `ExtractStopped` if parts that nothing puts in order contradict one another.
+    """
+    with in_memory() as con:
+        con.register("entries", _entries(con, ordered, marks))
+        con.execute(_LIVE.format(qualify=_LAST_OF_EACH_PART if stated is Parts.CHANGES else ""))
+        con.execute(_STATES)
+        how = stated or (Parts.CUMULATIVE if _each_holds_the_one_before(con, ordered) else Parts.INCREMENTAL)
+        _stop_at_contradictions(con, name, ordered, how)
+        last = sum(part.has_rows for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
+        con.execute(_FATES, {"last": last})
+        con.execute(_SET_ASIDE, {"last": last})
+        answered = con.sql("SELECT row_key FROM set_aside WHERE given").fetchnumpy()["row_key"]
+        rows = con.execute(_IN_FORCE, {"most": CHUNK_ROWS}).to_arrow_table()
+        counted = {part: Tally(*counts) for part, *counts in con.execute(_TALLIES).fetchall()}
+        tallies = {part.number: counted.get(part.number, Tally(0, 0, 0)) for part in ordered.parts}
+    return Resolved(how, stated is None, ordered, rows, np.asarray(answered), tallies)
+
+
+_LAST_OF_EACH_PART = "QUALIFY row_number() OVER (PARTITION BY key, place ORDER BY number DESC) = 1"
+_LIVE = """
+CREATE TEMP TABLE live AS
+SELECT *, row_number() OVER (PARTITION BY key, place, content, kept ORDER BY row_key) > 1 AS again
+FROM (SELECT * FROM entries WHERE NOT rejected {qualify})
+"""
+"""Rows that were not set aside; those are `again` that say what a row of the same part and record says."""
+_STATES = """
+CREATE TEMP TABLE states AS
+WITH state AS (
+    SELECT key, place, any_value(tie) AS tie, bool_or(NOT kept) AS gone, bool_or(kept) AS has_kept,
+        coalesce(sum(hash(content)) FILTER (kept AND NOT again), 0) AS said
+    FROM live GROUP BY key, place
+)
+SELECT *, last_value(said) OVER of_key AS final, max(place) OVER of_key AS ends,
+    lag(said) OVER so_far AS before, lag(gone) OVER so_far AS gone_before
+FROM state
+WINDOW so_far AS (PARTITION BY key ORDER BY place),
+    of_key AS (PARTITION BY key ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+"""
+"""One state of a record a part: what its kept rows `said`, or that it is `gone`."""
+_FATES = """
+CREATE TEMP TABLE fates AS
+WITH since AS (
+    SELECT key, place, ends, max(place) FILTER (said <> final OR gone) OVER (PARTITION BY key) AS changed FROM states
+), counting AS (
+    SELECT key, min(place) AS place FROM since WHERE place > coalesce(changed, -1) AND ends >= $last GROUP BY key
+)
+SELECT live.*, kept AND NOT again AND counting.key IS NOT NULL AS in_force,
+    again OR coalesce(before = said AND NOT gone_before, false) AS repeats, before IS NULL AS first
+FROM live JOIN states USING (key, place) LEFT JOIN counting USING (key, place)
+"""
+"""A record counts as its last state has it, by the rows of the first part that says so since anything else was said;
+not if the parts from `last` on say nothing of it."""
+_SET_ASIDE = """
+CREATE TEMP TABLE set_aside AS
+SELECT *, key IN (SELECT key FROM fates WHERE in_force) AS given FROM entries WHERE rejected AND place >= $last
+"""
+_IN_FORCE = """
+WITH pool AS (
+    SELECT sole_names, sole_born, sole_home FROM fates WHERE in_force
+    UNION ALL SELECT sole_names, sole_born, sole_home FROM set_aside WHERE NOT given
+), alone AS (
+    SELECT sole_names FROM pool WHERE sole_names <> 0 GROUP BY sole_names
+    HAVING count(DISTINCT nullif(sole_born, 0)) <= 1
+        AND (min(sole_born) > 0 OR count(DISTINCT nullif(sole_home, 0)) <= 1)
+        AND (SELECT count(*) FROM fates WHERE in_force) <= $most
+)
+SELECT row_key, part, alone.sole_names AS t_names
+FROM fates LEFT JOIN alone USING (sole_names) WHERE in_force ORDER BY row_key
+"""
+"""The rows in force, with `t_names` if a single child of the extract bears both names (`pseudonyms`).
+
+It is looked for among all rows that a whole file would have had and, as for one, not in a long extract."""
+_TALLIES = """
+SELECT part, count_if(in_force), count_if(kept AND NOT in_force AND repeats),
+    count_if(kept AND NOT in_force AND NOT repeats), count_if(NOT kept AND first)
+FROM fates GROUP BY part
+"""
+
+
+def _entries(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int, pa.Table]) -> pa.Table:
+    """Return the rows of all parts, with the `place` of the part and the `key` of the record; a missing mark is 0.
+
+    The key of a row that names no record is made from what it says.
+    """
+    tables = [marks[part.number] for part in ordered.parts]
+    numbers = [part.number for part in ordered.parts]
+    table = pa.concat_tables(tables, promote_options="default")
+    record, content = _values(table, "record"), _values(table, "content")
+    key = _separate_children(
+        con, np.where(record, record, _mixed(content)), [_values(table, name) for name in _TELLING]
+    )
+    lengths = [each.num_rows for each in tables]
+    part, place, tie = (np.repeat(values, lengths) for values in (numbers, _places(ordered), ordered.ties))
+    plain = {name: _values(table, name) for name in ("row_key", NUMBER, *_SOLE)}
+    states = {str(state): pc.equal(table["state"], str(state)) for state in (RowState.KEPT, RowState.REJECTED)}
+    return pa.table({"part": part, "place": place, "tie": tie, "key": key, "content": content, **plain, **states})
+
+
+def _values(table: pa.Table, name: str) -> np.ndarray:
+    """Return a mark of each row, 0 if it has none."""
+    return table[name].fill_null(0).to_numpy() if name in table.column_names else np.zeros(table.num_rows, np.uint64)
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """Spread values over 64 bits (the finaliser of splitmix64)."""
+    mixed = values + _ODD
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: Sequence[np.ndarray]) -> np.ndarray:
+    """Give different keys to rows of one UPN that agree in no two of date of birth, surname and forename.
+
+    They are of two children, and neither replaces the other.
+    """
+    if not marks[0].any():
+        return key
+    con.register("people", pa.table([key, *marks], names=["key", *_TELLING]))
+    differ = " OR ".join(f"count(DISTINCT nullif({name}, 0)) > 1" for name in _TELLING)
+    shared = con.sql(f"SELECT key FROM people WHERE {_TELLING[0]} <> 0 GROUP BY key HAVING {differ}").fetchnumpy()[
+        "key"
+    ]
+    con.unregister("people")
+    there = np.flatnonzero(np.isin(key, shared))
+    if not len(there):
+        return key
+    known, keys = [values[there] for values in marks], key[there]
+    silent = np.logical_or.reduce([values == 0 for values in known])  # of one that lacks something nobody can say
+    pairs = [one * _ODD ^ other for one, other in combinations(known, 2)]
+    child = _components([*pairs, np.where(np.isin(keys, keys[silent]), keys, 0)])
+    apart = key.copy()
+    apart[there] = _mixed(keys ^ _mixed(child.astype(np.uint64)))
+    return apart
+
+
+def _components(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the component of each row, where an equal value other than 0 in any of the columns joins two rows."""
+    from scipy.sparse import coo_array  # loads for a tenth of a second: only where parts are resolved
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(columns[0])
+    rows, nodes, first = [], [], count
+    for values in columns:
+        there = np.flatnonzero(values)
+        _, node = np.unique(values[there], return_inverse=True)
+        rows.append(there)
+        nodes.append(node + first)
+        first += len(there)
+    graph = coo_array(
+        (np.ones(sum(map(len, rows)), np.int8), (np.concatenate(rows), np.concatenate(nodes))), (first, first)
+    )
+    return connected_components(graph, directed=False)[1][:count].astype(np.int64)
+
+
+def _places(ordered: Ordered) -> list[float]:
+    """Return the place of each part; one without rows is placed between those of the parts around it."""
+    own = np.cumsum([part.has_rows for part in ordered.parts]) - 1
+    return [place + 0.5 * (not part.has_rows) for place, part in zip(own.tolist(), ordered.parts, strict=True)]
+
+
+def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
+    """Return whether every part but the first holds nearly all records of the one before it."""
+    own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if part.has_rows]
+    if len(own) < 2 or len(set(own)) < len(own):
+        return False
+    found = con.execute(
+        "WITH held AS (SELECT key, place FROM states WHERE has_kept) SELECT count(later.key) / count(*)"
+        " FROM held AS one LEFT JOIN held AS later ON later.key = one.key AND later.place = one.place + 1"
+        f" WHERE one.place IN (SELECT unnest(range({len(own) - 1}))) GROUP BY one.place"
+    ).fetchall()
+    return len(found) == len(own) - 1 and all(share >= NEARLY_ALL for (share,) in found)
+
+
+def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: Ordered, how: Parts) -> None:
+    own = [(part, tie) for part, tie in zip(ordered.parts, ordered.ties, strict=True) if part.has_rows]
+    if len({tie for _, tie in own}) == len(own):
+        return
+    places = con.execute(
+        "SELECT DISTINCT place FROM states SEMI JOIN (SELECT key, tie FROM states GROUP BY key, tie"
+        " HAVING min(said) <> max(said) OR bool_or(gone) <> bool_and(gone)) AS others"
+        " USING (key, tie) ORDER BY place"
+    ).fetchall()
+    found = [int(place) for (place,) in places]
+    if how is Parts.CUMULATIVE and sum(tie == own[-1][1] for _, tie in own) > 1:
+        found = [place for place, (_, tie) in enumerate(own) if tie == own[-1][1]]
+    if found:
+        *others, last = (str(own[place][0].number) for place in found)
+        raise ExtractStopped(
+            f"{name}: parts {', '.join(others)} and {last} say different things of the same records, and nothing says"
+            " which is the later; put a date into their names, such as 2026-05.csv"
+        )
+
+
+def sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dict[int, int]:
+    """Return parts that a later part of the same name replaces because it holds most of their records, by number."""
+    found: dict[int, int] = {}
+    for part in sorted(parts, key=lambda each: (each.arrived, each.number)):
+        for earlier in parts:
+            if earlier.file == part.file and earlier.arrived < part.arrived and earlier.number not in found:
+                before, now = (_records(marks[each.number]) for each in (earlier, part))
+                if len(before) and np.isin(before, now).mean() >= MOSTLY:
+                    found[earlier.number] = part.number
+    return found
+
+
+def _records(marks: pa.Table) -> np.ndarray:
+    named = marks["record"].drop_null() if marks["record"].null_count < len(marks) else marks["content"]
+    return np.unique(named.to_numpy())

@@ -1,0 +1,317 @@
+"""Findings of the pass over one extract: broken rules with their first rows, and whether the file must be stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
+from assets.pseudonymise.split_writer import RowWriter
+from privacy.doors.counts import share_of_rows
+from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
+from sources.contracts.extract_rules import MANY_ROWS, MAX_REJECTED_SHARE, TOO_MANY_REJECTED, rules_of_many
+from sources.contracts.eyfsp import ANOTHER_COUNCIL, ANOTHER_YEAR
+from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
+from sources.diagnosis.wrong_cohort_or_council import OriginCounter, OtherOrigin
+from sources.diagnosis.wrong_columns import Suspicion
+from sources.errors import ExtractStopped
+from sources.extract.landed import Landed
+from sources.extract.project import BITS, Projection
+from sources.extract.rules import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, stopped
+from sources.extract.table import SOURCE_ROW, SheetTaken
+
+ROW_HASH = "row_hash"
+"""Name of the column by which a row is known to repeat an earlier one; NULL where it cannot."""
+MAX_EXAMPLE_ROWS = 100
+_MOST_OF_THE_ROWS = 0.5
+FEW_ROWS = 5
+"""Rows that break a rule without showing that the whole file is wrong."""
+GARBLED_AT = 3
+"""Columns by which a child is known, from so many on of which are blank or wrong in one row that is set aside, the row
+is told of once: its values stand under the headings of others, or it is a sum or a note. Of records of children hardly
+any lack three."""
+_BROKEN_BY_OTHERS = {
+    True: (BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id, ANOTHER_YEAR.id),
+    False: (ANOTHER_COUNCIL.id,),
+}
+"""Rules that rows of another year, and of another council, break."""
+_SENTENCES = {
+    rule.sentence
+    for rule in (*FILE_RULES, *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
+}
+"""Of rules that are the same for every file; the others may speak of a column in the sender's words."""
+QUARANTINE = pa.schema(
+    {
+        SOURCE_ROW: pa.int64(),
+        "rule": pa.string(),
+        "columns": pa.string(),
+        "severity": pa.string(),
+        "row_kept": pa.bool_(),
+    }
+)
+"""One line for each row and rule broken, whether the row was rejected or kept; as the pass has it, by row number."""
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """How often a rule was broken, with the first rows by number."""
+
+    rule: str
+    severity: str
+    sentence: str
+    columns: tuple[str, ...]
+    rows: int
+    first_rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What the pass found, and where it wrote `kept` (payload), `tokens` if they are apart from it, and `quarantine`.
+
+    `sheet` is the one that a whole extract was read from, if it was a workbook.
+    """
+
+    kept: Path
+    tokens: Path | None
+    quarantine: Path
+    headings: Mapping[str, str]
+    rows_read: int
+    rows_kept: int
+    rules: tuple[RuleCount, ...]
+    stop_shares: Mapping[str, float]
+    suspicions: tuple[Suspicion, ...] = ()
+    rows_forgotten: int = 0
+    sheet: SheetTaken | None = None
+    other_origins: tuple[OtherOrigin, ...] = ()
+    """The other year and council that the rows look to be of."""
+
+    def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
+        """Return each file and its place, tokens last."""
+        found = [(self.kept, kept), (self.quarantine, quarantine)]
+        return [*found, (self.tokens, tokens)] if self.tokens else found
+
+    @property
+    def renamed_headings(self) -> dict[str, str]:
+        """The file's own headings that differ from the contract's column names."""
+        return {column: heading for column, heading in self.headings.items() if heading != column}
+
+    @property
+    def rows_rejected(self) -> int:
+        return self.rows_read - self.rows_kept
+
+    @property
+    def rejected_share(self) -> float | None:
+        """Of the rows read, where so many were rejected that it can say something of the file; rows that were forgotten
+        on request say nothing of it."""
+        wrong = self.rows_rejected - self.rows_forgotten
+        return wrong / self.rows_read if wrong >= MANY_ROWS else None
+
+    def rows_of_many(self, contract: SourceContract) -> float | None:
+        """Return the share of rows with a number of many children, if there are enough to say anything."""
+        of_many = {rule.id for rule in rules_of_many(contract)}
+        most = max((count.rows for count in self.rules if count.rule in of_many), default=0)
+        return most / self.rows_read if most >= MANY_ROWS else None
+
+    def check_rejected(self, name: str) -> None:
+        """Raise `ExtractStopped` if more rows were rejected than an extract may have."""
+        if self.rejected_share is not None and self.rejected_share > MAX_REJECTED_SHARE:
+            plain, own = (f"{name}: {TOO_MANY_REJECTED.sentence}{why}" for why in self.why_rejected)
+            raise ExtractStopped(plain, own)
+
+    @property
+    def hints(self) -> tuple[str, str]:
+        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty
+        where there is nothing to say."""
+        said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
+        return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
+
+    @property
+    def why_rejected(self) -> tuple[str, str]:
+        """The rule that most rejected rows break, and the hints, for the end of a sentence, and for the sender."""
+        rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
+        most = max(rejecting, key=lambda count: count.rows, default=None)
+        said = self.how_often(most) if most else ("", "")
+        plain, own = (f" {sentence}" if sentence else "" for sentence in said)
+        return plain + self.hints[0], own + self.hints[1]
+
+    def how_often(self, count: RuleCount) -> tuple[str, str]:
+        """Return how many rows break a rule, in words, and for the sender counted and in the file's own words."""
+        public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
+        return (
+            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
+            f"{count.rows:,} of {self.rows_read:,} rows: {count.sentence.removesuffix('.')} ({count.rule}).",
+        )
+
+    def other_that_breaks(self, count: RuleCount) -> OtherOrigin | None:
+        """Return the other year or council that most rows are of, if that is why they break the rule."""
+        said = (
+            other for other in self.other_origins if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]
+        )
+        return next(said, None)
+
+    @property
+    def too_often(self) -> RuleCount | None:
+        """The rule, if any, that is broken in more rows than an extract may have."""
+        for count in self.rules:
+            share = self.stop_shares.get(count.rule)
+            if share is not None and count.rows > max(share * self.rows_read, FEW_ROWS):
+                return count
+        return None
+
+
+def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
+    """Raise `ExtractStopped` if the file `moved` during the pass, or a rule shows that it is the wrong one.
+
+    Also if its columns are under the headings of others.
+    """
+    if moved:
+        raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
+    if count := staged.too_often:
+        plain, own = staged.how_often(count)
+        if other := staged.other_that_breaks(count):
+            raise ExtractStopped(
+                f"{landed.name}: {other.looks_like}: {plain}",
+                f"{landed.name}: {other.for_sender} Send the file of {other.should_be}.",
+            )
+        row = count.first_rows[0]
+        first = f"Is it the right file? First row: {staged.sheet.row(row) if staged.sheet else row}"
+        of_sheet = f" of sheet {staged.sheet.number}" if staged.sheet else ""
+        raise ExtractStopped(
+            f"{landed.name}: {plain} {first}.{staged.hints[0]}",
+            f"{landed.name}: {own} {first}{of_sheet}.{staged.hints[1]}",
+        )
+    if any(suspicion.moved for suspicion in staged.suspicions):
+        raise stopped(landed.name, MOVED_COLUMNS, *(hints.strip() for hints in staged.hints))
+
+
+class Findings:
+    """Counts of broken rules and their first rows, added up over the chunks of one file."""
+
+    def __init__(self, projection: Projection, contract: SourceContract) -> None:
+        self._checks, self._repeated = projection.checks, contract.repeated
+        self.issue_columns = projection.issue_columns
+        rules = [*(check.rule for check in projection.checks), contract.repeated]
+        self._rules = {rule.id: rule for rule in rules}
+        self._totals: dict[str, int] = {}
+        self._first: dict[str, list[int]] = {}
+        self._seen = np.empty(0, np.uint64)
+        self._rejected: list[np.ndarray] = []
+        self._shared, self._whose = DuplicateIdentifiers(), OriginCounter()
+        self._person = _person(contract)
+        self.rows_read = 0
+        self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
+
+    def add(self, chunk: pa.Table, out: RowWriter) -> pa.ChunkedArray:
+        """Count and note what is wrong in `chunk`; return which rows are kept."""
+        self.rows_read += chunk.num_rows
+        rows = chunk[SOURCE_ROW].to_numpy()
+        masks = [chunk[name].to_numpy() for name in self.issue_columns]
+        present = [int(np.bitwise_or.reduce(mask)) for mask in masks]
+        broken = {}
+        for check in self._checks:
+            mask, bit = check.position // BITS, 1 << check.position % BITS
+            if present[mask] & bit:
+                broken[check.rule] = masks[mask] & bit != 0
+        rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
+        rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
+        if (garbled := self._garbled(broken, rejected)).any():
+            broken = {rule: found & ~garbled for rule, found in broken.items()} | {GARBLED_ROW: garbled}
+        if (repeats := self._repeats(chunk[ROW_HASH]) & ~rejected).any():
+            broken[self._repeated] = repeats
+            rejected |= repeats & (self._repeated.severity is Severity.REJECT)
+        for rule, found in broken.items():
+            self._note(rule, rows[found], ~rejected[found], out)
+        self._rejected.append(rows[rejected])
+        return pa.chunked_array([pa.array(~rejected)])
+
+    def see(self, chunk: pa.Table) -> None:
+        """Look at all rows, kept or not, for numbers that children share and for whose children these are."""
+        self._shared.see(chunk)
+        self._whose.see(chunk)
+
+    def other_origins(self, landed: Landed) -> tuple[OtherOrigin, ...]:
+        """Return the other year and council that the rows look to be of."""
+        return self._whose.other_origins(landed.council, landed.cohort)
+
+    def note_shared_numbers(self, out: RowWriter) -> None:
+        """Note the rows whose number is another child's too; no row is rejected for that alone."""
+        for rule, rows in self._shared.rows.items():
+            self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
+
+    def set_aside(self, rows: Mapping[Rule, list[int]], out: RowWriter) -> None:
+        """Add the rows that the reader could not give."""
+        for rule, numbers in rows.items():
+            self.rows_read += len(numbers)
+            self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)
+
+    def counts(self) -> tuple[RuleCount, ...]:
+        """Return the rules that were broken, in the order of the contract."""
+        return tuple(
+            RuleCount(
+                rule.id, rule.severity, rule.sentence, rule.columns, self._totals[rule.id], tuple(self._first[rule.id])
+            )
+            for rule in self._rules.values()
+            if self._totals.get(rule.id)
+        )
+
+    def mostly_wrong(self, contract: SourceContract) -> tuple[str, ...]:
+        """Return the contract columns that are wrong in most of the rows where they are filled.
+
+        Wrong by the rule of their own values, or by one about them alone of which few may be broken.
+        """
+        return tuple(column.name for column in contract.columns if self._is_mostly_wrong(column.name))
+
+    def _is_mostly_wrong(self, column: str) -> bool:
+        filled = self.rows_read - self._totals.get(f"{column}-blank", 0)
+        return self._wrong(column) > max(_MOST_OF_THE_ROWS * filled, FEW_ROWS)
+
+    def _wrong(self, column: str) -> int:
+        own = {f"{column}-invalid", f"{column}-malformed"}
+        own |= {rule.id for rule in self._rules.values() if rule.columns == (column,) and rule.stop_share is not None}
+        return max(self._totals.get(rule, 0) for rule in own)
+
+    def _garbled(self, broken: Mapping[Rule, np.ndarray], rejected: np.ndarray) -> np.ndarray:
+        """Return which rejected rows hold no child, such as rows whose values are shifted by a cell.
+
+        None if most rows are such: then the file is wrong, and its rules say how.
+        """
+        wrong = np.zeros((len(self._person), len(rejected)), bool)
+        for rule, found in broken.items():
+            if len(rule.columns) == 1 and rule.columns[0] in self._person:
+                wrong[self._person.index(rule.columns[0])] |= found
+        garbled = rejected & (wrong.sum(axis=0) >= GARBLED_AT)
+        return garbled & (garbled.sum() <= _MOST_OF_THE_ROWS * len(garbled))
+
+    def _note(self, rule: Rule, rows: np.ndarray, kept: np.ndarray, out: RowWriter) -> None:
+        if not len(rows):
+            return
+        self._rules.setdefault(rule.id, rule)
+        self._totals[rule.id] = self._totals.get(rule.id, 0) + len(rows)
+        first = self._first.setdefault(rule.id, [])
+        first += rows[: MAX_EXAMPLE_ROWS - len(first)].tolist()
+        same = [pa.repeat(text, len(rows)) for text in (rule.id, ", ".join(rule.columns), rule.severity.value)]
+        out.note(pa.table([pa.array(rows), *same, pa.array(kept)], schema=QUARANTINE))
+
+    def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
+        """Return which rows have a hash that an earlier row has; two different rows share one with chance 2**-64."""
+        known, values = hashes.is_valid().to_numpy(), hashes.fill_null(0).to_numpy()
+        seen, self._seen = self._seen, np.concatenate([self._seen, np.sort(values[known])])
+        self._seen.sort(kind="stable")  # merges the two sorted parts
+        if not (self._seen[1:] == self._seen[:-1]).any():
+            return np.zeros(len(values), bool)
+        self._seen = np.unique(self._seen)
+        first = np.zeros(len(values), bool)
+        first[np.unique(values, return_index=True)[1]] = True
+        return known & ~(first & ~np.isin(values, seen))
+
+
+def _person(contract: SourceContract) -> tuple[str, ...]:
+    """Return the columns that identify a child, and its sex."""
+    if "date_of_birth" not in contract:
+        return ()
+    return tuple(c.name for c in contract.columns if c.role is Role.IDENTIFIER or c.name == "sex")

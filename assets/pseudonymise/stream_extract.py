@@ -1,0 +1,338 @@
+"""Streams an identifiable file in one pass: reads, checks, normalises and tokenises a chunk of rows at a time.
+
+What is written, by `split_writer`, holds no identifier. Memory does not grow with the file, except for eight bytes a
+row that tell whether it repeats an earlier one, and what `duplicate_identifiers` holds. Connections are in memory and
+cannot spill to disk, because identifiers pass through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
+from assets.pseudonymise.duplicate_identifiers import HASHES, hashes_sql
+from assets.pseudonymise.findings import QUARANTINE, ROW_HASH, Findings, Staged
+from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, RowState, RowWriter, Scope
+from privacy import normalise, pseudonyms, row_keys
+from privacy.doors.database import in_memory, rows_of
+from privacy.keys import KeyRing
+from privacy.pseudonyms import TokenKeys
+from sources.contracts import Role, SourceContract
+from sources.diagnosis.wrong_cohort_or_council import COLUMNS, origin_sql
+from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
+from sources.extract.open import OpenExtract
+from sources.extract.project import DELETED, OF_PLACE, Projection, of_place, project_extract
+from sources.extract.table import SOURCE_ROW
+
+T = TypeVar("T")
+
+TERM_OF_BIRTH, IMD_QUINTILE = "term_of_birth", "imd_quintile"
+DERIVED: dict[str, tuple[str, ...]] = {
+    TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
+    IMD_QUINTILE: ("1", "2", "3", "4", "5"),
+}
+"""Columns that are made from a date of birth and a postcode, and their groups."""
+_TERM_SQL = (
+    "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
+    " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
+    " WHEN month(birth_date(date_of_birth)) <= 8 THEN 'Summer-born' END"
+)
+"""September to December, January to March, April to August (DfE); the date itself is not kept."""
+
+CHUNK_BYTES = 32 << 20
+"""Bytes of text in work at once, which rows of a usual length keep. Normalising takes some twenty times as much."""
+_PART, _POSTCODE, _PERSON = "part", "postcode_hash", "person_hash"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Tools of the pass: a connection with the normaliser, deprivation by postcode, and the keys of tokens.
+
+    `second_keying` says whether tokens get the pipeline's own keying too.
+    """
+
+    con: duckdb.DuckDBPyConnection
+    deprivation: Quintiles
+    keys: TokenKeys
+    second_keying: bool
+
+    def another(self) -> Tools:
+        """Return the same tools for another thread: look-ups are shared, the connection is not."""
+        con = self.con.cursor()
+        con.execute("SET enable_progress_bar = false")
+        return replace(self, con=con)
+
+
+def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
+    """Return tools with the look-up of deprivation quintiles by postcode."""
+    return Tools(*look_ups(postcode_directory), TokenKeys(keys), second_keying)
+
+
+def look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
+    """Return a connection with the normaliser, and deprivation by postcode.
+
+    They take time to make (a directory has some two million postcodes) and hold no key and nothing of an extract.
+    """
+    con = in_memory()
+    con.execute("SET GLOBAL preserve_insertion_order = false")
+    con.execute("SET GLOBAL threads = 1")  # of each statement: several are at work, and threads of one cost it double
+    pseudonyms.prepare(con)
+    return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.empty()
+
+
+@dataclass(frozen=True)
+class Untokenised:
+    """All rows of a small extract, or some of a long one, to be typed by `sql` over `extract` and tokenised."""
+
+    contract: SourceContract
+    sql: str
+    rows: pa.Table
+    scope: Scope = WHOLE
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """What is the same of rows that one statement can type."""
+        return self.sql, *self.rows.column_names
+
+
+def stream_extract(
+    lent: Callable[[], AbstractContextManager[Tools]],
+    extract: OpenExtract,
+    contract: SourceContract,
+    out: RowWriter,
+) -> Generator[Untokenised, pa.Table, Staged]:
+    """Read, check, type, tokenise and write one extract to `out`.
+
+    The rows of a small extract are yielded, so that others can be given tokens with them, and sent back with theirs; a
+    long one goes through by itself, a chunk at a time. Tools are `lent` when they are needed. Raises `ExtractStopped`
+    where the file breaks off.
+    """
+    projection, chunks = _projection(extract, contract), _chunks(extract)
+    findings = Findings(projection, contract)
+    out.note(QUARANTINE.empty_table())
+    first, second = next(chunks), next(chunks, None)
+    if second is None:
+        _write((yield _untokenised(extract, contract, projection, first, out.scope)), findings, out)
+    else:
+        pieces = (
+            _untokenised(extract, contract, projection, chunk, replace(out.scope, whole=False))
+            for chunk in prefetch(chain([first, second], chunks))
+        )
+        with lent() as tools:
+            for chunk in prefetch(tokenise(tools, [piece])[0] for piece in pieces):
+                _write(chunk, findings, out)
+    findings.set_aside(extract.set_aside, out)
+    findings.note_shared_numbers(out)
+    hints: tuple[Suspicion, ...] = ()
+    if wrong := findings.mostly_wrong(contract):
+        with lent() as tools:
+            hints = suspect_columns(tools.con, extract, contract, normalise.VALID, wrong)
+    return Staged(
+        out.kept,
+        out.tokens,
+        out.quarantine,
+        extract.headings,
+        findings.rows_read,
+        out.rows,
+        findings.counts(),
+        findings.stop_shares,
+        hints,
+        sheet=extract.table.sheet,
+        other_origins=findings.other_origins(extract.landed),
+    )
+
+
+def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out: RowWriter) -> Staged:
+    """Run `stream_extract` over a single extract, without batching others with it."""
+    steps = stream_extract(lambda: nullcontext(tools), extract, contract, out)
+    rows = None
+    while True:
+        try:
+            wanted = steps.send(rows)
+        except StopIteration as end:
+            return end.value
+        (rows,) = tokenise(tools, [wanted])
+
+
+def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: pa.Table) -> pa.Table:
+    """Return the marks of some rows of an extract, by `source_row`."""
+    projection, scope = _projection(extract, contract), Scope(whole=False, marked=True)
+    (made,) = tokenise(tools, [_untokenised(extract, contract, projection, rows, scope)])
+    return made.select([SOURCE_ROW, "record"])
+
+
+def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+    """Return rows with tokens, in order. Those of one source are tokenised together."""
+    alike: dict[tuple[str, Scope], list[int]] = {}
+    for number, entry in enumerate(wanted):
+        alike.setdefault((entry.contract.name, entry.scope), []).append(number)
+    given: dict[int, pa.Table] = {}
+    for numbers in alike.values():
+        given |= zip(numbers, tokenise(tools, [wanted[number] for number in numbers]), strict=True)
+    return [given[number] for number in range(len(wanted))]
+
+
+def _projection(extract: OpenExtract, contract: SourceContract) -> Projection:
+    return project_extract("extract", extract, contract, normalise.VALID, carried=(_PART, *OF_PLACE))
+
+
+def _untokenised(
+    extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, scope: Scope
+) -> Untokenised:
+    """Return rows with their council and cohort. Extracts of a cohort that are written alike have the same SQL."""
+    for name, value in of_place(extract.landed).items():
+        rows = rows.append_column(name, pa.repeat(value, len(rows)))
+    terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
+    if "date_of_birth" in contract:
+        identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
+        terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
+        terms += f", hash({', '.join((_PART, *identifiers))}) AS {_PERSON}"
+    return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, scope)
+
+
+def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
+    """Count what is wrong in rows that have been given tokens, and write what is kept."""
+    findings.see(chunk)
+    if DELETED in chunk.column_names:
+        deletions = chunk[DELETED]
+        out.mark(chunk.filter(deletions), RowState.DELETED)
+        chunk = chunk.filter(pc.invert(deletions)).drop_columns([DELETED])
+    good = findings.add(chunk, out)
+    looked_at = {ROW_HASH, *HASHES, *COLUMNS, *findings.issue_columns}
+    chunk = chunk.drop_columns([name for name in chunk.column_names if name in looked_at])
+    if pc.all(good, min_count=0).as_py():
+        return out.write(chunk)
+    out.write(chunk.filter(good))
+    out.mark(chunk.filter(pc.invert(good)), RowState.REJECTED)
+
+
+def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+    """Return the rows typed, with tokens instead of identifiers, by `source_row`; all are of one contract and scope.
+
+    Planning a statement costs the same for any number of rows, so rows that are written alike are typed together, and
+    all are given tokens together.
+    """
+    contract, scope = wanted[0].contract, wanted[0].scope
+    forms: dict[tuple[Any, ...], list[int]] = {}
+    for part, entry in enumerate(wanted):
+        forms.setdefault(entry.form, []).append(part)
+    typed = [_typed(tools, {part: wanted[part] for part in parts}) for parts in forms.values()]
+    kept = dict(zip(forms, (_kept(table.column_names, contract) for table in typed), strict=True))
+    rows = pa.concat_tables(typed, promote_options="default")
+    passed = list(dict.fromkeys(chain([_PART], *kept.values())))
+    if scope.marked:
+        rows = _marked(tools, rows, contract, passed, whole=scope.whole)
+    elif "date_of_birth" in contract:
+        rows = _with_tokens(tools, rows, contract, passed, whole=scope.whole)
+    else:
+        rows = rows.select(passed)
+    of_others = {form: [name for name in passed[1:] if name not in columns] for form, columns in kept.items()}
+    parts = zip(wanted, _apart(rows, len(wanted)), strict=True)
+    return [part.drop_columns(of_others[entry.form]) for entry, part in parts]
+
+
+def _kept(typed: Sequence[str], contract: SourceContract) -> list[str]:
+    """Return the columns of `typed` rows that are passed on."""
+    payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
+    found = [name for name in typed if name.startswith("issues_") or name in (ROW_HASH, *HASHES, *COLUMNS, DELETED)]
+    return ["council", SOURCE_ROW, *payload, *found, *(DERIVED if "date_of_birth" in contract else ())]
+
+
+def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
+    """Return the `kept` columns with tokens, and the marks of each row."""
+    said = [column.name for column in contract.columns]
+    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
+    marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers)
+    tools.con.register("typed_rows", typed)
+    rows = pseudonyms.tokenise(
+        *(tools.con, "typed_rows", identifiers, kept, tools.keys),
+        marks=marks,
+        second_keying=tools.second_keying,
+        whole=whole,
+    )
+    tools.con.unregister("typed_rows")
+    return rows
+
+
+def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
+    """Return the `kept` columns with tokens, made once for rows of one extract with the same identifiers.
+
+    Most of a child's reviews are such. Others are taken for the same with chance 2**-64.
+    """
+    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
+    _, first, of_row = np.unique(typed[_PERSON].to_numpy(), return_index=True, return_inverse=True)
+    tools.con.register("people", typed.select([_PERSON, "council", "cohort", *identifiers]).take(pa.array(first)))
+    tokens = pseudonyms.tokenise(
+        *(tools.con, "people", identifiers, [_PERSON], tools.keys), second_keying=tools.second_keying, whole=whole
+    )
+    tools.con.unregister("people")
+    by_person = np.argsort(tokens[_PERSON].to_numpy())
+    tokens = tokens.drop_columns([_PERSON]).take(pa.array(by_person[of_row]))
+    return pa.table([*typed.select(kept).columns, *tokens.columns], names=[*kept, *tokens.column_names])
+
+
+def _typed(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
+    """Return the rows of extracts that are written alike, by number, in the column `part`."""
+    parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in wanted.items()]
+    (sql,) = {entry.sql for entry in wanted.values()}
+    tools.con.register("extract", pa.concat_tables(parts))
+    typed = rows_of(tools.con, sql)
+    tools.con.unregister("extract")
+    if _POSTCODE in typed.column_names:
+        typed = typed.append_column(IMD_QUINTILE, tools.deprivation.look_up(typed[_POSTCODE]))
+    return typed
+
+
+def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
+    """Split rows by part, in the order of `source_row`."""
+    rows = rows.take(pa.array(np.lexsort((rows[SOURCE_ROW].to_numpy(), rows[_PART].to_numpy()))))
+    ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(parts + 1))
+    rows = rows.drop_columns([_PART])
+    return [rows.slice(start, end - start) for start, end in pairwise(ends)]
+
+
+def _row_hash(contract: SourceContract) -> str:
+    part = row_keys.part_sql(SOURCE_ROW)
+    if keys := contract.repeated.columns:
+        return f"CASE WHEN {keys[0]} IS NOT NULL THEN hash({', '.join((*keys, part))}) END"
+    return f"hash({', '.join((*(column.name for column in contract.columns), part))})"
+
+
+def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
+    """Yield tables of about `CHUNK_ROWS` rows, or of fewer long ones; one empty table if the file has none."""
+    waiting: list[pa.RecordBatch] = []
+    given = False
+    for batch in chain.from_iterable(map(_of_usual_size, extract.batches)):
+        waiting.append(batch)
+        if sum(part.num_rows for part in waiting) >= CHUNK_ROWS or sum(part.nbytes for part in waiting) >= CHUNK_BYTES:
+            yield pa.Table.from_batches(waiting, extract.schema)
+            waiting, given = [], True
+    if waiting or not given:
+        yield pa.Table.from_batches(waiting, extract.schema)
+
+
+def _of_usual_size(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Split a batch whose rows are long into batches that fit into `CHUNK_BYTES`."""
+    pieces = max(batch.nbytes // CHUNK_BYTES, 0) + 1
+    rows = -(-batch.num_rows // pieces)
+    return (batch.slice(start, rows) for start in range(0, batch.num_rows, max(rows, 1)))
+
+
+def prefetch(items: Iterator[T]) -> Iterator[T]:
+    """Yield the same items, none of which is None, each made in a thread while the one before it is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item

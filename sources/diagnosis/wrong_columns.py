@@ -1,0 +1,137 @@
+"""Diagnosis of a column that is mostly wrong: dates in another format, or values under another heading.
+
+Only the first rows are read again, and only for such a column. Messages name columns and formats, never a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from sources.contracts import Column, Kind, SourceContract
+from sources.councils.date_formats import ISO_DATES, plausible
+from sources.diagnosis.text_sample import TextSample, identifier_forms
+from sources.errors import ExtractStopped
+from sources.extract.open import OpenExtract
+from sources.extract.project import typed_sql
+from sources.extract.table import first_rows
+
+MAX_ROWS = 2000
+_RIGHT_SHARE = 0.9
+"""Share of a column's values that must be right for it to be named."""
+_FILLED_SHARE = 0.5
+"""Share of the rows in which a column must be filled to be named."""
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A sentence that names columns by number, and for the sender by heading.
+
+    `moved` means that another column certainly holds these values: numbers with a valid check digit, or a heading that
+    belongs to another column that is read.
+    """
+
+    sentence: str
+    for_sender: str
+    moved: bool = False
+
+
+def suspect_columns(
+    con: duckdb.DuckDBPyConnection,
+    extract: OpenExtract,
+    contract: SourceContract,
+    valid: Mapping[str, str],
+    wrong: Collection[str],
+) -> tuple[Suspicion, ...]:
+    """Suggest what is in the contract columns `wrong`, most of whose values are refused.
+
+    `valid` gives SQL conditions for identifiers that have a fixed form, whose macros are defined in `con`.
+    """
+    headings, rows = _first_rows(extract)
+    if not rows:
+        return ()
+    sample = TextSample(con, headings, rows)
+    look = _Look(sample, extract, contract, valid, wrong)
+    found = [look.suspicion(contract[name]) for name in wrong]
+    sample.close()
+    return tuple(suspicion for suspicion in found if suspicion)
+
+
+class _Look:
+    """The first rows of an extract beside its contract."""
+
+    def __init__(
+        self,
+        sample: TextSample,
+        extract: OpenExtract,
+        contract: SourceContract,
+        valid: Mapping[str, str],
+        wrong: Collection[str],
+    ) -> None:
+        self._sample, self._extract, self._forms = sample, extract, identifier_forms(valid)
+        judged = (column for column in contract.columns if column.name not in wrong and self._has_form(column))
+        self._settled = {extract.headings.get(column.name) for column in judged}
+
+    def suspicion(self, column: Column) -> Suspicion | None:
+        heading = self._extract.headings.get(column.name)
+        if heading is None or not self._has_form(column):
+            return None
+        if column.kind is Kind.DATE and (form := self._unread_form(column, heading)):
+            standard = self._extract.table.in_contract_form
+            remedy = "" if standard else "say date_format in the council file, or "
+            said = f"look like {form}; {remedy}write them as 2020-02-29."
+            return Suspicion(f"The dates in {self._number(heading)} {said}", f"The dates under {heading!r} {said}")
+        own = self._share(column, heading)
+        other = self._likeliest_heading(column, heading) if own < _RIGHT_SHARE else None
+        if other is None:
+            return None
+        by_number = f"in {self._number(other)} look like {column.name}, those in {self._number(heading)} do not."
+        by_name = f"under {other!r} look like {column.name}, those under {heading!r} do not."
+        numbered = column.name in self._forms and column.name != "postcode"
+        swapped = other in self._extract.headings.values() and column.name in self._forms
+        return Suspicion(f"The values {by_number}", f"The values {by_name}", moved=numbered or swapped)
+
+    def _number(self, heading: str) -> str:
+        return f"column {self._extract.table.header.index(heading) + 1}"
+
+    def _unread_form(self, column: Column, heading: str) -> str | None:
+        """Return the format, not read so far, that nearly all values fit; both where day and month leave it open."""
+        found = self._sample.date_form(heading, _RIGHT_SHARE) if self._is_filled(heading) else None
+        if found is None or found.form in (*self._extract.dialect.formats_of(column.name), *ISO_DATES):
+            return None
+        return f"{found.form} or {found.exchanged}" if found.exchanged else found.form
+
+    def _likeliest_heading(self, column: Column, heading: str) -> str | None:
+        """Return the other heading whose values would be right, unless its own column's values are right."""
+        free = [name for name in self._sample.headings if name != heading and name not in self._settled]
+        shares = {name: self._share(column, name) for name in free}
+        best = max(shares, key=shares.__getitem__, default=None)
+        return best if best is not None and shares[best] >= _RIGHT_SHARE else None
+
+    def _share(self, column: Column, heading: str) -> float:
+        """Return the share of usable values of the column under a heading; 0 where few cells are filled."""
+        if not self._is_filled(heading):
+            return 0.0
+        if column.name in self._forms:
+            return self._sample.share(heading, self._forms[column.name])
+        typed = typed_sql(column, self._extract.dialect, {}).replace(f"raw_{column.name}", "cell")
+        return self._sample.share(heading, plausible(typed) if column.kind is Kind.DATE else f"{typed} IS NOT NULL")
+
+    def _is_filled(self, heading: str) -> bool:
+        return self._sample.filled[heading] >= max(_FILLED_SHARE * self._sample.rows, 1)
+
+    def _has_form(self, column: Column) -> bool:
+        return column.kind is not Kind.TEXT or bool(column.pattern) or column.name in self._forms
+
+
+def _first_rows(extract: OpenExtract) -> tuple[list[str], list[pa.RecordBatch]]:
+    """Return headings and rows: all columns if they can be read as text, else those that are used."""
+    for headings in (extract.table.header, list(dict.fromkeys(extract.headings.values()))):
+        try:
+            return headings, first_rows(extract.table.read(headings), MAX_ROWS)
+        except ExtractStopped:
+            continue
+    return [], []
