@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from bench.linkage.estimate import estimate
 from privacy.linkage import model
 from privacy.linkage.assignment import one_to_one, posterior, undecided
-from privacy.linkage.estimate import estimate
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from privacy.linkage import estimate, model
-from privacy.linkage.estimate import page
+from bench.linkage import estimate
+from bench.linkage.estimate import page
+from privacy.linkage import model
 from tests.support import PROJECT
 
 DOCS = PROJECT / "docs"
