@@ -12,11 +12,10 @@ from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED
 from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
-from assets.linkage.children import derivations
+from assets.linkage.children import TableCheck, check_table, derivations
+from assets.linkage.freshness import program
 from assets.linkage.inputs import named, sha256_of
 from assets.linkage.link import derive_confidential_tables, link_cohort
-from assets.linkage.standing import program
-from assets.linkage.table_checks import TableCheck, check_table
 from ndl_export.tables import FAMILIES, Family
 from privacy.doors.counts import magnitude
 from privacy.keys import LINKAGE

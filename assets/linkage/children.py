@@ -16,8 +16,9 @@ import duckdb
 from assets.intake.one_pass import DERIVED
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
-from privacy.doors.sql import parquet, quoted
+from privacy.doors.sql import identifier, parquet, quoted
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
+from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.reference import survey
@@ -326,3 +327,28 @@ def _cases(labels: Mapping[str, str], otherwise: str | None = None) -> str:
 
 def _else(label: str | None) -> str:
     return f" ELSE {quoted(label)}" if label else ""
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """Numbers that must be 0: rows with a value outside the public domain of a column, or none, and rows of a unit that
+    has another one."""
+
+    rows_outside_their_domain: int
+    units_twice: int
+
+    @property
+    def ok(self) -> bool:
+        return not (self.rows_outside_their_domain or self.units_twice)
+
+
+def check_table(path: Path, family: str) -> TableCheck:
+    """Look at the confidential table of a family in one pass."""
+    outside = " OR ".join(
+        f"coalesce({identifier(each.name)} NOT IN ({', '.join(map(quoted, each.categories))}), true)"
+        for each in FAMILIES[family].attributes
+    )
+    sql = f"SELECT count(*) FILTER ({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {parquet(path)}"
+    with in_memory() as con:
+        outside_rows, twice = con.execute(sql).fetchall()[0]
+    return TableCheck(outside_rows, twice)

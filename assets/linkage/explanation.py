@@ -11,15 +11,15 @@ import pyarrow.parquet
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
+from assets.linkage.freshness import changed_since_linked, linked_with
 from assets.linkage.inputs import extracts_of
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.standing import linked_with, not_as_linked
 from assets.linkage.tokens import readers
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
-from privacy.linkage.outcome import LINK_COLUMNS
+from privacy.linkage.link import LINK_COLUMNS
 from privacy.row_keys import ROW_KEY, number_of, written
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
@@ -65,7 +65,7 @@ def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, key
         raise CannotExplain(f"{first} is one row; name two")
     links = pyarrow.parquet.read_table(home.links(cohort), columns=list(LINK_COLUMNS))
     councils = links["council"].unique().to_pylist()
-    if not_as_linked(home, cohort, councils):
+    if changed_since_linked(home, cohort, councils):
         raise CannotExplain(_out_of_date(cohort))
     numbers = RowNumbers(home, keys, cohort)
     one, other = (_linked(home, cohort, links, row, numbers) for row in (first, second))

@@ -7,7 +7,6 @@ in each place. The record of a linkage holds names of councils and sources, and 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,7 +63,7 @@ class LinkageRecord:
         return {source: names for source, names in absent.items() if names}
 
 
-_LINKAGE_RECORD, _EXTRACTS = TypeAdapter(LinkageRecord), TypeAdapter(dict[str, Extract])
+_LINKAGE_RECORD = TypeAdapter(LinkageRecord)
 
 
 def write_record(home: Home, cohort: str, record: LinkageRecord) -> None:
@@ -123,14 +122,6 @@ def delivered(extracts: Extracts) -> dict[str, str]:
 def named(names: Sequence[str]) -> str:
     """The first of the names, and whether there are more."""
     return f"{', '.join(names[:_NAMES_SHOWN])}{' and others' if len(names) > _NAMES_SHOWN else ''}"
-
-
-def as_json(extracts: Extracts) -> str:
-    return json.dumps({name: asdict(extract) for name, extract in extracts.items()})
-
-
-def from_json(content: bytes | str) -> dict[str, Extract]:
-    return _EXTRACTS.validate_json(content)
 
 
 def sha256_of(path: Path) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -18,23 +19,22 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
-from assets.linkage.capacity import check_suffices
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
-from assets.linkage.replaced import note_replaced
-from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
-from assets.linkage.standing import (
-    not_as_linked,
+from assets.linkage.freshness import (
+    changed_since_linked,
+    fingerprint,
+    links_are_current,
     published_children,
     record_now,
-    said_of_links,
-    said_of_weights,
-    stand_as,
-    tables_stand,
+    tables_are_current,
 )
-from assets.linkage.weighed import WeighedPairs
+from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
+from assets.linkage.pair_cache import StoredPairs
+from assets.linkage.population_overlap import record_overlaps
+from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
+from privacy.doors.database import memory_gib
 from privacy.doors.files import promote, promote_all
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage.agreement import Agreement
@@ -68,8 +68,8 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
     _check_comparable(home, cohort, {source: extracts[source] for source in SERVICES})
     sent = extracts_in(home, cohort, councils, SERVICES)
-    made_from = said_of_links(sent, councils)
-    if stand_as(home, cohort, made_from):
+    made_from = fingerprint(published_children(councils), sent)
+    if links_are_current(home, cohort, made_from):
         return
     check_suffices(path for source in SERVICES for path in extracts[source])
     record(home, Processing.LINKAGE, cohort=cohort)
@@ -77,7 +77,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
     linked = {source: extracts[source] for source in SERVICES}
     result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers)
-    note_replaced(home, cohort, keys, sent)
+    record_overlaps(home, cohort, keys, sent)
     with home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(agreement.children(result.links), staging / "agreement.parquet")
@@ -109,10 +109,10 @@ def _linked(
     children = published_children(councils)
     with home.staging() as staging:
         kept = staging / "weighed.parquet"
-        with WeighedPairs(home, cohort, kept, keys, said_of_weights(children)) as memory:
+        with StoredPairs(home, cohort, kept, keys, fingerprint(children)) as cache:
             read = tokens.readers(home, keys, cohort, extracts)
-            result = link(read, previous, watchers, children, memory)
-        promote(kept, home.weighed(cohort))
+            result = link(read, previous, watchers, children, cache)
+        promote(kept, home.pair_cache(cohort))
     return result
 
 
@@ -175,9 +175,9 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str],
     of the same extracts and links and by the same program, stay as they are. Raises what `link_cohort` does.
     """
     extracts = _readable_extracts(home, cohort, councils)
-    came = not_as_linked(home, cohort, councils)
+    came = changed_since_linked(home, cohort, councils)
     link_cohort(home, cohort, councils, keys)
-    if not tables_stand(home, cohort, councils):
+    if not tables_are_current(home, cohort, councils):
         with home.staging() as staging:
             found = home.links(cohort), home.agreement(cohort)
             _promote_tables(home, cohort, councils, _build_tables(staging, *found, extracts))
@@ -206,3 +206,38 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
 
 def _write(table: pa.Table, path: Path) -> None:
     pyarrow.parquet.write_table(table, path, compression="zstd")
+
+
+LEAST_GIB, GIB_A_MILLION_ROWS = 0.5, 0.62
+"""Peak memory of a linkage: the line through what `python -m bench.side_by_side` measured (`docs/scale.md`)."""
+BESIDE_GIB = 0.4
+"""What a run holds besides: measured of England, landing to children's tables, over the linkage alone."""
+ROWS_A_CHILD = 5.1
+"""Rows of the linked sources for each child of the published number, in synthetic extracts of England."""
+_STEP_GIB = 0.5
+"""What is told of the rows that are in is told in such steps: it follows from a true count."""
+
+
+class NotEnoughMemory(Exception):
+    """A linkage would take more memory than this process may use; the message says how much."""
+
+
+def check_suffices(extracts: Iterable[Path]) -> None:
+    """Raise `NotEnoughMemory` where linking the rows of these payload files takes more than there is."""
+    needed, there = gib_of(sum(pyarrow.parquet.read_metadata(path).num_rows for path in extracts)), memory_gib()
+    if needed > there:
+        told = math.ceil(needed / _STEP_GIB) * _STEP_GIB
+        raise NotEnoughMemory(
+            f"linking what is in takes up to {told:g} GiB of memory, and this process may use {there:.1f}: give the"
+            " machine or container more; nothing that was taken in is lost"
+        )
+
+
+def gib_of(rows: float) -> float:
+    """Peak memory, in GiB, of a linkage of so many rows."""
+    return LEAST_GIB + GIB_A_MILLION_ROWS * rows / 1e6
+
+
+def gib_of_run(councils: Sequence[str]) -> float:
+    """Peak memory, in GiB, of a run for these councils, by the published number of their children alone."""
+    return gib_of(ROWS_A_CHILD * published_children(councils)) + BESIDE_GIB

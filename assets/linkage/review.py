@@ -23,9 +23,9 @@ import pyarrow.parquet
 from assets.home.at_work import in_turn, while_in_use
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
+from assets.linkage.freshness import fingerprint_now, linked_extracts, linked_with, links_are_current
 from assets.linkage.inputs import councils_in, delivered, extracts_of
 from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers
-from assets.linkage.standing import linked_extracts, linked_with, links_stand
 from assets.linkage.tokens import readers
 from privacy.doors import files
 from privacy.doors.database import in_memory
@@ -87,7 +87,7 @@ def draw_review(
     Raises `NotLinkedAsIs`, and what the linkage does.
     """
     councils = councils_in(home, cohort)
-    if not links_stand(home, cohort, councils):
+    if not links_are_current(home, cohort, fingerprint_now(home, cohort, councils)):
         raise NotLinkedAsIs(f"Cohort {cohort} is not linked from the extracts that are in. Link it, then draw again.")
     record(home, Processing.REVIEW, cohort=cohort, note="sample drawn")
     folder, sample = home.review(cohort), Sample.read(home, cohort)

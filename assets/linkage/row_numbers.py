@@ -16,8 +16,8 @@ from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake.deliveries import row_keys_of
+from assets.linkage.freshness import changed_since_linked
 from assets.linkage.inputs import councils_in, named
-from assets.linkage.standing import not_as_linked
 from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.explain import Row
@@ -80,7 +80,7 @@ def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
     many rows. Recorded in the processing log. Raises `NotLinkedAsIs`, `Damaged` and `KeyProblem`."""
     if not home.links(cohort).exists():
         raise NotLinkedAsIs(f"cohort {cohort} has not been linked yet in {home.root}")
-    if moved := not_as_linked(home, cohort, councils_in(home, cohort)):
+    if moved := changed_since_linked(home, cohort, councils_in(home, cohort)):
         raise NotLinkedAsIs(
             f"cohort {cohort}: {named(moved)} came in or changed since it was linked; link the cohort again first"
         )

@@ -1,7 +1,7 @@
 """From the noisy counts of how well linked records agree to figures corrected for linkage error.
 
 Which categories a missed or false link exchanges is said here; how often links are missed is `privacy.linkage.missed`,
-how many school census rows were not found `privacy.linkage.unjoined`, and how figures and their intervals follow is
+how many school census rows were not found `privacy.linkage.missed`, and how figures and their intervals follow is
 `privacy.release.corrected` and `privacy.release.joined`.
 """
 
@@ -18,10 +18,18 @@ from ndl_export.tables import pupil
 from ndl_export.tables.dimensions import UNKNOWN
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
-from privacy.linkage.in_councils import FACTOR_SD, GROUP_SD, SERVICE_OF_RATE, Factors, factors
-from privacy.linkage.missed import Missed, missed
+from privacy.linkage.missed import (
+    FACTOR_SD,
+    GROUP_SD,
+    SERVICE_OF_RATE,
+    Factors,
+    Missed,
+    Unjoined,
+    factors,
+    missed,
+    unjoined,
+)
 from privacy.linkage.review_rates import update_rates
-from privacy.linkage.unjoined import Unjoined, unjoined
 from privacy.release.corrected import Corrected, Local
 from privacy.release.estimates import Estimates
 from privacy.release.intervals import Moments

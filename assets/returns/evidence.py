@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.home.paths import Home
-from assets.linkage.standing import linked_with, said_of_weights
+from assets.linkage.freshness import fingerprint, linked_with
+from assets.linkage.pair_cache import StoredPairs
 from assets.linkage.tokens import readers
-from assets.linkage.weighed import WeighedPairs
 from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
@@ -52,8 +52,8 @@ def _linked_without(
     kept: dict[str, Extract] = dict(readers(home, keys, cohort, payload))
     for source in out["source"].unique().to_pylist():
         kept[source] = tokens_without(kept[source], out.filter(pc.equal(out["source"], source)))
-    with WeighedPairs(home, cohort, None, keys, said_of_weights(children)) as memory:
-        links = link(kept, watchers=[doubts], children=children, memory=memory).links
+    with StoredPairs(home, cohort, None, keys, fingerprint(children)) as cache:
+        links = link(kept, watchers=[doubts], children=children, cache=cache).links
     return links, doubts.children(links)
 
 

@@ -23,9 +23,9 @@ from assets.home.paths import Home
 from assets.home.software import software
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
+from assets.linkage.freshness import linked_extracts
 from assets.linkage.inputs import changed, councils_in, extracts_in
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.standing import linked_extracts
 from assets.linkage.tokens import readers
 from assets.returns import told
 from assets.returns.disclosing import check_anchored, disclose

@@ -82,7 +82,7 @@ def observe(
     MACs of deliveries that a person has released. What is unusual is given back, by council and source: until it is
     released, its new rows have not begun to stand, and what was noted of the delivery before is kept.
     """
-    noted = _load(con, home.standing(cohort))
+    noted = _load(con, home.row_history(cohort))
     macs = {f"{council}/{source}": extract.file_mac for (council, source), extract in extracts.items()}
     _describe(con, noted, macs)
     con.execute(_KNOWN)
@@ -105,7 +105,7 @@ def observe(
 def forget_rows(home: Home, cohort: str) -> None:
     """Keep nothing of rows that are no longer in the links. Row keys are those of a delivery: where another one is in
     by now, nobody can tell whose row is whose, and nothing of that extract is kept."""
-    path = home.standing(cohort)
+    path = home.row_history(cohort)
     if not path.exists():
         return
     if not home.links(cohort).exists():
@@ -184,13 +184,13 @@ def _keys(keys: Collection[tuple[str, str]]) -> pa.Table:
 def _keep(con: duckdb.DuckDBPyConnection, home: Home, cohort: str, extracts: Mapping[str, str]) -> None:
     """Write `standing_to_keep` as noted of these extracts, durable on return; no file where there is none."""
     if not extracts:
-        home.standing(cohort).unlink(missing_ok=True)
+        home.row_history(cohort).unlink(missing_ok=True)
         return
     table = con.sql("FROM standing_to_keep ORDER BY ALL").to_arrow_table().cast(_SCHEMA)
     with home.staging() as staging:
         noted = table.replace_schema_metadata({_EXTRACTS: json.dumps(extracts, sort_keys=True)})
         pyarrow.parquet.write_table(noted, staging / "standing.parquet", compression="zstd")
-        promote(staging / "standing.parquet", home.standing(cohort))
+        promote(staging / "standing.parquet", home.row_history(cohort))
 
 
 _EMPTY = """

@@ -26,7 +26,7 @@ from assets.home.retention_policy import InvalidRetention, retention
 from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
-from assets.linkage.capacity import gib_of_run
+from assets.linkage.link import gib_of_run
 from assets.release.anchors import stated_charges, unconfirmed
 from assets.returns.disclosing import check_anchored
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_at, anchors_in

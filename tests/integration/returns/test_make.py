@@ -284,7 +284,7 @@ def test_a_log_that_was_removed_with_its_head_or_replaced_is_noticed(
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
     write(pipeline.agreements, "leeds", pipeline.recipients)
     pipeline.make()
-    path, links = pipeline.home.standing(COHORT), pipeline.home.links(COHORT)
+    path, links = pipeline.home.row_history(COHORT), pipeline.home.links(COHORT)
     before, linked = pq.read_table(path), pq.read_table(links)
 
     def rows(table: pa.Table) -> list[tuple[str, str, int]]:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from privacy.linkage.cells import JOINS
-from privacy.linkage.missed import RATES
-from privacy.linkage.unjoined import NOT_FOUND, USUAL, unjoined
+from privacy.linkage.missed import NOT_FOUND, RATES, USUAL, unjoined
 
 QUIET = np.zeros(len(JOINS))
 FOUND = np.array([200.0, 20_000.0, 2_500.0, 300.0])

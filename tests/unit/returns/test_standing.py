@@ -105,9 +105,9 @@ def test_variants_that_come_a_few_at_a_time_are_unusual_together(home: Home) -> 
 
 def test_nothing_is_kept_without_an_extract(home: Home) -> None:
     observed(home, {PROFILE: ("1", ["a"])})
-    assert home.standing("202425").stat().st_mode & 0o777 == 0o600
+    assert home.row_history("202425").stat().st_mode & 0o777 == 0o600
     observed(home, {})
-    assert not home.standing("202425").exists()
+    assert not home.row_history("202425").exists()
 
 
 @pytest.mark.parametrize(

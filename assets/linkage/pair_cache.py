@@ -20,7 +20,7 @@ from assets.home.errors import damaged
 from assets.home.paths import Home
 from privacy.doors import sealed
 from privacy.keys import KeyRing
-from privacy.linkage.memory import Memory
+from privacy.linkage.candidates import PairCache
 
 _RANDOM = ("mark_l", "mark_r")
 """Columns of hashes, which no compression makes smaller."""
@@ -28,14 +28,14 @@ _PARTS = "row_groups"
 """Name, in the file's metadata, of the row groups of each part (JSON)."""
 
 
-class WeighedPairs(Memory):
+class StoredPairs(PairCache):
     """Reads what was kept of a cohort, where it was made with what `made_with` says, and writes `now`, if given.
 
     `read` raises `Damaged` where the file has other bytes than were written.
     """
 
     def __init__(self, home: Home, cohort: str, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
-        self._home, self._place, self._now, self._made_with = home, home.weighed(cohort), now, dict(made_with)
+        self._home, self._place, self._now, self._made_with = home, home.pair_cache(cohort), now, dict(made_with)
         self._key = keys.opens("tokens")
         self._before = self._opened()
         self._writer: pyarrow.parquet.ParquetWriter | None = None

@@ -40,7 +40,7 @@ _MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
-class Replaced:
+class Overlap:
     """How an extract (`file_mac`, `sha256` of its payload) compares with an earlier delivery, if it `replaces` one.
 
     `shared` is the share of the other's children that it has, 0 to 1; None where the two cannot be compared.
@@ -54,27 +54,27 @@ class Replaced:
     compared_with: str = ""
 
 
-_REPLACED = TypeAdapter(dict[str, Replaced])
+_OVERLAPS = TypeAdapter(dict[str, Overlap])
 _Sample = tuple[np.ndarray, int]
 """The least tokens of a kind, in order, and how many different ones there are."""
 
 
-def replaced(home: Home, cohort: str) -> dict[str, Replaced]:
+def read_overlaps(home: Home, cohort: str) -> dict[str, Overlap]:
     """What is known of each extract (`council/source`); nothing where the file is gone or damaged."""
     try:
-        return _REPLACED.validate_json(home.replaced(cohort).read_bytes())
+        return _OVERLAPS.validate_json(home.overlaps(cohort).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
 
 
-def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
+def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
     """Compare the extracts that changed since the last linkage with an earlier delivery, and sample them. What was
     found is written before the samples: after a death between, nothing is compared with its own."""
-    before = replaced(home, cohort)
+    before = read_overlaps(home, cohort)
     other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
     with home.staging() as staging:
 
-        def compared(name: str) -> Replaced:
+        def compared(name: str) -> Overlap:
             council, source = name.split("/")
             known, extract = before.get(name), extracts[name]
             key = source, cohort, council
@@ -84,15 +84,15 @@ def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str,
             if known and known.file_mac == extract.file_mac:  # other rows of the same file: some were removed
                 return replace(known, sha256=extract.sha256)
             if known is None and not home.token_sample(*key).exists() and not replaces(home, key, extract.file_mac):
-                return Replaced(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
+                return Overlap(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
             with_what = known.compared_with if known else ""
-            return Replaced(extract.file_mac, extract.sha256, True, shared, with_what)
+            return Overlap(extract.file_mac, extract.sha256, True, shared, with_what)
 
         with ThreadPoolExecutor(_SAMPLED_AT_ONCE) as threads:
             changed = dict(zip(other, threads.map(compared, other), strict=True))
         now = {name: changed.get(name) or before[name] for name in extracts}
         if now != before:
-            write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
+            write_json(home.overlaps(cohort), {name: asdict(entry) for name, entry in now.items()})
         promote_all(
             [(staging / "{1}.{0}".format(*name.split("/")), _place(home, cohort, name, now)) for name in changed]
         )
@@ -104,16 +104,16 @@ def replaces(home: Home, key: Key, file_mac: str) -> bool:
     return any(each != file_mac for each in taken)
 
 
-def compare_with_these(home: Home, cohort: str) -> None:
+def set_baseline(home: Home, cohort: str) -> None:
     """From now on, compare later deliveries with those that are in: people signed a measurement of them. The next
     linkage, which alone works in the tokens zone, puts their samples in place."""
-    known = replaced(home, cohort)
+    known = read_overlaps(home, cohort)
     now = {name: replace(entry, compared_with=entry.file_mac) for name, entry in known.items()}
     if now != known:
-        write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
+        write_json(home.overlaps(cohort), {name: asdict(entry) for name, entry in now.items()})
 
 
-def _place(home: Home, cohort: str, name: str, now: Mapping[str, Replaced]) -> Path:
+def _place(home: Home, cohort: str, name: str, now: Mapping[str, Overlap]) -> Path:
     """Where the sample of an extract goes: it is the one to compare with, or waits to become it."""
     council, source = name.split("/")
     is_first = now[name].compared_with == now[name].file_mac
