@@ -47,7 +47,7 @@ from assets.intake.tokens_file import Manifest, has_quintile, read_manifest, rek
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
-from privacy.returns.own_file import sender_key, sender_mac
+from privacy.returns.seal import sender_key, sender_mac
 from sources.contracts import CONTRACTS, SourceContract
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
 from sources.councils.council_file import InvalidCouncilFile, council_file

@@ -57,7 +57,7 @@ from assets.linkage.link import (
 )
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import TokensUnusable, opened
-from assets.returns.standing import forget_rows
+from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
 from privacy.doors import sealed
 from privacy.doors.database import in_memory

@@ -83,7 +83,7 @@ def build_confidential_tables(
 
 
 def _in_domains(family: str) -> str:
-    """The columns of a family's table, each of its public domain; NULL for any other value, which `table_checks` finds.
+    """The columns of a family's table, each of its public domain; NULL for any other value, which `check_table` finds.
     A value of a domain is a small number to the database, which sorts and writes it faster than a text."""
     domains = {each.name: ", ".join(map(quoted, each.categories)) for each in FAMILIES[family].attributes}
     columns = derivations(family).items()
@@ -331,8 +331,7 @@ def _else(label: str | None) -> str:
 
 @dataclass(frozen=True)
 class TableCheck:
-    """Numbers that must be 0: rows with a value outside the public domain of a column, or none, and rows of a unit that
-    has another one."""
+    """Numbers that must be 0: rows with a missing value or one outside a column's public domain, and repeated units."""
 
     rows_outside_their_domain: int
     units_twice: int
@@ -343,7 +342,7 @@ class TableCheck:
 
 
 def check_table(path: Path, family: str) -> TableCheck:
-    """Look at the confidential table of a family in one pass."""
+    """Check the confidential table of a family in one pass."""
     outside = " OR ".join(
         f"coalesce({identifier(each.name)} NOT IN ({', '.join(map(quoted, each.categories))}), true)"
         for each in FAMILIES[family].attributes

@@ -1,9 +1,8 @@
-"""How much of an earlier delivery's children each extract has, without keeping the tokens of the first.
+"""Estimates which share of an earlier delivery's children each extract holds, without keeping the earlier tokens.
 
-Of every extract that was linked, the linkage keeps a sample: the least `SAMPLE` of its tokens, sealed to itself beside
-the tokens. Tokens are keyed, and so drawn evenly; the least of two sets together are a sample of both, of which the
-share in each estimates how much they overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small
-extracts are in their samples whole.
+The linkage keeps a sample of every extract that it linked: the least `SAMPLE` of its tokens, sealed to itself. Keyed
+tokens are evenly distributed, so the least of two sets together are a sample of both, and the share in each estimates
+their overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small extracts are sampled whole.
 
 An extract is compared with the delivery that people last signed a measurement of, or with the first one: a wrong file
 that is sent twice is not compared with itself, and many small steps add up.
@@ -33,7 +32,7 @@ from privacy.keys import KeyRing
 
 SAMPLE = 1024
 _TELLING = ("t_upn", "t_nhs", "t_surname_dob")
-"""Tokens by which children of two deliveries of one sender are known again."""
+"""Tokens that identify the same child in two deliveries of one sender."""
 _SAMPLED_AT_ONCE = 2
 _MOSTLY = 0.5
 """Share of its rows that must have a token for it to be compared."""
@@ -60,7 +59,7 @@ _Sample = tuple[np.ndarray, int]
 
 
 def read_overlaps(home: Home, cohort: str) -> dict[str, Overlap]:
-    """What is known of each extract (`council/source`); nothing where the file is gone or damaged."""
+    """Return the result for each extract (`council/source`); none if the file is missing or damaged."""
     try:
         return _OVERLAPS.validate_json(home.overlaps(cohort).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -68,8 +67,10 @@ def read_overlaps(home: Home, cohort: str) -> dict[str, Overlap]:
 
 
 def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
-    """Compare the extracts that changed since the last linkage with an earlier delivery, and sample them. What was
-    found is written before the samples: after a death between, nothing is compared with its own."""
+    """Compare the extracts that changed since the last linkage with an earlier delivery, and sample them.
+
+    Results are written before the samples: a crash between the two never compares an extract with itself.
+    """
     before = read_overlaps(home, cohort)
     other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
     with home.staging() as staging:
@@ -99,14 +100,16 @@ def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[st
 
 
 def replaces(home: Home, key: Key, file_mac: str) -> bool:
-    """Whether another delivery of the extract was ever taken in before. Raises `LogBroken`."""
+    """Return whether another delivery of the extract was ever taken in before. Raises `LogBroken`."""
     taken = (line.file_mac for line in intakes(home).get(key, ()) if line.what == Processing.INTAKE)
     return any(each != file_mac for each in taken)
 
 
 def set_baseline(home: Home, cohort: str) -> None:
-    """From now on, compare later deliveries with those that are in: people signed a measurement of them. The next
-    linkage, which alone works in the tokens zone, puts their samples in place."""
+    """Compare later deliveries with today's extracts, because people signed a measurement of them.
+
+    The next linkage, which alone works in the tokens zone, puts their samples in place.
+    """
     known = read_overlaps(home, cohort)
     now = {name: replace(entry, compared_with=entry.file_mac) for name, entry in known.items()}
     if now != known:

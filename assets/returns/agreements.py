@@ -1,6 +1,6 @@
-"""Sharing agreements as files: one YAML file a council, all of it checked, so that every mistake is heard of at once.
+"""Reads sharing agreements: one YAML file a council, checked whole, so that every mistake is reported at once.
 
-Every value is read as text. `draft` is a starting file with a word on each line; docs/returns.md has all of it.
+Every value is read as text. `draft` is a starting file with a note on each line; see docs/returns.md.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from privacy.returns.agreement import (
     NO_CONCERNS,
     OTHERS_NEED,
     Agreement,
+    Disclosure,
     Fact,
     First,
     NewChildren,
     Recipient,
     Status,
-    Telling,
 )
 from privacy.services import SERVICE_NAMES
 from sources.councils.problems import Nodes, Problem, compose, perhaps
@@ -34,14 +34,14 @@ _NEEDED_KEYS = tuple(name for name in _KEYS if name not in ("accepts_from", "new
 _RULES = tuple(field.name for field in fields(NewChildren))
 _LONGEST_DAYS, _MOST_DELIVERIES = 366, 12
 _NONE = "none"
-"""Written in place of facts where none is told."""
-_NEEDED_OF_TELLING = ("from", "to", "facts")
+"""Written in place of facts that are not disclosed."""
+_NEEDED_OF_DISCLOSURE = ("from", "to", "facts")
 _DRAFT = Path(__file__).with_name("agreement_draft.yaml")
 FACT_NAMES = tuple(fact.value for fact in Fact)
 
 
 class InvalidAgreement(Exception):
-    """A file of an agreement that cannot be used; `problems` are all there are."""
+    """An agreement file that cannot be used; `problems` lists everything wrong with it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
@@ -49,8 +49,10 @@ class InvalidAgreement(Exception):
 
 
 def load_all(folder: Path) -> dict[str, Agreement]:
-    """The agreements in a folder, by council; raises `InvalidAgreement` where one cannot be used, and for a key that
-    two services share: each would read the other's returns."""
+    """Return the agreements in a folder, by council.
+
+    Raises `InvalidAgreement` if one cannot be used, or two services share a key: each could read the other's returns.
+    """
     if not folder.is_dir():
         raise InvalidAgreement([Problem(str(folder), 1, 1, "is no folder of sharing agreements")])
     found: dict[str, Agreement] = {}
@@ -74,7 +76,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
 
 
 def load(path: Path) -> Agreement:
-    """Read and check one agreement; raises `InvalidAgreement` with all that is wrong with it."""
+    """Read and check one agreement. Raises `InvalidAgreement` with everything wrong with it."""
     nodes = Nodes(path.name)
     root = compose(path, nodes, f"{', '.join(_NEEDED_KEYS)}")
     if root is not None and not isinstance(root, MappingNode):
@@ -88,7 +90,7 @@ def load(path: Path) -> Agreement:
 
 
 class _Reader:
-    """Reads the nodes of one file; what is wrong is gathered in `nodes`."""
+    """Reads the nodes of one file, and collects problems in `nodes`."""
 
     def __init__(self, nodes: Nodes, path: Path) -> None:
         self.nodes, self.path = nodes, path
@@ -114,7 +116,7 @@ class _Reader:
     def _entries(
         self, node: Node, where: str, holds: str, names: Sequence[str], called: str, needed: Sequence[str]
     ) -> dict[str, Node]:
-        """The values of a mapping with these keys; one that is `needed` and not there is a problem."""
+        """Return the values of a mapping with these keys; a missing one of `needed` is a problem."""
         found = {name: value for name, _, value in self.nodes.known(node, where, holds, names, called)}
         for name in needed:
             if name not in found:
@@ -122,7 +124,7 @@ class _Reader:
         return found
 
     def _said(self, node: Node, where: str) -> str:
-        """A text that somebody has filled in."""
+        """Return a text that was filled in."""
         text = (self.nodes.text(node, where) or "").strip()
         if text.startswith("TODO"):
             self.nodes.problem(node, f"{where} is still to be filled in")
@@ -201,7 +203,7 @@ class _Reader:
         return least
 
     def _rule_facts(self, node: Node, where: str, names: Sequence[Fact]) -> frozenset[Fact]:
-        """`none`, or facts among `names`; those that need another fact have it beside them."""
+        """Return facts among `names`, or none; facts that need another must have it."""
         called = "one that may be told" if len(names) < len(Fact) else "a fact"
         texts = [(at, self._one_of(at, where, (_NONE, *names), called)) for at, _ in self.nodes.texts(node, where)]
         if any(text == _NONE for _, text in texts) and len(texts) > 1:
@@ -224,25 +226,25 @@ class _Reader:
     def _authority(self, node: Node, where: str) -> str | None:
         return self._one_of(node, where, tuple(places()), "the name of an English authority")
 
-    def _tells(self, node: Node, where: str, council: str) -> tuple[Telling, ...]:
+    def _tells(self, node: Node, where: str, council: str) -> tuple[Disclosure, ...]:
         if not isinstance(node, SequenceNode):
             self.nodes.problem(node, f"{where} must be a list of from, to, in and facts")
             return ()
-        found: dict[tuple[str, str, str], Telling] = {}
+        found: dict[tuple[str, str, str], Disclosure] = {}
         for number, entry in enumerate(node.value, 1):
-            telling = self._telling(entry, f"{where}[{number}]", council)
-            if telling is None:
+            disclosure = self._disclosure(entry, f"{where}[{number}]", council)
+            if disclosure is None:
                 continue
-            flow = (telling.teller, telling.receiver, telling.to_council)
+            flow = (disclosure.teller, disclosure.receiver, disclosure.to_council)
             if flow in found:
-                self.nodes.problem(entry, f"{where}[{number}] says again what {telling.teller} tells; keep one")
-            found[flow] = telling
+                self.nodes.problem(entry, f"{where}[{number}] says again what {disclosure.teller} tells; keep one")
+            found[flow] = disclosure
         return tuple(found.values())
 
-    def _telling(self, node: Node, where: str, council: str) -> Telling | None:
+    def _disclosure(self, node: Node, where: str, council: str) -> Disclosure | None:
         keys = ("from", "to", "in", "facts")
-        parts = self._entries(node, where, ", ".join(keys), keys, "a key of it", _NEEDED_OF_TELLING)
-        if not parts.keys() >= set(_NEEDED_OF_TELLING):
+        parts = self._entries(node, where, ", ".join(keys), keys, "a key of it", _NEEDED_OF_DISCLOSURE)
+        if not parts.keys() >= set(_NEEDED_OF_DISCLOSURE):
             return None
         teller = self._one_of(parts["from"], f"{where}.from", SERVICE_NAMES)
         receiver = self._one_of(parts["to"], f"{where}.to", SERVICE_NAMES)
@@ -253,7 +255,7 @@ class _Reader:
         if (teller, council) == (receiver, to_council):
             self.nodes.problem(node, f"{where}: {teller} of {council} tells itself; a service knows its own rows")
             return None
-        return Telling(teller, receiver, to_council, facts)
+        return Disclosure(teller, receiver, to_council, facts)
 
     def _facts(self, node: Node, where: str, teller: str | None) -> frozenset[Fact]:
         facts = set()

@@ -28,7 +28,7 @@ from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
 from assets.linkage.link import gib_of_run
 from assets.release.anchors import stated_charges, unconfirmed
-from assets.returns.disclosing import check_anchored
+from assets.returns.disclosure_log import check_anchored
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_at, anchors_in
 from ndl_export.facts.announced import InvalidCalendar, calendar, falls_short
 from ndl_export.facts.publisher import InvalidPublisher, publisher

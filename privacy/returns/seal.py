@@ -13,6 +13,7 @@ X25519) decrypts the file.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -23,10 +24,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from privacy.doors import age
+from privacy.keys import KeyRing
 
 FORMAT = "readiness-return-2"
-TOLD_FORMAT = "readiness-told-1"
-"""First word of a file that says who was told about a service's rows; one JSON document follows."""
+RECEIPT_FORMAT = "readiness-told-1"
+"""First word of a receipt: who was told about a service's rows. One JSON document follows."""
 _SIGNATURE_DIGITS = 128
 _AGE_START = b"age-encryption.org/"
 
@@ -199,3 +201,17 @@ def fingerprint(key: Ed25519PublicKey) -> str:
     """SHA-256 of the public key in DER, hexadecimal, to compare two copies by telephone."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
+
+
+def sender_key(keys: KeyRing, source: str, council: str) -> bytes:
+    """Return the key of a sender's file MACs, which a return hands to its recipient.
+
+    Only the two of them learn it. The pipeline keeps no plain hash of an extract, with which a guess of its content
+    could be tested.
+    """
+    return keys.subkey("input-mac", f"sender/{source}/{council}")
+
+
+def sender_mac(key: bytes, sha256: str) -> str:
+    """Return the HMAC-SHA256, under a sender's key, of the SHA-256 of a file; both hexadecimal."""
+    return hmac.digest(key, bytes.fromhex(sha256), hashlib.sha256).hex()

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from assets.returns.make import NothingToReturn
-from assets.returns.standing import forget_rows
+from assets.returns.row_history import forget_rows
 from pipelines.cli import main
 from pipelines.ending import Ending
 from pipelines.reports.doctor import State, examine

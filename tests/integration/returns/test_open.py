@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assets.returns.words import NEXT, TITLES, TO_CONTACT, Situation
+from assets.returns.team_files import NEXT, TITLES, TO_CONTACT, Situation
 from pipelines.council_cli import main as council_main
 from privacy.doors import age
 from privacy.returns import seal

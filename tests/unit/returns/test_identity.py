@@ -10,7 +10,7 @@ import pytest
 from privacy.doors.database import in_memory
 from privacy.keys import KeyRing
 from privacy.pseudonyms import BAND_BITS, TOKENS
-from privacy.returns import identity
+from privacy.returns import rows
 
 
 @pytest.mark.parametrize("changed", ["sex", *(token.name for token in TOKENS)])
@@ -20,9 +20,9 @@ def test_a_row_with_another_token_has_another_mark(tmp_path: Path, changed: str)
     texts = pa.array(["F", "M" if changed == "sex" else "F"])
     tokens = {name: pa.array([value, value << (name == changed)], pa.uint64()) for name, value in row.items()}
     with in_memory() as con:
-        identity.prepare(con, KeyRing.create(tmp_path / "keys"))
+        rows.prepare_marks(con, KeyRing.create(tmp_path / "keys"))
         con.register("sent", pa.table({"sex": texts, **tokens}))
-        marks = f"{identity.identity_sql(row)}, {identity.names_sql(row)}"
+        marks = f"{rows.identity_sql(row)}, {rows.names_sql(row)}"
         before, after = con.sql(f"SELECT {marks} FROM sent, identity_pads").fetchall()
     assert before != after
     assert (before[0] == after[0]) == (changed == "t_names")

@@ -10,7 +10,7 @@ import pytest
 
 from privacy.pseudonyms import BAND_BITS
 from privacy.returns.agreement import Fact, First, NewChildren, Sender
-from privacy.returns.stood import left_out, note_waiting, tokens_without
+from privacy.returns.rows import left_out, note_waiting, tokens_without
 
 ON = dt.date(2026, 11, 26)
 SCHOOL = Sender("leeds", "education")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from assets.home.paths import Home
-from assets.returns.standing import LEAST_NEW, MOST_ALIKE, Unusual, observe
+from assets.returns.row_history import LEAST_NEW, MOST_ALIKE, Unusual, observe
 from privacy.returns.facts import ALIKE_TOKENS
 from privacy.services import SERVICES
 

@@ -1,7 +1,7 @@
 """Since when each row of a sender has stood as it is, and which deliveries a person must look at first.
 
 Kept for each cohort in one file of the restricted zone: for every row of the extracts from which returns are made, the
-keyed marks of what identifies its child (`privacy.returns.identity`), the day on which the sender's service first sent
+keyed marks of what identifies its child (`privacy.returns.rows`), the day on which the sender's service first sent
 it, in how many deliveries it has been, and whether it was in the first. A mark that is in no extract any more is not
 kept, and nothing is kept of a council without an agreement.
 
