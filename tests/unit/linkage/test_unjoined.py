@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from privacy.linkage.cells import JOINS
-from privacy.linkage.missed import NOT_FOUND, RATES, USUAL, unjoined
+from privacy.linkage.missed import NOT_FOUND, RATES, USUAL_UNJOINED, unjoined
 
 QUIET = np.zeros(len(JOINS))
 FOUND = np.array([200.0, 20_000.0, 2_500.0, 300.0])
@@ -45,4 +45,4 @@ def test_a_child_with_two_records_is_missed_by_services_too() -> None:
 
 def test_without_joined_rows_the_share_is_the_usual_one_and_little_is_known_of_it() -> None:
     found = unjoined(np.zeros(len(JOINS)), np.full(len(JOINS), 100.0))
-    assert found.share == found.deviation == USUAL
+    assert found.share == found.deviation == USUAL_UNJOINED
