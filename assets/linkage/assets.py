@@ -1,4 +1,4 @@
-"""Assets of the linkage: links between rows, and the one-row-a-unit tables of each family, by cohort."""
+"""Dagster assets of the linkage: links between rows, and the confidential table of each family, by cohort."""
 
 import datetime as dt
 from collections.abc import Iterator

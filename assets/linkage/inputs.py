@@ -28,9 +28,11 @@ class NotLinked(Exception):
 
 @dataclass(frozen=True)
 class Extract:
-    """A pseudonymised extract: MAC of the delivery that it was made from, empty where it says none, and SHA-256 of the
-    payload that is kept of it, which says what its tokens were made under. The second changes where rows are removed,
-    or kept under other rules, the first does not.
+    """A pseudonymised extract.
+
+    `file_mac` is the MAC of the delivery that it was made from, empty if unknown, and `sha256` that of the payload,
+    which records what its tokens were made under. The second changes when rows are removed or kept under other rules;
+    the first does not.
     """
 
     file_mac: str
@@ -43,10 +45,12 @@ Extracts = Mapping[str, Extract]
 
 @dataclass(frozen=True)
 class LinkageRecord:
-    """Which councils took part in a linkage, and of whose rows, by source, and of which extracts its confidential
-    tables are. `sent` is empty while the tables are written. `parameters` is the SHA-256 of the parameters that they
-    were linked with, and `children` the published number of children that the linkage was told. `program` is the one
-    that made the tables, and `files` has the SHA-256 of the links and of each table, by name.
+    """The councils of a linkage, by source those whose rows it holds (`sent`), and the extracts of its confidential
+    tables.
+
+    `sent` is empty while the tables are written. `parameters` is the SHA-256 of the model's parameters, and `children`
+    the published number of children. `program` is the SHA-256 of the code, and `files` has that of the links and of
+    each table, by name.
     """
 
     taking_part: Sequence[str]
@@ -58,7 +62,7 @@ class LinkageRecord:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """By source, those of the councils whose rows are not in the confidential tables."""
+        """Return, by source, those of the councils whose rows are not in the confidential tables."""
         absent = {source: tuple(sorted(set(councils) - set(self.sent[source]))) for source in SOURCES}
         return {source: names for source, names in absent.items() if names}
 
@@ -125,7 +129,7 @@ def named(names: Sequence[str]) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

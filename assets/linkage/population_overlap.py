@@ -117,15 +117,16 @@ def set_baseline(home: Home, cohort: str) -> None:
 
 
 def _place(home: Home, cohort: str, name: str, now: Mapping[str, Overlap]) -> Path:
-    """Where the sample of an extract goes: it is the one to compare with, or waits to become it."""
+    """Return where the sample of an extract goes: it is the baseline, or waits to become it."""
     council, source = name.split("/")
     is_first = now[name].compared_with == now[name].file_mac
     return (home.token_sample if is_first else home.newest_sample)(source, cohort, council)
 
 
 def _sampled(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
-    """Write the sample of an extract to `made`; the share of the children of the earlier sample that are in it, where
-    the two can be compared."""
+    """Write the sample of an extract, and return the share of the baseline's children in it, if the two can be
+    compared.
+    """
     file = tokens.opened(home, keys, *key)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.metadata(file).get(TOKENS_KEY, "")
@@ -144,7 +145,7 @@ def _least(column: pa.ChunkedArray) -> _Sample:
 
 
 def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
-    """A sample of tokens that were made as those of now; none where they were made otherwise, or it is damaged."""
+    """Return a sample, or nothing if its tokens were made otherwise or it is damaged."""
     try:
         file = sealed.opened(path, keys.opens("tokens"))
     except (sealed.NotForThisKey, pa.ArrowException, OSError):
@@ -156,14 +157,17 @@ def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
 
 
 def _shared(before: Mapping[str, _Sample], now: Mapping[str, _Sample]) -> float | None:
-    """Estimated share of the children of `before` that are in `now`: the least by any kind of token that both have,
-    since another child may have come under a number, and another number to a child."""
+    """Estimate the share of the children of `before` that are in `now`.
+
+    It is the least by any kind of token, because another child may have come under a number, and another number to a
+    child.
+    """
     kinds = [name for name in _TELLING if name in before and name in now]
     return min((_overlap(before[name], now[name]) for name in kinds), default=None)
 
 
 def _overlap(before: _Sample, now: _Sample) -> float:
-    """Share of the tokens of `before` that are in `now`, from the samples of both."""
+    """Estimate the share of the tokens of `before` that are in `now`, from the samples of both."""
     (mine, mine_all), (theirs, theirs_all) = before, now
     least = np.union1d(mine, theirs)[:SAMPLE]
     if not mine_all or not len(least):

@@ -2,7 +2,7 @@
 probabilities.
 
 Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them.
-So levels, and m and u, are those of clear text; `estimate.py` shows where the numbers of `model.json` come from.
+So levels, and m and u, are those of clear text. `bench/linkage/estimate.py` makes the numbers of `model.json`.
 Nothing is trained on the records being linked.
 
 Some levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to
