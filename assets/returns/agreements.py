@@ -273,6 +273,6 @@ class _Reader:
 
 
 def draft(council: str) -> str:
-    """A starting file for a council, with a word on each line; it is not valid until the TODOs are filled in."""
+    """Return a starting file for a council, with a note on each line; it is not valid until the TODOs are filled in."""
     text = _DRAFT.read_text(encoding="utf-8")
     return text.replace("COUNCIL", council).replace("FACTS", ", ".join(FACT_NAMES))

@@ -32,7 +32,7 @@ LATELY_MONTHS = 24
 
 
 class Situation(IntEnum):
-    """Children of a lower number come first. SQL sees the numbers."""
+    """What a return says about a child; lower numbers come first. SQL sees the numbers."""
 
     CONCERN_ELSEWHERE = 1
     NO_OTHER = 2
@@ -218,7 +218,7 @@ def _children(lines: Iterable[Line]) -> list[dict[str, Any]]:
 
 
 def _child(rows: list[Line]) -> dict[str, Any]:
-    """A child by name, date of birth and rows; its numbers by heading, each as the rows have it."""
+    """Return a child by name, date of birth and rows, with its numbers by heading."""
     first = rows[0].own
     numbers = {label: [*dict.fromkeys(filter(None, (line.own[label] for line in rows)))] for label in first}
     return {
@@ -242,7 +242,7 @@ def _section(situation: Situation, children: list[dict[str, Any]], header: Heade
 
 
 def _never(situation: Situation, header: Header) -> str | None:
-    """Why no child can be in this section, whatever the records say."""
+    """Return why no child can be in this section, whatever the records say."""
     told = {fact for kinds in header.tells.values() for fact in kinds}
     if situation in (Situation.CONCERN_ELSEWHERE, Situation.CONCERN_BOTH) and Fact.CONCERN not in told:
         return "Not returned: under the agreement no service tells you whether it recorded a concern."

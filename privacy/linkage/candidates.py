@@ -1,4 +1,4 @@
-"""Between services: the pairs that are looked at (`blocks`), and their match weights by Splink.
+"""Finds the pairs of records between services (`blocks`), and scores their match weights with Splink.
 
 What a pair weighs follows from what agrees between its two patterns. So Splink weighs one pair of each kind: one for
 each way in which the conditions of the model's levels come out.
@@ -75,7 +75,7 @@ def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
 
 
 def recall(con: duckdb.DuckDBPyConnection, cache: PairCache, part: int) -> None:
-    """Create `recalled` (a column each of `PAIR`), what was kept of a step."""
+    """Create `recalled` (a column each of `PAIR`) from what was kept of a step."""
     kept = cache.read(part)
     if kept is None:
         columns = ", ".join(f"{name} {kind}" for name, kind in PAIR.items())
@@ -105,12 +105,13 @@ _SHOWN_BITS = -6.0
 
 
 def _at(comparison: str, level: str) -> str:
-    """A prediction is at this level of a comparison, whose weight does not depend on the number of children."""
+    """Return SQL: a prediction is at this level of a comparison, whose weight does not depend on the number of
+    children."""
     return f"abs(mw_{comparison} - {model.weight(comparison, level)}) < 0.01"
 
 
 def _household() -> str:
-    """Date of birth, postcode and surname agree, the forename does not."""
+    """Return SQL: date of birth, postcode and surname agree, the forename does not."""
     return (
         f"({_at('forename', 'different, one household')} AND {_at('surname', 'alike, one household')}"
         " AND coalesce(mw_nhs_number, 0) = 0)"
@@ -123,12 +124,12 @@ def _household_weight() -> str:
 
 
 def load_splink_beside() -> None:
-    """Have Splink imported by a thread while DuckDB is at work: it takes seconds."""
+    """Import Splink in a thread while DuckDB works, because it takes seconds."""
     threading.Thread(target=import_module, args=("splink",), daemon=True).start()
 
 
 class Candidates:
-    """The pairs of all steps of a linkage, found and weighed before any unit is joined.
+    """Finds and scores the pairs of all steps of a linkage, before any unit is joined.
 
     `steps` are the two sides of each: SQL conditions over `patterns` and `units` that choose them, of services of so
     many `children`, as in `model.prior`. Creates `said` and `copies` (`_weigh_copies`).
@@ -213,13 +214,16 @@ SELECT unit_l, unit_r, of_setting, arg_max(pattern, (weight, tie)) AS pattern FR
 
 
 def _compared(left: np.ndarray, right: np.ndarray, fresh: np.ndarray) -> list[Pairs]:
-    """The patterns of the two sides of which one is fresh at least: fresh ones with all, known ones with fresh ones."""
+    """Return the patterns of the two sides, of which at least one is fresh: fresh ones with all, known with fresh
+    ones."""
     return [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
 
 
 def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, children: int) -> np.ndarray:
-    """The kind of each pair, 0, 1, ...; creates `weights` of the kinds: weight, nhs_bits (what the number adds to it)
-    and what else `PAIR` has."""
+    """Return the kind of each pair, 0, 1, ..., and create `weights` of the kinds.
+
+    Columns: weight, nhs_bits (what the number adds to it) and the others of `PAIR`.
+    """
     of_pair = ", ".join(f"{name} {kind}" for name, kind in PAIR.items() if not name.startswith("mark"))
     con.execute(f"CREATE TABLE weights (kind BIGINT, nhs_bits DOUBLE, {of_pair})").fetchall()
     settings = model.splink_settings(children)
@@ -238,7 +242,7 @@ def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, chi
 
 
 def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
-    """Splink's predictions of `pairs` (match_key, join_key_l, join_key_r) over `patterns`: the name of their table."""
+    """Run Splink over `pairs` (match_key, join_key_l, join_key_r) of `patterns`, and return the name of its table."""
     from splink import DuckDBAPI, Linker  # see `load_splink_beside`
 
     con.execute(
@@ -252,7 +256,7 @@ def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
 
 
 def _weights_sql(predictions: str) -> str:
-    """SQL of what the kinds weigh, of which there is one pair each among `predictions`."""
+    """Return SQL of what the kinds weigh; `predictions` has one pair of each."""
     return f"""
         SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
                {_household()} AS household, mw_nhs_number > 0 AS nhs,
@@ -262,7 +266,7 @@ def _weights_sql(predictions: str) -> str:
 
 
 def _kinds(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, conditions: Sequence[str]) -> np.ndarray:
-    """A number of each pair: the same for pairs of which the same conditions hold, do not, or cannot be told."""
+    """Return a number for each pair: the same where the same conditions hold, fail, or are unknown."""
     sql = f"hash({', '.join(conditions)})"
 
     def some(start: int) -> np.ndarray:
@@ -301,7 +305,8 @@ def _weigh_copies(
 
 
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
-    """The weight of these pairs of patterns as `score` gives it, looked at or not; `children` as in `model.prior`.
+    """Return the weight of these pairs of patterns as `score` gives it, in a block or not; `children` as in
+    `model.prior`.
 
     A row a pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why it would be looked
     at: an NHS number, shared tokens), and for each comparison of the model `mw_` (log2 Bayes factor) and `gamma_` (its
@@ -332,5 +337,5 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
 
 
 def _weighed(predictions: str) -> str:
-    """Splink's predictions with the weight of pairs of one household."""
+    """Return Splink's predictions with the weight of pairs of one household."""
     return f"SELECT * REPLACE ({_household_weight()} AS match_weight) FROM {predictions}"

@@ -1,5 +1,7 @@
-"""The cells into which children fall who were linked to both services, by how well their records agree (`agreement`):
-names alone, which the noise plan and the noisy counts of a release have too."""
+"""Names the cells of children linked to both services, by how well their records agree (`agreement`).
+
+Only names: the noise plan and the noisy counts of a release use them too.
+"""
 
 from __future__ import annotations
 

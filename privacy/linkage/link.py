@@ -1,4 +1,4 @@
-"""The linkage of one cohort, from pseudonymised extracts to links.
+"""Links one cohort, from pseudonymised extracts to links.
 
 The steps: `rows` (what was sent, and the entities of a service), `candidates` and `model` (pairs between services and
 their weights), `assignment` (one to one), and here what joins them and gives every row its child. child_ids are random,
@@ -40,7 +40,9 @@ one of them is linked, by the fixed rule for ties, if the forename speaks for bo
 
 @dataclass(frozen=True)
 class LinkResult:
-    """`links`: one row per input row, `LINK_COLUMNS`, ordered by the first three.
+    """The result of a linkage.
+
+    `links` has one row per input row, with `LINK_COLUMNS`, ordered by the first three.
 
     `steps` and `review_patterns` are counts for the restricted zone: what each step did, and how many pairs of each
     agreement pattern (step, one column of log2 Bayes factors per comparison, pairs, their lowest and highest weight)
@@ -54,7 +56,7 @@ class LinkResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which pairs of a step are linked one to one.
+    """The pairs of a step that are linked one to one.
 
     `kept`: their indices, and among them `late`: those that are linked because nobody else is left for either. Of every
     pair, `alone`: the log2 odds as if it had no rivals; `posterior`: the probability among its rivals, and `odds`: its
@@ -71,7 +73,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Scored:
-    """A step once its pairs are decided and before any unit is joined.
+    """A step after its pairs are decided and before any unit is joined.
 
     `left` and `right` choose the sides (SQL over `patterns` and `units`); the right one is of so many units, and pairs
     are weighed for services of so many `children`. `pairs` is the table `scored` of `candidates` without the agreement
@@ -129,7 +131,7 @@ def link(
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
-    """Units merge from here on; `entities` stays, and `numbered` holds the units with a permanent UPN."""
+    """Keep `entities`, because units merge from here on, and `numbered`: the units with a permanent UPN."""
     con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
     with_upn = "SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
     con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
@@ -195,7 +197,7 @@ def _step(
 
 
 def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
-    """The links of a step among `pairs`, as `candidates` scores them."""
+    """Decide the links of a step among `pairs`, as `candidates` scores them."""
     left, right, weight, tie, forename, household = (
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
@@ -212,7 +214,7 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
 
 
 def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices of the pairs that are linked one to one at a threshold of the posterior; `vague` as in `Decision`."""
+    """Return the indices of the pairs linked one to one at a threshold of the posterior; `vague` as in `Decision`."""
     near = np.round(posterior, _POSTERIOR_DIGITS)
     at = np.flatnonzero((near > threshold) | (near == threshold) & ~vague)
     left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
@@ -221,14 +223,16 @@ def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold:
 
 
 def forename_agrees() -> float:
-    """Log2 Bayes factor of a forename from which a record may be a further one of a child."""
+    """Return the log2 Bayes factor of a forename from which a record may be a further one of a child."""
     same = (*model.EXACT["forename"].values(), model.OTHER_FORM_OF_COMMON, "another form")
     return min(model.weight("forename", level) for level in same)
 
 
 def _further_sql() -> str:
-    """Records that are surely one more of a child already linked, unless their service gives the two different NHS
-    numbers."""
+    """Return SQL of records that are surely one more of a child already linked.
+
+    Records to which their service gives another NHS number are left out.
+    """
     return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
@@ -247,7 +251,8 @@ def _further_sql() -> str:
 
 
 def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
-    """Join the right units of `chosen` (unit_l, unit_r, weight, nhs) to the left ones; how many by NHS number."""
+    """Join the right units of `chosen` (unit_l, unit_r, weight, nhs) to the left ones, and return how many by NHS
+    number."""
     con.register("chosen", chosen)
     con.execute(
         """
@@ -284,7 +289,8 @@ none."""
 
 
 def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | None) -> pa.Table:
-    """Every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and the rules of their patterns.
+    """Return every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and the rules of their
+    patterns.
 
     Children keep the ids of `previous` links.
     """
@@ -315,7 +321,7 @@ def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | Non
 
 
 def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
-    """The rules, from `rows`, `entities` and `joins`."""
+    """Return the rule of each pattern, from `rows`, `entities` and `joins`."""
     pattern = con.sql("SELECT pattern FROM rows").to_arrow_table()["pattern"].to_numpy()
     sent = np.bincount(pattern, minlength=len(patterns))
     entity = by_pattern(con, "entities", "entity", len(patterns))
@@ -338,7 +344,7 @@ def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
 def _with_the_same(
     patterns: Patterns, number: str, entity: np.ndarray, several: np.ndarray, sent: np.ndarray
 ) -> np.ndarray:
-    """Patterns that have a number which another row of their entity has."""
+    """Return the patterns that share a number with another row of their entity."""
     with_number = np.flatnonzero((several | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
     of, value = entity[with_number], patterns.token(number, with_number)
     order = np.lexsort((value, of))
@@ -348,7 +354,8 @@ def _with_the_same(
 
 
 def _child_ids(linked: pa.Table, senders: pa.Table, previous: pa.Table | None) -> pa.Array:
-    """The child_id of each child, 0, 1, ..., of `linked` (sender, row_key, child), in the order of the first two.
+    """Return the child_id of each child, 0, 1, ..., of `linked` (sender, row_key, child), in the order of the first
+    two.
 
     With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
     with more of its rows, then to the one that holds the first of them.
@@ -366,7 +373,7 @@ def _child_ids(linked: pa.Table, senders: pa.Table, previous: pa.Table | None) -
 
 
 def _still_there(linked: pa.Table, senders: pa.Table, previous: pa.Table) -> Pairs:
-    """Places in `previous` and in `linked` of rows that are in both."""
+    """Return the places in `previous` and in `linked` of rows that are in both."""
     numbers = {tuple(each.values()): number for number, each in enumerate(senders.to_pylist())}
     source, council = (previous[name].combine_chunks().dictionary_encode() for name in ("source", "council"))
     known = [
@@ -384,7 +391,8 @@ def _still_there(linked: pa.Table, senders: pa.Table, previous: pa.Table) -> Pai
 
 
 def _claimed(child: np.ndarray, kept: np.ndarray, place: np.ndarray) -> Pairs:
-    """Children and the ids that they keep, from rows at these places: the child of each, and the id that it had."""
+    """Return children and the ids that they keep, from rows at these places: the child of each, and the id that it
+    had."""
     order = np.lexsort((place, kept, child))
     child, kept, place = child[order], kept[order], place[order]
     starts = np.flatnonzero((np.diff(child, prepend=-1) != 0) | (np.diff(kept, prepend=-1) != 0))
@@ -399,7 +407,7 @@ def _claimed(child: np.ndarray, kept: np.ndarray, place: np.ndarray) -> Pairs:
 
 
 def _random_ids(count: int) -> pa.Array:
-    """`count` ids of 32 hexadecimal digits from the operating system's generator."""
+    """Return `count` ids of 32 hexadecimal digits from the operating system's generator."""
     raw = np.frombuffer(os.urandom(_ID_BYTES * count), np.uint8).reshape(count, _ID_BYTES)
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.stack([digits[raw >> 4], digits[raw & 15]], axis=2).tobytes()

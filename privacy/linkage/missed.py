@@ -111,7 +111,7 @@ class Missed:
 
 
 def missed(counts: Array, variances: Array) -> Missed:
-    """The rates from how many children are in each of `CELLS`, in their order, and the variance of the noise in each.
+    """Estimate the rates from how many children are in each of `CELLS`, and the variance of the noise in each.
 
     Where hardly a child was linked to both services, the rates are `USUAL`, with a deviation as large.
     """
@@ -134,13 +134,15 @@ def missed(counts: Array, variances: Array) -> Missed:
 
 
 def enough_linked(counts: Array, variances: Array) -> bool:
-    """Whether enough children were linked to both services to say how often records differ."""
+    """Return whether enough children were linked to both services to show how often records differ."""
     return bool(counts[_ALL_AGREE].sum() > 5 * np.sqrt(variances[_ALL_AGREE].sum()))
 
 
 def rates_where(counts: Array, times: Array) -> Array:
-    """The rates (places, rates), of `RATES`, in places where each of `CELLS` is so many `times` as common as over all,
-    (places, cells)."""
+    """Return the rates (places, rates) in places where each of `CELLS` is so many `times` as common as over all.
+
+    `times` is (places, cells).
+    """
     found = np.tensordot(_shares(counts)[-1], _tensor(), axes=1)
     rates = np.empty((len(times), len(RATES)))
     for place, there in enumerate(times):
@@ -152,7 +154,7 @@ def rates_where(counts: Array, times: Array) -> Array:
 
 
 def _shares(counts: Array) -> list[Array]:
-    """What differs in each field, and what pairs weigh, as shares."""
+    """Return, as shares, what differs in each field, and what pairs weigh."""
     agree = counts[_ALL_AGREE]
     shares = []
     for field in FIELDS:
@@ -183,12 +185,12 @@ def _tensor() -> Array:
 
 @cache
 def _cut_off() -> Array:
-    """The same, more where names that are far from each other are not found for that alone, all else being the same."""
+    """Return what `_tensor` gains where names that are far apart are not found for that alone."""
     return _missed_at(_LOST_BITS) - _missed_at(COST_BITS["names", "far"])
 
 
 def _missed_at(far_names: float) -> Array:
-    """As `_tensor`, where names of a service's record that are far from the others' cost so many bits."""
+    """Return `_tensor` where names of a service's record that are far from the others' cost so many bits."""
     by_field = [[[_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS]
     cost = np.array([list(one) for one in product(*by_field)])  # (combinations, fields, pairs)
     lost = cost.sum(axis=1)
@@ -234,14 +236,14 @@ SPLIT_SD = 0.5
 
 @dataclass(frozen=True)
 class Unjoined:
-    """Of the pupils with a census row, the share for whom it was not found, and its standard deviation."""
+    """The share of pupils with a census row for whom it was not found, and its standard deviation."""
 
     share: float
     deviation: float
 
     @property
     def rates(self) -> Array:
-        """By `RATES`, how many links are missed because the child has two records among the pupils."""
+        """Return, by `RATES`, how many links are missed because the child has two records among the pupils."""
         return self.share * SPLIT
 
     @property
@@ -357,7 +359,8 @@ def _differences(kinds: Array, variances: Array) -> tuple[Array, Array, Array]:
 
 
 def _drawn_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array, Array]:
-    """How many times as many were counted as expected, drawn towards once by what noise and chance hide; variances."""
+    """Return how many times as many were counted as expected, shrunk towards once by noise and chance, and
+    variances."""
     error = (noise + expected) / expected**2
     beyond = np.maximum((counted / expected - 1.0) ** 2 - _PLAINLY**2 * error, COUNCILS_SD**2)
     told = beyond / (beyond + error)

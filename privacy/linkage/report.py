@@ -1,4 +1,4 @@
-"""What a reviewer of a linkage needs to see. Restricted zone only: every number here is a true count.
+"""Collects what a reviewer of a linkage needs. Restricted zone only: every number here is a true count.
 
 A report is made while the linkage runs: give `Report().watchers` to `link`, and its result to `facts`. It holds counts
 and agreement patterns, never a token nor a row number; weights come from the model alone. What to report follows the
@@ -60,7 +60,7 @@ class Report:
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
-        """What `link` is to be watched by."""
+        """Return the watchers to give to `link`."""
         return (self._watch, self.comparable, self.control)
 
     def _watch(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
@@ -69,8 +69,11 @@ class Report:
             self.thresholds += _sensitivity(step)
 
     def facts(self, result: LinkResult) -> dict[str, Any]:
-        """JSON-ready: counts by step, source and rule; what other thresholds and the negative control say; rows with
-        too little to compare; the review band by pattern; the model's weights and example waterfalls."""
+        """Return the facts, JSON-ready.
+
+        Counts by step, source and rule; other thresholds and the negative control; rows with too little to compare; the
+        review band by pattern; the model's weights and example waterfalls.
+        """
         return {
             "model_version": model.parameters()["version"],
             "threshold": THRESHOLD,
@@ -94,7 +97,7 @@ class Report:
         }
 
     def _review(self, patterns: pa.Table) -> list[dict[str, Any]]:
-        """Patterns of the review band, most pairs first, each with its waterfall."""
+        """Return the patterns of the review band, most pairs first, each with its waterfall."""
         ordered = patterns.sort_by(
             [("pairs", "descending"), *((name, "descending") for name in ("step", *model.LEVELS))]
         )
@@ -111,7 +114,7 @@ class Report:
 
 
 def weights() -> list[dict[str, Any]]:
-    """The match-weight table: comparison, level, m, u and log2(m / u), strongest first within a comparison."""
+    """Return the match-weight table: comparison, level, m, u and log2(m / u), strongest first within a comparison."""
     return [
         {"comparison": comparison, "level": level, "m": m, "u": u, "weight": round(model.weight(comparison, level), 2)}
         for comparison, levels in model.parameters()["comparisons"].items()
@@ -126,7 +129,7 @@ def _rows_by_rule(links: pa.Table) -> list[dict[str, Any]]:
 
 
 def _sensitivity(step: Scored) -> list[dict[str, Any]]:
-    """Links of a step at each threshold, and how many are gained and lost against the one in force."""
+    """Return the links of a step at each threshold, and how many are gained and lost against the one in force."""
     now = np.zeros(step.pairs.num_rows, bool)
     now[step.decision.kept] = True
     lines = []
@@ -193,7 +196,7 @@ class Control:
     links: int
 
     def report(self) -> dict[str, Any]:
-        """The counts, and limits for the number and the share of false links."""
+        """Return the counts, and limits for the number and the share of false links."""
         cautious, close = (min(limit, self.links) for limit in (self.cautious_limit(), self.close_limit()))
         return {
             "step": self.step,
@@ -209,12 +212,11 @@ class Control:
         }
 
     def cautious_limit(self) -> float:
-        """False links at most, whatever the agreement with partners."""
+        """Return the most false links there can be, whatever the agreement with partners."""
         return _chance(self.linked, self.subjects, CONFIDENCE) * self.right_units
 
     def close_limit(self) -> float:
-        """False links F at most: F = without x (right units - links + F) + outdone x links, so that F is on one"
-        " side."""
+        """Return the most false links F: F = without x (right units - links + F) + outdone x links, solved for F."""
         confidence = 1 - (1 - CONFIDENCE) / 2
         without = _chance(self.linked, self.subjects, confidence)
         outdone = _chance(self.outdoing, self.subjects, confidence)
@@ -224,7 +226,7 @@ class Control:
 
 
 def upper_limit(events: int, trials: int, confidence: float = CONFIDENCE) -> float:
-    """One-sided upper limit of a binomial chance (Clopper and Pearson); 1 where nothing was tried."""
+    """Return the one-sided upper limit of a binomial chance (Clopper and Pearson); 1 if nothing was tried."""
     return 1.0 if events >= trials else float(betaincinv(events + 1, trials - events, confidence))
 
 
@@ -287,7 +289,7 @@ class NegativeControl:
 
 
 def _parts(pairs: pa.Table) -> np.ndarray:
-    """For each pair, which part its left unit is dealt into: by content, whatever the order of rows."""
+    """Return, for each pair, which part its left unit is dealt into: by content, whatever the order of rows."""
     left, tie = _columns(pairs, "unit_l", "tie")
     order = np.lexsort((tie, left))
     first = np.flatnonzero(np.r_[True, np.diff(left[order]) != 0])
@@ -297,14 +299,14 @@ def _parts(pairs: pa.Table) -> np.ndarray:
 
 
 def _outdoing(strangers: np.ndarray, partners: np.ndarray) -> int:
-    """How many strangers weigh at least as much as the partner of another subject: the mean over all ways to pair them,
-    rounded up."""
+    """Return how many strangers weigh at least as much as another subject's partner: the mean of all ways to pair
+    them, rounded up."""
     lighter = np.searchsorted(np.sort(partners), strangers, side="right")
     return math.ceil(lighter.sum() / len(partners))
 
 
 def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
-    """Right units that the step would link among these pairs, one to one or as a further record, and the weights."""
+    """Return the right units that the step would link among these pairs, and the weights."""
     decision = decide(pairs, step.one_to_one)
     decided = pairs.take(pa.array(decision.kept))
     further = pairs.filter(pa.array(_further(pairs)))
@@ -314,7 +316,7 @@ def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """For each of `units`, the greatest weight that it is linked with; minus infinity for none."""
+    """Return, for each of `units`, the greatest weight that it is linked with; minus infinity for none."""
     order = np.lexsort((weight, linked))
     linked, weight = linked[order], weight[order]
     at = np.searchsorted(linked, units, side="right") - 1
@@ -323,7 +325,7 @@ def _heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.n
 
 
 def _further(pairs: pa.Table) -> np.ndarray:
-    """Mask of the pairs that could add a further record to a child, contradictions between numbers left aside."""
+    """Return a mask of the pairs that could add a further record to a child, whatever their numbers."""
     weight, forename = _columns(pairs, "weight", "forename")
     sure: np.ndarray = (weight >= bits_of(FURTHER_THRESHOLD)) & (forename >= forename_agrees())
     return sure

@@ -1,4 +1,4 @@
-"""The file of a return: signed by the pipeline, then encrypted to the recipient in the age format.
+"""Seals and opens the file of a return: signed by the pipeline, then encrypted to the recipient in the age format.
 
     readiness-return-2 <Ed25519 signature, hexadecimal>
     {header, JSON}
@@ -39,7 +39,7 @@ class ReturnProblem(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What a return is for and what it says of itself.
+    """The header of a return: whom it is for and what it covers.
 
     `recipient` is the age public key. `tells` are the facts by teller (`council/service`), `agreements` the version
     (SHA-256) of each agreement by council. `absence_of` are the services that the child is not among where a row says
@@ -77,14 +77,14 @@ class Header:
 
 @dataclass(frozen=True)
 class Opened:
-    """A return that is what it says: its header, and each row's fact as JSON text."""
+    """A return that passed every check: its header, and each row's fact as JSON text."""
 
     header: Header
     facts: tuple[str, ...]
 
 
 def content(header: Header, facts: list[str]) -> bytes:
-    """What is signed but for serial number and day, to tell whether a return has changed."""
+    """Return what is signed, without serial number and day, to see whether a return has changed."""
     return _document(replace(header, serial=0, made_on=""), facts)
 
 
@@ -94,12 +94,12 @@ def _document(header: Header, facts: list[str]) -> bytes:
 
 
 def seal(header: Header, facts: list[str], signing_key: Ed25519PrivateKey) -> bytes:
-    """The file. Raises `AgeProblem` for a recipient's key that is none."""
+    """Return the file of a return. Raises `AgeProblem` for an invalid recipient key."""
     return seal_document(FORMAT, _document(header, facts), header.recipient, signing_key)
 
 
 def seal_document(word: str, document: bytes, recipient: str, signing_key: Ed25519PrivateKey) -> bytes:
-    """A document of the kind `word`, signed, then encrypted to an age public key. Raises `AgeProblem`."""
+    """Return a document of the kind `word`, signed, then encrypted to an age public key. Raises `AgeProblem`."""
     signature = signing_key.sign(_signed(word, document))
     to = age.recipient(recipient)
     return bytes(age.library().encrypt(f"{word} {signature.hex()}\n".encode() + document, [to]))
@@ -120,8 +120,11 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
 
 
 def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[bytes, str]:
-    """Decrypt a document of the kind `word`, check who signed it, and give it with the public key that it was
-    decrypted for. Raises `ReturnProblem`."""
+    """Decrypt a document of the kind `word`, check its signature, and return it with the public key it was encrypted
+    to.
+
+    Raises `ReturnProblem`.
+    """
     identity, public = age.read_identity(key), signer_key(signer)
     first, _, document = _decrypted(path, identity).partition(b"\n")
     kind, _, signature = first.decode("ascii", errors="replace").partition(" ")
@@ -137,7 +140,7 @@ def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[byt
 
 
 def check_recipient(path: Path, said: str, own: str) -> None:
-    """Raises `ReturnProblem` where a document is for another recipient than the one that could decrypt it."""
+    """Raise `ReturnProblem` if a document was made for another recipient than the one that could decrypt it."""
     if said != own:
         raise ReturnProblem(
             f"{path.name}: was made for another recipient and encrypted to you; do not use it, and tell whoever runs"
@@ -185,7 +188,7 @@ def _signed(word: str, document: bytes) -> bytes:
 
 
 def signer_key(path: Path) -> Ed25519PublicKey:
-    """The pipeline's public key in PEM, the one that releases are signed with; raises `ReturnProblem`."""
+    """Read the pipeline's public key in PEM, the one that releases are signed with. Raises `ReturnProblem`."""
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
@@ -198,7 +201,7 @@ def signer_key(path: Path) -> Ed25519PublicKey:
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
-    """SHA-256 of the public key in DER, hexadecimal, to compare two copies by telephone."""
+    """Return the SHA-256 of the public key in DER, hexadecimal, to compare two copies by telephone."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
