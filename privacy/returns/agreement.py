@@ -69,14 +69,13 @@ class NewChildren:
     without_number: frozenset[Fact] = frozenset({Fact.KNOWN_TO})
 
     def content(self) -> dict[str, Any]:
-        """Return the rule JSON-ready, in a fixed order."""
-        return {
-            "after_days": self.after_days,
-            "after_deliveries": self.after_deliveries,
-            "first_delivery": self.first_delivery.value,
-            "until_then": sorted(self.until_then),
-            "without_number": sorted(self.without_number),
-        }
+        """Return the rule JSON-ready."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it: a set as a sorted list, a day as text."""
+    return sorted(value) if isinstance(value, frozenset) else str(value) if isinstance(value, dt.date) else value
 
 
 def strictest(rules: Iterable[NewChildren]) -> NewChildren:
@@ -147,24 +146,9 @@ class Agreement:
     @cached_property
     def version(self) -> str:
         """Return the SHA-256 of the agreement's content, whatever the file's comments and layout."""
-        tells = sorted(
-            (disclosure.teller, disclosure.receiver, disclosure.to_council, sorted(disclosure.facts))
-            for disclosure in self.tells
-        )
-        content = {
-            "council": self.council,
-            "reference": self.reference,
-            "legal_basis": self.legal_basis,
-            "impact_assessment": self.impact_assessment,
-            "status": self.status.value,
-            "starts": self.starts.isoformat(),
-            "expires": self.expires.isoformat(),
-            "recipients": {service: asdict(recipient) for service, recipient in self.recipients.items()},
-            "tells": tells,
-            "accepts_from": sorted(self.accepts_from),
-            "new_children": self.new_children.content(),
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        content = asdict(self)
+        content["tells"] = sorted(json.dumps(each, sort_keys=True, default=_plain) for each in content["tells"])
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 class Sender(NamedTuple):
