@@ -1,6 +1,6 @@
-"""Reads sharing agreements: one YAML file a council, checked whole, so that every mistake is reported at once.
+"""Sharing agreements as files: one YAML file a council, all of it checked, so that every mistake is heard of at once.
 
-Every value is read as text. `draft` is a starting file with a note on each line; see docs/returns.md.
+Every value is read as text. `draft` is a starting file with a word on each line; docs/returns.md has all of it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _NEEDED_KEYS = tuple(name for name in _KEYS if name not in ("accepts_from", "new
 _RULES = tuple(field.name for field in fields(NewChildren))
 _LONGEST_DAYS, _MOST_DELIVERIES = 366, 12
 _NONE = "none"
-"""Written in place of facts that are not disclosed."""
-_NEEDED_OF_DISCLOSURE = ("from", "to", "facts")
+"""Written in place of facts where none is told."""
+_NEEDED_OF_TELLING = ("from", "to", "facts")
 _DRAFT = Path(__file__).with_name("agreement_draft.yaml")
 FACT_NAMES = tuple(fact.value for fact in Fact)
 
 
 class InvalidAgreement(Exception):
-    """An agreement file that cannot be used; `problems` lists everything wrong with it."""
+    """A file of an agreement that cannot be used; `problems` are all there are."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
@@ -49,10 +49,8 @@ class InvalidAgreement(Exception):
 
 
 def load_all(folder: Path) -> dict[str, Agreement]:
-    """Return the agreements in a folder, by council.
-
-    Raises `InvalidAgreement` if one cannot be used, or two services share a key: each could read the other's returns.
-    """
+    """The agreements in a folder, by council; raises `InvalidAgreement` where one cannot be used, and for a key that
+    two services share: each would read the other's returns."""
     if not folder.is_dir():
         raise InvalidAgreement([Problem(str(folder), 1, 1, "is no folder of sharing agreements")])
     found: dict[str, Agreement] = {}
@@ -76,7 +74,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
 
 
 def load(path: Path) -> Agreement:
-    """Read and check one agreement. Raises `InvalidAgreement` with everything wrong with it."""
+    """Read and check one agreement; raises `InvalidAgreement` with all that is wrong with it."""
     nodes = Nodes(path.name)
     root = compose(path, nodes, f"{', '.join(_NEEDED_KEYS)}")
     if root is not None and not isinstance(root, MappingNode):
@@ -90,7 +88,7 @@ def load(path: Path) -> Agreement:
 
 
 class _Reader:
-    """Reads the nodes of one file, and collects problems in `nodes`."""
+    """Reads the nodes of one file; what is wrong is gathered in `nodes`."""
 
     def __init__(self, nodes: Nodes, path: Path) -> None:
         self.nodes, self.path = nodes, path
@@ -116,7 +114,7 @@ class _Reader:
     def _entries(
         self, node: Node, where: str, holds: str, names: Sequence[str], called: str, needed: Sequence[str]
     ) -> dict[str, Node]:
-        """Return the values of a mapping with these keys; a missing one of `needed` is a problem."""
+        """The values of a mapping with these keys; one that is `needed` and not there is a problem."""
         found = {name: value for name, _, value in self.nodes.known(node, where, holds, names, called)}
         for name in needed:
             if name not in found:
@@ -124,7 +122,7 @@ class _Reader:
         return found
 
     def _said(self, node: Node, where: str) -> str:
-        """Return a text that was filled in."""
+        """A text that somebody has filled in."""
         text = (self.nodes.text(node, where) or "").strip()
         if text.startswith("TODO"):
             self.nodes.problem(node, f"{where} is still to be filled in")
@@ -203,7 +201,7 @@ class _Reader:
         return least
 
     def _rule_facts(self, node: Node, where: str, names: Sequence[Fact]) -> frozenset[Fact]:
-        """Return facts among `names`, or none; facts that need another must have it."""
+        """`none`, or facts among `names`; those that need another fact have it beside them."""
         called = "one that may be told" if len(names) < len(Fact) else "a fact"
         texts = [(at, self._one_of(at, where, (_NONE, *names), called)) for at, _ in self.nodes.texts(node, where)]
         if any(text == _NONE for _, text in texts) and len(texts) > 1:
@@ -232,19 +230,19 @@ class _Reader:
             return ()
         found: dict[tuple[str, str, str], Disclosure] = {}
         for number, entry in enumerate(node.value, 1):
-            disclosure = self._disclosure(entry, f"{where}[{number}]", council)
-            if disclosure is None:
+            telling = self._telling(entry, f"{where}[{number}]", council)
+            if telling is None:
                 continue
-            flow = (disclosure.teller, disclosure.receiver, disclosure.to_council)
+            flow = (telling.teller, telling.receiver, telling.to_council)
             if flow in found:
-                self.nodes.problem(entry, f"{where}[{number}] says again what {disclosure.teller} tells; keep one")
-            found[flow] = disclosure
+                self.nodes.problem(entry, f"{where}[{number}] says again what {telling.teller} tells; keep one")
+            found[flow] = telling
         return tuple(found.values())
 
-    def _disclosure(self, node: Node, where: str, council: str) -> Disclosure | None:
+    def _telling(self, node: Node, where: str, council: str) -> Disclosure | None:
         keys = ("from", "to", "in", "facts")
-        parts = self._entries(node, where, ", ".join(keys), keys, "a key of it", _NEEDED_OF_DISCLOSURE)
-        if not parts.keys() >= set(_NEEDED_OF_DISCLOSURE):
+        parts = self._entries(node, where, ", ".join(keys), keys, "a key of it", _NEEDED_OF_TELLING)
+        if not parts.keys() >= set(_NEEDED_OF_TELLING):
             return None
         teller = self._one_of(parts["from"], f"{where}.from", SERVICE_NAMES)
         receiver = self._one_of(parts["to"], f"{where}.to", SERVICE_NAMES)
@@ -273,6 +271,6 @@ class _Reader:
 
 
 def draft(council: str) -> str:
-    """Return a starting file for a council, with a note on each line; it is not valid until the TODOs are filled in."""
+    """A starting file for a council, with a word on each line; it is not valid until the TODOs are filled in."""
     text = _DRAFT.read_text(encoding="utf-8")
     return text.replace("COUNCIL", council).replace("FACTS", ", ".join(FACT_NAMES))
