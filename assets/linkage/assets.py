@@ -134,7 +134,7 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
             asset=key,
             partitions_def=COHORTS,
             blocking=True,
-            description="Every unit stands in it once, and every value is of its public domain",
+            description="Every unit appears once, and every value is in its public domain",
         )
         for key in CONFIDENTIAL.values()
     ],

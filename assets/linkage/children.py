@@ -1,8 +1,8 @@
 """Derives the confidential tables: one row a unit, every column a category of its public domain.
 
 `children` (family pupil), `reviewed_children` (health) and `responses` (parents). Each derivation is a fixed rule about
-the rows of one child; no category, cut-off or order comes from the data. Beside its SQL stands what it reads, from
-which the catalogue says where each column comes from.
+the rows of one child; no category, cut-off or order comes from the data. With its SQL it lists
+the columns it reads, from which the catalogue shows where each column comes from.
 """
 
 from __future__ import annotations

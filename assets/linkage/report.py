@@ -24,6 +24,7 @@ from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
 from ndl_export.pages.words import capital, percent, points
 from ndl_export.tables import Attribute, dimensions, pupil
+from ndl_export.tables.model import Table
 from privacy.doors.counts import EXACT_BELOW, least_of_size, magnitude, share_in_steps
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
@@ -105,8 +106,7 @@ WEIGHTED_BY = {
 class _Linked:
     """A linked table: the attribute it shows rates for, those of its categories that are linked, and the condition."""
 
-    table: str
-    title: str
+    table: Table
     attribute: Attribute
     labels: dict[str, str]
     condition: str
@@ -114,22 +114,19 @@ class _Linked:
 
 _TABLES = (
     _Linked(
-        pupil.READINESS_PATHWAY.name,
-        pupil.READINESS_PATHWAY.title,
+        pupil.READINESS_PATHWAY,
         pupil.ASQ3,
         {category: category for category in pupil.LINKED},
         LINKED_TO["review"],
     ),
     _Linked(
-        pupil.FUNDED_ENTITLEMENT.name,
-        pupil.FUNDED_ENTITLEMENT.title,
+        pupil.FUNDED_ENTITLEMENT,
         pupil.ENTITLEMENT,
         {c: c for c in pupil.ENTITLEMENT.categories if c != pupil.NOT_LINKED_TO_SETTING},
         LINKED_TO["setting"],
     ),
     _Linked(
-        pupil.JOINED_DOTS.name,
-        pupil.JOINED_DOTS.title,
+        pupil.JOINED_DOTS,
         pupil.DOTS,
         {
             pupil.dots_category(pupil.BOTH, concern): f"Seen by both; concern: {concern.lower()}"
@@ -167,8 +164,8 @@ def _lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, An
     weighted = {name: _rates(con, linked, columns) for name, columns in WEIGHTED_BY.items()}
     return [
         {
-            "table": linked.table,
-            "title": linked.title,
+            "table": linked.table.name,
+            "title": linked.table.title,
             "category": label,
             "children": plain[category][0],
             "unweighted": plain[category][1],
@@ -203,7 +200,7 @@ _MEASURED = (
     *("children", "groups", "weighted", "rows_by_source", "rows_by_source_and_rule"),
     *("links", "linked_one_to_one", "subjects", "right_units"),
 )
-"""Facts that count what is measured with noise, or nearly; below a hundred too they are told by order of size."""
+"""Facts that count what is measured with noise, or nearly; below a hundred too they are shown by order of size."""
 _DIGITS = 2
 """Significant digits of limits of error."""
 
@@ -293,7 +290,7 @@ _RULES = {
     "scoped_id": "the same number of one sender",
     "identical_demographics": "the same in every respect",
     "probabilistic": "match weight",
-    "none": "stands alone, or the others were brought to it",
+    "none": "alone, or the record that others were linked to",
 }
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -347,8 +344,8 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
                 f"{capital(line['step'])}: at most {percent(line['share_of_links_at_most'])} of the links are false"
                 f" ({control['confidence']:.0%} sure)."
             )
-    told = [line for line in report["weighted"] if line["unweighted"] is not None]
-    moves = [abs(share - line["unweighted"]) for line in told for share in line["weighted"].values()]
+    shown = [line for line in report["weighted"] if line["unweighted"] is not None]
+    moves = [abs(share - line["unweighted"]) for line in shown for share in line["weighted"].values()]
     if moves:
         yield (
             "If the children who are not linked are like the linked of their group, no rate of the linked tables would"
@@ -356,9 +353,9 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
         )
     lacking = max((line["share"] or 0.0 for line in report["unlinkable"]), default=0.0)
     yield (
-        f"Of no source do more than {percent(lacking)} of the rows lack the same and can so not be compared."
+        f"In no source do more than {percent(lacking)} of the rows lack the same items, and so cannot be compared."
         if lacking
-        else "Every row says enough to be compared with others."
+        else "Every row holds enough to be compared with others."
     )
 
 

@@ -158,21 +158,21 @@ class _Maker:
         only for the receipts.
         """
         show_service(self.con, self.home, self.cohort, self.keys, self.payload, service)
-        made, told = [], dict[tuple[str, str, str], list[str]]()
+        made, returned = [], dict[tuple[str, str, str], list[str]]()
         before = {
             (file.parent.parent.name, file.parent.name) for file in self.home.returns.glob(f"*/*/{self.cohort}.age")
         }
         for council, source in sorted({*self.extracts, *before}):
             receiver, why_not = Sender(council, SERVICES[source]), self._why_none(council, source)
             facts = [] if why_not else self._facts(receiver, source)
-            told[*receiver, source] = facts
+            returned[*receiver, source] = facts
             if SERVICES[source] == service:
                 file = self.home.return_file(source, self.cohort, council)
                 if why_not:
                     made.append(self._withdraw(file, council, source, why_not))
                 else:
                     made.append(self._return(file, receiver, source, facts))
-        load_facts(self.con, told)
+        load_facts(self.con, returned)
         return made + self._receipts(service)
 
     def _terms(self, receiver: Sender) -> _Terms:

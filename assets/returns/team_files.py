@@ -28,7 +28,7 @@ from sources.reference.places import place
 
 _COUNCILS_NAMED = 2
 LATELY_MONTHS = 24
-"""A child whom no other service has seen for longer, by the months that were told, has not been seen lately."""
+"""A child whom no other service has seen for longer, by the months that were returned, has not been seen lately."""
 
 
 class Situation(IntEnum):
@@ -243,10 +243,10 @@ def _section(situation: Situation, children: list[dict[str, Any]], header: Heade
 
 def _never(situation: Situation, header: Header) -> str | None:
     """Return why no child can be in this section, whatever the records say."""
-    told = {fact for kinds in header.tells.values() for fact in kinds}
-    if situation in (Situation.CONCERN_ELSEWHERE, Situation.CONCERN_BOTH) and Fact.CONCERN not in told:
+    returned = {fact for kinds in header.tells.values() for fact in kinds}
+    if situation in (Situation.CONCERN_ELSEWHERE, Situation.CONCERN_BOTH) and Fact.CONCERN not in returned:
         return "Not returned: under the agreement no service tells you whether it recorded a concern."
-    if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in told:
+    if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in returned:
         return "Not returned: under the agreement no service tells you when it last saw a child."
     if situation is Situation.NO_OTHER and header.absence_why_not:
         return f"Not said of any child: {_readable(header.absence_why_not)}."

@@ -94,7 +94,7 @@ other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits
 A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
 """
 _PARTS_AT_ONCE, _PAIRS_AT_ONCE = 2, 250_000
-"""Parts of the pairs, and pairs of a part, whose kinds are told together."""
+"""Parts of the pairs, and pairs of a part, whose kinds are found together."""
 NO_CACHE = PairCache()
 _SAID = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _EVIDENCE = ("forename", "household", "nhs", "pattern")

@@ -70,7 +70,7 @@ SORTS = tuple(dict.fromkeys(_SORT_OF.values()))
 otherwise become more common each by itself."""
 ONE_SORT = tuple(f"{what} of {record} differs" for what in SORTS for record in DIFFERS)
 KINDS = (NOT_BOTH, SEVERAL, AGREE, *ONE_SORT)
-"""The cells in fewer, which can be told by council or by ethnic group."""
+"""Groups of cells, few enough to be measured by council or by ethnic group."""
 KIND_OF = (
     NOT_BOTH,
     SEVERAL,

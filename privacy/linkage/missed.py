@@ -363,8 +363,8 @@ def _drawn_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array,
     variances."""
     error = (noise + expected) / expected**2
     beyond = np.maximum((counted / expected - 1.0) ** 2 - _PLAINLY**2 * error, COUNCILS_SD**2)
-    told = beyond / (beyond + error)
-    return np.maximum(1.0 + told * (counted / expected - 1.0), 0.0), told * error
+    trust = beyond / (beyond + error)
+    return np.maximum(1.0 + trust * (counted / expected - 1.0), 0.0), trust * error
 
 
 _CELLS_OF = np.array([[kind == each for each in KIND_OF] for kind in ONE_SORT]).reshape(len(SORTS), len(DIFFERS), -1)

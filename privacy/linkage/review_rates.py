@@ -138,8 +138,8 @@ def _tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
             a, b, unknown = (found[each] for each in (Decision.MATCH, Decision.OTHER, Decision.UNKNOWN))
             if stratum == WEAK:
                 a, b = b, a
-            told = max(a, 0.0) + max(b, 0.0)
-            p, q = max(a, 0.0) / told if told else 0.5, sampled[stratum]
+            decided = max(a, 0.0) + max(b, 0.0)
+            p, q = max(a, 0.0) / decided if decided else 0.5, sampled[stratum]
             spread = ((1 + p**2) * noise + max(unknown, 0.0) ** 2 / 12) / q**2
             yield _Tally(service, stratum, q, (a + p * unknown) / q, spread)
 

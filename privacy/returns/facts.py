@@ -1,7 +1,7 @@
 """Facts disclosed to one sender about its own rows: SQL over the links of a cohort and the records.
 
-A fact is told where it is as sure as a link of probability SURE_PROBABILITY, and is left out otherwise, without a word
-why:
+A fact is disclosed if it is as sure as a link of probability SURE_PROBABILITY, and is left out otherwise, without a
+reason:
 
 - a service knows the child: the probabilities that brought the two rows to the child, multiplied, are at least
   SURE_PROBABILITY. A row that came by its own number has probability 1;

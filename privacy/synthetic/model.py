@@ -25,7 +25,7 @@ from privacy.synthetic.problem import FIRST, Codes, Names, Noisy, Problem
 STEPS, SETTLED = 10_000, 1e-3
 """Of mirror descent, at most; and the relative fall of the loss within 50 of them at which it ends."""
 LARGEST_MIB = 128.0
-"""Of the model's tables. With more, the marginals of most cells are not fitted."""
+"""Largest size of the model's tables. Above it, the marginals with most cells are not fitted."""
 
 
 class MissingLibrary(Exception):

@@ -99,12 +99,12 @@ def problems(
     the release estimates.
     """
     estimates, nesting = estimates_of(plan, measurement), plan.family.nesting
-    told = [names for names in plan.sigmas if not set(names) & set(left_out)]
-    noisy = {names: measurement.noisy[names] + _correction(plan.family, names, estimates, published) for names in told}
+    kept = [names for names in plan.sigmas if not set(names) & set(left_out)]
+    noisy = {names: measurement.noisy[names] + _correction(plan.family, names, estimates, published) for names in kept}
     if nesting is None:
-        sigmas = {names: plan.sigmas[names] for names in told}
+        sigmas = {names: plan.sigmas[names] for names in kept}
         found = _problem(plan.family, _number(estimates, Cube({})), sigmas, noisy, place, all_of)
-        yield replace(found, marginals=(*found.marginals, *_totals(plan.family, told, place, published)))
+        yield replace(found, marginals=(*found.marginals, *_totals(plan.family, kept, place, published)))
         return
     inner, outer = plan.family.attribute(nesting.inner), plan.family.attribute(nesting.outer)
     for group, part in plan.parts.items():

@@ -2,7 +2,7 @@
 
 Rows drawn from a model miss some: a number of rows is whole and never negative, and a noisy count need not be. A change
 gives a row other values of one set of attributes that are tied to each other by impossible pairs (`tied`), as another
-row has them, so that what no row can have stays so. Which changes bring the rates closest is told by the gradient of
+row has them, so that what no row can have stays so. Which changes bring the rates closest follows from the gradient of
 the squared number of rows by which they are outside; the best are made together, half as many where that overshoots.
 """
 
@@ -21,7 +21,7 @@ from privacy.synthetic.problem import FIRST, Codes, Names, Problem
 MARGIN = 2.0
 """Rows by which a rate is to be inside its interval, where that is wide enough."""
 _MARGIN_SHARE = 0.2
-"""Of the interval, at most."""
+"""At most this share of the interval."""
 _SAMPLED, _CANDIDATES = 20_000, 64
 """Rows looked at in one step, and values of tied attributes that they may be given: the most frequent."""
 _FUTILE = 8
@@ -203,8 +203,8 @@ def _loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[floa
 def _add(slopes: Tables, family: Family, cube: Cube, by_figure: Array) -> None:
     """Add the slope by figure of a cube to the slopes by cell."""
     names, table = _names(family, cube), by_figure
-    told = {name: selector.matrix for name, selector in cube.selectors.items()}
-    for axis, matrix in enumerate(told.values()):
+    matrices = {name: selector.matrix for name, selector in cube.selectors.items()}
+    for axis, matrix in enumerate(matrices.values()):
         table = np.moveaxis(np.tensordot(matrix.T, table, (1, axis)), 0, axis)
     for selector in cube.where.values():
         table = np.multiply.outer(table, selector.matrix[0])
