@@ -35,8 +35,7 @@ from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.linkage.link import link
-from privacy.linkage.missed import RATES, missed
-from privacy.linkage.unjoined import unjoined
+from privacy.linkage.missed import RATES, missed, unjoined
 from privacy.release.child_table import true_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan

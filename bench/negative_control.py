@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from privacy.keys import KeyRing
-from privacy.linkage.control import NegativeControl
 from privacy.linkage.link import link
+from privacy.linkage.report import NegativeControl
 from tests.support.linkage.populations import KINDS, RIGHT_SOURCE, false_links, tokenised
 
 

@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 from assets.home.paths import Home
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
+from assets.linkage.freshness import published_children
 from assets.linkage.inputs import councils_in, extracts_of
-from assets.linkage.standing import published_children
-from assets.linkage.weighed import WeighedPairs
+from assets.linkage.pair_cache import StoredPairs
 from ndl_export.tables import FAMILIES
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted
@@ -101,9 +101,9 @@ def needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: 
     report, doubts, agreement = Report(), Doubts(), Agreement()
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "weighed.parquet"
-        with WeighedPairs(copies.home, cohort, kept, copies.keys, {"copies": f"{number:g}"}) as memory:
+        with StoredPairs(copies.home, cohort, kept, copies.keys, {"copies": f"{number:g}"}) as cache:
             watchers = [*report.watchers, doubts, agreement]
-            result = link(_tokens(copies), watchers=watchers, children=children, memory=memory)
+            result = link(_tokens(copies), watchers=watchers, children=children, cache=cache)
         linking = _peak()
         _tables(copies, result, agreement, Path(scratch))
         doubts.children(result.links)

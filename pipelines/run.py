@@ -18,7 +18,7 @@ from assets.home.retention_policy import check_may_be_held
 from assets.home.signers import note_signers
 from assets.intake.ingest import Intake
 from assets.linkage.arrivals import note_landing
-from assets.linkage.standing import links_stand, tables_stand
+from assets.linkage.freshness import is_current
 from assets.release.anchors import published_charges
 from assets.release.fix_release import ReleaseOptions, measured_now, series_for
 from assets.release.publication import release_is_current
@@ -169,7 +169,7 @@ def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], s
     yield _Step(
         "linkage",
         f"Linkage{about}: who is who, without names",
-        lambda: links_stand(home, cohort.code, councils) and tables_stand(home, cohort.code, councils),
+        lambda: is_current(home, cohort.code, councils),
         lambda jobs: jobs.linkage(cohort.code),
     )
 

@@ -65,7 +65,7 @@ class Home:
         """Tokens of the rows of an extract, encrypted to the linkage; sources that are not linked have none."""
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
 
-    def weighed(self, cohort: str) -> Path:
+    def pair_cache(self, cohort: str) -> Path:
         """Pairs that the linkage has scored, encrypted to it."""
         return self.tokens("weighed", cohort, "pairs")
 
@@ -161,7 +161,7 @@ class Home:
         """The same sample of the current extract if it differs; it replaces the former after a measurement."""
         return self.token_sample(source, cohort, council).with_suffix(".newest")
 
-    def replaced(self, cohort: str) -> Path:
+    def overlaps(self, cohort: str) -> Path:
         """How each linked extract compares with an earlier delivery."""
         return self.linked(cohort) / "replaced.json"
 
@@ -215,7 +215,7 @@ class Home:
         """How many children only one service knows; `.html` beside it is the page. Never leaves the restricted zone."""
         return self.returns / council / f"summary-{cohort}.json"
 
-    def standing(self, cohort: str) -> Path:
+    def row_history(self, cohort: str) -> Path:
         """When each row of the extracts behind returns first appeared, under keyed marks."""
         return self.returns / f"standing-{cohort}.parquet"
 

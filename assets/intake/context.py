@@ -29,7 +29,7 @@ from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop
 from privacy import normalise, pseudonyms
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
-from privacy.returns.own_file import sender_key, sender_mac
+from privacy.returns.seal import sender_key, sender_mac
 from sources.contracts import CONTRACTS, SourceContract
 from sources.councils.council_file import InvalidCouncilFile, council_file
 from sources.councils.dialect import Dialect

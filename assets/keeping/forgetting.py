@@ -45,6 +45,7 @@ from assets.intake.suppressions import (
     without,
     without_rows,
 )
+from assets.linkage.freshness import changed_since_linked
 from assets.linkage.inputs import LinkageRecord, NotLinked, councils_in, named, read_record, write_record
 from assets.linkage.link import (
     CannotBeLinked,
@@ -53,10 +54,9 @@ from assets.linkage.link import (
     link_cohort,
 )
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.standing import not_as_linked
 from assets.linkage.tokens import TokensUnusable, opened
 from assets.pseudonymise.split_writer import RowState, TableWriter
-from assets.returns.standing import forget_rows
+from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
 from privacy.doors import sealed
 from privacy.doors.database import in_memory
@@ -393,7 +393,7 @@ def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str
     forget_rows(home, cohort)
     shutil.rmtree(home.review(cohort), ignore_errors=True)
     write_record(home, cohort, LinkageRecord(councils))
-    home.weighed(cohort).unlink(missing_ok=True)
+    home.pair_cache(cohort).unlink(missing_ok=True)
     for path in home.linked(cohort).iterdir():
         if path not in (home.links(cohort), home.linkage_record(cohort)):
             path.unlink()
@@ -463,7 +463,7 @@ def _mac(home: Home, source: str, cohort: str, council: str) -> str:
 
 def _check_links(home: Home, cohort: str) -> None:
     """Raise `CannotForget` if the links would name rows of other children."""
-    if moved := not_as_linked(home, cohort, councils_in(home, cohort)):
+    if moved := changed_since_linked(home, cohort, councils_in(home, cohort)):
         raise CannotForget(
             f"cohort {cohort}: {named(moved)} came in or changed since it was linked, so that row numbers of the links"
             " are not those of the extracts: run the linkage of the cohort, and start again"

@@ -1,1 +1,1 @@
-"""Rows of services joined into children, and the tables of one row a unit that noise is added over."""
+"""Links rows of services into children, and derives the confidential tables that noise is added to."""

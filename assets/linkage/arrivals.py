@@ -1,5 +1,7 @@
-"""Which council has sent which source of a cohort, and since when: from what was taken, what was stopped and what lies
-in landing. Reads no row of an extract."""
+"""Reports which council has sent which source of a cohort, and since when.
+
+It looks at what was taken in, what was stopped and what is in landing, and reads no row of an extract.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ from sources.reference.places import place
 
 
 class State(StrEnum):
-    """Where the newest delivery of a source stands."""
+    """State of the newest delivery of a source."""
 
     TAKEN = "taken"
     LANDED = "landed, not taken"
@@ -59,19 +61,21 @@ class Arrival:
 
     @property
     def is_in(self) -> bool:
-        """Whether a release made now would hold the council's rows of the source."""
+        """Return whether a release made now would hold the council's rows of the source."""
         return self.in_since is not None
 
 
 def arrivals(landing: Path, home: Home, cohort: Cohort, councils: Iterable[str], today: dt.date) -> list[Arrival]:
-    """Every source of every council, by council and then in the order of the contracts."""
+    """Return every source of every council, by council and then in the order of the contracts."""
     return [
         _arrival(landing, home, cohort, council, source, today) for council in sorted(councils) for source in CONTRACTS
     ]
 
 
 def absent(found: Sequence[Arrival]) -> list[str]:
-    """`Halton: no EYFS Profile since 31 July 2025`, for every source that is not in although it was due."""
+    """Return a sentence for every source that is not in although it was due: `Halton: no EYFS Profile since 31 July
+    2025`.
+    """
     return [
         f"{place(entry.council).la_name}: {_lacks(entry)}"
         for entry in found
@@ -80,7 +84,7 @@ def absent(found: Sequence[Arrival]) -> list[str]:
 
 
 def waiting(found: Sequence[Arrival]) -> list[str]:
-    """Newer deliveries that have not replaced the one that is in."""
+    """Return a sentence for every newer delivery that has not replaced the one that is in."""
     return [
         f"{place(entry.council).la_name}: {SOURCES[entry.source].title} {entry.state} since {day(entry.since)}"
         for entry in found
@@ -90,15 +94,18 @@ def waiting(found: Sequence[Arrival]) -> list[str]:
 
 @dataclass(frozen=True)
 class LandingSeen:
-    """What landing held besides extracts: by folder, a sentence on what is not read and a hash of its sizes and times;
-    and `council/source` of every folder for a source."""
+    """Contents of landing other than extracts.
+
+    `not_read` has, by folder, a sentence on what is not read and a hash of its sizes and times; `folders` has
+    `council/source` of every folder for a source.
+    """
 
     not_read: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
 
 
 def note_landing(home: Home, landing: Path) -> None:
-    """Keep what landing holds besides extracts, for a release that is made where landing is not mounted."""
+    """Record what landing holds other than extracts, for a release that is made where landing is not mounted."""
     unread = entries_not_read(landing)
     said = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
     folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
@@ -108,7 +115,7 @@ def note_landing(home: Home, landing: Path) -> None:
 
 
 def landing_seen(home: Home) -> LandingSeen | None:
-    """The newest such note; None where there is none, or it is damaged."""
+    """Return the newest such note, or None if it is missing or damaged."""
     try:
         return _LANDING_SEEN.validate_json(home.landing_seen.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -119,13 +126,13 @@ _LANDING_SEEN = TypeAdapter(LandingSeen)
 
 
 def _state_of(paths: Iterable[Path]) -> str:
-    """Hash of sizes and times of change, without a name."""
+    """Hash sizes and times of change, without a name."""
     seen = sorted((0 if path.is_dir() else path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths)
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:
-    """What the arrivals mean for a release of the cohort, in a sentence or two."""
+    """Explain in a sentence or two what the arrivals mean for a release of the cohort."""
     landed = [entry for entry in found if entry.state is State.LANDED]
     lacking = [entry for entry in found if not entry.is_in and entry.state is not State.LANDED]
     needed = [entry for entry in lacking if entry.source == PROFILE]
@@ -142,7 +149,7 @@ def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:
 
 
 def day(date: dt.date) -> str:
-    """31 July 2025."""
+    """Format a date as 31 July 2025."""
     return f"{date.day} {date:%B %Y}"
 
 
@@ -186,7 +193,7 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
 def _is_newer(
     home: Home, landed: Landed, taken: deliveries.ExtractQuality | None, stopped: deliveries.StoppedExtract | None
 ) -> bool:
-    """Whether something lies there that was written after the intake last looked: it may say what it said before."""
+    """Return whether files were written after the intake last looked, even if their content is the same."""
     if not stopped and not taken:
         empty = [
             dt.datetime.fromisoformat(part.read_at) for part in PartStore(home, landed.key).noted() if not part.has_rows
@@ -208,7 +215,7 @@ _RESOLUTION = dt.timedelta(seconds=1)
 
 
 def _changed(paths: Iterable[Path]) -> dt.datetime:
-    """When the last of the files came to hold what it holds."""
+    """Return when the last of the files was written."""
     found = list(paths)
     inside = [file for path in found for file in path.rglob("*") if not is_clutter(file.name)]
     looks = [path.stat() for path in found if not path.is_dir()] + [file.lstat() for file in inside]  # links may be odd

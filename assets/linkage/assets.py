@@ -1,4 +1,4 @@
-"""Assets of the linkage: links between rows, and the one-row-a-unit tables of each family, by cohort."""
+"""Dagster assets of the linkage: links between rows, and the confidential table of each family, by cohort."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -12,11 +12,10 @@ from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED
 from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
-from assets.linkage.children import derivations
+from assets.linkage.children import TableCheck, check_table, derivations
+from assets.linkage.freshness import program
 from assets.linkage.inputs import named, sha256_of
 from assets.linkage.link import derive_confidential_tables, link_cohort
-from assets.linkage.standing import program
-from assets.linkage.table_checks import TableCheck, check_table
 from ndl_export.tables import FAMILIES, Family
 from privacy.doors.counts import magnitude
 from privacy.keys import LINKAGE
@@ -135,7 +134,7 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
             asset=key,
             partitions_def=COHORTS,
             blocking=True,
-            description="Every unit stands in it once, and every value is of its public domain",
+            description="Every unit appears once, and every value is in its public domain",
         )
         for key in CONFIDENTIAL.values()
     ],

@@ -1,8 +1,8 @@
-"""The tables that noise is added over: one row a unit, every column a category of its public domain.
+"""Derives the confidential tables: one row a unit, every column a category of its public domain.
 
 `children` (family pupil), `reviewed_children` (health) and `responses` (parents). Each derivation is a fixed rule about
-the rows of one child; no category, cut-off or order comes from the data. Beside its SQL stands what it reads, from
-which the catalogue says where each column comes from.
+the rows of one child; no category, cut-off or order comes from the data. With its SQL it lists
+the columns it reads, from which the catalogue shows where each column comes from.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import duckdb
 from assets.pseudonymise.stream_extract import DERIVED
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
-from privacy.doors.sql import parquet, quoted
+from privacy.doors.sql import identifier, parquet, quoted
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
+from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.reference import survey
@@ -41,7 +42,7 @@ class Derivation:
 
 
 def derivations(family: str) -> dict[str, Derivation]:
-    """The derivation of each attribute of a family, in the family's order; raises `NotDerived` where one has none."""
+    """Return the derivation of each attribute of a family, in the family's order. Raises `NotDerived`."""
     defined = {"pupil": _pupil_columns, "health": _health_columns, "parents": _parents_columns}[family]()
     attributes = [attribute.name for attribute in FAMILIES[family].attributes]
     if strangers := [name for name in attributes if name not in defined]:
@@ -82,15 +83,18 @@ def build_confidential_tables(
 
 
 def _in_domains(family: str) -> str:
-    """The columns of a family's table, each of its public domain; NULL for any other value, which `table_checks` finds.
-    A value of a domain is a small number to the database, which sorts and writes it faster than a text."""
+    """Return SQL of the columns of a family's table; a value outside its public domain is NULL, which `check_table`
+    finds.
+
+    A value of a domain is a small number to the database, which sorts and writes it faster than a text.
+    """
     domains = {each.name: ", ".join(map(quoted, each.categories)) for each in FAMILIES[family].attributes}
     columns = derivations(family).items()
     return ", ".join(f"TRY_CAST({each.sql} AS ENUM ({domains[name]})) AS {name}" for name, each in columns)
 
 
 def _view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
-    """The rows of a source, with the child of each; empty, with the contract's columns, where none has been sent."""
+    """Create the view of a source's rows, with the child of each; if nothing was sent, it is empty."""
     rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}" if paths else _no_rows(source)
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
@@ -117,14 +121,16 @@ def _no_rows(source: str) -> str:
 
 
 def _content(source: str) -> str:
-    """An order of rows by what they say, which favours none and follows neither their place nor their key."""
+    """Return SQL that orders rows by a hash of their content, whatever their place or key."""
     said = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
     return f"hash({', '.join(said)})"
 
 
 def _one_of_each_child(rows: str, order: str) -> str:
-    """The first row of each child in an order; of rows that say the same, always the same one. Few children have
-    several: only those are put in order."""
+    """Return SQL of the first row of each child in an order; equal rows always give the same one.
+
+    Few children have several rows: only those are sorted.
+    """
     return f"""
         FROM {rows} ANTI JOIN (
             SELECT council, row_key FROM {rows}
@@ -171,13 +177,16 @@ def _by_number(column: str, words: Sequence[str]) -> str:
 
 
 def _found(column: str, otherwise: str) -> str:
-    """What was linked, or that nothing was, of a child who could be looked for."""
+    """Return SQL of what was linked, or of why nothing was."""
     return f"coalesce({column}, {_if('unsearchable', pupil.UNSEARCHABLE, otherwise)})"
 
 
 def _census_columns() -> dict[str, Derivation]:
-    """Of the school census by child: eligible if any row says so; else by the first council with a value, and of
-    several values there by a hash of the code, which favours none."""
+    """Return the columns of the school census by child.
+
+    Eligible if any row says so; otherwise the first council with a value, and of several values there the one with the
+    least hash, which favours none.
+    """
     eligible, not_eligible, _ = dimensions.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
@@ -193,13 +202,13 @@ def _census_columns() -> dict[str, Derivation]:
 
 
 def _any_row(column: str, labels: Mapping[str, str]) -> Derivation:
-    """The label of the first code that any row of the school census has."""
+    """Return SQL of the label of the first code that any row of the school census has."""
     cases = {f"bool_or({column} = {quoted(code)})": label for code, label in labels.items()}
     return _made("school_census", _cases(cases), column)
 
 
 def _setting_columns() -> dict[str, Derivation]:
-    """Of the early years census by child."""
+    """Return the columns of the early years census by child."""
     taken, not_taken, *_ = pupil.ENTITLEMENT.categories
     entitlement, concern = (
         _if("bool_or(entitlement = '2YO')", taken, not_taken),
@@ -212,7 +221,7 @@ def _setting_columns() -> dict[str, Derivation]:
 
 
 def _reviewed() -> str:
-    """Every two-year review with its outcomes, whether it has a concern, and a hash of what it says."""
+    """Return SQL of every two-year review with its outcomes, whether it has a concern, and a hash of its content."""
     outcomes = ", ".join(f"{_outcome(domain)} AS {domain}_outcome" for domain in DOMAINS)
     below = " + ".join(f"({domain}_outcome = {quoted(health.BELOW)})::INTEGER" for domain in DOMAINS)
     scored = " + ".join(f"({domain}_outcome <> {quoted(health.NO_SCORE)})::INTEGER" for domain in DOMAINS)
@@ -228,8 +237,10 @@ def _reviewed() -> str:
 
 
 def _reviews() -> str:
-    """One row per child with a two-year review: the latest with a complete ASQ-3 counts, else the latest; of several in
-    one month by what they say, so that no place in a file settles it."""
+    """Return SQL of one review per child: the latest with a complete ASQ-3, otherwise the latest.
+
+    Of several in one month, a hash of their content decides, so that no place in a file does.
+    """
     order = f"(scored = {len(DOMAINS)}) DESC, review_date DESC NULLS LAST, council, content"
     all_five = _cases({"below >= 1": health.BELOW, f"scored = {len(DOMAINS)}": health.AT_OR_ABOVE}, health.NO_SCORE)
     return f"""
@@ -313,16 +324,40 @@ def _if(condition: str, then: str, otherwise: str) -> str:
 
 
 def _coded(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
-    """The label of each code of a column."""
+    """Return SQL of the label of each code of a column."""
     cases = " ".join(f"WHEN {quoted(code)} THEN {quoted(label)}" for code, label in labels.items())
     return f"CASE {column} {cases}{_else(otherwise)} END"
 
 
 def _cases(labels: Mapping[str, str], otherwise: str | None = None) -> str:
-    """The label of the first condition that holds."""
+    """Return SQL of the label of the first condition that holds."""
     cases = " ".join(f"WHEN {condition} THEN {quoted(label)}" for condition, label in labels.items())
     return f"CASE {cases}{_else(otherwise)} END"
 
 
 def _else(label: str | None) -> str:
     return f" ELSE {quoted(label)}" if label else ""
+
+
+@dataclass(frozen=True)
+class TableCheck:
+    """Numbers that must be 0: rows with a missing value or one outside a column's public domain, and repeated units."""
+
+    rows_outside_their_domain: int
+    units_twice: int
+
+    @property
+    def ok(self) -> bool:
+        return not (self.rows_outside_their_domain or self.units_twice)
+
+
+def check_table(path: Path, family: str) -> TableCheck:
+    """Check the confidential table of a family in one pass."""
+    outside = " OR ".join(
+        f"coalesce({identifier(each.name)} NOT IN ({', '.join(map(quoted, each.categories))}), true)"
+        for each in FAMILIES[family].attributes
+    )
+    sql = f"SELECT count(*) FILTER ({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {parquet(path)}"
+    with in_memory() as con:
+        outside_rows, twice = con.execute(sql).fetchall()[0]
+    return TableCheck(outside_rows, twice)

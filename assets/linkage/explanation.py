@@ -1,4 +1,4 @@
-"""Why two rows of a cohort are linked or are not, from the extracts in the restricted zone."""
+"""Explains why two rows of a cohort are linked or not, from the extracts in the restricted zone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pyarrow.parquet
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
+from assets.linkage.freshness import changed_since_linked, linked_with
 from assets.linkage.inputs import extracts_of
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.standing import linked_with, not_as_linked
 from assets.linkage.tokens import readers
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
-from privacy.linkage.outcome import LINK_COLUMNS
+from privacy.linkage.link import LINK_COLUMNS
 from privacy.row_keys import ROW_KEY, number_of, written
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
@@ -44,7 +44,7 @@ class NamedRow:
 
 
 def parse_row(text: str) -> NamedRow:
-    """`SOURCE/COUNCIL/ROW`, ROW being `12`, or `3:12` for row 12 of part 3; raises `CannotExplain`."""
+    """Parse `SOURCE/COUNCIL/ROW`, ROW being `12`, or `3:12` for row 12 of part 3. Raises `CannotExplain`."""
     source, _, rest = text.partition("/")
     council, _, row = rest.partition("/")
     number = number_of(row)
@@ -58,14 +58,14 @@ def parse_row(text: str) -> NamedRow:
 
 
 def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, keys: KeyRing) -> dict[str, Any]:
-    """The facts of `privacy.linkage.explain` about two rows; the linkage is run again. Raises `CannotExplain`."""
+    """Return the facts of `privacy.linkage.explain` about two rows, by linking again. Raises `CannotExplain`."""
     if not home.links(cohort).exists():
         raise CannotExplain(f"cohort {cohort} has not been linked yet in {home.root}")
     if first == second:
         raise CannotExplain(f"{first} is one row; name two")
     links = pyarrow.parquet.read_table(home.links(cohort), columns=list(LINK_COLUMNS))
     councils = links["council"].unique().to_pylist()
-    if not_as_linked(home, cohort, councils):
+    if changed_since_linked(home, cohort, councils):
         raise CannotExplain(_out_of_date(cohort))
     numbers = RowNumbers(home, keys, cohort)
     one, other = (_linked(home, cohort, links, row, numbers) for row in (first, second))
@@ -86,7 +86,7 @@ def _out_of_date(cohort: str) -> str:
 
 
 def _linked(home: Home, cohort: str, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
-    """Raises `CannotExplain` where a row is not among the links, and says why as far as that is known."""
+    """Return a row that is among the links. Raises `CannotExplain`, with the reason as far as it is known."""
     extract = f"{row.council}/{row.source}"
     sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
     if not sent.num_rows:

@@ -1,13 +1,12 @@
-"""From which extracts links and confidential tables were made, so that they are never put together with rows of others.
+"""Records which extracts links and confidential tables were made from, so that they are never joined to other rows.
 
-Row keys join links to extracts, and are those of one delivery: a corrected one has others, and another child may stand
-in each place. The record of a linkage holds names of councils and sources, and nothing of a row.
+Row keys join links to extracts, and belong to one delivery: in a corrected one, the same place may hold another child.
+The record of a linkage holds names of councils and sources, and nothing about a row.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,9 +28,11 @@ class NotLinked(Exception):
 
 @dataclass(frozen=True)
 class Extract:
-    """A pseudonymised extract: MAC of the delivery that it was made from, empty where it says none, and SHA-256 of the
-    payload that is kept of it, which says what its tokens were made under. The second changes where rows are removed,
-    or kept under other rules, the first does not.
+    """A pseudonymised extract.
+
+    `file_mac` is the MAC of the delivery that it was made from, empty if unknown, and `sha256` that of the payload,
+    which records what its tokens were made under. The second changes when rows are removed or kept under other rules;
+    the first does not.
     """
 
     file_mac: str
@@ -44,10 +45,12 @@ Extracts = Mapping[str, Extract]
 
 @dataclass(frozen=True)
 class LinkageRecord:
-    """Which councils took part in a linkage, and of whose rows, by source, and of which extracts its confidential
-    tables are. `sent` is empty while the tables are written. `parameters` is the SHA-256 of the parameters that they
-    were linked with, and `children` the published number of children that the linkage was told. `program` is the one
-    that made the tables, and `files` has the SHA-256 of the links and of each table, by name.
+    """The councils of a linkage, by source those whose rows it holds (`sent`), and the extracts of its confidential
+    tables.
+
+    `sent` is empty while the tables are written. `parameters` is the SHA-256 of the model's parameters, and `children`
+    the published number of children. `program` is the SHA-256 of the code, and `files` has that of the links and of
+    each table, by name.
     """
 
     taking_part: Sequence[str]
@@ -59,12 +62,12 @@ class LinkageRecord:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """By source, those of the councils whose rows are not in the confidential tables."""
+        """Return, by source, those of the councils whose rows are not in the confidential tables."""
         absent = {source: tuple(sorted(set(councils) - set(self.sent[source]))) for source in SOURCES}
         return {source: names for source, names in absent.items() if names}
 
 
-_LINKAGE_RECORD, _EXTRACTS = TypeAdapter(LinkageRecord), TypeAdapter(dict[str, Extract])
+_LINKAGE_RECORD = TypeAdapter(LinkageRecord)
 
 
 def write_record(home: Home, cohort: str, record: LinkageRecord) -> None:
@@ -72,14 +75,14 @@ def write_record(home: Home, cohort: str, record: LinkageRecord) -> None:
 
 
 def read_record(home: Home, cohort: str) -> LinkageRecord:
-    """The newest record of a cohort's linkage; raises `NotLinked` where there is none."""
+    """Return the newest record of a cohort's linkage. Raises `NotLinked`."""
     if not home.linkage_record(cohort).exists():
         raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
     return _LINKAGE_RECORD.validate_json(home.linkage_record(cohort).read_bytes())
 
 
 def record_of_tables(home: Home, cohort: str) -> LinkageRecord:
-    """The same, where all confidential tables are in place; raises `NotLinked`."""
+    """Return the record of complete confidential tables. Raises `NotLinked`."""
     record = read_record(home, cohort)
     if not record.sent:
         raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
@@ -87,13 +90,13 @@ def record_of_tables(home: Home, cohort: str) -> LinkageRecord:
 
 
 def extracts_of(home: Home, source: str, cohort: str, councils: Iterable[str]) -> list[Path]:
-    """Pseudonymised extracts that are in, by council."""
+    """Return the pseudonymised extracts of a source, by council."""
     paths = (home.pseudonymised(source, cohort, council) for council in sorted(councils))
     return [path for path in paths if path.exists()]
 
 
 def councils_in(home: Home, cohort: str, sources: Iterable[str] = tuple(CONTRACTS)) -> list[str]:
-    """Councils of which any extract of these sources is in."""
+    """Return the councils with an extract of any of these sources."""
     folders = (home.pseudonymised(source, cohort, "any").parent for source in sources)
     return sorted({path.stem for folder in folders for path in folder.glob("*.parquet")})
 
@@ -101,40 +104,32 @@ def councils_in(home: Home, cohort: str, sources: Iterable[str] = tuple(CONTRACT
 def extracts_in(
     home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
 ) -> dict[str, Extract]:
-    """The extracts of these councils and sources that are in. Reads all of each."""
+    """Return the extracts of these councils and sources. Reads all of each."""
     return {name: Extract(mac_of(path), sha256_of(path)) for name, path in _paths(home, cohort, councils, sources)}
 
 
 def deliveries_in(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
-    """The MAC of the delivery of each extract of these councils that is in."""
+    """Return the MAC of the delivery of each extract of these councils."""
     return {name: mac_of(path) for name, path in _paths(home, cohort, councils, CONTRACTS)}
 
 
 def changed(before: Extracts, now: Extracts) -> list[str]:
-    """Names of extracts that came, went or hold other rows."""
+    """Return the names of extracts that came, went or hold other rows."""
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def delivered(extracts: Extracts) -> dict[str, str]:
-    """The MAC of each delivery."""
+    """Return the MAC of each delivery."""
     return {name: extract.file_mac for name, extract in extracts.items()}
 
 
 def named(names: Sequence[str]) -> str:
-    """The first of the names, and whether there are more."""
+    """Join the first names, and say whether there are more."""
     return f"{', '.join(names[:_NAMES_SHOWN])}{' and others' if len(names) > _NAMES_SHOWN else ''}"
 
 
-def as_json(extracts: Extracts) -> str:
-    return json.dumps({name: asdict(extract) for name, extract in extracts.items()})
-
-
-def from_json(content: bytes | str) -> dict[str, Extract]:
-    return _EXTRACTS.validate_json(content)
-
-
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

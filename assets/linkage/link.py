@@ -1,9 +1,13 @@
-"""Link one cohort's pseudonymised extracts and derive the tables that noise is added over."""
+"""Links one cohort's pseudonymised extracts and derives the confidential tables.
+
+Memory is checked before a linkage starts, because the system ends a process that takes too much without a message.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -18,23 +22,22 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
-from assets.linkage.capacity import check_suffices
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
-from assets.linkage.replaced import note_replaced
-from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
-from assets.linkage.standing import (
-    not_as_linked,
+from assets.linkage.freshness import (
+    changed_since_linked,
+    fingerprint,
+    links_are_current,
     published_children,
     record_now,
-    said_of_links,
-    said_of_weights,
-    stand_as,
-    tables_stand,
+    tables_are_current,
 )
-from assets.linkage.weighed import WeighedPairs
+from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
+from assets.linkage.pair_cache import StoredPairs
+from assets.linkage.population_overlap import record_overlaps
+from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
+from privacy.doors.database import memory_gib
 from privacy.doors.files import promote, promote_all
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage.agreement import Agreement
@@ -57,9 +60,10 @@ class CannotBeLinked(Exception):
 @while_in_use
 @in_turn
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> None:
-    """Write links, linkage report and confidential tables of a cohort; child ids of an earlier linkage are kept, and
-    pairs that it weighed are not weighed again. Where the links stand, of the same extracts and by the same program,
-    nothing is done, and the processing log has no line.
+    """Write links, linkage report and confidential tables of a cohort.
+
+    Child ids of an earlier linkage are kept, and its pairs are not scored again. If the links are current, nothing is
+    done and nothing is logged.
 
     `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what `tokens.readers` does.
     """
@@ -68,8 +72,8 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
     _check_comparable(home, cohort, {source: extracts[source] for source in SERVICES})
     sent = extracts_in(home, cohort, councils, SERVICES)
-    made_from = said_of_links(sent, councils)
-    if stand_as(home, cohort, made_from):
+    made_from = fingerprint(published_children(councils), sent)
+    if links_are_current(home, cohort, made_from):
         return
     check_suffices(path for source in SERVICES for path in extracts[source])
     record(home, Processing.LINKAGE, cohort=cohort)
@@ -77,7 +81,7 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
     linked = {source: extracts[source] for source in SERVICES}
     result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers)
-    note_replaced(home, cohort, keys, sent)
+    record_overlaps(home, cohort, keys, sent)
     with home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(agreement.children(result.links), staging / "agreement.parquet")
@@ -105,19 +109,19 @@ def _linked(
     previous: pa.Table | None,
     watchers: Sequence[Watcher],
 ) -> LinkResult:
-    """Link with what the linkage before kept, and keep what this one weighed."""
+    """Link, reusing the pairs that the last linkage scored, and keep those of this one."""
     children = published_children(councils)
     with home.staging() as staging:
         kept = staging / "weighed.parquet"
-        with WeighedPairs(home, cohort, kept, keys, said_of_weights(children)) as memory:
+        with StoredPairs(home, cohort, kept, keys, fingerprint(children)) as cache:
             read = tokens.readers(home, keys, cohort, extracts)
-            result = link(read, previous, watchers, children, memory)
-        promote(kept, home.weighed(cohort))
+            result = link(read, previous, watchers, children, cache)
+        promote(kept, home.pair_cache(cohort))
     return result
 
 
 def _readable_extracts(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, list[Path]]:
-    """Pseudonymised extracts by source. Raises `Damaged`."""
+    """Return the pseudonymised extracts by source. Raises `Damaged`."""
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in chain.from_iterable(extracts.values()):
         check_readable(home, path)
@@ -125,22 +129,23 @@ def _readable_extracts(home: Home, cohort: str, councils: Sequence[str]) -> dict
 
 
 def _build_tables(staging: Path, links: Path, agreement: Path, extracts: Mapping[str, list[Path]]) -> dict[str, Path]:
-    """The confidential table of every family, in `staging`."""
+    """Write the confidential table of every family into `staging`."""
     staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
     build_confidential_tables(links, agreement, extracts, staged)
     return staged
 
 
 def _promote_tables(home: Home, cohort: str, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
-    """Put confidential tables into their places, and then say of what they are."""
+    """Put confidential tables in place, and then record what they were made from."""
     write_record(home, cohort, LinkageRecord(sorted(councils)))
     promote_all([(path, home.confidential(family, cohort)) for family, path in staged.items()])
     write_record(home, cohort, record_now(home, cohort, councils))
 
 
 def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
-    """The links whose child ids are kept: those of rows that still have the same key. A correction gives every row of
-    an extract another, a further part none of those before it.
+    """Return the links whose child ids are kept: those of rows that still have the same key.
+
+    A correction gives every row of an extract a new key; a further part changes no earlier key.
 
     Raises `Damaged`.
     """
@@ -168,16 +173,15 @@ def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, A
 @while_in_use
 @in_turn
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> list[str]:
-    """Write the confidential table of every family of a cohort, and then of what extracts they are.
+    """Write the confidential table of every family of a cohort, and record what they were made from.
 
-    Where the extracts that are in are not those that were linked, because one came in meanwhile, or they were linked
-    with other parameters, the cohort is linked again first; returns the names of such extracts. Tables that are there,
-    of the same extracts and links and by the same program, stay as they are. Raises what `link_cohort` does.
+    If the links are not current, for instance because an extract arrived since, the cohort is linked again first.
+    Returns the names of extracts that changed. Tables that are current are left alone. Raises what `link_cohort` does.
     """
     extracts = _readable_extracts(home, cohort, councils)
-    came = not_as_linked(home, cohort, councils)
+    came = changed_since_linked(home, cohort, councils)
     link_cohort(home, cohort, councils, keys)
-    if not tables_stand(home, cohort, councils):
+    if not tables_are_current(home, cohort, councils):
         with home.staging() as staging:
             found = home.links(cohort), home.agreement(cohort)
             _promote_tables(home, cohort, councils, _build_tables(staging, *found, extracts))
@@ -185,7 +189,7 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str],
 
 
 def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[Path]]) -> None:
-    """Tokens can be compared where keys, pseudonyms and normaliser are the same, and are those that the model knows."""
+    """Raise `CannotBeLinked` unless all tokens were made with the same keys, and today's pseudonyms and normaliser."""
     own = {"pseudonyms": pseudonyms.PSEUDONYM_VERSION, "normaliser": normalise.NORMALISER_VERSION}
     keys, foreign = "", []
     for source, paths in extracts.items():
@@ -206,3 +210,38 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
 
 def _write(table: pa.Table, path: Path) -> None:
     pyarrow.parquet.write_table(table, path, compression="zstd")
+
+
+LEAST_GIB, GIB_A_MILLION_ROWS = 0.5, 0.62
+"""Peak memory of a linkage: the line through what `python -m bench.side_by_side` measured (`docs/scale.md`)."""
+BESIDE_GIB = 0.4
+"""What a run of England holds on top of the linkage, measured from landing to confidential tables."""
+ROWS_A_CHILD = 5.1
+"""Rows of the linked sources for each child of the published number, in synthetic extracts of England."""
+_STEP_GIB = 0.5
+"""Messages round up to this step, because the need follows from a true count."""
+
+
+class NotEnoughMemory(Exception):
+    """A linkage would take more memory than this process may use; the message says how much."""
+
+
+def check_suffices(extracts: Iterable[Path]) -> None:
+    """Raise `NotEnoughMemory` if linking the rows of these payload files takes more memory than there is."""
+    needed, there = gib_of(sum(pyarrow.parquet.read_metadata(path).num_rows for path in extracts)), memory_gib()
+    if needed > there:
+        rounded = math.ceil(needed / _STEP_GIB) * _STEP_GIB
+        raise NotEnoughMemory(
+            f"linking what is in takes up to {rounded:g} GiB of memory, and this process may use {there:.1f}: give the"
+            " machine or container more; nothing that was taken in is lost"
+        )
+
+
+def gib_of(rows: float) -> float:
+    """Return the peak memory, in GiB, of a linkage of so many rows."""
+    return LEAST_GIB + GIB_A_MILLION_ROWS * rows / 1e6
+
+
+def gib_of_run(councils: Sequence[str]) -> float:
+    """Return the peak memory, in GiB, of a run, from the published number of the councils' children alone."""
+    return gib_of(ROWS_A_CHILD * published_children(councils)) + BESIDE_GIB

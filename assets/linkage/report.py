@@ -1,5 +1,5 @@
-"""The linkage report of a cohort, for the project's staff in the restricted zone: rates, agreement patterns, and counts
-by order of size.
+"""Renders the linkage report of a cohort for staff in the restricted zone: rates, agreement patterns and rounded
+counts.
 
 The facts of the linkage come from `privacy.linkage.report`. Added here is how many children of each group are linked to
 a two-year review and to a setting, with Wilson's 95% intervals, and what missed links may do to the linked tables:
@@ -24,6 +24,7 @@ from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
 from ndl_export.pages.number_format import capital, percent, points
 from ndl_export.tables import Attribute, dimensions, pupil
+from ndl_export.tables.model import Table
 from privacy.doors.counts import EXACT_BELOW, least_of_size, magnitude, share_in_steps
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet
@@ -44,7 +45,7 @@ _Z = float(ndtri(0.975))
 
 
 def rates_by_group(children: Path) -> list[dict[str, Any]]:
-    """A line a group: topic, group, children and, for a review and a setting, how many are linked.
+    """Return a line a group: topic, group, children and, for a review and a setting, how many are linked.
 
     `children` is the confidential table of family pupil. All children first, then councils, then every category of the
     public domain of each characteristic, empty ones included.
@@ -61,7 +62,7 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
 
 
 def wilson(share: float, trials: int) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share, 95%."""
+    """Return Wilson's score interval (1927) of a share, 95%."""
     spread = _Z**2 / trials
     centre = (share + spread / 2) / (1 + spread)
     half = _Z * ((share * (1 - share) + spread / 4) / trials) ** 0.5 / (1 + spread)
@@ -72,7 +73,7 @@ _Key = tuple[str, str] | None
 
 
 def _key(row: dict[str, Any], columns: list[str]) -> _Key:
-    """The column and category that a line of the query is about; None for all children."""
+    """Return the column and category that a line of the query is about; None for all children."""
     return next(((column, row[column]) for column in columns if row[column] is not None), None)
 
 
@@ -105,8 +106,7 @@ WEIGHTED_BY = {
 class _Linked:
     """A linked table: the attribute it shows rates for, those of its categories that are linked, and the condition."""
 
-    table: str
-    title: str
+    table: Table
     attribute: Attribute
     labels: dict[str, str]
     condition: str
@@ -114,22 +114,19 @@ class _Linked:
 
 _TABLES = (
     _Linked(
-        pupil.READINESS_PATHWAY.name,
-        pupil.READINESS_PATHWAY.title,
+        pupil.READINESS_PATHWAY,
         pupil.ASQ3,
         {category: category for category in pupil.LINKED},
         LINKED_TO["review"],
     ),
     _Linked(
-        pupil.FUNDED_ENTITLEMENT.name,
-        pupil.FUNDED_ENTITLEMENT.title,
+        pupil.FUNDED_ENTITLEMENT,
         pupil.ENTITLEMENT,
         {c: c for c in pupil.ENTITLEMENT.categories if c != pupil.NOT_LINKED_TO_SETTING},
         LINKED_TO["setting"],
     ),
     _Linked(
-        pupil.JOINED_DOTS.name,
-        pupil.JOINED_DOTS.title,
+        pupil.JOINED_DOTS,
         pupil.DOTS,
         {
             pupil.dots_category(pupil.BOTH, concern): f"Seen by both; concern: {concern.lower()}"
@@ -151,8 +148,11 @@ _COLUMNS = dict.fromkeys(
 
 
 def weighted_figures(children: Path) -> list[dict[str, Any]]:
-    """A line a linked category: table, title, category, children, share at a good level of development (unweighted),
-    and `weighted`, the same by each of `WEIGHTED_BY`. `children` is the confidential table of family pupil."""
+    """Return a line a linked category: table, title, category, children, and rates of a good level of development.
+
+    The rate is unweighted, and `weighted` by each of `WEIGHTED_BY`. `children` is the confidential table of family
+    pupil.
+    """
     with in_memory() as con:
         cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {parquet(children)} GROUP BY ALL"
         con.execute(f"CREATE TABLE of_children AS {cells}").fetchall()
@@ -164,8 +164,8 @@ def _lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, An
     weighted = {name: _rates(con, linked, columns) for name, columns in WEIGHTED_BY.items()}
     return [
         {
-            "table": linked.table,
-            "title": linked.title,
+            "table": linked.table.name,
+            "title": linked.table.title,
             "category": label,
             "children": plain[category][0],
             "unweighted": plain[category][1],
@@ -177,8 +177,7 @@ def _lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, An
 
 
 def _rates(con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, ...]) -> dict[str, tuple[int, float]]:
-    """Children, and share at a good level of development, of each linked category; one group where there are no
-    columns."""
+    """Return children, and share at a good level of development, of each linked category; one group without columns."""
     listed = "".join(f"{column}, " for column in columns)
     group = f"PARTITION BY {', '.join(columns)}" if columns else ""
     found = con.execute(
@@ -201,13 +200,13 @@ _MEASURED = (
     *("children", "groups", "weighted", "rows_by_source", "rows_by_source_and_rule"),
     *("links", "linked_one_to_one", "subjects", "right_units"),
 )
-"""Facts that count what is measured with noise, or nearly; below a hundred too they are told by order of size."""
+"""Facts that count what is measured with noise, or nearly; below a hundred too they are shown by order of size."""
 _DIGITS = 2
 """Significant digits of limits of error."""
 
 
 def coarse(facts: Facts) -> Facts:
-    """The facts as they are written: no count that is measured can be worked out of them.
+    """Return the facts as they are written: no count that is measured can be worked out from them.
 
     Counts of children and rows, and every other of a hundred or more, are by order of size; each rate is one of at
     least ten counts (`share_in_steps`), and its interval follows from what is shown. What is drawn of the model stays.
@@ -234,7 +233,7 @@ def coarse(facts: Facts) -> Facts:
 
 
 def _share_of_mistakes(part: int, whole: int) -> float | None:
-    """Of a part that is told as a number: of the least whole that is of this size, so that it says no more of it."""
+    """Return a part as a share of the least whole of this size, so that it reveals no more than the size."""
     if part >= EXACT_BELOW:
         return share_in_steps(part, whole)
     least = least_of_size(whole)
@@ -242,8 +241,10 @@ def _share_of_mistakes(part: int, whole: int) -> float | None:
 
 
 def _shares(line: dict[str, Any]) -> dict[str, Any]:
-    """The share of a group's children that is linked, and Wilson's interval at the least size that the group may have;
-    nothing where the group is too small."""
+    """Return the share of a group's children that is linked, with Wilson's interval at the least size of the group.
+
+    Nothing is returned if the group is too small.
+    """
     children, found = line["children"], {}
     for name in LINKED_TO:
         share = share_in_steps(line[name], children)
@@ -254,14 +255,14 @@ def _shares(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _weighted(line: dict[str, Any]) -> dict[str, Any]:
-    """Rates of the linked children of a category, in the steps that fit their number."""
+    """Return rates of the linked children of a category, in steps that fit their number."""
     of = line["children"]
     weighted = {name: share_in_steps(share * of, of) for name, share in line["weighted"].items()}
     return line | {"unweighted": share_in_steps(line["unweighted"] * of, of), "weighted": weighted}
 
 
 def _limits(step: dict[str, Any]) -> dict[str, Any]:
-    """Limits of error of a step with two significant digits; none where one is as large as the number of links."""
+    """Return limits of error of a step with two significant digits; none if one is as large as the number of links."""
     found = {name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in step.items()}
     for of in ("", "_cautious"):
         if found.get(f"share_of_links_at_most{of}", 0) >= 1:
@@ -289,13 +290,13 @@ _RULES = {
     "scoped_id": "the same number of one sender",
     "identical_demographics": "the same in every respect",
     "probabilistic": "match weight",
-    "none": "stands alone, or the others were brought to it",
+    "none": "alone, or the record that others were linked to",
 }
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(report: Facts) -> str:
-    """The page of a linkage report; `report` is the content of `linkage.json`."""
+    """Render the page of a linkage report; `report` is the content of `linkage.json`."""
     by_source = _rows_by_rule(report)
     patterns = report["review_patterns"]
     return kit.render(
@@ -319,7 +320,7 @@ def render(report: Facts) -> str:
 
 
 def _linked_in_short(report: Facts) -> Iterator[str]:
-    """Of a review and of a setting: the share of children that are linked, and the councils with the least and most."""
+    """Return the share of children linked to a review and to a setting, and the councils with the least and most."""
     everyone = report["groups"][0]
     councils = [line for line in report["groups"] if line["topic"] == _COUNCILS]
     for name, words in _LINKED_TO_WORDS.items():
@@ -334,7 +335,7 @@ def _linked_in_short(report: Facts) -> Iterator[str]:
 
 
 def _wrong_in_short(report: Facts) -> Iterator[str]:
-    """What is known of links that are false or missed."""
+    """Return what is known about false and missed links."""
     control = report["negative_control"]
     assigned = {line["step"] for line in report["thresholds"]}
     for line in control["steps"]:
@@ -343,8 +344,8 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
                 f"{capital(line['step'])}: at most {percent(line['share_of_links_at_most'])} of the links are false"
                 f" ({control['confidence']:.0%} sure)."
             )
-    told = [line for line in report["weighted"] if line["unweighted"] is not None]
-    moves = [abs(share - line["unweighted"]) for line in told for share in line["weighted"].values()]
+    shown = [line for line in report["weighted"] if line["unweighted"] is not None]
+    moves = [abs(share - line["unweighted"]) for line in shown for share in line["weighted"].values()]
     if moves:
         yield (
             "If the children who are not linked are like the linked of their group, no rate of the linked tables would"
@@ -352,14 +353,14 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
         )
     lacking = max((line["share"] or 0.0 for line in report["unlinkable"]), default=0.0)
     yield (
-        f"Of no source do more than {percent(lacking)} of the rows lack the same and can so not be compared."
+        f"In no source do more than {percent(lacking)} of the rows lack the same items, and so cannot be compared."
         if lacking
-        else "Every row says enough to be compared with others."
+        else "Every row holds enough to be compared with others."
     )
 
 
 def _rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
-    """Rows of each source, by its title, by the rule that brought them to their child."""
+    """Return the rows of each source, by title, by the rule that brought them to their child."""
     found: dict[str, dict[str, str]] = {}
     for line in report["rows_by_source_and_rule"]:
         found.setdefault(CONTRACTS[line["source"]].title, {})[line["match_rule"]] = line["rows"]
@@ -367,7 +368,7 @@ def _rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
 
 
 def _rules(by_source: dict[str, dict[str, str]]) -> dict[str, str]:
-    """The rules that brought any row to its child, in words; those without words last."""
+    """Return the rules that brought any row to its child, in words; those without words last."""
     met = {rule for counts in by_source.values() for rule in counts}
     return {rule: words for rule, words in _RULES.items() if rule in met} | dict.fromkeys(sorted(met - set(_RULES)), "")
 

@@ -1,4 +1,4 @@
-"""The clerical review of a cohort's links: drawn, sealed to the services whose rows it is about, and taken in again.
+"""Draws the clerical review of a cohort's links, seals it to the services concerned, and takes decisions in.
 
 Everything stays in the restricted zone but the sheets, each of which gives one sender numbers of its own rows. What the
 reviewers found leaves it only as noisy tallies that a release is charged for (`assets/release/record.py`).
@@ -23,9 +23,9 @@ import pyarrow.parquet
 from assets.home.at_work import in_turn, while_in_use
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
+from assets.linkage.freshness import fingerprint_now, linked_extracts, linked_with, links_are_current
 from assets.linkage.inputs import councils_in, delivered, extracts_of
 from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers
-from assets.linkage.standing import linked_extracts, linked_with, links_stand
 from assets.linkage.tokens import readers
 from privacy.doors import files
 from privacy.doors.database import in_memory
@@ -56,8 +56,9 @@ class ReviewProblem(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """What is known of a drawn sample: its number among those of the cohort, the deliveries and the linkage parameters
-    that it was drawn from, and the published number of children."""
+    """A drawn sample: its number in the cohort, the deliveries and parameters it was drawn from, and published
+    children.
+    """
 
     number: int
     deliveries: Mapping[str, str]
@@ -66,12 +67,12 @@ class Sample:
 
     @classmethod
     def read(cls, home: Home, cohort: str) -> Sample | None:
-        """The newest sample of a cohort; None where none was drawn."""
+        """Return the newest sample of a cohort, or None."""
         path = home.review(cohort) / "sample.json"
         return cls(**json.loads(path.read_bytes())) if path.exists() else None
 
     def is_of_links(self, home: Home, cohort: str) -> bool:
-        """Whether the cohort's links are of the deliveries that the sample was drawn from."""
+        """Return whether the cohort's links were made from the deliveries that the sample was drawn from."""
         now = delivered(linked_extracts(home, cohort)), linked_with(home, cohort)[0]
         return now == (self.deliveries, self.parameters)
 
@@ -81,13 +82,15 @@ class Sample:
 def draw_review(
     home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
 ) -> tuple[int, list[str]]:
-    """Draw the sample of a cohort, or keep the one drawn from the same links, and seal a sheet to each sender that
-    agreements let take part; its number, and a sentence for each sheet. The linkage is run again for it.
+    """Draw the sample of a cohort, or keep the one drawn from the same links, and seal a sheet to each sender.
+
+    Only senders whose agreements allow it take part. Returns the sample's number and a sentence for each sheet. The
+    linkage is run again for it.
 
     Raises `NotLinkedAsIs`, and what the linkage does.
     """
     councils = councils_in(home, cohort)
-    if not links_stand(home, cohort, councils):
+    if not links_are_current(home, cohort, fingerprint_now(home, cohort, councils)):
         raise NotLinkedAsIs(f"Cohort {cohort} is not linked from the extracts that are in. Link it, then draw again.")
     record(home, Processing.REVIEW, cohort=cohort, note="sample drawn")
     folder, sample = home.review(cohort), Sample.read(home, cohort)
@@ -116,7 +119,7 @@ def draw_review(
 
 
 def reviews_measured(home: Home, cohort: str) -> list[str]:
-    """The releases that measured a sample of the cohort, by its number; none where there is no ledger yet."""
+    """Return the releases that measured a sample of the cohort, in order; none without a ledger."""
     if isinstance(home.ledger, Path) and not home.ledger.exists():
         return []
     found = [each for each in Ledger(home.ledger).charges() if each.is_committed]
@@ -124,7 +127,7 @@ def reviews_measured(home: Home, cohort: str) -> list[str]:
 
 
 def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
-    """The pairs of two services that may tell each other that they know a child: the sheet of each says as much."""
+    """Return the pairs of two services that may tell each other that they know a child, as their sheets do."""
     names = ["council", "other_council", "service"]
     found = pairs.select(names).group_by(names).aggregate([])
     may = []
@@ -136,7 +139,7 @@ def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date)
 
 
 def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str, bytes]]:
-    """Council, source and sheet, as CSV, of each sender. The pupil's side decides."""
+    """Yield council, source and sheet (CSV) of each sender. The pupil's side decides."""
     with in_memory() as con:
         con.register("compared", compared)
         ends = con.sql(
@@ -158,7 +161,7 @@ def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str,
 
 
 def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
-    """The sheet of a sender as CSV, with empty columns for decisions. Raises `ReturnProblem`."""
+    """Return the sheet of a sender as CSV, with empty columns for decisions. Raises `ReturnProblem`."""
     document, recipient = unseal_document(SHEET_FORMAT, file, key, signer)
     first, _, sheet = document.partition(b"\n")
     try:
@@ -171,7 +174,8 @@ def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
 @while_in_use
 @in_turn
 def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
-    """Take in the decisions of the cohort's newest sample, in the place of any before; the restricted report's path.
+    """Take in the decisions of the cohort's newest sample, replacing any before, and return the restricted report's
+    path.
 
     Raises `ReviewProblem` with everything that is wrong with the files; nothing is taken in then.
     """
@@ -201,7 +205,7 @@ def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
 
 
 def _read(path: Path) -> pa.Table:
-    """The rows of a file of decisions as text, with the number of each line: file, line, pair, decision, reviewer."""
+    """Return the rows of a file of decisions as text: file, line, pair, decision, reviewer."""
     try:
         rows = pyarrow.csv.read_csv(
             path, convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_NEEDED, pa.string()))
@@ -243,7 +247,7 @@ SELECT pair, CASE WHEN count(DISTINCT decision) = 1 THEN min(decision) ELSE {quo
 
 
 def _reviewed_sql() -> str:
-    """SQL of the table that is measured: a pair that nobody decided could not be told."""
+    """Return SQL of the table that is measured: a pair that nobody decided counts as undecidable."""
     measured = ", ".join(f"{quoted(stratum)}" for stratum in SHARE)
     of_service = ", ".join(
         f"coalesce(max(cell) FILTER (service = {quoted(service)}), {quoted(OUTSIDE)}) AS {column}"
@@ -258,8 +262,11 @@ def _reviewed_sql() -> str:
 
 
 def _strata_sql() -> str:
-    """SQL of the tallies by service and stratum: pairs there, in the sample and by decision; and the matches of the
-    whole stratum, by how many pairs each in the sample stands for."""
+    """Return SQL of the tallies by service and stratum.
+
+    They hold the pairs of the stratum, in the sample and by decision, and the matches of the whole stratum, weighted by
+    how many pairs each in the sample stands for.
+    """
     counted = ", ".join(f"count(*) FILTER (decision = {quoted(each)}) AS {identifier(each)}" for each in Decision)
     return f"""
     SELECT service, stratum, any_value(stratum_pairs) AS pairs, count(*) AS sampled, {counted},
@@ -269,7 +276,7 @@ def _strata_sql() -> str:
 
 
 def _agreement(con: Any) -> dict[str, Any]:
-    """How well two reviewers of one pair agree: Cohen's kappa, None where chance alone would agree on all."""
+    """Return how well two reviewers of one pair agree: Cohen's kappa, None if chance alone would agree on all."""
     pairs = np.array([each for (each,) in con.sql("SELECT each FROM decided WHERE len(each) > 1").fetchall()])
     if not len(pairs):
         return {"pairs": 0, "same": None, "kappa": None}

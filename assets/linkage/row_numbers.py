@@ -1,4 +1,4 @@
-"""Row numbers for people: of links, explanations and audits, which know rows by their keys."""
+"""Translates row keys into the row numbers that people know, for links, explanations and audits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake.deliveries import row_keys_of
+from assets.linkage.freshness import changed_since_linked
 from assets.linkage.inputs import councils_in, named
-from assets.linkage.standing import not_as_linked
 from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.explain import Row
@@ -26,30 +26,30 @@ from sources.extract.table import SOURCE_ROW
 
 
 class NotLinkedAsIs(Exception):
-    """The links are not of the extracts that are in; the message says what to do."""
+    """The links were made from other extracts than today's; the message says what to do."""
 
 
 class RowNumbers:
-    """The numbers and keys of rows of the extracts of a cohort that are in. Methods raise `KeyProblem`."""
+    """Row numbers and keys of a cohort's extracts. Methods raise `KeyProblem`."""
 
     def __init__(self, home: Home, keys: KeyRing, cohort: str) -> None:
         self._of = cache(lambda source, council: row_keys_of(home, keys, source, cohort, council))
 
     def of_extract(self, source: str, council: str) -> RowKeys:
-        """The row keys of an extract."""
+        """Return the row keys of an extract."""
         return self._of(source, council)
 
     def row(self, source: str, council: str, number: int) -> Row:
-        """The row of this number."""
+        """Return the row with this number."""
         return Row(source, council, int(self._of(source, council).of(np.array([number]))[0]))
 
     def name(self, row: Row) -> str:
-        """`SOURCE/COUNCIL/ROW`, with the number of the row, or `PART:ROW`."""
+        """Return `SOURCE/COUNCIL/ROW`, ROW being a number or `PART:ROW`."""
         (number,) = self._of(row.source, row.council).rows(np.array([row.row_key], np.uint64))
         return f"{row.source}/{row.council}/{written(int(number))}"
 
     def numbers(self, rows: pa.Table) -> pa.Array:
-        """The number of each of some rows (source, council, row_key)."""
+        """Return the number of each row (source, council, row_key)."""
         keys = rows[ROW_KEY].to_numpy()
         found = np.empty(len(keys), np.int64)
         extracts = pc.binary_join_element_wise(rows["source"], rows["council"], "/")
@@ -59,14 +59,13 @@ class RowNumbers:
         return pa.array(found)
 
     def numbered(self, links: pa.Table) -> pa.Table:
-        """The table with `source_row` in the place of `row_key`, by source, council and number."""
+        """Return the table with `source_row` in place of `row_key`, by source, council and number."""
         numbered = links.set_column(links.column_names.index(ROW_KEY), SOURCE_ROW, self.numbers(links))
         return numbered.sort_by([(name, "ascending") for name in ("source", "council", SOURCE_ROW)])
 
 
 def _by_part(rows: pa.Table) -> pa.Table:
-    """The rows with the number that each has in its file and, where an extract came in parts, `part`: 0 for the rows
-    of whole files."""
+    """Return the rows with their number in the file and, if any extract came in parts, `part` (0 for whole files)."""
     parts, numbers = part_and_row(rows[SOURCE_ROW].to_numpy())
     at = rows.column_names.index(SOURCE_ROW)
     rows = rows.set_column(at, SOURCE_ROW, pa.array(numbers))
@@ -76,11 +75,14 @@ def _by_part(rows: pa.Table) -> pa.Table:
 @while_in_use
 @in_turn
 def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
-    """Write the links of a cohort by row number to `out` (CSV where it ends so, else Parquet), for its owner only; how
-    many rows. Recorded in the processing log. Raises `NotLinkedAsIs`, `Damaged` and `KeyProblem`."""
+    """Write the links of a cohort by row number to `out`, as CSV or Parquet by its ending, and return how many rows.
+
+    The file is readable by its owner only, and the processing log records it. Raises `NotLinkedAsIs`, `Damaged` and
+    `KeyProblem`.
+    """
     if not home.links(cohort).exists():
         raise NotLinkedAsIs(f"cohort {cohort} has not been linked yet in {home.root}")
-    if moved := not_as_linked(home, cohort, councils_in(home, cohort)):
+    if moved := changed_since_linked(home, cohort, councils_in(home, cohort)):
         raise NotLinkedAsIs(
             f"cohort {cohort}: {named(moved)} came in or changed since it was linked; link the cohort again first"
         )

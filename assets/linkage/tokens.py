@@ -1,7 +1,6 @@
-"""The tokens that a linkage reads: the one place that opens them, with the key that the linkage alone holds.
+"""Reads sealed tokens: the only module that opens them, with the key that only the linkage holds.
 
-Of an extract in parts, the file of its tokens says which rows are in force, and each part's tokens lie in a file of
-their own.
+Where an extract came in parts, its token file lists the rows in force, and each part has a token file.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from privacy.row_keys import ROW_KEY
 
 
 class TokensUnusable(Exception):
-    """Tokens that cannot be read, or are not of the rows beside which they stand; the message says what to do."""
+    """Tokens that cannot be read, or do not belong to the payload beside them; the message says what to do."""
 
 
 _AGAIN = "take the extract in again; where its file is no longer in landing, ask for it again"
@@ -42,8 +41,7 @@ def readers(
     extracts: Mapping[str, Sequence[Path]],
     columns: Sequence[str] | None = None,
 ) -> dict[str, pa.RecordBatchReader]:
-    """The tokens of extracts (payload files by source) as streams, each to be read once; of `columns` where they are
-    given.
+    """Return the tokens of extracts (payload files by source) as streams, each to be read once; all columns by default.
 
     Raises `TokensUnusable`, `Damaged` and `KeyProblem`.
     """
@@ -58,8 +56,10 @@ def readers(
 
 
 class TokensOfParts:
-    """The tokens of an extract in parts, read like those of one file. The `index` says which rows are in force, and in
-    which of the `parts`, which are files, each lies."""
+    """The tokens of an extract in parts, read like one file.
+
+    `index` lists the rows in force, and in which of the files `parts` each is.
+    """
 
     def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
         in_force, self.metadata = index.read(), index.metadata
@@ -74,14 +74,14 @@ class TokensOfParts:
                 yield self._of_force(batch, place).select(wanted)
 
     def read(self, columns: Sequence[str] | None = None, use_threads: bool = True) -> pa.Table:
-        """The rows in the order of their keys; `use_threads` as in `ParquetFile`, here without meaning."""
+        """Return the rows in the order of their keys; `use_threads` has no effect."""
         wanted = list(columns or self.schema_arrow.names)
         schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys((ROW_KEY, *wanted))])
         rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
 
     def _of_force(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
-        """The rows of a file that are in force; where a child alone has common names, with the token of both."""
+        """Return the rows of a file that are in force, with `t_names` where one child alone has common names."""
         keys = batch[ROW_KEY].to_numpy()
         at = np.minimum(np.searchsorted(self._in_force, keys), max(len(self._in_force) - 1, 0))
         found = (self._in_force[at] == keys) & (self._lies_in[at] == place) if len(self._in_force) else at > 0
@@ -96,11 +96,11 @@ Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
 
 
 def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> Tokens:
-    """The tokens of an extract that is in, for reading. Raises what `readers` does."""
+    """Open the tokens of an extract. Raises what `readers` does."""
     path, payload = home.tokens(source, cohort, council), home.pseudonymised(source, cohort, council)
     name = f"{council}/{source}/{cohort}"
     if not path.exists():
-        raise TokensUnusable(f"{name} has no tokens apart from its payload, as this version keeps them: {_AGAIN}")
+        raise TokensUnusable(f"{name} has no token file: {_AGAIN}")
     try:
         tokens, rows = sealed.opened(path, keys.opens("tokens")), pyarrow.parquet.ParquetFile(payload)
         stems = json.loads(sealed.metadata(tokens).get(PARTS_KEY, "[]"))
@@ -123,7 +123,7 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
 
 
 def _batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of the files, one after another; the next files are read meanwhile."""
+    """Yield the rows of the files, one after another, while the next files are read."""
 
     def rows(file: Tokens) -> pa.Table:
         return file.read(columns=columns, use_threads=False).select(columns)

@@ -21,7 +21,7 @@ from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import landing_seen
 from assets.linkage.inputs import PROFILE, LinkageRecord, record_of_tables
-from assets.linkage.replaced import Replaced, replaced, replaces
+from assets.linkage.population_overlap import Overlap, read_overlaps, replaces
 from assets.release.record import fixed_record
 from ndl_export.facts.missing import SOURCES
 from privacy.doors import files
@@ -206,7 +206,7 @@ def holds(home: Home, cohort: str) -> Iterator[Hold]:
     for key, quality in extracts.items():
         rows_of[key] += _against_census(quality, extracts, rows_of)
     per_child = {source: _per_child(source, extracts, rows_of) for source in OF_OTHERS}
-    made, compared = delivered.linked.extracts, replaced(home, cohort)
+    made, compared = delivered.linked.extracts, read_overlaps(home, cohort)
     for (source, council), quality in extracts.items():
         extract = made.get(f"{council}/{source}")
         of_delivery = partial(_of_delivery, quality, extract.sha256 if extract else "")
@@ -311,7 +311,7 @@ def _against_census(profile: ExtractQuality, extracts: _Extracts, rows_of: _Fact
         )
 
 
-def _shared(home: Home, quality: ExtractQuality, compared: Mapping[str, Replaced]) -> float | None:
+def _shared(home: Home, quality: ExtractQuality, compared: Mapping[str, Overlap]) -> float | None:
     """Share of the children of an earlier delivery that are in an extract: all where it is the first, None where nobody
     can say."""
     if quality.source not in SERVICES or not replaces(home, quality.key, quality.file_mac):

@@ -1,7 +1,7 @@
 """From the noisy counts of how well linked records agree to figures corrected for linkage error.
 
 Which categories a missed or false link exchanges is said here; how often links are missed is `privacy.linkage.missed`,
-how many school census rows were not found `privacy.linkage.unjoined`, and how figures and their intervals follow is
+how many school census rows were not found `privacy.linkage.missed`, and how figures and their intervals follow is
 `privacy.estimation.corrected`.
 """
 
@@ -21,10 +21,18 @@ from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, 
 from privacy.estimation.corrected import Corrected, Joined, Local
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments
-from privacy.linkage.in_councils import FACTOR_SD, GROUP_SD, SERVICE_OF_RATE, Factors, factors
-from privacy.linkage.missed import Missed, missed
+from privacy.linkage.missed import (
+    FACTOR_SD,
+    GROUP_SD,
+    SERVICE_OF_RATE,
+    Factors,
+    Missed,
+    Unjoined,
+    factors,
+    missed,
+    unjoined,
+)
 from privacy.linkage.review_rates import update_rates
-from privacy.linkage.unjoined import Unjoined, unjoined
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Cube, Family, Selector

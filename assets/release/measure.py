@@ -14,7 +14,7 @@ from assets.home.at_work import in_turn, turn, while_in_use
 from assets.home.errors import check_readable
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.linkage.replaced import compare_with_these
+from assets.linkage.population_overlap import set_baseline
 from assets.release.anchors import published_charges
 from assets.release.fix_release import ReleaseOptions, check_asked, fix_release, is_current
 from assets.release.noise_workload import noise_covariance
@@ -84,7 +84,7 @@ def measure_release(
             if family in entry.measured_by(version)
         }
         for each in [each for each, entry in record.items() if entry.measured_in == version]:
-            compare_with_these(home, each)
+            set_baseline(home, each)
         return made
 
 

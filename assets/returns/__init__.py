@@ -1,1 +1,1 @@
-"""What goes back to a sender about its own rows, under an agreement: made here, opened there."""
+"""Returns facts to senders about their own rows, under sharing agreements: made here, opened at the sender."""

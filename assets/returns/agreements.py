@@ -34,7 +34,6 @@ from privacy.returns.agreement import (
     NewChildren,
     Recipient,
     Status,
-    Telling,
 )
 from privacy.services import SERVICE_NAMES
 from sources.reference.places import places, resolve
@@ -126,7 +125,7 @@ class _Recipient(Settings):
     key: Annotated[str, without(_key_fault), BeforeValidator(_not_to_do)]
 
 
-class _Telling(Settings):
+class _Disclosure(Settings):
     teller: Annotated[_Service, Field(alias="from")]
     receiver: Annotated[_Service, Field(alias="to")]
     to_council: Annotated[_Authority | None, Field(alias="in")] = None
@@ -167,12 +166,12 @@ class _File(Settings):
     starts: Annotated[Day, BeforeValidator(_not_to_do)]
     expires: Annotated[Day, BeforeValidator(_not_to_do)]
     recipients: Annotated[Mapping[_Service, _Recipient], Field(min_length=1)]
-    tells: Sequence[_Telling]
+    tells: Sequence[_Disclosure]
     accepts_from: Annotated[frozenset[_Authority], AsList] = frozenset()
     new_children: _NewChildren = _NewChildren()
 
     def agreement(self) -> Agreement:
-        tells = (Telling(**dict(each) | {"to_council": each.to_council or self.council}) for each in self.tells)
+        tells = (Disclosure(**dict(each) | {"to_council": each.to_council or self.council}) for each in self.tells)
         converted = {
             "recipients": {service: Recipient(**dict(each)) for service, each in self.recipients.items()},
             "tells": tuple(tells),
@@ -208,7 +207,7 @@ class _File(Settings):
 
     @field_validator("tells")
     @classmethod
-    def _each_once_and_to_another(cls, tells: Sequence[_Telling], info: ValidationInfo) -> Sequence[_Telling]:
+    def _each_once_and_to_another(cls, tells: Sequence[_Disclosure], info: ValidationInfo) -> Sequence[_Disclosure]:
         council, seen = info.data.get("council"), set[tuple[str, str, str | None]]()
         with Faults() as faults:
             for number, each in enumerate(tells):

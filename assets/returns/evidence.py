@@ -1,31 +1,74 @@
-"""The links that the returns of a service rest on: those of the cohort, made again where rows have not stood."""
+"""The records and links that returns rest on.
+
+For each service that is the cohort's linkage, or a new one without the service's rows that have not stood
+(`privacy.returns.rows`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet
 
 from assets.home.paths import Home
-from assets.linkage.standing import linked_with, said_of_weights
+from assets.linkage.freshness import fingerprint, linked_with
+from assets.linkage.pair_cache import StoredPairs
+from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import readers
-from assets.linkage.weighed import WeighedPairs
-from privacy.doors.sql import parquet
+from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.rows import Extract
 from privacy.returns.facts import Doubts
-from privacy.returns.stood import left_out, tokens_without
+from privacy.returns.rows import left_out, tokens_without, traits
+from privacy.services import SERVICES
+from sources.contracts import CONTRACTS
+from sources.reference.cohorts import Cohort
 
 Payload = Mapping[str, Sequence[Path]]
 """Files of the payload by source."""
 
 
+def payload_files(home: Home, cohort: str, extracts: Collection[tuple[str, str]]) -> Payload:
+    """Return the payload files of extracts, which are named by council and source."""
+    return {
+        source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
+        for source in SERVICES
+    }
+
+
+def load_records(
+    con: duckdb.DuckDBPyConnection, home: Home, cohort: Cohort, keys: KeyRing, payload: Payload, on: dt.date
+) -> None:
+    """Create `records`, as `privacy.returns.facts` reads them; `row` is the number by which the sender knows a row."""
+    links = pyarrow.parquet.read_table(home.links(cohort.code))
+    numbers = RowNumbers(home, keys, cohort.code).numbers(links)
+    con.register("links", links.append_column("row", numbers))
+    con.register("traits", traits(readers(home, keys, cohort.code, payload), keys))
+    selects = [
+        f"SELECT {quoted(source)} AS source, council, {quoted(SERVICES[source])} AS service, row_key,"
+        f" {_last_contact(source, cohort, on)} AS last_contact,"
+        f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
+        for source, paths in payload.items()
+        if paths
+    ]
+    con.execute(
+        f"""
+        CREATE TEMP TABLE records AS
+        SELECT sent.*, traits.* EXCLUDE (source, council, row_key), row, child_id,
+               coalesce(match_probability, 1) AS probability
+          FROM ({" UNION ALL ".join(selects)}) AS sent JOIN links USING (source, council, row_key)
+          JOIN traits USING (source, council, row_key)
+        """
+    )
+
+
 def show_cohort(con: duckdb.DuckDBPyConnection, home: Home, cohort: str) -> None:
-    """Create `records` and `doubts`: all records, and the doubts of the cohort's linkage."""
+    """Create the views `records` and `doubts` of the cohort's linkage."""
     con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
     con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(home.doubts(cohort))}")
 
@@ -33,28 +76,23 @@ def show_cohort(con: duckdb.DuckDBPyConnection, home: Home, cohort: str) -> None
 def show_service(
     con: duckdb.DuckDBPyConnection, home: Home, cohort: str, keys: KeyRing, payload: Payload, service: str
 ) -> None:
-    """Create `records` and `doubts` as the returns of a service may rest on them (`privacy.returns.stood`)."""
+    """Create the views `records` and `doubts` that the returns of a service may rest on.
+
+    Pairs that the cohort's linkage scored are not scored again.
+    """
     show_cohort(con, home, cohort)
     out = left_out(con, service)
     if not out.num_rows:
         return
-    links, doubts = _linked_without(home, cohort, keys, payload, out)
-    con.register("links_without", links)
-    con.register("doubts_without", doubts)
-    con.execute(_WITHOUT)
-
-
-def _linked_without(
-    home: Home, cohort: str, keys: KeyRing, payload: Payload, out: pa.Table
-) -> tuple[pa.Table, pa.Table]:
-    """Links and doubts of the cohort without some rows. Pairs that its linkage weighed are not weighed again."""
     doubts, children = Doubts(), linked_with(home, cohort)[1]
     kept: dict[str, Extract] = dict(readers(home, keys, cohort, payload))
     for source in out["source"].unique().to_pylist():
         kept[source] = tokens_without(kept[source], out.filter(pc.equal(out["source"], source)))
-    with WeighedPairs(home, cohort, None, keys, said_of_weights(children)) as memory:
-        links = link(kept, watchers=[doubts], children=children, memory=memory).links
-    return links, doubts.children(links)
+    with StoredPairs(home, cohort, None, keys, fingerprint(children)) as cache:
+        links = link(kept, watchers=[doubts], children=children, cache=cache).links
+    con.register("links_without", links)
+    con.register("doubts_without", doubts.children(links))
+    con.execute(_WITHOUT)
 
 
 _WITHOUT = """
@@ -65,3 +103,20 @@ SELECT all_records.* EXCLUDE (child_id, probability), links_without.child_id,
 CREATE OR REPLACE TEMP VIEW records AS FROM records_without;
 CREATE OR REPLACE TEMP VIEW doubts AS FROM doubts_without;
 """
+
+
+def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
+    """SQL of the month in which the service last had contact with the child, by what its record says.
+
+    A review's own date; January of the school census and June, when the Profile's assessments end, in the cohort's
+    Reception year; census day of the early years census in the January before. A date still to come is none.
+    """
+    match source:
+        case "hv_reviews":
+            return f"CASE WHEN review_date <= {quoted(on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
+        case "eyfsp":
+            return quoted(f"{cohort.first_year + 1}-06")
+        case "school_census":
+            return quoted(f"{cohort.first_year + 1}-01")
+        case _:
+            return quoted(f"{CONTRACTS[source].due.on(cohort).year}-01")

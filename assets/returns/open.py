@@ -1,4 +1,4 @@
-"""What runs at the sender: a return and the extract it is about in, a table and a page for the team out."""
+"""Opens returns and receipts at the sender: a return and its extract in, tables and a page for the team out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,28 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from assets.returns.team_files import Line, write_csv, write_page, write_workbook
-from assets.returns.words import LATELY_MONTHS, Situation, next_step, why
+from assets.returns.team_files import (
+    LATELY_MONTHS,
+    Line,
+    Situation,
+    explain,
+    next_step,
+    render_csv,
+    render_page,
+    render_workbook,
+    tabulate,
+)
 from privacy.doors import files
 from privacy.doors.database import in_memory
-from privacy.returns.own_file import sender_mac
-from privacy.returns.seal import Header, ReturnProblem, unseal
+from privacy.returns.seal import (
+    RECEIPT_FORMAT,
+    Header,
+    ReturnProblem,
+    check_recipient,
+    sender_mac,
+    unseal,
+    unseal_document,
+)
 from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS, Role, SourceContract
 from sources.councils.council_file import council_file as shipped_council_file
@@ -45,7 +61,7 @@ _HEADINGS = {
 
 @dataclass(frozen=True)
 class Written:
-    """The files, and sentences on what to look into before they are used."""
+    """The files written, and warnings to look into before they are used."""
 
     page: Path
     workbook: Path
@@ -74,14 +90,16 @@ def open_return(
         )
     lines = _lines(parts, _dialect(header, council_file), header, opened.facts)
     newest = _newest_opened(key, header)
-    try:
-        return _write(out, header, lines, _warnings(header, today, newest))
-    except OSError as error:
-        raise ReturnProblem(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None
+    name = f"{header.council}-{header.source}-{header.cohort}"
+    page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
+    headings, rows = tabulate(lines)
+    table = {csv: render_csv(headings, rows), workbook: render_workbook(headings, rows)}
+    _write(out, table | {page: render_page(header, lines)})
+    return Written(page, workbook, csv, _warnings(header, today, newest))
 
 
 def _parts(folder: Path, header: Header) -> dict[int, Landed]:
-    """The files that a return about an extract in parts is about, by their numbers, wherever in `folder` they lie.
+    """Find the files of an extract in parts, by number, anywhere in `folder`.
 
     Raises `ReturnProblem`.
     """
@@ -105,26 +123,10 @@ def _mac(header: Header, file: Path) -> str:
     return sender_mac(bytes.fromhex(header.sender_key), content_sha256(file))
 
 
-def _write(out: Path, header: Header, lines: list[Line], warnings: tuple[str, ...]) -> Written:
-    name = f"{header.council}-{header.source}-{header.cohort}"
-    page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
-    files.make_folder(out)
-    for path, write in ((csv, write_csv), (workbook, write_workbook), (page, write_page)):
-        staged = files.unfinished(path)
-        try:
-            staged.unlink(missing_ok=True)
-            files.create(staged).close()
-            write(staged, header, lines)
-            files.promote(staged, path)
-        finally:
-            staged.unlink(missing_ok=True)
-    return Written(page, workbook, csv, warnings)
-
-
 def _newest_opened(key: Path, header: Header) -> int:
-    """The highest serial number of this council, source and cohort that was opened with a key until now.
+    """Return the highest serial number of this council, source and cohort that was opened with a key until now.
 
-    Kept beside the key. Nothing else is known here: of a newer return that was never opened with it, nobody can tell.
+    It is kept beside the key: a newer return that was never opened with it is not known here.
     """
     path, name = key.with_name(f"{key.name}.serials.json"), f"{header.council}/{header.source}/{header.cohort}"
     try:
@@ -150,10 +152,12 @@ def _warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ...]:
         )
     if today > ended:
         found.append(
-            f"the agreement {header.reference} ended on {ended}: ask whether another stands before anybody acts on this"
+            f"the agreement {header.reference} ended on {ended}: ask for a new one before anybody acts on this"
         )
     if made > today + dt.timedelta(days=1):
-        found.append(f"it was made on {made}, which is still to come by this machine's clock: find out whose is wrong")
+        found.append(
+            f"it was made on {made}, which is in the future by this machine's clock: find out whose clock is wrong"
+        )
     return tuple(found)
 
 
@@ -167,7 +171,7 @@ def _dialect(header: Header, council_file: Path | None) -> Dialect:
 
 
 def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
-    """A line for each row, those to contact first on top; rows of a sheet have its own numbers."""
+    """Return a line for each row, those to contact first on top; rows of a sheet keep the sheet's numbers."""
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
     given = {*dialect.derived, *dialect.constants}
     above: dict[int, int] = {}
@@ -202,7 +206,7 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
 
 
 def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header: Header) -> None:
-    """Under another council file the same bytes can have other rows, and each fact would be another child's."""
+    """Raise `ReturnProblem` if the rows differ: under another council file each fact could be another child's."""
     ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
     if rows != header.extract_rows:
         raise ReturnProblem(
@@ -231,7 +235,7 @@ def _joined(
 
 
 def _months_before(day: str) -> str:
-    """The month LATELY_MONTHS before the day the return was made, as `2024-11`."""
+    """Return the month LATELY_MONTHS before a day, as `2024-11`."""
     made = dt.date.fromisoformat(day)
     months = made.year * 12 + made.month - 1 - LATELY_MONTHS
     return f"{months // 12:04d}-{months % 12 + 1:02d}"
@@ -244,6 +248,34 @@ def _line(row: dict[str, Any], shown: dict[str, str], header: Header) -> Line:
         child=row["child"],
         own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
         situation=situation,
-        why=why(situation, row["contacts"] or [], header.absence_of),
+        why=explain(situation, row["contacts"] or [], header.absence_of),
         next_step=next_step(situation, header.service),
     )
+
+
+def open_receipt(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, Path]:
+    """Write who was told about a service's rows into `out`, as two tables (CSV): by receiver, and by row.
+
+    Raises `ReturnProblem`, before it writes.
+    """
+    document, own = unseal_document(RECEIPT_FORMAT, file, key, signer)
+    found: dict[str, Any] = json.loads(document)
+    check_recipient(file, found["recipient"], own)
+    numbers = {each["receiver"]: each["children_about"] for each in found["receivers"]}
+    receivers = [(who, ", ".join(facts), numbers.get(who, 0)) for who, facts in sorted(found["may_tell"].items())]
+    rows = [(each["source"], each["row"], each["receiver"], ", ".join(each["told"])) for each in found["rows"]]
+    name = f"{found['council']}-{found['service']}-{found['cohort']}"
+    by_receiver, by_row = out / f"{name}-told-whom.csv", out / f"{name}-told-rows.csv"
+    tables = {
+        by_receiver: render_csv(("Receiver", "What it may be told", "Children, about"), receivers),
+        by_row: render_csv(("Source", "Row", "Receiver", "What it was told"), rows),
+    }
+    _write(out, tables)
+    return by_receiver, by_row
+
+
+def _write(out: Path, contents: Mapping[Path, bytes]) -> None:
+    try:
+        files.write_all(contents)
+    except OSError as error:
+        raise ReturnProblem(f"{out}: cannot be written to ({error.strerror}); choose another --out") from None

@@ -1,27 +1,111 @@
-"""What the team gets of an opened return: a table, as CSV and as a workbook, and a page that is made to be printed.
+"""Renders an opened return for the team: a table, as CSV and as a workbook, and a page to print.
 
 No cell of the table can run as a formula in a spreadsheet program. The page says whom to contact first, why, and what
-to do next.
+to do next; sentences that name no child or service are in `words.yaml`.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from assets.returns.words import TITLES, TO_CONTACT, Situation, about_new_children, next_step, sender
+import yaml
+
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import listed, row_ranges
+from ndl_export.pages.number_format import capital, listed, month, row_ranges
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
 from privacy.row_keys import part_and_row, written
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
+
+_COUNCILS_NAMED = 2
+LATELY_MONTHS = 24
+"""A child whom no other service has seen for longer, by the months that were returned, has not been seen lately."""
+
+
+class Situation(IntEnum):
+    """What a return says about a child; lower numbers come first. SQL sees the numbers."""
+
+    CONCERN_ELSEWHERE = 1
+    NO_OTHER = 2
+    CONCERN_BOTH = 3
+    NOT_LATELY = 4
+    KNOWN = 5
+    NOT_SAID = 6
+
+
+TO_CONTACT = (Situation.CONCERN_ELSEWHERE, Situation.NO_OTHER, Situation.CONCERN_BOTH, Situation.NOT_LATELY)
+"""Those who are listed by name on the page."""
+
+_WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+TITLES: Mapping[Situation, str] = {Situation[name]: title for name, title in _WORDS["titles"].items()}
+SERVICES: Mapping[str, str] = _WORDS["services"]
+"""What a service is called in a sentence: `health visiting in Leeds`."""
+NEXT: Mapping[tuple[Situation, str], str] = {
+    (Situation[name], service): step for name, steps in _WORDS["next_steps"].items() for service, step in steps.items()
+}
+"""What the team of a service does next about the children of a situation."""
+NOTHING_FIRST = "Nothing to do first. The service named beside the child can be asked when you need to."
+NOT_TOLD = "Nothing was returned about this row. That does not mean that nobody knows the child."
+
+
+def next_step(situation: Situation, service: str) -> str:
+    """Return what the team of a service does next about a child."""
+    return NEXT.get((situation, service), NOTHING_FIRST if situation is Situation.KNOWN else NOT_TOLD)
+
+
+def _name_senders(*names: str) -> str:
+    """Name senders such as `leeds/health` by service: `health visiting in Leeds and Wirral`, or `in 3 councils`."""
+    councils: dict[str, list[str]] = {}
+    for name in names:
+        council, _, service = name.partition("/")
+        councils.setdefault(service, []).append(place(council).la_name)
+    return listed(
+        f"{SERVICES[service]} in {listed(of) if len(of) <= _COUNCILS_NAMED else f'{len(of)} councils'}"
+        for service, of in councils.items()
+    )
+
+
+def explain(situation: Situation, contacts: list[dict[str, object]], absence_of: list[str]) -> str:
+    """Explain a situation. `contacts` have sender, last_contact (or None) and concern (or None)."""
+    if situation is Situation.NO_OTHER:
+        return f"No record of {_name_senders(*absence_of)} could be linked."
+    if situation is Situation.NOT_SAID:
+        return NOT_TOLD
+    concerned = [contact for contact in contacts if contact["concern"]]
+    others = [contact for contact in contacts if not contact["concern"]]
+    sentences = []
+    if concerned:
+        sentences.append(f"{capital(listed(map(_seen, concerned)))} recorded a concern.")
+    if others:
+        also = "Also known to" if concerned else "Known to"
+        sentences.append(f"{also} {listed(map(_seen, others))}.")
+    return " ".join(sentences)
+
+
+def _describe_rule(rule: Mapping[str, Any]) -> str:
+    """Describe what is returned about rows that have not stood."""
+    days, times = rule["after_days"], rule["after_deliveries"]
+    waits = f"{days} days" + (f" and in {times} deliveries" if times > 1 else "")
+    meanwhile = "only who knows the child is returned" if rule["until_then"] else "nothing is returned about it"
+    return (
+        f"A row counts once all that identifies its child has been in your extracts, unchanged, for {waits}. Until then"
+        f" {meanwhile}, whatever others know. Less, or nothing, is returned about rows without a valid number."
+    )
+
+
+def _seen(contact: dict[str, object]) -> str:
+    seen = f" (last contact {month(str(contact['last_contact']))})" if contact["last_contact"] else ""
+    return _name_senders(str(contact["sender"])) + seen
+
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _FIRST, _LAST = ("Order", "Row"), ("What was returned", "Why", "What to do next")
@@ -52,49 +136,51 @@ class Line:
     next_step: str
 
 
-def write_csv(path: Path, header: Header, lines: Sequence[Line]) -> None:
-    """UTF-8 with a byte order mark, for spreadsheet programs; a cell that would be a formula starts with `'`."""
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_headings(lines))
-        writer.writerows([_harmless(cell) for cell in _cells(line)] for line in lines)
+def render_csv(headings: Sequence[str], rows: Iterable[Sequence[int | str]]) -> bytes:
+    """Return a CSV file in UTF-8 with a byte order mark; a cell that would be a formula starts with `'`."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([headings, *([_harmless(cell) for cell in row] for row in rows)])
+    return text.getvalue().encode("utf-8-sig")
 
 
-def write_workbook(path: Path, header: Header, lines: Sequence[Line]) -> None:
-    """Every cell but order and row is written as text. Nothing is put on disk but the workbook."""
+def render_workbook(headings: Sequence[str], rows: Sequence[Sequence[int | str]]) -> bytes:
+    """Return a workbook, in which every cell but numbers is text. Raises `ReturnProblem` without xlsxwriter."""
     try:
         import xlsxwriter
     except ImportError:
         raise ReturnProblem("the workbook needs the library xlsxwriter: install the extra `returns`") from None
-    with xlsxwriter.Workbook(str(path), {"in_memory": True}) as book:
+    content = io.BytesIO()
+    with xlsxwriter.Workbook(
+        content, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    ) as book:
         bold, wrapped = book.add_format({"bold": True}), book.add_format({"text_wrap": True, "valign": "top"})
         sheet = book.add_worksheet("Returned")
-        headings = _headings(lines)
         for column, heading in enumerate(headings):
             sheet.set_column(column, column, _WIDTHS.get(heading, 18))
-            sheet.write_string(0, column, heading, bold)
+        sheet.write_row(0, 0, headings, bold)
+        for number, row in enumerate(rows, 1):
+            for column, cell in enumerate(row):
+                write = sheet.write_number if isinstance(cell, int) else sheet.write_string
+                write(number, column, cell, wrapped)
         sheet.freeze_panes(1, 0)
-        sheet.autofilter(0, 0, max(len(lines), 1), len(headings) - 1)
+        sheet.autofilter(0, 0, max(len(rows), 1), len(headings) - 1)
         sheet.set_landscape()
         sheet.repeat_rows(0)
-        for number, line in enumerate(lines, 1):
-            for column, cell in enumerate(_cells(line)):
-                if isinstance(cell, int):
-                    sheet.write_number(number, column, cell, wrapped)
-                else:
-                    sheet.write_string(number, column, cell, wrapped)
+    return content.getvalue()
 
 
-def _headings(lines: Sequence[Line]) -> list[str]:
-    return [*_FIRST, *(lines[0].own if lines else ()), *_LAST]
-
-
-def _cells(line: Line) -> list[int | str]:
-    return [line.situation.value, _row(line.row), *line.own.values(), TITLES[line.situation], line.why, line.next_step]
+def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
+    """Return headings and rows of the table."""
+    own = lines[0].own if lines else ()
+    rows = [
+        [each.situation.value, _row(each.row), *each.own.values(), TITLES[each.situation], each.why, each.next_step]
+        for each in lines
+    ]
+    return [*_FIRST, *own, *_LAST], rows
 
 
 def _row(number: int) -> int | str:
-    """A row as the team finds it: its number, or that of part and row."""
+    """Return a row as the team finds it: its number, or that of part and row."""
     return written(number) if part_and_row(number)[0] else number
 
 
@@ -106,8 +192,8 @@ def _harmless(cell: int | str) -> int | str:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_STARTS_A_FORMULA) else cell
 
 
-def write_page(path: Path, header: Header, lines: Sequence[Line]) -> None:
-    """The page; `lines` in order of situation, then of child."""
+def render_page(header: Header, lines: Sequence[Line]) -> bytes:
+    """Return the page. `lines` are in order of situation, then of child."""
     found = {Situation(key): _children(of) for key, of in groupby(lines, key=lambda line: line.situation)}
     page = kit.render(
         TEMPLATES,
@@ -116,15 +202,15 @@ def write_page(path: Path, header: Header, lines: Sequence[Line]) -> None:
         source=CONTRACTS[header.source].title,
         council=place(header.council).la_name,
         year=Cohort(header.cohort).first_year + 1,
-        new_children=about_new_children(header.new_children),
+        new_children=_describe_rule(header.new_children),
         situations=[_section(situation, found.get(situation, []), header) for situation in TO_CONTACT],
         others={TITLES[each]: len(found.get(each, [])) for each in (Situation.KNOWN, Situation.NOT_SAID)},
         tells={
-            sender(teller): listed(words for fact, words in FACT_WORDS.items() if fact in kinds)
+            _name_senders(teller): listed(words for fact, words in FACT_WORDS.items() if fact in kinds)
             for teller, kinds in header.tells.items()
         },
     )
-    path.write_text(page, encoding="utf-8")
+    return page.encode()
 
 
 def _children(lines: Iterable[Line]) -> list[dict[str, Any]]:
@@ -132,7 +218,7 @@ def _children(lines: Iterable[Line]) -> list[dict[str, Any]]:
 
 
 def _child(rows: list[Line]) -> dict[str, Any]:
-    """A child by name, date of birth and rows; its numbers by heading, each as the rows have it."""
+    """Return a child by name, date of birth and rows, with its numbers by heading."""
     first = rows[0].own
     numbers = {label: [*dict.fromkeys(filter(None, (line.own[label] for line in rows)))] for label in first}
     return {
@@ -156,11 +242,11 @@ def _section(situation: Situation, children: list[dict[str, Any]], header: Heade
 
 
 def _never(situation: Situation, header: Header) -> str | None:
-    """Why no child can be in this section, whatever the records say."""
-    told = {fact for kinds in header.tells.values() for fact in kinds}
-    if situation in (Situation.CONCERN_ELSEWHERE, Situation.CONCERN_BOTH) and Fact.CONCERN not in told:
+    """Return why no child can be in this section, whatever the records say."""
+    returned = {fact for kinds in header.tells.values() for fact in kinds}
+    if situation in (Situation.CONCERN_ELSEWHERE, Situation.CONCERN_BOTH) and Fact.CONCERN not in returned:
         return "Not returned: under the agreement no service tells you whether it recorded a concern."
-    if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in told:
+    if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in returned:
         return "Not returned: under the agreement no service tells you when it last saw a child."
     if situation is Situation.NO_OTHER and header.absence_why_not:
         return f"Not said of any child: {_readable(header.absence_why_not)}."
@@ -168,8 +254,8 @@ def _never(situation: Situation, header: Header) -> str | None:
 
 
 def _readable(sentence: str) -> str:
-    """The sentence with services in words."""
+    """Return the sentence with services in words."""
     return " ".join(
-        sender(word.rstrip(",")) + ("," if word.endswith(",") else "") if "/" in word else word
+        _name_senders(word.rstrip(",")) + ("," if word.endswith(",") else "") if "/" in word else word
         for word in sentence.split(" ")
     )

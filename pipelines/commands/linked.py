@@ -12,7 +12,6 @@ from pipelines.commands import console
 from pipelines.commands.console import FOLDER, OUT, answer, at_work, stop, things_to_change
 from pipelines.ending import Ending
 from privacy.doors import environment
-from privacy.returns.disclosures import ReturnState
 from privacy.services import SERVICES
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def log(home: Path, as_json: bool) -> None:
     was changed or removed.
     """
     from assets.home.paths import Home
-    from assets.returns.disclosing import check_anchored
+    from assets.returns.disclosure_log import check_anchored
     from privacy.chained_log import entries
 
     check_anchored(Home(home))
@@ -139,6 +138,8 @@ def release_delivery(home: Path, cohort: Cohort, council: str, source: str, reas
 
 
 def _disclosure(entry: dict[str, Any]) -> str:
+    from assets.returns.disclosure_log import ReturnState
+
     first = (
         f"{entry['seq']:>4}  {entry['time']}  {entry['what']}  {entry['cohort']}  {entry['council']}/{entry['source']}"
     )

@@ -77,9 +77,9 @@ def check(file: Path, as_json: bool) -> None:
 def _what_follows(agreement: Agreement) -> Iterator[str]:
     for service, recipient in agreement.recipients.items():
         yield f"{service} of {agreement.council} receives: {recipient.name}, {recipient.key}"
-    for telling in agreement.tells:
-        facts = ", ".join(sorted(telling.facts))
-        yield f"{telling.teller} tells {telling.receiver} of {telling.to_council}: {facts}"
+    for disclosure in agreement.tells:
+        facts = ", ".join(sorted(disclosure.facts))
+        yield f"{disclosure.teller} tells {disclosure.receiver} of {disclosure.to_council}: {facts}"
     for council in sorted(agreement.accepts_from):
         yield f"services of {council} may tell, if its own agreement says so"
     rule = agreement.new_children
@@ -93,12 +93,12 @@ def _what_follows(agreement: Agreement) -> Iterator[str]:
 def _warnings(agreement: Agreement) -> Iterator[str]:
     from privacy.returns.agreement import ABSENCE_TO, Fact, First
 
-    if any(Fact.NO_OTHER in telling.facts and telling.receiver != ABSENCE_TO for telling in agreement.tells):
+    if any(Fact.NO_OTHER in disclosure.facts and disclosure.receiver != ABSENCE_TO for disclosure in agreement.tells):
         yield f"{Fact.NO_OTHER} is told to {ABSENCE_TO} alone, whatever the agreement says"
     rule = agreement.new_children
     if rule.until_then or not rule.after_days or rule.first_delivery is First.AT_ONCE:
         yield "under this rule a child that is put in to find out about it is told of at once"
-    if mute := sorted({telling.teller for telling in agreement.tells} - set(agreement.recipients)):
+    if mute := sorted({disclosure.teller for disclosure in agreement.tells} - set(agreement.recipients)):
         yield f"no recipient for {', '.join(mute)}: it is not told who was told about its rows"
 
 
@@ -161,7 +161,7 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
 @click.option("--out", type=FOLDER, required=True, help="Where to write.")
 def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open what a service is told of who was told about its rows, and write it as two tables (CSV)."""
-    from assets.returns.open_told import open_told as run
+    from assets.returns.open import open_receipt as run
 
     receivers, rows = run(file, key_file, signer, out)
     click.echo(f"Who was told, and about how many children:  {receivers}")

@@ -26,9 +26,9 @@ from assets.home.retention_policy import InvalidRetention, retention
 from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.retention import due
-from assets.linkage.capacity import gib_of_run
+from assets.linkage.link import gib_of_run
 from assets.release.anchors import stated_charges, unconfirmed
-from assets.returns.disclosing import check_anchored
+from assets.returns.disclosure_log import check_anchored
 from ndl_export.bundle.anchors import UnreadableAnchor, anchors_at, anchors_in
 from ndl_export.facts.directory_files import InvalidCalendar, calendar, falls_short
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher

@@ -1,5 +1,4 @@
-"""Which pseudonymised rows are the same child: `link.link` is the whole of it.
+"""Finds which pseudonymised rows belong to one child; `link.link` does all of it.
 
-`report`, `control` and `explain` watch it at work, for those who must judge it; `estimate` shows where the fixed
-parameters of `model.json` come from.
+`report` and `explain` watch it at work, for those who must judge it. `bench.linkage.estimate` makes `model.json`.
 """

@@ -1,4 +1,4 @@
-"""How well the records of a child agree that were linked to both services: what tells how many links were missed.
+"""Counts how well the records of a child linked to both services agree, which shows how many links were missed.
 
 A link is missed where records differ in more than the model forgives, mostly in two things at once: a date of birth
 typed wrongly and a move. Such a child cannot be seen. But children whose records differ in one thing alone are linked
@@ -63,7 +63,7 @@ _ROW = ("source", "council", "row_key")
 
 
 class Agreement:
-    """A watcher of `link`; `children` gives the cell of each child, and who cannot be looked for."""
+    """A watcher of `link`; `children` returns the cell of each child, and who cannot be looked for."""
 
     def __init__(self) -> None:
         self._cells: pa.Table | None = None
@@ -82,10 +82,12 @@ class Agreement:
             self._joined = _with_rows(con, con.sql(_JOINED).to_arrow_table())
 
     def children(self, links: pa.Table) -> pa.Table:
-        """child_id, cell (its place in `CELLS`), too_little: no record of the child's says enough to be looked for, and
-        no number brought one to it; and joined: how its Profile was joined to the school census (its place in `JOINS`).
-        Of the other children, who are first in both lists, nothing. `links` are those of the linkage that was
-        watched."""
+        """Return child_id, cell (place in `CELLS`), too_little and joined (place in `JOINS`).
+
+        `too_little`: no record of the child's holds enough to be looked for, and no number brought one to it. `joined`:
+        how its Profile was joined to the school census. Children in the first place of both lists are left out. `links`
+        are those of the linkage that was watched.
+        """
         if self._cells is None or self._too_little is None or self._joined is None:
             raise ValueError("no linkage was watched")
         with in_memory() as con:
@@ -129,7 +131,8 @@ SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id I
 
 
 def _of_links(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
-    """Of the links of a step, between units: unit_l, of_setting (whether the left record is a setting's), pattern."""
+    """Return the links of a step, between units: unit_l, of_setting (whether the left record is a setting's),
+    pattern."""
     con.register("linked", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
     found = con.sql("SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)").to_arrow_table()
     con.unregister("linked")
@@ -137,7 +140,7 @@ def _of_links(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
 
 
 def _with_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
-    """`found` with one row of each unit, by which its child is known once all are linked."""
+    """Return `found` with one row of each unit, which identifies its child once all are linked."""
     con.register("found_units", found)
     rows = con.sql(
         f"""
@@ -152,7 +155,7 @@ def _with_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
 
 
 def _cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:
-    """The units linked to both services, and the cell of each."""
+    """Return the units linked to both services, and the cell of each."""
     of_setting = reviews["of_setting"].to_numpy()
     sides = [
         _bits(reviews.filter(pa.array(~of_setting))),
@@ -168,7 +171,7 @@ def _cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.nda
 
 
 def _bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Units in order, each once, and the bits of each comparison of the model (units, comparisons)."""
+    """Return units in order, each once, and the bits of each comparison of the model (units, comparisons)."""
     width = len(model.LEVELS)
     bits = links["pattern"].combine_chunks().flatten().to_numpy().reshape(-1, width)
     unit, first = np.unique(links["unit_l"].to_numpy(), return_index=True)
@@ -176,7 +179,7 @@ def _bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
-    """The cell of each child from what each comparison adds to each of its pairs (children, PAIRS, comparisons)."""
+    """Return the cell of each child from what each comparison adds to each pair (children, PAIRS, comparisons)."""
     place = {name: number for number, name in enumerate(model.LEVELS)}
     of_field = np.stack([bits[:, :, place[field]] for field in COMPARED], axis=2)
     agrees = [_agrees(field, of_field[:, :, number], children) for number, field in enumerate(COMPARED)]
@@ -204,7 +207,7 @@ nothing."""
 
 
 def _size(field: str, lost: np.ndarray) -> np.ndarray:
-    """The size of a difference that costs a pair so many bits."""
+    """Return the size of a difference that costs a pair so many bits."""
     sizes = SIZES[field]
     return np.array(sizes)[np.searchsorted((NEAR_BITS, FAR_BITS)[: len(sizes) - 1], lost)]
 
@@ -218,6 +221,6 @@ def _agrees(field: str, bits: np.ndarray, children: int) -> np.ndarray:
 
 @cache
 def _same(field: str, children: int) -> tuple[float, ...]:
-    """What a field adds where it agrees."""
+    """Return what a field adds where it agrees."""
     levels = model.parameters()["comparisons"][field]
     return tuple(model.weight(field, level, children) for level in levels if level.startswith(_AGREES[field]))

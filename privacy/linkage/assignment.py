@@ -1,4 +1,4 @@
-"""One to one: of all pairs at or above the threshold, those that together weigh most and use no unit twice.
+"""Chooses pairs one to one: of all at or above the threshold, those with the greatest total weight that share no unit.
 
 The result is a maximum-weight matching. A pair at least as heavy as its heaviest rivals at both ends together is in
 one; taking such pairs, and what they exclude away, settles nearly everything, and the exact sparse assignment
@@ -22,8 +22,10 @@ SAME_WEIGHT_BITS = 1e-6
 
 
 def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Indices, ascending, of the pairs that are kept; pairs are (left unit, right unit, weight >= 0 in bits,
-    tie)."""
+    """Return the indices, ascending, of the pairs that are kept.
+
+    Pairs are (left unit, right unit, weight >= 0 in bits, tie).
+    """
     weight = _distinct(weight, tie)
     open_ = np.arange(len(left))
     kept = [np.zeros(0, np.int64)]
@@ -39,7 +41,7 @@ def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.
 
 
 def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Probability of each pair where no unit is in two: its odds 2 ** weight against those of its rivals.
+    """Return the probability of each pair where no unit is in two: its odds 2 ** weight against those of its rivals.
 
     Belief propagation for matchings (Bayati and others, 2007; the monomer-dimer model): exact where the pairs form
     trees, and near elsewhere. The probabilities of one unit's pairs add up to less than 1. Each message is the
@@ -60,7 +62,7 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
 
 
 def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each pair, the chance that its left unit is free for it, and its right one: the messages of `posterior`.
+    """Return, for each pair, the chance that each of its units is free for it: the messages of `posterior`.
 
     Pairs that no path of pairs connects do not touch each other, so each connected part is at work until it has
     settled.
@@ -85,14 +87,14 @@ def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.nda
 
 
 def connected(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """For each pair, the connected part, 0, 1, ..., that it is in."""
+    """Return, for each pair, the connected part, 0, 1, ..., that it is in."""
     lefts, rights = int(left.max(initial=-1)) + 1, int(right.max(initial=-1)) + 1
     ends = coo_array((np.ones(len(left), np.int8), (left, lefts + right)), shape=(lefts + rights,) * 2)
     return connected_components(ends, directed=False)[1][left] if len(left) else np.zeros(0, np.int64)
 
 
 def _shares(end: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mask of the pairs that have an end in common with one of the `chosen`."""
+    """Return a mask of the pairs that have an end in common with one of the `chosen`."""
     taken = np.zeros(int(end.max(initial=-1)) + 1, bool)
     taken[end[chosen]] = True
     return taken[end]
@@ -134,7 +136,7 @@ class _End:
 
 
 def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mask of the pairs that have a rival of the same weight at either end."""
+    """Return a mask of the pairs that have a rival of the same weight at either end."""
     mask = np.zeros(len(left), bool)
     for end in (left, right):
         order = np.lexsort((weight, end))
@@ -145,12 +147,12 @@ def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of it by the pair's own `tie` (64 bits)."""
+    """Return weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of it by the pair's `tie` (64 bits)."""
     return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
 
 
 def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """For each pair, the weight of the heaviest other pair at the same end; 0 where there is none."""
+    """Return, for each pair, the weight of the heaviest other pair at the same end; 0 without one."""
     units = int(end.max(initial=-1)) + 1
     heaviest, second = np.full(units, -np.inf), np.full(units, -np.inf)
     np.maximum.at(heaviest, end, weight)
@@ -162,7 +164,7 @@ def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _matching(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Indices of the pairs of a maximum-weight matching; a left unit may also stay alone, at weight 0."""
+    """Return the indices of a maximum-weight matching; a left unit may also stay alone, at weight 0."""
     _, ends_l = np.unique(left, return_inverse=True)
     _, ends_r = np.unique(right, return_inverse=True)
     lefts, rights = int(ends_l.max()) + 1, int(ends_r.max()) + 1

@@ -1,4 +1,4 @@
-"""Between services: which pairs are looked at.
+"""Blocking: which pairs of records between services are compared.
 
 A pair is looked at when it shares date of birth and postcode, or the date of birth and two names (alike in some form),
 or the postcode and a name or the beginnings or ends of two, or the date of birth, the outward part of the postcode and
@@ -42,7 +42,7 @@ class Block:
 
     @property
     def sql(self) -> str:
-        """The whole condition."""
+        """Return the whole condition."""
         agree = [f"l.t_{left} = r.t_{right}" for left, right in self.equal]
         return " AND ".join(
             [*agree, *(f"({condition})" for condition in (self.also, self.of_left, self.of_right) if condition)]
@@ -53,8 +53,10 @@ ONE_HOME, ONE_NUMBER = Block((("dob_postcode",) * 2,)), Block((("nhs",) * 2,))
 
 
 def _rare(name: str, other: str, children: int, level: str | None) -> int:
-    """Band from which a name, the date of birth and the sex are enough to look at a pair whose other name is at
-    this level, or missing."""
+    """Return the band from which a name, the date of birth and the sex are enough to compare a pair.
+
+    The pair's other name is at this level, or missing.
+    """
     others = model.weight(other, level) if level else 0.0
     raised = FREE_BITS if level is None or children < LARGE_SERVICE_CHILDREN else 0
     given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
@@ -72,7 +74,7 @@ def _let_go(name: str, other: str, children: int) -> list[int]:
 
 
 def _rare_pair(children: int, **levels: str) -> str:
-    """Condition that two names that agree are so rare that a pair can be linked: see it has these levels besides."""
+    """Return SQL: two names that agree are so rare that a pair with these levels can be linked."""
     given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
     needed = -math.log2(model.prior(children)) - given
     enough = [
@@ -89,7 +91,7 @@ def _equal(*tokens: str) -> str:
 
 
 def _more_than_an_end(name: str) -> str:
-    """The name agrees at both ends or sounds the same."""
+    """Return SQL: the name agrees at both ends or sounds the same."""
     return f"({_equal(f'{name}_start_dob', f'{name}_end_dob')} OR {_equal(f'{name}_sound_dob')})"
 
 
@@ -104,7 +106,7 @@ def _an_end_of(name: str, end: str, other: str, children: int) -> Block:
 
 
 def _least_band(name: str, children: int, **levels: str) -> int:
-    """Band from which a name that agrees is so rare that a pair can be linked: see it has these levels besides."""
+    """Return the band from which a name that agrees is so rare that a pair with these levels can be linked."""
     given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
     needed = -math.log2(model.prior(children)) - given
     rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
@@ -135,7 +137,7 @@ def _in_one_district(name: str, end: str, other: str) -> Block:
 
 
 def _only_names(children: int) -> Block:
-    """Two names that agree, and nothing else does: a date or postcode that both records say is another."""
+    """Return the block of pairs whose two names agree, and whose date or postcode differs where both have one."""
     alone = [
         f"NOT (l.has_dob AND r.has_dob AND l.has_postcode AND r.has_postcode) AND {_rare_pair(children)}"
         f" AND (NOT (l.has_dob AND r.has_dob) OR {_rare_pair(children, date_of_birth='different')})"
@@ -173,7 +175,7 @@ def _same(*tokens: str) -> tuple[tuple[str, str], ...]:
 
 
 def blocks(children: int) -> list[Block]:
-    """What is looked at besides `ONE_HOME` and `ONE_NUMBER` in services of so many children."""
+    """Return the blocks, other than `ONE_HOME` and `ONE_NUMBER`, for services of so many children."""
     both_names = (("surname", "forename"), ("forename", "surname"))
     return [
         _only_names(children),
@@ -208,7 +210,7 @@ def _same_names() -> list[Block]:
 
 
 def _at_one_postcode() -> list[Block]:
-    """The postcode, and a name or ends of two."""
+    """Return the blocks of one postcode, and a name or ends of two."""
     ends = (*_ENDS_OF_NAMES, ("end", "end"))
     exchanged = (("surname", "forename"), ("forename_start", "surname_start"))
     return [
@@ -221,7 +223,7 @@ def _at_one_postcode() -> list[Block]:
 
 
 def _two_names() -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """Other forms of the two names, (left, right) of each, that are enough with the date of birth."""
+    """Return other forms of the two names, (left, right) of each, that are enough with the date of birth."""
     sides = []
     for part in ("surname_first", "surname_last"):
         sides += [((part, "surname"), ("forename",) * 2), (("surname", part), ("forename",) * 2)]

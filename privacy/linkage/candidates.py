@@ -1,4 +1,4 @@
-"""Between services: the pairs that are looked at (`blocks`), and their match weights by Splink.
+"""Finds the pairs of records between services (`blocks`), and scores their match weights with Splink.
 
 What a pair weighs follows from what agrees between its two patterns. So Splink weighs one pair of each kind: one for
 each way in which the conditions of the model's levels come out.
@@ -19,9 +19,72 @@ import pyarrow as pa
 
 from privacy.linkage import model
 from privacy.linkage.blocks import LEAST_BITS, ONE_HOME, ONE_NUMBER, blocks
-from privacy.linkage.lookup import Pairs, Patterns, by_pattern, holds, look_up
-from privacy.linkage.memory import PAIR, Memory, Nothing, recall
+from privacy.linkage.lookup import Pairs, Patterns, by_pattern, holds, look_up, matching
 from privacy.pseudonyms import TOKEN_COLUMNS
+
+MARKS = 0
+"""The part that holds the marks of all patterns; steps have the parts from 1."""
+PAIR = {
+    "mark_l": "UBIGINT",
+    "mark_r": "UBIGINT",
+    "weight": "DOUBLE",
+    "forename": "DOUBLE",
+    "household": "BOOLEAN",
+    "nhs": "BOOLEAN",
+    "pattern": "FLOAT[]",
+}
+"""Columns of every part, and their types in DuckDB: those of a pair as `score` weighs it; of a pattern the
+first alone."""
+
+
+class PairCache:
+    """Pairs of patterns that an earlier linkage scored, so that only pairs with a new pattern are looked up and scored.
+
+    The base class keeps nothing. Whether a pair is looked at, and what it weighs, depends on its two patterns, the
+    model, this code and the published number of children: a cache holds what was made with the same. A pattern is known
+    by its mark: a hash of all that it holds and of whether its child has a permanent UPN, which chooses its side in the
+    first step. A number that too many children have is removed before the pattern is marked, and the mark covers
+    whether a pattern belongs to a crowd, so a row elsewhere that changes this changes the marks. Rows are joined to
+    patterns, units and links anew each time: the same pairs give the same links, to the bit. A cache reveals as much as
+    tokens do: only the linkage may read it.
+    """
+
+    def read(self, part: int) -> pa.RecordBatchReader | None:
+        """Return a part as it was kept, or None."""
+        return None
+
+    def keep(self, part: int, rows: pa.RecordBatchReader) -> None:
+        """Keep a part. Each part is kept once, in the order of their numbers."""
+
+
+def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
+    """Create `marks` (pattern, mark, fresh: no earlier linkage had it) of the patterns, and keep them."""
+    marks = con.sql(
+        """
+        SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
+          FROM patterns JOIN units USING (pattern)
+        """
+    ).to_arrow_table()
+    fresh, before = np.ones(marks.num_rows, bool), cache.read(MARKS)
+    if before is not None:
+        for known, _ in matching(marks["mark"].to_numpy(), before.read_all()["mark_l"].to_numpy()):
+            fresh[known] = False
+    con.register("marks", marks.append_column("fresh", pa.array(fresh)))
+    nothing = ", ".join(f"NULL::{kind} AS {name}" for name, kind in PAIR.items() if name != "mark_l")
+    cache.keep(MARKS, con.sql(f"SELECT mark AS mark_l, {nothing} FROM marks").to_arrow_reader())
+
+
+def recall(con: duckdb.DuckDBPyConnection, cache: PairCache, part: int) -> None:
+    """Create `recalled` (a column each of `PAIR`) from what was kept of a step."""
+    kept = cache.read(part)
+    if kept is None:
+        columns = ", ".join(f"{name} {kind}" for name, kind in PAIR.items())
+        con.execute(f"CREATE TABLE recalled ({columns})").fetchall()
+        return
+    con.register("kept", kept)
+    con.execute(f"CREATE TABLE recalled AS SELECT {', '.join(PAIR)} FROM kept").fetchall()
+    con.unregister("kept")
+
 
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
 """Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
@@ -31,8 +94,8 @@ other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits
 A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
 """
 _PARTS_AT_ONCE, _PAIRS_AT_ONCE = 2, 250_000
-"""Parts of the pairs, and pairs of a part, whose kinds are told together."""
-NOTHING = Nothing()
+"""Parts of the pairs, and pairs of a part, whose kinds are found together."""
+NO_CACHE = PairCache()
 _SAID = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _EVIDENCE = ("forename", "household", "nhs", "pattern")
 """Of a pair of units, what its strongest pair of patterns says."""
@@ -42,12 +105,13 @@ _SHOWN_BITS = -6.0
 
 
 def _at(comparison: str, level: str) -> str:
-    """A prediction is at this level of a comparison, whose weight does not depend on the number of children."""
+    """Return SQL: a prediction is at this level of a comparison, whose weight does not depend on the number of
+    children."""
     return f"abs(mw_{comparison} - {model.weight(comparison, level)}) < 0.01"
 
 
 def _household() -> str:
-    """Date of birth, postcode and surname agree, the forename does not."""
+    """Return SQL: date of birth, postcode and surname agree, the forename does not."""
     return (
         f"({_at('forename', 'different, one household')} AND {_at('surname', 'alike, one household')}"
         " AND coalesce(mw_nhs_number, 0) = 0)"
@@ -60,12 +124,12 @@ def _household_weight() -> str:
 
 
 def load_splink_beside() -> None:
-    """Have Splink imported by a thread while DuckDB is at work: it takes seconds."""
+    """Import Splink in a thread while DuckDB works, because it takes seconds."""
     threading.Thread(target=import_module, args=("splink",), daemon=True).start()
 
 
 class Candidates:
-    """The pairs of all steps of a linkage, found and weighed before any unit is joined.
+    """Finds and scores the pairs of all steps of a linkage, before any unit is joined.
 
     `steps` are the two sides of each: SQL conditions over `patterns` and `units` that choose them, of services of so
     many `children`, as in `model.prior`. Creates `said` and `copies` (`_weigh_copies`).
@@ -93,13 +157,13 @@ class Candidates:
         *self._kinds, kinds_of_copies = np.split(kinds, np.cumsum([len(pairs[0]) for pairs in self._found]))
         _weigh_copies(con, patterns, copies, kinds_of_copies, children)
 
-    def score(self, memory: Memory, step: int) -> int:
+    def score(self, cache: PairCache, step: int) -> int:
         """Create `scored` of the step of this number, 1, 2, ...: unit_l, unit_r, weight (log2 odds), tie, forename
         (log2 Bayes factor), household (the pair has the weight of a household), nhs (the numbers agree), pattern (log2
         Bayes factor of each comparison, in the model's order: an agreement pattern, without a token).
 
         A pair of units takes its strongest pair of patterns. Pairs of patterns that are both known are recalled from
-        the part `step` of the `memory`, which keeps all. Creates `sides` too: of each pair of units that may be a link,
+        the part `step` of the `cache`, which keeps all. Creates `sides` too: of each pair of units that may be a link,
         the pattern of the strongest pair whose left record is a setting's (of_setting), and of that whose is not.
         Gives the number of right units.
         """
@@ -107,13 +171,13 @@ class Candidates:
         of_pattern = {"unit": unit, "tie": self._tie, "mark": self._mark, "of_setting": self._of_setting}
         for name, side in zip(("side_l", "side_r"), self._sides[step - 1], strict=True):
             con.register(name, pa.table({column: values[side] for column, values in of_pattern.items()}))
-        recall(con, memory, step)
+        recall(con, cache, step)
         con.execute(f"CREATE TABLE weighed AS {_RECALLED_UNITS}").fetchall()
         ends = zip("lr", self._found[step - 1], strict=True)
         found = {f"{column}_{end}": values[at] for end, at in ends for column, values in of_pattern.items()}
         con.register("found", pa.table(found | {"kind": self._kinds[step - 1]}))
         con.execute(f"INSERT INTO weighed BY NAME {_WEIGHED_UNITS}").fetchall()
-        memory.keep(step, con.sql(f"SELECT {', '.join(PAIR)} FROM weighed").to_arrow_reader())
+        cache.keep(step, con.sql(f"SELECT {', '.join(PAIR)} FROM weighed").to_arrow_reader())
         con.execute(f"CREATE OR REPLACE TABLE scored AS {_SCORED}").fetchall()
         con.execute(f"CREATE OR REPLACE TABLE sides AS {_SIDES}").fetchall()
         for table in ("recalled", "weighed"):
@@ -150,13 +214,16 @@ SELECT unit_l, unit_r, of_setting, arg_max(pattern, (weight, tie)) AS pattern FR
 
 
 def _compared(left: np.ndarray, right: np.ndarray, fresh: np.ndarray) -> list[Pairs]:
-    """The patterns of the two sides of which one is fresh at least: fresh ones with all, known ones with fresh ones."""
+    """Return the patterns of the two sides, of which at least one is fresh: fresh ones with all, known with fresh
+    ones."""
     return [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
 
 
 def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, children: int) -> np.ndarray:
-    """The kind of each pair, 0, 1, ...; creates `weights` of the kinds: weight, nhs_bits (what the number adds to it)
-    and what else `PAIR` has."""
+    """Return the kind of each pair, 0, 1, ..., and create `weights` of the kinds.
+
+    Columns: weight, nhs_bits (what the number adds to it) and the others of `PAIR`.
+    """
     of_pair = ", ".join(f"{name} {kind}" for name, kind in PAIR.items() if not name.startswith("mark"))
     con.execute(f"CREATE TABLE weights (kind BIGINT, nhs_bits DOUBLE, {of_pair})").fetchall()
     settings = model.splink_settings(children)
@@ -175,7 +242,7 @@ def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, chi
 
 
 def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
-    """Splink's predictions of `pairs` (match_key, join_key_l, join_key_r) over `patterns`: the name of their table."""
+    """Run Splink over `pairs` (match_key, join_key_l, join_key_r) of `patterns`, and return the name of its table."""
     from splink import DuckDBAPI, Linker  # see `load_splink_beside`
 
     con.execute(
@@ -189,7 +256,7 @@ def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
 
 
 def _weights_sql(predictions: str) -> str:
-    """SQL of what the kinds weigh, of which there is one pair each among `predictions`."""
+    """Return SQL of what the kinds weigh; `predictions` has one pair of each."""
     return f"""
         SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
                {_household()} AS household, mw_nhs_number > 0 AS nhs,
@@ -199,7 +266,7 @@ def _weights_sql(predictions: str) -> str:
 
 
 def _kinds(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, conditions: Sequence[str]) -> np.ndarray:
-    """A number of each pair: the same for pairs of which the same conditions hold, do not, or cannot be told."""
+    """Return a number for each pair: the same where the same conditions hold, fail, or are unknown."""
     sql = f"hash({', '.join(conditions)})"
 
     def some(start: int) -> np.ndarray:
@@ -238,7 +305,8 @@ def _weigh_copies(
 
 
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
-    """The weight of these pairs of patterns as `score` gives it, looked at or not; `children` as in `model.prior`.
+    """Return the weight of these pairs of patterns as `score` gives it, in a block or not; `children` as in
+    `model.prior`.
 
     A row a pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why it would be looked
     at: an NHS number, shared tokens), and for each comparison of the model `mw_` (log2 Bayes factor) and `gamma_` (its
@@ -269,5 +337,5 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
 
 
 def _weighed(predictions: str) -> str:
-    """Splink's predictions with the weight of pairs of one household."""
+    """Return Splink's predictions with the weight of pairs of one household."""
     return f"SELECT * REPLACE ({_household_weight()} AS match_weight) FROM {predictions}"

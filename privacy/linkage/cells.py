@@ -1,5 +1,7 @@
-"""The cells into which children fall who were linked to both services, by how well their records agree (`agreement`):
-names alone, which the noise plan and the noisy counts of a release have too."""
+"""Names the cells of children linked to both services, by how well their records agree (`agreement`).
+
+Only names: the noise plan and the noisy counts of a release use them too.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ SORTS = tuple(dict.fromkeys(_SORT_OF.values()))
 otherwise become more common each by itself."""
 ONE_SORT = tuple(f"{what} of {record} differs" for what in SORTS for record in DIFFERS)
 KINDS = (NOT_BOTH, SEVERAL, AGREE, *ONE_SORT)
-"""The cells in fewer, which can be told by council or by ethnic group."""
+"""Groups of cells, few enough to be measured by council or by ethnic group."""
 KIND_OF = (
     NOT_BOTH,
     SEVERAL,

@@ -1,4 +1,4 @@
-"""Why two rows are linked, or are not: the linkage run again with a watcher that follows them.
+"""Explains why two rows are linked or not, by linking again with a watcher that follows them.
 
 Nothing is computed here that the linkage does not compute: the weight is that of `candidates.score_pairs`, the decision
 that of `link.decide`, the rule and the child those of the links. What an explanation shows of other rows is their name
@@ -27,7 +27,7 @@ ROWS_OF_A_RIVAL = 3
 
 
 class Why(StrEnum):
-    """How two rows came to be of one child, or what kept them apart."""
+    """The reason why two rows belong to one child, or why they do not."""
 
     SAME_SAID = "identical"
     OWN_NUMBER = "own number or the same in every respect"
@@ -75,7 +75,7 @@ def explain(
     name: Callable[[Row], str] = str,
     children: int = model.REFERENCE_RECORDS,
 ) -> Explanation:
-    """Link the extracts as `link` does and say what became of two rows, each called by its `name`; raises
+    """Link the extracts as `link` does and return what became of two rows, each called by its `name`. Raises
     `NoSuchRow`."""
     follower = _Follower(first, second, name)
     result = link(extracts, watchers=[follower], children=children)
@@ -168,7 +168,7 @@ class _Follower:
         }
 
     def _sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
-        """The patterns and units on the left and the right, where the step compares the two."""
+        """Return the patterns and units on the left and the right, if the step compares the two."""
         a, b = self._patterns
         compared = con.sql(
             f"""
@@ -182,7 +182,7 @@ class _Follower:
 
 
 def _pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
-    """Pattern, entity and service of a row."""
+    """Return pattern, entity and service of a row."""
     found = con.execute(
         """
         SELECT pattern, unit, service FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern)
@@ -196,7 +196,7 @@ def _pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
 
 
 def _pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, Any]:
-    """The waterfall of two records, as this service's or the next would weigh them."""
+    """Return the waterfall of two records."""
     (scored,) = score_pairs(con, [(left, right)], children).to_pylist()
     levels = {name: model.level_name(name, scored[f"gamma_{name}"]) for name in model.LEVELS}
     return waterfall(levels, children, scored["weight"]) | {"looked_at": scored["same_number"] or scored["alike"]}
@@ -241,7 +241,7 @@ def _rival(
     ends: tuple[Row, ...],
     name: Callable[[Row], str],
 ) -> dict[str, Any]:
-    """A pair that was chosen and has one of the two units: the rows of its other end."""
+    """Return a pair that was chosen and has one of the two units, with the rows of its other end."""
     unit_l, unit_r, weight = (step.pairs.column(name)[int(pair)].as_py() for name in ("unit_l", "unit_r", "weight"))
     takes_left = unit_l == left
     named = con.execute(

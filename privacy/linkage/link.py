@@ -1,8 +1,8 @@
-"""The linkage of one cohort, from pseudonymised extracts to links.
+"""Links one cohort, from pseudonymised extracts to links.
 
 The steps: `rows` (what was sent, and the entities of a service), `candidates` and `model` (pairs between services and
-their weights), `assignment` (one to one), and here what joins them. child_ids are random, and kept when a cohort is
-linked again.
+their weights), `assignment` (one to one), and here what joins them and gives every row its child. child_ids are random,
+and kept when a cohort is linked again.
 
 Nothing is read off the cohort but the records that compete for one another, and how many children share a number, or a
 postcode and a month of birth (`rows`): every other number that decides is in the model, in this code, or is the
@@ -12,6 +12,7 @@ shared tokens connects with it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,11 +23,9 @@ import pyarrow as pa
 
 from privacy.doors.database import in_memory
 from privacy.linkage import assignment, blocks, model, rows
-from privacy.linkage.candidates import NOTHING, Candidates, load_splink_beside
-from privacy.linkage.lookup import Patterns
-from privacy.linkage.memory import MARKS, Memory, mark_patterns
+from privacy.linkage.candidates import MARKS, NO_CACHE, Candidates, PairCache, load_splink_beside, mark_patterns
+from privacy.linkage.lookup import Pairs, Patterns, by_pattern, matching
 from privacy.linkage.model import bits_of
-from privacy.linkage.outcome import links, ruled
 
 THRESHOLD = 0.5
 """Posterior probability from which a pair may be a link."""
@@ -41,7 +40,9 @@ one of them is linked, by the fixed rule for ties, if the forename speaks for bo
 
 @dataclass(frozen=True)
 class LinkResult:
-    """`links`: one row per input row, `outcome.LINK_COLUMNS`, ordered by the first three.
+    """The result of a linkage.
+
+    `links` has one row per input row, with `LINK_COLUMNS`, ordered by the first three.
 
     `steps` and `review_patterns` are counts for the restricted zone: what each step did, and how many pairs of each
     agreement pattern (step, one column of log2 Bayes factors per comparison, pairs, their lowest and highest weight)
@@ -55,7 +56,7 @@ class LinkResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which pairs of a step are linked one to one.
+    """The pairs of a step that are linked one to one.
 
     `kept`: their indices, and among them `late`: those that are linked because nobody else is left for either. Of every
     pair, `alone`: the log2 odds as if it had no rivals; `posterior`: the probability among its rivals, and `odds`: its
@@ -72,7 +73,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Scored:
-    """A step once its pairs are decided and before any unit is joined.
+    """A step after its pairs are decided and before any unit is joined.
 
     `left` and `right` choose the sides (SQL over `patterns` and `units`); the right one is of so many units, and pairs
     are weighed for services of so many `children`. `pairs` is the table `scored` of `candidates` without the agreement
@@ -98,7 +99,7 @@ def link(
     previous: pa.Table | None = None,
     watchers: Sequence[Watcher] = (),
     children: int = model.REFERENCE_RECORDS,
-    memory: Memory = NOTHING,
+    cache: PairCache = NO_CACHE,
 ) -> LinkResult:
     """Link the rows of all extracts of one cohort.
 
@@ -108,7 +109,7 @@ def link(
     `scoped_id`, `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others
     were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`.
     `children` is the size of the cohort in these councils, as it is publicly known: it is never counted from the rows.
-    `memory` has what an earlier linkage kept: the links are the same without it, and take longer.
+    `cache` has what an earlier linkage kept: the links are the same without it, and take longer.
     """
     with in_memory() as con:
         load_splink_beside()
@@ -117,9 +118,9 @@ def link(
         _remember_entities(con)
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
-        mark_patterns(con, memory)
+        mark_patterns(con, cache)
         found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children)
-        steps = [_step(con, found, *step, children, watchers, memory, n) for n, step in enumerate(STEPS, MARKS + 1)]
+        steps = [_step(con, found, *step, children, watchers, cache, n) for n, step in enumerate(STEPS, MARKS + 1)]
         review, rules = _review_patterns(con), ruled(con, patterns)
         del found, patterns
         for relation in ("patterns", "marks"):
@@ -130,7 +131,7 @@ def link(
 
 
 def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
-    """Units merge from here on; `entities` stays, and `numbered` holds the units with a permanent UPN."""
+    """Keep `entities`, because units merge from here on, and `numbered`: the units with a permanent UPN."""
     con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
     with_upn = "SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
     con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
@@ -158,11 +159,11 @@ def _step(
     one_to_one: bool,
     children: int,
     watchers: Sequence[Watcher],
-    memory: Memory,
+    cache: PairCache,
     number: int,
 ) -> dict[str, Any]:
     """Score the pairs of two sides, join right units to left ones, and count what was done."""
-    right_units = found.score(memory, number)
+    right_units = found.score(cache, number)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, one_to_one)
     seen = Scored(name, left, right, one_to_one, right_units, children, scored, decision)
@@ -196,7 +197,7 @@ def _step(
 
 
 def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
-    """The links of a step among `pairs`, as `candidates` scores them."""
+    """Decide the links of a step among `pairs`, as `candidates` scores them."""
     left, right, weight, tie, forename, household = (
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
@@ -213,7 +214,7 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
 
 
 def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices of the pairs that are linked one to one at a threshold of the posterior; `vague` as in `Decision`."""
+    """Return the indices of the pairs linked one to one at a threshold of the posterior; `vague` as in `Decision`."""
     near = np.round(posterior, _POSTERIOR_DIGITS)
     at = np.flatnonzero((near > threshold) | (near == threshold) & ~vague)
     left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
@@ -222,14 +223,16 @@ def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold:
 
 
 def forename_agrees() -> float:
-    """Log2 Bayes factor of a forename from which a record may be a further one of a child."""
+    """Return the log2 Bayes factor of a forename from which a record may be a further one of a child."""
     same = (*model.EXACT["forename"].values(), model.OTHER_FORM_OF_COMMON, "another form")
     return min(model.weight("forename", level) for level in same)
 
 
 def _further_sql() -> str:
-    """Records that are surely one more of a child already linked, unless their service gives the two different NHS
-    numbers."""
+    """Return SQL of records that are surely one more of a child already linked.
+
+    Records to which their service gives another NHS number are left out.
+    """
     return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
@@ -248,7 +251,8 @@ def _further_sql() -> str:
 
 
 def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
-    """Join the right units of `chosen` (unit_l, unit_r, weight, nhs) to the left ones; how many by NHS number."""
+    """Join the right units of `chosen` (unit_l, unit_r, weight, nhs) to the left ones, and return how many by NHS
+    number."""
     con.register("chosen", chosen)
     con.execute(
         """
@@ -270,3 +274,142 @@ def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:
           FROM review GROUP BY step, pattern ORDER BY step, pairs DESC, pattern
         """
     ).to_arrow_table()
+
+
+LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
+_RULES = ("upn", "nhs_number", "scoped_id", "identical_demographics", "none", "probabilistic")
+_NUMBERS = {"upn": "upn", "nhs": "nhs_number", "upn_temporary": "scoped_id", "patient": "scoped_id"}
+"""The rule by which rows with the same number are one child, the strongest first."""
+_ID_BYTES = 16
+
+
+Ruled: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Of each pattern the rule, as a place in `_RULES`, that brought its rows to their child, and the probability, NaN for
+none."""
+
+
+def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | None) -> pa.Table:
+    """Return every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and the rules of their
+    patterns.
+
+    Children keep the ids of `previous` links.
+    """
+    rule, probability = ruled
+    con.execute(
+        """
+        CREATE TABLE senders AS SELECT source, council, row_number() OVER (ORDER BY source, council) - 1 AS sender
+          FROM (SELECT DISTINCT source, council FROM rows)
+        """
+    ).fetchall()
+    rows = con.sql("SELECT sender, row_key, pattern FROM rows JOIN senders USING (source, council)").to_arrow_table()
+    sender, row_key, pattern = (rows[name].to_numpy() for name in ("sender", "row_key", "pattern"))
+    units = by_pattern(con, "units", "unit", len(rule))
+    child = (np.cumsum(np.bincount(units) > 0) - 1)[units]
+    order = np.lexsort((row_key, sender))
+    at = pattern[order]
+    linked = pa.table({"sender": sender[order], "row_key": row_key[order], "child": child[at]})
+    senders = con.sql("SELECT source, council FROM senders ORDER BY sender").to_arrow_table()
+    ids = _child_ids(linked, senders, previous)
+    columns = [
+        *senders.take(linked["sender"]).columns,
+        linked["row_key"],
+        ids.take(linked["child"].combine_chunks()),
+        pa.array(_RULES).take(pa.array(rule[at])),
+        pa.array(probability[at], mask=np.isnan(probability[at])),
+    ]
+    return pa.table(columns, names=LINK_COLUMNS)
+
+
+def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
+    """Return the rule of each pattern, from `rows`, `entities` and `joins`."""
+    pattern = con.sql("SELECT pattern FROM rows").to_arrow_table()["pattern"].to_numpy()
+    sent = np.bincount(pattern, minlength=len(patterns))
+    entity = by_pattern(con, "entities", "entity", len(patterns))
+    several = np.bincount(entity)[entity] > 1
+    of_many = several | (sent > 1)
+    rule = np.where(of_many, _RULES.index("identical_demographics"), _RULES.index("none"))
+    probability = np.where(of_many, 1.0, np.nan)
+    for number, its_rule in reversed(_NUMBERS.items()):
+        rule[_with_the_same(patterns, number, entity, several, sent)] = _RULES.index(its_rule)
+    joins = con.sql("SELECT unit, rule, probability FROM joins").to_arrow_table()
+    joined = np.full(int(entity.max(initial=-1)) + 1, -1)
+    joined[joins["unit"].to_numpy()] = np.arange(joins.num_rows)
+    at = joined[entity]
+    by = np.array([_RULES.index(name) for name in joins["rule"].to_pylist()], np.int64)
+    rule[at >= 0] = by[at[at >= 0]]
+    probability[at >= 0] = joins["probability"].to_numpy()[at[at >= 0]]
+    return rule, probability
+
+
+def _with_the_same(
+    patterns: Patterns, number: str, entity: np.ndarray, several: np.ndarray, sent: np.ndarray
+) -> np.ndarray:
+    """Return the patterns that share a number with another row of their entity."""
+    with_number = np.flatnonzero((several | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
+    of, value = entity[with_number], patterns.token(number, with_number)
+    order = np.lexsort((value, of))
+    as_before = np.zeros(len(order) + 1, bool)
+    as_before[1:-1] = (np.diff(of[order]) == 0) & (np.diff(value[order]) == 0)
+    return with_number[order[(as_before[:-1] | as_before[1:]) | (sent[with_number[order]] > 1)]]
+
+
+def _child_ids(linked: pa.Table, senders: pa.Table, previous: pa.Table | None) -> pa.Array:
+    """Return the child_id of each child, 0, 1, ..., of `linked` (sender, row_key, child), in the order of the first
+    two.
+
+    With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
+    with more of its rows, then to the one that holds the first of them.
+    """
+    count = int(np.max(linked["child"].to_numpy(), initial=-1)) + 1
+    fresh = _random_ids(count)
+    if previous is None:
+        return fresh
+    earlier = previous["child_id"].combine_chunks().dictionary_encode()
+    was, now = _still_there(linked, senders, previous)
+    child, kept = _claimed(linked["child"].to_numpy()[now], earlier.indices.to_numpy()[was], now)
+    chosen = np.arange(count)
+    chosen[child] = count + kept
+    return pa.concat_arrays([fresh, earlier.dictionary]).take(pa.array(chosen))
+
+
+def _still_there(linked: pa.Table, senders: pa.Table, previous: pa.Table) -> Pairs:
+    """Return the places in `previous` and in `linked` of rows that are in both."""
+    numbers = {tuple(each.values()): number for number, each in enumerate(senders.to_pylist())}
+    source, council = (previous[name].combine_chunks().dictionary_encode() for name in ("source", "council"))
+    known = [
+        [numbers.get((name, other), -1) for other in council.dictionary.to_pylist()]
+        for name in source.dictionary.to_pylist()
+    ]
+    sender = np.array(known, np.int64).reshape(-1, len(council.dictionary))[
+        source.indices.to_numpy(), council.indices.to_numpy()
+    ]
+    row_keys = (table["row_key"].to_numpy() for table in (previous, linked))
+    both = [(np.zeros(0, np.int64),) * 2, *matching(*row_keys)]
+    was, now = (np.concatenate(places) for places in zip(*both, strict=True))
+    same = sender[was] == linked["sender"].to_numpy()[now]
+    return was[same], now[same]
+
+
+def _claimed(child: np.ndarray, kept: np.ndarray, place: np.ndarray) -> Pairs:
+    """Return children and the ids that they keep, from rows at these places: the child of each, and the id that it
+    had."""
+    order = np.lexsort((place, kept, child))
+    child, kept, place = child[order], kept[order], place[order]
+    starts = np.flatnonzero((np.diff(child, prepend=-1) != 0) | (np.diff(kept, prepend=-1) != 0))
+    rows = np.diff(starts, append=len(child))
+    child, kept, first = child[starts], kept[starts], place[starts]
+    for side in (0, 1):
+        claims = (child, kept)[side]
+        order = np.lexsort((first, -rows, claims))
+        best = order[np.diff(claims[order], prepend=-1) != 0]
+        child, kept, rows, first = child[best], kept[best], rows[best], first[best]
+    return child, kept
+
+
+def _random_ids(count: int) -> pa.Array:
+    """Return `count` ids of 32 hexadecimal digits from the operating system's generator."""
+    raw = np.frombuffer(os.urandom(_ID_BYTES * count), np.uint8).reshape(count, _ID_BYTES)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    text = np.stack([digits[raw >> 4], digits[raw & 15]], axis=2).tobytes()
+    offsets = np.arange(0, 2 * _ID_BYTES * (count + 1), 2 * _ID_BYTES, dtype=np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))

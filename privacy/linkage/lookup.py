@@ -1,4 +1,4 @@
-"""Pairs of patterns that share tokens, found by sorting.
+"""Finds pairs of patterns that share tokens, by sorting.
 
 What the patterns of two sides must share is one number of 64 bits for each. Both sides are sorted by it together, and
 those that then lie side by side are compared. The time grows with the patterns and with the pairs that share those
@@ -42,33 +42,34 @@ class Patterns:
         return len(self._columns["pattern"])
 
     def has(self, token: str, at: np.ndarray) -> np.ndarray:
-        """Mask of the patterns among these that have the token."""
+        """Return a mask of the patterns among these that have the token."""
         if token not in self._has:
             self._has[token] = self._columns[f"t_{token}"].is_valid().to_numpy(zero_copy_only=False)
         return self._has[token][at]
 
     def token(self, token: str, at: np.ndarray) -> np.ndarray:
-        """The token of each of these patterns; any number for those without it."""
+        """Return the token of each of these patterns; any number for those without it."""
         column = self._columns[f"t_{token}"]
         found: np.ndarray = np.frombuffer(column.buffers()[1], np.uint64, len(column), column.offset * 8)[at]
         return found
 
     def share(self, tokens: tuple[str, str], left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Mask of the pairs of which the left pattern has the first token, and the right one the same as its second."""
+        """Return a mask of the pairs whose left pattern has the first token equal to the second token of the right
+        one."""
         same = self.token(tokens[0], left) == self.token(tokens[1], right)
         at = np.flatnonzero(same)
         same[at] = self.has(tokens[0], left[at]) & self.has(tokens[1], right[at])
         return same
 
     def side_by_side(self, sql: str, pairs: Pairs) -> pa.Table:
-        """The columns that SQL names, with `_l` and `_r` behind the name for the two patterns of a pair."""
+        """Return the columns that SQL names, with `_l` and `_r` added for the two patterns of a pair."""
         ends = {"l": pa.array(pairs[0]), "r": pa.array(pairs[1])}
         named = dict.fromkeys(_NAMED.findall(sql))
         return pa.table({name: self._columns[name[:-2]].take(ends[name[-1]]) for name in named})
 
 
 def by_pattern(con: duckdb.DuckDBPyConnection, table: str, column: str, count: int) -> np.ndarray:
-    """A number of each of so many patterns, from a table with `pattern`."""
+    """Return a number for each of so many patterns, from a table with `pattern`."""
     found = con.sql(f"SELECT pattern, {column} FROM {table}").to_arrow_table()
     numbers = np.empty(count, np.int64)
     numbers[found["pattern"].to_numpy()] = found[column].to_numpy()
@@ -93,7 +94,7 @@ def look_up(
 
 
 def _each_once(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """All of them in order. (`numpy.unique` puts them in a hash table first, which takes several times as long.)"""
+    """Sort and deduplicate. (`numpy.unique` hashes first, which takes several times as long.)"""
     together = np.sort(np.concatenate([np.zeros(0, np.int64), *codes]))
     return together[np.diff(together, prepend=-1) != 0]
 
@@ -101,7 +102,7 @@ def _each_once(codes: Sequence[np.ndarray]) -> np.ndarray:
 def _of_block(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, block: Block, left: np.ndarray, right: np.ndarray
 ) -> Iterator[Pairs]:
-    """The pairs of a block, some at a time; of those with one home only where that is the block."""
+    """Yield the pairs of a block, some at a time; those with one home only if that is the block."""
     of_left, of_right = zip(*block.equal, strict=True)
     left, right = _with(patterns, left, of_left), _with(patterns, right, of_right)
     if block.of_left:
@@ -120,14 +121,14 @@ def _of_block(
 
 
 def _with(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
-    """Those of a side that have all these tokens."""
+    """Return the patterns of a side that have all these tokens."""
     for token in dict.fromkeys(tokens):
         side = side[patterns.has(token, side)]
     return side
 
 
 def _keys(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
-    """One number for the tokens of each pattern."""
+    """Return one number for the tokens of each pattern."""
     first, *others = (patterns.token(token, side) for token in tokens)
     for other in others:
         first = first * _FACTOR + other
@@ -135,7 +136,7 @@ def _keys(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.nda
 
 
 def holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pairs: Pairs) -> np.ndarray:
-    """Mask of the pairs for which a condition over l and r holds."""
+    """Return a mask of the pairs for which a condition over l and r holds."""
     sql = _OF_END.sub(r"\2_\1", condition)
     con.register("beside", patterns.side_by_side(sql, pairs))
     held = con.execute(f"SELECT coalesce({sql}, false) AS held FROM beside").fetchnumpy()["held"]
@@ -144,7 +145,7 @@ def holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pa
 
 
 def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
-    """Places in both of numbers that are equal, some at a time."""
+    """Yield the places of equal numbers in both, some at a time."""
     if not len(left) or not len(right):
         return
     left, right = left.astype(np.uint64) * _FACTOR, right.astype(np.uint64) * _FACTOR  # small numbers are spread too
@@ -183,7 +184,7 @@ def _runs(as_before: np.ndarray, middle: np.ndarray) -> Iterator[tuple[np.ndarra
 
 
 def _all_with_all(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> Pairs:
-    """Of each run, each place before its middle with each from there on."""
+    """Pair, in each run, each place before its middle with each from there on."""
     before, behind = middle - start, end - middle
     pairs = before * behind
     run = np.repeat(np.arange(len(pairs)), pairs)

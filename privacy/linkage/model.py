@@ -1,8 +1,7 @@
-"""The linkage model: agreement levels rebuilt from compound tokens, and their fixed, versioned m and u
-probabilities.
+"""The linkage model: agreement levels rebuilt from compound tokens, with fixed, versioned m and u probabilities.
 
 Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them.
-So levels, and m and u, are those of clear text; `estimate.py` shows where the numbers of `model.json` come from.
+So levels, and m and u, are those of clear text. `bench/linkage/estimate.py` makes the numbers of `model.json`.
 Nothing is trained on the records being linked.
 
 Some levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to
@@ -43,7 +42,7 @@ def _any(*tests: str) -> str:
 
 
 def _alike(name: str, form: str, other: str | None = None) -> str:
-    """A form of a name agrees, wherever a date of birth or a postcode lets it be compared."""
+    """Return SQL: a form of a name agrees, wherever a date of birth or a postcode allows a comparison."""
     return _any(*(_equal(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode")))
 
 
@@ -52,7 +51,7 @@ def _known(condition: str) -> str:
 
 
 def _exchanged(context: str) -> str:
-    """Each name in the other's place, one of them exactly, the other at least by its start or its sound."""
+    """Return SQL: each name is in the other's place, one exactly, the other at least by its start or its sound."""
     forms = _FORENAME_FORMS if context == "dob" else ("forename",)
     ways = []
     for exact, like in (("surname", "forename"), ("forename", "surname")):
@@ -71,7 +70,7 @@ def _exchanged(context: str) -> str:
 
 
 def _part(name: str) -> str:
-    """One record has the whole name, the other has it as its first or last word."""
+    """Return SQL: one record has the whole name, the other has it as its first or last word."""
     words = (f"{name}_first_dob", f"{name}_last_dob")
     return _any(*(_equal(w, f"{name}_dob") for w in words), *(_equal(f"{name}_dob", w) for w in words))
 
@@ -225,14 +224,13 @@ _ROUNDING_BITS = 0.006
 
 @cache
 def parameters() -> dict[str, Any]:
-    """The content of `model.json`: version, `free_bits` (see `blocks`), and [m, u] for each level of each
-    comparison."""
+    """Return the content of `model.json`: version, `free_bits` (see `blocks`), and [m, u] by comparison and level."""
     loaded: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
     return loaded
 
 
 def parameters_sha256() -> str:
-    """Of `model.json`: what a person approves who signs a release off."""
+    """Return the SHA-256 of `model.json`, which a person approves who signs a release off."""
     return hashlib.sha256(_file().read_bytes()).hexdigest()
 
 
@@ -241,36 +239,35 @@ def _file() -> Traversable:
 
 
 def weight(comparison: str, level: str, records: int | None = None) -> float:
-    """Match weight of one level: log2(m / u), for services of so many children, as many as `model.json` is for by
-    default."""
+    """Return the match weight of one level, log2(m / u), for services of so many children (default: those of
+    `model.json`)."""
     m, u = parameters()["comparisons"][comparison][level]
     return math.log2(m / (u if records is None else share_by_chance(comparison, level, records)))
 
 
 def bits_of(probability: float) -> float:
-    """Log2 odds."""
+    """Return the log2 odds of a probability."""
     return float(np.log2(probability / (1 - probability)))
 
 
 def probability_of(odds: float) -> float:
-    """The probability of these log2 odds."""
+    """Return the probability of these log2 odds."""
     return 1 / (1 + 2.0**-odds)
 
 
 def level_name(comparison: str, number: int) -> str | None:
-    """The level that Splink numbers so: 0 for what is left, upwards to the strongest; None for -1, nothing to"
-    " compare."""
+    """Return the level with Splink's number: 0 for what is left, upwards to the strongest; None for -1, nothing to
+    compare."""
     return None if number < 0 else list(parameters()["comparisons"][comparison])[::-1][number]
 
 
 def prior(records: int) -> float:
-    """Probability that two random records of two services are one child, for services of this many children, as it is
-    publicly known: one over that number."""
+    """Return the probability that two random records of two services are one child: one over the published number."""
     return 1 / max(records, 2)
 
 
 def share_by_chance(comparison: str, level: str, records: int) -> float:
-    """u of one level for services of this many children.
+    """Return u of one level for services of this many children.
 
     As many children share a postcode, or its outward part, in a large country as in a small one; so those two shares
     are in proportion to the prior, in powers of two: they are known no better. The numbers of `model.json` are those
@@ -288,7 +285,7 @@ def share_by_chance(comparison: str, level: str, records: int) -> float:
 
 
 def splink_settings(records: int) -> dict[str, Any]:
-    """Settings of a Splink linker over the table of patterns (`unique_id`, sex, has_*, token columns)."""
+    """Return the settings of a Splink linker over the table of patterns (`unique_id`, sex, has_*, token columns)."""
     return {
         "link_type": "dedupe_only",
         "probability_two_random_records_match": prior(records),
@@ -305,9 +302,11 @@ _CONDITION = re.compile(
 
 
 def conditions(settings: Mapping[str, Any]) -> list[str]:
-    """What the levels of the settings are made of, with AND, OR, NOT and `coalesce(..., false)`: each condition over
-    the columns of two patterns, once. What a pair weighs follows from which of them hold. Raises ValueError where there
-    is anything else in a level."""
+    """Return the conditions over the columns of two patterns that the levels of the settings combine, each once.
+
+    Levels combine them with AND, OR, NOT and `coalesce(..., false)`; what a pair weighs follows from which of them
+    hold. Raises ValueError for anything else in a level.
+    """
     levels = [
         level["sql_condition"] for comparison in settings["comparisons"] for level in comparison["comparison_levels"]
     ]
@@ -335,7 +334,7 @@ def _comparison(name: str, records: int) -> dict[str, Any]:
 
 
 def waterfall(levels: Mapping[str, str | None], children: int, decided: float | None = None) -> dict[str, Any]:
-    """The weight of a pair with these levels (None: nothing to compare) between services of so many children.
+    """Return how the weight of a pair with these levels (None: nothing to compare) adds up.
 
     prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits by which what is beyond
     the pair (households, rivals, nobody else left) moves the sum to `decided`, 0 where that is not given; weight and
@@ -345,7 +344,7 @@ def waterfall(levels: Mapping[str, str | None], children: int, decided: float | 
 
 
 def waterfall_of_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
-    """The same for a pattern of which only the Bayes factors (log2) were kept: a level is named by its factor."""
+    """Return the same for a pattern of which only the log2 Bayes factors were kept: a level is named by its factor."""
     comparisons = [
         {
             "comparison": name,
@@ -382,8 +381,8 @@ def _summed(comparisons: list[dict[str, Any]], children: int, decided: float | N
 
 
 def levels_of(comparison: str, bits: float, children: int) -> tuple[str, ...]:
-    """The levels of a comparison whose Bayes factor this is between services of so many children; `MISSING` among them
-    where it is 0."""
+    """Return the levels of a comparison with this Bayes factor for services of so many children; `MISSING` too if it
+    is 0."""
     found = tuple(
         level
         for level in parameters()["comparisons"][comparison]
@@ -393,7 +392,7 @@ def levels_of(comparison: str, bits: float, children: int) -> tuple[str, ...]:
 
 
 def examples(children: int) -> list[dict[str, Any]]:
-    """Waterfalls of patterns made of the model's own levels, between services of so many children.
+    """Return waterfalls of patterns made of the model's levels, between services of so many children.
 
     Every comparison at its strongest level; then, without an NHS number, as most education records are, one at a time
     at its weakest, or with nothing to compare; then every one at its weakest. Rules about whole pairs are left out.
@@ -413,5 +412,5 @@ def examples(children: int) -> list[dict[str, Any]]:
 
 
 def _by_weight(comparison: str) -> list[str]:
-    """Levels of a comparison, lightest first."""
+    """Return the levels of a comparison, lightest first."""
     return sorted(parameters()["comparisons"][comparison], key=lambda level: weight(comparison, level))

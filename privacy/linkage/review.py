@@ -1,4 +1,4 @@
-"""The sample of pairs that people review: the frame of pairs, its strata, and the keyed draw from it.
+"""Samples the pairs that people review: the frame of pairs, its strata, and the keyed draw from it.
 
 The frame has at most one pair for each pupil and service: the pupil's link; or, of a pupil without one, the record that
 it lost to a better link, or the unlinked record that shares most tokens with its own. The linkage lets most of the
@@ -45,7 +45,7 @@ _DIGITS = "('0x' || substr(digest, {}, {}))::UBIGINT"
 
 
 def chances(children: int) -> dict[str, float]:
-    """The chance that a pair of each measured stratum is in the sample, by the published number of children."""
+    """Return the chance that a pair of each measured stratum is in the sample, by the published number of children."""
     return {stratum: round(min(1.0, pairs / (share * children)), 4) for stratum, (pairs, share) in SAMPLED.items()}
 
 
@@ -71,8 +71,9 @@ class ReviewPairs:
         con.unregister("review_pairs")
 
     def sample(self, links: pa.Table, children: int) -> pa.Table:
-        """The pairs of the sample, for the restricted zone. `links` are those of the linkage that was watched,
-        `children` its published number.
+        """Return the pairs of the sample, for the restricted zone.
+
+        `links` are those of the linkage that was watched, `children` its published number.
 
         A row a pair: pair (an id), service, stratum, child_id, council and row_key of the pupil's row, other_source,
         other_council and other_row_key, second_review; how many pairs its stratum has (stratum_pairs), and how many of
@@ -88,13 +89,13 @@ class ReviewPairs:
 
 
 def _tokens(condition: str) -> str:
-    """SQL of the tokens of the units of which a condition holds: unit, kind, token."""
+    """Return SQL of the tokens of the units for which a condition holds: unit, kind, token."""
     chosen = f"SELECT unit, {', '.join(_EVIDENCE)} FROM patterns JOIN units USING (pattern) WHERE {condition}"
     return f"UNPIVOT ({chosen}) ON {', '.join(_EVIDENCE)} INTO NAME kind VALUE token"
 
 
 def _frame_sql(right: str) -> str:
-    """SQL that creates the frame of a step whose right side is `right`, with parameters key and service."""
+    """Return SQL that creates the frame of a step whose right side is `right`, with parameters key and service."""
     return f"""
     CREATE TEMP TABLE review_frame AS
     WITH own AS (FROM review_pairs WHERE kept), pupils AS (

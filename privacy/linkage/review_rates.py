@@ -1,4 +1,4 @@
-"""What a clerical review says of the rates of linkage error: its noise plan, and how its tallies update the rates.
+"""Updates the rates of linkage error with a clerical review: its noise plan, and how its tallies count.
 
 The measured table has one row for each child of the children's table and, for each service, one category: the stratum
 of its pair and what the reviewers decided, or that its pair is not in the review. A child more or less moves one cell
@@ -48,7 +48,7 @@ OUTSIDE = "not in the review"
 
 
 class Decision(StrEnum):
-    """What reviewers decide of a pair."""
+    """A reviewer's decision about a pair."""
 
     MATCH = "match"
     OTHER = "not a match"
@@ -71,13 +71,12 @@ _MISSED: Final = {
 
 
 def category(stratum: str, decision: Decision) -> str:
-    """A category of the measured attributes."""
+    """Return a category of the measured attributes."""
     return f"{stratum}: {decision}"
 
 
 def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
-    """The noise plan of a review, from public facts alone: the published number of children, and which sample of the
-    cohort it is, 1 for the first."""
+    """Return the noise plan of a review, from the published number of children and the number of the sample, from 1."""
     domain = (OUTSIDE, *(category(stratum, decision) for stratum in SHARE for decision in Decision))
     family = Family(
         name=REVIEW,
@@ -94,8 +93,10 @@ def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
 def update_rates(
     rates: Array, covariance: Array, seen_by: Sequence[float], plan: Plan, measurement: Measurement
 ) -> tuple[Array, Array]:
-    """Mean and covariance of the rates after a review: `RATES` in their order, then that of false links. `seen_by` are
-    the children whom both services have seen, the health visitor only, a setting only, and neither, as found."""
+    """Return mean and covariance of the rates after a review: `RATES` in their order, then that of false links.
+
+    `seen_by` are the children whom both services have seen, the health visitor only, a setting only, and neither.
+    """
     tallies = list(_tallies(plan, measurement))
     expected = np.array([_expected(each, seen_by) for each in tallies])
     errors = np.array([each.errors for each in tallies])
@@ -137,14 +138,14 @@ def _tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
             a, b, unknown = (found[each] for each in (Decision.MATCH, Decision.OTHER, Decision.UNKNOWN))
             if stratum == WEAK:
                 a, b = b, a
-            told = max(a, 0.0) + max(b, 0.0)
-            p, q = max(a, 0.0) / told if told else 0.5, sampled[stratum]
+            decided = max(a, 0.0) + max(b, 0.0)
+            p, q = max(a, 0.0) / decided if decided else 0.5, sampled[stratum]
             spread = ((1 + p**2) * noise + max(unknown, 0.0) ** 2 / 12) / q**2
             yield _Tally(service, stratum, q, (a + p * unknown) / q, spread)
 
 
 def _expected(tally: _Tally, seen_by: Sequence[float]) -> Array:
-    """How many errors of a stratum each rate is expected to bring: h of the module's derivation."""
+    """Return how many errors of a stratum each rate is expected to bring: h of the module's derivation."""
     both, *alone, neither = (max(children, 0.0) for children in seen_by)
     own, other = alone if tally.service == "health" else alone[::-1]
     one_of_both, of_own = (RATES.index(rate) for rate in _MISSED[tally.service])

@@ -1,4 +1,4 @@
-"""Loading: pseudonymised extracts become two tables of the linking connection, `rows` and `patterns`.
+"""Loads pseudonymised extracts into two tables of the linking connection, `rows` and `patterns`.
 
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
 has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns; rows of one service
@@ -80,8 +80,9 @@ Extract: TypeAlias = "pa.Table | pa.RecordBatchReader"
 
 
 def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> pa.Table:
-    """Create `rows` and `patterns` from extracts by source name; the second is a view of the table that is given back,
-    in which the number of a pattern is its place.
+    """Create `rows` and `patterns` from extracts by source name, and return the table behind the second.
+
+    The number of a pattern is its place in that table.
 
     Each extract has council, row_key, sex and any of the token columns. Raises ValueError for an unknown source.
     """
@@ -106,8 +107,10 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> pa.
 def _load_service(
     con: duckdb.DuckDBPyConnection, service: str, extracts: Mapping[str, Extract], first: int
 ) -> pa.Table:
-    """Add the rows of one service, and give its patterns, numbered from `first`: what was sent is held as it came of
-    one service at a time."""
+    """Add the rows of one service, and return its patterns, numbered from `first`.
+
+    Only one service is held in memory as it was sent.
+    """
     sent = pa.concat_tables(map(_read, extracts, extracts.values()), promote_options="permissive")
     con.register("as_sent", sent.append_column("place", pa.array(np.arange(sent.num_rows))))
     _view(con, set(sent.column_names))
@@ -131,7 +134,7 @@ def _load_service(
 
 
 def _contents_sql(service: str) -> str:
-    """SQL of the place of each row in `sent`, and its tie."""
+    """Return SQL of the place of each row in `sent`, and its tie."""
     return f"""
         WITH said AS (SELECT place, source, council, row_key, {COMPLETE} AS complete, {ENOUGH} AS enough,
                              hash({quoted(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
@@ -145,7 +148,7 @@ def _contents_sql(service: str) -> str:
 
 
 def _patterns_sql(service: str) -> str:
-    """SQL of the patterns of a service: what the first row of each tie says."""
+    """Return SQL of the patterns of a service: the content of the first row of each tie."""
     return f"""
         SELECT tie, {quoted(service)} AS service, sex, {_any_of("_dob_")} AS has_dob,
                {_any_of("_postcode_")} AS has_postcode, {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
@@ -156,13 +159,13 @@ def _patterns_sql(service: str) -> str:
 
 
 def _read(source: str, extract: Extract) -> pa.Table:
-    """What was sent of a source."""
+    """Return the rows of a source."""
     rows = extract if isinstance(extract, pa.Table) else extract.read_all()
     return rows.append_column("source", pa.repeat(source, rows.num_rows))
 
 
 def _view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
-    """Create the view `sent` of `as_sent`: tokens are bare, and numbers typed for want of a better are gone."""
+    """Create the view `sent` of `as_sent`, with bare tokens and without numbers that many unrelated children share."""
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
     columns = f"place, source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex, {compared_sql(present)}"
     con.execute(f"CREATE OR REPLACE TEMP VIEW bare AS SELECT {columns} FROM as_sent").fetchall()
@@ -173,14 +176,15 @@ def _view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
 
 
 def compared_sql(present: set[str]) -> str:
-    """Bands of the two names, and every token without its bands; NULL for tokens that are not among `present`."""
+    """Return SQL of the bands of the two names, and of every token without bands; NULL for tokens not among
+    `present`."""
     bands = [f"{band_sql(name, present)} AS {name}_band" for name in ("surname", "forename")]
     tokens = [f"{bare_sql(token) if token.name in present else 'NULL::UBIGINT'} AS {token.name}" for token in TOKENS]
     return ", ".join(bands + tokens)
 
 
 def _find_defaults(con: duckdb.DuckDBPyConnection, number: str) -> int:
-    """Create `default_` and the number's name: those that must not make one child of many; how many."""
+    """Create `default_<number>`: values that many unrelated children share; return how many there are."""
     found = con.sql(
         f"""
         WITH many AS MATERIALIZED (
@@ -196,7 +200,7 @@ def _find_defaults(con: duckdb.DuckDBPyConnection, number: str) -> int:
 
 
 def _crowded_sql() -> str:
-    """The rows of children beyond the first at a crowd's postcode."""
+    """Return SQL of the rows of children beyond the first at a crowd's postcode."""
     return f"""
         WITH many AS (SELECT t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
         numbered AS (
@@ -277,7 +281,7 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def components(edges: pa.Table, count: int) -> np.ndarray:
-    """The component, 0.., of each of `count` nodes under `edges` (two integer columns)."""
+    """Return the component, 0.., of each of `count` nodes under `edges` (two integer columns)."""
     a, b = (edges.column(side).to_numpy() for side in (0, 1))
     graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)

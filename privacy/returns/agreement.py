@@ -1,10 +1,10 @@
-"""A sharing agreement: which service of a council may tell which other one what, until when, under whose key.
+"""Sharing agreements: which service of a council may disclose what to which other one, until when, under whose key.
 
-And the gate, `permitted`: which facts may flow from which service to which, by the agreements that stand on a day. A
-fact flows from service s of council A to service t of council B where all of these hold:
+The gate is `permitted`: a fact may flow from service s of council A to service t of council B on a day where all of
+these hold:
 
-- A's agreement stands, and says that s may tell t of B this fact;
-- B's agreement stands, and names a recipient, with a key, for t;
+- A's agreement is in force, and lets s disclose this fact to t of B;
+- B's agreement is in force, and names a recipient, with a key, for t;
 - A is B and s is not t; or A is not B, and B's agreement accepts from A.
 
 Nothing else lets a fact through, and what is not let through changes no byte of a return.
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 
 class Fact(StrEnum):
-    """What can be told of a child that the receiver knows already. Every fact is switched on by itself."""
+    """A fact about a child that the receiver already knows. Each is switched on separately."""
 
     KNOWN_TO = "known_to"
     """Which services, in which council, know the child."""
@@ -32,21 +32,21 @@ class Fact(StrEnum):
     CONCERN = "concern_recorded"
     """Whether a service recorded a concern; never what it was."""
     NO_OTHER = "known_to_no_other"
-    """That none of the services that tell this knows the child."""
+    """That none of the services that disclose this knows the child."""
 
 
 NO_CONCERNS = ("education",)
-"""Services whose extracts say nothing of concerns: an outcome of the EYFS Profile is no concern."""
+"""Services whose extracts record no concerns: an outcome of the EYFS Profile is not a concern."""
 ABSENCE_TO = "education"
-"""The service that is told that no other knows a child. Nearly every child of nurseries and health visitors is in some
+"""The only service told that no other knows a child. Nearly every child of nurseries and health visitors is in some
 school's records: of the few that seem to be in none, most were missed. With three times the usual slips, or slips by
 gecko, 7 to 100% of what they would have been told was wrong."""
 OTHERS_NEED = Fact.KNOWN_TO
-"""Each other fact says that a service knows the child, or does not: it cannot be told without this one."""
+"""Each other fact implies that a service knows the child, or does not, so it needs this one."""
 
 
 class First(StrEnum):
-    """Whether the children of a sender's very first delivery, all of whom are new, are told of at once."""
+    """Whether facts about a sender's first delivery, in which every child is new, are disclosed at once."""
 
     LATER = "later"
     AT_ONCE = "at_once"
@@ -54,12 +54,12 @@ class First(StrEnum):
 
 @dataclass(frozen=True)
 class NewChildren:
-    """What is told of children whose rows have not stood yet: a sender can put a child in to find out about it.
+    """Limits what is disclosed about new rows, because a sender can put a child in to find out about it.
 
     A row has stood when everything that identifies its child in it (numbers, names, date of birth, postcode, sex) was
     in the sender's extracts, unchanged, in `after_deliveries` of them, first seen `after_days` days ago or earlier.
-    `until_then` are the facts told before: none, or that a service knows the child. `without_number` are those told of
-    a row that has stood, but has no UPN and no NHS number that passes its check.
+    `until_then` are the facts disclosed before: none, or that a service knows the child. `without_number` are those
+    disclosed about a row that has stood, but has no UPN and no NHS number that passes its check.
     """
 
     after_days: int = 28
@@ -69,18 +69,17 @@ class NewChildren:
     without_number: frozenset[Fact] = frozenset({Fact.KNOWN_TO})
 
     def content(self) -> dict[str, Any]:
-        """JSON-ready, in one order."""
-        return {
-            "after_days": self.after_days,
-            "after_deliveries": self.after_deliveries,
-            "first_delivery": self.first_delivery.value,
-            "until_then": sorted(self.until_then),
-            "without_number": sorted(self.without_number),
-        }
+        """Return the rule JSON-ready."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it: a set as a sorted list, a day as text."""
+    return sorted(value) if isinstance(value, frozenset) else str(value) if isinstance(value, dt.date) else value
 
 
 def strictest(rules: Iterable[NewChildren]) -> NewChildren:
-    """What all of them allow."""
+    """Return the rule that allows only what all of them allow."""
     every = list(rules)
     return NewChildren(
         after_days=max(rule.after_days for rule in every),
@@ -98,15 +97,15 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Recipient:
-    """Who receives the returns of a service, and the age X25519 public key (`age1...`) that they are encrypted to."""
+    """The recipient of a service's returns, and the age X25519 public key (`age1...`) that they are encrypted to."""
 
     name: str
     key: str
 
 
 @dataclass(frozen=True)
-class Telling:
-    """`teller`, of the agreement's council, may tell `receiver` of council `to_council` these facts."""
+class Disclosure:
+    """Lets `teller`, of the agreement's council, disclose facts to `receiver` of council `to_council`."""
 
     teller: str
     receiver: str
@@ -116,8 +115,11 @@ class Telling:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the file of one council says. `recipients` are by service; `accepts_from` are other councils whose services
-    may tell this one's; both days are within the agreement."""
+    """The agreement of one council.
+
+    `recipients` are by service; `accepts_from` are other councils whose services may disclose facts to this one's; the
+    days `starts` and `expires` are included.
+    """
 
     council: str
     reference: str
@@ -127,12 +129,12 @@ class Agreement:
     starts: dt.date
     expires: dt.date
     recipients: Mapping[str, Recipient]
-    tells: tuple[Telling, ...]
+    tells: tuple[Disclosure, ...]
     accepts_from: frozenset[str] = field(default_factory=frozenset)
     new_children: NewChildren = field(default_factory=NewChildren)
 
     def why_not(self, on: dt.date) -> str | None:
-        """Why nothing follows from the agreement on a day; None where it stands."""
+        """Return why the agreement is not in force on a day, or None."""
         if self.status is not Status.ACTIVE:
             return f"the agreement {self.reference} is revoked"
         if on < self.starts:
@@ -143,39 +145,25 @@ class Agreement:
 
     @cached_property
     def version(self) -> str:
-        """SHA-256 of what the agreement says, whatever the file's comments and layout."""
-        tells = sorted(
-            (telling.teller, telling.receiver, telling.to_council, sorted(telling.facts)) for telling in self.tells
-        )
-        content = {
-            "council": self.council,
-            "reference": self.reference,
-            "legal_basis": self.legal_basis,
-            "impact_assessment": self.impact_assessment,
-            "status": self.status.value,
-            "starts": self.starts.isoformat(),
-            "expires": self.expires.isoformat(),
-            "recipients": {service: asdict(recipient) for service, recipient in self.recipients.items()},
-            "tells": tells,
-            "accepts_from": sorted(self.accepts_from),
-            "new_children": self.new_children.content(),
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """Return the SHA-256 of the agreement's content, whatever the file's comments and layout."""
+        content = asdict(self)
+        content["tells"] = sorted(json.dumps(each, sort_keys=True, default=_plain) for each in content["tells"])
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 class Sender(NamedTuple):
-    """A service of a council: who sent rows, and who may be told about them."""
+    """A service of a council, which sends rows and receives returns about them."""
 
     council: str
     service: str
 
 
 Permitted: TypeAlias = dict[Sender, frozenset[Fact]]
-"""The facts that each teller may tell one receiver; no teller without a fact."""
+"""The facts that each teller may disclose to one receiver; no teller without a fact."""
 
 
 def permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt.date) -> Permitted:
-    """What may be told to `receiver` on a day, by agreements of councils by name; empty where nothing may."""
+    """Return what may be disclosed to `receiver` on a day. `agreements` are by council."""
     own = agreements.get(receiver.council)
     if own is None or own.why_not(on) or receiver.service not in own.recipients:
         return {}
@@ -184,15 +172,15 @@ def permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt.date
         elsewhere = agreement.council != receiver.council
         if agreement.why_not(on) or (elsewhere and agreement.council not in own.accepts_from):
             continue
-        for telling in agreement.tells:
-            teller = Sender(agreement.council, telling.teller)
-            facts = telling.facts if receiver.service == ABSENCE_TO else telling.facts - {Fact.NO_OTHER}
-            if (telling.to_council, telling.receiver) == receiver and teller != receiver and facts:
+        for disclosure in agreement.tells:
+            teller = Sender(agreement.council, disclosure.teller)
+            facts = disclosure.facts if receiver.service == ABSENCE_TO else disclosure.facts - {Fact.NO_OTHER}
+            if (disclosure.to_council, disclosure.receiver) == receiver and teller != receiver and facts:
                 found[teller] = found.get(teller, frozenset()) | facts
     return dict(sorted(found.items()))
 
 
 def rule_of_new(agreements: Mapping[str, Agreement], receiver: Sender, allowed: Permitted) -> NewChildren:
-    """The rule for new children in what `receiver` is told: the strictest of its own agreement and its tellers'."""
+    """Return the rule for new children for `receiver`: the strictest of its agreement and its tellers'."""
     councils = {receiver.council, *(teller.council for teller in allowed)}
     return strictest(agreements[council].new_children for council in sorted(councils))

@@ -1,7 +1,7 @@
-"""Facts disclosed to one sender about its own rows: SQL over the links of a cohort and what each record says.
+"""Facts disclosed to one sender about its own rows: SQL over the links of a cohort and the records.
 
-A fact is told where it is as sure as a link of probability SURE_PROBABILITY, and is left out otherwise, without a word
-why:
+A fact is disclosed if it is as sure as a link of probability SURE_PROBABILITY, and is left out otherwise, without a
+reason:
 
 - a service knows the child: the probabilities that brought the two rows to the child, multiplied, are at least
   SURE_PROBABILITY. A row that came by its own number has probability 1;
@@ -59,8 +59,10 @@ _ROW = ("source", "council", "row_key")
 
 @dataclass(frozen=True)
 class Absence:
-    """Whether it can be told of a sender's rows that no other service knows the child, and of which services that is
-    said (`of`); `why_not` is a sentence where it cannot be."""
+    """Whether a sender can be told that no other service knows a child.
+
+    `of` are the services that this covers; `why_not` is a sentence if it cannot be told.
+    """
 
     of: tuple[Sender, ...]
     why_not: str | None
@@ -69,7 +71,9 @@ class Absence:
 def absence(
     receiver: Sender, allowed: Permitted, own_services: Collection[str], in_full: Collection[Sender]
 ) -> Absence:
-    """`own_services` are all services there are; `in_full` are the senders of whom every extract is in.
+    """Return whether `receiver` can be told that no other service knows a child.
+
+    `own_services` are all services; `in_full` are the senders whose every extract is in.
 
     It depends on agreements and on which extracts are in, never on a row: that it is not said says nothing of a child.
     """
@@ -98,7 +102,7 @@ def facts_of(
     of_absence: Absence,
     rule: NewChildren,
 ) -> pa.Table:
-    """What is told of each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
+    """Return the facts about each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
 
     Reads, from `con`, `records` (source, council, service, row_key, row: its number in the file, child_id, probability,
     last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), numbered:
@@ -146,8 +150,7 @@ _FACTS = resources.files("privacy.returns").joinpath("facts.sql").read_text(enco
 
 
 class Doubts:
-    """A watcher of `link`: the pairs of children that were left apart, though they could be one. Remembers a row of
-    each."""
+    """A watcher of `link` that keeps the pairs of children left apart although they could be one, by a row of each."""
 
     def __init__(self) -> None:
         self._pairs: list[pa.Table] = []
@@ -173,8 +176,11 @@ class Doubts:
         con.unregister("doubtful")
 
     def children(self, links: pa.Table) -> pa.Table:
-        """`child_id`, `other_child_id`, each pair both ways, and whether it is `likely`: among all rivals of both the
-        probability is still above DOUBTFUL_PROBABILITY. `links` are those of the linkage that was watched."""
+        """Return `child_id`, `other_child_id`, each pair both ways, and whether it is `likely`.
+
+        A pair is likely if, among all rivals of both, its probability is still above DOUBTFUL_PROBABILITY. `links` are
+        those of the linkage that was watched.
+        """
         with in_memory() as con:
             con.register("pairs", pa.concat_tables(self._pairs))
             con.register("links", links)

@@ -1,4 +1,4 @@
-"""The file of a return: signed by the pipeline, then encrypted to the recipient in the age format.
+"""Seals and opens the file of a return: signed by the pipeline, then encrypted to the recipient in the age format.
 
     readiness-return-2 <Ed25519 signature, hexadecimal>
     {header, JSON}
@@ -13,6 +13,7 @@ X25519) decrypts the file.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -23,10 +24,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from privacy.doors import age
+from privacy.keys import KeyRing
 
 FORMAT = "readiness-return-2"
-TOLD_FORMAT = "readiness-told-1"
-"""First word of a file that says who was told about a service's rows; one JSON document follows."""
+RECEIPT_FORMAT = "readiness-told-1"
+"""First word of a receipt: who was told about a service's rows. One JSON document follows."""
 _SIGNATURE_DIGITS = 128
 _AGE_START = b"age-encryption.org/"
 
@@ -37,7 +39,7 @@ class ReturnProblem(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What a return is for and what it says of itself.
+    """The header of a return: whom it is for and what it covers.
 
     `recipient` is the age public key. `tells` are the facts by teller (`council/service`), `agreements` the version
     (SHA-256) of each agreement by council. `absence_of` are the services that the child is not among where a row says
@@ -75,14 +77,14 @@ class Header:
 
 @dataclass(frozen=True)
 class Opened:
-    """A return that is what it says: its header, and each row's fact as JSON text."""
+    """A return that passed every check: its header, and each row's fact as JSON text."""
 
     header: Header
     facts: tuple[str, ...]
 
 
 def content(header: Header, facts: list[str]) -> bytes:
-    """What is signed but for serial number and day, to tell whether a return has changed."""
+    """Return what is signed, without serial number and day, to see whether a return has changed."""
     return _document(replace(header, serial=0, made_on=""), facts)
 
 
@@ -92,12 +94,12 @@ def _document(header: Header, facts: list[str]) -> bytes:
 
 
 def seal(header: Header, facts: list[str], signing_key: Ed25519PrivateKey) -> bytes:
-    """The file. Raises `AgeProblem` for a recipient's key that is none."""
+    """Return the file of a return. Raises `AgeProblem` for an invalid recipient key."""
     return seal_document(FORMAT, _document(header, facts), header.recipient, signing_key)
 
 
 def seal_document(word: str, document: bytes, recipient: str, signing_key: Ed25519PrivateKey) -> bytes:
-    """A document of the kind `word`, signed, then encrypted to an age public key. Raises `AgeProblem`."""
+    """Return a document of the kind `word`, signed, then encrypted to an age public key. Raises `AgeProblem`."""
     signature = signing_key.sign(_signed(word, document))
     to = age.recipient(recipient)
     return bytes(age.library().encrypt(f"{word} {signature.hex()}\n".encode() + document, [to]))
@@ -118,8 +120,11 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
 
 
 def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[bytes, str]:
-    """Decrypt a document of the kind `word`, check who signed it, and give it with the public key that it was
-    decrypted for. Raises `ReturnProblem`."""
+    """Decrypt a document of the kind `word`, check its signature, and return it with the public key it was encrypted
+    to.
+
+    Raises `ReturnProblem`.
+    """
     identity, public = age.read_identity(key), signer_key(signer)
     first, _, document = _decrypted(path, identity).partition(b"\n")
     kind, _, signature = first.decode("ascii", errors="replace").partition(" ")
@@ -135,7 +140,7 @@ def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[byt
 
 
 def check_recipient(path: Path, said: str, own: str) -> None:
-    """Raises `ReturnProblem` where a document is for another recipient than the one that could decrypt it."""
+    """Raise `ReturnProblem` if a document was made for another recipient than the one that could decrypt it."""
     if said != own:
         raise ReturnProblem(
             f"{path.name}: was made for another recipient and encrypted to you; do not use it, and tell whoever runs"
@@ -183,7 +188,7 @@ def _signed(word: str, document: bytes) -> bytes:
 
 
 def signer_key(path: Path) -> Ed25519PublicKey:
-    """The pipeline's public key in PEM, the one that releases are signed with; raises `ReturnProblem`."""
+    """Read the pipeline's public key in PEM, the one that releases are signed with. Raises `ReturnProblem`."""
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
@@ -196,6 +201,20 @@ def signer_key(path: Path) -> Ed25519PublicKey:
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
-    """SHA-256 of the public key in DER, hexadecimal, to compare two copies by telephone."""
+    """Return the SHA-256 of the public key in DER, hexadecimal, to compare two copies by telephone."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
+
+
+def sender_key(keys: KeyRing, source: str, council: str) -> bytes:
+    """Return the key of a sender's file MACs, which a return hands to its recipient.
+
+    Only the two of them learn it. The pipeline keeps no plain hash of an extract, with which a guess of its content
+    could be tested.
+    """
+    return keys.subkey("input-mac", f"sender/{source}/{council}")
+
+
+def sender_mac(key: bytes, sha256: str) -> str:
+    """Return the HMAC-SHA256, under a sender's key, of the SHA-256 of a file; both hexadecimal."""
+    return hmac.digest(key, bytes.fromhex(sha256), hashlib.sha256).hex()

@@ -1,4 +1,4 @@
-"""A graphical model of the noisy marginals, and rows drawn from it.
+"""Fits a graphical model to the noisy marginals, and draws rows from it.
 
 Of all distributions the model has the greatest entropy among those with the marginals that fit best: attributes that
 were not measured together are independent given those that were (McKenna, Sheldon and Miklau 2019, "Graphical-model
@@ -25,7 +25,7 @@ from privacy.synthetic.problem import FIRST, Codes, Names, Noisy, Problem
 STEPS, SETTLED = 10_000, 1e-3
 """Of mirror descent, at most; and the relative fall of the loss within 50 of them at which it ends."""
 LARGEST_MIB = 128.0
-"""Of the model's tables. With more, the marginals of most cells are not fitted."""
+"""Largest size of the model's tables. Above it, the marginals with most cells are not fitted."""
 
 
 class MissingLibrary(Exception):
@@ -34,14 +34,14 @@ class MissingLibrary(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Rows, and the marginals that were too large to be fitted."""
+    """Rows that were drawn, and the marginals that were too large to be fitted."""
 
     rows: Codes
     not_fitted: tuple[Names, ...]
 
 
 def draw(problem: Problem, seed: int) -> Drawn:
-    """As many rows as the problem has, the same ones for the same seed and versions of the libraries.
+    """Draw as many rows as the problem has; the same seed and library versions give the same rows.
 
     Raises MissingLibrary where `mbi` is not installed.
     """
@@ -77,7 +77,7 @@ def draw(problem: Problem, seed: int) -> Drawn:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of the libraries that what is drawn depends on, by name."""
+    """Return the versions of the libraries that the rows depend on, by name."""
     return {name: version(name) for name in ("mbi", "jax", "numpy", "pyarrow")}
 
 
@@ -98,7 +98,7 @@ def _library() -> ModuleType:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """The library draws from numpy's common generator, which is as before after the block."""
+    """Seed numpy's common generator, which the library draws from, and restore it afterwards."""
     before = np.random.get_state()
     np.random.seed(seed)
     try:

@@ -1,4 +1,4 @@
-"""What synthetic rows are made from: measured marginals, and the combinations of categories that no row can have.
+"""Defines what synthetic rows are drawn from: measured marginals, and combinations of categories that cannot occur.
 
 Rows are to agree with what is published. So to a marginal is added what publication corrects its figures by, and where
 the totals over all places were not measured themselves, they join it as they are published: a noisy count may be
@@ -37,7 +37,7 @@ Codes = Mapping[str, NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Whole:
-    """The attribute `name` is `yes` in the rows in which the first `of_first` parts hold, and in no other."""
+    """An attribute that is `yes` exactly in the rows in which the first `of_first` parts hold."""
 
     name: str
     yes: str
@@ -46,7 +46,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class AllOf:
-    """The wholes that follow from which of `parts` are `holds`."""
+    """Wholes that follow from which of `parts` are `holds`."""
 
     parts: Names
     holds: str
@@ -55,8 +55,10 @@ class AllOf:
 
 @dataclass(frozen=True, eq=False)
 class Noisy:
-    """A marginal: attributes, counts with noise over their domains, scale of the noise, and of totals the measured
-    marginal that they are the totals of."""
+    """A marginal: attributes, noisy counts over their domains, and the scale of the noise.
+
+    For totals, also the measured marginal that they are the totals of.
+    """
 
     attributes: Names
     counts: Array
@@ -66,8 +68,10 @@ class Noisy:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Rows to be drawn: their number, attributes, noisy marginals, and by pair of attributes what is impossible (True),
-    over the domains of both."""
+    """Rows to draw: their number, attributes, noisy marginals, and the impossible pairs of categories.
+
+    These are, by pair of attributes, True over the domains of both where a pair is impossible.
+    """
 
     rows: int
     attributes: tuple[Attribute, ...]
@@ -78,7 +82,7 @@ class Problem:
         return next(each for each in self.attributes if each.name == name)
 
     def without(self, held_out: Collection[Names]) -> Problem:
-        """The same rows to be drawn from all other marginals, and without totals of these."""
+        """Return the problem without some marginals and their totals."""
         return replace(
             self,
             marginals=tuple(each for each in self.marginals if not {each.attributes, each.of} & set(held_out)),
@@ -88,19 +92,19 @@ class Problem:
 def problems(
     plan: Plan, measurement: Measurement, published: Moments, place: str, left_out: Collection[str], all_of: AllOf
 ) -> Iterator[Problem]:
-    """The problems of a measurement, one for each group of a nesting, else one.
+    """Yield the problems of a measurement: one for each group of a nesting, otherwise one.
 
     `published` are the moments of the figures that rows are to agree with, `place` is the attribute over which there
     are totals. Marginals with an attribute that is `left_out` are not among their marginals. There are as many rows as
     the release estimates.
     """
     estimates, nesting = estimates_of(plan, measurement), plan.family.nesting
-    told = [names for names in plan.sigmas if not set(names) & set(left_out)]
-    noisy = {names: measurement.noisy[names] + _correction(plan.family, names, estimates, published) for names in told}
+    kept = [names for names in plan.sigmas if not set(names) & set(left_out)]
+    noisy = {names: measurement.noisy[names] + _correction(plan.family, names, estimates, published) for names in kept}
     if nesting is None:
-        sigmas = {names: plan.sigmas[names] for names in told}
+        sigmas = {names: plan.sigmas[names] for names in kept}
         found = _problem(plan.family, _number(estimates, Cube({})), sigmas, noisy, place, all_of)
-        yield replace(found, marginals=(*found.marginals, *_totals(plan.family, told, place, published)))
+        yield replace(found, marginals=(*found.marginals, *_totals(plan.family, kept, place, published)))
         return
     inner, outer = plan.family.attribute(nesting.inner), plan.family.attribute(nesting.outer)
     for group, part in plan.parts.items():
@@ -119,7 +123,7 @@ def problems(
 
 
 def _correction(family: Family, names: Names, estimates: Estimates, published: Moments) -> Array:
-    """What the published figures of the cells of a marginal are corrected by."""
+    """Return what the published figures of the cells of a marginal are corrected by."""
     selectors, nesting = {}, family.nesting
     for name in names:
         attribute = family.attribute(name)
@@ -134,7 +138,7 @@ def _correction(family: Family, names: Names, estimates: Estimates, published: M
 
 
 def _totals(family: Family, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
-    """Over all places, what marginals with other attributes beside it come to, unless that was measured."""
+    """Yield, over all places, the totals of marginals with other attributes, unless those were measured."""
     for names in measured:
         others = tuple(name for name in names if name != place)
         if len(others) < len(names) and len(others) > 1 and others not in measured:
@@ -143,7 +147,7 @@ def _totals(family: Family, measured: Sequence[Names], place: str, published: Mo
 
 
 def _number(estimates: Estimates, rows: Cube) -> int:
-    """What the release estimates, as a number of rows."""
+    """Return the release's estimate as a number of rows."""
     return max(0, round(float(estimates.values(rows).item())))
 
 
@@ -167,7 +171,8 @@ def _problem(
 
 
 def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
-    """The pairs of categories that count differently on the two sides; None unless each side weighs one attribute."""
+    """Return the pairs of categories that count differently on the two sides; None unless each side weighs one
+    attribute."""
     sides: dict[str, Any] = {}
     for side in (identity.left, identity.right):
         if len(side.terms) != 1 or len(side.terms[0].vectors) != 1:
@@ -182,7 +187,7 @@ def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], ND
 
 
 def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
-    """Impossible pairs with `FIRST`: of each whole, and of each part."""
+    """Return the impossible pairs with `FIRST`, of each whole and each part."""
     first = np.arange(len(all_of.parts) + 1)  # 0 where every one holds, else the place of the part from 1
     found = {}
     for whole in all_of.wholes:
@@ -196,8 +201,10 @@ def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.b
 
 
 def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
-    """Rows with a pair of categories that is impossible, or that break `all_of`: rows of the problem, or of all groups,
-    whose attributes but that of place have the same domains."""
+    """Count rows with an impossible pair of categories, or that break `all_of`.
+
+    Rows are those of the problem, or of all groups, whose attributes other than place have the same domains.
+    """
     wrong = np.zeros(len(next(iter(rows.values()))), dtype=np.bool_)
     for (one, other), impossible in problem.impossible.items():
         if FIRST not in (one, other):
@@ -214,6 +221,6 @@ def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
 
 
 def widest(problem: Problem, having: str) -> Sequence[Names]:
-    """Every second of the marginals with the most attributes of those that have this one, in order of the plan."""
+    """Return every second of the largest marginals with this attribute, in order of the plan."""
     own = [each.attributes for each in problem.marginals if having in each.attributes]
     return [names for names in own if len(names) == max(map(len, own))][::2]

@@ -1,8 +1,8 @@
-"""Rows changed, as few as it takes, until every rate that is asked for lies in its interval.
+"""Changes as few rows as it takes until every requested rate is in its interval.
 
 Rows drawn from a model miss some: a number of rows is whole and never negative, and a noisy count need not be. A change
 gives a row other values of one set of attributes that are tied to each other by impossible pairs (`tied`), as another
-row has them, so that what no row can have stays so. Which changes bring the rates closest is told by the gradient of
+row has them, so that what no row can have stays so. Which changes bring the rates closest follows from the gradient of
 the squared number of rows by which they are outside; the best are made together, half as many where that overshoots.
 """
 
@@ -21,7 +21,7 @@ from privacy.synthetic.problem import FIRST, Codes, Names, Problem
 MARGIN = 2.0
 """Rows by which a rate is to be inside its interval, where that is wide enough."""
 _MARGIN_SHARE = 0.2
-"""Of the interval, at most."""
+"""At most this share of the interval."""
 _SAMPLED, _CANDIDATES = 20_000, 64
 """Rows looked at in one step, and values of tied attributes that they may be given: the most frequent."""
 _FUTILE = 8
@@ -32,8 +32,8 @@ Tables = dict[Names, Array]
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Rates, each of the rows of a cube of counts over those of another of its shape, between 0 and 1, and the interval
-    in which each is to lie; NaN where nothing is asked."""
+    """Rates of a cube of counts over another of its shape, between 0 and 1, and the interval for each; NaN where
+    none is."""
 
     part: Cube
     whole: Cube
@@ -50,7 +50,7 @@ class Repaired:
 
 
 def tied(asked: Iterable[Problem]) -> list[Names]:
-    """Sets of attributes that impossible pairs tie to each other; each of the others by itself."""
+    """Return sets of attributes that impossible pairs tie to each other; each of the others by itself."""
     sets: list[set[str]] = []
     for problem in asked:
         for names in ({each.name} for each in problem.attributes):
@@ -66,15 +66,18 @@ def _joined(sets: list[set[str]], names: set[str]) -> list[set[str]]:
 
 
 def rates_of(family: Family, rows: Codes, rates: Rates) -> Array:
-    """The rates of the rows; NaN where there is none to count."""
+    """Return the rates of the rows; NaN where there is none to count."""
     tables = _counted(family, rows, [rates])
     part, whole = _values(family, tables, rates.part), _values(family, tables, rates.whole)
     return part / np.where(whole > 0, whole, np.nan)
 
 
 def repaired(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
-    """The rows with as few of them changed as it takes; the same ones for the same seed. Only `movable` sets of
-    attributes, as from `tied`, are given other values. What cannot be reached stays outside: `rates_of` tells."""
+    """Change as few rows as it takes; the same seed gives the same rows.
+
+    Only `movable` sets of attributes, as from `tied`, are given other values. What cannot be reached stays outside its
+    interval, as `rates_of` shows.
+    """
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
     tables = _counted(family, now, wanted)
@@ -105,7 +108,7 @@ def repaired(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequ
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """Rows that would gain, those that gain most first; which set of attributes to change, and to which candidate."""
+    """Rows that would gain, most first, with the set of attributes to change and the candidate to change it to."""
 
     rows: NDArray[np.int64]
     sets: NDArray[np.int64]
@@ -113,7 +116,7 @@ class _Moves:
 
 
 def _candidates(rows: Codes, names: Names) -> Mapping[str, NDArray[np.int64]]:
-    """The values of tied attributes that rows have, the most frequent first."""
+    """Return the values of tied attributes that rows have, the most frequent first."""
     found, counts = np.unique(np.stack([rows[name] for name in names]), axis=1, return_counts=True)
     chosen = np.argsort(-counts, kind="stable")[:_CANDIDATES]
     return dict(zip(names, found[:, chosen], strict=True))
@@ -142,8 +145,10 @@ def _best(
 def _gains(
     rows: Codes, slopes: Tables, changed: Mapping[str, NDArray[np.int64]], sample: NDArray[np.int64]
 ) -> Array | None:
-    """By how much the loss falls, to first order, with each row given each candidate: (rows, candidates). None where
-    no slope depends on these attributes."""
+    """Return by how much the loss falls, to first order, with each row given each candidate: (rows, candidates).
+
+    None if no slope depends on these attributes.
+    """
     total: Array | None = None
     for names, slope in slopes.items():
         if not set(names) & set(changed):
@@ -161,7 +166,7 @@ def _gains(
 def _made(
     rows: Codes, moves: _Moves, candidates: Sequence[Mapping[str, NDArray[np.int64]]], many: int
 ) -> dict[str, NDArray[np.int64]]:
-    """The values of the first rows of the moves once they are changed, by attribute."""
+    """Return the values of the first rows of the moves after the change, by attribute."""
     after = {name: codes[moves.rows[:many]] for name, codes in rows.items()}
     for number, changed in enumerate(candidates):
         own = moves.sets[:many] == number
@@ -179,7 +184,8 @@ def _moved(family: Family, tables: Tables, rows: Codes, after: Codes, chosen: ND
 
 
 def _loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
-    """The squared number of rows by which rates are not far enough inside, and its slope by cell of each table."""
+    """Return the squared number of rows by which rates are not far enough inside, and its slope by cell of each
+    table."""
     loss, slopes = 0.0, dict[Names, Array]()
     for rates in wanted:
         part, whole = _values(family, tables, rates.part), _values(family, tables, rates.whole)
@@ -195,10 +201,10 @@ def _loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[floa
 
 
 def _add(slopes: Tables, family: Family, cube: Cube, by_figure: Array) -> None:
-    """Add to the slopes by cell what a slope by figure of the cube comes to."""
+    """Add the slope by figure of a cube to the slopes by cell."""
     names, table = _names(family, cube), by_figure
-    told = {name: selector.matrix for name, selector in cube.selectors.items()}
-    for axis, matrix in enumerate(told.values()):
+    matrices = {name: selector.matrix for name, selector in cube.selectors.items()}
+    for axis, matrix in enumerate(matrices.values()):
         table = np.moveaxis(np.tensordot(matrix.T, table, (1, axis)), 0, axis)
     for selector in cube.where.values():
         table = np.multiply.outer(table, selector.matrix[0])
@@ -228,7 +234,7 @@ def _counted(family: Family, rows: Codes, wanted: Sequence[Rates]) -> Tables:
 
 
 def counts_of(family: Family, rows: Codes, names: Names) -> Array:
-    """Numbers of rows by the attributes, in the shape of their domains."""
+    """Count rows by the attributes, in the shape of their domains."""
     shape = family.shape(names)
     cells = np.ravel_multi_index([rows[name] for name in names], shape)
     return np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)

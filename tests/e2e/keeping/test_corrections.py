@@ -14,9 +14,9 @@ from assets.keeping.forgetting import CannotForget, forget, rows_named, rows_of_
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.explanation import CannotExplain, explain_link, parse_row
+from assets.linkage.freshness import changed_since_linked, linked_extracts
 from assets.linkage.inputs import extracts_of
 from assets.linkage.link import link_cohort
-from assets.linkage.standing import linked_extracts, not_as_linked
 from assets.release import measure as release
 from assets.release.fix_release import ReleaseOptions
 from pipelines.definitions import build_definitions
@@ -67,7 +67,7 @@ def ids_by_upn(place: Place) -> dict[int, str]:
 def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: Path) -> None:
     home, councils = place.home, taking_part(place.landing)
     correct(place)
-    assert not_as_linked(home, COHORT, councils) == ["leeds/eyfsp"]
+    assert changed_since_linked(home, COHORT, councils) == ["leeds/eyfsp"]
     extracts = {source: extracts_of(home, source, COHORT, councils) for source in CONTRACTS}
     build_confidential_tables(
         home.links(COHORT), home.agreement(COHORT), extracts, {"pupil": tmp_path / "mixed.parquet"}
@@ -79,7 +79,7 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     said = [record.user_message for record in instance.all_logs(done.run_id)]
     assert "leeds/eyfsp came in or changed after the linkage, so the cohort was linked again" in said
     assert instance.get_latest_materialization_event(LINKS)
-    assert not_as_linked(home, COHORT, councils) == []
+    assert changed_since_linked(home, COHORT, councils) == []
     made = children(home.confidential("pupil", COHORT))
     link_cohort(home, COHORT, councils, place.keys)
     build_confidential_tables(

@@ -14,8 +14,8 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.assets import CONFIDENTIAL, LINKS
+from assets.linkage.freshness import program
 from assets.linkage.link import derive_confidential_tables
-from assets.linkage.standing import program
 from assets.release.fix_release import ReleaseOptions
 from ndl_export.analyst_db import DATABASE_FILE
 from pipelines.dagster.executing import jobs_of
@@ -168,7 +168,7 @@ def two_ways(copied: Callable[[], Place]) -> Callable[[Callable[[Path], None]], 
 
     def link(tamper: Callable[[Path], None]) -> tuple[Place, Place]:
         one, other = copied(), copied()
-        tamper(other.home.weighed(COHORT))
+        tamper(other.home.pair_cache(COHORT))
         for place in (one, other):
             prepend(place.file("leeds/eyfsp"), NEWCOMER)
             place.take("leeds/eyfsp")
@@ -202,7 +202,7 @@ def test_a_correction_gives_what_a_linkage_from_scratch_gives(
 
 
 def test_what_a_linkage_kept_is_for_it_alone_and_is_told_where_it_was_changed(place: Place) -> None:
-    kept = place.home.weighed(COHORT)
+    kept = place.home.pair_cache(COHORT)
     assert kept.read_bytes()[:4] == b"PARE"
     assert kept.stat().st_mode & 0o077 == 0
     _flip(kept)

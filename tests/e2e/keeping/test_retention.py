@@ -67,7 +67,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
     assert {entry.what for entry in due(place.home, None, None, retention(), at - DAY).held} == {"quarantine"}
     returned = place.home.return_file("eyfsp", COHORT, "leeds"), place.home.told_file("health", COHORT, "leeds")
-    others = place.home.return_summary(COHORT, "leeds"), place.home.standing(COHORT), place.home.reviewed(COHORT)
+    others = place.home.return_summary(COHORT, "leeds"), place.home.row_history(COHORT), place.home.reviewed(COHORT)
     for path in (*returned, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made under an agreement")

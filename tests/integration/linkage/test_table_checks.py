@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.linkage.table_checks import TableCheck, check_table
+from assets.linkage.children import TableCheck, check_table
 from ndl_export.tables import FAMILIES
 from privacy.release.child_table import UNIT_COLUMN
 

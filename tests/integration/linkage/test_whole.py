@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 
 from privacy.linkage import model
-from privacy.linkage.link import LinkResult, link
-from privacy.linkage.outcome import LINK_COLUMNS
+from privacy.linkage.link import LINK_COLUMNS, LinkResult, link
 from privacy.linkage.report import Report
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support.linkage import stress

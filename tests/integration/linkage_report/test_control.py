@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from privacy.keys import KeyRing
-from privacy.linkage.control import Control, NegativeControl, upper_limit
 from privacy.linkage.link import link
+from privacy.linkage.report import Control, NegativeControl, upper_limit
 from tests.support.linkage.populations import KINDS, RIGHT_SOURCE, Frames, all_at_once, false_links, plain, tokenised
 
 pytestmark = pytest.mark.slow

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage import standing
+from assets.linkage import freshness
+from assets.linkage.freshness import is_current, tables_are_current
 from assets.linkage.inputs import councils_in
 from assets.linkage.link import derive_confidential_tables, link_cohort
-from assets.linkage.standing import links_stand, tables_stand
 from privacy.keys import KeyRing
 from tests.support.daily import first
 from tests.support.linkage.linked_home import COHORT
@@ -64,20 +64,20 @@ def test_a_table_with_other_bytes_is_made_again(linked: Home, keys: KeyRing) -> 
     before = table.read_bytes()
     for other in (before[:-1], before[:100], before[:-1] + bytes([before[-1] ^ 1]), b""):
         table.write_bytes(other)
-        assert not tables_stand(linked, COHORT, councils_in(linked, COHORT))
+        assert not tables_are_current(linked, COHORT, councils_in(linked, COHORT))
         run(linked, keys)
         assert table.read_bytes() == before
 
 
 def test_another_program_or_other_parameters_make_all_again(linked: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     councils = councils_in(linked, COHORT)
-    assert links_stand(linked, COHORT, councils)
+    assert is_current(linked, COHORT, councils)
     for what in ("program", "parameters_sha256"):
         with monkeypatch.context() as patch:
-            patch.setattr(standing, what, lambda: "another")
-            assert not links_stand(linked, COHORT, councils)
-    assert not links_stand(linked, COHORT, [*councils, "wirral", "kent"])
-    assert not tables_stand(linked, COHORT, councils[:-1])
+            patch.setattr(freshness, what, lambda: "another")
+            assert not is_current(linked, COHORT, councils)
+    assert not is_current(linked, COHORT, [*councils, "wirral", "kent"])
+    assert not tables_are_current(linked, COHORT, councils[:-1])
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from assets.intake import deliveries
 from assets.intake.deliveries import StoppedExtract
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.linkage.replaced import SAMPLE, _shared, replaced
+from assets.linkage.population_overlap import SAMPLE, _shared, read_overlaps
 from assets.pseudonymise.findings import RuleCount
 from assets.release import fix_release, holds
 from assets.release.decision_sheet import render_sheet
@@ -354,7 +354,7 @@ def test_a_replacement_that_cannot_be_compared_is_held(home: Home) -> None:
     assert names(home) == not_compared
     note_compared(home, 0.99, "new", "leeds/eyfsp")
     assert names(home) == []
-    home.replaced(COHORT).write_text("{")
+    home.overlaps(COHORT).write_text("{")
     assert names(home) == not_compared
     put(home, "leeds", "parent_experience", 10, "older")
     put(home, "leeds", "parent_experience", 10, "new")  # has no children to compare
@@ -370,10 +370,10 @@ def test_what_people_signed_is_what_later_deliveries_are_compared_with(home: Hom
     note_compared(home, 1.0, "newer", "wirral/eyfsp")
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
-    assert replaced(home, COHORT)["wirral/eyfsp"].compared_with == "older"
+    assert read_overlaps(home, COHORT)["wirral/eyfsp"].compared_with == "older"
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     measure(home, keys)
-    assert replaced(home, COHORT)["wirral/eyfsp"].compared_with == "newer"
+    assert read_overlaps(home, COHORT)["wirral/eyfsp"].compared_with == "newer"
 
 
 @pytest.mark.parametrize("damage", ["removed", "cut short", "of another delivery", "without the log"])

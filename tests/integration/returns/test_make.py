@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from assets.returns.make import NothingToReturn
-from assets.returns.standing import forget_rows
+from assets.returns.row_history import forget_rows
 from pipelines.cli import main
 from pipelines.ending import Ending
 from pipelines.reports.doctor import State, examine
@@ -284,7 +284,7 @@ def test_a_log_that_was_removed_with_its_head_or_replaced_is_noticed(
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
     write(pipeline.agreements, "leeds", pipeline.recipients)
     pipeline.make()
-    path, links = pipeline.home.standing(COHORT), pipeline.home.links(COHORT)
+    path, links = pipeline.home.row_history(COHORT), pipeline.home.links(COHORT)
     before, linked = pq.read_table(path), pq.read_table(links)
 
     def rows(table: pa.Table) -> list[tuple[str, str, int]]:

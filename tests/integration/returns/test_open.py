@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assets.returns.words import NEXT, TITLES, TO_CONTACT, Situation
+from assets.returns.team_files import NEXT, TITLES, TO_CONTACT, Situation
 from pipelines.council_cli import main as council_main
 from privacy.doors import age
 from privacy.returns import seal
@@ -295,7 +295,7 @@ def test_it_opens_under_any_name_and_warns_of_an_agreement_that_has_ended(pipeli
     for changed, said in (
         ({}, ""),
         ({"expires": "2021-08-31"}, "warning: the agreement ISA-leeds-1 ended on 2021-08-31"),
-        ({"made_on": "2999-01-01"}, "warning: it was made on 2999-01-01, which is still to come"),
+        ({"made_on": "2999-01-01"}, "warning: it was made on 2999-01-01, which is in the future by"),
     ):
         again.write_bytes(seal.seal(replace(opened.header, **changed), list(opened.facts), pipeline.keys.signing_key))
         done = pipeline.open("leeds", "eyfsp", file=again, extract=extract)

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from assets.returns.standing import MOST_ALIKE
+from assets.returns.row_history import MOST_ALIKE
 from pipelines.cli import main
 from privacy.chained_log import entries
-from privacy.returns.seal import TOLD_FORMAT, unseal_document
+from privacy.returns.seal import RECEIPT_FORMAT, unseal_document
 from tests.support.extracts import nhs_number, upn
 from tests.support.independent import write_extracts
 from tests.support.returns.agreements import write
@@ -100,7 +100,7 @@ class World:
         """What the prober is told of who was told about its rows."""
         file = self.pipeline.home.told_file("education", COHORT, COUNCIL)
         key = self.pipeline.recipients.key(COUNCIL, "education")
-        document, _ = unseal_document(TOLD_FORMAT, file, key, self.pipeline.signer)
+        document, _ = unseal_document(RECEIPT_FORMAT, file, key, self.pipeline.signer)
         return {name: said for name, said in json.loads(document).items() if name != "made_on"}
 
 

@@ -19,7 +19,7 @@ from assets.intake.quality import Finding
 from assets.intake.quality_report.profile import Profile
 from assets.linkage.arrivals import LandingSeen
 from assets.linkage.inputs import LinkageRecord, write_record
-from assets.linkage.replaced import Replaced
+from assets.linkage.population_overlap import Overlap
 from assets.release import measure
 from assets.release.fix_release import ReleaseOptions, fix_release
 from ndl_export.tables import FAMILIES
@@ -62,7 +62,7 @@ def note_taken(home: Home, quality: ExtractQuality) -> None:
 
 def note_compared(home: Home, shared: float | None, mac: str, *names: str) -> None:
     """What the linkage found of deliveries (`council/source`) of this MAC that replaced others."""
-    write_json(home.replaced(COHORT), {name: asdict(Replaced(mac, "s", True, shared, "older")) for name in names})
+    write_json(home.overlaps(COHORT), {name: asdict(Overlap(mac, "s", True, shared, "older")) for name in names})
 
 
 def quality_of(

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from assets.home.at_work import InUse
 from assets.home.errors import PACKAGES
-from assets.linkage.capacity import NotEnoughMemory
+from assets.linkage.link import NotEnoughMemory
 from ndl_export.publish.upload import PlaceInUse
 from pipelines.cli import main
 from pipelines.commands.console import HELP, PlainGroup

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from assets.home.errors import in_plain_words
-from assets.linkage import capacity
+from assets.linkage import link as capacity
 from privacy.doors.database import in_memory, memory_gib
 from sources.reference.places import places
 from tests.support import PROJECT

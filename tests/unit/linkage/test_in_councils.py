@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.linkage.cells import AGREE, ALL_AGREE, CELLS, DIFFERS, KIND_OF, KINDS, NAMES, ONE_DIFFERS, ONE_SORT
-from privacy.linkage.in_councils import FACTOR_SD, SERVICES, Factors, factors
+from privacy.linkage.missed import FACTOR_SD, SERVICES, Factors, factors
 
 CHILDREN = 100_000.0
 SEEN_BY = np.array([100_000.0, 15_000.0, 15_000.0])

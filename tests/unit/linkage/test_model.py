@@ -1,14 +1,17 @@
 """The fixed parameters are those the script makes, and the assignment is the best there is."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from bench.linkage.estimate import SEED, SET, estimate, page
 from privacy.linkage import model
 from privacy.linkage.assignment import one_to_one, posterior, undecided
-from privacy.linkage.estimate import estimate
+from tests.support import PROJECT
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -85,3 +88,17 @@ def test_postcodes_shared_by_chance_are_as_rare_as_children_are_many() -> None:
     assert model.share_by_chance("surname", "part", 2**15) == model.share_by_chance("surname", "part", 2**19)
     shares = [model.share_by_chance("postcode", level, 2**10) for level in (*model.LEVELS["postcode"], "different")]
     assert sum(shares) == pytest.approx(1)
+
+
+def test_the_page_is_up_to_date() -> None:
+    said = (PROJECT / "docs" / "linkage-parameters.md").read_text(encoding="utf-8")
+    assert said == page(), "docs/linkage-parameters.md is out of date: make docs"
+
+
+def test_every_level_stands_on_it_with_its_origin() -> None:
+    lines = page().splitlines()
+    for comparison, levels in model.parameters()["comparisons"].items():
+        for level, (m, u) in levels.items():
+            how = "set by hand" if level in SET.get(comparison, {}) else "counted"
+            assert any(line.startswith(f"| {level} | {m:.7g} | {u:.7g} |") and how in line for line in lines), level
+    assert str(SEED) in page()

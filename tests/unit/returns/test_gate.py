@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from privacy.returns.agreement import (
     Agreement,
+    Disclosure,
     Fact,
     First,
     NewChildren,
     Recipient,
     Sender,
     Status,
-    Telling,
     permitted,
     rule_of_new,
 )
@@ -38,7 +38,9 @@ def agreements(draw: st.DrawFn) -> dict[str, Agreement]:
     for council in draw(st.sets(st.sampled_from(COUNCILS))):
         tells = draw(
             st.lists(
-                st.builds(Telling, SERVICES, SERVICES, st.sampled_from(COUNCILS), st.frozensets(st.sampled_from(Fact))),
+                st.builds(
+                    Disclosure, SERVICES, SERVICES, st.sampled_from(COUNCILS), st.frozensets(st.sampled_from(Fact))
+                ),
                 max_size=12,
             )
         )

@@ -11,8 +11,8 @@ import pytest
 
 from privacy.doors.database import in_memory
 from privacy.linkage import rows
+from privacy.linkage.candidates import PAIR, PairCache
 from privacy.linkage.link import LinkResult, link
-from privacy.linkage.memory import PAIR, Memory
 from privacy.linkage.rows import CROWD_CHILDREN
 from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.services import MAX_CHILDREN_A_NUMBER
@@ -23,7 +23,7 @@ Extracts = dict[tuple[str, str], pa.Table]
 """The rows by source and council."""
 
 
-class Remembered(Memory):
+class Remembered(PairCache):
     """What one linkage kept, for the next."""
 
     def __init__(self, before: Remembered | None = None) -> None:
@@ -102,8 +102,8 @@ def after_changes(tables: Tables, rng: np.random.Generator, changes: int) -> Non
     sent, previous, memory = all_sent, None, None
     for _ in range(changes + 1):
         fresh, memory = Remembered(), Remembered(memory)
-        scratch = link(together(sent), previous, children=5_000, memory=fresh)
-        again = link(together(sent), previous, children=5_000, memory=memory)
+        scratch = link(together(sent), previous, children=5_000, cache=fresh)
+        again = link(together(sent), previous, children=5_000, cache=memory)
         the_same(scratch, again, previous)
         assert memory.pairs() == fresh.pairs()
         previous, sent = again.links, changed(sent, all_sent, rng)

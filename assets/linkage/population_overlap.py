@@ -1,9 +1,8 @@
-"""How much of an earlier delivery's children each extract has, without keeping the tokens of the first.
+"""Estimates which share of an earlier delivery's children each extract holds, without keeping the earlier tokens.
 
-Of every extract that was linked, the linkage keeps a sample: the least `SAMPLE` of its tokens, sealed to itself beside
-the tokens. Tokens are keyed, and so drawn evenly; the least of two sets together are a sample of both, of which the
-share in each estimates how much they overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small
-extracts are in their samples whole.
+The linkage keeps a sample of every extract that it linked: the least `SAMPLE` of its tokens, sealed to itself. Keyed
+tokens are evenly distributed, so the least of two sets together are a sample of both, and the share in each estimates
+their overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small extracts are sampled whole.
 
 An extract is compared with the delivery that people last signed a measurement of, or with the first one: a wrong file
 that is sent twice is not compared with itself, and many small steps add up.
@@ -33,14 +32,14 @@ from privacy.keys import KeyRing
 
 SAMPLE = 1024
 _TELLING = ("t_upn", "t_nhs", "t_surname_dob")
-"""Tokens by which children of two deliveries of one sender are known again."""
+"""Tokens that identify the same child in two deliveries of one sender."""
 _SAMPLED_AT_ONCE = 2
 _MOSTLY = 0.5
 """Share of its rows that must have a token for it to be compared."""
 
 
 @dataclass(frozen=True)
-class Replaced:
+class Overlap:
     """How an extract (`file_mac`, `sha256` of its payload) compares with an earlier delivery, if it `replaces` one.
 
     `shared` is the share of the other's children that it has, 0 to 1; None where the two cannot be compared.
@@ -54,27 +53,29 @@ class Replaced:
     compared_with: str = ""
 
 
-_REPLACED = TypeAdapter(dict[str, Replaced])
+_OVERLAPS = TypeAdapter(dict[str, Overlap])
 _Sample = tuple[np.ndarray, int]
 """The least tokens of a kind, in order, and how many different ones there are."""
 
 
-def replaced(home: Home, cohort: str) -> dict[str, Replaced]:
-    """What is known of each extract (`council/source`); nothing where the file is gone or damaged."""
+def read_overlaps(home: Home, cohort: str) -> dict[str, Overlap]:
+    """Return the result for each extract (`council/source`); none if the file is missing or damaged."""
     try:
-        return _REPLACED.validate_json(home.replaced(cohort).read_bytes())
+        return _OVERLAPS.validate_json(home.overlaps(cohort).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
 
 
-def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
-    """Compare the extracts that changed since the last linkage with an earlier delivery, and sample them. What was
-    found is written before the samples: after a death between, nothing is compared with its own."""
-    before = replaced(home, cohort)
+def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
+    """Compare the extracts that changed since the last linkage with an earlier delivery, and sample them.
+
+    Results are written before the samples: a crash between the two never compares an extract with itself.
+    """
+    before = read_overlaps(home, cohort)
     other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
     with home.staging() as staging:
 
-        def compared(name: str) -> Replaced:
+        def compared(name: str) -> Overlap:
             council, source = name.split("/")
             known, extract = before.get(name), extracts[name]
             key = source, cohort, council
@@ -84,45 +85,48 @@ def note_replaced(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str,
             if known and known.file_mac == extract.file_mac:  # other rows of the same file: some were removed
                 return replace(known, sha256=extract.sha256)
             if known is None and not home.token_sample(*key).exists() and not replaces(home, key, extract.file_mac):
-                return Replaced(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
+                return Overlap(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
             with_what = known.compared_with if known else ""
-            return Replaced(extract.file_mac, extract.sha256, True, shared, with_what)
+            return Overlap(extract.file_mac, extract.sha256, True, shared, with_what)
 
         with ThreadPoolExecutor(_SAMPLED_AT_ONCE) as threads:
             changed = dict(zip(other, threads.map(compared, other), strict=True))
         now = {name: changed.get(name) or before[name] for name in extracts}
         if now != before:
-            write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
+            write_json(home.overlaps(cohort), {name: asdict(entry) for name, entry in now.items()})
         promote_all(
             [(staging / "{1}.{0}".format(*name.split("/")), _place(home, cohort, name, now)) for name in changed]
         )
 
 
 def replaces(home: Home, key: Key, file_mac: str) -> bool:
-    """Whether another delivery of the extract was ever taken in before. Raises `LogBroken`."""
+    """Return whether another delivery of the extract was ever taken in before. Raises `LogBroken`."""
     taken = (line.file_mac for line in intakes(home).get(key, ()) if line.what == Processing.INTAKE)
     return any(each != file_mac for each in taken)
 
 
-def compare_with_these(home: Home, cohort: str) -> None:
-    """From now on, compare later deliveries with those that are in: people signed a measurement of them. The next
-    linkage, which alone works in the tokens zone, puts their samples in place."""
-    known = replaced(home, cohort)
+def set_baseline(home: Home, cohort: str) -> None:
+    """Compare later deliveries with today's extracts, because people signed a measurement of them.
+
+    The next linkage, which alone works in the tokens zone, puts their samples in place.
+    """
+    known = read_overlaps(home, cohort)
     now = {name: replace(entry, compared_with=entry.file_mac) for name, entry in known.items()}
     if now != known:
-        write_json(home.replaced(cohort), {name: asdict(entry) for name, entry in now.items()})
+        write_json(home.overlaps(cohort), {name: asdict(entry) for name, entry in now.items()})
 
 
-def _place(home: Home, cohort: str, name: str, now: Mapping[str, Replaced]) -> Path:
-    """Where the sample of an extract goes: it is the one to compare with, or waits to become it."""
+def _place(home: Home, cohort: str, name: str, now: Mapping[str, Overlap]) -> Path:
+    """Return where the sample of an extract goes: it is the baseline, or waits to become it."""
     council, source = name.split("/")
     is_first = now[name].compared_with == now[name].file_mac
     return (home.token_sample if is_first else home.newest_sample)(source, cohort, council)
 
 
 def _sampled(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
-    """Write the sample of an extract to `made`; the share of the children of the earlier sample that are in it, where
-    the two can be compared."""
+    """Write the sample of an extract, and return the share of the baseline's children in it, if the two can be
+    compared.
+    """
     file = tokens.opened(home, keys, *key)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.metadata(file).get(TOKENS_KEY, "")
@@ -141,7 +145,7 @@ def _least(column: pa.ChunkedArray) -> _Sample:
 
 
 def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
-    """A sample of tokens that were made as those of now; none where they were made otherwise, or it is damaged."""
+    """Return a sample, or nothing if its tokens were made otherwise or it is damaged."""
     try:
         file = sealed.opened(path, keys.opens("tokens"))
     except (sealed.NotForThisKey, pa.ArrowException, OSError):
@@ -153,14 +157,17 @@ def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
 
 
 def _shared(before: Mapping[str, _Sample], now: Mapping[str, _Sample]) -> float | None:
-    """Estimated share of the children of `before` that are in `now`: the least by any kind of token that both have,
-    since another child may have come under a number, and another number to a child."""
+    """Estimate the share of the children of `before` that are in `now`.
+
+    It is the least by any kind of token, because another child may have come under a number, and another number to a
+    child.
+    """
     kinds = [name for name in _TELLING if name in before and name in now]
     return min((_overlap(before[name], now[name]) for name in kinds), default=None)
 
 
 def _overlap(before: _Sample, now: _Sample) -> float:
-    """Share of the tokens of `before` that are in `now`, from the samples of both."""
+    """Estimate the share of the tokens of `before` that are in `now`, from the samples of both."""
     (mine, mine_all), (theirs, theirs_all) = before, now
     least = np.union1d(mine, theirs)[:SAMPLE]
     if not mine_all or not len(least):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from privacy.pseudonyms import BAND_BITS
+from privacy.doors.database import in_memory
+from privacy.keys import KeyRing
+from privacy.pseudonyms import BAND_BITS, TOKENS
 from privacy.returns.agreement import Fact, First, NewChildren, Sender
-from privacy.returns.stood import left_out, note_waiting, tokens_without
+from privacy.returns.rows import identity_sql, left_out, names_sql, note_waiting, prepare_marks, tokens_without
 
 ON = dt.date(2026, 11, 26)
 SCHOOL = Sender("leeds", "education")
@@ -75,3 +78,18 @@ def test_a_namesake_that_is_left_out_leaves_no_trace_in_the_tokens_of_others() -
     without = tokens_without(sent([1, 2], [common, rare]), new.slice(1))
     assert tokens_without(sent([1, 2, 3], [None, rare, None]), new).sort_by("row_key") == without.sort_by("row_key")
     assert without["t_names"].to_pylist() == [None, rare]
+
+
+@pytest.mark.parametrize("changed", ["sex", *(token.name for token in TOKENS)])
+def test_a_row_with_another_token_has_another_mark(tmp_path: Path, changed: str) -> None:
+    """Before, `t_names` was in none where another token of a name was: whoever wrote a tokens file could change it."""
+    row = {token.name: number << 3 * BAND_BITS for number, token in enumerate(TOKENS, 1)}
+    texts = pa.array(["F", "M" if changed == "sex" else "F"])
+    tokens = {name: pa.array([value, value << (name == changed)], pa.uint64()) for name, value in row.items()}
+    with in_memory() as con:
+        prepare_marks(con, KeyRing.create(tmp_path / "keys"))
+        con.register("sent", pa.table({"sex": texts, **tokens}))
+        marks = f"{identity_sql(row)}, {names_sql(row)}"
+        before, after = con.sql(f"SELECT {marks} FROM sent, identity_pads").fetchall()
+    assert before != after
+    assert (before[0] == after[0]) == (changed == "t_names")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from assets.home.paths import Home
-from assets.returns.standing import LEAST_NEW, MOST_ALIKE, Unusual, observe
+from assets.returns.row_history import LEAST_NEW, MOST_ALIKE, Unusual, observe
 from privacy.returns.facts import ALIKE_TOKENS
 from privacy.services import SERVICES
 
@@ -105,9 +105,9 @@ def test_variants_that_come_a_few_at_a_time_are_unusual_together(home: Home) -> 
 
 def test_nothing_is_kept_without_an_extract(home: Home) -> None:
     observed(home, {PROFILE: ("1", ["a"])})
-    assert home.standing("202425").stat().st_mode & 0o777 == 0o600
+    assert home.row_history("202425").stat().st_mode & 0o777 == 0o600
     observed(home, {})
-    assert not home.standing("202425").exists()
+    assert not home.row_history("202425").exists()
 
 
 @pytest.mark.parametrize(

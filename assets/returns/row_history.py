@@ -1,11 +1,11 @@
-"""Since when each row of a sender has stood as it is, and which deliveries a person must look at first.
+"""Keeps the history of senders' rows: since when each has been unchanged, and which deliveries a person must check.
 
-Kept for each cohort in one file of the restricted zone: for every row of the extracts from which returns are made, the
-keyed marks of what identifies its child (`privacy.returns.identity`), the day on which the sender's service first sent
-it, in how many deliveries it has been, and whether it was in the first. A mark that is in no extract any more is not
-kept, and nothing is kept of a council without an agreement.
+One file a cohort in the restricted zone holds, for every row of the extracts that returns are made from, the keyed
+marks of what identifies its child (`privacy.returns.rows`), the day on which the sender's service first sent it, the
+number of deliveries it has been in, and whether it was in the first. Marks that are in no extract any more, and
+councils without an agreement, are not kept.
 
-A delivery is judged by what it holds itself, never by what its rows were linked to: that it stops would answer a probe.
+A delivery is judged by its content alone, never by what its rows were linked to: stopping it would answer a probe.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Extracts = Mapping[tuple[str, str], ExtractQuality]
 
 @dataclass(frozen=True)
 class Unusual:
-    """Why a delivery waits for a person: sentences without a number, and the numbers for whoever looks at it."""
+    """Why a delivery waits for a person: sentences without a number, and the numbers for the person who checks it."""
 
     reasons: tuple[str, ...]
     file_mac: str
@@ -76,89 +76,79 @@ def observe(
     released: Collection[str],
     on: dt.date,
 ) -> dict[tuple[str, str], Unusual]:
-    """Note what `extracts` hold on a day, and add to `records` of `con` since when each row has stood.
+    """Note what `extracts` hold on a day, and add the history of each row to `records` of `con`.
 
     `records` has source, council, service, row_key, identity, names and the columns of `_GROUPED`. `released` are the
-    MACs of deliveries that a person has released. What is unusual is given back, by council and source: until it is
-    released, its new rows have not begun to stand, and what was noted of the delivery before is kept.
+    MACs of deliveries that a person has released. Returns the unusual deliveries by council and source: until one is
+    released, its new rows have no first day, and the history of the delivery before is kept.
     """
-    noted = _load(con, home.standing(cohort))
-    macs = {f"{council}/{source}": extract.file_mac for (council, source), extract in extracts.items()}
+    noted = _load(con, home.row_history(cohort))
+    macs = {key: extract.file_mac for key, extract in extracts.items()}
     _describe(con, noted, macs)
     con.execute(_KNOWN)
     unusual = {
         key: found
-        for key, extract in extracts.items()
-        if noted.get(name := "/".join(key), macs[name]) != macs[name]
-        and extract.file_mac not in released
-        and (found := _unusual(con, *key, extract.file_mac)).reasons
+        for key, mac in macs.items()
+        if noted.get(key, mac) != mac and mac not in released and (found := _unusual(con, *key, mac)).reasons
     }
-    con.register("waiting_extracts", _keys(list(unusual)))
-    con.execute(_STANDING, {"on": on})
+    con.register("waiting_extracts", _keys(unusual))
+    con.execute(_HISTORY, {"on": on})
     con.execute(_TO_KEEP)
     con.execute(_RECORDS)
-    kept = {name: mac for name, mac in noted.items() if name in {"/".join(key) for key in unusual}}
-    _keep(con, home, cohort, {name: mac for name, mac in macs.items() if name not in kept} | kept)
+    _keep(con, home, cohort, macs | {key: mac for key, mac in noted.items() if key in unusual})
     return unusual
 
 
 def forget_rows(home: Home, cohort: str) -> None:
-    """Keep nothing of rows that are no longer in the links. Row keys are those of a delivery: where another one is in
-    by now, nobody can tell whose row is whose, and nothing of that extract is kept."""
-    path = home.standing(cohort)
+    """Remove the history of rows that are no longer in the links.
+
+    Row keys belong to one delivery: if another one has come in, its rows cannot be told apart by them, and nothing of
+    that extract is kept.
+    """
+    path = home.row_history(cohort)
     if not path.exists():
         return
     if not home.links(cohort).exists():
         path.unlink()
         return
     with in_memory() as con:
-        noted = _load(con, path)
-        now = {name: _mac_in_force(home, cohort, name) for name in noted}
-        still = {name: mac for name, mac in noted.items() if now[name] == mac}
-        con.register("still", _keys([_key(name) for name in still]))
+        found = {key: (mac, _mac_in_force(home, cohort, *key)) for key, mac in _load(con, path).items()}
+        still = {key: mac for key, (mac, now) in found.items() if mac == now}
+        con.register("still", _keys(still))
         con.execute(
-            "CREATE TEMP TABLE standing_to_keep AS FROM stood SEMI JOIN still USING (council, source)"
+            "CREATE TEMP TABLE history_to_keep AS FROM stood SEMI JOIN still USING (council, source)"
             f" SEMI JOIN {parquet(home.links(cohort))} AS links USING (source, council, row_key)"
         )
         _keep(con, home, cohort, still)
 
 
-def _key(name: str) -> tuple[str, str]:
-    council, _, source = name.partition("/")
-    return council, source
-
-
-def _mac_in_force(home: Home, cohort: str, name: str) -> str | None:
-    council, source = _key(name)
+def _mac_in_force(home: Home, cohort: str, council: str, source: str) -> str | None:
     quality = deliveries.current(home, source, cohort, council)
     return quality.file_mac if quality else None
 
 
-def _load(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
-    """`stood`, what was noted last; and the MAC of each extract that it was noted of, by `council/source`."""
-    con.execute(f"CREATE TEMP TABLE stood AS FROM {parquet(path)}" if path.exists() else _EMPTY)
-    if not path.exists():
-        return {}
-    noted: dict[str, str] = json.loads(pyarrow.parquet.read_schema(path).metadata[_EXTRACTS])
-    return noted
+def _load(con: duckdb.DuckDBPyConnection, path: Path) -> dict[tuple[str, str], str]:
+    """Create `stood`, the history noted last, and return the MAC of each extract that it was noted for."""
+    noted = pyarrow.parquet.read_table(path) if path.exists() else _SCHEMA.empty_table()
+    con.register("stood", noted)
+    macs: dict[str, str] = json.loads((noted.schema.metadata or {}).get(_EXTRACTS, b"{}"))
+    return {(council, source): mac for name, mac in macs.items() for council, source in [name.split("/")]}
 
 
-def _describe(con: duckdb.DuckDBPyConnection, noted: Mapping[str, str], macs: Mapping[str, str]) -> None:
-    """`delivered`: each extract, whether it is another delivery than was noted, and whether its service never sent
-    anything before."""
-    before = {(council, SERVICES[source]) for council, source in map(_key, noted)}
-    keys = [_key(name) for name in macs]
-    con.register(
-        "delivered",
-        pa.table(
-            {
-                "council": pa.array([council for council, _ in keys], pa.string()),
-                "source": pa.array([source for _, source in keys], pa.string()),
-                "another": pa.array([noted.get(name) != mac for name, mac in macs.items()], pa.bool_()),
-                "first": pa.array([(council, SERVICES[source]) not in before for council, source in keys], pa.bool_()),
-            }
-        ),
-    )
+def _describe(
+    con: duckdb.DuckDBPyConnection, noted: Mapping[tuple[str, str], str], macs: Mapping[tuple[str, str], str]
+) -> None:
+    """Create `delivered`: each extract, whether it is a new delivery, and whether it is the first of its service."""
+    before = {(council, SERVICES[source]) for council, source in noted}
+    another = [noted.get(key) != mac for key, mac in macs.items()]
+    first = [(council, SERVICES[source]) not in before for council, source in macs]
+    found = _keys(macs).append_column("another", pa.array(another, pa.bool_()))
+    con.register("delivered", found.append_column("first", pa.array(first, pa.bool_())))
+
+
+def _keys(keys: Collection[tuple[str, str]]) -> pa.Table:
+    councils, sources = ([key[place] for key in keys] for place in (0, 1))
+    return pa.table({"council": pa.array(councils, pa.string()), "source": pa.array(sources, pa.string())})
 
 
 def _unusual(con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac: str) -> Unusual:
@@ -172,31 +162,19 @@ def _unusual(con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac
     return Unusual(tuple(reason for reason, found in reasons.items() if found), file_mac, rows, before, new, alike)
 
 
-def _keys(keys: Collection[tuple[str, str]]) -> pa.Table:
-    return pa.table(
-        {
-            "council": pa.array([council for council, _ in keys], pa.string()),
-            "source": pa.array([source for _, source in keys], pa.string()),
-        }
-    )
-
-
-def _keep(con: duckdb.DuckDBPyConnection, home: Home, cohort: str, extracts: Mapping[str, str]) -> None:
-    """Write `standing_to_keep` as noted of these extracts, durable on return; no file where there is none."""
+def _keep(con: duckdb.DuckDBPyConnection, home: Home, cohort: str, extracts: Mapping[tuple[str, str], str]) -> None:
+    """Write `history_to_keep` with the MACs of its extracts, durable on return; remove the file if there are none."""
     if not extracts:
-        home.standing(cohort).unlink(missing_ok=True)
+        home.row_history(cohort).unlink(missing_ok=True)
         return
-    table = con.sql("FROM standing_to_keep ORDER BY ALL").to_arrow_table().cast(_SCHEMA)
+    table = con.sql("FROM history_to_keep ORDER BY ALL").to_arrow_table().cast(_SCHEMA)
+    macs = json.dumps({"/".join(key): mac for key, mac in extracts.items()}, sort_keys=True)
     with home.staging() as staging:
-        noted = table.replace_schema_metadata({_EXTRACTS: json.dumps(extracts, sort_keys=True)})
-        pyarrow.parquet.write_table(noted, staging / "standing.parquet", compression="zstd")
-        promote(staging / "standing.parquet", home.standing(cohort))
+        noted = table.replace_schema_metadata({_EXTRACTS: macs})
+        pyarrow.parquet.write_table(noted, staging / "history.parquet", compression="zstd")
+        promote(staging / "history.parquet", home.row_history(cohort))
 
 
-_EMPTY = """
-CREATE TEMP TABLE stood (source VARCHAR, council VARCHAR, service VARCHAR, row_key UBIGINT, identity VARCHAR,
-                         names VARCHAR, first_day DATE, deliveries BIGINT, at_start BOOLEAN)
-"""
 _ALIKE = " UNION ALL ".join(
     f"SELECT count(DISTINCT (identity, names)) AS marks FROM later SEMI JOIN unknown USING ({name}) GROUP BY {name}"
     for name in _GROUPED
@@ -211,8 +189,8 @@ SELECT council, service, identity, NULL, min(first_day), max(deliveries), bool_o
        arg_min_null(names, first_day)
   FROM stood GROUP BY ALL
 """
-"""By its marks as they are, and without that of its names: a namesake took the token. That mark is kept with the day
-since when it has stood, lest a new one got the day of a row that has none."""
+"""SQL of the known rows by their marks, and without the mark of the names, which a namesake can take away. That mark is
+kept with its first day, so that a new one does not get the day of a row that has none."""
 _AS_KNOWN = " AND ".join(
     f"own.{name} IS NOT DISTINCT FROM known.{name}" for name in ("council", "service", "identity", "names")
 )
@@ -229,8 +207,8 @@ WITH own AS (
 SELECT (SELECT count(*) FROM stood WHERE council = $council AND source = $source), (SELECT count(*) FROM own),
        (SELECT count(*) FROM unknown), (SELECT coalesce(max(marks), 0) FROM alike)
 """
-_STANDING = f"""
-CREATE TEMP TABLE standing AS
+_HISTORY = f"""
+CREATE TEMP TABLE history AS
 WITH sent AS (
     SELECT source, council, service, row_key, identity, names, another, first
       FROM records JOIN delivered USING (council, source)
@@ -246,12 +224,12 @@ SELECT own.source, own.council, own.row_key,
     ON own.council = accepted.council AND own.service = accepted.service AND own.identity = accepted.identity
 """
 _RECORDS = """
-CREATE OR REPLACE TEMP TABLE records AS FROM records LEFT JOIN standing USING (source, council, row_key)
+CREATE OR REPLACE TEMP TABLE records AS FROM records LEFT JOIN history USING (source, council, row_key)
 """
 _TO_KEEP = """
-CREATE TEMP TABLE standing_to_keep AS
+CREATE TEMP TABLE history_to_keep AS
 SELECT source, council, service, row_key, identity, coalesce(names, names_before) AS names, first_day, deliveries,
        at_start
-  FROM records JOIN standing USING (source, council, row_key) ANTI JOIN waiting_extracts USING (council, source)
+  FROM records JOIN history USING (source, council, row_key) ANTI JOIN waiting_extracts USING (council, source)
 UNION ALL FROM stood SEMI JOIN waiting_extracts USING (council, source);
 """

@@ -1,8 +1,7 @@
-"""Where the linkage keeps the pairs that it weighed, for the next one: among the tokens, as which they tell as much,
-encrypted to the linkage, and gone with them when a cohort is removed.
+"""A file of scored pairs that one linkage leaves for the next.
 
-The file holds what follows from the rows that were linked, the model, the program and the published number of children,
-in no particular order. One of another program, model or number is not read.
+It reveals as much as tokens do, so it is kept among them, encrypted to the linkage, and removed with them. A file made
+by other code, with another model or another published number of children is not read.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from assets.home.errors import damaged
 from assets.home.paths import Home
 from privacy.doors import sealed
 from privacy.keys import KeyRing
-from privacy.linkage.memory import Memory
+from privacy.linkage.candidates import PairCache
 
 _RANDOM = ("mark_l", "mark_r")
 """Columns of hashes, which no compression makes smaller."""
@@ -28,14 +27,14 @@ _PARTS = "row_groups"
 """Name, in the file's metadata, of the row groups of each part (JSON)."""
 
 
-class WeighedPairs(Memory):
-    """Reads what was kept of a cohort, where it was made with what `made_with` says, and writes `now`, if given.
+class StoredPairs(PairCache):
+    """Reads the cohort's file if it has the fingerprint `made_with`, and writes a new one to `now`, if given.
 
     `read` raises `Damaged` where the file has other bytes than were written.
     """
 
     def __init__(self, home: Home, cohort: str, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
-        self._home, self._place, self._now, self._made_with = home, home.weighed(cohort), now, dict(made_with)
+        self._home, self._place, self._now, self._made_with = home, home.pair_cache(cohort), now, dict(made_with)
         self._key = keys.opens("tokens")
         self._before = self._opened()
         self._writer: pyarrow.parquet.ParquetWriter | None = None
@@ -78,7 +77,7 @@ class WeighedPairs(Memory):
             self._parts[part].append(first + len(self._parts[part]))
 
     def _opened(self) -> pyarrow.parquet.ParquetFile | None:
-        """The file that was kept, if it can be read and used."""
+        """Return the file, if it can be read and used."""
         try:
             file = sealed.opened(self._place, self._key)
         except (sealed.NotForThisKey, pa.ArrowException, OSError):

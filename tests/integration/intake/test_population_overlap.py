@@ -8,7 +8,7 @@ import pytest
 
 from assets.intake.ingest import Intake
 from assets.linkage.inputs import extracts_in
-from assets.linkage.replaced import Replaced, compare_with_these, note_replaced, replaced
+from assets.linkage.population_overlap import Overlap, read_overlaps, record_overlaps, set_baseline
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
 from tests.support.extracts import COHORT, row, text, upn
@@ -18,7 +18,7 @@ NAME, ROWS = "leeds/eyfsp", 40
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def send(desk: Desk, first: int, changed: str = "") -> Replaced:
+def send(desk: Desk, first: int, changed: str = "") -> Overlap:
     """A delivery of the children numbered from `first`, taken in and noted as the linkage does it."""
     rows = [
         row("eyfsp", upn=upn(each), surname=f"Thornton{LETTERS[each // 26]}{LETTERS[each % 26]}")
@@ -30,9 +30,9 @@ def send(desk: Desk, first: int, changed: str = "") -> Replaced:
     return noted(desk)
 
 
-def noted(desk: Desk) -> Replaced:
-    note_replaced(desk.home, COHORT, desk.keys, extracts_in(desk.home, COHORT, ["leeds"], SERVICES))
-    return replaced(desk.home, COHORT)[NAME]
+def noted(desk: Desk) -> Overlap:
+    record_overlaps(desk.home, COHORT, desk.keys, extracts_in(desk.home, COHORT, ["leeds"], SERVICES))
+    return read_overlaps(desk.home, COHORT)[NAME]
 
 
 def remove_samples(desk: Desk) -> None:
@@ -52,12 +52,12 @@ def test_without_the_samples_a_replacement_is_not_compared(desk: Desk, note_too:
     send(desk, 0)
     remove_samples(desk)
     if note_too:
-        desk.home.replaced(COHORT).unlink()
+        desk.home.overlaps(COHORT).unlink()
     other = send(desk, 100)
     assert (other.replaces, other.shared) == (True, None)
     again = send(desk, 100, "LS2 9JT")  # what could not be compared is nothing to compare with
     assert (again.replaces, again.shared) == (True, None)
-    compare_with_these(desk.home, COHORT)  # people signed it
+    set_baseline(desk.home, COHORT)  # people signed it
     assert send(desk, 100, "LS1 4AP").shared == 1.0
 
 
@@ -80,8 +80,8 @@ def test_small_steps_add_up_until_people_sign(desk: Desk) -> None:
     send(desk, 0)
     shares = [send(desk, first).shared for first in (5, 10, 15)]
     assert shares == pytest.approx([35 / 40, 30 / 40, 25 / 40])
-    compare_with_these(desk.home, COHORT)
-    compare_with_these(desk.home, COHORT)
+    set_baseline(desk.home, COHORT)
+    set_baseline(desk.home, COHORT)
     assert send(desk, 20).shared == pytest.approx(35 / 40)
 
 

@@ -1,8 +1,8 @@
-"""Where the numbers of `model.json` come from: pairs made for the purpose, counted by agreement level.
+"""Estimates the linkage model's parameters (`privacy/linkage/model.json`) from synthetic pairs.
 
-    python -m privacy.linkage.estimate            # prints m and u beside the ones in force
-    python -m privacy.linkage.estimate --write    # puts them into model.json
-    python -m privacy.linkage.estimate --report   # prints docs/linkage-parameters.md: the ones in force, and how made
+    python -m bench.linkage.estimate            # prints m and u beside the ones in force
+    python -m bench.linkage.estimate --write    # puts them into model.json
+    python -m bench.linkage.estimate --report   # prints docs/linkage-parameters.md: the ones in force, and how made
 
 Two records are made of each of 60,000 children, the second with the errors of `RATES`; their tokens are made under
 throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one
@@ -308,7 +308,7 @@ def main(arguments: list[str]) -> None:
             print(f"{comparison:14} {level:26} m {m:<10g} u {u:<10g} in force: m {now[0]} u {now[1]}")
     if "--write" in arguments:
         content = in_force | {"comparisons": found}
-        Path(__file__).with_name("model.json").write_text(json.dumps(content, indent=2) + "\n")
+        Path(model.__file__).with_name("model.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,164 @@
+"""What returns know about rows: traits and marks made from tokens, and which rows returns may rest on.
+
+A sender can put in a row to find out whether another service holds what it says. So for the returns of each service the
+cohort is linked again without the rows of that service, in any council, that have not stood: they take no partner from
+another row, join no two children, and leave none in doubt. A return depends on the rows that have stood and on what
+others sent. Whatever a new row says, and whoever else holds it, the return is the same until the row has stood.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Collection, Mapping
+
+import duckdb
+import pyarrow as pa
+
+from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
+from privacy.keys import KeyRing
+from privacy.linkage.rows import OWN_NUMBERS, Extract
+from privacy.pseudonyms import TOKENS, TokenColumn, bare_sql, without_sole_bearers
+from privacy.returns.agreement import Fact, First, NewChildren, Sender
+from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION
+from privacy.row_keys import ROW_KEY
+
+
+def traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Table:
+    """Return what returns know about rows from their tokens (by source), without a token.
+
+    Columns: source, council, row_key; sex, findable and numbered, as `facts_of` reads them; the keyed marks `identity`
+    and `names`; and, under the names of ALIKE_TOKENS and OWN_NUMBERS, a number in place of each token: the same for the
+    same token, and different in every process.
+    """
+    with in_memory() as con:
+        prepare_marks(con, keys)
+        selects = []
+        for source, read in tokens.items():
+            con.register(f"tokens_{source}", read)
+            selects.append(
+                f"SELECT {quoted(source)} AS source, council, {ROW_KEY}, {_traits(read.schema.names)}"
+                f" FROM tokens_{source}, identity_pads"
+            )
+        return con.sql(" UNION ALL ".join(selects), params={"salt": secrets.randbits(63)}).to_arrow_table()
+
+
+def _traits(columns: Collection[str]) -> str:
+    held = [number for number in OWN_NUMBERS if number in columns]
+    numbers = [f"{_numbered(number) if number in held else 'NULL::UBIGINT'} AS {number}" for number in OWN_NUMBERS]
+    return ", ".join(
+        [
+            "nullif(sex, '') AS sex",
+            f"{FINDABLE_CONDITION} AS findable",
+            *(f"{_numbered(token)} AS {token}" for token in ALIKE_TOKENS),
+            *numbers,
+            f"coalesce({', '.join(held)}, NULL) IS NOT NULL AS numbered",
+            f"{identity_sql(columns)} AS identity",
+            f"{names_sql(columns)} AS names",
+        ]
+    )
+
+
+def _numbered(token: str) -> str:
+    return f"CASE WHEN {token} IS NOT NULL THEN hash({token}, $salt) END"
+
+
+_DIGITS, _BLOCK_BYTES = 32, 64
+
+
+def prepare_marks(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
+    """Create `identity_pads`, with the key of the marks as bound values."""
+    key = keys.subkey("linker", "identity of a returned row").ljust(_BLOCK_BYTES, b"\0")
+    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]
+    con.execute("CREATE OR REPLACE TEMP TABLE identity_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
+
+
+def identity_sql(columns: Collection[str]) -> str:
+    """Return SQL of the mark by which a row is recognised in the sender's next delivery.
+
+    The mark is an HMAC-SHA256, cut to 128 bits, of every token that the linkage compares and of the sex, under a
+    sub-key of `linker.key`. A change of one letter or digit makes another mark, so what a row could link to is settled
+    by it. The relation has these `columns` and is joined with `identity_pads`.
+    """
+    texts = ["sex", *(_text(token, columns) for token in TOKENS if token.name != "t_names")]
+    filled = ", ".join(f"coalesce({text}, '')" for text in texts)
+    return _marked(f"concat_ws(chr(31), {filled})")
+
+
+def names_sql(columns: Collection[str]) -> str:
+    """Return SQL of the mark of a row's token of two names alone, NULL without it.
+
+    That token depends on other rows of the extract, and is lost when a namesake is sent: so it has a separate mark. A
+    row that lost it is still recognised, and one that got another is not.
+    """
+    (names,) = (token for token in TOKENS if token.name == "t_names")
+    return _marked(_text(names, columns))
+
+
+def _text(token: TokenColumn, columns: Collection[str]) -> str:
+    return f"printf('%016x', {bare_sql(token)})" if token.name in columns else "NULL"
+
+
+def _marked(text: str) -> str:
+    return f"left(sha256(outer_pad || unhex(sha256(inner_pad || encode({text})))), {_DIGITS})"
+
+
+_ROW = ("source", "council", "row_key")
+
+
+def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date) -> None:
+    """Create `all_records`: `records`, with those that have not stood on a day (`waiting`), and those to be `left_out`.
+
+    `records` has council, service, first_day, deliveries and at_start, and is dropped. `rules` are those of the senders
+    that receive something; rows of others never wait. A rule that returns something about new rows leaves none out.
+    """
+    con.register("rules", _rules(rules, on))
+    con.execute(_WAITING)
+    con.unregister("rules")
+
+
+def left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:
+    """Return source, council and row_key of the rows of a service to be left out."""
+    rows = f"SELECT {', '.join(_ROW)} FROM all_records WHERE left_out AND service = $service"
+    return con.sql(rows, params={"service": service}).to_arrow_table()
+
+
+def tokens_without(sent: Extract, rows: pa.Table) -> pa.Table:
+    """Return the tokens of one source as if some `rows` (council, row_key) had never been sent.
+
+    The token of two common names that one child alone bears is left out with a new namesake, which would otherwise take
+    it from a row that has stood.
+    """
+    with in_memory() as con:
+        con.register("sent", sent)
+        con.register("rows", rows)
+        return without_sole_bearers(con.sql("FROM sent ANTI JOIN rows USING (council, row_key)").to_arrow_table())
+
+
+def _rules(rules: Mapping[Sender, NewChildren], on: dt.date) -> pa.Table:
+    every = list(rules.values())
+    return pa.table(
+        {
+            "council": pa.array([sender.council for sender in rules], pa.string()),
+            "service": pa.array([sender.service for sender in rules], pa.string()),
+            "since": pa.array([on - dt.timedelta(days=rule.after_days) for rule in every], pa.date32()),
+            "least": pa.array([rule.after_deliveries for rule in every], pa.int64()),
+            "at_once": pa.array([rule.first_delivery is First.AT_ONCE for rule in every], pa.bool_()),
+            "told_early": pa.array([Fact.KNOWN_TO in rule.until_then for rule in every], pa.bool_()),
+        }
+    )
+
+
+_WAITING = """
+CREATE TEMP TABLE all_records AS
+WITH judged AS (
+    SELECT records.*, (at_start AND at_once) OR (first_day <= since AND records.deliveries >= least) AS stood,
+           since IS NOT NULL AS ruled, told_early
+      FROM records LEFT JOIN rules USING (council, service)
+)
+SELECT * EXCLUDE (stood, ruled, told_early), ruled AND NOT coalesce(stood, false) AS waiting,
+       waiting AND NOT told_early AS left_out
+  FROM judged;
+DROP TABLE records;
+"""
