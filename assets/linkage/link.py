@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
+from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
@@ -55,7 +55,7 @@ class CannotBeLinked(Exception):
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> None:
     """Write links, linkage report and confidential tables of a cohort; child ids of an earlier linkage are kept, and
     pairs that it weighed are not weighed again. Where the links stand, of the same extracts and by the same program,
@@ -166,7 +166,7 @@ def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, A
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> list[str]:
     """Write the confidential table of every family of a cohort, and then of what extracts they are.
 

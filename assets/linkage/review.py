@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from assets.home.at_work import in_turn, while_in_use
+from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import councils_in, delivered, extracts_of
@@ -77,7 +77,7 @@ class Sample:
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def draw_review(
     home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
 ) -> tuple[int, list[str]]:
@@ -169,7 +169,7 @@ def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
     """Take in the decisions of the cohort's newest sample, in the place of any before; the restricted report's path.
 

@@ -19,12 +19,12 @@ import yaml
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 
-from assets.home.archive import Part
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, entries, verify
 from assets.home.retention_policy import InvalidRetention, retention
 from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
+from assets.keeping.backup import Part
 from assets.keeping.retention import due
 from assets.linkage.capacity import gib_of_run
 from assets.release.anchors import stated_charges, unconfirmed
@@ -38,7 +38,6 @@ from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.doors.database import memory_gib
-from privacy.doors.locks import is_held
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
@@ -296,8 +295,8 @@ def _home(home: Home) -> Answers:
     yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
     if home.restricted.exists():
         yield from _privacy(home.restricted)
-    if home.restoring.exists() and not is_held(home.restoring):
-        yield State.LOOK, f"a restore broke off and left {home.restoring}: restore again, or remove that folder"
+    if home.restoring.exists():
+        yield State.LOOK, "a restore is in progress or broke off: copy the home folder back and restore again"
 
 
 def _disk(home: Home, landing: Path) -> Answers:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets.home import at_work
-from assets.home.at_work import Busy, turn, turn_of_senders
+from assets.home.home_lock import Busy, turn, turn_of_senders
 from assets.home.paths import Home
 
 Taking = Callable[[Home], AbstractContextManager[None]]
