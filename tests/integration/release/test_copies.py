@@ -102,7 +102,9 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     assert "would be drawn and paid for a second time" in ledger[-1].said
     assert approve(safe.home, safe.root).exit_code == 0
     sheet = safe.home.decision_sheet(VERSION, "measurement").read_text(encoding="utf-8")
-    assert re.search(r"This home was restored on .* \(records of .*\)\. Anything that was measured elsewhere since", sheet)
+    assert re.search(
+        r"This home was restored on .* \(records of .*\)\. Anything that was measured elsewhere since", sheet
+    )
     assert render_sheet(safe.home, measurement_request(safe.home, VERSION, COUNCILS)) == sheet
     measure(safe.home, safe.keys)
     assert charged(safe.home) == 3

@@ -101,7 +101,7 @@ class Safe:
         """The copy in the place of the home folder."""
         if self.home.root.exists():
             shutil.rmtree(self.home.root)
-        shutil.copytree(self.root / "copy", self.home.root, symlinks=True)
+        shutil.copytree(self.root / "copy", self.home.root, symlinks=True, copy_function=shutil.copy)
 
     def lose_ledger(self) -> None:
         for path in self.home.root.glob("ledger.sqlite*"):
