@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import Checked, answer, at_work, end, stop, wait_for_yes
+from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 from privacy.doors.environment import settings
@@ -19,23 +19,6 @@ from privacy.doors.environment import settings
 if TYPE_CHECKING:
     from assets.release.sign_off import Count
     from sources.reference.cohorts import Cohort
-
-
-def _version(text: str) -> str:
-    from ndl_export.facts.release_facts import Version
-
-    Version.parse(text)
-    return text
-
-
-VERSION = Checked("version", _version)
-
-release = click.option(
-    "--release",
-    "version",
-    type=VERSION,
-    help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
-)
 
 
 @click.command()

@@ -11,8 +11,7 @@ import click
 from assets.home.loading import loading
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, end, stop
-from pipelines.commands.releases import VERSION, release
-from pipelines.commands.runs import report_release
+from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 from privacy.doors.environment import settings

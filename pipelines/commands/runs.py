@@ -12,14 +12,30 @@ import click
 
 from assets.home.loading import loading
 from pipelines.commands import console
-from pipelines.commands.console import at_work, end, stop, wait_for_yes
-from pipelines.commands.releases import release
+from pipelines.commands.console import Checked, at_work, end, stop, wait_for_yes
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
+
+
+def _version(text: str) -> str:
+    from ndl_export.facts.release_facts import Version
+
+    Version.parse(text)
+    return text
+
+
+VERSION = Checked("version", _version)
+
+release = click.option(
+    "--release",
+    "version",
+    type=VERSION,
+    help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
+)
 
 
 @click.command()

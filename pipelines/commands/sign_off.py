@@ -12,7 +12,7 @@ import click
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, stop
 from pipelines.commands.keys import keys
-from pipelines.commands.releases import release
+from pipelines.commands.runs import release
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
