@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import shutil
 import sys
-import tomllib
 import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,6 @@ from pathlib import Path
 from shlex import quote
 
 import yaml
-from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 from assets.home.paths import Home
@@ -165,33 +163,8 @@ def _libraries() -> Answers:
     ]
     if wrong:
         yield State.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)"
-        return
-    lock = environment.PROJECT / "uv.lock"
-    if not lock.is_file():
-        yield State.OK, f"all {len(needed)} are within their ranges; no lock file to compare with"
-        return
-    locked = locked_versions(lock.read_text())
-    other = [
-        f"{name} {found} (locked {locked.get(name, 'in no version')})"
-        for name, found in installed.items()
-        if found != locked.get(name)
-    ]
-    if other:
-        yield State.LOOK, f"within their ranges, other than tested: {', '.join(other)}"
     else:
-        yield State.OK, f"all {len(needed)} are those of the lock file"
-
-
-def locked_versions(lock: str, **other: str) -> dict[str, str]:
-    """Versions by name in the text of a `uv.lock`, which may hold several of one: those for this Python.
-
-    `other` are what markers ask, as `python_full_version`, where they are not this Python's.
-    """
-    return {
-        entry["name"]: entry.get("version", "")
-        for entry in tomllib.loads(lock)["package"]
-        if not (forks := entry.get("resolution-markers")) or any(Marker(fork).evaluate(dict(other)) for fork in forks)
-    }
+        yield State.OK, f"all {len(needed)} are within their ranges"
 
 
 def _settings(found: environment.Settings, problems: list[environment.InvalidSettings], part: str) -> Answers:
