@@ -80,8 +80,13 @@ supply-chain: setup  ## known vulnerabilities of all that is pinned, and licence
 licences: setup  ## the list of licences of what is shipped, after an update
 	$(RUN) python packaging/supply/licences.py --write
 
-update: setup  ## newer versions of all that is pinned; tells what changed and what to run
-	$(RUN) python packaging/supply/update.py
+update: setup  ## newer versions of all that is pinned, in uv.lock and in the lists of tools
+	$(UV) lock --upgrade
+	@for list in packaging/supply/*.txt tests/support/export/standard_validators/*.txt; do \
+	  command=$$(sed -n 's/^#    uv //p' $$list); \
+	  test -z "$$command" || (cd $$(dirname $$list) && $(CURDIR)/$(UV) $$command --upgrade --quiet) || exit 1; done
+	@echo "Next: git diff --stat, the versions of build-tools.txt into pyproject.toml, then"
+	@echo "make setup licences supply-chain lint test-all. What needs care: CONTRIBUTING.md"
 
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.document > docs/sources.md

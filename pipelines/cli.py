@@ -5,17 +5,14 @@ from __future__ import annotations
 import click
 
 from pipelines.commands import backup, keeping, linked, releases, runs
-from pipelines.commands.accept import accept
-from pipelines.commands.answering import fulfil, list_requests, refuse, register
-from pipelines.commands.approve import approve
 from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keys import keys
-from pipelines.commands.metrics import metrics
 from pipelines.commands.requests import request
 from pipelines.commands.returns import returns
 from pipelines.commands.review import review
 from pipelines.commands.sender import pseudonymise
+from pipelines.commands.sign_off import accept, approve
 from pipelines.commands.ui import ui
 
 
@@ -28,7 +25,17 @@ def main() -> None:
 
 main.add(
     {
-        "Data engineer": (runs.run, runs.status, runs.doctor, metrics, ui, council, keys, *backup.COMMANDS, runs.synth),
+        "Data engineer": (
+            runs.run,
+            runs.status,
+            runs.doctor,
+            runs.metrics,
+            ui,
+            council,
+            keys,
+            *backup.COMMANDS,
+            runs.synth,
+        ),
         "Data protection": keeping.COMMANDS,
         "Council or health data officer": (pseudonymise, returns),
         "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link, review),
@@ -41,5 +48,3 @@ main.add(
 )
 for command in (linked.make, linked.release_delivery, linked.log):
     returns.add_command(command)
-for command in (register, list_requests, refuse, fulfil):
-    request.add_command(command)

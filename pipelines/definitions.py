@@ -21,8 +21,8 @@ from assets.intake.assets import landed_extracts, postcode_directory, pseudonymi
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.returns.assets import returns
+from pipelines.dagster.console_progress import progress_logger
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
-from pipelines.dagster.progress import progress_logger
 from pipelines.dagster.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
 from pipelines.dagster.sensors import approved_releases, failed_runs, landing_sensor, restricted_automation
 from pipelines.opening import opened

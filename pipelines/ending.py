@@ -1,4 +1,4 @@
-"""How a command ends: with which exit status, and after which errors."""
+"""Exit statuses of commands, and the errors that lead to each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Ending(IntEnum):
-    """Why a command ended before its work was done, as its exit status; 0 is that it was done."""
+    """Exit status of a command that ended before its work was done; 0 means that it was done."""
 
     INPUT = 1
     USAGE = 2
@@ -16,7 +16,7 @@ class Ending(IntEnum):
 
 
 class RunStopped(Exception):
-    """The run cannot go on; the message says why and what to do."""
+    """The run cannot continue. The message says why and what to do."""
 
     def __init__(self, message: str, ending: Ending = Ending.INPUT) -> None:
         super().__init__(message)
@@ -37,17 +37,17 @@ ENDINGS = {
     Ending.USAGE: ("NoSuchCohort",),
     Ending.INPUT: ("ReleaseConflict", "UnusableAddress"),
 }
-"""Errors by how a command ends with them, by name, so that no command loads what it does not use. Any other of the
-project's own is about what was sent or asked; any other at all is a fault."""
+"""Names of errors by exit status; names, so that no command imports what it does not use. Any other error of the
+project is about the input; any other error at all is a fault."""
 
 
 def ending_named(error: str) -> Ending:
-    """How a run ends that was stopped by an error of the project's own, of the class of this name."""
+    """Return the exit status of a run that was stopped by an error of the project with this class name."""
     return next((ending for ending, names in ENDINGS.items() if error in names), Ending.INPUT)
 
 
 def ending_of(error: Exception) -> Ending:
-    """How a command ends with this error: as the nearest of its classes that has an ending."""
+    """Return the exit status for an error, by the nearest of its classes that is listed."""
     from assets.home.errors import is_own
 
     if isinstance(error, RunStopped):

@@ -1,4 +1,4 @@
-"""Open a home folder to work in it: a removal that broke off is finished before anything is read."""
+"""Opens a home folder for work: an interrupted removal is finished before anything is read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from privacy.keys import RESTRICTED, KeyRing
 
 
 def opened(home: Home, keys: Path | None = None) -> Home:
-    """The home folder, with no removal left unfinished; `keys` is the folder of a key set, by default the settings'.
+    """Finish an interrupted removal, and return the home folder; `keys` is the folder of a key set.
 
-    Raises `InUse` if a removal is still at work and does not end, and `KeyProblem` where one broke off whose rest needs
-    keys that are not there.
+    Raises `InUse` if a removal does not end, and `KeyProblem` if finishing it needs keys that are missing.
     """
     if home.is_removal_unfinished:
         from assets.keeping.withdrawing import finish

@@ -18,14 +18,15 @@ from ndl_export.files.whole_files import alone
 from ndl_export.tables import FAMILIES
 from privacy import chained_log
 from privacy.doors.environment import settings
-from privacy.doors.files import close_to_others, make_folder
-from privacy.doors.locks import clear_scratch, is_held, locked, scratch
+from privacy.doors.files import close_to_others, make_folder, sync, write
+from privacy.doors.locks import clear_scratch, locked, scratch
 
 _STAGING = "staging-"
+_restored_by_this_process: set[Path] = set()
 
 
 class BeingRestored(Exception):
-    """The home folder is being restored from a backup; the message says what to do."""
+    """Records are being applied to the home folder, or that broke off; the message says what to do."""
 
 
 class MadeByLater(Exception):
@@ -110,9 +111,20 @@ class Home:
 
     @property
     def restoring(self) -> Path:
-        """Folder beside the home folder for a restore in progress, locked while it runs; an unlocked one was
-        interrupted."""
-        return self.root.with_name(f".{self.root.name}.restoring")
+        """Mark of a restore that is in progress or broke off."""
+        return self.restricted / "restoring"
+
+    @contextmanager
+    def being_restored(self) -> Iterator[None]:
+        """Refuse all other work on the home folder until the block has ended without an error, after a crash too."""
+        _restored_by_this_process.add(self.root)
+        write(self.restoring, b"")
+        try:
+            yield
+            self.restoring.unlink()
+            sync(self.restricted)
+        finally:
+            _restored_by_this_process.discard(self.root)
 
     @property
     def lock(self) -> Path:
@@ -292,8 +304,11 @@ class Home:
         mounted volume that someone else owns keeps its mode; everything created inside is private. Raises
         `BeingRestored` and `MadeByLater`.
         """
-        if is_held(self.restoring):
-            raise BeingRestored(f"{self.root} is being restored from a backup: run again when that has ended")
+        if self.restoring.exists() and self.root not in _restored_by_this_process:
+            raise BeingRestored(
+                f"{self.root} is being restored, or its restore broke off: wait until it has ended, or copy the home"
+                " folder back again and repeat `readiness restore records`"
+            )
         self._check_version()
         private = (self.root, self.restricted, self.tokens_zone, self.dagster)
         for folder in (*private, self.release):

@@ -10,7 +10,7 @@ import dagster as dg
 from assets.catalogue import descriptions
 from assets.catalogue.policies import WINDOW, due_freshness
 from assets.catalogue.runs import COUNCIL_COHORTS, council_cohort, parts, redact_errors, versioned
-from assets.home.at_work import in_use, turn_of_senders
+from assets.home.home_lock import in_use, turn_of_senders
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake import deliveries

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from assets.home.at_work import in_use
+from assets.home.home_lock import in_use
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.signers import note_intake

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.at_work import alone, in_turn, turn
+from assets.home.home_lock import alone, turn, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts
@@ -116,7 +116,7 @@ class Forgotten:
     not_linked: tuple[str, ...] = ()
 
 
-@in_turn
+@with_cohort_lock
 def rows_named(
     home: Home, cohort: str, council: str, source: str, rows: Sequence[int], keys: KeyRing, *, linked: bool
 ) -> Forgotten:

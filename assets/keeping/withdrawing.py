@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-from assets.home.at_work import alone
+from assets.home.home_lock import alone
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts

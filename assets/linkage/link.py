@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
+from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
@@ -58,7 +58,7 @@ class CannotBeLinked(Exception):
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> None:
     """Write links, linkage report and confidential tables of a cohort.
 
@@ -171,7 +171,7 @@ def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, A
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> list[str]:
     """Write the confidential table of every family of a cohort, and record what they were made from.
 

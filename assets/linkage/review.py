@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from assets.home.at_work import in_turn, while_in_use
+from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.freshness import fingerprint_now, linked_extracts, linked_with, links_are_current
@@ -78,7 +78,7 @@ class Sample:
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def draw_review(
     home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
 ) -> tuple[int, list[str]]:
@@ -172,7 +172,7 @@ def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
     """Take in the decisions of the cohort's newest sample, replacing any before, and return the restricted report's
     path.

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from assets.home.at_work import in_turn, while_in_use
 from assets.home.errors import check_readable
+from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake.deliveries import row_keys_of
@@ -73,7 +73,7 @@ def _by_part(rows: pa.Table) -> pa.Table:
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
     """Write the links of a cohort by row number to `out`, as CSV or Parquet by its ending, and return how many rows.
 

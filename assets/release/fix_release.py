@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assets.home.at_work import in_turn
+from assets.home.home_lock import with_cohort_lock
 from assets.home.paths import Home
 from assets.linkage.inputs import (
     PROFILE,
@@ -98,7 +98,7 @@ class ReleaseOptions:
     requests: Sequence[str] = ()
 
 
-@in_turn
+@with_cohort_lock
 def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions) -> list[str]:
     """Fix what a release is of and return the cohorts that it measures itself. To be called before each measurement.
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from assets.home.at_work import in_turn, turn, while_in_use
 from assets.home.errors import check_readable
+from assets.home.home_lock import turn, while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.population_overlap import set_baseline
@@ -89,7 +89,7 @@ def measure_release(
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def measure_family(
     home: Home, cohort: str, keys: KeyRing, family: str, version: str, councils: Sequence[str]
 ) -> Measurement:
@@ -132,7 +132,7 @@ def measure_family(
     )
 
 
-@in_turn
+@with_cohort_lock
 def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Write and sign the bundle of a release from its stored measurements, and publish it once people have approved it;
     returns its folder. What stands is not made again.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assets.home.at_work import turn
+from assets.home.home_lock import turn
 from assets.home.paths import Home
 from assets.home.processing_log import last_restore
 from assets.home.signers import note_signers

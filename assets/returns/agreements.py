@@ -29,6 +29,7 @@ from privacy.returns.agreement import (
     NO_CONCERNS,
     OTHERS_NEED,
     Agreement,
+    Disclosure,
     Fact,
     First,
     NewChildren,

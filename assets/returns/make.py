@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from assets.home.at_work import in_turn, while_in_use
+from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.software import software
 from assets.intake import deliveries
@@ -59,7 +59,7 @@ class Made:
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def make_returns(
     home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
 ) -> list[Made]:
@@ -97,7 +97,7 @@ def make_returns(
 
 
 @while_in_use
-@in_turn
+@with_cohort_lock
 def release(home: Home, cohort: str, council: str, source: str, reason: str) -> None:
     """Record that a person has looked at an unusual delivery.
 

@@ -1,8 +1,8 @@
-"""A folder behind a URL, in any store that fsspec knows: S3, Azure, a web server, a file system.
+"""Folders behind a URL, in any store that fsspec knows: S3, Azure, a web server, a file system.
 
-A file appears under its name whole or not at all: object stores do so of themselves, elsewhere it is written under
-another name first. Credentials come from the environment or the standard files of a store's own library, never from a
-URL. Whatever goes wrong is a `StoreError`, one sentence that holds neither.
+A file appears completely or not at all: object stores guarantee that, and elsewhere it is written under a temporary
+name first. Credentials come from the environment or the standard files of the store's library, never from a URL. Every
+error is a `StoreError` with one sentence that contains neither credentials nor content.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STAGING = ".sending"
 _CHUNK = 2**20
 
 _WHAT: dict[str, str] = yaml.safe_load((Path(__file__).parent / "store_errors.yaml").read_text(encoding="utf-8"))
-"""What an error means, by its class or one that this derives from; the classes of every library, most telling first."""
+"""Meaning of an error by its class or a base class, for every store library; the first match counts."""
 _STATUS = {
     401: _WHAT["ClientAuthenticationError"],
     403: _WHAT["PermissionError"],
@@ -40,30 +40,30 @@ _STATUS = {
 
 
 class StoreError(Exception):
-    """A store that cannot be used; the message says which and why."""
+    """A store cannot be used. The message says which and why."""
 
 
 class UnusableAddress(StoreError):
-    """A URL that is none of a store that can be used here."""
+    """A URL does not name a store that can be used here."""
 
 
 class TooLarge(StoreError):
-    """A file that is larger than it may be."""
+    """A file is larger than the limit."""
 
 
 def is_url(place: str) -> bool:
-    """Whether the text names a place by its protocol; a path does not."""
+    """Return whether the text is a URL; a path is not."""
     return "://" in place
 
 
 def shown(url: str) -> str:
-    """The URL without a query, which may hold a key."""
+    """Return the URL without its query, which may contain a key."""
     return url.partition("?")[0]
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder: `url` as readers of messages know it, `root` as `system` does; names of files are relative to it."""
+    """A folder in a store: `url` is for messages, `root` is its path in `system`. File names are relative to it."""
 
     url: str
     protocol: str
@@ -72,8 +72,9 @@ class Store:
     query: str = ""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Content of a file, None where there is none. Raises `StoreError`, `TooLarge` above `limit` bytes."""
-        with said(self.address(name)):
+        """Return the content of a file; None if it does not exist. Raises `StoreError`; `TooLarge` above `limit`
+        bytes."""
+        with explain_errors(self.address(name)):
             try:
                 if self.protocol in _WEB:
                     return self._streamed(name, limit)
@@ -85,7 +86,7 @@ class Store:
                 return None
 
     def _streamed(self, name: str, limit: int) -> bytes:
-        """Content of a file of a web server, which may not say beforehand how much it sends."""
+        """Read a file from a web server, which may not announce its size."""
         content = io.BytesIO()
         # Without a size it is asked for first, and a server that cannot be reached looks like one without the file.
         with self.system.open(self._path(name) + self.query, "rb", block_size=0, size=1) as file:
@@ -99,10 +100,10 @@ class Store:
         return TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
 
     def sizes(self, folder: str = "") -> dict[str, int] | None:
-        """Size in bytes of every file below, by name; None where the store has no listing. Raises `StoreError`."""
+        """Return the size in bytes of every file by name; None if the store cannot list files. Raises `StoreError`."""
         if self.protocol in _WEB:
             return None
-        with said(self.url):
+        with explain_errors(self.url):
             self.system.invalidate_cache()
             found = self.system.find(self._path(folder), detail=True)
         start = f"{self.root.strip('/')}/"
@@ -110,27 +111,27 @@ class Store:
         return {name: size for name, size in sizes.items() if name and not name.startswith((_STAGING, start))}
 
     def put(self, name: str, content: bytes, served: Served) -> None:
-        """Put a file in its place in one step, replacing what is there. Raises `StoreError`."""
-        with said(self.address(name)):
+        """Write a file in one step, replacing an existing one. Raises `StoreError`."""
+        with explain_errors(self.address(name)):
             if self.protocol in _WHOLE_AT_ONCE:
                 self.system.pipe_file(self._path(name), content, **self._headers(served))
             else:
                 self._put_by_rename(self._path(name), content)
 
     def remove(self, name: str) -> None:
-        """Take a file away. Raises `StoreError`."""
-        with said(self.address(name)):
+        """Delete a file. Raises `StoreError`."""
+        with explain_errors(self.address(name)):
             self.system.rm_file(self._path(name))
 
     def clear(self) -> None:
-        """Take away what a process that was cut off left under other names. Raises `StoreError`."""
+        """Delete the temporary files of processes that were interrupted. Raises `StoreError`."""
         if self.protocol not in _WHOLE_AT_ONCE:
-            with said(self.url):
+            with explain_errors(self.url):
                 if self.system.exists(self._path(_STAGING)):
                     self.system.rm(self._path(_STAGING), recursive=True)
 
     def address(self, name: str) -> str:
-        """What messages call a file."""
+        """Return the name of a file in messages."""
         return f"{self.url}/{name}" if name else self.url
 
     def _path(self, name: str) -> str:
@@ -157,12 +158,12 @@ class Store:
 
 
 def open_store(url: str, *, to_write: bool = False) -> Store:
-    """The folder at a URL, or at a path of this machine. Raises `StoreError`."""
+    """Open the folder at a URL or a local path. Raises `StoreError`."""
     protocol = url.partition("://")[0].lower() if is_url(url) else "file"
     query = f"?{urlsplit(url).query}" if protocol in _WEB and "?" in url else ""
     _check(url, protocol, to_write)
     plain = shown(url) if protocol in _WEB else url
-    with said(shown(url)):
+    with explain_errors(shown(url)):
         try:
             system, root = fsspec.url_to_fs(plain, use_listings_cache=False)
         except ImportError as error:
@@ -192,8 +193,8 @@ def _not_installed(protocol: str, error: ImportError) -> str:
 
 
 @contextmanager
-def said(place: str) -> Iterator[None]:
-    """Whatever goes wrong inside, in a sentence about the place."""
+def explain_errors(place: str) -> Iterator[None]:
+    """Turn every error in the block into a `StoreError` with a sentence about the place."""
     try:
         yield
     except StoreError:

@@ -1,4 +1,4 @@
-"""Files that a reader finds as they were or as they are now, never half written; and the form of JSON in them."""
+"""Writes files and links in one step, so that readers find the old or the new content, and formats JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from privacy.doors.locks import locked
 
 _MODE = 0o644
 _SCRATCH = re.compile(r"\.(?:.+\.[a-z0-9_]{8}|site)")
-"""Names of folders in which things are made before they are moved beside them."""
+"""Names of temporary folders, whose content is moved beside them when it is complete."""
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep every other process that writes to `folder` out for the block; what dead ones left half-made is removed."""
+    """Lock out other writers of `folder` for the block, and remove the temporary folders of dead processes."""
     with locked(folder):
         for left in folder.iterdir():
             if _SCRATCH.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
@@ -31,7 +31,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def steady(folder: Path) -> Iterator[None]:
-    """Keep everyone who writes to `folder` out for the block, and readers not; where there is no folder, nobody."""
+    """Lock out writers of `folder` for the block, but not readers; does nothing if the folder does not exist."""
     if not folder.is_dir():
         yield
         return
@@ -40,7 +40,7 @@ def steady(folder: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put `content` at `path` in one step; a file that holds it already is left alone."""
+    """Write `content` to `path` in one step; a file with the same content is left alone."""
     if path.is_file() and path.read_bytes() == content:
         return
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
@@ -53,7 +53,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def point(link: Path, target: str) -> None:
-    """Make `link` a symbolic link to `target`, in one step."""
+    """Point the symbolic link `link` to `target` in one step."""
     if link.is_symlink() and str(link.readlink()) == target:
         return
     with tempfile.TemporaryDirectory(prefix=f".{link.name}.", dir=link.parent) as scratch:
@@ -64,6 +64,6 @@ def point(link: Path, target: str) -> None:
 
 
 def indented_json(value: Any) -> bytes:
-    """UTF-8 JSON with sorted keys, two spaces of indent and a final newline. Raises ValueError for NaN and infinity."""
+    """Format UTF-8 JSON with sorted keys, two spaces of indent and a final newline. Raises ValueError for NaN."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"

@@ -1,8 +1,7 @@
-"""What leads readers to the releases that stand at a place: catalogue, feed, page, database, `latest.json`.
+"""Files that lead readers to the published releases: catalogue, feed, site, database and `latest.json`.
 
-It is made as in a release directory, from the bundles that are published at that place and no others, so that nothing
-leads to a file that is not there. Two databases are held against each other by what they say, since their bytes differ
-each time that one is built.
+They are built as in a release directory, from the bundles published at the place and no others, so that no link is
+broken. Two databases are compared by their content, because their bytes differ with every build.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _ORDER = (
     _FIRST_PAGE,
     LATEST_FILE,
 )
-"""The catalogue goes before whatever else changes: it is the record of what is published, which the next run reads."""
+"""The catalogue is replaced first: the next run reads from it what is published."""
 
 
 def leading_files(
@@ -51,10 +50,10 @@ def leading_files(
     release_dir: Path,
     scratch: Path,
 ) -> dict[str, Path]:
-    """Path of every leading file by its name, in the order in which they are replaced; written below `scratch`.
+    """Write the leading files below `scratch`, and return their paths by name in the order of replacement.
 
-    `bundles` are the folders of all releases that are published, at least one, and `synthetic` those of synthetic
-    children of some; `release_dir` says what is announced and what was asked for. Raises `UnreadableRegister`.
+    `bundles` are the folders of all published releases (at least one), and `synthetic` those of synthetic children.
+    `release_dir` has the announcements and the register of requests. Raises `UnreadableRegister`.
     """
     for version, folder in bundles.items():
         (scratch / str(version)).symlink_to(folder.resolve(), target_is_directory=True)
@@ -77,7 +76,7 @@ def leading_files(
 
 
 def is_leading(name: str) -> bool:
-    """Whether a file of a release directory is one of these, as opposed to one of a bundle or to a stranger's."""
+    """Return whether a file is a leading file, not part of a bundle or unknown."""
     return name in _ORDER or name.startswith(f"{SITE_FOLDER}/")
 
 
@@ -104,7 +103,7 @@ ORDER BY ALL
 
 
 def same_database(one: Path, other: Path) -> bool:
-    """Whether two DuckDB files define the same things with the same rows; False where one is no DuckDB file."""
+    """Return whether two DuckDB files have the same definitions and rows; False if one is not a DuckDB file."""
     try:
         return _digest(one) == _digest(other)
     except duckdb.Error:

@@ -1,8 +1,9 @@
-"""One publisher at a time at a place: the other is refused, and one that died holds nobody up.
+"""A lock that lets one publisher at a time write to a place; a publisher that died does not block the next.
 
-On a file system this is a lock of the kernel on the folder. Elsewhere every publisher puts a marker beside the releases
-and changes it as long as it lives; it goes on only where it then sees no other marker: of two publishers, the later one
-sees both. A marker that does not change is of a dead one.
+On a file system this is a kernel lock on the folder. In an object store every publisher writes a marker beside the
+releases and keeps changing it; it continues only if it sees no other marker: of two publishers, the later one sees
+both. A marker that does not change belongs to a dead publisher. Conditional writes would need no markers, but stores
+that do not know `If-None-Match` ignore it and overwrite: rclone's S3 server does (version 1.75).
 """
 
 from __future__ import annotations
@@ -17,31 +18,31 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ndl_export.files.media_types import served
-from ndl_export.files.stores import Store, StoreError, said
+from ndl_export.files.stores import Store, StoreError, explain_errors
 from privacy.doors.locks import take_if_free
 
 FOLDER = ".publishing"
 BEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
-"""A marker that nobody changed for so long is of a publisher that died."""
+"""A marker that has not changed for this long belongs to a publisher that died."""
 _LOOK_AGAIN_SECONDS = 1.0
 _MARKER_LIMIT = 1000
 
 
 class PlaceBusy(Exception):
-    """Another publisher is at work at the place, or has taken it over."""
+    """Another publisher is writing to the place, or has taken it over."""
 
 
 @contextmanager
 def one_publisher(store: Store) -> Iterator[Callable[[], None]]:
-    """Keep others out of the place for the block, which gets a check that they still are. Both raise `PlaceBusy`."""
+    """Keep other publishers out for the block, and yield a check that they still are. Both raise `PlaceBusy`."""
     with _folder_locked(store) if store.protocol == "file" else _marked(store) as check:
         yield check
 
 
 @contextmanager
 def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
-    with said(store.url):
+    with explain_errors(store.url):
         Path(store.root).mkdir(parents=True, exist_ok=True)
         handle = take_if_free(Path(store.root))
     if handle is None:
@@ -55,7 +56,7 @@ def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
 @contextmanager
 def _marked(store: Store) -> Iterator[Callable[[], None]]:
     mine, over = f"{FOLDER}/{uuid.uuid4().hex}", threading.Event()
-    store.sizes()  # a place that cannot be reached is said of the place, not of a marker
+    store.sizes()  # so that an error names the place, not a marker
     _beat(store, mine, 0)
     try:
         while others := _markers(store) - {mine}:
@@ -75,7 +76,7 @@ def _marked(store: Store) -> Iterator[Callable[[], None]]:
 
 
 def _wait_for(store: Store, others: set[str]) -> None:
-    """Return when these are gone; those of the dead are taken away. Raises `PlaceBusy` where one is alive."""
+    """Wait until these markers are gone, and delete those of dead publishers. Raises `PlaceBusy` if one is alive."""
     before, since = {name: store.read(name, _MARKER_LIMIT) for name in others}, time.monotonic()
     while others:
         time.sleep(random.uniform(0.1, _LOOK_AGAIN_SECONDS))
@@ -96,7 +97,7 @@ def _keep_alive(store: Store, mine: str, over: threading.Event) -> None:
                 return
             _beat(store, mine, number := number + 1)
         except StoreError:
-            continue  # whoever sends files finds out, and says so
+            continue  # sending a file fails as well, and reports it
 
 
 def _check(store: Store, mine: str) -> None:

@@ -1,8 +1,8 @@
-"""Put a release where readers get it: a folder in S3, Azure, on a file system (`stores`).
+"""Publishes a release to a folder in S3, in Azure or on a file system (`stores`).
 
-Content goes first: the folder of the bundle and its archives, each read back. What leads readers there goes last, one
-file after the other, each replaced in one step (`leading_files`). Whenever the process is cut off, what readers find is
-complete, and the next run sends what is missing. What is there is known by its content, never by its size.
+The bundle's folder and archives are sent first, and each file is read back. The files that lead readers to the release
+(`leading_files`) are replaced last, each in one step. If the process is interrupted, readers still find complete
+releases, and the next run sends the rest. Existing files are compared by content, never by size alone.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from ndl_export.publish.one_publisher import PlaceBusy, one_publisher
 Files = dict[str, bytes]
 """Content by name."""
 Known = Callable[[Sequence[Anchor]], None]
-"""Is shown every bundle of the release directory and of the place; raises for one that the ledger does not know."""
+"""Checks every bundle of the release directory and of the place; raises for one that the ledger does not know."""
 
 
 class PublishRefused(Exception):
-    """Nothing was sent; the message says why."""
+    """Nothing was sent. The message says why."""
 
 
 class PlaceInUse(PublishRefused):
-    """Another publisher is at work at the place."""
+    """Another publisher is writing to the place."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """The outcome: names of files that were sent, or would be, in order; of those that were there; of those taken away.
+    """The outcome: names of files that were sent (or would be), in order, were there already, or were deleted.
 
-    `sizes` in bytes, of all of them; `current` is the release that `latest.json` leads to then, if any; `withdrawn`
-    what readers are told, where the release is withdrawn.
+    `sizes` are in bytes; `current` is the release that `latest.json` names afterwards, if any; `withdrawn` describes
+    the withdrawal of the release, if there was one.
     """
 
     store: Store
@@ -78,12 +78,11 @@ def publish(
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Published:
-    """Publish the release in the folder that `url` names; with `dry_run` only say what would be sent.
+    """Publish the release to the folder that `url` names; with `dry_run`, only return what would be sent.
 
-    Nothing is sent where `known` raises, or where `approved` is given and is not the SHA-256 of the bundle's sums.
+    Nothing is sent if `known` raises, or if `approved` is given and is not the SHA-256 of the bundle's sums.
 
-    Raises `PublishRefused`, also where another publisher is at work at the place, and, where the store fails,
-    `StoreError`; of what was sent until then, nothing leads to the release before all of it is there.
+    Raises `PublishRefused`, its subclass `PlaceInUse` if another publisher is writing to the place, and `StoreError`.
     """
     with steady(release_dir):
         content = _sound(release_dir, version, trusted_key)
@@ -113,7 +112,7 @@ def publish(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be sent: names of the release's own files, and content by name of what leads to it, in order."""
+    """Names of the release's own files to send, and content by name of the leading files to replace, in order."""
 
     missing: tuple[str, ...]
     replaced: Files
@@ -121,7 +120,7 @@ class _Plan:
 
 
 def _plan(release_dir: Path, asked: Version, content: Files, store: Store, known: Known) -> _Plan:
-    """What of the release the place lacks, as it stands there now. Raises `PublishRefused`, and what `known` does."""
+    """Compare the release with what is at the place. Raises `PublishRefused`, and what `known` raises."""
     version = str(asked)
     missing = _missing(store, asked, content)
     try:
@@ -164,7 +163,7 @@ def _folder(scratch: str, name: str) -> Path:
 
 
 def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
-    """Every file of the release, folder and archives, once the bundle has been verified. Raises `PublishRefused`."""
+    """Verify the bundle, and read every file of its folder and archives. Raises `PublishRefused`."""
     try:
         known = Version.parse(version) in versions(release_dir)
     except InvalidVersion as error:
@@ -192,7 +191,7 @@ def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
 
 
 def _synthetic(release_dir: Path, version: str) -> Files:
-    """Every file of the release's synthetic children, where there are some that stand. Raises `PublishRefused`."""
+    """Verify and read the release's synthetic children, if it has any. Raises `PublishRefused`."""
     folder = release_dir / SYNTHETIC_FOLDER / version
     if not folder.is_dir() or version in withdrawals(release_dir):
         return {}
@@ -205,7 +204,7 @@ def _synthetic(release_dir: Path, version: str) -> Files:
 def _with_synthetic(
     store: Store, bundles: Mapping[Version, Path], release_dir: Path, asked: Version
 ) -> dict[Version, Path]:
-    """Folders of the synthetic children that are at the place, or arrive with the release that is published."""
+    """Return the folders of synthetic children that are at the place or arrive with this release."""
     found = {each: release_dir / SYNTHETIC_FOLDER / str(each) for each in bundles}
     return {
         each: folder
@@ -219,7 +218,7 @@ def _with_synthetic(
 
 
 def _missing(store: Store, version: Version, content: Files) -> list[str]:
-    """Names of the release's files that are not at the place. Raises `PublishRefused` where others stand for them."""
+    """Return the names of files that the place lacks. Raises `PublishRefused` if it has other bytes for one of them."""
     sizes = store.sizes() or {}
     there = [name for name in sizes if name in content or name.startswith(f"{version}/")]
     doubtful = [name for name in there if sizes[name] == len(content.get(name, b""))]
@@ -234,7 +233,7 @@ def _missing(store: Store, version: Version, content: Files) -> list[str]:
 
 
 def _withdrawn(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
-    """Withdrawals by version: those that readers of the place were told, and those of the release directory."""
+    """Return withdrawals by version, from the place and from the release directory."""
     content = store.read(WITHDRAWN_FILE, LARGEST)
     try:
         told = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
@@ -244,7 +243,7 @@ def _withdrawn(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
 
 
 def _bundle(store: Store, version: Version, release_dir: Path, scratch: Path) -> Path:
-    """A folder with a release that is published at the place: our own where it is the same, or else fetched."""
+    """Return a folder with a published release: the local one if it is the same, otherwise a download."""
     own = release_dir / str(version)
     sums = store.read(f"{version}/{SUMS_FILE}", LARGEST)
     if own.is_dir() and (own / SUMS_FILE).read_bytes() == sums:
@@ -264,7 +263,7 @@ def _bundle(store: Store, version: Version, release_dir: Path, scratch: Path) ->
 
 
 def _changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[str]:
-    """Names of the leading files that the place has not, or has otherwise."""
+    """Return the names of leading files that the place lacks or has with other content."""
     found = read_all(store, leading, LARGEST)
     changed = [name for name, path in leading.items() if found[name] != path.read_bytes()]
     if DATABASE_FILE in changed and (database := found[DATABASE_FILE]) is not None:
@@ -276,7 +275,7 @@ def _changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[s
 
 
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
-    """The files that say what the release cost go first, one after the other: whatever of it is there, they are."""
+    """Send the files that state what the release cost first, so that they are there if anything is."""
     first = [name for file in ANCHOR_FILES for name in content if name.partition("/")[2] == file]
     for name in first:
         _send(store, name, content[name], changes=False)
@@ -294,7 +293,7 @@ def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> 
 
 
 def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
-    """Send a file and read it back."""
+    """Send a file, and read it back."""
     store.put(name, content, served(name, changes=changes))
     if _sha256(store.read(name, LARGEST)) != _sha256(content):
         raise StoreError(f"{store.address(name)} does not read back as it was sent: run the command again")

@@ -1,4 +1,4 @@
-"""Withdraw a release: it stays where it is, as it was signed, and nothing leads to it as the current one any more."""
+"""Withdraws a release: its files stay as they were signed, but nothing presents it as current any more."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from privacy.doors.typed import is_line
 
 
 class WithdrawalRefused(Exception):
-    """Nothing was withdrawn; the message says why."""
+    """Nothing was withdrawn. The message says why."""
 
 
 def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | None:
-    """The version that would be current if the release were withdrawn, None where none would be left.
+    """Return the version that would be current after the withdrawal; None if none would be left.
 
-    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` where the file of earlier ones cannot be read.
+    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
     """
     check_reason(release_dir, version, reason)
     known = withdrawals(release_dir)
@@ -31,16 +31,16 @@ def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | 
 
 
 def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Version | None:
-    """Withdraw the release as of `day`; returns the version that is current then, None where none is left.
+    """Withdraw the release as of `day`, and return the version that is current then; None if none is left.
 
-    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` where the file of earlier ones cannot be read.
+    Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
     """
     said = check_reason(release_dir, version, reason)
     with alone(release_dir):
         known = withdrawals(release_dir)
         if version not in known:
             record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), said))
-        refresh(release_dir)  # whoever repeats the command after it was cut off gets the rest of it done
+        refresh(release_dir)  # also after an interrupted withdrawal, when the command is repeated
     build_database(release_dir)
     if version in known:
         raise _again(known[version])
@@ -48,7 +48,7 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
 
 
 def check_reason(release_dir: Path, version: str, reason: str) -> str:
-    """The reason as readers are told it, of a release that there is. Raises `WithdrawalRefused`."""
+    """Return the reason as readers see it. Raises `WithdrawalRefused` if there is no such release."""
     found = [str(each) for each in versions(release_dir)]
     if version not in found:
         raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")

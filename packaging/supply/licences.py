@@ -9,7 +9,6 @@ What is not installed on this machine keeps the line that it has in `licences.cs
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pinned
+import sbom
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-TABLE = Path(__file__).with_name("licences.csv")
 UNKNOWN = "UNKNOWN"
 
 
@@ -47,11 +46,6 @@ def is_allowed(expression: str, allowed: set[str]) -> bool:
     return any(set(choice.split(" AND ")) <= allowed for choice in expression.split(" OR "))
 
 
-def table() -> dict[str, str]:
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        return {row["package"]: row["licence"] for row in csv.DictReader(file)}
-
-
 def of_policy() -> tuple[set[str], Mapping[str, str], dict[str, dict[str, Any]]]:
     """Licences allowed for anything, SPDX by other words, and what is settled for single packages."""
     policy: dict[str, Any] = pinned.policy()
@@ -63,7 +57,7 @@ def derived(names: set[str]) -> dict[str, str]:
     """Licences by package as they are to be: as settled, else as installed, else as they were."""
     _, words, settled = of_policy()
     by_hand = {name: each["licence"] for name, each in settled.items()}
-    found = table() | installed(names - set(settled), words) | by_hand
+    found = sbom.licences() | installed(names - set(settled), words) | by_hand
     return {name: found.get(name, UNKNOWN) for name in sorted(names)}
 
 
@@ -95,8 +89,8 @@ def main() -> None:
     now = derived(names)
     if given.write:
         lines = [("package", "licence"), *now.items()]
-        TABLE.write_text("".join(f"{package},{licence}\n" for package, licence in lines), encoding="utf-8")
-    said = wrong(names, table(), now)
+        sbom.LICENCES.write_text("".join(f"{package},{licence}\n" for package, licence in lines), encoding="utf-8")
+    said = wrong(names, sbom.licences(), now)
     for line in said:
         print(f"Wrong: {line}", file=sys.stderr)
     print(f"Licences: {len(said) or 'none'} to act on, of {len(names)} packages that are shipped.")

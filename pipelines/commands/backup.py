@@ -1,4 +1,4 @@
-"""`readiness backup` and `readiness restore`: an installation away from its machine, and back."""
+"""`readiness backup` and `readiness restore`: the records and keys that can never be made again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from assets.home.paths import Home
     from assets.keeping.restore import Restored
 
-_PARTS = click.Choice(["home", "records", "keys"])
+_PARTS = click.Choice(["records", "keys"])
 
 
 @click.command()
@@ -34,17 +34,16 @@ _PARTS = click.Choice(["home", "records", "keys"])
 @console.keys()
 @console.as_json
 def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Path, keys: Path | None, as_json: bool) -> None:
-    """Back up the home folder, its records alone, or the keys.
+    """Back up the records of an installation, or its keys.
 
-    Encrypted to people of its own each: who can open a backup of keys must not be able to open one of the rest. The
-    records are the ledger, measurements, removals and logs: small, for after every release and removal. What lies in
-    landing is not backed up.
+    Each is encrypted to its own people: who can open a backup of keys must not be able to open the records. Records are
+    the ledger, measurements, approvals, removals and logs: back them up after every release and removal. Copy the rest
+    of the home folder with any file backup.
     """
     import datetime as dt
 
-    from assets.home.archive import Part
     from assets.home.retention_policy import retention
-    from assets.keeping.backup import back_up, past_their_time
+    from assets.keeping.backup import Part, back_up, past_their_time
     from ndl_export.pages.number_format import size
 
     place, key_folder = _home(home), (keys or settings().keys).resolve()
@@ -71,11 +70,6 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Path, key
 )
 @console.home()
 @console.keys()
-@click.option(
-    "--records",
-    type=console.FILE_OR_FOLDER,
-    help="With home: a newer backup of records, or the home folder that was, for what has happened since.",
-)
 @click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
 @console.yes
 @console.as_json
@@ -85,31 +79,27 @@ def restore(
     identities: tuple[Path, ...],
     home: Path,
     keys: Path | None,
-    records: Path | None,
     published: str | None,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Restore a backup: keys first, then home, where neither is.
+    """Restore keys, or apply records to a home folder.
 
-    All of the file is read and checked. What was removed since is removed again. Records go into a home folder that is
-    there: its ledger, and measurements that are gone.
+    First put a copy of the home folder back, and the keys. The records bring an older copy up to date: what was removed
+    since is removed again. A home folder that lost its ledger or measurements gets them back.
     """
     from assets.keeping import restore as restoring
     from privacy.doors.age import read_identity
 
-    if (records or published) and part != "home":
-        stop("--records and --published go with a backup of home", Ending.USAGE)
+    if published and part != "records":
+        stop("--published goes with a backup of records", Ending.USAGE)
     place, key_folder = _home(home), (keys or settings().keys).resolve()
     opened = [read_identity(path) for path in identities]
     with at_work("Restoring" if yes else "Reading the backup"):
         if part == "keys":
             found = restoring.restore_keys(place, key_folder, file, opened, do=yes)
-        elif part == "records":
-            found = restoring.restore_records(place, _keys(key_folder), file, opened, do=yes)
         else:
-            ring = _keys(key_folder)
-            found = restoring.restore_home(place, ring, file, records, opened, published, do=yes)
+            found = restoring.restore_records(place, _keys(key_folder), file, opened, published, do=yes)
     answer(_facts(found, yes), lambda: _said(found, yes), as_json=as_json)
     if found.lacking:
         end(Ending.FAULT)

@@ -275,7 +275,7 @@ def withdraw(
     from assets.release import decision_sheet, sign_off
     from assets.release.requests.register import publish_register
     from ndl_export.publish.withdraw import check_withdrawal
-    from pipelines.commands.approve import signed_by
+    from pipelines.commands.sign_off import signed_by
     from privacy.keys import RELEASE, KeyRing
 
     folder, to_sign = Home(home.resolve()), dict[str, str]()

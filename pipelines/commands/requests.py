@@ -1,16 +1,23 @@
-"""`readiness request`: tables that somebody asks for, from the file to fill in to what it would cost."""
+"""`readiness request`: tables that somebody asks for, from the file to fill in to the release that answers it."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from assets.home.loading import loading
 from pipelines.commands import console
-from pipelines.commands.console import at_work, end, stop
-from pipelines.commands.release_option import VERSION
+from pipelines.commands.console import answer, at_work, end, stop
+from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
+from privacy.doors.environment import settings
+
+if TYPE_CHECKING:
+    from assets.release.requests.register import Registered
 
 
 @click.group()
@@ -68,3 +75,116 @@ def check(file: tuple[Path, ...], home: Path, version: str | None, html: Path | 
     show(found, as_json=as_json, html=html)
     if not found.good:
         end(Ending.BUDGET)
+
+
+@request.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@console.home()
+@console.as_json
+def register(files: tuple[Path, ...], home: Path, as_json: bool) -> None:
+    """Add requests to the public register, as they were asked.
+
+    It spends nothing. Check a request first: what it would cost depends on what is measured, not on who asks.
+    """
+    from assets.home.paths import Home
+    from assets.release.requests import register as book
+    from assets.release.requests.request import read_requests
+
+    folder = Home(home.resolve())
+    found = [book.register(folder, each, dt.date.today()) for each in read_requests(files)]
+    book.publish_register(folder)
+    answer(
+        [{"name": each.name, "asked_on": each.asked_on} for each in found],
+        lambda: "\n".join(f"{each.name}: registered on {each.asked_on}" for each in found),
+        as_json=as_json,
+    )
+
+
+@request.command("list")
+@console.home()
+@console.as_json
+def list_requests(home: Path, as_json: bool) -> None:
+    """What was asked for, and what became of it."""
+    from assets.home.paths import Home
+    from assets.release.requests.register import registered
+
+    found = list(registered(Home(home.resolve())).values())
+    answer(
+        [
+            {"name": each.name, "asked_on": each.asked_on, "asked_by": each.request.asked_by, "state": each.state}
+            for each in found
+        ],
+        lambda: "\n".join(map(_line, found)) or "Nothing was asked for.",
+        as_json=as_json,
+    )
+
+
+def _line(each: Registered) -> str:
+    return f"{each.name}: {each.request.title}\n  asked by {each.request.asked_by} on {each.asked_on}; {each.state}"
+
+
+@request.command()
+@click.argument("name")
+@console.home()
+@click.option("--reason", required=True, help="Why; the public register repeats it.")
+def refuse(name: str, home: Path, reason: str) -> None:
+    """Note in the public register that a request will not be answered, and why."""
+    from assets.home.paths import Home
+    from assets.release.requests import register as book
+
+    folder = Home(home.resolve())
+    try:
+        book.refuse(folder, name, reason, dt.date.today())
+    except ValueError as error:
+        stop(f"--reason: {error}", Ending.USAGE)
+    book.publish_register(folder)
+    click.echo(f"{name}: refused")
+
+
+@request.command()
+@click.argument("names", nargs=-1, required=True)
+@console.landing(required=True)
+@console.home()
+@console.keys()
+@release
+def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None, version: str | None) -> None:
+    """Measure what is asked for, and publish it beside all that was published before.
+
+    The requests are planned together. Nothing is charged until the people of the policy have signed the measurement
+    (readiness approve), and nothing is published until they have signed the bundle; run it again after each.
+
+    \b
+    Exit status:
+      0  the release with the tables is complete
+      1  an input is missing or wrong
+      3  the budget does not allow it
+      4  it waits for people (readiness approve)
+      5  a fault of the machine
+    """
+    from privacy.keys import KeyRing
+
+    directory = (keys or settings().keys).resolve()
+    ring = KeyRing.load(directory)
+    with at_work("Loading"), loading():
+        from assets.home.installation import Installation
+        from assets.release.publication import bundle_is_current
+        from assets.release.requests.supplement import base_for
+        from pipelines.run import release_answering, run_cohort
+        from sources.extract.landed import taking_part
+        from sources.reference.cohorts import Cohort
+    folders = Installation.at(landing, home, directory)
+    base, cohorts = base_for(folders.home, names)
+    newest, *others = map(Cohort, cohorts)
+    bundle = run_cohort(
+        folders,
+        newest,
+        version or release_answering(folders.home, base, names),
+        allow_missing=True,
+        say=click.echo,
+        with_cohorts=others,
+        reuse=True,
+        requests=names,
+    )
+    with at_work(f"Checking {bundle}"):
+        sound = bundle_is_current(folders.home, ring, bundle.name, taking_part(landing))
+    report_release(bundle, landing.resolve(), directory, sound=sound)

@@ -1,4 +1,4 @@
-"""What a data engineer runs: `readiness synth`, `run`, `status` and `doctor`."""
+"""What a data engineer runs: `readiness synth`, `run`, `status`, `doctor` and `metrics`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,30 @@ import click
 
 from assets.home.loading import loading
 from pipelines.commands import console
-from pipelines.commands.console import at_work, end, stop, wait_for_yes
-from pipelines.commands.release_option import release
+from pipelines.commands.console import Checked, at_work, end, stop, wait_for_yes
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
+
+
+def _version(text: str) -> str:
+    from ndl_export.facts.release_facts import Version
+
+    Version.parse(text)
+    return text
+
+
+VERSION = Checked("version", _version)
+
+release = click.option(
+    "--release",
+    "version",
+    type=VERSION,
+    help="Version such as 2026.11.0; by default the cohort's own, or this month's.",
+)
 
 
 @click.command()
@@ -210,3 +226,33 @@ def doctor(home: Path | None, landing: Path | None, keys: Path | None, html: Pat
     show(report(found), as_json=as_json, html=html)
     if any(entry.state is State.MISSING for entry in found):
         end(Ending.INPUT)
+
+
+@click.command()
+@console.home()
+@console.landing()
+@click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
+def metrics(home: Path, landing: Path | None, listen: str | None) -> None:
+    """The state of the installation, for Prometheus.
+
+    Jobs that succeeded and failed, deliveries, releases that wait, free disk space and budget, in Prometheus's text
+    format. Reads no row and no key.
+    """
+    from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+
+    from assets.home.paths import Home
+    from pipelines.dagster.metrics import InstallationCollector
+
+    if not home.is_dir():
+        console.stop(f"there is no home folder at {home}")
+    registry = CollectorRegistry(auto_describe=False)
+    folders = (("home", home), ("landing", landing or settings().landing))
+    registry.register(InstallationCollector(Home(home.resolve()), folders))
+    if listen is None:
+        click.echo(generate_latest(registry), nl=False)
+        return
+    address, _, port = listen.rpartition(":")
+    if not address or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise click.BadParameter("must be an address and a port, as 127.0.0.1:9464", param_hint="--listen")
+    _, thread = start_http_server(int(port), address, registry)
+    thread.join()

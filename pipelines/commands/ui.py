@@ -29,9 +29,9 @@ def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, po
     Whoever can reach the address can start runs: keep to this machine, or put something that asks for a password
     before it.
     """
-    dg = Path(sys.executable).with_name("dg")
-    if not dg.exists():
-        stop(f"{dg} is not installed: install the project with its extra `ui` (`make setup` does)")
+    dagster, webserver = (Path(sys.executable).with_name(name) for name in ("dagster", "dagster-webserver"))
+    if not webserver.exists():
+        stop(f"{webserver} is not installed: install the project with its extra `ui` (`make setup` does)")
     if not (PROJECT / "pyproject.toml").is_file():
         stop(f"{PROJECT} is not a checkout of the project; see docs/deployment.md for servers and containers")
     if listens(host, port):
@@ -45,21 +45,21 @@ def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, po
     note_taking_part(place, folder)
     environment = of_a_child(
         DAGSTER_HOME=str(prepared(place)),
-        VIRTUAL_ENV=sys.prefix,
+        PYTHONWARNINGS="ignore:Function `dev_command` is superseded",  # by `dg dev`, which brings 17 packages
         **{HOME: str(place.root)},
         **{LANDING: str(folder)},
         **{KEYS: str((keys or settings().keys).resolve())},
     )
     os.chdir(PROJECT)
-    dagster = os.getpid()  # which this process becomes, and keeps its signals; another one looks whether it listens
+    own = os.getpid()  # this process becomes Dagster and gets its signals; its child looks whether it listens
     if not os.fork():
         announce(
             f"http://{host}:{port}  (home {place.root})",
             is_ready=lambda: listens(host, port),
-            is_running=lambda: os.getppid() == dagster,
+            is_running=lambda: os.getppid() == own,
         )
         os._exit(0)
-    os.execve(dg, [str(dg), "dev", "--host", host, "--port", str(port)], environment)
+    os.execve(dagster, [str(dagster), "dev", "--host", host, "--port", str(port)], environment)
 
 
 def announce(

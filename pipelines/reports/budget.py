@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.reports.document import Grid, Report, Section, to_minute
-from pipelines.reports.words import units_of_budget
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import NANO, Ledger, charges_of
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
@@ -183,3 +182,15 @@ def _signatures(approvals: Sequence[dict[str, Any]]) -> Grid:
 
 def _by_whom(approval: dict[str, Any]) -> str:
     return "a demonstration key" if approval["is_demonstration"] else str(approval["role"])
+
+
+def units_of_budget(delta: float) -> Section:
+    """What rho and epsilon are, and whose they are, for a person who signs."""
+    return Section(
+        "How to read it",
+        [
+            "Rho is what the budget is counted in: the more of it is spent, the less noise the figures have, and the"
+            f" less anybody in them is protected. Epsilon says the same in the more common unit, at delta {delta:g}. A"
+            " child (all records of it) and a response (one parent's answers) have budgets of their own."
+        ],
+    )

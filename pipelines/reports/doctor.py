@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import shutil
 import sys
-import tomllib
 import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,15 +15,14 @@ from pathlib import Path
 from shlex import quote
 
 import yaml
-from packaging.markers import Marker
 from packaging.requirements import Requirement
 
-from assets.home.archive import Part
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, entries, verify
 from assets.home.retention_policy import InvalidRetention, retention
 from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
+from assets.keeping.backup import Part
 from assets.keeping.retention import due
 from assets.linkage.link import gib_of_run
 from assets.release.anchors import stated_charges, unconfirmed
@@ -38,7 +36,6 @@ from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
 from privacy.doors.database import memory_gib
-from privacy.doors.locks import is_held
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
@@ -166,33 +163,8 @@ def _libraries() -> Answers:
     ]
     if wrong:
         yield State.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)"
-        return
-    lock = environment.PROJECT / "uv.lock"
-    if not lock.is_file():
-        yield State.OK, f"all {len(needed)} are within their ranges; no lock file to compare with"
-        return
-    locked = locked_versions(lock.read_text())
-    other = [
-        f"{name} {found} (locked {locked.get(name, 'in no version')})"
-        for name, found in installed.items()
-        if found != locked.get(name)
-    ]
-    if other:
-        yield State.LOOK, f"within their ranges, other than tested: {', '.join(other)}"
     else:
-        yield State.OK, f"all {len(needed)} are those of the lock file"
-
-
-def locked_versions(lock: str, **other: str) -> dict[str, str]:
-    """Versions by name in the text of a `uv.lock`, which may hold several of one: those for this Python.
-
-    `other` are what markers ask, as `python_full_version`, where they are not this Python's.
-    """
-    return {
-        entry["name"]: entry.get("version", "")
-        for entry in tomllib.loads(lock)["package"]
-        if not (forks := entry.get("resolution-markers")) or any(Marker(fork).evaluate(dict(other)) for fork in forks)
-    }
+        yield State.OK, f"all {len(needed)} are within their ranges"
 
 
 def _settings(found: environment.Settings, problems: list[environment.InvalidSettings], part: str) -> Answers:
@@ -296,8 +268,8 @@ def _home(home: Home) -> Answers:
     yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
     if home.restricted.exists():
         yield from _privacy(home.restricted)
-    if home.restoring.exists() and not is_held(home.restoring):
-        yield State.LOOK, f"a restore broke off and left {home.restoring}: restore again, or remove that folder"
+    if home.restoring.exists():
+        yield State.LOOK, "a restore is in progress or broke off: copy the home folder back and restore again"
 
 
 def _disk(home: Home, landing: Path) -> Answers:

@@ -11,8 +11,8 @@ from typing import Any
 from assets.release.expected_accuracy import percent_of
 from assets.release.record import WHOLE
 from ndl_export.tables import TABLES
+from pipelines.reports.budget import units_of_budget
 from pipelines.reports.document import Grid, Report, Section
-from pipelines.reports.words import units_of_budget
 from privacy.release.policy import load_policy
 
 ROWS_PER_WARNING = 3

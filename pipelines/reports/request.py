@@ -9,8 +9,8 @@ from assets.release.requests.check import Answer, can_be_had
 from ndl_export.facts.synthetic import QUALITY_FILE
 from ndl_export.pages.number_format import counted
 from ndl_export.tables.pupil import FAMILY
+from pipelines.reports.budget import units_of_budget
 from pipelines.reports.document import Grid, Report, Section
-from pipelines.reports.words import units_of_budget
 from sources.reference.cohorts import Cohort
 
 Facts = dict[str, Any]

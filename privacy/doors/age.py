@@ -1,18 +1,15 @@
 """Encryption to named recipients in the age format (C2SP age v1, X25519), which `age -d` also opens.
 
-Files of any size are encrypted and decrypted as streams. When a stream has ended, its content is known to be complete
-and unchanged; age does not say who made it. Uses `pyrage`, and works on Windows, where senders run it.
+What was decrypted is complete and unchanged; age does not say who made it. Uses `pyrage`, and works on Windows, where
+senders run it.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from io import BufferedReader, BufferedWriter, FileIO
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 from privacy.doors import files
 
@@ -24,95 +21,21 @@ class AgeProblem(Exception):
     """A key that cannot be used, or a file that it does not open. The message shows none of the content."""
 
 
-class _Writing(Protocol):
-    def write(self, content: bytes, /) -> int: ...
+def encrypt(content: bytes, recipients: Sequence[str]) -> bytes:
+    """Encrypt to age public keys. Raises `AgeProblem` for an invalid key."""
+    encrypted: bytes = library().encrypt(content, [recipient(text) for text in recipients])
+    return encrypted
 
 
-class _Pulled:
-    """File-like reader over chunks that keeps the exception which stopped it: the library passes on only its text."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks, self._left = iter(chunks), b""
-        self.failed: Exception | None = None
-
-    def read(self, size: int) -> bytes:
-        try:
-            while not self._left:
-                self._left = next(self._chunks)
-        except StopIteration:
-            return b""
-        except Exception as error:
-            self.failed = error
-            raise
-        taken, self._left = self._left[:size], self._left[size:]
-        return taken
-
-
-class _Pushed:
-    """File-like writer that keeps the exception which stopped it."""
-
-    def __init__(self, out: _Writing) -> None:
-        self._out = out
-        self.failed: Exception | None = None
-
-    def write(self, content: bytes) -> int:
-        try:
-            return self._out.write(content)
-        except Exception as error:
-            self.failed = error
-            raise
-
-    def flush(self) -> None:
-        """Do nothing: whoever opened the file flushes it."""
-
-
-def encrypt(chunks: Iterable[bytes], out: _Writing, recipients: Sequence[str]) -> None:
-    """Encrypt the chunks to age public keys. Raises `AgeProblem` for an invalid key, and whatever reading or writing
-    raises."""
-    to = [recipient(text) for text in recipients]
-    pulled, pushed = _Pulled(chunks), _Pushed(out)
+def decrypt(path: Path, identities: Sequence[Any]) -> bytes:
+    """Return the content of an encrypted file. Raises `AgeProblem` for a file encrypted to other keys, and for one that
+    was changed or truncated."""
+    age = library()
     try:
-        library().encrypt_io(pulled, pushed, to)
-    except Exception as error:
-        raise (pulled.failed or pushed.failed or error) from None
-
-
-@contextmanager
-def decrypted(path: Path, identities: Sequence[Any]) -> Iterator[BinaryIO]:
-    """Open an encrypted file as a stream. The content is complete only if the block reads to the end without
-    `AgeProblem`.
-
-    Raises `AgeProblem` for a file encrypted to other keys, and for one that was changed or truncated.
-    """
-    reading, writing = os.pipe()
-    problems: list[Exception] = []
-    thread = threading.Thread(target=_decrypt, args=(path, writing, identities, problems), daemon=True)
-    thread.start()
-    try:
-        with BufferedReader(FileIO(reading)) as stream:
-            yield stream
-            while stream.read(1 << 20):
-                pass
-    except Exception:
-        thread.join()
-        if problems:  # what the block stumbled over is the end of a stream that broke off
-            raise problems[0] from None
-        raise
-    finally:
-        thread.join()
-    if problems:
-        raise problems[0]
-
-
-def _decrypt(path: Path, writing: int, identities: Sequence[Any], problems: list[Exception]) -> None:
-    with BufferedWriter(FileIO(writing, "wb")) as out:
-        pushed = _Pushed(out)
-        try:
-            with path.open("rb") as sealed:
-                library().decrypt_io(sealed, pushed, list(identities))
-        except Exception as error:
-            if pushed.failed is None:  # else the reader has gone, and knows why
-                problems.append(_opening(path, error))
+        content: bytes = age.decrypt(path.read_bytes(), list(identities))
+    except (OSError, ValueError, age.DecryptError) as error:
+        raise _opening(path, error) from None
+    return content
 
 
 def _opening(path: Path, error: Exception) -> Exception:

@@ -262,7 +262,7 @@ def test_cohorts_go_side_by_side_and_locks_reach_across_containers(deployed: Dep
     linkage = deployed.launch("restricted", "linkage", COHORT)
     intake = deployed.launch("restricted", "intake", f"{EARLIER}|leeds")
     home = "Home(pathlib.Path('/data/home'))"
-    alone = f"import pathlib; from assets.home.at_work import *; alone({home}, 0.0).__enter__()"
+    alone = f"import pathlib; from assets.home.home_lock import *; alone({home}, 0.0).__enter__()"
     refused = False
     while not refused and not set(deployed.status(linkage, intake)) <= ENDED:
         told = deployed.inside("release", "sh", "-c", f'python -c "{alone}" 2>&1 || true')

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.home.processing_log import verify
-from privacy.release.ledger import Ledger
+from assets.home.processing_log import Processing, record, verify
+from pipelines.ending import Ending
 from tests.support.installation.backups import Safe, tree
 from tests.support.installation.rig import WARM
 from tests.support.installation.steps import killed_at_steps
@@ -34,12 +34,12 @@ def _command(words: Callable[[Safe], tuple[str, ...]], root: Path) -> int:
 
 
 def to_back_up(safe: Safe) -> tuple[str, ...]:
-    return "backup", "home", "--into", str(safe.disk("home")), *safe.to("home")
+    return "backup", "records", "--into", str(safe.disk("records")), *safe.to("records")
 
 
 def to_restore(safe: Safe) -> tuple[str, ...]:
-    (file,) = safe.disk("home").iterdir()
-    return "restore", "home", str(file), "--yes", "--identity", str(safe.identity("operator"))
+    (file,) = safe.disk("records").iterdir()
+    return "restore", "records", str(file), "--yes", "--identity", str(safe.identity("operator"))
 
 
 @pytest.fixture(scope="module")
@@ -56,37 +56,40 @@ def test_a_killed_backup_leaves_none_and_the_next_is_whole(copy: Callable[[str],
     before = tree(made.home.root)
 
     def check(safe: Safe) -> None:
-        for file in safe.disk("home").glob("readiness-*"):
-            safe.home.root.rename(safe.root / "was")
-            assert safe.restore("home", file, "--yes").exit_code == 0
-            shutil.rmtree(safe.home.root)
-            (safe.root / "was").rename(safe.home.root)
+        for file in safe.disk("records").glob("readiness-*"):
+            safe.lose_ledger()
+            assert safe.restore("records", file, "--yes").exit_code == 0
             file.unlink()
         assert tree(safe.home.root) == before
-        again = safe.backup("home")
-        assert list(safe.disk("home").iterdir()) == [again]
+        again = safe.backup("records")
+        assert list(safe.disk("records").iterdir()) == [again]
         assert list(safe.home.restricted.glob("staging-*")) == []
         verify(safe.home)
 
     _killed(copy, to_back_up, check)
 
 
-def test_a_killed_restore_leaves_nothing_or_all(copy: Callable[[str], Safe], made: Safe) -> None:
-    """And a second one completes, with nothing of the first left beside the home folder."""
-    before, ledger = tree(made.home.root), Ledger(made.home.ledger).entries()
+def test_a_killed_restore_is_done_or_stops_all_work(copy: Callable[[str], Safe]) -> None:
+    """And a second one, on a copy that is put back again, completes."""
     lost = copy("lost")
-    lost.backup("home")
-    shutil.rmtree(lost.home.root)
+    lost.copy_home()
+    lost.books.measure("2026.12.0")
+    record(lost.home, Processing.MEASUREMENT, cohort="202425")
+    before, ledger = tree(lost.home.root), lost.books.ledger.entries()
+    lost.backup("records")
+    lost.put_back()
 
     def lost_again(name: str) -> Safe:
         return Safe(Path(shutil.copytree(lost.root, lost.root.with_name(name), symlinks=True)))
 
     def check(safe: Safe) -> None:
-        if not safe.home.root.exists():
+        if safe.home.restoring.exists():
+            assert safe.command("run", "--cohort", "202425").exit_code == Ending.HOLD
+            safe.put_back()
+        if tree(safe.home.root) != before or not safe.home.ledger.exists():  # type: ignore[union-attr]
             assert safe.command(*to_restore(safe)).exit_code == 0
-            assert not safe.home.restoring.exists()
         assert tree(safe.home.root) == before
-        assert Ledger(safe.home.ledger).entries() == ledger
+        assert safe.books.ledger.entries() == ledger
         verify(safe.home)
 
     _killed(lost_again, to_restore, check)
@@ -101,19 +104,19 @@ def _with_room_for(size: int, safe: Safe, words: tuple[str, ...], said: Path) ->
     sys.exit(done.exit_code)
 
 
-@pytest.mark.parametrize("size", [0, 100_000])
-def test_a_disk_that_is_full(copy: Callable[[str], Safe], size: int) -> None:
+def test_a_disk_that_is_full(copy: Callable[[str], Safe]) -> None:
     """Files of more bytes cannot be written: no backup is left, none half-made, and one sentence says why."""
     safe, said = copy("full"), copy("said").root / "said"
     safe.backup("records")
-    (safe.home.root / "tokens" / "large").write_bytes(os.urandom(3 << 20))
-    before = set(safe.disk("home").iterdir())
+    (safe.home.restricted / "releases").mkdir(exist_ok=True)
+    (safe.home.restricted / "releases" / "large.json").write_bytes(os.urandom(3 << 20))
+    before = set(safe.disk("records").iterdir())
     said.touch()
-    words = ("backup", "home", "--into", str(safe.disk("home")), *safe.to("home"))
-    process = WARM.Process(target=_with_room_for, args=(size or 50_000, safe, words, said))
+    words = to_back_up(safe)
+    process = WARM.Process(target=_with_room_for, args=(100_000, safe, words, said))
     process.start()
     process.join(PATIENCE)
     assert process.exitcode == 5, said.read_text()
     assert "the disk is full or fails" in said.read_text()
-    assert set(safe.disk("home").iterdir()) == before
-    safe.backup("home")
+    assert set(safe.disk("records").iterdir()) == before
+    safe.backup("records")

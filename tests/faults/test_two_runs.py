@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from assets.home import at_work
+from assets.home import home_lock
 from assets.home.paths import Home
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
@@ -58,11 +58,11 @@ def test_two_releases_of_a_cohort_at_once(site: Site) -> None:
 
 
 def _impatient() -> None:
-    at_work.PATIENCE_SECONDS = 0.0  # type: ignore[misc]
+    home_lock.PATIENCE_SECONDS = 0.0  # type: ignore[misc]
 
 
 def test_a_run_that_does_not_end_is_named(site: Site) -> None:
-    with at_work.turn(Home(site.home), [COHORT]):
+    with home_lock.turn(Home(site.home), [COHORT]):
         said = site.run(prelude=_impatient).sentence
     assert f"another run works on cohort {COHORT} in {site.home}: wait until it has ended, and run again" in said
     assert site.run().code == 0

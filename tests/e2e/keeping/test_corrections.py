@@ -9,7 +9,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from assets.home import at_work
+from assets.home import home_lock
 from assets.keeping.forgetting import CannotForget, forget, rows_named, rows_of_pseudonym
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
@@ -134,13 +134,13 @@ def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
 
 def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two families nobody can link again, so that all of a release is of the same extracts."""
-    monkeypatch.setattr(at_work, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(home_lock, "PATIENCE_SECONDS", 0.0)
     refused: list[str] = []
 
     def other() -> None:
         try:
             link_cohort(place.home, COHORT, ["leeds"], place.keys)
-        except at_work.Busy as busy:
+        except home_lock.Busy as busy:
             refused.append(str(busy))
 
     def measured(*_: object, **__: object) -> None:

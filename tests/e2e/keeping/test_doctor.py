@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
 from privacy.doors.environment import InvalidSettings, Settings, settings, unknown, usable
-from tests.support import PROJECT
 from tests.support.installation.released import COHORT, Place
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
@@ -213,37 +211,3 @@ def test_the_process_reads_its_settings_once_and_each_change_of_its_environment(
     monkeypatch.setenv("READINESS_LEDGER", "postgresql://me:secret@host/db")
     assert settings().ledger == "postgresql://me:secret@host/db"
     assert "secret" not in repr(Installation.at())
-
-
-FORKED = """
-[[package]]
-name = "numpy"
-version = "2.4.6"
-resolution-markers = [
-    "python_full_version < '3.12' and sys_platform == 'win32'",
-    "python_full_version < '3.12' and sys_platform != 'win32'",
-]
-
-[[package]]
-name = "numpy"
-version = "2.5.5"
-resolution-markers = [
-    "python_full_version >= '3.13'",
-    "python_full_version == '3.12.*'",
-]
-
-[[package]]
-name = "click"
-version = "8.3.0"
-"""
-
-
-@pytest.mark.parametrize(("python", "numpy"), [("3.11.7", "2.4.6"), ("3.12.4", "2.5.5"), ("3.13.1", "2.5.5")])
-def test_of_several_locked_versions_that_of_this_python_is_meant(python: str, numpy: str) -> None:
-    assert doctor.locked_versions(FORKED, python_full_version=python) == {"numpy": numpy, "click": "8.3.0"}
-
-
-def test_the_libraries_are_compared_with_what_the_lock_file_means_for_this_python() -> None:
-    locked = doctor.locked_versions((PROJECT / "uv.lock").read_text())
-    assert locked["numpy"] == importlib.metadata.version("numpy")
-    assert locked["scipy"] == importlib.metadata.version("scipy")

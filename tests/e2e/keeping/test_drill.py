@@ -34,8 +34,8 @@ def run(safe: Safe, *options: str) -> None:
 
 def moved(safe: Safe, to: Path) -> Safe:
     """Another machine: landing, the people's keys and the disks of backups are there; home and keys are not."""
-    for name in ("landing", "people", "disks"):
-        shutil.copytree(safe.root / name, to / name)
+    for name in ("landing", "people", "disks", "copy"):
+        shutil.copytree(safe.root / name, to / name, symlinks=True)
     return Safe(to)
 
 
@@ -48,14 +48,16 @@ def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
     forget(place.home, planted(place), place.keys, objection=True)  # type: ignore[arg-type]
     safe = Safe.beside(place.root)
     run(safe)
-    safe.backup("home")
+    safe.copy_home()
+    safe.backup("records")
     safe.backup("keys")
     before, books = tree(safe.home.root), Ledger(safe.home.ledger).copy()
 
     there = moved(safe, tmp_path / "elsewhere" / "other machine")
-    (keys,), (home,) = (list(there.disk(part).iterdir()) for part in ("keys", "home"))
+    (keys,), (records,) = (list(there.disk(part).iterdir()) for part in ("keys", "records"))
     assert there.restore("keys", keys, "--yes").exit_code == 0
-    assert there.restore("home", home, "--yes").exit_code == 0
+    there.put_back()
+    assert there.restore("records", records, "--yes").exit_code == 0
 
     assert tree(there.home.root) == before
     assert Ledger(there.home.ledger).copy() == books
@@ -92,13 +94,14 @@ def test_a_child_who_was_removed_after_the_backup_stays_removed(copied: Callable
         place = copied()
         safe = Safe.beside(place.root)
         tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
-        old = safe.backup("home")
+        shutil.rmtree(place.root / "copy", ignore_errors=True)
+        safe.copy_home()
         forget(place.home, planted(place), place.keys, objection=objection)  # type: ignore[arg-type]
         after = tree(place.home.root)
         records = safe.backup("records")
-        shutil.rmtree(place.home.root)
+        safe.put_back()
 
-        done = safe.restore("home", old, "--records", records, "--yes")
+        done = safe.restore("records", records, "--yes")
 
         assert done.exit_code == 0, done.output
         assert "removed again: rows of 3 extracts" in done.stdout
@@ -116,16 +119,16 @@ def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
     """The backup has the delivery before, in which nobody can tell which row was the child's: it stays away."""
     safe = Safe.beside(place.root)
     tokens = place.own_tokens()
-    old = safe.backup("home")
+    safe.copy_home()
     append(place.file("leeds/eyfsp"), PROFILE | {"upn": "", "surname": "Somebody", "forename": "Else"})
     run(safe, *REVISION)
     found = rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp") - 1], place.keys, linked=True)
     forget(place.home, found, place.keys)
     ledger = Ledger(place.home.ledger).copy()
     records = safe.backup("records")
-    shutil.rmtree(place.home.root)
+    safe.put_back()
 
-    done = safe.restore("home", old, "--records", records, "--yes")
+    done = safe.restore("records", records, "--yes")
 
     assert "leeds/eyfsp/202425 was taken out: rows of a later delivery were removed" in done.stdout
     assert "put into landing again and run: leeds/eyfsp/202425" in done.stdout
@@ -152,21 +155,22 @@ def test_a_ledger_in_postgresql(place: Place, server: postgres.Server, monkeypat
     Ledger(place.home.ledger).restore(books)
     for path in place.home.root.glob("ledger.sqlite*"):
         path.unlink()
-    old = safe.backup("home")
+    safe.copy_home()
+    old = safe.backup("records")
     run(safe, *REVISION)
     newer, records = Ledger(place.home.ledger).copy(), safe.backup("records")
-    shutil.rmtree(place.home.root)
+    safe.put_back()
 
-    outlived = safe.restore("home", old)
+    outlived = safe.restore("records", old)
     assert outlived.exit_code == Ending.FAULT
     assert "the measurement of release 2026.11.1 was charged and is not here" in outlived.stdout
-    done = safe.restore("home", old, "--records", records, "--yes")
+    done = safe.restore("records", records, "--yes")
     assert done.exit_code == 0, done.output
     assert Ledger(place.home.ledger).copy() == newer
     run(safe, *REVISION)
     assert Ledger(place.home.ledger).copy() == newer
 
-    shutil.rmtree(place.home.root)
+    safe.put_back()
     server.emptied()
-    assert safe.restore("home", old, "--records", records, "--yes").exit_code == 0
+    assert safe.restore("records", records, "--yes").exit_code == 0
     assert Ledger(place.home.ledger).copy() == newer

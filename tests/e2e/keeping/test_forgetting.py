@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.home.at_work import InUse, RemovalUnfinished, alone, in_use
+from assets.home.home_lock import InUse, RemovalUnfinished, alone, in_use
 from assets.home.processing_log import entries, verify
 from assets.intake import deliveries
 from assets.keeping.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
@@ -201,7 +201,7 @@ def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> Non
     with in_use(place.home), pytest.raises(InUse, match="a run is at work"), alone(place.home, patience=0.1):
         pass
     code = "import sys; from pathlib import Path; from assets.home.paths import Home\n"
-    code += "from assets.home.at_work import in_use\nwith in_use(Home(Path(sys.argv[1])), patience=0.1): pass"
+    code += "from assets.home.home_lock import in_use\nwith in_use(Home(Path(sys.argv[1])), patience=0.1): pass"
     with alone(place.home):
         other = subprocess.run(
             [sys.executable, "-c", code, str(place.home.root)], capture_output=True, text=True, cwd=PROJECT, check=False

@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import sqlalchemy
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.home.paths import Home
 from pipelines.dagster.event_log import OpenEventLog
@@ -27,33 +25,6 @@ def counted(context: dg.AssetExecutionContext) -> None:
         context.log_event(dg.AssetMaterialization("counted", metadata={"number": number}))
 
 
-LETTERS = dg.StaticPartitionsDefinition(["a", "b"])
-
-
-@dg.multi_asset(
-    specs=[dg.AssetSpec("checked", partitions_def=LETTERS, skippable=True)],
-    can_subset=True,
-    check_specs=[
-        dg.AssetCheckSpec("of_each", asset="checked", partitions_def=LETTERS),
-        dg.AssetCheckSpec("of_all", asset="checked"),
-    ],
-    backfill_policy=dg.BackfillPolicy.single_run(),
-)
-def checked(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    for letter, passed in (("a", True), ("b", False), ("c, which no run planned", True)):
-        context.log_event(dg.AssetMaterialization("checked", partition=letter))
-        context.log_event(
-            dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey("checked"),
-                check_name="of_each",
-                passed=passed,
-                partition=letter,
-                metadata={"letter": letter},
-            )
-        )
-    yield dg.AssetCheckResult(check_name="of_all", passed=False)
-
-
 def _run(of: dg.DagsterInstance) -> str:
     return dg.materialize([counted], instance=of).run_id
 
@@ -67,37 +38,6 @@ def test_dagster_reads_the_same_events(tmp_path: Path) -> None:
     assert [dagsters.all_logs(run) for run in runs] == written
     assert len(dagsters.fetch_materializations(counted.key, limit=100).records) == len(runs) * 4
     assert {run.status for run in dagsters.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
-
-
-def test_checks_are_written_as_dagster_writes_them(tmp_path: Path) -> None:
-    (tmp_path / "dagsters").mkdir()
-    ours, dagsters = instance(Home(tmp_path / "ours")), dg.DagsterInstance.from_config(str(tmp_path / "dagsters"))
-    job = dg.define_asset_job("job", [checked])
-    made = dg.Definitions([checked], jobs=[job]).resolve_job_def("job")
-    tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "b"}
-    for of in (ours, dagsters, ours, dagsters):
-        made.execute_in_process(instance=of, tags=tags)
-    read_by_dagster = dg.DagsterInstance.from_config(str(tmp_path / "ours" / "dagster"))
-    assert _evaluations(read_by_dagster) == _evaluations(ours) == _evaluations(dagsters)
-    ended = [status for _, _, status, *_ in _evaluations(ours) if status is not AssetCheckExecutionRecordStatus.PLANNED]
-    assert len(ended) == 2 * 4
-
-
-def _evaluations(of: dg.DagsterInstance) -> list[tuple[object, ...]]:
-    """Every check of every run, newest first: which, of what, how it ended, in which run, and what was said of it, here
-    and in how many events of the run."""
-    runs = [run.run_id for run in of.get_runs()]
-    found: list[tuple[object, ...]] = []
-    for name in ("of_each", "of_all"):
-        key = dg.AssetCheckKey(dg.AssetKey("checked"), name)
-        for record in of.event_log_storage.get_asset_check_execution_history(key, limit=100):
-            event = record.event.get_dagster_event() if record.event else None
-            logged = sum(each.dagster_event == event for each in of.all_logs(record.run_id))
-            said = event.event_specific_data if event else None
-            if isinstance(said, dg.AssetCheckEvaluation):
-                said = said.metadata, said.passed, said.target_materialization_data is None
-            found.append((name, record.partition, record.status, runs.index(record.run_id), logged, said))
-    return found
 
 
 def test_dagster_and_it_write_side_by_side(tmp_path: Path) -> None:

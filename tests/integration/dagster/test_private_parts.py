@@ -21,10 +21,6 @@ PARTS = {
     "dagster._core.instance.ref.InstanceRef": "instance(): OpenEventLog is put in the place of Dagster's event log",
     "dagster._core.storage.event_log.SqliteEventLogStorage": "OpenEventLog: each event opens and closes a file again",
     "dagster._core.storage.event_log.sqlite.sqlite_event_log.INDEX_SHARD_NAME": "OpenEventLog: the file of all runs",
-    "dagster._core.storage.event_log.schema.SqlEventLogStorageTable": "OpenEventLog: where events are written",
-    "dagster._core.storage.event_log.schema.AssetCheckExecutionsTable": "OpenEventLog: where checks are written",
-    "dagster._core.storage.asset_check_execution_record.AssetCheckExecutionRecordStatus": "OpenEventLog: their outcome",
-    "dagster._core.definitions.asset_checks.asset_check_evaluation.AssetCheckEvaluationPlanned": "OpenEventLog: a type",
     "dagster._core.storage.sqlite.SQLITE_BUSY_TIMEOUT_SECONDS": "OpenEventLog: how long a writer waits for another",
     "dagster._core.remote_origin.RegisteredCodeLocationOrigin": "place_in_history(): the command on the timeline",
     "dagster._core.remote_origin.RemoteJobOrigin": "place_in_history(): the command on the timeline",
@@ -60,8 +56,6 @@ def test_they_are_called_as_before() -> None:
 
     assert "overrides" in inspect.signature(InstanceRef.from_dir).parameters
     for method in (
-        "store_event",
-        "_event_to_row",
         "run_connection",
         "index_connection",
         "conn_string_for_shard",

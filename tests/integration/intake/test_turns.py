@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.home import at_work
-from assets.home.at_work import Busy, turn, turn_of_senders
+from assets.home import home_lock
+from assets.home.home_lock import Busy, turn, turn_of_senders
 from assets.home.paths import Home
 
 Taking = Callable[[Home], AbstractContextManager[None]]
@@ -77,7 +77,7 @@ def goes_beside(home: Home, first: Taking, second: Taking) -> bool:
 def test_who_waits_for_whom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Taking, second: Taking, beside: bool
 ) -> None:
-    monkeypatch.setattr(at_work, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(home_lock, "PATIENCE_SECONDS", 0.0)
     assert goes_beside(Home(tmp_path / "home"), first, second) is beside
 
 

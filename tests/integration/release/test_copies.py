@@ -87,10 +87,11 @@ def test_a_home_under_another_name_is_the_same_home(safe: Safe) -> None:
 def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe) -> None:
     """The release was signed before the backup and measured after it, and no newer record is left."""
     approve(safe.home, safe.root)
-    backup = safe.backup("home")
+    safe.copy_home()
+    backup = safe.backup("records")
     measure(safe.home, safe.keys)
-    shutil.rmtree(safe.home.root)
-    done = safe.restore("home", backup, "--yes")
+    safe.put_back()
+    done = safe.restore("records", backup, "--yes")
     assert done.exit_code == 0
     assert "if a release was measured after" in done.stdout
     with pytest.raises(WaitsForApproval, match=r"where the ledger is kept.* a backup was restored here"):
@@ -101,7 +102,9 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     assert "would be drawn and paid for a second time" in ledger[-1].said
     assert approve(safe.home, safe.root).exit_code == 0
     sheet = safe.home.decision_sheet(VERSION, "measurement").read_text(encoding="utf-8")
-    assert re.search(r"This home was restored on .* \(home of .*\)\. Anything that was measured elsewhere since", sheet)
+    assert re.search(
+        r"This home was restored on .* \(records of .*\)\. Anything that was measured elsewhere since", sheet
+    )
     assert render_sheet(safe.home, measurement_request(safe.home, VERSION, COUNCILS)) == sheet
     measure(safe.home, safe.keys)
     assert charged(safe.home) == 3

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.supply.scripts import run, script
 
-pinned, licences = script("pinned"), script("licences")
+pinned, licences, sbom = script("pinned"), script("licences"), script("sbom")
 NEEDS_PIP_LICENSES = pytest.mark.skipif(
     importlib.util.find_spec("piplicenses") is None, reason="pip-licenses is not installed"
 )
@@ -18,7 +18,7 @@ NEEDS_PIP_LICENSES = pytest.mark.skipif(
 
 def test_every_package_that_is_shipped_has_an_allowed_licence(uv: Path) -> None:
     """Without looking at what is installed."""
-    names, told = pinned.shipped(uv), licences.table()
+    names, told = pinned.shipped(uv), sbom.licences()
     allowed, _, settled = licences.of_policy()
     assert names >= {"dagster", "opendp", "psycopg2-binary", "mbi", "pywin32"}
     assert not names & {"pytest", "hypothesis", "pip-licenses"}
@@ -68,12 +68,12 @@ def test_what_is_said_is_told_in_spdx_and_judged(said: str, spdx: str, fine: boo
 @pytest.fixture
 def wrong(uv: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """What is wrong where packages are installed that say this."""
-    names, told = pinned.shipped(uv), licences.table()
+    names, told = pinned.shipped(uv), sbom.licences()
 
     def with_installed(names: set[str] = names, told: dict[str, str] = told, **said: str) -> list[str]:
         given = {name.replace("_", "-"): licence for name, licence in said.items()}
         monkeypatch.setattr(licences, "installed", lambda of, _: {k: v for k, v in given.items() if k in of})
-        monkeypatch.setattr(licences, "table", lambda: told)
+        monkeypatch.setattr(sbom, "licences", lambda: told)
         result: list[str] = licences.wrong(names, told, licences.derived(names))
         return result
 
@@ -81,7 +81,7 @@ def wrong(uv: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]
 
 
 def test_a_new_licence_or_package_is_found(wrong: Callable[..., list[str]], uv: Path) -> None:
-    names, told = pinned.shipped(uv), licences.table()
+    names, told = pinned.shipped(uv), sbom.licences()
     assert wrong() == []
     assert wrong(splink="AGPL-3.0-only") == ["splink says 'AGPL-3.0-only', licences.csv 'MIT'"]
     assert wrong(told=told | {"splink": "AGPL-3.0-only"}) == [

@@ -17,6 +17,8 @@ from privacy.doors.age import create_identity
 from privacy.keys import KeyRing
 from tests.support.release.anchored import Books
 
+_LEDGER = shutil.ignore_patterns("ledger.sqlite*")
+
 
 @dataclass(frozen=True)
 class Safe:
@@ -91,14 +93,23 @@ class Safe:
         environment = {f"READINESS_{name}": str(folder) for name, folder in folders.items()}
         return CliRunner(env=environment).invoke(main, [str(word) for word in words])
 
-    def lose_machine(self) -> None:
-        """Home, keys and ledger are gone."""
-        shutil.rmtree(self.home.root)
-        shutil.rmtree(self.keys)
+    def copy_home(self) -> Path:
+        """What a file backup has of the home folder: all but the ledger."""
+        return Path(shutil.copytree(self.home.root, self.root / "copy", symlinks=True, ignore=_LEDGER))
+
+    def put_back(self) -> None:
+        """The copy in the place of the home folder."""
+        if self.home.root.exists():
+            shutil.rmtree(self.home.root)
+        shutil.copytree(self.root / "copy", self.home.root, symlinks=True, copy_function=shutil.copy)
+
+    def lose_ledger(self) -> None:
+        for path in self.home.root.glob("ledger.sqlite*"):
+            path.unlink()
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Every file of a home folder that a backup keeps, but the ledger's and the log's, which go on."""
+    """Every file of a home folder but the ledger's and the log's, which go on."""
     found = {path.relative_to(root).as_posix(): path for path in root.rglob("[!.]*") if path.is_file()}
     gone = ("ledger.sqlite", "restricted/processing_log", "restricted/turns", "dagster/")
     return {name: path.read_bytes() for name, path in found.items() if not name.startswith(gone)}

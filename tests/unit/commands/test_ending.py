@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from assets.home.at_work import InUse
 from assets.home.errors import PACKAGES
+from assets.home.home_lock import InUse
 from assets.linkage.link import NotEnoughMemory
 from ndl_export.publish.upload import PlaceInUse
 from pipelines.cli import main

@@ -124,7 +124,7 @@ def _take(
     return place
 
 
-def in_turn(step: Callable[Concatenate[Home, str, P], R]) -> Callable[Concatenate[Home, str, P], R]:
+def with_cohort_lock(step: Callable[Concatenate[Home, str, P], R]) -> Callable[Concatenate[Home, str, P], R]:
     """Decorate a function of a home folder and a cohort so that only one process runs it for a cohort at a time."""
 
     @functools.wraps(step)
