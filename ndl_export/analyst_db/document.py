@@ -5,6 +5,7 @@ Its words are in `templates/`; steps, tables, macros and queries are those of th
 
 from __future__ import annotations
 
+import re
 import textwrap
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ _wrapped = partial(textwrap.fill, width=120, break_on_hyphens=False)
 
 def analyst_database_page() -> str:
     """The page as Markdown, in lines of the usual length."""
-    values = ((f"`{macro.call}`", f"{macro.answers} {macro.method}") for macro in MACROS if not macro.is_table)
+    values = ((f"`{macro.call}`", macro.answers) for macro in MACROS if not macro.is_table)
     return kit.render(
         Path(__file__).parent / "templates",
         "analyst-database.md",
@@ -39,7 +40,7 @@ def _step(number: str, what: str, query: str) -> str:
 
 
 def _listed() -> dict[str, list[tuple[str, str]]]:
-    """Tables with their comments by schema, those of the views `latest` left out."""
+    """Tables by schema with the first sentence of their comments. `releases` leaves out the tables that `main` has."""
     with in_memory() as connection:
         add_all(connection, [])
         found = connection.execute(
@@ -49,8 +50,9 @@ def _listed() -> dict[str, list[tuple[str, str]]]:
         ).fetchall()
     tables: dict[str, list[tuple[str, str]]] = {}
     for schema, name, comment in found:
-        about = comment.removesuffix(". All releases").replace("<", "&lt;")
+        about = re.split(r"\. |, in short: ", comment.removesuffix(". All releases"))[0].replace("<", "&lt;")
         tables.setdefault(schema, []).append((f"`{name}`", about))
+    tables["releases"] = [each for each in tables["releases"] if each[0] not in dict(tables["main"])]
     return tables
 
 
