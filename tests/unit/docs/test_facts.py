@@ -213,21 +213,6 @@ def test_sizes_of_a_release_are_those_that_the_benchmark_measured() -> None:
     assert f"({measured[1]} rows" in documents()["docs/bundle.md"]
 
 
-def test_throughput_that_is_quoted_is_what_the_benchmark_measured() -> None:
-    """`docs/benchmark.md` is written by `make bench`; `docs/scale.md` quotes its table of growth."""
-    measured, quoted = documents()["docs/benchmark.md"], documents()["docs/scale.md"]
-    growth = re.findall(
-        r"\| (?:\d+|England) \| ([\d,]+) \| [\d.]+ \| [^|]+ \| [\d.]+ \| ([\d.]+) \| ([\d.]+) \| (\d+) \|", measured
-    )
-    assert len(growth) >= 4
-    for rows, seconds, memory, each_row in growth:
-        assert f"| {rows} | {float(seconds):.0f} s | {float(memory):.1f} GiB | {each_row} |" in quoted
-    england = measured.split("## England")[1].split("## As councils")[0]
-    corrected = re.search(r"one extract corrected, to the children's tables \| ([\d.]+) \|", england)
-    assert corrected is not None
-    assert f"that correction took {float(corrected[1]):.0f} s ([benchmark.md](benchmark.md))" in quoted
-
-
 def test_what_parents_are_told_of_the_worst_case() -> None:
     """A category of a child who is known to be counted is one row replaced by another: twice the rho."""
     words, page = documents()["docs/what-is-protected.md"], documents()["docs/privacy.md"]
