@@ -21,14 +21,15 @@ _wrapped = partial(textwrap.fill, width=120, break_on_hyphens=False)
 
 def analyst_database_page() -> str:
     """The page as Markdown, in lines of the usual length."""
-    values = ((f"`{macro.call}`", macro.answers) for macro in MACROS if not macro.is_table)
+    tables = _listed()
     return kit.render(
         Path(__file__).parent / "templates",
         "analyst-database.md",
         steps="\n\n".join(_step(f"{number}. ", *step) for number, step in enumerate(STEPS, start=1)),
-        listed={schema: grid(("table", "what it holds"), rows) for schema, rows in _listed().items()},
+        listed={schema: grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
+        dimensions=", ".join(name for name, _ in tables["dimension"]),
         macros=MACROS,
-        values=grid(("macro", "what it is for"), values),
+        values=", ".join(f"`{macro.call}`" for macro in MACROS if not macro.is_table),
         queries=WORKED_QUERIES,
         wrapped=_wrapped,
     )
