@@ -91,10 +91,6 @@ truth. "Synthetic extracts" are those of `make demo`, linked in HOME; nothing wa
 |---|{"---|---|---|" * len(usable)}
 {_usable(usable)}
 
-| answers of parents in | rates | published | usable of these |
-|---|---|---|---|
-{_parents(usable["pilot"])}
-
 ## The model's column
 
 Four truths: additive effects of council and characteristic; each group in each council off by 3 points (standard
@@ -173,12 +169,6 @@ def _usable(found: dict[str, Usable]) -> str:
 
 def _rates(found: Usable, **of: str) -> str:
     return f"{found.defined(**of):,} | {found.number(**of):,} | {found.share(**of):.1%}"
-
-
-def _parents(found: Usable) -> str:
-    """A line for each area in which answers of parents are published."""
-    areas = [area for area in dict.fromkeys(found.area) if found.number(table="parent_experience", area=area)]
-    return "\n".join(f"| {area} | {_rates(found, table='parent_experience', area=area)} |" for area in areas)
 
 
 def _levels() -> str:
