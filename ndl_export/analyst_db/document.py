@@ -1,43 +1,32 @@
 """docs/analyst-database.md, from what the database is made from: `python -m ndl_export.analyst_db.document`.
 
-Its words are in `templates/`; steps, tables, macros and queries are those of the database.
+Its words are in `templates/`; tables, macros and queries are those of the database.
 """
 
 from __future__ import annotations
 
 import re
-import textwrap
-from functools import partial
 from pathlib import Path
 
 from ndl_export.analyst_db.build import add_all
-from ndl_export.analyst_db.help import MACROS, STEPS, WORKED_QUERIES
+from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
 from ndl_export.documents.markdown import grid
 from ndl_export.pages import kit
 from privacy.doors.database import in_memory
 
-_wrapped = partial(textwrap.fill, width=120, break_on_hyphens=False)
-
 
 def analyst_database_page() -> str:
-    """The page as Markdown, in lines of the usual length."""
+    """Renders the page as Markdown."""
     tables = _listed()
     return kit.render(
         Path(__file__).parent / "templates",
         "analyst-database.md",
-        steps="\n\n".join(_step(f"{number}. ", *step) for number, step in enumerate(STEPS, start=1)),
         listed={schema: grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
         dimensions=", ".join(name for name, _ in tables["dimension"]),
         macros=MACROS,
         values=", ".join(f"`{macro.call}`" for macro in MACROS if not macro.is_table),
         queries=WORKED_QUERIES,
-        wrapped=_wrapped,
     )
-
-
-def _step(number: str, what: str, query: str) -> str:
-    indent = " " * len(number)
-    return f"{_wrapped(what, initial_indent=number, subsequent_indent=indent)}\n\n{indent}    {query}"
 
 
 def _listed() -> dict[str, list[tuple[str, str]]]:
