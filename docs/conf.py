@@ -66,7 +66,7 @@ def _escaped(paragraph: str) -> str:
     return re.sub(r"`[^`]*`|\*|(?<=\w)_(?!\w)", lambda it: it[0] if len(it[0]) > 1 else f"\\{it[0]}", paragraph)
 
 
-def _skip_undescribable(_app: object, _what: str, _name: str, thing: object, _skip: bool, _options: object) -> bool | None:
+def _skip_opaque(_app: object, _what: str, _name: str, thing: object, _skip: bool, _options: object) -> bool | None:
     """Skips members without a description: Dagster's asset keys raise an error."""
     try:
         object_description(thing)
@@ -78,4 +78,4 @@ def _skip_undescribable(_app: object, _what: str, _name: str, thing: object, _sk
 def setup(app: object) -> None:
     app.connect("source-read", _link_within_site)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", _format_docstring)  # type: ignore[attr-defined]
-    app.connect("autodoc-skip-member", _skip_undescribable)  # type: ignore[attr-defined]
+    app.connect("autodoc-skip-member", _skip_opaque)  # type: ignore[attr-defined]
