@@ -22,13 +22,11 @@ def comparisons() -> str:
     ]
     return f"""## Many comparisons at once
 
-Measured by `python -m bench.comparisons`. Councils of the pilot's and England's sizes, whose true rates have a spread
-of so many points (standard deviation), are released 4,000 and 40 times with chance and noise, and judged beside all
-councils together and pair by pair. "One": each comparison at 95% by itself; "all": as the macros of the analyst
-database do (Holm, 2.5% for each of the two lists). Wrong: releases that call a difference certain which is not there,
-or is the other way round. Ranks: releases whose sets of ranks hold the true ranks of all councils together. The other
-columns say how often a true difference is called certain: councils beside all together, and pairs that are 2 or 4
-points apart or more.
+Measured by `python -m bench.comparisons`. Councils of the pilot's and England's sizes, with true rates spread by so
+many points (standard deviation), are released 4,000 and 40 times. "One": each comparison at 95% by itself; "all": as
+the macros of the analyst database do (Holm). Wrong: releases that call a difference certain which is not there or goes
+the other way. Ranks: releases whose sets of ranks hold all true ranks. Other columns: how often a true difference is
+called certain, for councils beside all together and for pairs at least 2 or 4 points apart.
 
 | councils | wrong: one | all | ranks: one | all | beside all: one | all | 2 points: one | all | 4 points: one | all |
 |---|---|---|---|---|---|---|---|---|---|---|

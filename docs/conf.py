@@ -1,4 +1,4 @@
-"""The documentation site: Sphinx over these pages, with the reference made from the code (`make site-docs`)."""
+"""Builds the documentation site with Sphinx, with a reference generated from the code (`make site-docs`)."""
 
 import re
 import sys
@@ -24,7 +24,7 @@ extensions = [
     "sphinx.ext.autodoc",
 ]
 exclude_patterns = ["notebook", "reference/code/*/modules.rst"]
-suppress_warnings = ["ref.python"]  # a type of a short name, which two modules have
+suppress_warnings = ["ref.python"]  # two modules have a type of the same short name
 myst_enable_extensions = ["attrs_block", "colon_fence"]
 myst_heading_anchors = 4
 default_role = "code"
@@ -45,19 +45,19 @@ html_title = project
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
 
-OF_THE_FIRST_FOLDER = {name: f"{name.lower()}" for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")}
-"""Pages of the project's first folder, and the pages of the site that show them."""
+ROOT_PAGES = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+"""Pages in the root of the project. A page of the site with the same name in lower case includes each."""
 
 
-def _within_the_site(_app: object, page: str, source: list[str]) -> None:
-    """Lead to a page of the site where a page in `docs/` leads to one of the first folder."""
+def _link_within_site(_app: object, page: str, source: list[str]) -> None:
+    """Rewrites links from `docs/` to pages in the root of the project into links within the site."""
     up = "../" * page.count("/")
-    for name, shown_by in OF_THE_FIRST_FOLDER.items():
-        source[0] = source[0].replace(f"]({up}../{name})", f"]({up}{shown_by})")
+    for name in ROOT_PAGES:
+        source[0] = source[0].replace(f"]({up}../{name})", f"]({up}{name.lower()})")
 
 
-def _plain(_app: object, _what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
-    """Docstrings are plain text: what is indented after an empty line is shown as it stands, and a star is a star."""
+def _format_docstring(_app: object, _what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """Shows docstrings as plain text: indented paragraphs literally, and stars and underscores escaped."""
     paragraphs = "\n".join(lines).split("\n\n")
     lines[:] = "\n\n".join(f"::\n\n{it}" if it.startswith("  ") else _escaped(it) for it in paragraphs).split("\n")
 
@@ -66,8 +66,8 @@ def _escaped(paragraph: str) -> str:
     return re.sub(r"`[^`]*`|\*|(?<=\w)_(?!\w)", lambda it: it[0] if len(it[0]) > 1 else f"\\{it[0]}", paragraph)
 
 
-def _has_no_text(_app: object, _what: str, _name: str, thing: object, _skip: bool, _options: object) -> bool | None:
-    """Leave out what cannot be written down: Dagster's keys of assets raise an error."""
+def _skip_opaque(_app: object, _what: str, _name: str, thing: object, _skip: bool, _options: object) -> bool | None:
+    """Skips members without a description: Dagster's asset keys raise an error."""
     try:
         object_description(thing)
     except Exception:
@@ -76,6 +76,6 @@ def _has_no_text(_app: object, _what: str, _name: str, thing: object, _skip: boo
 
 
 def setup(app: object) -> None:
-    app.connect("source-read", _within_the_site)  # type: ignore[attr-defined]
-    app.connect("autodoc-process-docstring", _plain)  # type: ignore[attr-defined]
-    app.connect("autodoc-skip-member", _has_no_text)  # type: ignore[attr-defined]
+    app.connect("source-read", _link_within_site)  # type: ignore[attr-defined]
+    app.connect("autodoc-process-docstring", _format_docstring)  # type: ignore[attr-defined]
+    app.connect("autodoc-skip-member", _skip_opaque)  # type: ignore[attr-defined]

@@ -20,6 +20,8 @@ def render() -> str:
     template = environment.from_string(Path(__file__).with_name("sources.md.j2").read_text(encoding="utf-8"))
     return template.render(
         contracts=CONTRACTS.values(),
+        people_columns=_shared("columns"),
+        people_rules=_shared("rules"),
         example=Cohort("202425"),
         becomes={"identifier": "token", "payload": "kept", "check": "checked"},
         complete=MIN_COMPLETE_SHARE,
@@ -28,6 +30,13 @@ def render() -> str:
         file_rules=FILE_RULES,
         deprivation=deprivation,
     )
+
+
+def _shared(name: str) -> list[object]:
+    """Columns or rules that every source about named children has, so that the page lists them once."""
+    people = [contract for contract in CONTRACTS.values() if "surname" in contract]
+    first, *others = (list(getattr(contract, name)) for contract in people)
+    return [each for each in first if all(each in found for found in others)]
 
 
 if __name__ == "__main__":

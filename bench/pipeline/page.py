@@ -15,10 +15,9 @@ from bench.pipeline.commands import Measured
 _HEAD = "| what | seconds | peak GiB | rows a second | times the floor |\n|---|---|---|---|---|"
 
 _HOW = """The floor is DuckDB reading every extract as text and writing its rows as Parquet. The usual script
-(`bench/pipeline/usual.py`) does the work with pandas, Splink on clear text and OpenDP: no tokens, no reports of
-quality, no intervals, no ledger, no bundle. All read the same extracts, with the contract's names; each is a process
-of its own, imports included. Peaks are of resident memory, of a command and what it starts; the usual script may hold
-20 GiB of data."""
+(`bench/pipeline/usual.py`) does the work with pandas, Splink on clear text and OpenDP, without tokens, quality reports,
+intervals, ledger or bundle. Each is a separate process, imports included. Peaks are of resident memory of a command and
+what it starts; the usual script may hold 20 GiB of data."""
 
 
 @dataclass(frozen=True)

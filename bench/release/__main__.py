@@ -6,7 +6,6 @@ import datetime as dt
 import os
 import platform
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -65,72 +64,54 @@ def main(home: Home | None) -> None:
         f"""# Accuracy and time of the release, measured
 
 Made by `python -m bench.release [HOME]` on {dt.date.today()}: {machine}, OpenDP {version("opendp")}.
-A child table of the pilot's published sizes is made up with a known truth, released {RELEASES} times, and compared
-with it. For the model's column, {MADE_UP} such tables are released {RELEASES_OF_EACH} times each, {WITH_THE_ONE} in the
-last truth.
+A synthetic child table of the pilot's published sizes is released {RELEASES} times and compared with its truth. For the
+model's column, {MADE_UP} such tables are released {RELEASES_OF_EACH} times each, {WITH_THE_ONE} with the last truth.
 
 ## Against one query a table
 
-Mean absolute error, in points, of the rate of a good level of development by council and characteristic, all ways at
-the same rho. The pupil tables are {each} marginals, {detailed} of which no other contains. The usual way asks OpenDP's
-discrete Gaussian for each published table, with an equal share of the budget; a careful analyst asks for the most
-detailed tables only and adds up.
+Mean absolute error, in points, of the rate of a good level of development by council and characteristic, at the same
+rho. The pupil tables are {each} marginals, {detailed} of which no other contains. The alternatives ask OpenDP's
+discrete Gaussian for each table with an equal share, or for the most detailed tables only.
 
 | rho (epsilon) | way | cells of {LARGE} children or more | of {SMALLEST} or more |
 |---|---|---|---|
 {_ways(rates)}
 
 The release has {_ratio(rates, "each")} of the error of the first and {_ratio(rates, "detailed")} of that of the second
-(cells of {LARGE} or more). The bound of the tests is 0.45. Of its 95% intervals, {_coverage(rates)} hold the truth
-(cells of {SMALLEST} or more; cells of a release share noise, so this share varies more than their number suggests).
+(cells of {LARGE} or more; tests require 0.45). Of its 95% intervals, {_coverage(rates)} hold the truth.
 
 ## Published rates that are usable
 
-Every rate of what is measured has its row; the noisy counts decide which are published. Tables of all families are
-made up in the sizes that are expected, those of health and parents with shares that differ by council from the middle
-of what is plausible, and released {RELEASES} times (England {ENGLISH_RELEASES} times). A published rate is usable where
-it has no flag: its 95% interval is at most {policy.reliability.unreliable_half_width:g} points wide either way.
-Of the intervals of these rates, published or withheld, {_held(usable)} hold the truth. "Synthetic extracts" are those
-of `make demo`, taken in and linked in HOME; what is plausible was not fitted to them.
+Synthetic tables of all families have the expected sizes and shares in the middle of what is plausible, and are released
+{RELEASES} times (England {ENGLISH_RELEASES} times). A published rate is usable if it has no flag: its 95% interval is
+at most {policy.reliability.unreliable_half_width:g} points wide either way. Of all intervals, {_held(usable)} hold the
+truth. "Synthetic extracts" are those of `make demo`, linked in HOME; nothing was fitted to them.
 
 | table | {" | ".join(f"{what}: rates | published | usable of these" for what in usable)} |
 |---|{"---|---|---|" * len(usable)}
 {_usable(usable)}
 
-| answers of parents in | rates | published | usable of these |
-|---|---|---|---|
-{_parents(usable["pilot"])}
-
 ## The model's column
 
-Four truths: additive effects of council and characteristic; each group in each council 3 points off besides (standard
-deviation, normal); the same, of Student's t distribution with three degrees of freedom; and as the second, with one
-ethnic group in one council 15 points below, "the one group". By the number of children in the cell, and for that group.
+Four truths: additive effects of council and characteristic; each group in each council off by 3 points (standard
+deviation, normal); the same with Student's t distribution, three degrees of freedom; and as the second, with one ethnic
+group in one council 15 points below, "the one group". By the number of children in the cell: root mean square error in
+points, and share of 95% intervals that hold the rate of these children. Tests require 93 to 97% of the model over all
+cells, and 90% for the one group.
 
-Root mean square error, in points:
+{_by_band(models)}
 
-{_by_band(models, lambda cells, way, chosen: f"{cells.root_mean_square(way, chosen):.2f}")}
-
-Share of 95% intervals that hold the rate of these children; those of the model are to be 93 to 97% over all cells of
-{SMALLEST} or more, and 90% at least for the one group:
-
-{_by_band(models, lambda cells, way, chosen: f"{cells.coverage(way, chosen):.1%}")}
-
-Mean width of the interval, in points:
-
-{_by_band(models, lambda cells, way, chosen: f"{cells.width(way, chosen):.1f}")}
-
-Cells of 50 to 199 children whose figure is within 5 points of the truth (80% at least, for the model):
+Cells of 50 to 199 children whose figure is within 5 points of the truth (tests require 80% of the model):
 {_near(models)}.
 
-A group that does unlike the others is drawn towards them by as much as its noise may explain: the mean error of the
-one group is {models["one group below"].mean_error("model"):+.1f} points, that of the release
+A group unlike the others is drawn towards them: the mean error of the one group is
+{models["one group below"].mean_error("model"):+.1f} points, that of the release
 {models["one group below"].mean_error("release"):+.1f}. Its interval allows for that.
 
 ## Two councils
 
-The noise of two councils' rates is correlated by at most {largest_correlation(pilot):.3f} in the pilot, over all pairs
-and five characteristics: to take it as independent is safe.
+The noise of two councils' rates is correlated by at most {largest_correlation(pilot):.3f} in the pilot, so it may be
+taken as independent.
 
 {comparisons()}
 ## Regions
@@ -144,8 +125,7 @@ Half-width of the 95% interval of a count of children of one ethnic group, Engla
 
 ## Time
 
-Processor seconds, without counting the children. The noise is OpenDP's own time, some nine microseconds a cell, of
-which its random numbers are most; everything else together takes a third of the whole.
+Processor seconds, without counting the children. OpenDP takes some nine microseconds a cell for noise.
 
 | | plan | measure | estimate and tabulate | all | cells drawn | rows published |
 |---|---|---|---|---|---|---|
@@ -191,19 +171,17 @@ def _rates(found: Usable, **of: str) -> str:
     return f"{found.defined(**of):,} | {found.number(**of):,} | {found.share(**of):.1%}"
 
 
-def _parents(found: Usable) -> str:
-    """A line for each area in which answers of parents are published."""
-    areas = [area for area in dict.fromkeys(found.area) if found.number(table="parent_experience", area=area)]
-    return "\n".join(f"| {area} | {_rates(found, table='parent_experience', area=area)} |" for area in areas)
-
-
 def _levels() -> str:
     found = half_widths(list(places()))
     return "\n".join(f"| {level} | {one:.1f} | {other:.1f} |" for level, (one, other) in found.items())
 
 
-def _by_band(models: dict[str, Cells], shown: Callable[[Cells, str, NDArray[np.bool_]], str]) -> str:
-    """A table of one figure by truth and way, for all cells, by band and for the one group."""
+def _by_band(models: dict[str, Cells]) -> str:
+    """A table of error and coverage by truth and way, for all cells, by band and for the one group."""
+
+    def shown(cells: Cells, way: str, chosen: NDArray[np.bool_]) -> str:
+        return f"{cells.root_mean_square(way, chosen):.2f}, {cells.coverage(way, chosen):.1%}"
+
     heads = [f"{SMALLEST} or more", *map(_band, BANDS), "the one group"]
     rows = ["| truth | way | " + " | ".join(heads) + " |", "|---|---|" + "---|" * len(heads)]
     for what, cells in models.items():

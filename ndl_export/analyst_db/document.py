@@ -1,46 +1,37 @@
 """docs/analyst-database.md, from what the database is made from: `python -m ndl_export.analyst_db.document`.
 
-Its words are in `templates/`; steps, tables, macros and queries are those of the database.
+Its words are in `templates/`; tables, macros and queries are those of the database.
 """
 
 from __future__ import annotations
 
-import textwrap
-from functools import partial
+import re
 from pathlib import Path
 
 from ndl_export.analyst_db.build import add_all
 from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.help import MACROS, STEPS, WORKED_QUERIES
+from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
 from ndl_export.documents.markdown import grid
 from ndl_export.pages import kit
 from privacy.doors.database import in_memory
 
-_wrapped = partial(textwrap.fill, width=120, break_on_hyphens=False)
-
 
 def analyst_database_page() -> str:
-    """Renders the page as Markdown, in lines of the usual length."""
-    values = ((f"`{macro.call}`", f"{macro.answers} {macro.method}") for macro in MACROS if not macro.is_table)
+    """Render the page as Markdown."""
+    tables = _listed()
     return kit.render(
         Path(__file__).parent / "templates",
         "analyst-database.md",
-        steps="\n\n".join(_step(f"{number}. ", *step) for number, step in enumerate(STEPS, start=1)),
-        listed={schema: grid(("table", "what it holds"), rows) for schema, rows in _listed().items()},
+        listed={schema: grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
+        dimensions=", ".join(name for name, _ in tables["dimension"]),
         macros=MACROS,
-        values=grid(("macro", "what it is for"), values),
+        values=", ".join(f"`{macro.call}`" for macro in MACROS if not macro.is_table),
         queries=WORKED_QUERIES,
-        wrapped=_wrapped,
     )
 
 
-def _step(number: str, what: str, query: str) -> str:
-    indent = " " * len(number)
-    return f"{_wrapped(what, initial_indent=number, subsequent_indent=indent)}\n\n{indent}    {query}"
-
-
 def _listed() -> dict[str, list[tuple[str, str]]]:
-    """Lists tables with their comments by schema, without the views `latest`."""
+    """List tables by schema with the first sentence of their comments; `releases` omits those that `main` has."""
     with in_memory() as connection:
         add_all(Database(connection), [])
         found = connection.execute(
@@ -50,8 +41,9 @@ def _listed() -> dict[str, list[tuple[str, str]]]:
         ).fetchall()
     tables: dict[str, list[tuple[str, str]]] = {}
     for schema, name, comment in found:
-        about = comment.removesuffix(". All releases").replace("<", "&lt;")
+        about = re.split(r"\. |, in short: ", comment.removesuffix(". All releases"))[0].replace("<", "&lt;")
         tables.setdefault(schema, []).append((f"`{name}`", about))
+    tables["releases"] = [each for each in tables["releases"] if each[0] not in dict(tables["main"])]
     return tables
 
 
