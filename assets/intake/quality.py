@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,6 +95,10 @@ class _Expected:
     severity: str = CRITICAL
 
 
+_ONE_AT_A_TIME = Lock()
+"""Great Expectations keeps suites and batches in one context, which two threads must not use at once."""
+
+
 def load() -> None:
     """Load Great Expectations and make every suite, so that no judgement need."""
     for source in CONTRACTS:
@@ -106,7 +111,8 @@ def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
     found: dict[Path, tuple[Finding, ...]] = {}
     for source in dict.fromkeys(extract.source for extract in extracts):
         alike = [extract for extract in extracts if extract.source == source]
-        found |= zip((extract.kept for extract in alike), _judge(CONTRACTS[source], alike), strict=True)
+        with _ONE_AT_A_TIME:
+            found |= zip((extract.kept for extract in alike), _judge(CONTRACTS[source], alike), strict=True)
     return [found[extract.kept] for extract in extracts]
 
 

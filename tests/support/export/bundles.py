@@ -86,7 +86,8 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) ->
             both = pa.concat_tables([earlier.select(own.column_names).cast(own.schema), own])
             pq.write_table(both, newer / f"{name}.parquet")
         package = json.loads((newer / "datapackage.json").read_text())
-        (newer / "datapackage.json").write_text(json.dumps(package | {"cohorts": ["202324", "202425"]}))
+        missing = dict.fromkeys(("202324", "202425"), package["missing"]["202425"])
+        (newer / "datapackage.json").write_text(json.dumps(package | {"cohorts": [*missing], "missing": missing}))
         build_database(directory)
 
     return made_once(tmp_path_factory, "cohorts", make)

@@ -58,7 +58,7 @@ def test_the_policy_of_the_project():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.update(version=2), "policy version 1, not 2"),
+        (lambda p: p.update(version=2), "policy version 1;"),
         (lambda p: p.update(cap=1), "'cap' is not a key here"),
         (lambda p: p.pop("delta"), "delta: is missing"),
         (lambda p: p.update(delta=1.5), "delta: must be less than 1"),
