@@ -33,7 +33,7 @@ from assets.release.record import (
 from assets.release.requests.planning import measured_for
 from assets.release.requests.register import publish_register
 from assets.release.requests.supplement import check_same_table
-from assets.release.sign_off import check_again, check_measurement, publish_approved
+from assets.release.sign_off import check_measurement, check_publication, publish_approved
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.missing import SOURCES, Missing
@@ -146,7 +146,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     announce(home, keys, version, dt.date.today())
     if not bundle_is_current(home, keys, version, councils):
         Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
-        check_again(home, version)
+        check_publication(home, version)
         made = _make_bundle(home, cohort, keys, version, councils)
         if made.parent != home.release:
             publish_approved(home, keys, cohort, version)

@@ -25,7 +25,7 @@ from assets.release.decision_sheet import TEXT_PAGES, expectations_sha256, to_si
 from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
 from assets.release.holds import State, state, state_of_release
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, fixed_record, further_plan, releases_of, requested_tables
+from assets.release.record import CohortRecord, fixed_record, further_plan, requested_tables
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, withdrawals
@@ -321,14 +321,6 @@ def check_publication(home: Home, version: str) -> str | None:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
             raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
     return str(request["sha256sums"]) if request else None
-
-
-def check_again(home: Home, version: str) -> None:
-    """The same for a bundle that is about to be made again where it is published. One that was published before there
-    were signatures passes."""
-    signed, fixed = SignOffs(Ledger(home.ledger)), fixed_record(home, version)
-    if any(signed.allowed(Stage.MEASUREMENT, each) for each in releases_of(fixed, version)):
-        check_publication(home, version)
 
 
 def _published_request(home: Home, version: str) -> Request | None:
