@@ -158,8 +158,8 @@ class Block:
     councils: bool = True
     """If False, the block is measured for all councils together, or for regions, and not for single councils."""
     everywhere: bool = False
-    """Whether these are main figures of the release: shown even with wide intervals, and flagged as unreliable, where
-    other figures are withheld."""
+    """Whether these are main figures of the release: with a wide interval they are shown as unreliable, where others
+    are withheld."""
     weight: str = "linked"
     """Kind of cell at full detail, as named in the weights of the privacy policy."""
     total_weight: str = ""
