@@ -1,4 +1,4 @@
-"""Writes files and links in one step, so that readers find the old or the new content, and formats JSON."""
+"""Writing files and links in one step, so that readers find the old or the new content, and formatting JSON."""
 
 from __future__ import annotations
 
