@@ -76,7 +76,7 @@ def leading_files(
 
 
 def is_leading(name: str) -> bool:
-    """Return whether a file is a leading file, not part of a bundle or unknown."""
+    """Return whether a file is a leading file, rather than part of a bundle or unknown."""
     return name in _ORDER or name.startswith(f"{SITE_FOLDER}/")
 
 

@@ -1,9 +1,9 @@
 """A lock that lets one publisher at a time write to a place; a publisher that died does not block the next.
 
-On a file system this is a kernel lock on the folder. In an object store every publisher writes a marker beside the
-releases and keeps changing it; it continues only if it sees no other marker: of two publishers, the later one sees
+On a file system this is a kernel lock on the folder. In an object store, every publisher writes a marker beside the
+releases and keeps changing it. It continues only if it sees no other marker: of two publishers, the later one sees
 both. A marker that does not change belongs to a dead publisher. Conditional writes would need no markers, but stores
-that do not know `If-None-Match` ignore it and overwrite: rclone's S3 server does (version 1.75).
+without support for `If-None-Match` ignore it and overwrite: rclone's S3 server does (version 1.75).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PlaceBusy(Exception):
 
 @contextmanager
 def one_publisher(store: Store) -> Iterator[Callable[[], None]]:
-    """Keep other publishers out for the block, and yield a check that they still are. Both raise `PlaceBusy`."""
+    """Keep other publishers out for the block, and yield a function that checks this. Both raise `PlaceBusy`."""
     with _folder_locked(store) if store.protocol == "file" else _marked(store) as check:
         yield check
 
@@ -97,7 +97,7 @@ def _keep_alive(store: Store, mine: str, over: threading.Event) -> None:
                 return
             _beat(store, mine, number := number + 1)
         except StoreError:
-            continue  # sending a file fails as well, and reports it
+            continue  # sending a file will fail too, and report the error
 
 
 def _check(store: Store, mine: str) -> None:
