@@ -211,6 +211,7 @@ def _filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str
 
 
 def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
+    """Yield the metadata row of each indicator."""
     for column in csv_columns(table):
         measure, role = column.source.measure, column.source.role
         if role in _GROUPS:

@@ -76,7 +76,7 @@ class Measure:
     description: str
     decimals: int
     of: str = "children"
-    """What it counts, or what it gives the average number of."""
+    """The things it counts or averages, such as children or goals."""
     modelled: bool = False
     """Whether a model's estimate for councils is published beside it."""
     as_linked: bool = False
@@ -308,6 +308,7 @@ class Table:
         return f"{self.description}. Population: {self.population}"
 
     def measure(self, name: str) -> Measure:
+        """Return the measure with this name."""
         return self._by_name[name]
 
     @cached_property
@@ -372,6 +373,7 @@ class Family:
         return (self.source, *self.further_sources)
 
     def attribute(self, name: str) -> Attribute:
+        """Return the attribute with this name."""
         return next(attribute for attribute in self.attributes if attribute.name == name)
 
 
@@ -381,4 +383,5 @@ def each(attribute: Attribute) -> tuple[Selection, ...]:
 
 
 def total_and_each(attribute: Attribute) -> tuple[Selection, ...]:
+    """Return the total and one level for each category except the unknown."""
     return (ALL, *each(attribute))

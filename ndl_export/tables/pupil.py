@@ -283,7 +283,7 @@ FUNDED_ENTITLEMENT = Table(
 
 
 def _seen_by(*services: str) -> tuple[str, ...]:
-    """Return the categories of children seen by any of these services, whoever raised a concern."""
+    """Return the categories of children seen by any of these services, regardless of who raised a concern."""
     return tuple(dots_category(seen, concern) for seen in services for concern in CONCERN_GIVEN_SEEN[seen])
 
 
@@ -433,6 +433,7 @@ _LINKAGE_BREAKDOWNS = (SEX, FSM, ETHNIC, IMD)
 
 
 def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block, Block]:
+    """Return the percentage of children linked, and the number by link status, for one breakdown."""
     axes = (axis,) if axis else ()
     return (
         RateBlock(

@@ -75,7 +75,7 @@ Children = frozenset[tuple[str, frozenset[str]]]
 children."""
 
 _SEPARATOR = "\x1f"
-_SHOWN = 3
+_SHOWN = 3  # rows quoted in an error message
 
 
 class RowsDiffer(ValueError):
@@ -101,7 +101,7 @@ class Row:
 def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
     """Return the rows of one area in the order of the definition.
 
-    `all_together` gives the rows of all councils together; `every` adds rows that single councils do not have. Blocks
+    `all_together` gives the rows of all councils together; `every` includes the rows that single councils lack. Blocks
     with the same levels share one row, which has the measures of both.
     """
     applies: dict[tuple[str, ...], set[str]] = {}
@@ -199,17 +199,17 @@ class Layout:
         return pa.table(columns, schema=pa.schema([schema.field(name) for name in key_names(self.table)]))
 
     def applies(self, measure: str) -> NDArray[np.bool_]:
-        """Return, (n,), whether the measure is defined for each row."""
+        """Return whether the measure is defined for each row; shape (n,)."""
         return np.array([measure in row.applies for row in self.rows], dtype=bool)[self.row_of]
 
     @cached_property
     def available(self) -> NDArray[np.bool_]:
-        """(n,): whether any council of the row's area has sent the counted source."""
+        """Whether any council of each row's area has sent the counted source; shape (n,)."""
         return np.array([area.available for area in self.areas], dtype=bool)[self.area_of]
 
     @cached_property
     def breaks(self) -> pa.Array:
-        """(n,): `b` if there is a break between the row's cohort and the one before, else NULL.
+        """`b` if there is a break between the row's cohort and the one before, else NULL; shape (n,).
 
         The first cohort of the release is compared with the academic year before it. Rows without figures are not
         flagged.
@@ -251,8 +251,10 @@ class Layout:
         return flags
 
     def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """Return, (len(areas) * len(levels),), the positions of these rows in the first cohort, area by area; -1 for a
-        row that is not published."""
+        """Return the positions of these rows in the first cohort, area by area; -1 for a row that is not published.
+
+        Shape (len(areas) * len(levels),).
+        """
         per_area = [self._places[area.level, area.code] for area in areas]
         return np.array([place.get(chosen, -1) for place in per_area for chosen in levels], dtype=np.int64)
 
