@@ -34,7 +34,7 @@ KEYWORDS = (
 )
 LANGUAGE = "en-GB"
 _LISTED = 3
-"""Most cohorts that are listed one by one: in the UK model a summary has at most 250 characters."""
+"""Largest number of cohorts that are listed one by one: a summary in the UK model has at most 250 characters."""
 
 
 FORMS = {

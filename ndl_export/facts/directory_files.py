@@ -175,7 +175,7 @@ def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
 
 
 def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> bool:
-    """Write the announcements, and return whether they changed."""
+    """Write the announcements and return whether they changed. An unchanged entry keeps its day of announcement."""
     told = {(each.version, each.date): each for each in announced(release_dir) or ()}
     new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
     kept = [told.get((each.version, each.date), each) for each in new]
@@ -287,6 +287,7 @@ class Register:
         return {each.cohort for each in self.budgets} | {cohort for each in self.requests for cohort in each.cohorts}
 
     def requests_with(self, status: str) -> tuple[AskedTable, ...]:
+        """Return the requests with this status."""
         return tuple(each for each in self.requests if each.status == status)
 
 

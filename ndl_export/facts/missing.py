@@ -145,6 +145,7 @@ def _not_available(tables: list[str]) -> str:
 
 
 def _areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
+    """Return a sentence for each area of several councils that is not published because of missing sources."""
     everywhere = geographies(councils)
     found = []
     for family in FAMILIES.values():

@@ -69,8 +69,10 @@ class NoisyCounts:
 
     @classmethod
     def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
-        """Read the noisy counts of a family from a bundle's files. Raises ValueError if the cells do not match the
-        plan, in order."""
+        """Read the noisy counts of a family from a bundle's files.
+
+        Raises ValueError if the cells are not those of the plan, in its order.
+        """
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {measured.attributes: np.zeros(measured.shape, dtype=np.int64) for measured in _measured(plan)}
         expected = cls(plan, empty).table(cohort, family)

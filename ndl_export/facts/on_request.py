@@ -180,6 +180,7 @@ class OnRequest:
             write_cells(cells, folder / FURTHER_COUNTS_FILE, version)
 
     def to_json(self) -> bytes:
+        """Return the content of `on_request.json`."""
         return indented_json(
             {
                 "tables": [each.document() for each in self.tables],

@@ -99,7 +99,7 @@ TITLE = "School readiness: linked early-years statistics"
 _VERSION = re.compile(r"([0-9]{4})\.(0[1-9]|1[0-2])\.([0-9]{1,4})")
 EARLIEST_YEAR = 2020
 MONTHS_AHEAD = 12
-"""Most months between making a release and its month of publication."""
+"""Largest number of months between the making of a release and its month of publication."""
 
 
 class InvalidVersion(ValueError):
@@ -123,8 +123,8 @@ class Version:
         return cls(*(int(part) for part in match.groups()))
 
     def check_is_new(self, today: dt.date) -> None:
-        """Raise `InvalidVersion` if a release of this version cannot be started today, because it is too old or too far
-        ahead."""
+        """Raise `InvalidVersion` if no release of this version can be started today: its month is too far ahead or too
+        old."""
         ahead = 12 * (self.year - today.year) + self.month - today.month
         if self.year < EARLIEST_YEAR or ahead > MONTHS_AHEAD:
             raise InvalidVersion(
