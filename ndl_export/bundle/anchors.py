@@ -123,6 +123,7 @@ def catalogued(store: Store) -> set[Version]:
 
 
 def _anchor(place: str, files: Files) -> Anchor:
+    """Return the anchor of a bundle. Raises `UnreadableAnchor`."""
     statement, key, sums, signature = (files[name] for name in ANCHOR_FILES)
     if statement is None:
         raise _unreadable(place, f"{PRIVACY_RECORD_FILE} is missing")

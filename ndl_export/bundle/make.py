@@ -1,4 +1,4 @@
-"""Making a release bundle: the folder `<version>` and the archives `<version>.zip` and `<version>.tar`.
+"""Builds a release bundle: the folder `<version>` and the archives `<version>.zip` and `<version>.tar`.
 
 A bundle is written completely to a temporary folder and then renamed; once published it never changes. A bundle held
 for approval is kept elsewhere, is rebuilt whenever the release is run, and is published as it is. The bytes of a bundle

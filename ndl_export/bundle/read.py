@@ -1,4 +1,4 @@
-"""Reading the files of a bundle: a folder, an archive, or either of them behind a URL.
+"""Reads the files of a bundle: a folder, an archive, or either of them behind a URL.
 
 Sizes are limited, because the maker of an archive or the server of a URL may not be the publisher.
 """
@@ -22,7 +22,7 @@ from ndl_export.files.stores import Store, is_url, open_store, shown
 from ndl_export.site import SITE_FOLDER
 
 LARGEST = 2 * 2**30
-"""Largest bundle or archive, in bytes; the largest made so far has a hundredth of it."""
+"""Size limit of a bundle or archive, in bytes: a hundred times the largest made so far."""
 MOST_FILES = 1000
 AT_ONCE = 8
 """Simultaneous connections to a store."""

@@ -1,5 +1,4 @@
-"""Verifying a release bundle or its synthetic children: they come from the publisher, are complete and unchanged, and
-their content is consistent.
+"""Verifies that a release bundle, or its synthetic children, is the publisher's, complete, unchanged and consistent.
 
 Signature and checksums are checked first. If they are wrong, nothing else in the bundle is opened, and the report ends
 there. A folder, the `.zip` and the `.tar` are checked in the same way, locally or behind a URL; in an archive every
