@@ -151,6 +151,7 @@ def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
 
 
 def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
+    """Yield faults in the columns of one measure."""
     flag = data[column_name(measure, ColumnRole.FLAG)]
     withheld, undefined, unavailable = (
         pc.fill_null(pc.equal(flag, value.value), False).to_numpy()
@@ -159,7 +160,7 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
     applies, absent = expected.applies(measure.name), undefined | unavailable
     figure, lower, upper = (_numbers(data, measure, role) for role in WITH_INTERVAL)
     shown, interval = ~(withheld | absent), ~absent
-    slack = 0.5 * 10.0**-measure.decimals + _ROUNDING
+    slack = 0.5 * 10.0**-measure.decimals + _ROUNDING  # half of the last decimal shown
     checks = {
         "flags that are not legal": ~pc.is_in(flag, value_set=pa.array([None, *Flag], pa.string())).to_numpy(),
         "flag z where the figure applies, or the reverse": undefined == applies,

@@ -55,6 +55,7 @@ def _name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
 
 
 def _plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield differences between the plans of a release and those in its privacy statement."""
     stated = {
         Further(family["cohort"], family["family"], family["measured_in"]): family
         for family in record["families"]
