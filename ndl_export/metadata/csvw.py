@@ -89,6 +89,7 @@ def _plain(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _column(column: CsvColumn) -> dict[str, Any]:
+    """Return a column of a file for Explore Education Statistics."""
     source = column.source
     described = {
         "name": column.name,

@@ -110,6 +110,7 @@ def _all_rows(table: Table) -> dict[str, Any]:
 
 
 def _plain_field(column: PlainColumn) -> dict[str, Any]:
+    """Return a field of a file with all rows."""
     constraints: dict[str, Any] = column.limits | ({"required": True} if column.required else {})
     return {
         "name": column.source.name,
@@ -130,6 +131,7 @@ def _official_rows(table: Table) -> dict[str, Any]:
 
 
 def _field(column: CsvColumn) -> dict[str, Any]:
+    """Return a field of a file for Explore Education Statistics."""
     described = {"name": column.name, "title": column.label, "description": column.description}
     if column.is_number:
         return described | {"type": "integer" if column.is_whole else "number", "constraints": column.limits}
