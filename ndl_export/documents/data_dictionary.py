@@ -71,6 +71,7 @@ def symbols_grid() -> str:
 
 
 def column_type(column: PublishedColumn) -> str:
+    """Return the type of a column in words."""
     return _TYPES[str(column.type)]
 
 

@@ -16,6 +16,7 @@ def noticed(text: str, notice: str) -> str:
 
 
 def bullets(lines: Iterable[str]) -> str:
+    """Return a Markdown list."""
     return "\n".join(f"- {line}" for line in lines)
 
 

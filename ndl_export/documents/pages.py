@@ -194,7 +194,7 @@ _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILAB
 
 
 def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
-    """Return, for each table and rate, the number of figures by flag and the median half-width of the intervals.
+    """Return the number of figures by flag, and the median half-width of the intervals, for each table and rate.
 
     `defined` maps names to tables.
     """
@@ -251,7 +251,7 @@ def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
 
 
 def linkage_gaps(linkage: pa.Table) -> str:
-    """Return, for each characteristic, the groups with the lowest and highest percentage linked.
+    """Return the groups with the lowest and highest percentage linked, for each characteristic.
 
     The figures are those of the first area in the newest cohort.
     """

@@ -1,4 +1,4 @@
-"""Comparison of our percentages at a good level of development with those published by the Department for Education.
+"""Compares our percentages at a good level of development with those published by the Department for Education.
 
 Official figures are exact counts of all children assessed in a council's schools; ours are noisy and cover the children
 in the extracts. Both describe this year's children, not children in general, so 95 in 100 official figures should be

@@ -35,7 +35,8 @@ from ndl_export.tables.schema import (
 from sources.reference.cohorts import Cohort
 
 MOST_ROWS = 3_000
-"""Most rows on a worksheet, unless the rows above council level that are not broken down are already more."""
+"""Largest number of rows on a worksheet. It is exceeded only by the rows above council level that are not broken
+down."""
 
 RELIABILITY: dict[str | None, str] = {
     None: "reliable",
@@ -48,8 +49,8 @@ RELIABILITY: dict[str | None, str] = {
 """Text in a reliability column, by flag."""
 _EVERY = "nobody: it is in every release"
 _BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
-_NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0
-_OF_A_LETTER = 0.25
+_NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0  # column widths in centimetres
+_OF_A_LETTER = 0.25  # width of a letter in centimetres
 _NOTES = (
     "Noise was added to every count to protect each child (differential privacy). The 95% limits say what a figure was"
     " for these children: they cover the noise and, of figures about linked children, missed and false links.",
