@@ -32,7 +32,7 @@ def flat_zip_bytes(files: Files) -> bytes:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, _EARLIEST)
             entry.create_system = _UNIX
-            entry.external_attr = (0o100000 | _MODE) << 16
+            entry.external_attr = (0o100000 | _MODE) << 16  # a regular file; the upper 16 bits hold the Unix mode
             archive.writestr(entry, content)
     return stream.getvalue()
 

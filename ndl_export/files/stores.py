@@ -28,7 +28,7 @@ _S3, _AZURE, _WEB = {"s3", "s3a"}, {"abfs", "abfss", "az"}, {"http", "https"}
 _WHOLE_AT_ONCE = _S3 | _AZURE | {"memory"}
 _OF_THE_EXTRA = _S3 | _AZURE | _WEB
 _STAGING = ".sending"
-_CHUNK = 2**20
+_CHUNK = 2**20  # bytes read at a time from a web server
 
 _WHAT: dict[str, str] = yaml.safe_load((Path(__file__).parent / "store_errors.yaml").read_text(encoding="utf-8"))
 """Explanation of an error by its class or a base class, for every store library; the first match is used."""

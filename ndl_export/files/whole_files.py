@@ -1,4 +1,4 @@
-"""Writing files and links in one step, so that readers find the old or the new content, and formatting JSON."""
+"""Writes files and links in one step, so that readers find the old or the new content, and formats JSON."""
 
 from __future__ import annotations
 
