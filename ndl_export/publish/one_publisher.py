@@ -26,7 +26,7 @@ BEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
 """A marker that has not changed for this long belongs to a publisher that died."""
 _LOOK_AGAIN_SECONDS = 1.0
-_MARKER_LIMIT = 1000
+_MARKER_LIMIT = 1000  # bytes
 
 
 class PlaceBusy(Exception):
@@ -55,6 +55,7 @@ def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _marked(store: Store) -> Iterator[Callable[[], None]]:
+    """Hold a marker in an object store for the block, and yield the check."""
     mine, over = f"{FOLDER}/{uuid.uuid4().hex}", threading.Event()
     store.sizes()  # so that an error names the place, not a marker
     _beat(store, mine, 0)

@@ -1,4 +1,4 @@
-"""The differences between two releases: schema changes, and figures that moved by more than the noise of both explains.
+"""Compares two releases: changes of the schema, and figures that moved by more than the noise of both explains.
 
 The schema is that in `data_dictionary.csv`: tables, their columns, and the categories of the filters. Its version
 (`schema.SCHEMA_VERSION`) is semantic. Removing something or changing its meaning is major, because an existing query

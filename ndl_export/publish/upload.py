@@ -1,4 +1,4 @@
-"""Publishing a release to a folder in S3, in Azure or on a file system (`stores`).
+"""Publishes a release to a folder in S3, in Azure or on a file system (`stores`).
 
 The bundle's folder and archives are sent first, and each file is read back. The files that lead readers to the release
 (`leading_files`) are replaced last, each in one step. If the process is interrupted, readers still find complete

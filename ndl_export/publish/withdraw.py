@@ -1,4 +1,4 @@
-"""Withdrawing a release: its files stay as they were signed, but nothing presents it as current any more."""
+"""Withdraws a release: its files stay as they were signed, but nothing presents it as current any more."""
 
 from __future__ import annotations
 
