@@ -1,16 +1,17 @@
-"""What goes out: table definitions, release bundle, its documents, metadata and signature, analyst database.
+"""Everything that is published: table definitions, the release bundle with its documents, metadata and signature, and
+the analyst database.
 
-Everything here is made from the published tables and the release's own facts. It may use the public reference data of
-`sources`; it knows nothing of the restricted zone, of keys other than the signing key, or of Dagster. Each room uses
-those above it alone:
+All of it is made from the published tables and facts about the release. This package may use the public reference data
+in `sources`. It does not use the restricted zone, Dagster, or any key except the signing key. Each room uses only the
+rooms listed above it:
 
-- `files`: files that appear whole, archives, signature, stores behind a URL;
-- `tables`: definitions of what is published; columns, rows, areas and CSV files, which follow from them;
-- `facts`: what a release says besides its tables: version, publisher, noisy counts, what is missing, withdrawals;
-- `check`: what must be true of the content, for whoever makes a release and whoever receives one;
-- `documents` for people, `metadata` for catalogues and tools;
-- `analyst_db`: every release in one DuckDB file, whose macros decide what may be concluded;
-- `site`: pages for anyone with a browser, with the conclusions that the database gives;
-- `bundle`: made, read, verified, and what stands beside bundles in a release directory;
-- `publish`: put where readers get it, withdrawn, compared.
+- `files`: files written whole, archives, signatures, and stores behind a URL;
+- `tables`: definitions of what is published, and the columns, rows, areas and CSV files derived from them;
+- `facts`: facts about a release other than its tables: version, publisher, noisy counts, missing sources, withdrawals;
+- `check`: checks of the content, for those who make a release and those who receive one;
+- `documents` for people, and `metadata` for catalogues and tools;
+- `analyst_db`: every release in one DuckDB file, whose macros decide which conclusions the figures support;
+- `site`: web pages, with the conclusions from the database;
+- `bundle`: making, reading and verifying bundles, and the files beside them in a release directory;
+- `publish`: uploading releases for readers, withdrawing them and comparing them.
 """

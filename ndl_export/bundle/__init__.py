@@ -1,1 +1,1 @@
-"""The release bundle: made, read and verified; and the files beside bundles in a release directory."""
+"""The release bundle: making, reading and verifying it, and the files beside bundles in a release directory."""

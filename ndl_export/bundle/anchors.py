@@ -1,8 +1,8 @@
-"""What published bundles state of their charges: of each the signed privacy statement, and no more is read.
+"""The privacy charges that published bundles state. Only the signed privacy statement of each is read.
 
-A bundle is an anchor of the budget ledger wherever it is: as a folder, or as an archive whose folder is gone; in the
-release directory, or at the place where readers get it; withdrawn or not. Its statement goes there first when it is
-published (`ANCHOR_FILES`), so whatever of a release is at a place, its statement is.
+A bundle is an anchor of the budget ledger in any form: as a folder, or as an archive whose folder is gone; in the
+release directory, or at the place where readers get it; withdrawn or not. When a release is published its statement is
+sent first (`ANCHOR_FILES`), so a place that has any part of a release has its statement.
 """
 
 from __future__ import annotations
@@ -31,20 +31,22 @@ from ndl_export.files.stores import Store
 from ndl_export.metadata.catalogue import is_announced
 
 ANCHOR_FILES = (PRIVACY_RECORD_FILE, PUBLIC_KEY_FILE, SUMS_FILE, SIGNATURE_FILE)
-"""In the order in which they are sent: the statement is there before anything else."""
+"""In the order in which they are sent: the privacy statement before anything else."""
 _OF_ARCHIVES = tuple(f".{suffix}" for suffix in ARCHIVES)
 
 Files = Mapping[str, bytes | None]
 
 
 class UnreadableAnchor(Exception):
-    """A bundle whose statement cannot be read or is not as it was signed; the message says which and what to do."""
+    """A bundle whose statement cannot be read or is not as signed; the message says which and what to do."""
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A bundle: what messages call it, its privacy statement, and the fingerprint of the key that signed it; None where
-    its publication broke off before the signature was sent."""
+    """A bundle: its name in messages, its privacy statement, and the fingerprint of the key that signed it.
+
+    The fingerprint is None if publication was interrupted before the signature was sent.
+    """
 
     place: str
     statement: Mapping[str, Any]
@@ -52,7 +54,7 @@ class Anchor:
 
 
 def anchors_in(release_dir: Path, but: str | None = None) -> list[Anchor]:
-    """Return every bundle of a release directory, except that of one version. Raises `UnreadableAnchor`."""
+    """Return every bundle of a release directory, except that of version `but`. Raises `UnreadableAnchor`."""
     names = {path.name: path for path in release_dir.iterdir()} if release_dir.is_dir() else {}
     folders = [
         name
@@ -66,8 +68,10 @@ def anchors_in(release_dir: Path, but: str | None = None) -> list[Anchor]:
 
 
 def anchors_at(store: Store, arriving: str | None = None) -> list[Anchor]:
-    """Return every bundle at a place, by its listing and by its catalogue; of the version that is `arriving` there may
-    be a part without its statement yet. Raises `UnreadableAnchor`, and `StoreError`."""
+    """Return every bundle at a place, from its listing and its catalogue.
+
+    The version `arriving` may be there in part, without its statement. Raises `UnreadableAnchor` and `StoreError`.
+    """
     names = store.sizes() or {}
     parts = {name.partition("/")[0] for name in names if "/" in name}
     folders = [name for name in parts if _is_version(name) or f"{name}/{SUMS_FILE}" in names]
@@ -83,12 +87,12 @@ def anchors_at(store: Store, arriving: str | None = None) -> list[Anchor]:
 
 
 def _visible(names: Iterable[str], but: str | None = None) -> list[str]:
-    """Return the names without those of what is still being written, which begin with a dot."""
+    """Return the sorted names without those of unfinished bundles, which begin with a dot."""
     return sorted(name for name in names if name != but and not name.startswith("."))
 
 
 def _archives_alone(names: Iterable[str], folders: Collection[str], but: str | None = None) -> list[str]:
-    """Return one archive of each bundle whose folder is not there."""
+    """Return one archive of each bundle whose folder is missing."""
     archives = {name.rpartition(".")[0]: name for name in names if name.endswith(_OF_ARCHIVES) and "/" not in name}
     return [archives[name] for name in _visible(set(archives) - set(folders), but)]
 
@@ -105,7 +109,7 @@ def _in_archive(content: bytes, place: str) -> Files:
 
 
 def catalogued(store: Store) -> set[Version]:
-    """Return the releases that the catalogue at a place names; none where there is none. Raises `UnreadableAnchor`."""
+    """Return the releases in the catalogue at a place; empty if it has no catalogue. Raises `UnreadableAnchor`."""
     content = store.read(CATALOGUE_FILE, LARGEST)
     if content is None:
         return set()
@@ -119,6 +123,7 @@ def catalogued(store: Store) -> set[Version]:
 
 
 def _anchor(place: str, files: Files) -> Anchor:
+    """Return the anchor of a bundle. Raises `UnreadableAnchor`."""
     statement, key, sums, signature = (files[name] for name in ANCHOR_FILES)
     if statement is None:
         raise _unreadable(place, f"{PRIVACY_RECORD_FILE} is missing")

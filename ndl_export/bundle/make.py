@@ -1,9 +1,9 @@
-"""A release bundle: the folder `<version>`, and the archives `<version>.zip` and `<version>.tar`.
+"""Builds a release bundle: the folder `<version>` and the archives `<version>.zip` and `<version>.tar`.
 
-A bundle is written beside its place, completely, and renamed there; once it is published it never changes. One that is
-held is kept elsewhere, is made anew whenever the release is run, and is published as it is. Its bytes are a
-function of facts, tables, earlier releases and signing key; what is published is packed as well. What stands beside the
-bundles follows from them: `release_directory`.
+A bundle is written completely to a temporary folder and then renamed; once published it never changes. A bundle held
+for approval is kept elsewhere, is rebuilt whenever the release is run, and is published as it is. The bytes of a bundle
+depend only on facts, tables, earlier releases and signing key. Published bundles are also packed into archives.
+`release_directory` makes the files beside the bundles.
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ def bundle_files(
     requested: Collection[str] = (),
     for_them: Collection[str] = (),
 ) -> frozenset[str]:
-    """Return the names of all files of a bundle of these cohorts and councils; those of the page are in a folder.
+    """Return the names of all files of a bundle of these cohorts and councils; the page's files are in a folder.
 
-    `requested` are the names of tables on request, and `for_them` the files of `on_request` that there are with them.
+    `requested` are the names of tables on request, and `for_them` the files that `on_request` adds for them.
     """
     others = _beside_the_page(cohorts, requested, for_them)
     return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, councils, others, requested))
@@ -130,7 +130,7 @@ def bundle_files(
 def _beside_the_page(
     cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
 ) -> frozenset[str]:
-    """Return the same without the files of the page."""
+    """Return the names of all files except those of the page."""
     return frozenset(
         (
             *DOCUMENTS,
@@ -143,12 +143,15 @@ def _beside_the_page(
 
 
 BUNDLE_FILES = bundle_files([""], PILOT)
-"""Names of all files of a bundle of the pilot's councils and one cohort, whichever it is."""
+"""Names of all files of a bundle of the pilot's councils and one cohort; the same for any cohort."""
 
 
 def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
-    """Return the names that a bundle has by its `datapackage.json`, or those of the pilot where that cannot be read,
-    and by its `on_request.json`, which it has where its sums list it."""
+    """Return the names of the files a bundle should have, from its `datapackage.json` and `on_request.json`.
+
+    If `datapackage.json` cannot be read, the pilot's names are returned. `on_request.json` is expected if the sums list
+    it.
+    """
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
     on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
     try:
@@ -173,12 +176,11 @@ def write_bundle(
     signing_key: Ed25519PrivateKey,
     held_in: Path | None = None,
 ) -> Path:
-    """Write the release to `release_dir`, or hold it in the folder `held_in` until `publish_held`; returns the bundle's
-    folder.
+    """Write the release to `release_dir`, or hold it in `held_in` until `publish_held`; return the bundle's folder.
 
-    `tables` by name, with the columns of `schema.arrow_schema` and exactly the rows of `rows.layout`, in any order.
-    Where the version is published already with the same bytes, nothing changes. Raises `BundleRefused` for tables or a
-    privacy record that do not pass the checks, and where the version is published with other bytes.
+    `tables` by name, with the columns of `schema.arrow_schema` and exactly the rows of `rows.layout`, in any order. If
+    the version is already published with the same bytes, nothing changes. Raises `BundleRefused` if the tables or the
+    privacy record fail a check, or if the version is already published with other bytes.
     """
     ordered = _checked(facts, tables)
     release_dir.mkdir(parents=True, exist_ok=True)
@@ -194,13 +196,12 @@ def write_bundle(
         _archive(contents(bundle), facts.version, release_dir)
         refresh(release_dir)
         if held_in is not None:
-            _discard(held_in, facts.version)  # left where the process that published it died
+            _discard(held_in, facts.version)  # left behind if the publishing process died
     return bundle
 
 
 def sums_of(folder: Path) -> str:
-    """Return the SHA-256 of a bundle's file of sums. Raises `BundleRefused` where its files are not those that it
-    names."""
+    """Return the SHA-256 of a bundle's file of sums. Raises `BundleRefused` if its files do not match the sums."""
     files = contents(folder)
     if _is_damaged(files):
         raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made anew")
@@ -208,9 +209,9 @@ def sums_of(folder: Path) -> str:
 
 
 def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) -> Path:
-    """Copy a bundle that is held into the release directory, and discard it; returns its folder there.
+    """Copy a held bundle into the release directory, delete the held one, and return the new folder.
 
-    `approved` is what `sums_of` it must be. Raises `BundleRefused` where it is not.
+    Raises `BundleRefused` if `sums_of` the held bundle is not `approved`.
     """
     with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
@@ -226,7 +227,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
 
 
 def _discard(held_in: Path, version: str) -> None:
-    """Remove what is held of a version."""
+    """Delete the held bundle of a version."""
     shutil.rmtree(held_in / version, ignore_errors=True)
     for suffix in ARCHIVES:
         (held_in / f"{version}.{suffix}").unlink(missing_ok=True)
@@ -239,7 +240,7 @@ def _write(
     tables: Mapping[str, pa.Table],
     signing_key: Ed25519PrivateKey,
 ) -> Path:
-    """Write the folder into `place`, compared with the releases of `release_dir`."""
+    """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
     earlier = previous_releases([release_dir / str(version) for version in versions(release_dir)], facts)
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
@@ -258,19 +259,19 @@ def _archive(files: Mapping[str, bytes], version: str, place: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the content of the files of a bundle's folder, by their paths in it."""
+    """Return the content of all files in a bundle's folder, by relative path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """Return the tables with their rows in the order of the definitions, once they pass every check."""
+    """Return the tables in the row order of their definitions. Raises `BundleRefused` if a check fails."""
     plans, record, requested = plans_of(facts.noisy_counts), facts.privacy_record, facts.on_request
     faults = missing.faults(facts.missing, facts.councils, facts.cohorts)
     unsound = [f"privacy record: {fault}" for fault in privacy_faults(record, facts.version, facts.cohorts)]
     faults += unsound or [
         f"{ON_REQUEST_FILE}: {fault}" for fault in request_faults(requested, record, facts.version, facts.cohorts)
     ]
-    if requested and faults:  # then nobody can tell which rows its tables have
+    if requested and faults:  # the rows of the requested tables are then unknown
         raise _refused(facts, faults)
     layouts = table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
     faults += [f"{name}: {fault}" for name, fault in table_faults(tables, layouts)]
@@ -291,7 +292,7 @@ def _fill(
     earlier: Earlier,
     signing_key: Ed25519PrivateKey,
 ) -> None:
-    """Write every file into `folder`."""
+    """Write every file of the bundle into `folder`."""
     write_csvs(tables, folder, facts.tables)
     write_plain_csvs(tables, folder)
     for name, table in facts.tables.items():
@@ -326,7 +327,7 @@ def _fill(
 
 
 def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
-    """Give a folder and all in it these modes, durably."""
+    """Set the modes of a folder and everything in it, and sync them to disk."""
     paths = [*folder.rglob("*"), folder]
     for path in paths:
         path.chmod(of_folders if path.is_dir() else of_files)
@@ -334,10 +335,10 @@ def set_modes(folder: Path, of_folders: int, of_files: int) -> None:
 
 
 def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path) -> None:
-    """Write the rows of `data`, which are in their final order: the same bytes for the same content.
+    """Write the rows of `data`, already in final order, to Parquet; the same content gives the same bytes.
 
-    Writer settings are fixed; no time, path or machine goes in. The file's key-value metadata hold title, description
-    and the description of every column, for readers that do not know Arrow's own schema metadata.
+    Writer settings are fixed, and no time, path or machine name is written. The file's key-value metadata hold the
+    title, the description and the description of every column, for readers that do not use Arrow's schema metadata.
     """
     schema = arrow_schema(table)
     metadata = schema.metadata | {
@@ -391,7 +392,7 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
 
 
 def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return the record of the release for each catalogue, by file name; `files` are those that are described."""
+    """Return the record of the release for each catalogue, by file name; `files` are the files described."""
     described = describe(facts, files)
     return {
         "ckan_package.json": ckan_package(described),
@@ -404,7 +405,10 @@ def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping
 
 
 def _promote(staged: Path, directory: Path) -> Path:
-    """Move `staged` into `directory`, or leave what is there if it is the same; else `BundleRefused`."""
+    """Move `staged` into `directory`; if the same content is already there, keep that.
+
+    Raises `BundleRefused` if there is other content under this name.
+    """
     place = directory / staged.name
     if not place.exists():
         staged.rename(place)
@@ -428,7 +432,7 @@ def _promote(staged: Path, directory: Path) -> Path:
 
 
 def _is_damaged(files: Mapping[str, bytes]) -> bool:
-    """Return whether the files of a bundle are not those that its own sums name."""
+    """Return whether the files of a bundle do not match its own sums."""
     try:
         listed = read_sums(files[SUMS_FILE])
     except (KeyError, ValueError):
@@ -437,5 +441,5 @@ def _is_damaged(files: Mapping[str, bytes]) -> bool:
 
 
 def _read(place: Path) -> dict[str, bytes]:
-    """Return the content by name of the files in a folder, or of the one file."""
+    """Return the content of a file, or of all files in a folder, by name."""
     return contents(place) if place.is_dir() else {place.name: place.read_bytes()}

@@ -1,6 +1,6 @@
-"""The files of a bundle, wherever it is: a folder, an archive, or either of them behind a URL.
+"""Reads the files of a bundle: a folder, an archive, or either of them behind a URL.
 
-What is read is bounded, since whoever made the archive or answers for the URL may not be the publisher.
+Sizes are limited, because the maker of an archive or the server of a URL may not be the publisher.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from ndl_export.files.stores import Store, is_url, open_store, shown
 from ndl_export.site import SITE_FOLDER
 
 LARGEST = 2 * 2**30
-"""Bytes of a bundle, or of an archive of one; the largest that was made has a hundredth of it."""
+"""Size limit of a bundle or archive, in bytes: a hundred times the largest made so far."""
 MOST_FILES = 1000
 AT_ONCE = 8
-"""Connections to a store at the same time."""
+"""Simultaneous connections to a store."""
 
 
 @dataclass(frozen=True)
 class BundlePlace:
-    """Where a bundle is: a path of this machine, or a URL as `stores` takes it."""
+    """The place of a bundle: a local path, or a URL that `stores` accepts."""
 
     place: Path | str
 
     @classmethod
     def of(cls, text: str) -> BundlePlace:
-        """Return the place that the text names."""
+        """Return the place given as text."""
         return cls(text if is_url(text) else Path(text))
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The name of the place in messages."""
         return shown(self.place).rstrip("/") if isinstance(self.place, str) else str(self.place)
 
     @property
@@ -49,10 +49,10 @@ class BundlePlace:
         return self.shown.rpartition("/")[2]
 
     def files(self) -> tuple[str | None, dict[str, bytes]]:
-        """Return the folder in an archive, None otherwise, and content of every file by name.
+        """Return the name of the folder in an archive (else None), and the content of every file by name.
 
-        Raises ValueError where it is neither a folder of plain files nor an archive as we pack it, OSError for a path
-        that cannot be read and `StoreError` for a URL.
+        Raises ValueError if it is neither a folder of plain files nor an archive packed by this project, OSError if a
+        path cannot be read, and `StoreError` for a URL.
         """
         if isinstance(self.place, Path):
             return (None, _folder(self.place)) if self.place.is_dir() else unpack(_whole(self.place))
@@ -64,8 +64,10 @@ class BundlePlace:
         return None, _remote_folder(open_store(self.place))
 
     def withdrawal(self, version: str) -> Withdrawal | None:
-        """Return the withdrawal that the release directory of the bundle states. Raises `UnreadableWithdrawals`,
-        `StoreError`."""
+        """Return the withdrawal of `version` in the bundle's release directory, or None.
+
+        Raises `UnreadableWithdrawals` and `StoreError`.
+        """
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
             return withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
@@ -80,13 +82,13 @@ class BundlePlace:
 
 
 def remote_version(directory: Store, version: Version) -> dict[str, bytes]:
-    """Return the content by name of the files of a release in a release directory. Raises ValueError and
-    `StoreError`."""
+    """Return the content of a release's files in a release directory, by name. Raises ValueError and `StoreError`."""
     return _remote_folder(directory, f"{version}/")
 
 
 def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
-    """Return the content of the files, several at once; None for one that is not there. Raises `StoreError`."""
+    """Return the content of several files, read in parallel; None for a file that does not exist. Raises
+    `StoreError`."""
     wanted = list(names)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))
@@ -109,7 +111,7 @@ def _folder(bundle: Path) -> dict[str, bytes]:
 
 
 def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
-    """Return the files that the store lists, or those that a bundle has where it lists none."""
+    """Return the files that the store lists or, if it cannot list files, those that a bundle should have."""
     sizes = store.sizes(below)
     sums = f"{below}{SUMS_FILE}"
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
@@ -124,7 +126,7 @@ def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
 
 
 def _expected(store: Store, below: str) -> frozenset[str]:
-    """Return the names that a bundle has by what it states of its cohorts and tables on request, and by its sums."""
+    """Return the names a bundle should have, from the cohorts, tables on request and sums that it states."""
     found = {name: store.read(f"{below}{name}", LARGEST) for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)}
     return expected_files({name: content for name, content in found.items() if content is not None})
 

@@ -1,10 +1,10 @@
-"""Files beside the bundles of a release directory: `latest`, `latest.json`, `site`, catalogue and feed.
+"""Files beside the bundles of a release directory: `latest`, `latest.json`, `site`, the catalogue and the feed.
 
-All of it follows from the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`, the
-same on every machine and at any time, and is replaced in one step each, after the bundle is in its place. `latest` is a
-symbolic link to the current release: the newest version (by version, not by time of writing) that is not withdrawn;
-`latest.json` says the same where there are no links. `site` is its page. Where every release is withdrawn, there is
-none of the three.
+They depend only on the bundles, their synthetic children, `withdrawn.json`, `upcoming.json` and `requests.json`, not on
+the machine or the time. Each is replaced in one step, after the bundle is in its place. `latest` is a symbolic link to
+the current release: the newest version (by version, not by time of writing) that is not withdrawn. `latest.json` has
+the same information for places without links. `site` is the current release's page. If every release is withdrawn, none
+of the three exists.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _RECORD = "dcat.jsonld"
 
 
 def current(release_dir: Path) -> Version | None:
-    """Return the newest version that is not withdrawn, if any. Raises `UnreadableWithdrawals`."""
+    """Return the newest version that is not withdrawn, or None. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return max((version for version in versions(release_dir) if str(version) not in withdrawn), default=None)
 
 
 def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> None:
-    """Announce these releases to readers, and no others. Raises `UnreadableWithdrawals`."""
+    """Replace the announcements that readers see. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with alone(release_dir):
         if announce(release_dir, entries, today) and versions(release_dir):
@@ -57,7 +57,7 @@ def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt
 
 
 def tell_of_requests(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> None:
-    """Publish these requests, and no others. Raises `UnreadableWithdrawals`."""
+    """Replace the published register of requests. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with alone(release_dir):
         if write_register(release_dir, entries, budgets) and versions(release_dir):
@@ -65,8 +65,10 @@ def tell_of_requests(release_dir: Path, entries: Sequence[AskedTable], budgets: 
 
 
 def refresh(release_dir: Path) -> None:
-    """Bring everything beside the bundles up to date; there must be one. Raises `UnreadableWithdrawals` and
-    `UnreadableRegister`."""
+    """Update everything beside the bundles; there must be at least one bundle.
+
+    Raises `UnreadableWithdrawals` and `UnreadableRegister`.
+    """
     newest, there = current(release_dir), [str(version) for version in versions(release_dir)]
     announced, asked = upcoming(release_dir, there), read_register(release_dir)
     if newest is None:
@@ -85,8 +87,8 @@ def refresh(release_dir: Path) -> None:
 
 
 def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
-    """Return the current release; places relative to the release directory, `sha256sums` the SHA-256 of its file of
-    sums."""
+    """Return the content of `latest.json`: paths are relative to the release directory, `sha256sums` is the SHA-256 of
+    the file of sums."""
     listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
     return {
         "version": str(newest),
@@ -100,7 +102,7 @@ def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
 
 
 def published(release_dir: Path) -> list[Published]:
-    """Return every release with its own catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
+    """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return [_published(release_dir / str(version), withdrawn.get(str(version))) for version in versions(release_dir)]
 

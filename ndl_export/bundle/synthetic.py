@@ -1,8 +1,8 @@
 """Synthetic children beside the bundles: the folder `synthetic_children/<version>` of a release directory.
 
-It is written beside its place, completely, signed like a bundle, and renamed there. It is no bundle and says so: no
-charge is in it, and nothing that lists releases takes it for one. A release that is withdrawn takes its synthetic
-children along: they stay where they are, and nothing leads to them any more.
+It is written completely to a temporary folder, signed like a bundle, and renamed. It is not a bundle and says so: it
+holds no privacy charge, and code that lists releases does not include it. If a release is withdrawn, its synthetic
+children stay where they are, but nothing links to them any more.
 """
 
 from __future__ import annotations
@@ -51,12 +51,14 @@ SYNTHETIC_FILES = UNSIGNED_FILES | {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE}
 """Names of all files of the folder."""
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 _MARK = "synthetic-"
-"""How the number of every row begins."""
+"""Prefix of the number of every row."""
 
 
 def synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
-    """Return the content of every file but checksums, signature and key, by name; the same bytes for the same
-    children."""
+    """Return the content of every file except checksums, signature and key, by name.
+
+    The same children give the same bytes.
+    """
     files = synthetic_documents(made)
     page = synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, warning(made))
     files |= {QUALITY_PAGE: page, CROISSANT_FILE: indented_json(synthetic_croissant(made, files))}
@@ -64,7 +66,7 @@ def synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
 
 
 def check_wanted(release_dir: Path, version: str) -> None:
-    """Raises `BundleRefused` where there is no such release, or one that is withdrawn."""
+    """Raise `BundleRefused` if the release does not exist or is withdrawn."""
     if version not in map(str, versions(release_dir)):
         raise BundleRefused(f"there is no release {version} in {release_dir}")
     if found := withdrawals(release_dir).get(version):
@@ -72,9 +74,9 @@ def check_wanted(release_dir: Path, version: str) -> None:
 
 
 def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed25519PrivateKey) -> Path:
-    """Write the folder of a release's synthetic children, signed; returns it. A folder with the same bytes stays.
+    """Write and sign the folder of a release's synthetic children, and return it; a folder with the same bytes is kept.
 
-    Raises `BundleRefused` where others stand there, and what `check_wanted` does.
+    Raises `BundleRefused` if the folder has other content, and as `check_wanted` does.
     """
     version = str(made.release["version"])
     files = synthetic_files(made) | {PUBLIC_KEY_FILE: signing.public_pem(signing_key)}
@@ -105,7 +107,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
 
 
 def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
-    """Write the files without a signature to a folder that is new or empty: all of them, or none."""
+    """Write all files without a signature to a new or empty folder, in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         staged = Path(scratch) / folder.name
@@ -118,12 +120,12 @@ def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
 
 
 def is_synthetic(files: Mapping[str, bytes]) -> bool:
-    """Return whether these are the files of synthetic children, and not of a bundle."""
+    """Return whether these are files of synthetic children rather than of a bundle."""
     return CSV_FILE in files or PARQUET_FILE in files
 
 
 def synthetic_version(files: Mapping[str, bytes]) -> str | None:
-    """Return the release that they say they were made from; None where they do not."""
+    """Return the release that the files say they were made from, or None."""
     try:
         return str(json.loads(files[DATAPACKAGE_FILE])["release"])
     except (KeyError, TypeError, ValueError):
@@ -131,8 +133,10 @@ def synthetic_version(files: Mapping[str, bytes]) -> str | None:
 
 
 def synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """List (file, what is wrong) for files whose signature holds: both files of rows must hold the same, state for
-    every row that it is synthetic, and be described as such."""
+    """List (file, fault) for files whose signature is valid.
+
+    Both files of rows must hold the same rows, mark every row as synthetic, and be described as synthetic.
+    """
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))

@@ -1,9 +1,8 @@
-"""Check a release bundle, or the synthetic children of one: that it is the publisher's, whole and unchanged, and that
-its content is sound.
+"""Verifies that a release bundle, or its synthetic children, is the publisher's, complete, unchanged and consistent.
 
-Signature and checksums come first. Where they do not hold, nothing in the bundle is trusted enough to be opened, and
-the report stops there. A folder, the `.zip` and the `.tar` are checked alike, here or behind a URL; of an archive every
-byte counts.
+Signature and checksums are checked first. If they are wrong, nothing else in the bundle is opened, and the report ends
+there. A folder, the `.zip` and the `.tar` are checked in the same way, locally or behind a URL; in an archive every
+byte is checked.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: the file of the bundle, and what."""
+    """A fault: the file of the bundle, and what is wrong with it."""
 
     file: str
     what: str
@@ -63,10 +62,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome. `pinned` tells whether the signature was checked against a key from outside the bundle.
+    """The result of verifying a bundle.
 
-    `version` and `fingerprint` are those the bundle gives itself; None where they cannot be read. `withdrawn` is what
-    the release directory of the bundle says of its withdrawal, if anything: no fault of the bundle.
+    `pinned` states whether the signature was checked against a key from outside the bundle. `version` and `fingerprint`
+    are the bundle's own; None if they cannot be read. `withdrawn` is the sentence in the release directory on its
+    withdrawal, if any; it is not a fault of the bundle.
     """
 
     bundle: str
@@ -76,7 +76,7 @@ class Verification:
     faults: tuple[Fault, ...]
     withdrawn: str | None = None
     synthetic: bool = False
-    """Whether it is no bundle, but synthetic children of that release."""
+    """Whether the files are synthetic children of that release, not a bundle."""
 
     @property
     def ok(self) -> bool:
@@ -99,10 +99,10 @@ class Verification:
 
 
 def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
-    """Check the bundle at the path or URL `bundle`, against the PEM public key `trusted_key` where given.
+    """Check the bundle at the path or URL `bundle`, against the PEM public key `trusted_key` if given.
 
-    Every fault of a bundle is reported and none raised. Raises OSError where a path cannot be read, `StoreError` where
-    a URL cannot, and `UnusableKey` where the trusted key is not a key.
+    Faults of the bundle are reported, not raised. Raises OSError if a path cannot be read, `StoreError` if a URL cannot
+    be read, and `UnusableKey` if the trusted key is not a key.
     """
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
@@ -127,7 +127,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
 
 
 def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
-    """Return the version, None where it cannot be read, and what is wrong. Content is checked where integrity holds."""
+    """Return the version (None if unreadable) and the faults; content is checked only if integrity is intact."""
     faults = integrity_faults(files, trusted)
     if faults:
         return None, faults
@@ -135,7 +135,7 @@ def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
 
 
 def _withdrawn(source: BundlePlace, version: str | None) -> str | None:
-    """Return the sentence on its withdrawal in the release directory of the bundle."""
+    """Return the sentence on its withdrawal from the bundle's release directory, or None."""
     try:
         found = source.withdrawal(version) if version else None
     except (UnreadableWithdrawals, StoreError) as error:
@@ -152,8 +152,11 @@ def _fingerprint(files: Files) -> str | None:
 
 @dataclass(frozen=True)
 class _Stated:
-    """What a bundle says that it is; `package` and `record` as `datapackage.json` and `privacy_statement.json` have
-    them, `missing` as `facts.missing`, `plans` by cohort and family."""
+    """The facts that a bundle states about itself.
+
+    `package` and `record` are the content of `datapackage.json` and `privacy_statement.json`, `missing` is as in
+    `facts.missing`, and `plans` is by cohort and family.
+    """
 
     version: str
     cohorts: tuple[str, ...]
@@ -166,7 +169,7 @@ class _Stated:
 
     @property
     def faults(self) -> Faults:
-        """What of it cannot be."""
+        """Faults in these facts."""
         if unsound := privacy_faults(self.record, self.version, self.cohorts):
             return [(PRIVACY_RECORD_FILE, what) for what in unsound]
         asked = request_faults(self.on_request, self.record, self.version, self.cohorts)
@@ -174,7 +177,7 @@ class _Stated:
 
 
 def _stated(files: Files) -> _Stated:
-    """Raises `_Unreadable`."""
+    """Return the facts that a bundle states. Raises `_Unreadable`."""
     try:
         package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
         version = str(Version.parse(package["version"]))
@@ -194,7 +197,7 @@ def _stated(files: Files) -> _Stated:
 
 
 class _Unreadable(Exception):
-    """The file that does not say what it should, in which way, and the version where that is known."""
+    """A file that does not state what it should: its fault, and the version if known."""
 
     def __init__(self, file: str, what: str, version: str | None = None) -> None:
         super().__init__(what)
@@ -205,7 +208,7 @@ _UNREADABLE = "it does not say which tables were asked for, or what was measured
 
 
 def _content(files: Files) -> tuple[str | None, Faults]:
-    """Return the version, and what is wrong with the content of files whose signature holds."""
+    """Return the version and the faults in the content of files whose signature is valid."""
     try:
         stated = _stated(files)
     except _Unreadable as error:
@@ -213,13 +216,13 @@ def _content(files: Files) -> tuple[str | None, Faults]:
     faults = _package_faults(files, stated.package) + (odd := stated.faults)
     if not files[PRIVACY_PAGE_FILE].strip():
         faults.append((PRIVACY_PAGE_FILE, "it is empty"))
-    if stated.on_request and odd:  # then nobody can tell which rows its tables have
+    if stated.on_request and odd:  # the rows of the requested tables are then unknown
         return stated.version, faults
     return stated.version, faults + _figures(files, stated)
 
 
 def _figures(files: Files, stated: _Stated) -> Faults:
-    """Return what is wrong with the noisy counts, the tables, and everything made from these."""
+    """Return the faults in the noisy counts, the tables, and everything made from them."""
     cohorts, councils, requested = stated.cohorts, stated.councils, stated.on_request.tables
     layouts = table_layouts(councils, cohorts, stated.missing, stated.plans, requested)
     try:
@@ -253,13 +256,13 @@ def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
 
 
 def _site_faults(files: Files, expected: Files) -> Faults:
-    """Check that the page's charts show the figures that the tables give."""
+    """Check that the page's charts show the same figures as the tables."""
     names = ((f"{SITE_FOLDER}/{name}", content) for name, content in expected.items())
     return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
 
 
 def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """Check that the CSV files are those that the Parquet files give, byte for byte."""
+    """Check that the CSV files match the Parquet files byte for byte."""
     faults = []
     with tempfile.TemporaryDirectory() as scratch:
         write_csvs(ordered, Path(scratch), defined)
@@ -276,7 +279,7 @@ def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[
 
 
 def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """Check that the table of every sheet is the one that the Parquet files give."""
+    """Check that every worksheet has the table of the Parquet file."""
     sheets = [table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
         names = differing(files[WORKBOOK_FILE], sheets)
@@ -290,7 +293,7 @@ Faults = list[tuple[str, str]]
 
 
 def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
-    """List faults in the set of `files` (content by name), signature or checksums; empty where all holds.
+    """List the faults in the set of `files` (content by name), signature or checksums; empty if there are none.
 
     `trusted` is the publisher's public key in PEM, or None to use the bundle's own.
     """
@@ -306,7 +309,7 @@ def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Fault
 
 
 def _due(files: Files) -> frozenset[str]:
-    """Return the names of the files that a bundle, or a folder of synthetic children, has."""
+    """Return the names of the files that a bundle, or a folder of synthetic children, should have."""
     return SYNTHETIC_FILES if is_synthetic(files) else expected_files(files)
 
 

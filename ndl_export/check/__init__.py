@@ -1,1 +1,1 @@
-"""What must be true of the content of a release, whoever made it."""
+"""Checks of a release's content, independent of who made it."""

@@ -1,12 +1,12 @@
-"""What must be true of the content of a release, whoever made it: its tables and its privacy record.
+"""Checks of a release's content: its tables and its privacy record.
 
-Used on both sides: before a bundle is written, and by whoever verifies one.
+They run before a bundle is written, and when anyone verifies one.
 
-Tables of a family must agree: one number for one set of children, wherever it is published. That is checked on the
-unbiased estimates, up to rounding error: the same children counted in two rows or tables give the same number; the
-categories of an attribute add up to the number they split; the areas add up. It holds of children as they were linked,
-and once corrected for linkage error, each for itself. As they were linked, shared totals of different attributes agree
-too; corrected, they agree within their intervals, as each attribute is corrected by itself.
+Tables of a family must agree: a set of children has the same number wherever it is published. This is checked on the
+unbiased estimates, up to rounding error. The same children counted in two rows or tables give the same number, the
+categories of an attribute add up to the number they split, and areas add up. Children as linked, and children after
+correction for linkage error, are checked separately. As linked, the shared totals of different attributes agree too.
+After correction they agree only within their intervals, because each attribute is corrected on its own.
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ def table_layouts(
     plans: Mapping[tuple[str, str], bytes] = MappingProxyType({}),
     requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
-    """Return the rows that a release of these councils and cohorts has, by table name; `missing` councils by cohort,
-    and the documents of the `plans`, which state the detail of each, by cohort and family. A table that was `requested`
-    has every row of its definition in every area of its cohorts."""
+    """Return the rows that a release of these councils and cohorts has, by table name.
+
+    `missing` councils are by cohort; the documents of the `plans`, by cohort and family, state the detail of each. A
+    `requested` table has every row of its definition in every area of its cohorts.
+    """
     stated = tuple((each, family, not_sent(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts)
     found = dict(_layouts(councils, stated, tuple(sorted(plans.items()))))
     for each in requested:
@@ -71,8 +73,11 @@ def _layouts(
     not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
     plans: tuple[tuple[tuple[str, str], bytes], ...],
 ) -> dict[str, Layout]:
-    """Return the same for councils that have not sent what a family counts, by cohort and family. Cached: a release is
-    laid out once, however often its tables are checked."""
+    """Return the layouts of the standard tables; `not_sent` has cohort, family and the councils without the counted
+    source.
+
+    Cached, so that a release is laid out once, however often its tables are checked.
+    """
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
         areas.setdefault(family, {})[cohort] = geographies(councils, absent)
@@ -83,10 +88,10 @@ def _layouts(
 
 
 def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
-    """List (table or family of tables, what is wrong) for the tables of a release; empty where all is well.
+    """List (table or family of tables, fault) for the tables of a release; empty if there are none.
 
-    Names and types of columns, exactly the rows of the definition, legal flags, figures against their intervals, and
-    agreement of every number with every other.
+    Checks the names and types of columns, the exact rows of the definition, valid flags, figures against their
+    intervals, and that all numbers agree.
     """
     faults = [(name, "the table is missing") for name in layouts if name not in tables]
     faults += [(name, "there is no such table") for name in tables if name not in layouts]
@@ -107,14 +112,15 @@ def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) 
 
 
 def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
-    """List what is missing from a privacy record or cannot be true; empty where all is well.
+    """List missing or impossible values in a privacy record; empty if there are none.
 
-    Asks for `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`: the
-    largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`, each
-    with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`. Those
-    of a cohort are a child's: what was charged to another unit is in `accounts`, and in the sum of both,
+    Required keys: `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`:
+    the largest of its cohorts), `cohorts`, each with `cohort`, `measured_in` and its own parameters, and `families`,
+    each with `cohort`, `family`, the same parameters, `privacy_unit`, `mechanism`, `noise_source` and `ledger_entry`. A
+    cohort's parameters are those of a child. Charges to other units are in `accounts`, and the sum of both in
     `joint_parameters`.
-    Epsilon must lie between what Gaussian noise of that rho cannot be better than and the plain conversion of
+
+    Epsilon must be at least the best value possible with Gaussian noise of that rho and at most the plain conversion of
     zero-concentrated differential privacy, so that it is neither understated nor made up.
     """
     try:
@@ -124,7 +130,7 @@ def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, 
 
 
 def _in_order(data: pa.Table, expected: Layout) -> pa.Table:
-    """Return `data` in the order of the definition. Raises ValueError for other columns or rows."""
+    """Return `data` in the order of the definition. Raises ValueError if columns or rows differ from it."""
     _check_columns(data.schema, arrow_schema(expected.table))
     for name in data.column_names:
         if not data.schema.field(name).nullable and data[name].null_count:
@@ -145,6 +151,7 @@ def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
 
 
 def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
+    """Yield faults in the columns of one measure."""
     flag = data[column_name(measure, ColumnRole.FLAG)]
     withheld, undefined, unavailable = (
         pc.fill_null(pc.equal(flag, value.value), False).to_numpy()
@@ -153,7 +160,7 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
     applies, absent = expected.applies(measure.name), undefined | unavailable
     figure, lower, upper = (_numbers(data, measure, role) for role in WITH_INTERVAL)
     shown, interval = ~(withheld | absent), ~absent
-    slack = 0.5 * 10.0**-measure.decimals + _ROUNDING
+    slack = 0.5 * 10.0**-measure.decimals + _ROUNDING  # half of the last decimal shown
     checks = {
         "flags that are not legal": ~pc.is_in(flag, value_set=pa.array([None, *Flag], pa.string())).to_numpy(),
         "flag z where the figure applies, or the reverse": undefined == applies,
@@ -185,7 +192,7 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
 def _model(
     absent: NDArray[np.bool_], model: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return where a model's figures or intervals are wrong, by what is wrong with them."""
+    """Return where a model's figures or intervals are wrong, by fault."""
     given = ~np.isnan(model)
     return {
         "models given where the figure does not apply": absent & given,
@@ -196,12 +203,12 @@ def _model(
 
 
 def _numbers(data: pa.Table, measure: Measure, role: ColumnRole) -> NDArray[np.float64]:
-    """Return the values of a column, NaN where there is none."""
+    """Return the values of a column, with NaN for NULL."""
     return data[column_name(measure, role)].cast(pa.float64()).to_numpy()
 
 
 def _unbounded(data: pa.Table, measure: Measure) -> NDArray[np.bool_]:
-    """Return where a value of the measure is infinite or not a number."""
+    """Return where a value of the measure is infinite or NaN."""
     values = [data[column.name] for column in measure_columns(measure) if column.role is not ColumnRole.FLAG]
     finite = [pc.fill_null(pc.is_finite(column.cast(pa.float64())), True).to_numpy() for column in values]
     return ~np.logical_and.reduce(finite)
@@ -233,7 +240,7 @@ def _privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str,
 
 
 def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[str]:
-    """Yield faults in the record of one cohort, with what was measured of it by name."""
+    """Yield faults in the record of one cohort; `stated` has its measurements by name."""
     if not entry["measured_in"]:
         yield f"{what}: measured_in is empty"
     families = {name for name, family in stated.items() if "measured_in" not in family}
@@ -265,7 +272,7 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
 
 
 def _measurement(family: Mapping[str, Any]) -> str:
-    """Return the name of a family's entry: what was measured later, on request, has an entry of its own."""
+    """Return the name of a family's entry; a later measurement on request has a separate entry."""
     return f"{family['family']} in {family['measured_in']}" if "measured_in" in family else str(family["family"])
 
 
@@ -280,26 +287,25 @@ def _parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[st
 
 
 def _gaussian_delta(rho: float, epsilon: float) -> float:
-    """Return the delta of the Gaussian mechanism of that rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018, theorem
-    8)."""
+    """Return the delta of the Gaussian mechanism with this rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018,
+    theorem 8)."""
     mu = math.sqrt(2 * rho)
     above, below = (math.erfc((epsilon / mu + sign * mu / 2) / math.sqrt(2)) / 2 for sign in (-1, 1))
     return above - math.exp(epsilon) * below
 
 
 TOLERANCE = 1e-5
-"""Largest difference between two sums of estimates that is put down to rounding, in rows of the child table."""
+"""Largest difference between two sums of estimates that counts as rounding error, in rows of the child table."""
 
 Sums = dict[Children, NDArray[np.float64]]
-"""Estimate by children counted: (areas,), NaN where not published for the area."""
+"""Estimates by the children counted: (areas,), NaN if not published for the area."""
 
 Splits = dict[tuple[Children, str], list[frozenset[str]]]
-"""Sets of categories, smallest first, by which a number is published further split: by (children, attribute)."""
+"""Sets of categories, smallest first, that a published number is further split by: by (children, attribute)."""
 
 
 def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
-    """Yield (table or family, what disagrees) for ordered tables of one release and their layouts, both by table
-    name."""
+    """Yield (table or family, fault) for the tables of one release, ordered, and their layouts, both by table name."""
     for family in FAMILIES.values():
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
         for period in layouts[of_family[0]].cohorts if of_family else ():
@@ -326,8 +332,10 @@ def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout])
 
 
 def _estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
-    """Yield every count of a table of one cohort, as (children counted, estimate by area): of children as they were
-    linked, or every other."""
+    """Yield every count of a table of one cohort as (children counted, estimate by area).
+
+    These are the counts of children as linked, or all other counts.
+    """
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.is_count and measure.as_linked == as_linked:
@@ -346,7 +354,7 @@ def _splits(sums: Sums) -> Splits:
 
 
 def _unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
-    """Yield numbers that differ from the sum over one attribute's categories, where all of these are published."""
+    """Yield numbers that differ from the sum over an attribute's categories, if all of these are published."""
     domains = {attribute.name: frozenset(attribute.categories) for attribute in family.attributes}
     for whole, name in splits:
         total = _sum_over(sums, splits, whole, name, domains[name])
@@ -355,7 +363,7 @@ def _unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
 
 
 def _unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
-    """Yield the shared totals of two attributes that differ, where both sides are published."""
+    """Yield shared totals of two attributes that differ, if both sides are published."""
     for shared in family.shared_totals:
         for category in (None, *family.attribute(shared.within).categories):
             within: Children = frozenset({(shared.within, frozenset({category}))} if category else ())
@@ -370,8 +378,7 @@ def _unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]
 def _sum_over(
     sums: Sums, splits: Splits, whole: Children, name: str, categories: frozenset[str]
 ) -> NDArray[np.float64] | None:
-    """Return the sum of the numbers that split `whole` by `name`, over `categories`; None where not all are
-    published."""
+    """Return the sum over `categories` of the numbers that split `whole` by `name`; None if some are not published."""
     total, left = np.zeros(()), categories
     for chosen in splits.get((whole, name), ()):
         if chosen <= left:
@@ -380,7 +387,7 @@ def _sum_over(
 
 
 def _unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
-    """Yield the numbers of areas that differ from the sum over their councils."""
+    """Yield numbers of areas that differ from the sum over their councils."""
     councils = {area.councils[0]: index for index, area in enumerate(areas) if len(area.councils) == 1}
     counted, values = list(sums), np.array(list(sums.values()))
     for index, area in enumerate(areas):
@@ -391,7 +398,7 @@ def _unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
 
 
 def _equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> bool:
-    """Return whether both are equal, where both are published."""
+    """Return whether both are equal in every area where both are published."""
     return not (np.abs(left - right) > TOLERANCE).any()
 
 

@@ -1,6 +1,6 @@
-"""Whether what a release states of its tables on request holds together: tables, plans and the privacy statement.
+"""Checks that the statements of a release about its tables on request agree: tables, plans and the privacy record.
 
-That the figures follow from what was measured is not looked at here: making them again shows it.
+Whether the figures follow from the noisy counts is not checked here; `readiness recompute` shows it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from privacy.doors.typed import is_line
 def request_faults(
     on_request: OnRequest, record: Mapping[str, Any], version: str, cohorts: Collection[str]
 ) -> list[str]:
-    """List what is wrong with the requested tables of a release, given its privacy record; empty where all is well."""
+    """List the faults in the requested tables of a release, given its privacy record; empty if there are none."""
     try:
         return [
             *_table_faults(on_request.tables, version, cohorts),
@@ -55,6 +55,7 @@ def _name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
 
 
 def _plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield differences between the plans of a release and those in its privacy statement."""
     stated = {
         Further(family["cohort"], family["family"], family["measured_in"]): family
         for family in record["families"]
@@ -73,7 +74,7 @@ def _plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Iterator[s
 
 
 def _made_for(of: Further, plan: bytes, on_request: OnRequest, stated: Collection[str]) -> Iterator[str]:
-    """Check that a plan was made for the tables that the release states, defined alike."""
+    """Check that a plan was made for the tables that the release states, with the same definitions."""
     asked = {each["definition"]["name"]: each for each in json.loads(plan)["detail"]["requests"]}
     known = {each.name: each for each in on_request.tables}
     if asked.keys() != set(stated):
@@ -89,7 +90,7 @@ def _made_for(of: Further, plan: bytes, on_request: OnRequest, stated: Collectio
 
 
 def _same(table: RequestedTable, request: Mapping[str, Any]) -> bool:
-    """Return whether both are the same in every word, with levels in the same order."""
+    """Return whether both definitions are identical, including the order of levels."""
     try:
         then = read_definition(request["definition"])
     except InvalidDefinition:

@@ -1,5 +1,4 @@
-"""The files of a bundle that describe its tables: for people in Markdown, for machines in CSV and JSON.
+"""Documents of a bundle that describe its tables: Markdown and a workbook for people, CSV for programs.
 
-One module a document, each a function from facts and definitions to text or JSON-ready values; none reads a file of
-the bundle or the clock.
+One module per document. Each turns facts and definitions into text; none reads a file of the bundle or the clock.
 """

@@ -1,4 +1,4 @@
-"""The data dictionary: every column of every table, with its type, meaning and, for filters and symbols, its levels."""
+"""The data dictionary: every column of every table with its type, meaning and, for filters and symbols, its levels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
 
 
 def data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
-    """Return one line for each column of each of the tables `defined`, in order; levels are separated by ' | '."""
+    """Return one line per column of the tables in `defined`, in order; levels are separated by ' | '."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_FIELDS)
@@ -41,8 +41,10 @@ def data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
 
 
 def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
-    """Return the data dictionary of every table and of those that were `requested`, as a page; columns of time and
-    place, which all tables share, are given once."""
+    """Return the data dictionary of the standard tables and those `requested` as a page.
+
+    Time and place columns, which all tables share, are listed once.
+    """
     shared = [
         column for column in columns(next(iter(TABLES.values()))) if column.role in (ColumnRole.TIME, ColumnRole.PLACE)
     ]
@@ -64,11 +66,12 @@ def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
 
 
 def symbols_grid() -> str:
-    """Return every symbol with its meaning."""
+    """Return a table of all symbols and their meanings."""
     return grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
 
 
 def column_type(column: PublishedColumn) -> str:
+    """Return the type of a column in words."""
     return _TYPES[str(column.type)]
 
 

@@ -1,4 +1,4 @@
-"""Small parts of Markdown pages."""
+"""Building blocks of Markdown pages."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ def page(*parts: str) -> str:
 
 
 def noticed(text: str, notice: str) -> str:
-    """Return the page with the notice, if any, as its first line."""
+    """Return the page with the notice, if not empty, as its first line."""
     return f"**{notice}**\n\n{text}" if notice else text
 
 
 def bullets(lines: Iterable[str]) -> str:
+    """Return a Markdown list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
 def grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """Return a table; bars in cells are escaped."""
+    """Return a Markdown table; vertical bars in cells are escaped."""
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,6 +1,6 @@
-"""The pages of a bundle that are prose: README, licence, methodology and statements.
+"""The prose pages of a bundle: README, licence, methodology and statements.
 
-Their words are in `templates/`, for anyone to edit; this module fills in what follows from facts and definitions.
+Their text is in `templates/`, where anyone can edit it. This module fills in what facts and definitions determine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def readme_page(facts: ReleaseFacts) -> str:
-    """Render README.md: what is in the bundle and how to check it."""
+    """Render README.md: the content of the bundle and how to check it."""
     return _filled(
         "README.md",
         facts,
@@ -64,12 +64,12 @@ def _requested(facts: ReleaseFacts) -> str:
 
 
 def licence_page(facts: ReleaseFacts) -> str:
-    """Render LICENCE.md: the Open Government Licence with the attribution it asks for."""
+    """Render LICENCE.md: the Open Government Licence and the attribution that it requires."""
     return _filled("LICENCE.md", facts, licence_address=OGL_ADDRESS)
 
 
 def methodology_page(facts: ReleaseFacts) -> str:
-    """Render methodology.md: what the figures are and how they may be used."""
+    """Render methodology.md: what the figures are and how to use them."""
     return _filled(
         "methodology.md",
         facts,
@@ -90,7 +90,8 @@ def methodology_page(facts: ReleaseFacts) -> str:
 
 
 def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
-    """Render quality.md: quality and linkage; `reconciliation` is the text of `reconciliation.csv`."""
+    """Render quality.md: quality of the figures and of linkage; `reconciliation` is the text of
+    `reconciliation.csv`."""
     return _filled(
         "quality.md",
         facts,
@@ -105,18 +106,19 @@ def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconcilia
 
 
 def five_safes_page(facts: ReleaseFacts) -> str:
-    """Render five_safes.md: the Five Safes, and the motivated intruder."""
+    """Render five_safes.md: the Five Safes and the motivated intruder test."""
     return _filled("five_safes.md", facts, inference=facts.privacy_record["inference"])
 
 
 def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
-    """Render code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, if
-    any."""
+    """Render code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, or
+    None."""
     return _filled("code_of_practice.md", facts, previous=previous)
 
 
 def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
-    """Render ai_readiness.md: the four pillars of the government's guidelines, with the files that show each point."""
+    """Render ai_readiness.md: the four pillars of the government's guidelines, with the files that show how each is
+    met."""
     flags = Counter(
         flag
         for name, table in facts.tables.items()
@@ -135,7 +137,7 @@ def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> st
 
 
 def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
-    """Fill in the template `name`, with its values and those that several share."""
+    """Render the template `name` with `values` and those that several templates share."""
     by_cohort = "_{cohort}" if len(facts.cohorts) > 1 else ""
     return kit.render(
         _TEMPLATES,
@@ -163,7 +165,7 @@ def _populations(facts: ReleaseFacts) -> str:
 
 
 def _corrected_too(facts: ReleaseFacts) -> str:
-    """Return requested tables whose figures are corrected for linkage error, each after a comma."""
+    """Return the requested tables whose figures are corrected for linkage error, each after a comma."""
     return "".join(
         f", `{name}`"
         for name, table in facts.on_request.definitions.items()
@@ -188,12 +190,14 @@ def _geography(facts: ReleaseFacts) -> str:
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
 _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
-"""Flags whose figures are counted, NULL first."""
+"""Flags of the figures that are counted, NULL first."""
 
 
 def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
-    """Return, for each table and rate, the number of figures with each flag and the median half-width of the intervals;
-    `defined` by name."""
+    """Return the number of figures by flag, and the median half-width of the intervals, for each table and rate.
+
+    `defined` maps names to tables.
+    """
     return grid(
         (
             "table",
@@ -247,8 +251,10 @@ def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
 
 
 def linkage_gaps(linkage: pa.Table) -> str:
-    """Return, for each characteristic, the groups with the lowest and highest percentage linked, in the first area of
-    the newest cohort."""
+    """Return the groups with the lowest and highest percentage linked, for each characteristic.
+
+    The figures are those of the first area in the newest cohort.
+    """
     linkage = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"])))
     level = linkage["geographic_level"][0]
     ours = linkage.filter(pc.equal(linkage["geographic_level"], level))
@@ -260,7 +266,7 @@ def linkage_gaps(linkage: pa.Table) -> str:
 
 
 def doubtful_groups(linkage: pa.Table) -> str:
-    """Return the groups whose linked figures are flagged because many of their links are missed, after commas."""
+    """Return the groups whose linked figures are flagged because many links are missed, separated by commas."""
     flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
     return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
 
@@ -287,7 +293,8 @@ def _linked(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
 
 
 def coherence(reconciliation: str) -> str:
-    """Say how many official figures lie within our intervals; `reconciliation` is the text of `reconciliation.csv`."""
+    """Return a sentence on how many official figures are within our intervals; `reconciliation` is the text of
+    `reconciliation.csv`."""
     told = [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]]
     if not told:
         return "There are no official figures to compare with yet."

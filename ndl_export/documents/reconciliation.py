@@ -1,7 +1,8 @@
-"""Our percentages at a good level of development against the figures the Department for Education has published.
+"""Compares our percentages at a good level of development with those published by the Department for Education.
 
 Official figures are exact counts of all children assessed in a council's schools; ours are noisy and cover the children
-in the extracts. Both are about the same children, so 95 in 100 should lie within our interval for these children.
+in the extracts. Both describe this year's children, not children in general, so 95 in 100 official figures should be
+within our intervals.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _HEADER = (
 
 
 def reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
-    """Return one line for each official figure of an area in the release; only a header where there are none."""
+    """Return one line for each official figure of an area in the release; only the header if there are none."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_HEADER)

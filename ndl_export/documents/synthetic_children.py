@@ -1,8 +1,7 @@
-"""Synthetic children as files: the rows as Parquet and CSV, their data dictionary, the statement of what they are and
-what they keep of the release.
+"""Files of synthetic children: the rows as Parquet and CSV, their data dictionary, a statement of what they are, and a
+page on what they preserve of the release.
 
-That they are synthetic is said by the names of the files, by the first column of every row and in the metadata of the
-Parquet file.
+The file names, the first column of every row and the metadata of the Parquet file all state that they are synthetic.
 """
 
 from __future__ import annotations
@@ -52,12 +51,14 @@ TITLES = {
     CROISSANT_FILE: "Record for machine learning (Croissant 1.1)",
     DATAPACKAGE_FILE: "Record of every file (Frictionless Data Package)",
 }
-"""By file, in the order in which they are listed."""
+"""Titles by file, in the order in which they are listed."""
 
 
 def synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
-    """Return the content by name of rows, dictionary, statement and quality page as Markdown; the same bytes for the
-    same children."""
+    """Return the rows, dictionary, statement and quality page (Markdown), content by name.
+
+    The same children give the same bytes.
+    """
     table = _table(made)
     parquet, rows = io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet, version="2.6", compression="zstd", compression_level=9)
@@ -72,12 +73,12 @@ def synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
 
 
 def warning(made: SyntheticChildren) -> str:
-    """Return the sentence that heads every document."""
+    """Return the sentence that begins every document."""
     return said(made.notice, WARNING)
 
 
 def _statement(made: SyntheticChildren) -> str:
-    """Render synthetic_children.md: what the rows are, from which release, and the method."""
+    """Render synthetic_children.md: what the rows are, the release they are made from, and the method."""
     return kit.render(
         _TEMPLATES,
         STATEMENT_FILE,
@@ -152,7 +153,7 @@ def _interval(of: Published) -> str:
 
 
 def _dictionary(made: SyntheticChildren) -> str:
-    """Return a line for each category of each column; one for a column that has no list of them."""
+    """Return a line for each category of each column; one line for a column without categories."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(("column", "description", "category"))
@@ -166,7 +167,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _table(made: SyntheticChildren) -> pa.Table:
-    """Return the rows as text, with the columns that state that they are synthetic."""
+    """Return the rows as text, with columns and metadata that mark them as synthetic."""
     children = made.rows.num_rows
     numbers = pa.array([f"synthetic-{child:07}" for child in range(1, children + 1)], pa.string())
     values = [numbers, pa.repeat(made.cohort, children), *made.rows.columns]
@@ -179,7 +180,7 @@ def _table(made: SyntheticChildren) -> pa.Table:
 
 
 def columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Return name, description and, where there are few, categories of every column."""
+    """Yield name, description and categories of every column; the categories are empty if there are many."""
     yield FIRST_COLUMN, "Number of the row, which is about no child", ()
     yield "cohort", "Academic year of the assessment, 202425 for 2024/25", (made.cohort,)
     for name in made.rows.column_names:

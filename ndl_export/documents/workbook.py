@@ -1,8 +1,8 @@
-"""`school_readiness_tables.ods`: the tables as one workbook for readers, laid out by the Analysis Function's guidance.
+"""`school_readiness_tables.ods`: the tables as one workbook for readers, following the Analysis Function's guidance.
 
-A sheet a table, with figures as they are shown, their 95% limits and, in words, how reliable they are. What is for
-programs stays in the files for these: estimates to add up, models' estimates. Of a table of many rows those of councils
-are left out, first below the totals and then altogether: by the layout of the release, which is public, not by figures.
+Each table has a worksheet with figures as shown, their 95% limits and, in words, their reliability. Values for programs
+are in other files: estimates for adding up, and models' estimates. Large tables leave out rows of councils: first those
+below the totals, then all of them. This depends on the layout of the release, which is public, not on figures.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from ndl_export.tables.schema import (
 from sources.reference.cohorts import Cohort
 
 MOST_ROWS = 3_000
-"""Rows that a sheet takes, unless those of England alone are more."""
+"""Largest number of rows on a worksheet. It is exceeded only by the rows above council level that are not broken
+down."""
 
 RELIABILITY: dict[str | None, str] = {
     None: "reliable",
@@ -45,11 +46,11 @@ RELIABILITY: dict[str | None, str] = {
     Flag.NOT_APPLICABLE: f"not applicable [{Flag.NOT_APPLICABLE}]",
     Flag.NOT_AVAILABLE: f"not available [{Flag.NOT_AVAILABLE}]",
 }
-"""The text of a column of reliability, by flag."""
+"""Text in a reliability column, by flag."""
 _EVERY = "nobody: it is in every release"
 _BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
-_NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0
-_OF_A_LETTER = 0.25
+_NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0  # column widths in centimetres
+_OF_A_LETTER = 0.25  # width of a letter in centimetres
 _NOTES = (
     "Noise was added to every count to protect each child (differential privacy). The 95% limits say what a figure was"
     " for these children: they cover the noise and, of figures about linked children, missed and false links.",
@@ -74,8 +75,10 @@ def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
 
 
 def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") -> Sheet:
-    """Return the sheet of one table with all its rows `data`, on which alone its cells depend; `told` is who asked for
-    it, if anybody."""
+    """Return the worksheet of one table; its cells depend only on `data`, all rows of the table.
+
+    `told` says who requested the table; empty for standard tables.
+    """
     shown, left_out = _rows_shown(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
     return Sheet(
@@ -96,7 +99,7 @@ def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") 
 
 
 def _rows_shown(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
-    """Return as many of the rows as a sheet takes, and what it says about those left out."""
+    """Return the rows that fit on a worksheet, and a sentence about those left out."""
     above = pc.not_equal(data[LEVEL], LOCAL_AUTHORITY)
     totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
     for entry in table.filters:
@@ -130,7 +133,7 @@ def _columns(table: Table, data: pa.Table) -> Iterator[Column]:
 
 
 def _figures(measure: Measure, data: pa.Table) -> Iterator[Column]:
-    """Return the figure and its limits, with its decimals, and, unless it is a count, how reliable it is."""
+    """Yield the columns of a measure: figure, limits and, unless it is a count, reliability."""
     flags = data[column_name(measure, ColumnRole.FLAG)].to_pylist()
     for role, end in zip(WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
         numbers = data[column_name(measure, role)].to_pylist()
@@ -214,5 +217,5 @@ def _symbols(facts: ReleaseFacts) -> Sheet:
 
 
 def _plain(words: str) -> str:
-    """Return the text without the marks of Markdown."""
+    """Return the text without Markdown marks."""
     return words.translate(str.maketrans("", "", "`<>"))

@@ -1,4 +1,4 @@
-"""What every standard's record says of a release: its words, dates, addresses and data files."""
+"""The description of a release that every metadata standard uses: its text, dates, addresses and data files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OGL_ADDRESS = "https://www.nationalarchives.gov.uk/doc/open-government-licence/v
 
 NAME = "school-readiness"
 DATABASE_FILE = "readiness.duckdb"
-"""The analyst database, which is beside the bundles."""
+"""The analyst database, beside the bundles."""
 KEYWORDS = (
     "early years",
     "school readiness",
@@ -34,7 +34,7 @@ KEYWORDS = (
 )
 LANGUAGE = "en-GB"
 _LISTED = 3
-"""Cohorts that are listed one by one; the UK model takes a summary of 250 characters at most."""
+"""Largest number of cohorts that are listed one by one: a summary in the UK model has at most 250 characters."""
 
 
 FORMS = {
@@ -42,7 +42,7 @@ FORMS = {
     ALL_ROWS: "CSV: all rows",
     ".csv": "CSV: official areas, for Explore Education Statistics",
 }
-"""What the files with one table are, by the end of their names."""
+"""Description of the files with one table, by the ending of their names."""
 WORKBOOK_FILE = "school_readiness_tables.ods"
 TOGETHER = {
     WORKBOOK_FILE: (
@@ -61,7 +61,7 @@ TOGETHER = {
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file with one published table, or with all of them; `sha256` in hexadecimal, `size` in bytes."""
+    """A file with one published table, or with all of them; `sha256` is hexadecimal, `size` in bytes."""
 
     name: str
     table: Table | None
@@ -97,7 +97,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Description:
-    """A release in words; `first_day` and `last_day` are those of its cohorts' academic years."""
+    """A release described in words; `first_day` and `last_day` are the limits of its cohorts' academic years."""
 
     facts: ReleaseFacts
     title: str
@@ -114,12 +114,12 @@ class Description:
         return tuple(area for area in self.facts.areas if area.level in CODE_COLUMNS)
 
     def address_of(self, name: str) -> str:
-        """Return the address where a file of the bundle is served."""
+        """Return the address of a file of the bundle."""
         return f"{self.facts.folder_address}/{name}"
 
 
 def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
-    """Return the description of a release with the data files among `files` (content by name)."""
+    """Return the description of a release, with those of its data files that are in `files` (content by name)."""
     cohorts = [Cohort(code) for code in sorted(facts.cohorts)]
     labels = ", ".join(cohort.label for cohort in cohorts)
     if len(cohorts) > _LISTED:
@@ -163,7 +163,7 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
 
 
 def _data_files(facts: ReleaseFacts) -> Iterator[tuple[str, Table | None, str, str]]:
-    """Yield name, table, title and description of every file with tables."""
+    """Yield name, table, title and description of every file of tables."""
     for table in facts.tables.values():
         for suffix, form in FORMS.items():
             yield f"{table.name}{suffix}", table, f"{table.title} ({form})", facts.about(table)
@@ -172,5 +172,5 @@ def _data_files(facts: ReleaseFacts) -> Iterator[tuple[str, Table | None, str, s
 
 
 def file_title(name: str) -> str:
-    """Return the title of a file: `Data dictionary` for `data_dictionary.csv`."""
+    """Return the title of a file, such as `Data dictionary` for `data_dictionary.csv`."""
     return PurePath(name).stem.replace("_", " ").capitalize()

@@ -1,21 +1,22 @@
-"""Files of a release directory that belong to no one release: withdrawals, announcements and the register of requests.
+"""Files of a release directory that belong to no single release: withdrawals, announcements and the register of
+requests.
 
-They are kept beside the bundles, which never change, and are not signed: whoever serves the directory answers for them.
+They are beside the bundles, which never change, and are not signed: readers have to trust the server of the directory.
 
-`withdrawn.json`: which releases are withdrawn, since when and why. People sign each withdrawal, and the file is
-compared with what they signed before it is sent.
+`withdrawn.json` lists withdrawn releases with date and reason. People sign each withdrawal, and the file is compared
+with the signed withdrawals before it is sent.
 
-`upcoming.json`: which releases are announced. As practice 3.1 of the Code of Practice for Statistics, edition 3.0,
-asks, a release is announced with its month twelve months ahead, and with its day four weeks ahead where possible. It
-follows from the release calendar of the installation, and keeps of each entry the day on which it was first published:
+`upcoming.json` lists announced releases. As practice 3.1 of the Code of Practice for Statistics, edition 3.0, asks, the
+month of a release is announced twelve months ahead and its day four weeks ahead where possible. The file is made from
+the installation's release calendar, and records the day on which each entry was first published:
 
     releases:
       - version: 2026.11.0
         date: 2026-11-26
       - version: 2027.11.0      # the month that the version names; the day is given later
 
-`requests.json`: the public register of requests: what was asked for, what became of it, what it cost and what is left.
-It holds public words of whoever asked and public sums of the ledger, and nothing else.
+`requests.json` is the public register of requests: what was requested, the outcome, the cost and the remaining budget.
+It holds only the requesters' public texts and public sums from the ledger.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ WITHDRAWN_FILE = "withdrawn.json"
 
 
 class UnreadableWithdrawals(Exception):
-    """The file is not as `record_withdrawals` writes it; the message names it."""
+    """The file does not have the form that `record_withdrawals` writes; the message names it."""
 
 
 @dataclass(frozen=True)
 class Withdrawal:
-    """A withdrawn release: its version, the day as 2026-11-25, and the reason, one line of text."""
+    """A withdrawn release: its version, the day (2026-11-25) and the reason, one line of text."""
 
     version: str
     date: str
@@ -57,19 +58,19 @@ class Withdrawal:
 
     @property
     def sentence(self) -> str:
-        """What readers see, with a full stop."""
+        """The sentence shown to readers, with a full stop."""
         said = self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
         return f"Release {self.version} was withdrawn on {self.date}: {said}"
 
 
 def withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
-    """Return every withdrawal by version; empty where there is no file. Raises `UnreadableWithdrawals`."""
+    """Return every withdrawal by version; empty if there is no file. Raises `UnreadableWithdrawals`."""
     path = release_dir / WITHDRAWN_FILE
     return read_withdrawals(path.read_bytes(), str(path)) if path.exists() else {}
 
 
 def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
-    """Return every withdrawal by version in the content of the file of that name. Raises `UnreadableWithdrawals`."""
+    """Return the withdrawals in `content`, by version; `name` is used in errors. Raises `UnreadableWithdrawals`."""
     try:
         found = [Withdrawal(**entry) for entry in json.loads(content)["withdrawn"]]
         for each in found:
@@ -85,7 +86,7 @@ def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
 
 
 def record_withdrawals(release_dir: Path, known: Mapping[str, Withdrawal], *added: Withdrawal) -> None:
-    """Write the file with these withdrawals more."""
+    """Write the file with the known and the added withdrawals."""
     every = sorted([*known.values(), *added], key=lambda each: Version.parse(each.version))
     content = {"withdrawn": [asdict(each) for each in every]}
     write_whole(release_dir / WITHDRAWN_FILE, indented_json(content))
@@ -99,12 +100,12 @@ NOTHING_ANNOUNCED = "No further release is announced."
 
 
 class InvalidCalendar(InvalidSettings):
-    """A calendar that cannot be used."""
+    """A release calendar that cannot be used."""
 
 
 @settings_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Announced:
-    """A release and the day on which it is published; None if only the month that its version names is known."""
+    """A release and its day of publication; None if only the month is known, from its version."""
 
     version: Annotated[str, AfterValidator(lambda text: str(Version.parse(text)))]
     date: Day | None = None
@@ -128,7 +129,7 @@ class _Calendar(Settings):
 
 @dataclass(frozen=True)
 class Upcoming:
-    """An announced release: its version, its day as 2026-11-26, empty where only the month is known, and the day of the
+    """An announced release: its version, its day (2026-11-26; empty if only the month is known) and the day of
     announcement."""
 
     version: str
@@ -144,7 +145,7 @@ class Upcoming:
 
     @property
     def sentence(self) -> str:
-        """What readers are told, with a full stop."""
+        """The sentence shown to readers, with a full stop."""
         if self.date:
             return f"Release {self.version} is announced for {self.when}."
         return (
@@ -154,7 +155,7 @@ class Upcoming:
 
 
 def calendar(path: Path | None) -> list[Announced]:
-    """Return the entries of the file, by version; none without a file. Raises `InvalidCalendar`."""
+    """Return the entries of the calendar file, by version; empty without a file. Raises `InvalidCalendar`."""
     if path is None:
         return []
     return sorted(
@@ -163,7 +164,7 @@ def calendar(path: Path | None) -> list[Announced]:
 
 
 def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
-    """Yield what the calendar lacks today of what practice 3.1 asks, a sentence each."""
+    """Yield a sentence for each respect in which the calendar does not meet practice 3.1 today."""
     first_days = {each: dt.date.fromisoformat(f"{Version.parse(each.version).published_in}-01") for each in entries}
     coming = [each for each, first in first_days.items() if today <= (each.date or first + _A_MONTH)]
     if not any((each.date or first_days[each]) <= today + _TWELVE_MONTHS for each in coming):
@@ -174,7 +175,7 @@ def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
 
 
 def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> bool:
-    """Write the announcements, and return whether any of them is new."""
+    """Write the announcements and return whether they changed. An unchanged entry keeps its day of announcement."""
     told = {(each.version, each.date): each for each in announced(release_dir) or ()}
     new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
     kept = [told.get((each.version, each.date), each) for each in new]
@@ -185,7 +186,7 @@ def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) ->
 
 
 def announced(release_dir: Path) -> list[Upcoming] | None:
-    """Return every announced entry, by version; None where no calendar was ever given."""
+    """Return every announced entry, by version, or None if no calendar was ever given."""
     path = release_dir / UPCOMING_FILE
     if not path.exists():
         return None
@@ -194,7 +195,7 @@ def announced(release_dir: Path) -> list[Upcoming] | None:
 
 
 def upcoming(release_dir: Path, published: Iterable[str]) -> list[Upcoming] | None:
-    """Return the announced releases that are not published yet; None where no calendar was ever given."""
+    """Return the announced releases that are not yet published, or None if no calendar was ever given."""
     found, there = announced(release_dir), set(published)
     return None if found is None else [each for each in found if each.version not in there]
 
@@ -203,11 +204,11 @@ REGISTER_FILE = "requests.json"
 
 
 class UnreadableRegister(ValueError):
-    """The file is not as `write_register` writes it; the message names it."""
+    """The file does not have the form that `write_register` writes; the message names it."""
 
 
 class Status(StrEnum):
-    """What became of a request."""
+    """The outcome of a request."""
 
     ASKED = "asked"
     ANSWERED = "answered"
@@ -216,8 +217,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class AskedTable:
-    """A request: days as '2026-11-27'; the release that answered it and the reason of a refusal, empty where there is
-    none; by cohort, what that release charged for its family, rho. Raises ValueError for what cannot be."""
+    """A request for a table.
+
+    Days are written 2026-11-27. `answered_in` is the release that answered it and `reason` the reason for a refusal;
+    both may be empty. `rho` is what that release charged for the table's family, by cohort. Raises ValueError for
+    inconsistent values.
+    """
 
     name: str
     title: str
@@ -260,7 +265,7 @@ class AskedTable:
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent of one unit of a cohort, what was, and what is left, rho."""
+    """The privacy budget of one unit of a cohort: the limit, the amount spent and the amount left, in rho."""
 
     cohort: str
     unit: str
@@ -271,22 +276,23 @@ class Budget:
 
 @dataclass(frozen=True)
 class Register:
-    """Requests in the order in which they were asked, and the budgets of all cohorts that were measured."""
+    """Requests in the order in which they were made, and the budgets of all measured cohorts."""
 
     requests: tuple[AskedTable, ...]
     budgets: tuple[Budget, ...]
 
     @property
     def cohorts(self) -> set[str]:
-        """Every cohort that it names."""
+        """Every cohort in the register."""
         return {each.cohort for each in self.budgets} | {cohort for each in self.requests for cohort in each.cohorts}
 
     def requests_with(self, status: str) -> tuple[AskedTable, ...]:
+        """Return the requests with this status."""
         return tuple(each for each in self.requests if each.status == status)
 
 
 def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> bool:
-    """Write the register into the release directory, and return whether any of it is new."""
+    """Write the register into the release directory, and return whether it changed."""
     asked = sorted(entries, key=lambda each: (each.asked_on, each.name))
     content = indented_json(
         {"requests": [asdict(each) for each in asked], "budgets": [asdict(each) for each in budgets]}
@@ -299,8 +305,7 @@ def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Se
 
 
 def read_register(release_dir: Path) -> Register | None:
-    """Return the register of the release directory; None where nobody has made a request. Raises
-    `UnreadableRegister`."""
+    """Return the register of the release directory, or None if there are no requests. Raises `UnreadableRegister`."""
     path = release_dir / REGISTER_FILE
     if not path.exists():
         return None

@@ -1,12 +1,14 @@
-"""What a release says of sources that councils have not sent, and of breaks in its time series: public facts in words.
+"""Sentences about sources that councils have not sent, and about breaks in the time series. All of them are public
+facts.
 
-Which council's extract of which source had been taken when a cohort was measured is fixed with that. A council that
-takes part in one cohort of a release and not in another has sent nothing of the other. A family
-of tables counts the rows of one source, its own (`Family.source`): a council without it has no rows there, and its
-figures are not available. The other sources add characteristics and links to children of that one.
+The sources that each council had sent are recorded when a cohort is measured. A council that takes part in one cohort
+of a release and not in another has sent nothing for the other. A family of tables counts the rows of one source
+(`Family.source`): a council without it has no rows there, and its figures are not available. The other sources add
+characteristics and links to the children of that source.
 
-Two things break a series: what is recorded changed its meaning (`sources.reference.breaks`), and figures of several
-councils are of other councils than in the cohort before. Which rows are flagged `b`: `rows.Layout.breaks`.
+A series breaks in two ways: the meaning of what is recorded changes (`sources.reference.breaks`), or the figures of
+several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged
+`b`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
 Missing = Mapping[str, Collection[str]]
-"""By source, the councils that take part and have sent nothing of it; a source that all have sent may be left out."""
+"""By source, the participating councils that have not sent it; a source that all have sent may be left out."""
 
 MissingByCohort = Mapping[str, Missing]
 """The same for each cohort of a release."""
@@ -31,7 +33,7 @@ MissingByCohort = Mapping[str, Missing]
 
 @dataclass(frozen=True)
 class Source:
-    """What a source is called, and what figures about children show of a council that has not sent it."""
+    """A source's name, and the effect on figures about children if a council has not sent it."""
 
     title: str
     effect: str
@@ -55,13 +57,15 @@ SOURCES = {
 
 
 def not_sent(missing: Missing, family: str) -> tuple[str, ...]:
-    """Return the councils that have not sent the source whose rows a family's tables count."""
+    """Return the councils that have not sent the source counted by a family's tables."""
     return tuple(sorted(missing.get(FAMILIES[family].source, ())))
 
 
 def short(missing: MissingByCohort) -> list[str]:
-    """List what is missing as `Halton: no EYFS Profile`, by source and council; with several cohorts as `2024/25:
-    Halton: no EYFS Profile`."""
+    """List the missing sources as `Halton: no EYFS Profile`, by source and council.
+
+    With several cohorts, each begins with its cohort: `2024/25: Halton: no EYFS Profile`.
+    """
     return [
         f"{prefix}{place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
         for cohort, prefix in _prefixes(missing)
@@ -72,8 +76,10 @@ def short(missing: MissingByCohort) -> list[str]:
 def statements(
     missing: MissingByCohort, councils: Iterable[str], requested: Iterable[RequestedTable] = ()
 ) -> list[str]:
-    """Return a sentence for each source and council that is missing, and for each area that is not published because of
-    it; they name the tables of every release and those that were `requested` of the cohort."""
+    """Return a sentence for each missing source and council, and for each area that is not published as a result.
+
+    The sentences name the standard tables and those that were `requested` for the cohort.
+    """
     taking_part, asked = tuple(councils), tuple(requested)
     return [
         prefix + sentence
@@ -85,7 +91,7 @@ def statements(
 
 
 def faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
-    """List what cannot be true of a statement of missing councils; empty where all is well."""
+    """List the errors in a statement of missing sources; empty if it is consistent."""
     if missing.keys() != set(cohorts):
         return [f"what is missing is stated of {', '.join(missing) or 'no cohort'}, not of {', '.join(cohorts)}"]
     return [fault for cohort in missing for fault in _faults(missing[cohort], councils)]
@@ -119,7 +125,8 @@ def _faults(missing: Missing, councils: Collection[str]) -> list[str]:
 
 
 def _pairs(missing: Missing) -> list[tuple[str, str]]:
-    """Return sources and councils; councils that have sent nothing at all come first, once, without a source."""
+    """Return pairs of source and council. Councils that have sent nothing come first, once each, with an empty
+    source."""
     nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
     return [("", council) for council in sorted(nothing)] + [
         (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)
@@ -138,6 +145,7 @@ def _not_available(tables: list[str]) -> str:
 
 
 def _areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
+    """Return a sentence for each area of several councils that is not published because of missing sources."""
     everywhere = geographies(councils)
     found = []
     for family in FAMILIES.values():
@@ -154,7 +162,7 @@ def _areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping
 
 
 def break_statements(cohorts: Collection[str], councils: Collection[str], missing: MissingByCohort) -> list[str]:
-    """Return a sentence for each break, by cohort; empty where no row is flagged."""
+    """Return a sentence for each break, by cohort; empty if no row is flagged."""
     found, before = [], None
     for cohort in sorted(cohorts):
         found += [f"{Cohort(cohort).label}: {sentence}" for sentence in _recorded(before, cohort)]
@@ -177,7 +185,7 @@ def _recorded(before: str | None, cohort: str) -> Iterator[str]:
 
 
 def _labels(each: Break) -> str:
-    """Return the labels of the attributes; the goals are named together."""
+    """Return the labels of the attributes; the goals share one label."""
     labels = {
         attribute.name: attribute.label
         for family in FAMILIES.values()
@@ -201,7 +209,7 @@ def _councils(before: str, cohort: str, councils: Collection[str], missing: Miss
 
 
 def _counted(family: Family, councils: Collection[str], missing: MissingByCohort, cohort: str) -> frozenset[str]:
-    """Return the councils that all councils together are made of."""
+    """Return the councils that make up all councils together."""
     return frozenset(geographies(councils, not_sent(missing.get(cohort, {}), family.name))[0].councils)
 
 

@@ -1,17 +1,16 @@
-"""The noisy counts behind every figure, as they were drawn, with the plan they were drawn under.
+"""The noisy counts behind every figure, as they were drawn, with the noise plan used.
 
-`noise_plan_<family>.json` is the plan, byte for byte what the ledger holds the hash of: attributes with all their
-categories, the marginals measured and the scale of the noise of each. A release of several cohorts has the plan that
-each was measured under, `noise_plan_<family>_<cohort>.json`. `noisy_counts.parquet` has one row for each cell measured.
-From the two anyone can make every table again; the recipe is in `methodology.md`.
+`noise_plan_<family>.json` is the plan, byte for byte the document whose hash is in the ledger: attributes with all
+their categories, the measured marginals and the noise scale of each. A release of several cohorts has one plan per
+cohort, `noise_plan_<family>_<cohort>.json`. `noisy_counts.parquet` has one row for each measured cell. Anyone can
+recompute every table from these files; `methodology.md` explains how.
 
-Figures of a release are made from the same noisy counts, so their noise is not independent: an interval of a sum needs
-the covariances. `noise_covariance.parquet` has those of the two counts of `gld_headline`, children and children with a
-good level of development, between all rows of one breakdown topic. They follow from the noise plan alone and are the
-same for every council of a region, or of the whole where the plan has no regions, so a few numbers are the whole
-matrix:
+Figures of a release are made from the same noisy counts, so their noise is correlated, and the interval of a sum needs
+the covariances. `noise_covariance.parquet` has those of the two counts in `gld_headline`, children and children with a
+good level of development, between all rows of one breakdown topic. They depend on the noise plan alone and are the same
+for every council of a region (for all councils if the plan has no regions), so a few numbers give the whole matrix:
 
-    Cov(row i of council a, row j of council b) = same_...[i, j] where a is b,
+    Cov(row i of council a, row j of council b) = same_...[i, j] if a is b,
                                                   apart_...[i, j] for two councils of a region, else 0
 """
 
@@ -37,7 +36,7 @@ NOISY_COUNTS_FILE = "noisy_counts.parquet"
 
 
 def plan_files(cohorts: Collection[str]) -> dict[tuple[str, str], str]:
-    """Return the names of the files with the plans of a release, by cohort and family."""
+    """Return the file names of a release's plans, by cohort and family."""
     return {
         (cohort, family): f"noise_plan_{family}_{cohort}.json" if len(cohorts) > 1 else f"noise_plan_{family}.json"
         for cohort in sorted(cohorts)
@@ -63,15 +62,17 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class NoisyCounts:
-    """The plan's document, and the noisy counts by measured marginal, shaped as the domains of its attributes."""
+    """A plan document, and its noisy counts by marginal, each an array with one dimension per attribute."""
 
     plan: bytes
     counts: Mapping[tuple[str, ...], NDArray[np.int64]]
 
     @classmethod
     def read(cls, plan: bytes, cells: pa.Table, cohort: str, family: str) -> NoisyCounts:
-        """Read the noisy counts of a family from the files of a bundle. Raises ValueError where the cells are not those
-        of the plan, in its order."""
+        """Read the noisy counts of a family from a bundle's files.
+
+        Raises ValueError if the cells are not those of the plan, in its order.
+        """
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
         empty = {measured.attributes: np.zeros(measured.shape, dtype=np.int64) for measured in _measured(plan)}
         expected = cls(plan, empty).table(cohort, family)
@@ -84,7 +85,7 @@ class NoisyCounts:
         return cls(plan, counts)
 
     def table(self, cohort: str, family: str) -> pa.Table:
-        """Return one row a cell, measurement by measurement in order of the plan."""
+        """Return one row per cell, by measurement in the order of the plan."""
         parts = [
             pa.table(
                 {
@@ -104,11 +105,11 @@ class NoisyCounts:
 
 
 NoisyByCohort = Mapping[str, Mapping[str, NoisyCounts]]
-"""By cohort and family."""
+"""Noisy counts by cohort and family."""
 
 
 def plans_of(noisy: NoisyByCohort) -> dict[tuple[str, str], bytes]:
-    """Return the documents of the plans, by cohort and family."""
+    """Return the plan documents, by cohort and family."""
     return {(cohort, family): entry.plan for cohort, own in sorted(noisy.items()) for family, entry in own.items()}
 
 
@@ -124,7 +125,7 @@ def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None
 
 
 def write_cells(cells: pa.Table, path: Path, version: str) -> None:
-    """Write numbers of the release `version`: the same bytes for the same numbers."""
+    """Write the cells of release `version` to Parquet; the same numbers give the same bytes."""
     pq.write_table(
         cells.replace_schema_metadata({b"release_version": version.encode()}).combine_chunks(),
         path,
@@ -138,8 +139,11 @@ def write_cells(cells: pa.Table, path: Path, version: str) -> None:
 def noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield what is wrong with plans (by cohort and family) and cells, given the privacy record with the plans' hashes.
-    What was measured later, on request, has plans and cells of its own."""
+    """Yield errors in the plans (by cohort and family) and cells, checked against the plan hashes in the privacy
+    record.
+
+    Entries measured later, on request, are skipped: they have their own plans and cells.
+    """
     stated = {
         (each["cohort"], each["family"]): each.get("plan_sha256")
         for each in record.get("families", ())
@@ -185,8 +189,8 @@ def _measured(plan: bytes) -> list[_Measured]:
 NOISE_COVARIANCE_FILE = "noise_covariance.parquet"
 COVARIANCE_KEYS = ("cohort", "region_code", "breakdown_topic", "breakdown", "sex", "other_breakdown", "other_sex")
 COVARIANCE_COUNTS = ("children", "gld_children", "gld")
-"""Of the number of children in both rows; of the children with a good level of development in the row and the number of
-children in the other; of the children with a good level of development in both."""
+"""Pairs of counts, one of the row and one of the other row: children with children; children with a good level of
+development with children; and children with a good level of development in both."""
 WITHIN = ("same", "apart")
 
 _DESCRIPTIONS = {
@@ -223,7 +227,7 @@ def write_noise_covariance(folder: Path, covariance: pa.Table, version: str) -> 
 
 
 def covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterator[str]:
-    """Yield what is wrong with the file's form; `readiness recompute` checks whether the plans give these numbers."""
+    """Yield errors in the form of the file; `readiness recompute` checks its numbers against the plans."""
     if not covariance.schema.equals(COVARIANCE_SCHEMA):
         yield "its columns are not those of the noise covariance"
     elif others := set(covariance["cohort"].to_pylist()) - set(cohorts):

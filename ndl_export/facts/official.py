@@ -1,7 +1,8 @@
-"""Official figures to hold ours against: of the Department for Education at a good level of development, and of the
-Office for Health Improvement and Disparities (OHID) on the two-year review.
+"""Official figures to compare ours with.
 
-All are exact counts without noise. How each differs from ours is said where it is shown.
+The Department for Education publishes the good level of development, and the Office for Health Improvement and
+Disparities (OHID) the two-year review. Both publish exact counts without noise. Pages that show them say how each
+differs from ours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sources.reference.places import COUNTRY
 _PROFILE = "DfE, Early years foundation stage profile results"
 _LAIT = "DfE, Local Authority Interactive Tool"
 _YEARS_FROM_REVIEW = 2
-"""From the financial year in which children turn 2½ to the academic year of their EYFS Profile."""
+"""Years from the financial year in which children turn 2½ to the academic year of their EYFS Profile."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,21 @@ class OfficialFigure:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What it is of, which no two of them share."""
+        """Its key, unique among official figures."""
         return (self.cohort, self.geographic_level, self.area_code, self.breakdown_topic, self.breakdown, self.sex)
 
     @property
     def is_total(self) -> bool:
-        """Whether it is of all children of its area."""
+        """Whether it covers all children of its area."""
         return (self.breakdown_topic, self.breakdown, self.sex) == (ALL.label,) * 3
 
 
 @dataclass(frozen=True)
 class OfficialReview:
-    """One published percentage on the two-year review, of the children who turned 2½ in `financial_year`.
+    """One published percentage on the two-year review, for children who turned 2½ in `financial_year`.
 
-    `cohort` is the one that eleven in twelve of them belong to: a financial year has those born from October to
-    September, a cohort those born from September to August. `domain` is empty where the measure has none.
+    Eleven in twelve of them belong to `cohort`: a financial year covers births from October to September, a cohort
+    those from September to August. `domain` is empty if the measure has none.
     """
 
     cohort: str
@@ -68,14 +69,16 @@ class OfficialReview:
 
 USED_ASQ3 = "Reviews that used ASQ-3"
 AT_EXPECTED = "Children at or above the expected level"
-"""The measures of `OfficialReview`: of all reviews, and of those with a score of the domain (OHID's C08a to C08f)."""
+"""The two measures of `OfficialReview`: a percentage of all reviews, and one of those with a score for the domain
+(OHID's C08a to C08f)."""
 
 
 @cache
 def official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
-    """Return published figures of the cohort, England first; none where nothing is published yet.
+    """Return the published figures of the cohort, England first; empty if none are published yet.
 
-    Of several sources the one with most decimals: the Profile's own file before the Local Authority Interactive Tool.
+    If several sources give a figure, the one with most decimals is used: the Profile's own file before the Local
+    Authority Interactive Tool.
     """
     found: dict[tuple[str, ...], OfficialFigure] = {}
     for figure in (*_of_the_profile(cohort), *_by_characteristic(cohort), *_of_all_children(cohort)):
@@ -85,13 +88,13 @@ def official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
 
 @cache
 def official_cohorts() -> tuple[str, ...]:
-    """Return the cohorts for which a percentage of all children of an area is held."""
+    """Return the cohorts with a published percentage of all children of an area."""
     return tuple(sorted({row["cohort"] for row in rows_of(FOLDER / "published_expected_level.csv")}))
 
 
 @cache
 def official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
-    """Return published figures on the two-year review of the financial year in which the cohort's children turned
+    """Return published figures on the two-year review, from the financial year in which the cohort's children turned
     2½."""
     first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
     year = f"{first}{(first + 1) % 100:02d}"
@@ -137,7 +140,7 @@ def _figure(cohort: str, row: dict[str, str], percent: str, source: str) -> Offi
 
 
 def _area(row: dict[str, str]) -> tuple[str, str, str]:
-    """Return level, code and name."""
+    """Return level, code and name of a row's area."""
     code, name = COUNTRY
     if row["new_la_code"] == code:
         return NATIONAL, code, name

@@ -1,8 +1,9 @@
-"""Tables that somebody asked for and that a release publishes beside its own, with what was measured for them.
+"""Requested tables that a release publishes in addition to its standard tables, with the noisy counts measured for
+them.
 
-`on_request.json` states each table as data, and who asked for it and why; a release without such a table has no such
-file. What was measured for them later than the cohort itself has a plan for each cohort, family and release,
-`noise_plan_<family>_<cohort>_<release>.json`, and its cells in `noisy_counts_on_request.parquet`.
+`on_request.json` has the definition of each table, who requested it and why; a release without requested tables has no
+such file. Counts measured for them later than the cohort itself have a plan for each cohort, family and release,
+`noise_plan_<family>_<cohort>_<release>.json`, and their cells are in `noisy_counts_on_request.parquet`.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ TAKEN = frozenset(
         *("cover", "contents", "notes", "symbols", "synthetic_children"),
     )
 )
-"""Names that a requested table cannot have: of a bundle's files, of the analyst database's tables and views, of the
-workbook's sheets, and of the files of synthetic children."""
+"""Names that a requested table cannot have, because they belong to files of a bundle, tables and views of the analyst
+database, sheets of the workbook, or files of synthetic children."""
 _TAKEN_ENDING = "_all_rows"
 
 
 def is_taken(name: str) -> bool:
-    """Return whether something else in a release has this name."""
+    """Return whether the name is already used in a release."""
     return name in TAKEN or name.endswith(_TAKEN_ENDING)
 
 
@@ -61,7 +62,7 @@ _TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
 
 class Further(NamedTuple):
-    """What was measured on request: a family of a cohort, for a release."""
+    """A further measurement on request: one family of one cohort, for one release."""
 
     cohort: str
     family: str
@@ -74,8 +75,10 @@ class Further(NamedTuple):
 
 @dataclass(frozen=True)
 class RequestedTable:
-    """A table, the cohorts that it has rows of, and the first release that published it; who asked for it on which day
-    ('2026-11-27'), and what for. Raises `InvalidDefinition` for a name that is `TAKEN`."""
+    """A requested table: its definition, its cohorts, and the first release that published it.
+
+    `asked_on` is written 2026-11-27. Raises `InvalidDefinition` if the name is already used.
+    """
 
     definition: Definition
     family: str
@@ -99,7 +102,7 @@ class RequestedTable:
 
     @property
     def origin(self) -> str:
-        """That it was asked for, in sentences, the last of which has no full stop."""
+        """Sentences on who requested it and why; the last has no full stop."""
         asked = f"{self.asked_by} asked for it on {day(self.asked_on)}"
         return f"On request: {asked}. Purpose: {self.purpose.rstrip('.')}. First in release {self.release}"
 
@@ -110,7 +113,7 @@ class RequestedTable:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> RequestedTable:
-        """Raises KeyError, TypeError and `InvalidDefinition` (a ValueError) for what is none."""
+        """Read a request. Raises KeyError, TypeError or `InvalidDefinition` (a ValueError) if it is not valid."""
         facts = dict(document)
         definition = read_definition(facts.pop("definition"))
         found = cls(definition, **facts | {"cohorts": tuple(facts["cohorts"])})
@@ -120,8 +123,10 @@ class RequestedTable:
 
 @dataclass(frozen=True, eq=False)
 class OnRequest:
-    """The requested tables of a release, in the order in which they were published, and what was measured beyond its
-    families: for these tables, or of a clerical review; none by default."""
+    """The requested tables of a release, in order of publication, and its further measurements.
+
+    Further measurements are made for these tables or for a clerical review. Both are empty by default.
+    """
 
     tables: tuple[RequestedTable, ...] = ()
     noisy_counts: Mapping[Further, NoisyCounts] = field(default_factory=dict)
@@ -136,7 +141,7 @@ class OnRequest:
 
     @cached_property
     def definitions(self) -> dict[str, Table]:
-        """By name."""
+        """Table definitions, by name."""
         return {each.name: each.table for each in self.tables}
 
     @cached_property
@@ -146,11 +151,11 @@ class OnRequest:
 
     @cached_property
     def origins(self) -> dict[str, str]:
-        """Who asked for each table, by its name, in sentences."""
+        """Who requested each table, in sentences, by its name."""
         return {each.name: each.origin for each in self.tables}
 
     def of_cohort(self, cohort: str) -> dict[str, Table]:
-        """Return every table that has rows of the cohort, those of every release first, by name."""
+        """Return every table with rows of the cohort, by name: the standard tables first."""
         return all_tables(each for each in self.tables if cohort in each.cohorts)
 
     @property
@@ -159,12 +164,12 @@ class OnRequest:
 
     @property
     def files(self) -> frozenset[str]:
-        """Names of the files that they add to a bundle besides their own tables'."""
+        """Names of the files that requests add to a bundle, except the files of the tables themselves."""
         counts = (FURTHER_COUNTS_FILE, *self.plan_files.values()) if self.noisy_counts else ()
         return frozenset((ON_REQUEST_FILE, *counts) if self else ())
 
     def write(self, folder: Path, version: str) -> None:
-        """Write the `files` into `folder`."""
+        """Write these `files` into `folder`."""
         if not self:
             return
         (folder / ON_REQUEST_FILE).write_bytes(self.to_json())
@@ -175,6 +180,7 @@ class OnRequest:
             write_cells(cells, folder / FURTHER_COUNTS_FILE, version)
 
     def to_json(self) -> bytes:
+        """Return the content of `on_request.json`."""
         return indented_json(
             {
                 "tables": [each.document() for each in self.tables],
@@ -184,8 +190,10 @@ class OnRequest:
 
     @classmethod
     def read(cls, files: Mapping[str, bytes]) -> OnRequest:
-        """Read the requests from the files of a bundle, by name; none where it has no such file. Raises ValueError,
-        KeyError, TypeError and `pa.ArrowException` where they are not what they should be."""
+        """Read the requests from a bundle's files, by name; empty if there is no `on_request.json`.
+
+        Raises ValueError, KeyError, TypeError or `pa.ArrowException` if the files are not valid.
+        """
         if ON_REQUEST_FILE not in files:
             return cls()
         document = json.loads(files[ON_REQUEST_FILE])
@@ -207,8 +215,10 @@ class OnRequest:
 
     @classmethod
     def named(cls, files: Mapping[str, bytes]) -> frozenset[str]:
-        """Return the names of every file that a bundle has by its `on_request.json`, without the tables' own; that
-        alone where it cannot be read."""
+        """Return the names of the files that `on_request.json` implies, except the tables' own files.
+
+        If it cannot be read, only its own name is returned.
+        """
         try:
             measured = [Further(**each).plan_file for each in json.loads(files[ON_REQUEST_FILE])["measured"]]
         except (KeyError, TypeError, ValueError):
@@ -218,7 +228,7 @@ class OnRequest:
 
     @classmethod
     def tables_named(cls, files: Mapping[str, bytes]) -> tuple[str, ...]:
-        """Return the names of the tables that a bundle has by its `on_request.json`; none where it cannot be read."""
+        """Return the names of the requested tables in `on_request.json`; empty if it cannot be read."""
         try:
             names = [each["definition"]["name"] for each in json.loads(files[ON_REQUEST_FILE])["tables"]]
             return tuple(name for name in names if _TABLE_NAME.fullmatch(name))
@@ -227,12 +237,12 @@ class OnRequest:
 
 
 def page_of_table(name: str) -> str:
-    """Return the name of the page of a requested table, and of the download of its figures."""
+    """Return the name of a requested table's page, and of the download of its figures."""
     return f"request-{name.replace('_', '-')}"
 
 
 def all_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
-    """Return the tables of every release and those on request, by name."""
+    """Return the standard tables and the requested ones, by name."""
     return TABLES | {each.name: each.table for each in requested}
 
 

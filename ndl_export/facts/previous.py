@@ -1,7 +1,6 @@
-"""The releases before a new one, as they were published: the one it replaces, and for each cohort the newest that has
-it.
+"""The releases before a new one, as published: the one it replaces and, for each cohort, the newest that has it.
 
-A release replaces the newest older one whose cohorts are all among its own.
+A release replaces the newest older release whose cohorts it all includes.
 """
 
 from __future__ import annotations
@@ -23,9 +22,11 @@ from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 
 @dataclass(frozen=True)
 class Previous:
-    """Its version, cohorts, the councils and missing sources it states, and its tables by name; by
-    cohort, epsilon of all tables together and the release that the noisy counts were drawn for; the tables on request
-    among its tables, and what was measured for them later."""
+    """An earlier release: its version, cohorts, councils, missing sources and tables.
+
+    `epsilon` covers all tables together and `measured_in` is the release that the noisy counts were drawn for, both by
+    cohort. `requested` lists the tables on request, and `further` the later measurements for them.
+    """
 
     version: str
     cohorts: tuple[str, ...]
@@ -38,8 +39,10 @@ class Previous:
     further: frozenset[Further] = frozenset()
 
     def sharpened(self, measured_in: Mapping[str, str], further: Collection[Further]) -> frozenset[str]:
-        """Return the cohorts that another release, measured in these and `further`, has with the same noisy counts and
-        with more of them, or with fewer."""
+        """Return the cohorts in which this release and another share noisy counts and one of them has further ones.
+
+        `measured_in` and `further` describe the other release.
+        """
         return frozenset(
             cohort
             for cohort, release in measured_in.items()
@@ -50,8 +53,8 @@ class Previous:
 
 @dataclass(frozen=True)
 class Earlier:
-    """The version that a release replaces, if any, and by cohort the newest older release that has it, where there is
-    one."""
+    """The version that a release replaces (None if it is the first), and for each cohort the newest older release that
+    has it."""
 
     replaced: str | None
     of: Mapping[str, Previous]
@@ -72,7 +75,7 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 
 
 def read_release(bundle: Path) -> Previous:
-    """Read the release in the folder of a bundle; raises what reading its files raises."""
+    """Read the release in a bundle's folder. Raises the errors of reading its files."""
     package, stated = _json(bundle / DATAPACKAGE_FILE), cohort_statements(_json(bundle / PRIVACY_RECORD_FILE))
     on_request = OnRequest.of_bundle(bundle)
     defined = all_tables(on_request.tables)
@@ -94,7 +97,7 @@ def _of(cohort: str, further: Collection[Further]) -> set[Further]:
 
 
 def cohort_statements(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return what a privacy record says of each cohort."""
+    """Return the entries of a privacy record, by cohort."""
     return {entry["cohort"]: entry for entry in record["cohorts"]}
 
 

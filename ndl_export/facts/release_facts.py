@@ -1,8 +1,8 @@
-"""What a release says about itself besides its tables, and who publishes it.
+"""Facts about a release other than its tables, including its publisher.
 
-The publisher's name, contact, address and status come from an installation's own file. A demonstration, whose records
-are made up, needs none, and everything that it publishes begins with a notice that says so. Nobody else may publish
-under an address or a contact that is a placeholder.
+The publisher's name, contact, address and status come from a file of the installation. A demonstration, whose records
+are made up, does not need one, and everything it publishes begins with a notice that says so. Any other release must
+not have a placeholder as its address or contact.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from privacy.doors.environment import PUBLISHER, settings
 from privacy.doors.settings_file import InvalidSettings, Problem, Settings, Text, read_settings, without
 
 _TEMPLATE = Path(__file__).parent / "publisher.yaml"
-"""To be copied and filled in."""
+"""The file to copy and fill in."""
 _SYNTHETIC = Path(__file__).parent / "publisher_synthetic.yaml"
 _PLACEHOLDER = re.compile(
     r"(?:[@.]|//)(?:(?:example|invalid|localhost|test)|example\.(?:com|net|org))(?=$|[/:])|\btodo\b", re.IGNORECASE
 )
-"""A host, or the end of one, that RFC 2606 and 6761 keep from ever being anybody's; and what is still to be done."""
+"""A host, or the end of one, that RFC 2606 and 6761 reserve, so that it can belong to no one; or a remaining TODO."""
 
 
 class InvalidPublisher(InvalidSettings):
@@ -43,8 +43,11 @@ def _in_form(form: str, words: str) -> AfterValidator:
 
 
 class Publisher(Settings):
-    """`address` is that of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
-    begins every document; `doi` identifies all releases together."""
+    """Who publishes a release.
+
+    `address` is the URL of the release directory, without a final slash; `organisation` its name on GOV.UK; `notice`
+    begins every document; `doi` identifies all releases together.
+    """
 
     name: Text
     contact: Annotated[Text, _in_form(r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address")]
@@ -62,10 +65,10 @@ class Publisher(Settings):
 
 
 def load_publisher(*, demonstration: bool) -> Publisher:
-    """Return the publisher of this installation; in a `demonstration` with the notice that nothing is about a real
+    """Return the publisher of this installation; a `demonstration` adds the notice that no record is about a real
     child.
 
-    Raises `InvalidPublisher`, outside a demonstration also for a placeholder.
+    Raises `InvalidPublisher`, also for a placeholder outside a demonstration.
     """
     own = settings().publisher
     if not demonstration:
@@ -76,7 +79,7 @@ def load_publisher(*, demonstration: bool) -> Publisher:
 
 
 def read_publisher(path: Path) -> Publisher:
-    """Return the publisher that the YAML file describes. Raises `InvalidPublisher`."""
+    """Return the publisher described by a YAML file. Raises `InvalidPublisher`."""
     return read_settings(path, Publisher, InvalidPublisher)
 
 
@@ -96,11 +99,11 @@ TITLE = "School readiness: linked early-years statistics"
 _VERSION = re.compile(r"([0-9]{4})\.(0[1-9]|1[0-2])\.([0-9]{1,4})")
 EARLIEST_YEAR = 2020
 MONTHS_AHEAD = 12
-"""How far ahead of its month of publication a release may be made."""
+"""Largest number of months between the making of a release and its month of publication."""
 
 
 class InvalidVersion(ValueError):
-    """A version that is not written year.month.number."""
+    """A version that is not written year.month.number, or cannot be used today."""
 
 
 @dataclass(frozen=True, order=True)
@@ -113,14 +116,15 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """Raises `InvalidVersion`."""
+        """Read a version. Raises `InvalidVersion`."""
         match = _VERSION.fullmatch(text)
         if not match or str(int(match[3])) != match[3]:
             raise InvalidVersion(f"{text!r} is not a release version: write year.month.number as 2026.11.0")
         return cls(*(int(part) for part in match.groups()))
 
     def check_is_new(self, today: dt.date) -> None:
-        """Raise `InvalidVersion` where no release of this version can be begun today, for it is of another time."""
+        """Raise `InvalidVersion` if no release of this version can be started today: its month is too far ahead or too
+        old."""
         ahead = 12 * (self.year - today.year) + self.month - today.month
         if self.year < EARLIEST_YEAR or ahead > MONTHS_AHEAD:
             raise InvalidVersion(
@@ -134,13 +138,14 @@ class Version:
 
     @property
     def published_in(self) -> str:
-        """The month of its publication: '2026-11'."""
+        """Its month of publication: '2026-11'."""
         return f"{self.year:04d}-{self.month:02d}"
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a percentage or average is flagged; half-widths of the 95% interval in points per hundred of its range."""
+    """Limits beyond which a percentage or average is flagged; half-widths of the 95% interval in points per hundred of
+    its range."""
 
     unreliable_half_width: float
     withheld_half_width: float
@@ -151,14 +156,17 @@ class Thresholds:
 class ReleaseFacts:
     """Everything in a bundle that is not a table, a definition or public reference data.
 
-    `published_on` is the day that was announced for it, or else on which it was made, as '2026-11-26', and
-    `was_announced` says which of the two; `cohorts` as '202425'; `councils` by their folder names; `privacy_record`
-    JSON-ready, with the keys that `content_checks` asks for; `privacy_page` the same as Markdown; `noisy_counts`, by
-    cohort and family, what every figure was made from, and `noise_covariance` what their noise has in common;
-    `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi` as in `Publisher`;
-    `missing`, by cohort and source, the councils that take part and had sent nothing of it when the cohort was
-    measured; `on_request` the tables that were requested. Nothing here is read from the clock or the machine:
-    the bytes of a bundle depend on these facts and its tables. Raises `InvalidVersion`.
+    - `published_on`: the announced day if `was_announced`, else the day it was made, as '2026-11-26'.
+    - `cohorts`: codes such as '202425'; `councils`: folder names.
+    - `privacy_record`: JSON-ready, with the keys that `content_checks` requires; `privacy_page`: the same as Markdown.
+    - `noisy_counts`: by cohort and family, the source of every figure; `noise_covariance`: the covariances of their
+      noise.
+    - `publisher`, `contact`, `address`, `organisation`, `status`, `notice` and `doi`: as in `Publisher`.
+    - `missing`: by cohort and source, the participating councils that had not sent it when the cohort was measured.
+    - `on_request`: the requested tables.
+
+    Nothing is read from the clock or the machine: the bytes of a bundle depend only on these facts and its tables.
+    Raises `InvalidVersion`.
     """
 
     version: str
@@ -187,39 +195,39 @@ class ReleaseFacts:
 
     @property
     def tables(self) -> dict[str, Table]:
-        """Every table that the release has, those on request after the others, by name."""
+        """Every table of the release by name, those on request last."""
         return all_tables(self.on_request.tables)
 
     def about(self, table: Table) -> str:
-        """Return what a table says, about whom, and, if it is on request, who asked for it."""
+        """Return a table's description and population and, if it is on request, who requested it."""
         origin = self.on_request.origins.get(table.name)
         return f"{table.about}. {origin}" if origin else table.about
 
     @property
     def published(self) -> str:
-        """The day in words: '26 November 2026'."""
+        """The day of publication in words: '26 November 2026'."""
         return day(self.published_on)
 
     @property
     def privacy_parameters(self) -> Mapping[str, float]:
-        """`rho`, `epsilon` and `delta` of every child, all tables of its cohort together: those of the largest
+        """`rho`, `epsilon` and `delta` of a child, for all tables of its cohort together; those of the largest
         cohort."""
         parameters: dict[str, float] = self.privacy_record["privacy_parameters"]
         return parameters
 
     @property
     def measured_in(self) -> Mapping[str, str]:
-        """By cohort, the release that its noisy counts were drawn for: this one, or an earlier one."""
+        """By cohort, the release that its noisy counts were drawn for: this one or an earlier one."""
         return {entry["cohort"]: entry["measured_in"] for entry in self.privacy_record["cohorts"]}
 
     @property
     def folder_address(self) -> str:
-        """Where the bundle's folder is served, without a final slash."""
+        """URL of the bundle's folder, without a final slash."""
         return f"{self.address}/{self.version}"
 
     @property
     def upcoming_address(self) -> str:
-        """Address of the page that announces releases."""
+        """URL of the page that announces releases."""
         return f"{self.address}/site/about.html#upcoming"
 
     @property

@@ -1,4 +1,4 @@
-"""Which releases a release directory holds, and the files of a bundle in which it says what it is."""
+"""The releases in a release directory, and the names of the two files with which a bundle describes itself."""
 
 from __future__ import annotations
 

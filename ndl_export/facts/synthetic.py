@@ -1,6 +1,7 @@
-"""Synthetic children of a release: their rows, what was measured of them, and where they lie in a release directory.
+"""Synthetic children of a release: their rows, the measurements of their quality, and their place in a release
+directory.
 
-Their folder, `synthetic_children/<version>`, is beside the bundles and is not one of them.
+Their folder, `synthetic_children/<version>`, is beside the bundles and is not a bundle.
 """
 
 from __future__ import annotations
@@ -21,20 +22,23 @@ QUALITY_FILE, QUALITY_PAGE = f"{SYNTHETIC_FOLDER}_quality.md", f"{SYNTHETIC_FOLD
 CROISSANT_FILE = "croissant.json"
 WARNING = "Synthetic children: no row is about a real child."
 SMALLEST_GROUP = 200
-"""Children of a group from which on the percentages of synthetic children lie in the published intervals."""
+"""Smallest number of children in a group whose synthetic percentages are adjusted to the published intervals."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the percentages of a table, of groups of `SMALLEST_GROUP` or more, compare with the published ones; in
-    points, but for the numbers of figures compared and of those within the published interval."""
+    """How the percentages of a table compare with the published ones, for groups of `SMALLEST_GROUP` or more.
+
+    Values are in points, except `compared` and `within`: the number of figures compared, and of those within the
+    published interval.
+    """
 
     table: str
     measure: str
     title: str
-    """Of the table."""
+    """Title of the table."""
     label: str
-    """Of the measure."""
+    """Label of the measure."""
     compared: int
     within: int
     median: float
@@ -45,8 +49,11 @@ class Agreement:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How rates of a good level of development compare, in points, of children drawn without the marginal that tells
-    them: with the release's estimates, beside the median error of these by their own noise."""
+    """How rates of a good level of development compare, in points, if the children are drawn without the marginal that
+    gives these rates.
+
+    They are compared with the release's estimates. `noise` is the median error of the estimates from their own noise.
+    """
 
     attributes: tuple[str, ...]
     compared: int
@@ -57,7 +64,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Published:
-    """A published figure of all councils together with its interval, and the same of the rows."""
+    """A published figure of all councils together with its interval, and the same figure computed from the rows."""
 
     label: str
     unit: str
@@ -69,57 +76,57 @@ class Published:
 
 @dataclass(frozen=True, eq=False)
 class SyntheticChildren:
-    """One row a synthetic child, and what was measured of them."""
+    """One row per synthetic child, and the measurements of their quality."""
 
     release: Mapping[str, Any]
-    """The descriptor of the release that they are of, its `datapackage.json`."""
+    """The descriptor of the release they are made from, its `datapackage.json`."""
     release_sums: str
-    """SHA-256 of its file of sums; empty where it has none."""
+    """SHA-256 of the release's file of sums; empty if it has none."""
     cohort: str
     seed: int
     rows: pa.Table
-    """Columns of text: the attributes, in order of the family."""
+    """Columns of text: the attributes, in the order of the family."""
     categories: Mapping[str, tuple[str, ...]]
-    """Domains of the attributes."""
+    """Categories of the attributes."""
     libraries: Mapping[str, str]
     """Versions of the libraries that drew them, by name."""
     left_out: tuple[str, ...]
     not_fitted: tuple[tuple[str, ...], ...]
     """Marginals that were too large for the model."""
     contradictions: int
-    """Children with categories that cannot stand together."""
+    """Children with categories that contradict each other."""
     agreements: tuple[Agreement, ...]
     held_out: tuple[HeldOut, ...]
     goals: tuple[Published, ...]
-    """How many goals children reach: the figures of a child that depend on all of its goals."""
+    """How many goals children reach: the figures that depend on all goals of a child."""
     changed: int
-    """Rows that were changed after they were drawn, so that published percentages lie in their intervals."""
+    """Rows changed after they were drawn, so that published percentages are within their intervals."""
     outside: tuple[str, ...]
-    """Published percentages within whose interval the rows' own do not lie even so: table, measure, area, group."""
+    """Published percentages whose interval still does not contain the rows' percentage: table, measure, area, group."""
 
     @property
     def notice(self) -> str:
-        """The notice that heads everything about the release; may be empty."""
+        """The notice that begins everything about the release; may be empty."""
         found: str = self.release.get("notice", "")
         return found
 
     @property
     def address(self) -> str:
-        """Where the folder is served."""
+        """URL of the folder."""
         directory, _, version = str(self.release["homepage"]).rpartition("/")
         return f"{directory}/{SYNTHETIC_FOLDER}/{version}"
 
     @property
     def compared(self) -> int:
-        """Published percentages that the rows were compared with."""
+        """Number of published percentages compared with the rows."""
         return sum(each.compared for each in self.agreements)
 
     @property
     def within(self) -> int:
-        """How many of them have the rows' own percentage within their interval."""
+        """How many of these intervals contain the rows' percentage."""
         return sum(each.within for each in self.agreements)
 
 
 def synthetic_versions(release_dir: Path) -> list[str]:
-    """Return the releases whose synthetic children a release directory holds, oldest first."""
+    """Return the releases with synthetic children in a release directory, oldest first."""
     return [str(version) for version in versions(release_dir / SYNTHETIC_FOLDER)]

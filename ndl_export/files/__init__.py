@@ -1,1 +1,1 @@
-"""Files as they are published: their bytes, sums, signatures, types, and the stores that they lie in."""
+"""Published files: their bytes, checksums, signatures and media types, and the stores that hold them."""

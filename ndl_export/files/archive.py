@@ -1,6 +1,6 @@
-"""A bundle as one file, ZIP or tar, the same bytes for the same content: names sorted, fixed times, modes and owner.
+"""A bundle as one ZIP or tar file. The same content gives the same bytes: sorted names, fixed times, modes and owner.
 
-Nothing is compressed, since Parquet is already, and compressed bytes depend on the machine's library.
+Nothing is compressed: Parquet already is, and compressed bytes depend on the machine's library.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from collections.abc import Callable, Mapping
 Files = Mapping[str, bytes]
 """Content by name."""
 
-_EARLIEST = (1980, 1, 1, 0, 0, 0)
-_EARLIEST_SECONDS = 315_532_800
-_UNIX = 3
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the earliest time that ZIP can hold
+_EARLIEST_SECONDS = 315_532_800  # the same for tar, in seconds since 1970
+_UNIX = 3  # the ZIP code for Unix; the default of zipfile depends on the machine's system
 _MODE = 0o644
 _DEEPEST = 2
 
 
 def zip_bytes(files: Files, folder: str) -> bytes:
-    """The ZIP archive of `files`, all in `folder`."""
+    """Return the ZIP archive of `files`, all in `folder`."""
     return flat_zip_bytes({f"{folder}/{name}": files[name] for name in sorted(files)})
 
 
 def flat_zip_bytes(files: Files) -> bytes:
-    """The ZIP archive of `files` in the order and under the names that they have."""
+    """Return the ZIP archive of `files`, keeping their order and names."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, _EARLIEST)
             entry.create_system = _UNIX
-            entry.external_attr = (0o100000 | _MODE) << 16
+            entry.external_attr = (0o100000 | _MODE) << 16  # a regular file; the upper 16 bits hold the Unix mode
             archive.writestr(entry, content)
     return stream.getvalue()
 
 
 def tar_bytes(files: Files, folder: str) -> bytes:
-    """The tar archive of `files`, all in `folder`, in the format of POSIX.1-1988 (ustar)."""
+    """Return the tar archive of `files`, all in `folder`, in POSIX.1-1988 (ustar) format."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name in sorted(files):
@@ -49,11 +49,12 @@ def tar_bytes(files: Files, folder: str) -> bytes:
 
 
 ARCHIVES: dict[str, Callable[[Files, str], bytes]] = {"zip": zip_bytes, "tar": tar_bytes}
-"""How each kind of archive is packed, by suffix."""
+"""Packing function of each kind of archive, by suffix."""
 
 
 def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
-    """Folder and files of an archive made here. Raises ValueError for any other archive, byte for byte."""
+    """Return folder and files of an archive made by this module. Raises ValueError for an archive with any other
+    bytes."""
     read, pack, kind = (_unzip, zip_bytes, "ZIP") if content[:2] == b"PK" else (_untar, tar_bytes, "ZIP or tar")
     try:
         members = read(content)
@@ -96,12 +97,13 @@ def _untar(content: bytes) -> dict[str, bytes]:
 
 
 def _check_sizes(sizes: list[int], content: bytes) -> None:
-    """Nothing is compressed, so files that together say more than the archive holds are made to fill the memory."""
+    """Raise ValueError if the files claim to be larger than the archive. Nothing is compressed, so this would be an
+    attempt to exhaust memory."""
     if sum(sizes) > len(content):
         raise ValueError("its files claim to be larger than the archive itself")
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a file lies in the folder, or in a folder in it, and nowhere else."""
+    """Return whether a file is in the folder itself or in a direct subfolder."""
     parts = name.split("/")
     return len(parts) <= _DEEPEST and all(part not in ("", ".", "..") for part in parts)

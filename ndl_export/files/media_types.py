@@ -1,4 +1,4 @@
-"""How a published file is served: its media type, and how long a copy of it may be kept."""
+"""HTTP headers of a published file: its media type, and how long a copy may be cached."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _BY_NAME = {
 }
 _OTHER = "application/octet-stream"
 FOR_EVER = "public, max-age=31536000, immutable"
-"""Of a file that never changes: any copy will do, for a year."""
+"""For a file that never changes: a copy is valid for a year."""
 ASK_FIRST = "no-cache"
-"""Of a file that is replaced: a copy may be kept, and used once the store has said that it is the same."""
+"""For a file that is replaced: a copy may be used after the store confirms that it is unchanged."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Served:
 
 
 def served(name: str, *, changes: bool) -> Served:
-    """How the file of that name is served, and whether it is ever replaced."""
+    """Return the headers of the file; `changes` says whether it is ever replaced."""
     last = name.rpartition("/")[2]
     kind = _BY_NAME.get(last) or (MEDIA_TYPES | PAGE_TYPE).get(last.rpartition(".")[2], _OTHER)
     return Served(f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, ASK_FIRST if changes else FOR_EVER)

@@ -1,11 +1,11 @@
-"""A workbook in the OpenDocument format, laid out as the Analysis Function's "Making spreadsheets accessible" asks.
+"""An OpenDocument workbook, laid out as the Analysis Function's "Making spreadsheets accessible" asks.
 
-A sheet has its title in A1, then lines of text, then at most one table: no cell of it is empty or merged, its one row
-of headings is marked as such, and its range has a name. Nothing is hidden, filtered, frozen, coloured or drawn. The
-same content gives the same bytes: fixed times, nothing compressed (as in `archive`).
+A sheet has its title in A1, then lines of text, then at most one table. No cell of the table is empty or merged, its
+single heading row is marked as such, and its range has a name. Nothing is hidden, filtered, frozen, coloured or drawn.
+The same content gives the same bytes: fixed times, nothing compressed (as in `archive`).
 
-odfdo writes it, from `workbook.fods`, which has styles, page and language in the format of one flat file. Rows are
-given to it as XML: 500 rows of 30 cells take 0.08 s of processor time so, 1.15 s with an object for each cell.
+odfdo writes it from `workbook.fods`, which holds styles, page layout and language in the flat file format. Rows are
+passed to odfdo as XML: 500 rows of 30 cells then take 0.08 s of processor time, against 1.15 s with an object per cell.
 
 Elements: OASIS, Open Document Format for Office Applications 1.3, part 3.
 """
@@ -28,14 +28,14 @@ from ndl_export.files.archive import flat_zip_bytes
 
 _EMPTY = Path(__file__).parent / "workbook.fods"
 _VERSION = "1.3"
-"""Of the format: odfdo says 1.4, of which no element is used."""
+"""Version of the format. odfdo writes 1.4, but no element of 1.4 is used."""
 _WIDE = 28.0
-"""Centimetres of the one column of a sheet without a table."""
+"""Width in centimetres of the single column of a sheet without a table."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """Words that lead to an address, or to a sheet of the workbook (`#name`)."""
+    """Text that links to an address, or to a sheet of the workbook (`#name`)."""
 
     words: str
     to: str
@@ -46,8 +46,10 @@ Words = str | Link
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading, its width in centimetres, and its cells. With `decimals` these are numbers, or
-    words in the place of numbers, else words."""
+    """A column of a table: its heading, its width in centimetres, and its cells.
+
+    With `decimals`, cells are numbers or text in place of numbers; without, text.
+    """
 
     heading: str
     width: float
@@ -56,14 +58,16 @@ class Column:
 
     @property
     def style(self) -> str:
-        """Of its cells."""
+        """Style of its cells."""
         return "Words" if self.decimals is None else f"n{self.decimals}"
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet, by whose name the table in it is called too; `lines` stand between title and table. Without columns it
-    is text alone, of which some lines are `headings`."""
+    """A sheet; its table has the same name. `lines` are between title and table.
+
+    Without columns it is only text, and some of its lines can be `headings`.
+    """
 
     name: str
     title: str
@@ -73,7 +77,7 @@ class Sheet:
 
 
 def workbook(title: str, day: str, sheets: Sequence[Sheet]) -> bytes:
-    """The file; `title` and the `day` it was made on, as 2026-11-26, stand in its properties."""
+    """Return the workbook; `title` and `day` (written 2026-11-26) go into its properties."""
     book = _book(sheets)
     book.meta.title = title
     book.meta.creation_date = book.meta.date = date.fromisoformat(day)
@@ -84,8 +88,10 @@ def workbook(title: str, day: str, sheets: Sequence[Sheet]) -> bytes:
 
 
 def differing(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
-    """Names of those of the `sheets` whose table, headings and all rows, is not the one that the workbook `content` has
-    under this name. Raises ValueError where `content` is no workbook."""
+    """Return the names of the `sheets` whose table differs from the one in the workbook `content`.
+
+    Compares headings and all rows. Raises ValueError if `content` is not a workbook.
+    """
     book = odfdo.Document(_EMPTY)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -98,7 +104,7 @@ def differing(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
 
 
 def _tables(book: odfdo.Document) -> dict[str | None, list[str]]:
-    """By name of a sheet the tables of all that have it, as XML from the headings on."""
+    """Return the tables of all sheets by sheet name, as XML from the headings on."""
     found: dict[str | None, list[str]] = {}
     for sheet in book.content.get_elements("//table:table"):
         _, headings, rows = sheet.serialize(with_ns=True).partition("<table:table-header-rows>")
@@ -112,7 +118,7 @@ def _book(sheets: Sequence[Sheet]) -> odfdo.Document:
         book.insert_style(style, automatic=True)
     for sheet in sheets:
         table = odfdo.Table(sheet.name, style="sheet")
-        book.body.append(table)  # before its rows: a table is slow to move, the slower the more rows it has
+        book.body.append(table)  # before its rows: moving a table is slower the more rows it has
         table.extend(map(odfdo.Element.from_tag, _elements(sheet)))
     ranges = odfdo.Element.from_tag("table:database-ranges")
     ranges.extend(odfdo.Element.from_tag(_range(sheet)) for sheet in sheets if sheet.columns)
@@ -121,7 +127,7 @@ def _book(sheets: Sequence[Sheet]) -> odfdo.Document:
 
 
 def _styles(sheets: Sequence[Sheet]) -> Iterator[odfdo.Style | str]:
-    """Styles of columns by their widths and of numbers by their decimals."""
+    """Yield the styles of columns, by width, and of numbers, by decimals."""
     columns = [column for sheet in sheets for column in sheet.columns]
     for width in sorted({_WIDE, *(column.width for column in columns)}):
         yield odfdo.Style("table-column", name=_width(width), width=f"{width:g}cm")
@@ -138,7 +144,7 @@ def _styles(sheets: Sequence[Sheet]) -> Iterator[odfdo.Style | str]:
 
 
 def _elements(sheet: Sheet) -> Iterator[str]:
-    """What a sheet consists of: columns, title, lines, headings and rows."""
+    """Yield the XML elements of a sheet: columns, title, lines, headings and rows."""
     for width, style in [(column.width, column.style) for column in sheet.columns] or [(_WIDE, "Words")]:
         yield f'<table:table-column table:style-name="{_width(width)}" table:default-cell-style-name="{style}"/>'
     yield _row(_words(sheet.title, "Heading_20_1"))
@@ -153,7 +159,7 @@ def _elements(sheet: Sheet) -> Iterator[str]:
 
 
 def _range(sheet: Sheet) -> str:
-    """The range of a sheet's table, headings included, under the sheet's name."""
+    """Return the named range of a sheet's table, headings included."""
     first = len(sheet.lines) + 2
     last = first + len(sheet.columns[0].cells)
     place = f"${sheet.name}.$A${first}:.${digit_to_alpha(len(sheet.columns) - 1)}${last}"

@@ -1,6 +1,6 @@
-"""What a bundle is checked by: SHA-256 sums of its files, as `sha256sum --check` reads them, and an Ed25519 signature.
+"""Integrity of a bundle: SHA-256 sums of its files, for `sha256sum --check`, and an Ed25519 signature over them.
 
-The signature (RFC 8032) is in forms that stock `openssl` reads: PEM keys, raw 64-byte signature.
+The signature (RFC 8032) has the form that standard `openssl` reads: PEM keys and a raw 64-byte signature.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ SUMS_FILE = "SHA256SUMS"
 SIGNATURE_FILE = "SHA256SUMS.sig"
 PUBLIC_KEY_FILE = "public_key.pem"
 UNCOVERED = (SUMS_FILE, SIGNATURE_FILE)
-"""Files that the sums do not cover: themselves, and the signature over them."""
+"""Files that the sums do not cover: the sums themselves and the signature over them."""
 
 _LINE = re.compile(r"([0-9a-f]{64})  ((?:[^/\\\s]+/)?[^/\\\s]+)")
 
 
 def sums(files: Mapping[str, bytes]) -> bytes:
-    """One line a file, sorted by name, of all but `UNCOVERED`."""
+    """Return one line per file, sorted by name, for all files except `UNCOVERED`."""
     covered = sorted(files.keys() - set(UNCOVERED))
     return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in covered).encode()
 
 
 def read_sums(content: bytes) -> dict[str, str]:
-    """Sum by file name. Raises ValueError where a line is not a sum and a name, or a name comes twice."""
+    """Return the sums by file name. Raises ValueError if a line is not a sum and a name, or if a name is repeated."""
     try:
         lines = content.decode("ascii").splitlines()
     except UnicodeDecodeError:
@@ -43,7 +43,7 @@ def read_sums(content: bytes) -> dict[str, str]:
 
 
 def changed(files: Mapping[str, bytes], expected: Mapping[str, str]) -> list[str]:
-    """Names of files whose content does not have the expected sum."""
+    """Return the names of files whose content does not have the expected sum."""
     return sorted(
         name for name, digest in expected.items() if name in files and hashlib.sha256(files[name]).hexdigest() != digest
     )
@@ -54,7 +54,7 @@ class UnusableKey(ValueError):
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
-    """The signing key in the PEM file `path`, unencrypted PKCS #8. Raises `UnusableKey`."""
+    """Return the signing key in the PEM file `path`, unencrypted PKCS #8. Raises `UnusableKey`."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError):
@@ -65,17 +65,17 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def public_pem(key: Ed25519PrivateKey) -> bytes:
-    """The public half of a signing key, as PEM."""
+    """Return the public half of a signing key, as PEM."""
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def sign(key: Ed25519PrivateKey, message: bytes) -> bytes:
-    """The signature (64 bytes); the same every time for one key and message."""
+    """Return the signature (64 bytes); always the same for one key and message."""
     return key.sign(message)
 
 
 def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` is that of `message` under the PEM public key. Raises `UnusableKey`."""
+    """Return whether `signature` is valid for `message` under the PEM public key. Raises `UnusableKey`."""
     try:
         load_public_key(public).verify(signature, message)
     except InvalidSignature:
@@ -84,7 +84,7 @@ def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def fingerprint(public: bytes) -> str:
-    """SHA-256 of the public key in DER, in hexadecimal, by which two copies are compared. Raises `UnusableKey`."""
+    """Return the SHA-256 of the public key in DER, in hexadecimal, for comparing keys. Raises `UnusableKey`."""
     der = load_public_key(public).public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -92,7 +92,7 @@ def fingerprint(public: bytes) -> str:
 
 
 def load_public_key(pem: bytes) -> Ed25519PublicKey:
-    """The key in PEM. Raises `UnusableKey`."""
+    """Return the public key in PEM. Raises `UnusableKey`."""
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -28,10 +28,10 @@ _S3, _AZURE, _WEB = {"s3", "s3a"}, {"abfs", "abfss", "az"}, {"http", "https"}
 _WHOLE_AT_ONCE = _S3 | _AZURE | {"memory"}
 _OF_THE_EXTRA = _S3 | _AZURE | _WEB
 _STAGING = ".sending"
-_CHUNK = 2**20
+_CHUNK = 2**20  # bytes read at a time from a web server
 
 _WHAT: dict[str, str] = yaml.safe_load((Path(__file__).parent / "store_errors.yaml").read_text(encoding="utf-8"))
-"""Meaning of an error by its class or a base class, for every store library; the first match counts."""
+"""Explanation of an error by its class or a base class, for every store library; the first match is used."""
 _STATUS = {
     401: _WHAT["ClientAuthenticationError"],
     403: _WHAT["PermissionError"],
@@ -40,7 +40,7 @@ _STATUS = {
 
 
 class StoreError(Exception):
-    """A store cannot be used. The message says which and why."""
+    """A store cannot be used; the message names it and gives the reason."""
 
 
 class UnusableAddress(StoreError):
@@ -72,8 +72,10 @@ class Store:
     query: str = ""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a file; None if it does not exist. Raises `StoreError`; `TooLarge` above `limit`
-        bytes."""
+        """Return the content of a file, or None if it does not exist.
+
+        Raises `StoreError`, and `TooLarge` above `limit` bytes.
+        """
         with explain_errors(self.address(name)):
             try:
                 if self.protocol in _WEB:
@@ -88,7 +90,7 @@ class Store:
     def _streamed(self, name: str, limit: int) -> bytes:
         """Read a file from a web server, which may not announce its size."""
         content = io.BytesIO()
-        # Without a size it is asked for first, and a server that cannot be reached looks like one without the file.
+        # Without a size, fsspec asks for it first, and then an unreachable server looks like one without the file.
         with self.system.open(self._path(name) + self.query, "rb", block_size=0, size=1) as file:
             while part := file.read(_CHUNK):
                 content.write(part)

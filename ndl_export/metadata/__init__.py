@@ -1,6 +1,6 @@
-"""A release described in the standards that catalogues and tools read, one module a standard.
+"""Metadata of a release in the standards that catalogues and tools read, one module per standard.
 
-Each is a function from the release's description and the content of its files to JSON-ready values; none reads a file
-of the bundle or the clock. What they all say is in `description`, once; columns and levels come from the table
-definitions. `tests/integration/export/test_standards.py` hands every record to the standard's own validator.
+Each module turns the release's description and the content of its files into JSON-ready values. None reads a file of
+the bundle or the clock. What all standards state is in `description`; columns and levels come from the table
+definitions. `tests/integration/export/test_standards.py` checks every record with the standard's own validator.
 """

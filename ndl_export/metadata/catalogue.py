@@ -1,12 +1,12 @@
-"""What leads from release to release: `catalogue.jsonld` for harvesters (DCAT-AP 3.0), `feed.xml` for readers (Atom).
+"""Files that list all releases: `catalogue.jsonld` for harvesters (DCAT-AP 3.0) and `feed.xml` for readers (Atom).
 
-In the catalogue each release is the dataset of its own record (`dcat.jsonld`), in one series in order of version, with
-its status from the tables of the EU Publications Office. CKAN's harvester makes a package of each `dcat:Dataset` and
-reads the status of distributions alone, so theirs is stated as well, and the description of a withdrawn release begins
-with the reason. In the feed (RFC 4287), newest first, a release is dated by the day of its publication, and by that of
-its withdrawal where it is withdrawn. Releases that are announced stand in both, apart from those that are there.
-Synthetic children of a release are a dataset of their own in the catalogue, and have its status. Requests for tables
-are led to from the catalogue, and those that were answered stand in the feed.
+In the catalogue, each release is the dataset of its own record (`dcat.jsonld`). All are in one series in version order,
+with a status from the tables of the EU Publications Office. CKAN's harvester makes a package of each `dcat:Dataset` and
+reads only the status of distributions, so these have a status too, and the description of a withdrawn release begins
+with the reason. The feed (RFC 4287) lists the newest release first, dated by its publication or, if withdrawn, by its
+withdrawal. Both files list announced releases separately. Synthetic children of a release are a separate dataset in the
+catalogue and have the status of the release. The catalogue links to the requests for tables, and the feed lists the
+answered ones.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
 from ndl_export.pages.number_format import said, sentence
 
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
-"""Code and label, by whether a release is withdrawn; the same for datasets and distributions."""
+"""Code and label of the status, by whether a release is withdrawn; for datasets and distributions."""
 _DEVELOPED = "dataset-status/DEVELOP"
-"""Status of a release that is announced."""
+"""Status of an announced release."""
 _OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity", "dct:spatial")
-"""What the series says as its newest release does."""
+"""Properties that the series takes from its newest release."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A release in its directory: version, the record in its bundle (`dcat.jsonld`), its withdrawal, if any, and the
-    notice that heads everything, if any."""
+    """A release in its directory: version, the record in its bundle (`dcat.jsonld`), its withdrawal or None, and the
+    notice that begins everything (may be empty)."""
 
     version: str
     record: dict[str, Any]
     withdrawal: Withdrawal | None
     notice: str = ""
     synthetic: Mapping[str, Any] | None = None
-    """The descriptor of synthetic children that lie beside it, their `datapackage.json`."""
+    """The descriptor of the synthetic children beside it, their `datapackage.json`."""
 
     @property
     def address(self) -> str:
-        """Where its folder is served: its name in the catalogue and in the feed."""
+        """URL of its folder: its identifier in the catalogue and the feed."""
         found: str = self.record["@id"]
         return found
 
@@ -57,26 +57,29 @@ class Published:
 
     @property
     def changed(self) -> str:
-        """Day of publication, or of withdrawal where it is later."""
+        """Day of publication, or of withdrawal if that is later."""
         return max(self.issued, self.withdrawal.date) if self.withdrawal else self.issued
 
     @property
     def notes(self) -> str:
-        """What is new against the release before it, with a full stop; empty where its record does not say."""
+        """The comparison with the release before it, with a full stop; empty if its record has none."""
         notes = self.record.get("adms:versionNotes")
         return f"{notes['@value']}." if notes else ""
 
     @property
     def directory(self) -> str:
-        """Where the release directory is served, as the release says."""
+        """URL of the release directory, as stated by the release."""
         return self.address.rpartition("/")[0]
 
 
 def catalogue(
     releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None
 ) -> dict[str, Any]:
-    """Return the catalogue, JSON-ready; `releases` oldest first, at least one; `upcoming` those that are announced,
-    `register` the requests for tables, if any."""
+    """Return the catalogue, JSON-ready.
+
+    `releases` are oldest first, at least one; `upcoming` are the announced ones; `register` is the register of
+    requests, if any.
+    """
     newest = releases[-1]
     address = f"{newest.directory}/catalogue.jsonld"
     series = f"{address}#series"
@@ -114,7 +117,7 @@ def catalogue(
 
 
 def _requests(releases: Sequence[Published]) -> dict[str, Any]:
-    """Return where the register of requests is: for programs, and for people if it has a page."""
+    """Return the links to the register of requests: for programs, and for people if it has a page."""
     directory = releases[-1].directory
     found: dict[str, Any] = {"dct:relation": {"@id": f"{directory}/{REGISTER_FILE}"}}
     if all(each.withdrawal for each in releases):
@@ -153,7 +156,7 @@ def _series(releases: Sequence[Published], name: str) -> dict[str, Any]:
 
 
 def _dataset(releases: Sequence[Published], position: int, series: str) -> dict[str, Any]:
-    """Return the record of the release at that position, with its place in the series and its status."""
+    """Return the record of the release at `position`, with its links in the series and its status."""
     release = releases[position]
     code, label = _STATUS[release.withdrawal is not None]
     record = {name: value for name, value in release.record.items() if name != "@context"}
@@ -181,11 +184,11 @@ _AS_THE_RELEASE = (
     *("dct:publisher", "dcat:contactPoint", "dct:accessRights", "dct:language", "dct:spatial", "dct:temporal"),
     "dcat:theme",
 )
-"""What synthetic children say as their release does."""
+"""Properties that synthetic children take from their release."""
 
 
 def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the synthetic children of a release: a dataset of their own, in no series, with the status of the
+    """Return the synthetic children of a release as a separate dataset, in no series, with the status of the
     release."""
     code, label = _STATUS[release.withdrawal is not None]
     withdrawn = release.withdrawal.sentence if release.withdrawal else ""
@@ -213,7 +216,7 @@ def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a file of synthetic rows, described as the release describes one of the same format."""
+    """Return a file of synthetic rows, described like the release's distributions of the same format."""
     alike = next(
         entry
         for entry in release.record["dcat:distribution"]
@@ -239,8 +242,10 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
 
 
 def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
-    """Return a release that is only announced: it has the status of one in development, and no distribution.
-    `dct:available` is its day, or its month; it has no date of issue or modification."""
+    """Return an announced release: it has the status of one in development, and no distribution.
+
+    `dct:available` is its day or month. It has no date of issue or modification.
+    """
     month = {"@value": Version.parse(coming.version).published_in, "@type": "xsd:gYearMonth"}
     when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else month
     described = {
@@ -265,7 +270,7 @@ def is_announced(dataset: Mapping[str, Any]) -> bool:
 
 
 def _address_of(newest: Published, coming: Upcoming) -> str:
-    """Return the identifier of an announcement; the release itself will have its own address."""
+    """Return the identifier of an announcement; the release itself will have a different address."""
     return f"{newest.directory}/{UPCOMING_FILE}#{coming.version}"
 
 
@@ -277,8 +282,11 @@ _NAMESPACE = "http://www.w3.org/2005/Atom"
 
 
 def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None) -> bytes:
-    """Return the feed as UTF-8; `releases` oldest first, at least one; `upcoming` those that are announced, `register`
-    the requests for tables: one that a release answered has an entry after that release."""
+    """Return the Atom feed as UTF-8.
+
+    `releases` are oldest first, at least one; `upcoming` are the announced ones. An answered request in `register` has
+    an entry after the release that answered it.
+    """
     newest = releases[-1]
     root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
     address = f"{newest.directory}/feed.xml"
@@ -319,7 +327,7 @@ def _entry(entry: ET.Element, release: Published) -> None:
 
 
 def _answered(entry: ET.Element, release: Published, asked: AskedTable) -> None:
-    """Return the entry of a request, dated by the day of the release that answered it."""
+    """Fill in the entry of an answered request, dated by the release that answered it."""
     _add(entry, "id", f"{release.directory}/{REGISTER_FILE}#{asked.name}")
     _add(entry, "title", said(release.notice, f"Asked for and answered: {asked.title}"))
     _add(entry, "updated", _moment(release.issued))
@@ -333,7 +341,7 @@ def _answered(entry: ET.Element, release: Published, asked: AskedTable) -> None:
 
 
 def _announcement(entry: ET.Element, newest: Published, coming: Upcoming) -> None:
-    """Return the entry of a release that is only announced, dated by the day of its announcement."""
+    """Fill in the entry of an announced release, dated by the announcement."""
     _add(entry, "id", _address_of(newest, coming))
     _add(entry, "title", said(newest.notice, f"Announced for {coming.when}: {TITLE}, release {coming.version}"))
     _add(entry, "updated", _moment(coming.announced_on))

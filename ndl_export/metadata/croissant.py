@@ -1,8 +1,8 @@
-"""`croissant.json`: the release in Croissant 1.1 (MLCommons), from which a program can load the rows of every table.
+"""`croissant.json`: the release in Croissant 1.1 (MLCommons), with which a program can load the rows of every table.
 
-The Parquet files are its source, by name, so that it loads from a downloaded bundle as well as from where it is served.
-What version 1.1 recommends is said in the vocabularies that it names: where the tables come from in PROV-O, what their
-licence permits in ODRL, and what a row is about in the dimensions of SDMX, as an observation of a data cube.
+Its sources are the Parquet files, by name, so it loads from a downloaded bundle as well as from the web. What version
+1.1 recommends is stated in the vocabularies that it names: the provenance of tables in PROV-O, the licence terms in
+ODRL, and the subject of a row in the dimensions of SDMX, as an observation of a data cube.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ndl_export.tables import Table
 from ndl_export.tables.schema import OWN_AREA, PublishedColumn, columns
 
 CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
-"""The context that Croissant 1.1 prescribes, with prefixes of the other vocabularies."""
+"""The context prescribed by Croissant 1.1, with prefixes for the other vocabularies."""
 
 _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
 _DIMENSIONS = {
@@ -29,13 +29,15 @@ _DIMENSIONS = {
     OWN_AREA[0]: "dimension:refArea",
     "sex": "dimension:sex",
 }
-"""Dimensions of SDMX that columns are, by name."""
+"""SDMX dimensions, by column name."""
 _PARQUET = "application/x-parquet"
 
 
 def croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
-    """Return the record, JSON-ready; `files` are those that it is about (content by name), `previous` is the version
-    that this one replaces, if any."""
+    """Return the record, JSON-ready.
+
+    `files` are the files it describes (content by name); `previous` is the version that this one replaces, or None.
+    """
     facts = described.facts
     tables = [(entry, entry.table) for entry in described.data_files if entry.table and entry.format == "parquet"]
     publisher = {"@type": "Organization", "name": facts.publisher, "email": facts.contact}
@@ -95,11 +97,11 @@ _RESPONSIBLE_USE = {
         "A published release never changes; a correction is a new version, and changelog.md says what moved"
     ),
 }
-"""Properties of Croissant RAI 1.0: what a model's maker must know, and where the bundle says it."""
+"""Properties of Croissant RAI 1.0: what people who train models need to know, and the files that explain it."""
 
 
 def _terms(address: str) -> dict[str, Any]:
-    """Return what the Open Government Licence permits, and the one duty that it asks for."""
+    """Return the permissions of the Open Government Licence and its one duty."""
     return {
         "@type": ["CreativeWork", "odrl:Offer"],
         "@id": f"{address}#terms",
@@ -117,17 +119,17 @@ _MEASURED = {
     NOISY_COUNTS_FILE: "Noisy counts behind every figure, as they were drawn",
     FURTHER_COUNTS_FILE: "Noisy counts that were drawn for tables on request, and make other figures sharper too",
 }
-"""Files with what was measured, with what they hold."""
+"""Files of noisy counts, with their descriptions."""
 
 
 def _measured(files: Mapping[str, bytes]) -> Any:
-    """Return what a figure comes from among these: one, or a list."""
+    """Return references to the files of noisy counts among `files`: one, or a list."""
     there = [{"@id": name} for name in _MEASURED if name in files]
     return there if len(there) > 1 else there[0]
 
 
 def _provenance(described: Description, previous: str | None, measured: Any) -> dict[str, Any]:
-    """Return who answers for the dataset, what it was made from, and what it replaces."""
+    """Return who is responsible for the dataset, the files it was derived from, and the release it replaces."""
     facts = described.facts
     revised = {"prov:wasRevisionOf": {"@id": f"{facts.address}/{previous}"}} if previous else {}
     return revised | {

@@ -1,7 +1,8 @@
-"""`csv-metadata.json`: every CSV file of the bundle in CSV on the Web (W3C), under the name that CSVW looks for.
+"""`csv-metadata.json`: every CSV file of the bundle in CSV on the Web (W3C), under the file name that CSVW defines.
 
-The files of tables have typed columns. With all rows, an empty cell is null; for Explore Education Statistics, nulls
-are symbols in the place of a figure, and `none` in columns of symbols. Of the others the columns are named.
+Table files have typed columns. In files with all rows, an empty cell is null. In those for Explore Education
+Statistics, null is a symbol in place of a figure, or `none` in columns of symbols. Other CSV files have only column
+names.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ _FORMS = {
     "new_la_code": "E0[6-9][0-9]{6}",
     "english_devolved_area_code": "E47[0-9]{6}",
 }
-"""Regular expressions of columns of time and place."""
+"""Regular expressions for time and place columns."""
 _BASES = {"string": "string", "int64": "integer", "double": "double"}
 
 
 def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return the group of the CSV files among `files` (content by name), JSON-ready."""
+    """Return the table group of the CSV files among `files` (content by name), JSON-ready."""
     facts = described.facts
     return {
         "@context": ["http://www.w3.org/ns/csvw", {"@language": LANGUAGE}],
@@ -88,6 +89,7 @@ def _plain(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _column(column: CsvColumn) -> dict[str, Any]:
+    """Return a column of a file for Explore Education Statistics."""
     source = column.source
     described = {
         "name": column.name,

@@ -1,10 +1,10 @@
 """`datapackage.json`: the bundle as a Frictionless Data Package (specs.frictionlessdata.io, version 1).
 
-CSV files are tabular resources with a schema that can be validated; every other file is a plain resource with its size
-and hash. Columns of symbols have missing values of their own, as in version 2: `none` is missing there, no symbol is.
-Five properties are our own: `cohorts`, `councils` and `missing` (by cohort and source, the councils that have not sent
-it) say which rows the tables must have and which of them are not available; `schemaVersion` is that of the tables;
-`notice`, if any, heads everything about the release.
+CSV files are tabular resources with a schema for validation; every other file is a plain resource with size and hash.
+Columns of symbols define their own missing values, as in version 2: only `none` is missing there, no symbol is. Five
+properties are not part of the standard. `cohorts`, `councils` and `missing` (by cohort and source, the councils that
+have not sent it) determine the rows of the tables and which of them are not available. `schemaVersion` is that of the
+tables. `notice`, if present, begins everything about the release.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TYPES = {"string": "string", "int64": "integer", "double": "number"}
 
 
 def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return the descriptor of `files` (content by name), JSON-ready. It covers the files given, in order of name."""
+    """Return the descriptor of `files` (content by name), JSON-ready, in order of name."""
     return {
         "profile": "data-package",
         "name": NAME,
@@ -101,7 +101,7 @@ def _tabular(table: Table, form: str, schema: dict[str, Any], facts: ReleaseFact
 
 
 def _all_rows(table: Table) -> dict[str, Any]:
-    """Return the schema of a CSV file with the rows of the Parquet file."""
+    """Return the schema of a CSV file with all rows of the Parquet file."""
     return {
         "fields": [_plain_field(column) for column in plain_columns(table)],
         "missingValues": [""],
@@ -110,6 +110,7 @@ def _all_rows(table: Table) -> dict[str, Any]:
 
 
 def _plain_field(column: PlainColumn) -> dict[str, Any]:
+    """Return a field of a file with all rows."""
     constraints: dict[str, Any] = column.limits | ({"required": True} if column.required else {})
     return {
         "name": column.source.name,
@@ -130,6 +131,7 @@ def _official_rows(table: Table) -> dict[str, Any]:
 
 
 def _field(column: CsvColumn) -> dict[str, Any]:
+    """Return a field of a file for Explore Education Statistics."""
     described = {"name": column.name, "title": column.label, "description": column.description}
     if column.is_number:
         return described | {"type": "integer" if column.is_whole else "number", "constraints": column.limits}

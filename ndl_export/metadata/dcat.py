@@ -1,7 +1,7 @@
 """`dcat.jsonld`: the release as a dataset with its distributions, in DCAT-AP 3.0 (SEMIC, European Commission).
 
-Controlled terms are those of the EU Publications Office, which DCAT-AP asks for; areas are named by the identifiers of
-the Office for National Statistics. Every resource that a shape wants to be of a class is given that class.
+Controlled terms are those of the EU Publications Office, as DCAT-AP requires; areas have the identifiers of the Office
+for National Statistics. Every resource has the class that the DCAT-AP shapes require.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAGES = (
 
 
 def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
-    """Return the record, JSON-ready; `previous` is the version that this one replaces, if any."""
+    """Return the record, JSON-ready; `previous` is the version that this one replaces, or None."""
     facts = described.facts
     record: dict[str, Any] = {
         "@context": CONTEXT,
@@ -125,7 +125,7 @@ def _file(described: Description, entry: DataFile) -> dict[str, Any]:
 
 
 def _distribution(described: Description, entry: DataFile | Archive) -> dict[str, Any]:
-    """Return what every distribution states; its identifier is its address within the dataset's."""
+    """Return the properties of every distribution; its identifier is a fragment of the dataset's address."""
     published = date(described.facts.published_on)
     media_type = {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}
     packed = {"dcat:packageFormat": media_type} if entry.format in ARCHIVES else {}
@@ -156,15 +156,15 @@ def _distribution(described: Description, entry: DataFile | Archive) -> dict[str
 
 
 def concept(path: str, label: str) -> dict[str, Any]:
-    """Return a term of the Publications Office, by its path below the authority tables."""
+    """Return a term of the Publications Office, given its path below the authority tables."""
     return {"@id": f"{AUTHORITY}/{path}", "@type": "skos:Concept", "skos:prefLabel": text(label)}
 
 
 def text(words: str) -> dict[str, str]:
-    """Return words in English."""
+    """Return a literal in English."""
     return {"@value": words, "@language": "en"}
 
 
 def date(day: str) -> dict[str, str]:
-    """Return a day, given as 2026-11-01."""
+    """Return a date literal; `day` is written 2026-11-01."""
     return {"@value": day, "@type": "xsd:date"}

@@ -1,12 +1,12 @@
 """Records of a release for data portals and reference managers.
 
 `ckan_package.json`: the argument of CKAN's `package_create`, with the fields that data.gov.uk uses. `owner_org` is the
-publisher's name on GOV.UK, which is its name on data.gov.uk.
+publisher's name on GOV.UK, which data.gov.uk uses too.
 
-`ukgov_dataset.json`, `ukgov_distributions.json`: the UK Cross-Government Metadata Exchange Model (Central Digital and
-Data Office), which names distributions by address and describes each in a record of its own.
+`ukgov_dataset.json` and `ukgov_distributions.json`: the UK Cross-Government Metadata Exchange Model (Central Digital
+and Data Office), which refers to distributions by address and has a separate record for each.
 
-`CITATION.cff`: how the release is cited, in the Citation File Format 1.2.0 that reference managers read.
+`CITATION.cff`: the citation of the release, in the Citation File Format 1.2.0 that reference managers read.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ndl_export.pages.number_format import said
 
 _CKAN_THEME = "education"
 _CKAN_LICENCE = "uk-ogl"
-"""The licence's identifier in CKAN's own list."""
+"""The licence's identifier in CKAN."""
 
 _DOCUMENTS = ("methodology.md", "data_dictionary.csv", "quality.md", "privacy_statement.md", "changelog.md")
 
 
 def ckan_package(described: Description) -> dict[str, Any]:
-    """Return the package, JSON-ready."""
+    """Return the CKAN package, JSON-ready."""
     facts = described.facts
     extras = {
         "temporal_coverage-from": described.first_day,
@@ -107,7 +107,7 @@ _THEME = "http://publications.europa.eu/resource/authority/data-theme/EDUC"
 
 
 def ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any]:
-    """Return the record of class Dataset; `previous` is the version that this one replaces, if any."""
+    """Return the Dataset record; `previous` is the version that this one replaces, or None."""
     facts = described.facts
     related = [described.address_of(name) for name in ("methodology.md", "privacy_statement.md", "quality.md")]
     return {
@@ -136,7 +136,7 @@ def ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any
 
 
 def ukgov_distributions(described: Description) -> list[dict[str, Any]]:
-    """Return the records of class Distribution, in the order that the dataset names them in."""
+    """Return the Distribution records, in the order in which the dataset refers to them."""
     day = described.facts.published_on
     return [
         {
@@ -162,11 +162,11 @@ def _entries(described: Description) -> tuple[DataFile | Archive, ...]:
 
 CITATION_FILE = "CITATION.cff"
 _SPDX_LICENCE = "OGL-UK-3.0"
-"""The licence's identifier in SPDX's list."""
+"""The licence's identifier in SPDX."""
 
 
 def citation(described: Description) -> str:
-    """Return the file; its `doi` is that of all releases, if the publisher has one."""
+    """Return the citation file; its `doi` identifies all releases together, if the publisher has one."""
     facts = described.facts
     entity = {"name": facts.publisher, "email": facts.contact, "website": facts.address}
     record: dict[str, Any] = {

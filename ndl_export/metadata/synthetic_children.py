@@ -1,6 +1,6 @@
-"""Records of synthetic children: a Frictionless Data Package, Croissant 1.1, and a dataset of the catalogue (DCAT-AP).
+"""Metadata of synthetic children: a Frictionless Data Package and Croissant 1.1.
 
-Each says first that no row is about a real child, and leads back to the release that they were made from.
+Each begins by stating that no row is about a real child, and links to the release that they were made from.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ _MADE = "Drawn from the noisy counts of a differentially private release, at no 
 
 
 def synthetic_package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return `datapackage.json` of `files` (content by name), JSON-ready. `synthetic`, `release`, `release_sha256sums`,
-    `seed`, `cohort`, `software` and `held_out` are our own properties."""
+    """Return `datapackage.json` of `files` (content by name), JSON-ready.
+
+    `synthetic`, `release`, `release_sha256sums`, `seed`, `cohort`, `software` and `held_out` are not part of the
+    standard.
+    """
     release = made.release
     return {
         "profile": "data-package",
@@ -86,7 +89,7 @@ def _schema(made: SyntheticChildren) -> dict[str, Any]:
 
 
 def synthetic_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return `croissant.json`: the rows of the Parquet file among `files` (content by name), JSON-ready."""
+    """Return `croissant.json` of the rows in the Parquet file among `files` (content by name), JSON-ready."""
     release, content, day = made.release, files[PARQUET_FILE], str(made.release["created"])[:10]
     publisher = {
         "@type": "Organization",

@@ -1,1 +1,1 @@
-"""Releases put where readers get them, withdrawn, and compared."""
+"""Releases after they are made: uploading them for readers, withdrawing them and comparing them."""

@@ -40,7 +40,7 @@ _ORDER = (
     _FIRST_PAGE,
     LATEST_FILE,
 )
-"""The catalogue is replaced first: the next run reads from it what is published."""
+"""The catalogue is replaced before the pages, because the next run reads from it which releases are published."""
 
 
 def leading_files(
@@ -76,7 +76,7 @@ def leading_files(
 
 
 def is_leading(name: str) -> bool:
-    """Return whether a file is a leading file, not part of a bundle or unknown."""
+    """Return whether a file is a leading file, rather than part of a bundle or unknown."""
     return name in _ORDER or name.startswith(f"{SITE_FOLDER}/")
 
 
@@ -111,6 +111,7 @@ def same_database(one: Path, other: Path) -> bool:
 
 
 def _digest(path: Path) -> str:
+    """Return a hash of a database's definitions and rows, independent of the order of rows."""
     with in_memory() as connection:
         connection.execute(f"ATTACH {quoted(path)} AS told (READ_ONLY)")
         connection.execute("SET enable_external_access = false")

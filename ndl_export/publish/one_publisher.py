@@ -1,9 +1,9 @@
 """A lock that lets one publisher at a time write to a place; a publisher that died does not block the next.
 
-On a file system this is a kernel lock on the folder. In an object store every publisher writes a marker beside the
-releases and keeps changing it; it continues only if it sees no other marker: of two publishers, the later one sees
+On a file system this is a kernel lock on the folder. In an object store, every publisher writes a marker beside the
+releases and keeps changing it. It continues only if it sees no other marker: of two publishers, the later one sees
 both. A marker that does not change belongs to a dead publisher. Conditional writes would need no markers, but stores
-that do not know `If-None-Match` ignore it and overwrite: rclone's S3 server does (version 1.75).
+without support for `If-None-Match` ignore it and overwrite: rclone's S3 server does (version 1.75).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BEAT_SECONDS = 10.0
 DEAD_AFTER_SECONDS = 60.0
 """A marker that has not changed for this long belongs to a publisher that died."""
 _LOOK_AGAIN_SECONDS = 1.0
-_MARKER_LIMIT = 1000
+_MARKER_LIMIT = 1000  # bytes
 
 
 class PlaceBusy(Exception):
@@ -35,7 +35,7 @@ class PlaceBusy(Exception):
 
 @contextmanager
 def one_publisher(store: Store) -> Iterator[Callable[[], None]]:
-    """Keep other publishers out for the block, and yield a check that they still are. Both raise `PlaceBusy`."""
+    """Keep other publishers out for the block, and yield a function that checks this. Both raise `PlaceBusy`."""
     with _folder_locked(store) if store.protocol == "file" else _marked(store) as check:
         yield check
 
@@ -55,6 +55,7 @@ def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _marked(store: Store) -> Iterator[Callable[[], None]]:
+    """Hold a marker in an object store for the block, and yield the check."""
     mine, over = f"{FOLDER}/{uuid.uuid4().hex}", threading.Event()
     store.sizes()  # so that an error names the place, not a marker
     _beat(store, mine, 0)
@@ -97,7 +98,7 @@ def _keep_alive(store: Store, mine: str, over: threading.Event) -> None:
                 return
             _beat(store, mine, number := number + 1)
         except StoreError:
-            continue  # sending a file fails as well, and reports it
+            continue  # sending a file will fail too, and report the error
 
 
 def _check(store: Store, mine: str) -> None:

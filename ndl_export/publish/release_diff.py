@@ -1,8 +1,8 @@
-"""What changed between two releases: their schema, and figures that moved by more than the noise of both explains.
+"""Compares two releases: changes of the schema, and figures that moved by more than the noise of both explains.
 
-The schema is what `data_dictionary.csv` states: tables, their columns, and the categories of the filters. Its version
-(`schema.SCHEMA_VERSION`) is semantic: something taken away, or given another meaning, is major, since a query that
-worked may not; something added is minor; a correction of words, decimals or order is a patch.
+The schema is that in `data_dictionary.csv`: tables, their columns, and the categories of the filters. Its version
+(`schema.SCHEMA_VERSION`) is semantic. Removing something or changing its meaning is major, because an existing query
+may fail; adding something is minor; correcting text, decimals or order is a patch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ndl_export.tables.schema import KEY_ROLES, OWN_AREA
 
 Fields = Mapping[str, str]
 Dictionary = dict[str, dict[str, Fields]]
-"""Lines of a data dictionary, by table and column, in its order."""
+"""Lines of a data dictionary by table and column, in its order."""
 
 _MEANING = ("role", "type", "unit")
 _WORDS = ("label", "description", "decimals")
@@ -34,7 +34,7 @@ _BETWEEN = " | "
 
 
 class Weight(IntEnum):
-    """What a change asks of the version; the heaviest of several counts."""
+    """The version step that a change needs; the heaviest of several changes counts."""
 
     PATCH = 1
     MINOR = 2
@@ -43,7 +43,7 @@ class Weight(IntEnum):
 
 @dataclass(frozen=True)
 class SchemaChange:
-    """A change: its weight, where it is (a change of a whole table names no column), and what changed."""
+    """A change: its weight, its place (a change of a whole table has no column), and what changed."""
 
     weight: Weight
     table: str
@@ -53,7 +53,7 @@ class SchemaChange:
 
 
 def read_dictionary(content: str) -> Dictionary:
-    """The schema that a `data_dictionary.csv` states. Raises ValueError where it is not one."""
+    """Read the schema in a `data_dictionary.csv`. Raises ValueError if it is not a data dictionary."""
     found: Dictionary = {}
     for line in csv.DictReader(io.StringIO(content)):
         if not line.get("table") or not line.get("column") or None in line.values():
@@ -70,7 +70,7 @@ def schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, .
 
 
 def next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
-    """The version that the changes ask for after `version`, which is written major.minor.patch."""
+    """Return the version that the changes need after `version`, which is written major.minor.patch."""
     major, minor, patch = (int(part) for part in version.split("."))
     after = {
         Weight.MAJOR: (major + 1, 0, 0),
@@ -96,8 +96,8 @@ def _columns(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]
         if column not in now:
             yield SchemaChange(Weight.MAJOR, table, column, "", "column removed")
         elif column not in before:
-            # A row is about something else then: whoever picked rows without the new column gets too many. Its own
-            # area follows from the other columns of place.
+            # A new key column changes what a row is about: queries that do not filter by it return too many rows.
+            # The columns of a row's own area are an exception: they follow from the other place columns.
             is_key = now[column]["role"] in KEY_ROLES and column not in OWN_AREA
             yield SchemaChange(Weight.MAJOR if is_key else Weight.MINOR, table, column, "", "column added")
         else:
@@ -123,17 +123,17 @@ def _fields(table: str, column: str, before: Fields, now: Fields) -> Iterator[Sc
 
 
 def _moved(before: tuple[str, ...], now: tuple[str, ...]) -> bool:
-    """Whether those that both have stand in another order."""
+    """Return whether the items in both are in a different order."""
     return [each for each in before if each in now] != [each for each in now if each in before]
 
 
 class NotABundle(Exception):
-    """A folder that is no release bundle; the message names it."""
+    """A folder that is not a release bundle; the message names it."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two releases, with its schema and the version of that schema."""
+    """One of the two releases, with its schema and schema version."""
 
     release: Previous
     dictionary: Dictionary
@@ -142,7 +142,7 @@ class Side:
 
 @dataclass(frozen=True)
 class ReleaseDiff:
-    """From `before` to `now`: changes of the schema, and by table the figures compared."""
+    """Changes from `before` to `now`: in the schema, and in the compared figures of each table."""
 
     before: Side
     now: Side
@@ -151,24 +151,25 @@ class ReleaseDiff:
 
     @property
     def requested(self) -> tuple[list[str], list[str]]:
-        """Names of the tables on request that came, and of those that went."""
+        """Names of the tables on request that were added, and of those that were removed."""
         before, now = ({each.name for each in side.release.requested} for side in (self.before, self.now))
         return sorted(now - before), sorted(before - now)
 
     @property
     def asked_for(self) -> str:
-        """The schema version that the changes ask for."""
+        """The schema version that the changes need."""
         return next_version(self.before.schema_version, self.changes)
 
     @property
     def not_compared(self) -> tuple[str, ...]:
-        """Tables of both whose figures cannot be compared, since rows are defined anew or not known to this version."""
+        """Tables in both whose figures cannot be compared: their rows are redefined, or this software does not know the
+        table."""
         return tuple(
             name for name in self.now.dictionary if name in self.before.dictionary and name not in self.figures
         )
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready; `moved` has one object a figure, with the columns of `changes.csv`."""
+        """Return JSON-ready values; `moved` has one object per figure, with the columns of `changes.csv`."""
         return {
             side: {"release": one.release.version, "schema_version": one.schema_version}
             for side, one in (("before", self.before), ("now", self.now))
@@ -186,7 +187,7 @@ class ReleaseDiff:
 
 
 def _figures(one: Compared) -> dict[str, Any]:
-    """JSON-ready."""
+    """Return the comparison of a table, JSON-ready."""
     sharper = {"changed": one.changed, "median_width_ratio": one.width_ratio} if one.width_ratio is not None else {}
     return {
         "compared": one.compared,
@@ -206,7 +207,8 @@ def diff(before: Path, now: Path) -> ReleaseDiff:
 
 
 def _without_asked(side: Side, other: Side) -> Dictionary:
-    """The schema without tables on request that the other has not: they come with a release, not with a schema."""
+    """Return the schema without requested tables that the other release lacks: they belong to a release, not to the
+    schema."""
     asked = {each.name for each in side.release.requested} - other.dictionary.keys()
     return {table: columns for table, columns in side.dictionary.items() if table not in asked}
 

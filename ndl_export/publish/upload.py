@@ -39,11 +39,11 @@ from ndl_export.publish.one_publisher import PlaceBusy, one_publisher
 Files = dict[str, bytes]
 """Content by name."""
 Known = Callable[[Sequence[Anchor]], None]
-"""Checks every bundle of the release directory and of the place; raises for one that the ledger does not know."""
+"""A check of every bundle in the release directory and at the place; raises if the ledger does not know one."""
 
 
 class PublishRefused(Exception):
-    """Nothing was sent. The message says why."""
+    """Nothing was sent; the message says why."""
 
 
 class PlaceInUse(PublishRefused):
@@ -52,10 +52,10 @@ class PlaceInUse(PublishRefused):
 
 @dataclass(frozen=True)
 class Published:
-    """The outcome: names of files that were sent (or would be), in order, were there already, or were deleted.
+    """The result: names of files that were sent (or would be) in order, that were already there, and that were deleted.
 
-    `sizes` are in bytes; `current` is the release that `latest.json` names afterwards, if any; `withdrawn` describes
-    the withdrawal of the release, if there was one.
+    `sizes` are in bytes; `current` is the release that `latest.json` then names, or None; `withdrawn` is the withdrawal
+    of the release, or None.
     """
 
     store: Store
@@ -112,7 +112,7 @@ def publish(
 
 @dataclass(frozen=True)
 class _Plan:
-    """Names of the release's own files to send, and content by name of the leading files to replace, in order."""
+    """The release's own files to send, by name, and the leading files to replace, content by name in order."""
 
     missing: tuple[str, ...]
     replaced: Files
@@ -120,7 +120,7 @@ class _Plan:
 
 
 def _plan(release_dir: Path, asked: Version, content: Files, store: Store, known: Known) -> _Plan:
-    """Compare the release with what is at the place. Raises `PublishRefused`, and what `known` raises."""
+    """Compare the release with the files at the place. Raises `PublishRefused`, and whatever `known` raises."""
     version = str(asked)
     missing = _missing(store, asked, content)
     try:
@@ -204,7 +204,7 @@ def _synthetic(release_dir: Path, version: str) -> Files:
 def _with_synthetic(
     store: Store, bundles: Mapping[Version, Path], release_dir: Path, asked: Version
 ) -> dict[Version, Path]:
-    """Return the folders of synthetic children that are at the place or arrive with this release."""
+    """Return the folders of synthetic children that are at the place or are sent with this release."""
     found = {each: release_dir / SYNTHETIC_FOLDER / str(each) for each in bundles}
     return {
         each: folder
@@ -275,7 +275,7 @@ def _changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[s
 
 
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
-    """Send the files that state what the release cost first, so that they are there if anything is."""
+    """Send the release's files; those that state its privacy charge go first, so that they exist if anything does."""
     first = [name for file in ANCHOR_FILES for name in content if name.partition("/")[2] == file]
     for name in first:
         _send(store, name, content[name], changes=False)

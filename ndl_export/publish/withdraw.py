@@ -15,7 +15,7 @@ from privacy.doors.typed import is_line
 
 
 class WithdrawalRefused(Exception):
-    """Nothing was withdrawn. The message says why."""
+    """Nothing was withdrawn; the message says why."""
 
 
 def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | None:
@@ -31,7 +31,7 @@ def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | 
 
 
 def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Version | None:
-    """Withdraw the release as of `day`, and return the version that is current then; None if none is left.
+    """Withdraw the release as of `day`, and return the version that is then current, or None if none is left.
 
     Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
     """

@@ -1,8 +1,10 @@
-"""Published tables, one module a family. A table's definition is the single source of its name, words, public
-categories, figures and rows: the noise plan, the Parquet schema, the database comments and all metadata derive from it.
+"""Published tables, one module per family.
 
-Every table of the project is a `Table` here, listed in the `FAMILY` of its module. `definition` is for tables on
-request alone: the few fields that somebody outside the project may write.
+A table's definition is the single source of its name, text, public categories, figures and rows. The noise plan, the
+Parquet schema, the database comments and all metadata are derived from it.
+
+Every table of the project is a `Table` listed in the `FAMILY` of its module. `definition` is only for tables on
+request: it holds the few fields that a requester may write.
 """
 
 from types import ModuleType

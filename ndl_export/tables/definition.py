@@ -1,10 +1,10 @@
-"""The language in which tables on request are written.
+"""Tables on request: the definition that a requester writes, and its conversion to a `Table`.
 
-Such a table counts the rows of a family by some of its attributes, each level by level and at its total as well, and
-may say of each row how many are in a group, as a number and as a percentage. Without a group it gives each row as a
-percentage of the one with its last column at the total. `as_table` makes of that what the noise
-plan, the schema, the documents and the database derive from. A definition names nothing but attributes and categories
-of the family: it can ask for nothing outside the public domain.
+A requested table counts the rows of a family by some of its attributes, at each level and at the total. It may also
+give the number and percentage of each row's children who are in a group. Without a group, it gives each row as a
+percentage of the row with its last column at the total. `as_table` turns a definition into the `Table` from which the
+noise plan, the schema, the documents and the database are derived. A definition can name only attributes and categories
+of the family, so it cannot ask for anything outside the public domain.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from privacy.doors.settings_file import rule_of
 
 MOST_COLUMNS = 4
 MOST_ROWS = 1_000
-"""Rows of one area."""
+"""Rows per area."""
 TOTAL = ALL.label
 _NAME = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", min_length=3, max_length=48)]
 _MARKUP = r"<>|`*\\\[\]{}\x00-\x1f\x7f"
 _WORDS = Annotated[str, StringConstraints(pattern=rf"^[^\s{_MARKUP}]([^{_MARKUP}]*[^\s{_MARKUP}])?$")]
-"""One line of plain text: it goes into tables of Markdown, pages and metadata unchanged."""
+"""One line of plain text that can go unchanged into Markdown tables, pages and metadata."""
 Words = Annotated[_WORDS, StringConstraints(max_length=200)]
 Label = Annotated[_WORDS, StringConstraints(max_length=80)]
 
 
 class InvalidDefinition(ValueError):
-    """A definition that cannot be used; the message names the place in it and the rule, a line each."""
+    """A definition that cannot be used; the message names each place and the rule it breaks, one per line."""
 
 
 class _Part(BaseModel):
@@ -55,7 +55,7 @@ class _Part(BaseModel):
 
 
 class Column(_Part):
-    """A filter column: an attribute at its `levels`, by default every category but the unknown, and at its total."""
+    """A filter column: an attribute at its `levels` (by default every category except the unknown) and at its total."""
 
     attribute: str
     levels: dict[Label, tuple[str, ...]] | None = None
@@ -67,7 +67,8 @@ class Column(_Part):
     @field_validator("levels", mode="before")
     @classmethod
     def _listed(cls, levels: object) -> object:
-        """They may be a list too, of labels with their categories: JSON whose keys are sorted keeps no other order."""
+        """Accept levels as a list of labels with categories too: JSON with sorted keys cannot keep the order of an
+        object."""
         if not isinstance(levels, list | tuple) or not all(map(_is_level, levels)):
             return levels
         found = {each["label"]: each["categories"] for each in levels}
@@ -89,15 +90,18 @@ class Figure(_Part):
     attribute: str
     categories: tuple[str, ...]
     name: _NAME | None = None
-    """What its measures' names begin with; given where they have none of their own."""
+    """Start of the names of its measures; required if the family has no measures for this group."""
     label: Label | None = None
     """The group in words, to follow "Percentage of children"."""
     with_count: bool = True
 
 
 class Definition(_Part):
-    """A table of a family. A worksheet of a workbook is called by its name, and Explore Education Statistics by its
-    title: neither takes a longer one."""
+    """A table of a family.
+
+    Its name becomes a worksheet name (at most 31 characters), and its title an Explore Education Statistics title (at
+    most 120).
+    """
 
     name: Annotated[_NAME, StringConstraints(max_length=31)]
     title: Annotated[_WORDS, StringConstraints(max_length=120)]
@@ -109,14 +113,14 @@ class Definition(_Part):
     @field_validator("columns", mode="before")
     @classmethod
     def _names_alone(cls, columns: object) -> object:
-        """A column may be an attribute's name alone."""
+        """Accept an attribute's name in place of a column."""
         if not isinstance(columns, list | tuple):
             return columns
         return tuple({"attribute": each} if isinstance(each, str) else each for each in columns)
 
 
 def read_definition(document: object) -> Definition:
-    """Raises `InvalidDefinition` for what is none, whatever family it is of."""
+    """Read a definition for any family. Raises `InvalidDefinition` if it is not valid."""
     return read_as(Definition, document)
 
 
@@ -124,14 +128,13 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def read_as(model: type[_Model], document: object) -> _Model:
-    """Read a document as JSON or YAML gives it. Raises `InvalidDefinition`, with the place and rule of everything
-    wrong."""
+    """Read a document parsed from JSON or YAML. Raises `InvalidDefinition` with the place and rule of every error."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
         found = error.errors()
         inside = {each["loc"][:-depth] for each in found for depth in range(1, len(each["loc"]))}
-        wrong = [each for each in found if each["loc"] not in inside]  # what is wrong within a part is enough
+        wrong = [each for each in found if each["loc"] not in inside]  # errors in a part replace the part's own
         lines = (f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {_rule(each)}" for each in wrong)
         raise InvalidDefinition("\n".join(dict.fromkeys(lines))) from None
 
@@ -148,7 +151,8 @@ def _rule(error: Any) -> str:
 
 
 def as_table(definition: Definition, family: Family) -> Table:
-    """Raises `InvalidDefinition` for an attribute or category that the family does not publish."""
+    """Return the table that a definition describes. Raises `InvalidDefinition` for attributes or categories that the
+    family does not publish."""
     if problems := list(_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
     filters = tuple(_filter(column, family) for column in definition.columns)
@@ -175,8 +179,10 @@ def as_table(definition: Definition, family: Family) -> Table:
 
 
 def unfit(document: Mapping[str, Any], family: Family) -> list[str]:
-    """List what a definition names and the family does not have, in every column and figure that can be read, whatever
-    else is wrong with the document."""
+    """List the attributes and categories that a definition names and the family does not have.
+
+    Checks every column and figure that can be read, whatever else is wrong with the document.
+    """
     columns, figure = document.get("columns"), document.get("figure")
     listed = enumerate(columns) if isinstance(columns, list | tuple) else ()
     read = {place: _read_if(Column, {"attribute": each} if isinstance(each, str) else each) for place, each in listed}
@@ -208,12 +214,12 @@ def _block(
 
 
 def publishable(family: Family) -> tuple[Attribute, ...]:
-    """Return the attributes that a definition may name: all that are not measured for the noise alone."""
+    """Return the attributes that a definition may name: all except those measured only to estimate linkage error."""
     return tuple(attribute for attribute in family.attributes if attribute.name not in family.never_shown)
 
 
 def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Family) -> Iterator[str]:
-    """Yield what is wrong with columns, by their places, and a figure."""
+    """Yield the errors in the columns, which are keyed by position, and in the figure."""
     known = {attribute.name: attribute for attribute in publishable(family)}
     named = {f"columns.{place}": column.attribute for place, column in columns.items()}
     named |= {"figure": figure.attribute} if figure else {}
@@ -248,7 +254,7 @@ def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Fami
 
 
 def _figure_columns(figure: Figure | None, family: Family) -> list[str]:
-    """Return the columns of a table that has the figure."""
+    """Return the column names of a table's count and, if given, of its figure."""
     measures = [MEASURES[family.counted], *(measures_of(figure, family).values() if figure else ())]
     return [column.name for measure in measures for column in measure_columns(measure)]
 
@@ -260,7 +266,7 @@ _RESERVED = frozenset(
         *("area", "children", "responses", "percent", "lower", "upper", "flag"),
     )
 )
-"""What columns of every table are called, wherever it is shown."""
+"""Names of columns that every table has, in the files or in the analyst database."""
 
 
 def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> Iterator[str]:
@@ -286,7 +292,7 @@ def _of_figure(figure: Figure, family: Family) -> Iterator[str]:
 
 
 def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
-    """Return the measures of a figure: its `rate`, and its `count` where it has one."""
+    """Return the measures of a figure: its `rate`, and its `count` if it has one."""
     counted = family.figures.get((figure.attribute, figure.categories))
     if counted:
         found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}

@@ -1,5 +1,5 @@
-"""Attributes and filters that several families share, in the words of the Department for Education's own tables; and
-every measure, as `measures.csv` describes it."""
+"""Attributes and filters shared by several families, in the wording of the Department for Education's tables, and all
+measures, which are read from `measures.csv`."""
 
 from __future__ import annotations
 
@@ -51,4 +51,4 @@ def _measures() -> dict[str, Measure]:
 
 
 MEASURES = _measures()
-"""By name."""
+"""All measures, by name."""

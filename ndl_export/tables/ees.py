@@ -1,22 +1,22 @@
-"""The CSV and `.meta.csv` pair of a table, in the shape that Explore Education Statistics (EES) takes.
+"""CSV and `.meta.csv` files of a table in the format of Explore Education Statistics (EES).
 
-Rules: the EES open data standards and the Department for Education's data screener. What follows from them here:
+The rules are the EES open data standards and the Department for Education's data screener. What follows from them:
 
-- Rows of all councils together are left out where these are not England: that area has no official geography.
-- A cell of a figure holds a number or the symbol of why there is none, never a blank. An unreliable figure stays a
-  number beside its flag.
-- Flags and breaks are indicators with the symbols of the tables. An indicator may not be blank, and no cell may say
-  NULL: where the tables have NULL, the cell is `none`, which the metadata declare as such.
+- Rows of all councils together are left out unless these are England: the area has no official geography.
+- A figure cell holds a number or the symbol for its absence, never a blank. An unreliable figure stays a number beside
+  its flag.
+- Flags and breaks are indicators with the symbols of the tables. An indicator must not be blank and no cell may say
+  NULL, so NULL in the tables becomes `none`, which the metadata declare.
 - Estimates and interval limits are indicators too.
-- A filter with a single level stays in the data and out of the metadata.
-- `breakdown` is grouped by `breakdown_topic`, which also has a metadata row of its own, as the screener asks.
-- A filter without `Total` names its first level as its default.
+- A filter with a single level is in the data but not in the metadata.
+- `breakdown` is grouped by `breakdown_topic`, which also has its own metadata row, as the screener asks.
+- A filter without `Total` names its first level as the default.
 
-`ees_bulk_upload.zip` has every CSV file with its metadata, as EES takes them in one upload. By the checks of EES itself
-(`DataSetValidator`, `DataSetDto` and `FileNameValidators` of dfe-analytical-services/explore-education-statistics) it
-has a `dataset_names.csv` with the columns `file_name`, without `.csv`, and `dataset_name`; for each of its lines the
-two files, without a folder; no other file; titles of at most 120 characters, no two the same. A file without rows is
-not taken: a table of all councils together alone has no area with an official geography, and is left out.
+`ees_bulk_upload.zip` has every CSV file with its metadata for one bulk upload. The checks in EES (`DataSetValidator`,
+`DataSetDto` and `FileNameValidators` of dfe-analytical-services/explore-education-statistics) require a
+`dataset_names.csv` with the columns `file_name`, without `.csv`, and `dataset_name`; the two files of each of its
+lines, without a folder; no other file; and unique titles of at most 120 characters. EES rejects a file without rows, so
+a table of all councils together only, which has no area with an official geography, is left out.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, quoted
 
 INSTEAD = {flag: FLAG_MEANINGS[flag] for flag in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)}
-"""Symbols that stand in the place of a figure, with their meanings."""
+"""Symbols that replace a figure, with their meanings."""
 
 NOTHING = "none"
-"""The text of a cell of a flag or a break where the tables have NULL."""
+"""Text of a flag or break cell that is NULL in the tables."""
 
 LIMIT_DECIMALS = 3
-"""Decimals of estimates and interval limits in the CSV files; the Parquet files hold them in full."""
+"""Decimals of estimates and interval limits in the CSV files; the Parquet files are not rounded."""
 
 META_COLUMNS = (
     "col_name",
@@ -85,8 +85,7 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class CsvColumn:
-    """A column of a CSV file: the table's column that it is made from, and all the words that it may hold besides
-    `NOTHING`, where these are few."""
+    """A column of a CSV file: the table column and, if they are few, all its allowed values other than `NOTHING`."""
 
     source: PublishedColumn
     words: tuple[str, ...] = ()
@@ -109,7 +108,7 @@ class CsvColumn:
 
     @property
     def is_number(self) -> bool:
-        """Whether it holds figures, or the symbols that stand for them."""
+        """Whether it holds figures, or the symbols that replace them."""
         return self.source.measure is not None and self.source.role is not ColumnRole.FLAG
 
     @property
@@ -120,15 +119,18 @@ class CsvColumn:
 
     @property
     def limits(self) -> dict[str, int]:
-        """The least and the most that a number can be; an estimate has none."""
+        """The lowest and highest possible value of a number; an estimate has none."""
         return (
             {} if self.source.measure is None or self.source.role is ColumnRole.ESTIMATE else self.source.measure.limits
         )
 
 
 def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
-    """Return the columns of the CSV file: those of the table, without flags of counts, whose cells state the same, and
-    without those of a row's own area, whose places in such a file are prescribed by level."""
+    """Return the columns of the CSV file.
+
+    Flags of counts are left out because the count cells hold the same symbols, and the columns of the row's own area
+    because EES has a fixed column for each level.
+    """
     return tuple(
         CsvColumn(column, levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols)
         for column in columns(table)
@@ -138,8 +140,7 @@ def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
 
 
 def csv_key(table: Table) -> tuple[str, ...]:
-    """Return the columns of the CSV file that no two rows agree in; codes of areas other than the row's own may be
-    empty."""
+    """Return the key columns of the CSV file; area codes of other levels than the row's may be empty."""
     areas = tuple(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
     return ("time_period", "geographic_level", *areas, *(entry.name for entry in table.filters))
 
@@ -150,7 +151,8 @@ def official_rows(data: pa.Table) -> pa.Table:
 
 
 def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[str, Table] = TABLES) -> None:
-    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`; `defined` by name."""
+    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`; `defined` maps names to
+    tables."""
     with in_memory() as connection:
         for name, data in tables.items():
             cells = ", ".join(f"{_cell(column)} AS {identifier(column.name)}" for column in csv_columns(defined[name]))
@@ -162,8 +164,7 @@ def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[st
 
 
 def meta_csv(data: pa.Table, table: Table) -> bytes:
-    """Return the metadata file: one row for each filter that has two or more levels in the CSV file, and each
-    indicator."""
+    """Return the metadata file: one row for each indicator and each filter with two or more levels in the CSV file."""
     official = official_rows(data)
     varying = {f.name for f in table.filters if pc.count_distinct(official[f.name]).as_py() > 1}
     stream = io.StringIO()
@@ -175,7 +176,7 @@ def meta_csv(data: pa.Table, table: Table) -> bytes:
 
 
 def default_level(table: Table, entry: Filter) -> str:
-    """Return the level shown first: `Total`, or the first of the definition where there is none."""
+    """Return the level shown first: `Total`, or the first level of the definition if it has no total."""
     shown = levels(table, entry.name)
     return ALL.label if ALL.label in shown else shown[0]
 
@@ -210,6 +211,7 @@ def _filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str
 
 
 def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
+    """Yield the metadata row of each indicator."""
     for column in csv_columns(table):
         measure, role = column.source.measure, column.source.role
         if role in _GROUPS:
@@ -232,7 +234,7 @@ _NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
 
 
 def ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
-    """Return the archive of the CSV files of the tables `defined` and their metadata among `files` (content by
+    """Return the archive of the tables in `defined`: their CSV and metadata files, taken from `files` (content by
     name)."""
     taken = [table for table in defined.values() if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
     names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
@@ -248,6 +250,6 @@ def _dataset_names(tables: Iterable[Table]) -> bytes:
 
 
 def upload_title(table: Table) -> str:
-    """Return the title without a colon and the like: EES allows in titles of a single upload only what a file name can
-    hold."""
+    """Return the title without characters such as colons: in a bulk upload, EES allows only those valid in a file
+    name."""
     return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))

@@ -1,10 +1,10 @@
 """Areas that a release has rows for, given the councils that take part.
 
-Order of rows: the area of all councils together first, then regions, devolved areas, councils. An area with an official
-code is published only where all of its councils take part, so that a code never means part of a place. All
-councils together are England only when all 153 take part; anything less has no official geography and is the level
-`Pilot councils`. A council that takes part and has not sent what a table counts keeps its own rows, as not available,
-and counts as not taking part in every other area.
+Order of rows: all councils together, then regions, devolved areas and councils. An area with an official code is
+published only if all its councils take part, so a code never means part of a place. All councils together are England
+only if all 153 take part; otherwise they have no official geography and get the level `Pilot councils`. A council that
+takes part but has not sent the source that a table counts keeps its own rows, flagged as not available, and counts as
+absent from every other area.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, Place, devo
 
 NATIONAL, REGIONAL, DEVOLVED, LOCAL_AUTHORITY = "National", "Regional", "English devolved area", "Local authority"
 ALL_TOGETHER = "Pilot councils"
-"""Level of all councils that take part, where they are not the whole of England."""
+"""Level of all participating councils, if they are not the whole of England."""
 
 REGIONS_ABOVE = 20
-"""Regions are published with more councils than this."""
+"""Regions are published only with more councils than this."""
 
 NAME_COLUMNS = {
     NATIONAL: "country_name",
@@ -34,34 +34,35 @@ CODE_COLUMNS = {
     DEVOLVED: "english_devolved_area_code",
     LOCAL_AUTHORITY: "new_la_code",
 }
-"""Column that holds the official name and code of a row's own area, by level; `ALL_TOGETHER` has none."""
+"""Columns with the official name and code of a row's own area, by level; `ALL_TOGETHER` has none."""
 
 
 @dataclass(frozen=True)
 class Geography:
-    """One area: its level, what its rows hold in every column of place, and the names of the councils it adds up."""
+    """One area: its level, the values of its place columns, and the names of its councils."""
 
     level: str
     columns: Mapping[str, str | None]
     councils: tuple[str, ...]
     available: bool = True
-    """False where none of its councils has sent what is counted."""
+    """False if none of its councils has sent the counted source."""
 
     @property
     def name(self) -> str:
-        """The area's own name."""
+        """The area's name."""
         return str(self.columns[OWN_AREA[1]])
 
     @property
     def code(self) -> str:
-        """The area's official code, or its level where it has none."""
+        """The area's official code, or its level if it has no code."""
         return str(self.columns[OWN_AREA[0]])
 
 
 def geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
-    """Return the areas of a release, all councils together first; councils `not_sent` are in no area but their own.
+    """Return the areas of a release, all councils together first; councils in `not_sent` are in no area except their
+    own.
 
-    Raises `sources.reference.places.UnknownCouncil`, and ValueError where no council takes part.
+    Raises `sources.reference.places.UnknownCouncil`, and ValueError if no council takes part.
     """
     members = {council: place(council) for council in sorted(set(councils))}
     if not members:
@@ -106,8 +107,8 @@ def _devolved_areas(members: Mapping[str, Place]) -> list[Geography]:
 
 
 def _council_columns(entry: Place) -> dict[str, str | None]:
-    """Return the columns of place of a council. Only its region is filled: EES refuses a devolved area on rows of its
-    members."""
+    """Return the place columns of a council. Only its region is filled, because EES rejects a devolved area on rows of
+    its members."""
     return _columns(
         LOCAL_AUTHORITY,
         region_code=entry.region_code,

@@ -1,4 +1,4 @@
-"""Family `health`: children with a two-year review, one row a child, by council of residence."""
+"""Family `health`: children with a two-year review, one row per child, by council of residence."""
 
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, MEASURES, SEX, TOPIC_FILTER
 from ndl_export.tables.model import Attribute, Axis, Family, Filter, RateBlock, Table, each

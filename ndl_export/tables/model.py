@@ -1,4 +1,4 @@
-"""The vocabulary of table definitions."""
+"""Classes that describe a published table: attributes, axes, measures, blocks and families."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from enum import Enum
 from functools import cached_property
 
 COUNCIL = "council"
-"""The attribute of place in every family; its categories are the councils that take part in the release."""
+"""The place attribute of every family; its categories are the councils in the release."""
 
 UNKNOWN = "Unknown"
-"""The category of rows whose attribute is not known: counted in every total, and not published as a row."""
+"""The category of rows whose attribute is not known. They count in every total and are not published as a row."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """A property of a row of the confidential table, with its whole public domain."""
+    """A property of a row of the confidential table, with all its public categories."""
 
     name: str
     label: str
@@ -42,13 +42,14 @@ class Axis:
     attribute: str
     selections: tuple[Selection, ...]
     whole: tuple[str, ...] | None = None
-    """The categories that its total adds up, where they are not all: those that a share is of."""
+    """The categories that its total adds up, if not all: the denominator of its shares."""
 
 
 class MeasureKind(Enum):
-    """What sort of number a measure is: its name, unit as a symbol and in words, and the range that it cannot leave.
+    """The kind of number a measure is: its name, its unit as a symbol and in words, and its lowest and highest possible
+    value.
 
-    `scale` is what a ratio of two counts is multiplied by to give it; 1 for what is no ratio.
+    `scale` is the factor applied to a ratio of two counts; 1 for a measure that is not a ratio.
     """
 
     COUNT = ("count", "", "{of}", 1.0, 0, None)
@@ -67,7 +68,7 @@ class MeasureKind(Enum):
 
 @dataclass(frozen=True)
 class Measure:
-    """A published figure; each comes with its interval and reliability flag."""
+    """A published figure, with an interval and a reliability flag."""
 
     name: str
     label: str
@@ -75,15 +76,15 @@ class Measure:
     description: str
     decimals: int
     of: str = "children"
-    """What it counts, or the average number of what it gives."""
+    """The things it counts or averages, such as children or goals."""
     modelled: bool = False
-    """Whether a model's estimate of a council's figure is published beside it."""
+    """Whether a model's estimate for councils is published beside it."""
     as_linked: bool = False
-    """Whether it says what was linked; any other figure is corrected for missed and false links."""
+    """Whether it counts children as they were linked. All other figures are corrected for missed and false links."""
 
     @property
     def unit(self) -> str:
-        """A symbol, or empty."""
+        """The unit as a symbol; may be empty."""
         return self.kind.unit
 
     @property
@@ -96,14 +97,14 @@ class Measure:
 
     @property
     def limits(self) -> dict[str, int]:
-        """The least and the most that it can be, as schemas write them."""
+        """The lowest and highest possible values, in the keywords of JSON Schema."""
         known = {"minimum": self.kind.least, "maximum": self.kind.most}
         return {name: limit for name, limit in known.items() if limit is not None}
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A column that says which children a row is about."""
+    """A column that identifies the children a row is about."""
 
     name: str
     label: str
@@ -111,14 +112,15 @@ class Filter:
 
 
 Group = tuple[str, tuple[str, ...]]
-"""Children whose attribute has one of these categories."""
+"""The children whose attribute has one of these categories."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """A number behind a figure: the children of a row who are in each of `groups` as well.
+    """A number behind a figure: the children of a row who are also in each of `groups`.
 
-    With `over`, the column of that filter is at its total instead; with `all_together`, the area is all councils.
+    With `over`, the column of that filter is at its total instead. With `all_together`, the area is all councils
+    together.
     """
 
     groups: tuple[Group, ...] = ()
@@ -128,7 +130,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The sum of `parts` over `whole`, less the ratio `taken_off`, if any."""
+    """The sum of `parts` divided by `whole`, minus the ratio `taken_off` if given."""
 
     parts: tuple[Count, ...]
     whole: Count
@@ -136,7 +138,7 @@ class Ratio:
 
     @property
     def counts(self) -> tuple[Count, ...]:
-        """Every count that it is made of."""
+        """Every count in it."""
         return (*self.parts, self.whole, *(self.taken_off.counts if self.taken_off else ()))
 
 
@@ -144,9 +146,9 @@ class Ratio:
 class Block:
     """Rows of one shape: geography x the outer product of `axes`, with `constants` in the other filter columns.
 
-    `base` is the measure that counts the children of a row, and `as_linked` the same before it is corrected for linkage
-    error. A subclass is a kind of figure: it says which counts that is made of, and the noise plan, the tables, the
-    checks and the expected accuracy follow from what it says.
+    `base` is the measure that counts the children of a row, and `as_linked` the same count before correction for
+    linkage error. Each subclass is a kind of figure and declares the counts it is made from. The noise plan, the
+    tables, the checks and the expected accuracy are derived from that declaration.
     """
 
     axes: tuple[Axis, ...]
@@ -154,36 +156,40 @@ class Block:
     base: str | None = None
     as_linked: str | None = None
     councils: bool = True
-    """False measures the block for all councils together, or for regions, and for no council."""
+    """If False, the block is measured for all councils together, or for regions, and not for single councils."""
     everywhere: bool = False
-    """Whether a release is about its figures: they are shown though their intervals are wide, marked as unreliable,
-    where others are withheld."""
+    """Whether these are main figures of the release: with a wide interval they are shown as unreliable, where others
+    are withheld."""
     weight: str = "linked"
-    """Kind of cell at full detail, in the weights of the privacy policy."""
+    """Kind of cell at full detail, as named in the weights of the privacy policy."""
     total_weight: str = ""
-    """The same of a cell with one or more axes at their total; that of full detail where not given."""
+    """Kind of cell with one or more axes at their total; the same as `weight` if empty."""
     structural_zeros: frozenset[tuple[str, ...]] = frozenset()
-    """Levels of the axes, in their order, that cannot occur by definition: published as not applicable."""
+    """Combinations of axis levels, in axis order, that are impossible by definition; published as not applicable."""
 
     @property
     def counts(self) -> dict[str, Count]:
-        """The measures that are counts, and what each counts."""
+        """The measures that are counts, each with what it counts."""
         return {name: Count() for name in (self.base, self.as_linked) if name}
 
     @property
     def ratios(self) -> dict[str, Ratio]:
-        """The measures that are ratios of counts, or differences of such ratios."""
+        """The measures that are ratios of counts, or differences between such ratios."""
         return {}
 
     @property
     def judged_by(self) -> tuple[Ratio, ...]:
-        """The ratios by whose intervals it is decided where a row is published: its own, or of a block that counts
-        alone the count as a share of the row with its last axis at the total."""
+        """The ratios whose intervals decide whether a row is published.
+
+        These are the block's own ratios. In a block of counts only, it is the count as a share of the row with the last
+        axis at its total.
+        """
         return tuple(self.ratios.values()) or (Ratio((Count(),), Count(over=self.axes[-1].filter)),)
 
     @property
     def measured(self) -> tuple[Count, ...]:
-        """The counts that noise is added to for this block; others follow from them, or from those of other blocks."""
+        """The counts that noise is added to for this block. Its other counts are derived from these or from other
+        blocks."""
         return (Count(),)
 
     @property
@@ -192,23 +198,23 @@ class Block:
 
     @property
     def needed(self) -> frozenset[Count]:
-        """Every count that its figures are made of."""
+        """Every count that its figures use."""
         return frozenset((*self.counts.values(), *(count for each in self.ratios.values() for count in each.counts)))
 
     @property
     def differs(self) -> bool:
-        """Whether its figures are differences of ratios, which count nobody themselves."""
+        """Whether its figures are differences between ratios, which count no children themselves."""
         return any(ratio.taken_off for ratio in self.ratios.values())
 
     @property
     def with_all_together(self) -> bool:
-        """Whether an area is held against all councils together, which cannot be held against themselves."""
+        """Whether an area is compared with all councils together. All councils together have no such figure."""
         return any(count.all_together for count in self.needed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateBlock(Block):
-    """The share of a row's children who are in the group `numerator`, and in `part` how many these are."""
+    """The share of a row's children who are in the group `numerator`; `part` is the measure that counts them."""
 
     numerator: Group
     part: str | None = None
@@ -241,7 +247,7 @@ class ShareBlock(Block):
 
 @dataclass(frozen=True, kw_only=True)
 class AverageBlock(Block):
-    """The mean number of the groups `average_of` that a child is in."""
+    """The mean number of the groups in `average_of` that a child belongs to."""
 
     average_of: tuple[Group, ...]
     average: str
@@ -257,8 +263,11 @@ class AverageBlock(Block):
 
 @dataclass(frozen=True, kw_only=True)
 class DifferenceBlock(Block):
-    """The rate of `numerator` in one group less that in another: `first` less `second`, or the rate of `first` (of
-    everyone where it is None) in an area less the same in all councils together. Other blocks publish what it is of."""
+    """The rate of `numerator` in one group minus its rate in another.
+
+    That is `first` minus `second`; without `second`, the rate of `first` (everyone if None) in an area minus the same
+    rate in all councils together. The rates themselves are published by other blocks.
+    """
 
     numerator: Group
     first: Group | None = None
@@ -295,10 +304,11 @@ class Table:
 
     @property
     def about(self) -> str:
-        """What it says, and of whom."""
+        """Its description and population."""
         return f"{self.description}. Population: {self.population}"
 
     def measure(self, name: str) -> Measure:
+        """Return the measure with this name."""
         return self._by_name[name]
 
     @cached_property
@@ -308,7 +318,7 @@ class Table:
 
 @dataclass(frozen=True)
 class SharedTotal:
-    """Two sums of categories that are equal for every data set, within each council and each category of `within`."""
+    """Two sums of categories that must be equal in any data, within each council and each category of `within`."""
 
     description: str
     left: tuple[str, tuple[str, ...]]
@@ -318,58 +328,60 @@ class SharedTotal:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Tables over one population, measured together; `unit` is what one row of it is about.
+    """Tables about one population, measured together; `unit` is what one row is about.
 
-    `name` is also that of its entries in the ledger and of its lines in the privacy policy.
+    `name` is also used for its entries in the ledger and its lines in the privacy policy.
     """
 
     name: str
     unit: str
     source: str
-    """The source whose rows are counted: a council that has not sent it has none."""
+    """The source whose rows are counted. A council that has not sent it has no rows."""
     population: str
     confidential_table: str
-    """Name of the table in the restricted zone that noise is added over, one row a unit."""
+    """Name of the table in the restricted zone that is measured with noise, one row per unit."""
     confidential_description: str
-    """What that table holds, in a sentence for its asset."""
+    """The content of that table, in one sentence for its asset."""
     attributes: tuple[Attribute, ...]
     tables: tuple[Table, ...]
     further_sources: tuple[str, ...] = ()
-    """Sources whose rows are linked to those that are counted, and add attributes to them."""
+    """Sources whose rows are linked to the counted rows and add attributes to them."""
     is_linked: bool = True
-    """Whether a row is about a linked child; else it is about itself."""
+    """Whether a row is about a linked child; if not, it is about itself, such as a survey response."""
     shared_totals: tuple[SharedTotal, ...] = ()
     counted: str
     """The measure that counts its rows."""
     share: str
-    """The measure of such a count as a percentage of the count with one filter at its total."""
+    """The measure that gives this count as a percentage of the count with one filter at its total."""
     counted_as_linked: str = ""
-    """The same before it is corrected for linkage error, where it is."""
+    """The same count before correction for linkage error; empty if it is not corrected."""
     found_by_linkage: frozenset[str] = frozenset()
-    """Attributes that only a link tells: figures that tell rows apart by one of them are corrected."""
+    """Attributes known only through a link. Figures broken down by one of them are corrected for linkage error."""
     figures: Mapping[Group, tuple[str, str]] = field(default_factory=dict, hash=False)
-    """Groups that have measures of their own, of how many there are and which share that is."""
+    """Groups with their own measures: the number of children in the group, and the share they are."""
     weight: str
-    """Kind of cell of a table that is asked for, in the weights of the privacy policy."""
+    """Kind of cell of a requested table, as named in the weights of the privacy policy."""
     measured_apart: tuple[tuple[tuple[str, ...], str], ...] = ()
-    """Marginals that are measured though no table shows them, each with its kind of cell in the weights of the privacy
-    policy; over all councils together where the council is not among its attributes."""
+    """Marginals that are measured although no table shows them, each with its kind of cell in the weights of the
+    privacy policy. Those without the council attribute are measured over all councils together."""
     never_shown: frozenset[str] = frozenset()
-    """Attributes that are measured for linkage error alone, which no table may have."""
+    """Attributes measured only to estimate linkage error; no table may use them."""
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """All that its rows are made from, the one whose rows are counted first."""
+        """All sources its rows are made from, the counted one first."""
         return (self.source, *self.further_sources)
 
     def attribute(self, name: str) -> Attribute:
+        """Return the attribute with this name."""
         return next(attribute for attribute in self.attributes if attribute.name == name)
 
 
 def each(attribute: Attribute) -> tuple[Selection, ...]:
-    """Return one level for each category but the unknown."""
+    """Return one level for each category except the unknown."""
     return tuple(Selection(category, (category,)) for category in attribute.categories if category != UNKNOWN)
 
 
 def total_and_each(attribute: Attribute) -> tuple[Selection, ...]:
+    """Return the total and one level for each category except the unknown."""
     return (ALL, *each(attribute))

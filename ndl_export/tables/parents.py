@@ -1,4 +1,4 @@
-"""Family `parents`: responses to the survey of parents, one row a response, not linked to children."""
+"""Family `parents`: responses to the survey of parents, one row per response, not linked to children."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from sources.reference import survey
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
 NOT_ANSWERED, NOT_APPLICABLE = "Not answered", "Not applicable"
-"""Responses without an answer to a question are in its shares; those to which it does not apply are not."""
+"""Shares include responses without an answer, but not responses to which the question does not apply."""
 
 
 def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
@@ -31,12 +31,13 @@ _BREAKDOWNS = {
     ),
     FUNDED: tuple(Selection(answer, (answer,)) for answer in _SURE),
 }
-"""The levels of each breakdown. Ages stand together as well, for areas where few have answered; who gave no age, or is
-not sure of a funded place, is in the totals."""
+"""Levels of each breakdown. Ages are also grouped, for areas with few responses. Responses without an age, or unsure of
+a funded place, count only in the totals."""
 
 
 def _blocks(question: Attribute, breakdown: Attribute | None) -> Iterator[Block]:
-    """Yield the responses with each answer, and their share of those to which the question applies."""
+    """Yield the blocks of a question: responses with each answer, and their share of those to which the question
+    applies."""
     levels = (Axis("breakdown", breakdown.name, _BREAKDOWNS[breakdown]),) if breakdown else ()
     answers = Axis("answer", question.name, each(question))
     topic = {"breakdown_topic": breakdown.label} if breakdown else {"breakdown_topic": "Total", "breakdown": "Total"}

@@ -1,7 +1,8 @@
-"""`<table>_all_rows.csv`: every row of a table as plain CSV, for whoever has a spreadsheet or a program of their own.
+"""Plain CSV files `<table>_all_rows.csv`: every row of a table, for use in spreadsheets and other programs.
 
-The columns, rows and values of the Parquet file, numbers in full and an empty cell for NULL. The CSV files for Explore
-Education Statistics cannot be that: they leave out areas without an official code, and have symbols among figures.
+They have the columns, rows and values of the Parquet file, with unrounded numbers and an empty cell for NULL. The CSV
+files for Explore Education Statistics cannot serve this purpose: they leave out areas without an official code and mix
+symbols with figures.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from ndl_export.tables.schema import LEVEL, OWN_AREA, ColumnRole, PublishedColum
 from privacy.doors.database import in_memory
 
 ALL_ROWS = "_all_rows.csv"
-"""How the names of these files end."""
+"""Ending of the names of these files."""
 
 
 @dataclass(frozen=True)
 class PlainColumn:
-    """A column of such a file: that of the table, all the words that it may hold where these are few, and whether every
-    cell of it is filled."""
+    """A column of a plain CSV file: the table column, its allowed values if they are few, and whether every cell is
+    filled."""
 
     source: PublishedColumn
     words: tuple[str, ...]
@@ -32,13 +33,13 @@ class PlainColumn:
 
     @property
     def limits(self) -> dict[str, int]:
-        """The least and the most that a figure can be."""
+        """The lowest and highest possible value of a figure."""
         measure = self.source.measure
         return measure.limits if measure and self.source.role is ColumnRole.FIGURE else {}
 
 
 def plain_columns(table: Table) -> tuple[PlainColumn, ...]:
-    """Return the columns of the file with every row of `table`: those of the table."""
+    """Return the columns of the plain CSV file of `table`."""
     given = {field.name for field in arrow_schema(table) if not field.nullable}
     return tuple(
         PlainColumn(
@@ -60,10 +61,10 @@ def write_plain_csvs(tables: Mapping[str, pa.Table], folder: Path) -> None:
 
 
 def table_of_all_rows(file: str, defined: Mapping[str, Table]) -> Table | None:
-    """Return which of the tables `defined` a file of that name has every row of, if any."""
+    """Return the table in `defined` whose plain CSV file has this name, or None."""
     return defined.get(file.removesuffix(ALL_ROWS)) if file.endswith(ALL_ROWS) else None
 
 
 def row_key(table: Table) -> tuple[str, ...]:
-    """Return columns in which no two rows of a table agree, none of which is ever empty."""
+    """Return the columns that identify a row; none of them is ever empty."""
     return ("time_period", LEVEL, OWN_AREA[0], *(entry.name for entry in table.filters))

@@ -1,4 +1,4 @@
-"""Family `pupil`: children with an EYFS Profile in the cohort, one row a child."""
+"""Family `pupil`: children in the cohort with an EYFS Profile, one row per child."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TERM = Attribute("term_of_birth", "Term of birth", ("Autumn-born", "Spring-born"
 GLD = Attribute("gld", "Good level of development", ("Yes", "No"))
 
 UNSEARCHABLE = "Record cannot be looked for"
-"""A child whose record says too little to be found in another service: nobody knows who had seen it."""
+"""A child whose record has too little detail to search for in other services, so it is not known who had seen them."""
 NO_REVIEW = "No linked review"
 ASQ3 = Attribute(
     "asq3",
@@ -86,11 +86,11 @@ CONCERN_GIVEN_SEEN = {
     NEITHER: (NONE,),
     UNSEARCHABLE: (NONE,),
 }
-"""Who can have raised a concern, given who has seen the child."""
+"""The services that can have raised a concern, by the services that have seen the child."""
 
 
 def dots_category(seen_by: str, concern_by: str) -> str:
-    """Return the category of the attribute `dots` for a child seen by and of concern to these services."""
+    """Return the category of the attribute `dots` for the services that saw a child and those that raised a concern."""
     return f"Seen by: {seen_by}; concern: {concern_by}"
 
 
@@ -101,13 +101,13 @@ DOTS = Attribute(
 )
 
 AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
-"""Measured for how many links are missed, and shown in no table."""
+"""Measured to estimate missed links; shown in no table."""
 DIFFERENCES = Attribute("linkage_differences", "What differs between linked records", KINDS)
-"""The same in fewer categories, by council and by ethnic group."""
+"""The same in fewer categories, measured by council and by ethnic group."""
 CENSUS_JOIN = Attribute("census_join", "How the school census row was found", JOINS)
-"""Measured for how many census rows are not found, and shown in no table."""
+"""Measured to estimate how many census rows are not found; shown in no table."""
 FROM_CENSUS = (FSM.name, ETHNIC.name, SEN.name, LANGUAGE.name)
-"""Unknown, all of them, of a child whose school census row was not found."""
+"""Attributes that are all unknown for a child whose school census row was not found."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
 GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
 ALL_GOALS = "17"
@@ -118,7 +118,7 @@ GOAL_BANDS = {
     "13 to 16": range(13, 17),
     ALL_GOALS: range(17, 18),
 }
-"""Numbers of early learning goals in each band, the fewest first."""
+"""Numbers of early learning goals in each band, lowest first."""
 GOALS_EXPECTED = Attribute("goals_expected", "Number of goals at the expected level", tuple(GOAL_BANDS))
 
 CHILDREN, AS_LINKED = MEASURES["children_count"], MEASURES["children_count_as_linked"]
@@ -283,12 +283,12 @@ FUNDED_ENTITLEMENT = Table(
 
 
 def _seen_by(*services: str) -> tuple[str, ...]:
-    """Return the categories of the children seen by any of these, whoever raised a concern."""
+    """Return the categories of children seen by any of these services, regardless of who raised a concern."""
     return tuple(dots_category(seen, concern) for seen in services for concern in CONCERN_GIVEN_SEEN[seen])
 
 
 def _concern_axis(*services: str) -> Axis:
-    """Return the axis of who raised a concern, for the children seen by any of these."""
+    """Return the axis of services that raised a concern, for children seen by any of these services."""
     seen = set(_seen_by(*services))
     selections = (
         Selection(concern, tuple(c for each in services if (c := dots_category(each, concern)) in seen))
@@ -328,7 +328,7 @@ JOINED_DOTS = Table(
                 as_linked=AS_LINKED.name,
                 axes=(_concern_axis(seen),),
                 constants={"seen_by": seen},
-                everywhere=len(concerns) == 1,  # the same children as in its total
+                everywhere=len(concerns) == 1,  # with one possible level, it has the same children as the total
                 structural_zeros=frozenset(
                     (concern,) for concern in CONCERN_GIVEN_SEEN[BOTH] if concern not in concerns
                 ),
@@ -357,7 +357,7 @@ SEEN_BY_GROUP = Table(
             as_linked=AS_LINKED.name,
             share_of="seen_by",
             councils=not axes,
-            everywhere=not axes,  # the same children as in joined_dots
+            everywhere=not axes,  # without a breakdown, it has the same children as joined_dots
             weight="linkage",
         )
         for axes, constants in (
@@ -433,6 +433,7 @@ _LINKAGE_BREAKDOWNS = (SEX, FSM, ETHNIC, IMD)
 
 
 def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block, Block]:
+    """Return the percentage of children linked, and the number by link status, for one breakdown."""
     axes = (axis,) if axis else ()
     return (
         RateBlock(

@@ -1,12 +1,13 @@
-"""Rows of a published table: which there are, in which order, and which figures apply to each.
+"""Rows of a published table: which rows there are, in which order, and which figures apply to each.
 
-Derived from the table definition, the areas, the cohorts and the detail that their plans state, so every release of the
-same councils, sent by the same ones, has the same rows whatever the data say. Which rows are flagged as a break in the
-time series is public too.
+Rows are derived from the table definition, the areas, the cohorts and the detail stated in their noise plans. Releases
+of the same councils and sources therefore have the same rows whatever the data are. The rows flagged as a break in the
+time series are public information too.
 
-`Detail` is the decision in which kinds of area a row is published: wherever it can be made from what a plan measures.
-The noise plan states it in its document, which is hashed, before any data are read. What cannot be read has its row all
-the same: whether its figure is withheld follows from the noisy counts. Plans without a decision have every row.
+`Detail` decides the kinds of area in which a row is published: those where it can be computed from what the plan
+measures. The noise plan states it in its document, which is hashed before any data are read. A row that turns out too
+uncertain stays in the table: whether its figure is withheld depends on the noisy counts. Plans without a `Detail` have
+every row.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ from sources.reference.breaks import breaks
 from sources.reference.cohorts import Cohort
 
 Levels = tuple[str, ...]
-"""The level of each filter, in order of the table's."""
+"""The level of each filter, in the order of the table's filters."""
 
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """The kinds of area that have a row, by table and levels of its filters."""
+    """The kinds of area in which a row is published, by table and filter levels."""
 
     areas: Mapping[str, Mapping[Levels, Collection[str]]]
 
     def publishes(self, table: str, levels: Levels, area: Geography) -> bool:
-        """Return whether the table has the row in that area."""
+        """Return whether the table has this row in this area."""
         return level_of(area) in self.areas[table].get(levels, ())
 
     def document(self) -> dict[str, Any]:
-        """Return the decision as a plan states it, JSON-ready."""
+        """Return the JSON-ready form stored in a plan."""
         return {
             table: [{"levels": list(levels), "areas": sorted(kinds)} for levels, kinds in rows.items()]
             for table, rows in self.areas.items()
@@ -54,40 +55,41 @@ class Detail:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Detail:
-        """Read the decision from a plan's document. Raises KeyError and TypeError for anything else."""
+        """Read the detail from a plan's document. Raises KeyError or TypeError if the form is wrong."""
         return cls({table: {tuple(row["levels"]): row["areas"] for row in rows} for table, rows in document.items()})
 
 
 def level_of(area: Geography) -> str:
-    """Return the geographic level that an area's rows are decided by: England is all councils together."""
+    """Return the geographic level used to look up an area's rows; England counts as all councils together."""
     return ALL_TOGETHER if area.level == NATIONAL else area.level
 
 
 def detail_of(plan: bytes) -> Detail | None:
-    """Return the decision that a plan's document states; None where it has every row."""
+    """Return the detail stated in a plan's document, or None if the plan has every row."""
     document = json.loads(plan).get("detail")
     return Detail.of(document) if document else None
 
 
 Children = frozenset[tuple[str, frozenset[str]]]
-"""A set of children, named by the categories it is restricted to: (attribute, categories); no restriction is all."""
+"""A set of children, defined by the categories it is restricted to: (attribute, categories). Empty means all
+children."""
 
 _SEPARATOR = "\x1f"
-_SHOWN = 3
+_SHOWN = 3  # rows quoted in an error message
 
 
 class RowsDiffer(ValueError):
-    """A table does not have exactly the rows that its definition gives; the message names some."""
+    """A table's rows are not exactly those of its definition; the message gives examples."""
 
 
 Said = tuple[Children, Children | None]
-"""What a figure says: how many of the first there are, or which percentage of the second they are."""
+"""What a figure states: the number of children in the first set, or the percentage they are of the second."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """The level of each filter, in their order; the measures that apply; for counts, which children they count; and the
-    attributes that its figures depend on."""
+    """One row of a definition: the level of each filter, in order; the measures that apply; the children that each
+    count counts; and the attributes that its figures depend on."""
 
     levels: tuple[str, ...]
     applies: frozenset[str]
@@ -97,10 +99,10 @@ class Row:
 
 @cache
 def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
-    """Return the rows of one area in order of the definition; `all_together` for the area of all councils; with
-    `every`, also those that no council has.
+    """Return the rows of one area in the order of the definition.
 
-    Blocks that give the same levels make one row with the measures of both.
+    `all_together` gives the rows of all councils together; `every` includes the rows that single councils lack. Blocks
+    with the same levels share one row, which has the measures of both.
     """
     applies: dict[tuple[str, ...], set[str]] = {}
     counts: dict[tuple[str, ...], dict[str, Children]] = {}
@@ -126,8 +128,11 @@ def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row,
 
 
 def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
-    """Return what the counts and percentages of each row state, by the levels of its filters: a table that states the
-    same about the same children needs no other. Averages, differences and impossible rows are left out."""
+    """Return what the counts and percentages of each row state, by its filter levels.
+
+    A requested table that would only repeat these statements is not needed. Averages, differences and impossible rows
+    are left out.
+    """
     found: dict[tuple[str, ...], set[Said]] = {}
     for block in table.blocks:
         for chosen in product(*(axis.selections for axis in block.axes)):
@@ -147,13 +152,13 @@ def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
 
 
 def levels(table: Table, name: str) -> tuple[str, ...]:
-    """Return the published levels of a filter, in order of the definition."""
+    """Return the published levels of a filter in the order of the definition."""
     return _levels(table)[name]
 
 
 @cache
 def _levels(table: Table) -> dict[str, tuple[str, ...]]:
-    """Return the levels of every filter of a table, by name."""
+    """Return the levels of every filter of a table, by filter name."""
     found = zip(*(row.levels for row in rows(table, all_together=True)), strict=True)
     names = (entry.name for entry in table.filters)
     return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
@@ -161,11 +166,11 @@ def _levels(table: Table) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """All rows of a table: cohort by cohort, area by area, in order of the definition.
+    """All rows of a table: by cohort, then by area, in the order of the definition.
 
-    Each cohort has areas of its own: `areas` are those of the first, then those of the second, as `cohort_of_area`
-    says. `cohort_of`, `area_of` and `row_of` (n,) index `cohorts`, `areas` and `rows` for every row of the
-    table.
+    Areas belong to one cohort each: `areas` lists those of the first cohort, then those of the second; `cohort_of_area`
+    gives the cohort of each. `cohort_of`, `area_of` and `row_of` (n,) index `cohorts`, `areas` and `rows` for every row
+    of the table.
     """
 
     table: Table
@@ -179,7 +184,7 @@ class Layout:
 
     @cached_property
     def keys(self) -> pa.Table:
-        """The columns that say what each row is about, in order of the schema; (n,) rows."""
+        """The key columns, in schema order; (n,) rows."""
         columns = {
             "time_period": pa.array(self.cohorts, pa.string()).take(pa.array(self.cohort_of)),
             "time_identifier": pa.repeat(TIME_IDENTIFIER, len(self.row_of)),
@@ -194,23 +199,26 @@ class Layout:
         return pa.table(columns, schema=pa.schema([schema.field(name) for name in key_names(self.table)]))
 
     def applies(self, measure: str) -> NDArray[np.bool_]:
-        """Return, (n,), whether the measure is defined for the row."""
+        """Return whether the measure is defined for each row; shape (n,)."""
         return np.array([measure in row.applies for row in self.rows], dtype=bool)[self.row_of]
 
     @cached_property
     def available(self) -> NDArray[np.bool_]:
-        """(n,): whether a council of the row's area has sent what is counted."""
+        """Whether any council of each row's area has sent the counted source; shape (n,)."""
         return np.array([area.available for area in self.areas], dtype=bool)[self.area_of]
 
     @cached_property
     def breaks(self) -> pa.Array:
-        """(n,): `b` where a break is between the row's cohort and the one before it in the release, or where it is
-        the first the academic year before; else NULL. Without figures there is nothing to compare."""
+        """`b` if there is a break between the row's cohort and the one before, else NULL; shape (n,).
+
+        The first cohort of the release is compared with the academic year before it. Rows without figures are not
+        flagged.
+        """
         flags = np.concatenate([self._breaks_of(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
     def of_cohort(self, cohort: str) -> Layout:
-        """Return the layout of one cohort, with its areas alone."""
+        """Return the layout of one cohort with only its own areas."""
         own = self.cohort_of == self.cohorts.index(cohort)
         (areas,) = np.nonzero(self.cohort_of_area == self.cohorts.index(cohort))
         return replace(
@@ -227,8 +235,8 @@ class Layout:
         return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
 
     def _breaks_of(self, index: int) -> NDArray[np.bool_]:
-        """Return the breaks in what is recorded, for areas with a council where it was, and areas of other councils
-        than before."""
+        """Return whether each row of a cohort has a break: a change in what its area's councils record, or a change in
+        the area's set of councils."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = self._areas_of(index - 1) if index else []
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
@@ -243,14 +251,16 @@ class Layout:
         return flags
 
     def positions(self, levels: Sequence[tuple[str, ...]], areas: Sequence[Geography]) -> NDArray[np.int64]:
-        """Return, (len(areas) * len(levels),), where the rows with these levels are in the first cohort, area by area;
-        -1 for a row that is not published."""
+        """Return the positions of these rows in the first cohort, area by area; -1 for a row that is not published.
+
+        Shape (len(areas) * len(levels),).
+        """
         per_area = [self._places[area.level, area.code] for area in areas]
         return np.array([place.get(chosen, -1) for place in per_area for chosen in levels], dtype=np.int64)
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], dict[tuple[str, ...], int]]:
-        """By level and code of the area, where each row of it is in the first cohort, by its levels."""
+        """Positions of the first cohort's rows, by level and code of the area, then by filter levels."""
         places: dict[tuple[str, str], dict[tuple[str, ...], int]] = {(a.level, a.code): {} for a in self.areas}
         keys = list(places)
         first = self.cohort_of == 0
@@ -260,8 +270,7 @@ class Layout:
         return places
 
     def ordered(self, data: pa.Table) -> pa.Table:
-        """Return `data` with its rows in this order. Raises `RowsDiffer` where rows are missing, unknown or twice
-        there."""
+        """Return `data` in the order of this layout. Raises `RowsDiffer` if rows are missing, unknown or duplicated."""
         names = key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
@@ -279,8 +288,10 @@ class Layout:
 def layout(
     table: Table, areas: Mapping[str, Sequence[Geography]], details: Mapping[str, Detail | None] = MappingProxyType({})
 ) -> Layout:
-    """Return the rows of `table` for the areas of each cohort (as from `geographies`: the one of all councils first),
-    as far as the detail of the cohort's plan publishes them."""
+    """Return the rows of `table` for the areas of each cohort, limited to those that the cohort's detail publishes.
+
+    `areas` are as `geographies` returns them, all councils together first.
+    """
     top, others = rows(table, all_together=True), rows(table, all_together=False, every=True)
     at_councils = {row.levels for row in rows(table, all_together=False)}
     cohorts = tuple(sorted(areas))
@@ -325,7 +336,7 @@ def _of_count(table: Table, block: Block, chosen: tuple[Selection, ...], count: 
 
 
 def _children(table: Table, groups: Iterable[Group]) -> Children:
-    """Return the children in every group; a group of the whole domain of an attribute is no restriction."""
+    """Return the children in every group. A group of all categories of an attribute is not a restriction."""
     family = FAMILIES[table.family]
     restricted: dict[str, frozenset[str]] = {}
     for attribute, chosen in groups:
@@ -338,7 +349,7 @@ def _children(table: Table, groups: Iterable[Group]) -> Children:
 
 
 def _key_strings(data: pa.Table, names: tuple[str, ...]) -> pa.Array:
-    """Return one string a row that no other combination of key values has."""
+    """Return a string for each row that is unique to its combination of key values."""
     parts = [pc.fill_null(data[name].combine_chunks(), "") for name in names]
     return pc.binary_join_element_wise(*parts, _SEPARATOR)
 

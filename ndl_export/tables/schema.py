@@ -1,9 +1,10 @@
-"""Columns of a published table, in their order: the contract between whoever fills the tables and whoever ships them.
+"""Columns of a published table, in order: the contract between the code that fills tables and the code that publishes
+them.
 
-Every table has columns of time, of place, its filters, whether there is a break in the time series, and then for each
-measure the figure shown, for counts the unbiased estimate behind it, both ends of the 95% interval and a flag, and
-where the definition asks for it a model's estimate with both ends of its own interval. Names, types and descriptions
-are derived from the table definition; nothing else in the project spells them out.
+Every table has time and place columns, its filters and a column for breaks in the time series. Each measure then has
+the figure shown, the unbiased estimate behind it (counts only), both ends of the 95% interval, a flag, and, if the
+definition asks for it, a model's estimate with both ends of its interval. Names, types and descriptions are derived
+from the table definition and written nowhere else.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ import pyarrow as pa
 from ndl_export.tables.model import Measure, Table
 
 SCHEMA_VERSION = "1.0.0"
-"""Semantic version of the published tables; `publish.release_diff` says which change asks for which step."""
+"""Semantic version of the published tables; `publish.release_diff` lists the changes that raise each part of it."""
 
 TIME_IDENTIFIER = "Academic year"
 INTERVAL = "95% interval"
 
 
 class Flag(StrEnum):
-    """What a `_flag` column may hold; it is NULL where there is nothing to say, and the figure can be used.
+    """Values of a `_flag` column; NULL means that the figure can be used.
 
-    `u`, `z` and `x` are symbols of the Government Statistical Service, in its sense (Analysis Function, "Using symbols
-    and shorthand in tables"). It has none for a figure that is withheld because it is uncertain: `c` says that it would
-    disclose something, `low` that it rounds to zero, `w` that a survey met nobody, and `u` is for figures that
-    are shown. For such a case the guidance allows a symbol of one's own: here the word itself. So it is with a figure
-    that rests on a correction for links that were missed.
+    `u`, `z` and `x` are symbols of the Government Statistical Service, with its meanings (Analysis Function, "Using
+    symbols and shorthand in tables"). The Service has no symbol for a figure withheld because it is uncertain: `c`
+    means that it would disclose something, `low` that it rounds to zero, `w` that a survey had no respondents, and `u`
+    is for figures that are shown. The guidance allows producers to add symbols, and here the word itself is used. The
+    same applies to figures that depend on a correction for missed links.
     """
 
     UNRELIABLE = "u"
@@ -40,7 +41,7 @@ class Flag(StrEnum):
 
 
 BREAK = "b"
-"""What the column `series_break` may hold, in the sense of the same guidance; NULL where no break is known."""
+"""Value of the column `series_break`, with the meaning in the same guidance; NULL if no break is known."""
 
 FLAG_MEANINGS: dict[str, str] = {
     Flag.UNRELIABLE: "low reliability: the figure is shown, and its interval is wide",
@@ -56,11 +57,11 @@ SYMBOLS: dict[str, str] = {
     **FLAG_MEANINGS,
     BREAK: "break in the time series: a figure of the row is not comparable with that of the cohort before",
 }
-"""Every symbol, with its one meaning in every form: tables, CSV files, database, pages and documents."""
+"""Every symbol and its meaning, the same in tables, CSV files, database, pages and documents."""
 
 
 class ColumnRole(StrEnum):
-    """What a column is for."""
+    """The role of a column."""
 
     TIME = "time"
     PLACE = "place"
@@ -77,16 +78,16 @@ class ColumnRole(StrEnum):
 
 
 WITH_INTERVAL = (ColumnRole.FIGURE, ColumnRole.LOWER, ColumnRole.UPPER)
-"""Roles of a figure and of the two ends of its interval."""
+"""Roles of a figure and the two ends of its interval."""
 MODEL_WITH_INTERVAL = (ColumnRole.MODEL, ColumnRole.MODEL_LOWER, ColumnRole.MODEL_UPPER)
-"""The same of a model's figure."""
+"""Roles of a model's figure and the two ends of its interval."""
 KEY_ROLES = (ColumnRole.TIME, ColumnRole.PLACE, ColumnRole.FILTER)
-"""Roles of the columns that say what a row is about; no two rows of a table agree in all of them."""
+"""Roles of the key columns; no two rows of a table agree in all of them."""
 
 
 @dataclass(frozen=True)
 class PublishedColumn:
-    """A column; `measure` is given for those of figures."""
+    """A published column; `measure` is given for columns of figures."""
 
     name: str
     label: str
@@ -101,12 +102,12 @@ class PublishedColumn:
 
     @property
     def meaning(self) -> str:
-        """Label and description; once where they are the same, as of a column of a table on request may be."""
+        """Label and description; the label alone if they are equal, as they can be in a requested table."""
         return self.label if self.label == self.description else f"{self.label}. {self.description}"
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols that it may hold, if these are what it is for."""
+        """The symbols that a flag or break column may hold; empty for other columns."""
         return {ColumnRole.FLAG: tuple(Flag), ColumnRole.BREAK: (BREAK,)}.get(self.role, ())
 
 
@@ -137,7 +138,7 @@ BREAK_COLUMN = PublishedColumn(
 
 LEVEL = "geographic_level"
 OWN_AREA = ("area_code", "area_name")
-"""Columns of place that say which area a row is about, whatever its level; those after them are of one level each."""
+"""Place columns that identify the row's area at any level; each later place column belongs to one level."""
 
 PLACE_COLUMNS = tuple(
     PublishedColumn(name, label, pa.string(), description, ColumnRole.PLACE)
@@ -166,13 +167,13 @@ def columns(table: Table) -> tuple[PublishedColumn, ...]:
 
 
 def key_names(table: Table) -> tuple[str, ...]:
-    """Return the names of the columns that say what a row is about."""
+    """Return the names of the key columns."""
     return tuple(column.name for column in columns(table) if column.is_key)
 
 
 def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
-    """Return the columns of one measure: figure, estimate (counts only), ends of the interval, flag, and a model's
-    figure and ends (if any)."""
+    """Return the columns of one measure: figure, estimate (counts only), ends of the interval, flag, and the model's
+    figure and ends (if modelled)."""
     return tuple(
         PublishedColumn(column_name(measure, role), label, kind, description, role, measure)
         for role, label, kind, description in (
@@ -231,23 +232,23 @@ _ABSENT_ROLES = {
     (False, False): {ColumnRole.ESTIMATE, *MODEL_WITH_INTERVAL},
     (False, True): {ColumnRole.ESTIMATE},
 }
-"""Roles that a measure has no column for, by whether it counts and whether it is modelled."""
+"""Roles for which a measure has no column, by whether it is a count and whether it is modelled."""
 
 
 def column_name(measure: Measure, role: ColumnRole) -> str:
-    """Return the name of a measure's column in that role."""
+    """Return the name of a measure's column in a role."""
     return measure.name + _SUFFIXES[role]
 
 
 def is_flag(column: str) -> bool:
-    """Return whether a column of that name holds flags."""
+    """Return whether a column name is that of a flag column."""
     return column.endswith(_SUFFIXES[ColumnRole.FLAG])
 
 
 def arrow_schema(table: Table) -> pa.Schema:
-    """Return the names and types of the columns of `table`, each with `label` and `description` as field metadata.
+    """Return the Arrow schema of `table`, with `label` and `description` in the metadata of each field.
 
-    Only columns of time, filters and the row's own area, with its level, are never null.
+    Only time columns, filters, the geographic level and the row's own area are never null.
     """
     fields = [
         pa.field(
