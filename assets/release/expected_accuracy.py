@@ -38,7 +38,7 @@ def in_plausible(holds: NDArray[np.bool_]) -> Range:
 
 @dataclass(frozen=True)
 class Minimum:
-    """Whether a family meets the policy's minimum accuracy.
+    """A family's expected accuracy against the policy's minimum.
 
     `share_accurate` is the share of rates expected to be accurate, at the most favourable plausible shares. People
     decide what the whole range is worth.

@@ -56,7 +56,7 @@ from privacy.release.store import StoreError
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]
-"""By cohort of a release, the release that it was measured for."""
+"""The release that each cohort of a release was measured for."""
 LEAST_SHARE = 0.001
 """Smallest share of the split; less would give noise alone."""
 

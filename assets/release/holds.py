@@ -374,7 +374,7 @@ def _of_numbers(quality: ExtractQuality) -> list[_Fact]:
 
 @dataclass(frozen=True)
 class _Delivered:
-    """What was delivered for a cohort: current extracts, inputs of its tables and its log lines, each read once."""
+    """Deliveries for a cohort: current extracts, inputs of its tables and its log lines, each read once."""
 
     home: Home
     cohort: str

@@ -146,7 +146,7 @@ class Widths:
 
 
 SCENARIOS = 32
-"""How many populations a plan is judged over: the middle of all plausible shares, and others anywhere in them."""
+"""Number of populations a plan is judged over: the middle of all plausible shares, and others anywhere in them."""
 # one for each range of `_drawn`
 _PRIMES = tuple(n for n in range(2, 400) if all(n % d for d in range(2, int(n**0.5) + 1)))
 
@@ -261,7 +261,7 @@ def _rows_per_child(family: Family) -> Array:
 def _shares(
     family: Family, attribute: str, levels: tuple[tuple[str, ...] | None, ...], councils: tuple[str, ...]
 ) -> Array:
-    """Return, (scenarios, councils, levels), the share of each level of an attribute among a council's rows."""
+    """Return the share of each level of an attribute among a council's rows, (scenarios, councils, levels)."""
     domain = family.attribute(attribute)
     of_level = np.array([[levels is None or name in levels for levels in levels] for name in domain.categories])
     return np.stack([_drawn(attribute, _ranges(domain, each)) @ of_level for each in councils], axis=1)
@@ -274,7 +274,7 @@ def _ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
 
 @lru_cache(maxsize=4096)
 def _drawn(name: str, ranges: tuple[Range, ...]) -> Array:
-    """Return, (scenarios, ranges), the middle of each range, then shares from anywhere in them.
+    """Return the middle of each range, then shares from anywhere in them, (scenarios, ranges).
 
     Shares are drawn alike in all councils. Several shares add up to 1. The fractional parts of multiples of square
     roots of primes fill the ranges evenly, and are the same on every platform.

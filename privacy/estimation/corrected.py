@@ -493,7 +493,7 @@ class Joined:
     odds: float
     variance_of_odds: float
     _known: dict[int, tuple[Selector, Selector, Selector]] = field(default_factory=dict, init=False, repr=False)
-    """By identity of a selector w: the selector, w - w(U), and w(U) for every category."""
+    """The selector w, w - w(U), and w(U) for every category, keyed by the identity of w."""
 
     def values(self, figures: Figures) -> Array:
         return self.moments.values(self._corrected(figures))

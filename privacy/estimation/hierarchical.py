@@ -193,7 +193,7 @@ def _posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
 
 
 def _log_densities(strayed: Array, variances: Array) -> Array:
-    """Return, (places, groups, 2), the log density of each cell's deviation, weighted by its kind's share."""
+    """Return log densities of cells' deviations, (places, groups, 2), weighted by the share of each kind of cell."""
     shares = np.array([1 - STRAYING_SHARE, STRAYING_SHARE])
     return np.asarray(np.log(shares) - (strayed[..., None] ** 2 / variances + np.log(variances)) / 2)
 

@@ -1,4 +1,4 @@
-"""Decides who has signed a release off, and whether enough people have: before measurement, publication or withdrawal.
+"""Signatures on a release and whether they are enough to measure, publish or withdraw it.
 
 A person signs a request with their own key (Ed25519). Before measurement the request covers the plans, cohorts,
 version, shares, missing councils, inputs, the policy and the spending of other releases; before publication, the

@@ -105,7 +105,7 @@ class Lattice:
         return np.where(self.within, self.cells[:, None] / self.cells[None, :], 0.0)
 
     def precisions_from(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
-        """Return, (K,), the precision of each component, given measured marginals of the table and their noise scales.
+        """Return each component's precision, (K,), given measured marginals of the table and their noise scales.
 
         It is the sum over A containing C of 1/(sigma_A^2 prod(n_i, i in A\\C)), for A outside the closure too.
         """
@@ -118,7 +118,7 @@ class Lattice:
         return precisions
 
     def component_weights(self) -> Array:
-        r"""Return, (K,), the weight w_C of 1/tau_C in the workload's objective.
+        r"""Return the weights w_C of 1/tau_C in the workload's objective, (K,).
 
         The objective is the weighted sum of all cell variances.
 
@@ -252,7 +252,7 @@ def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str
 
 
 def _whitener(covariance: Array, reference: Array) -> Array:
-    """Return W, (R x equalities), with W covariance W' = I, R the covariance's rank; W'W is its pseudo-inverse."""
+    """Return W, (R x equalities), such that W covariance W' = I; R is the rank, W'W the pseudo-inverse."""
     deviations = np.sqrt(np.diag(covariance))
     said = np.diag(covariance) > VACUOUS * reference
     scale = np.where(said, 1 / np.where(said, deviations, 1.0), 0.0)

@@ -44,7 +44,7 @@ class LedgerUnavailable(LedgerError):
 
 
 class EntryKind(StrEnum):
-    """What an entry records."""
+    """Kinds of ledger entries."""
 
     APPROVE = "APPROVE"
     RESERVE = "RESERVE"

@@ -85,7 +85,7 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be measured: for each measured marginal, in lattice order, the scale of its discrete Gaussian.
+    """A measurement plan: the scale of the discrete Gaussian of each measured marginal, in lattice order.
 
     `detail` holds decisions about the rows to be published, JSON-ready, for the code that makes the tables. It is part
     of the document and its hash, but nothing here reads it.

@@ -57,7 +57,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class _Cohort:
-    """What is known of a cohort, and its remaining budget, rho by unit."""
+    """A cohort's earlier measurements and remaining budget, rho by unit."""
 
     code: str
     known: Known
