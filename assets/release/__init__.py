@@ -1,1 +1,1 @@
-"""Measurements charged and stored once, and the published tables made of them."""
+"""Assets and steps of a release: measurements, charged and stored once, and the tables published from them."""

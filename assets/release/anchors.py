@@ -1,7 +1,7 @@
-"""Every published bundle anchors the budget ledger: one that it does not know stops what would charge or publish more.
+"""Published bundles as anchors of the budget ledger: one unknown to the ledger blocks further charges and releases.
 
-A ledger that was lost, replaced or restored from an old copy would hand out again what bundles have spent already; so
-would a second home, with a ledger of its own, at the place where the first publishes.
+A ledger that was lost, replaced or restored from an old copy would hand out budget that bundles have already spent. So
+would a second home, with its own ledger, that publishes to the same place as the first.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from privacy.release.policy import Stage
 
 
 class SignedByAnother(Exception):
-    """A published bundle with the signature of another key than this installation's."""
+    """A published bundle signed with a key other than this installation's."""
 
 
 REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
-"""What `published_charges` raises."""
+"""Exceptions that `published_charges` raises."""
 
 
 def published_charges(home: Home, keys: KeyRing | None = None, but: str | None = None) -> list[StatedCharge]:
-    """The charges that the bundles of the release directory state, except one version's, and those at the place of
-    publication where one is set. Who has no keys cannot tell whether they signed them.
+    """Return the charges stated by published bundles, except version `but`.
 
-    Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` where the place cannot be looked at.
+    Bundles are read from the release directory and the place of publication, if set. Without `keys`, it does not check
+    who signed the bundles. Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` if the place of publication
+    cannot be read.
     """
     place = settings().publish_to
     anchors = [*anchors_in(home.release, but), *(anchors_at(open_store(place)) if place else ())]
@@ -44,8 +45,10 @@ def published_charges(home: Home, keys: KeyRing | None = None, but: str | None =
 
 
 def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
-    """Raise `LedgerCorrupt` unless the home's ledger knows what these bundles were charged, and `SignedByAnother`
-    unless one key signed them all."""
+    """Raise `LedgerCorrupt` if the home's ledger lacks a charge of these bundles.
+
+    Raises `SignedByAnother` unless one key signed them all.
+    """
     signed = [anchor.fingerprint for anchor in anchors if anchor.fingerprint]
     _check_signed(anchors, next(iter(signed), None))
     if isinstance(home.ledger, Path) and not home.ledger.exists():
@@ -54,8 +57,10 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
 
 
 def unconfirmed(home: Home, but: str | None = None) -> str:
-    """Why charges may be missing from the ledger, where nobody has signed a release, `but` one, since: it was restored
-    from a backup, or signatures in it were given elsewhere. Empty where there is no reason to think so."""
+    """Return why charges may be missing from the ledger: it was restored, copied or moved.
+
+    Empty if there is no reason to think so, or if somebody has signed a release other than `but` since.
+    """
     ledger, restored = Ledger(home.ledger), last_restore(home)
     signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
     here = {"place": ledger.place(), "restored": restored.entry_hash if restored else ""}
@@ -74,7 +79,7 @@ def unconfirmed(home: Home, but: str | None = None) -> str:
 
 
 def stated_charges(anchors: Sequence[Anchor]) -> list[StatedCharge]:
-    """What each family of each bundle was charged. Raises `UnreadableAnchor`."""
+    """Return the charge of each family of each bundle. Raises `UnreadableAnchor`."""
     return [charge for anchor in anchors for charge in _charges(anchor)]
 
 

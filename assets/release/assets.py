@@ -1,7 +1,7 @@
 """Assets of the release: charged measurements, the bundle and the analyst database.
 
-A run is of the cohort of its partition; its configuration names earlier ones that stand beside it. They have no retry
-policy and no automation condition, and a run must name the release version: nothing but a person's decision spends
+A run is for the cohort of its partition; its configuration names earlier cohorts to publish beside it. The assets have
+no retry policy and no automation condition, and a run must name the release version: only a person's decision spends
 budget. A repeated run finds the stored measurement and charges nothing.
 """
 
@@ -47,7 +47,7 @@ from sources.extract.landed import taking_part
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
 _MEASURING, _BUNDLING = f"{RELEASE}__measurements", "__".join(BUNDLE.path)
-"""Ops, as the configuration of a run names them."""
+"""Names of the ops in a run's configuration."""
 DATABASE = dg.AssetKey([RELEASE, "analyst_database"])
 SYNTHETIC = dg.AssetKey([RELEASE, SYNTHETIC_FOLDER])
 _TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items())
@@ -97,8 +97,11 @@ _RELEASE_CONFIG = {
         " a person.",
     ),
 }
-"""What release a run makes. Plain values: with `dg.Config` a launch may write `{"env": NAME}` for any text, and the
-message or tag that repeats it would show a variable of the run's environment, as the password in a ledger's URL."""
+"""Configuration of the release that a run makes.
+
+Plain values: with `dg.Config` a launch may write `{"env": NAME}` for any text, and a message or tag that repeats it
+would show a variable of the run's environment, such as the password in a ledger's URL.
+"""
 _BUNDLE_CONFIG = {
     "version": dg.Field(
         str,
@@ -119,11 +122,11 @@ _SYNTHETIC_CONFIG = {
 
 
 class VersionUnclear(Exception):
-    """A run that names no release, or two; the message says where to name it."""
+    """A run that names no release version, or two; the message says where to name it."""
 
 
 WAITS, HOLDS = "approval", "holds"
-"""Names of the checks that say whether a release waits for people to sign, or to accept what was delivered."""
+"""Names of the checks for missing signatures and for holds that nobody has accepted."""
 PLAN_CHECK, VERIFY_CHECK, OPENS_CHECK, INTERVALS_CHECK = "plan", "verify", "opens", "intervals"
 
 
@@ -155,7 +158,7 @@ def _waits(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
 def _signed(
     context: dg.AssetExecutionContext, home: Home, version: str, key: dg.AssetKey, stage: Stage
 ) -> dg.AssetCheckResult:
-    """The check of a release that was signed off; of a demonstration it says so."""
+    """Return the check of a release that was signed off; log if a demonstration key signed it."""
     signed = SignOffs(Ledger(home.ledger)).allowed(stage, version)
     if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
@@ -308,7 +311,7 @@ def bundle(
         yield _verified(verify(bundle_of(home, version)))
         return
     with ThreadPoolExecutor(1) as beside:
-        built = beside.submit(build_database, home.release)  # whatever is published, the database is of it
+        built = beside.submit(build_database, home.release)  # covers whatever is published, verified or not
         found = verify(folder)
         built.result()
     yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
@@ -416,7 +419,10 @@ def synthetic_children(
 
 
 def _version(context: dg.AssetExecutionContext) -> str:
-    """The one version that the run names, whichever of its steps asks. Raises `VersionUnclear`, before any charge."""
+    """Return the one version that the run names, for whichever step asks.
+
+    Raises `VersionUnclear`, before any charge.
+    """
     ops = cast(Mapping[str, Any], context.run.run_config.get("ops", {}))
     configured = [ops.get(name, {}).get("config", {}).get("version") for name in (_MEASURING, _BUNDLING)]
     named = {version for version in configured if version}
@@ -429,9 +435,9 @@ def _version(context: dg.AssetExecutionContext) -> str:
 
 
 def _councils(installation: Installation, cohort: str) -> list[str]:
-    """Councils that take part: by the folders of landing, or where that is not mounted, when the cohort was linked.
+    """Return the councils that take part: from the landing folders or, if not mounted, as of the cohort's linkage.
 
-    Raises `NotLinked` where neither is there.
+    Raises `NotLinked` if neither is available.
     """
     if installation.landing.is_dir():
         return taking_part(installation.landing)

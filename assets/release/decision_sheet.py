@@ -1,9 +1,9 @@
-"""The page that people decide by before they sign a release off: one sheet of A4, in the restricted zone.
+"""The page that people read before they sign a release off: one sheet of A4, in the restricted zone.
 
-What the release can say, what it costs and what is left, what is wrong or missing in what was taken in, and what lies
-outside the guarantee. Everything on it is public, or in bands, but for what the release is held for and the operator's
-expected numbers: there the sender's own numbers are shown. It depends on what is signed, accepted and taken in alone,
-so that its SHA-256, which is signed too, can be checked.
+It shows what the release can say, what it costs and what is left, what is wrong or missing in the extracts, and what is
+outside the guarantee. Everything on it is public or in bands, except the holds and the operator's expected numbers,
+which show the sender's own numbers. It depends only on what is signed, accepted and taken in, so that its SHA-256,
+which is signed too, can be checked.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from sources.reference.places import place
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))
-"""Shares of rows, each with the words for what lies up to it."""
+"""Upper bounds of shares of rows, each with the words for its band."""
 _NAMED = 3
 _FINDINGS_SHOWN = 6
 _COUNCILS_NAMED = 12
@@ -60,34 +60,36 @@ _COUNCILS_NAMED = 12
 
 @dataclass(frozen=True)
 class Usable:
-    """Of the rates that a table defines, how many are published and how many of those can be used: the least and the
-    most over all plausible shares, which are the same once it is known."""
+    """How many of the rates that a table defines are published, and how many of those are usable.
+
+    Each is (least, most) over all plausible shares; once known, both are the same.
+    """
 
     title: str
     rates: int
     published: Range
     usable: Range
     half_width: float | None
-    """The median, in points, of those that are published in the middle of what is plausible."""
+    """Median half-width, in points, of the published rates in the middle of the plausible range."""
     detail: str = ""
-    """At which detail the plan defines them, in words."""
+    """The detail at which the plan defines the rates, in words."""
 
     @property
     def bar(self) -> charts.Bars:
-        """Blue for what can be used, at least; orange for what else is published, at most."""
+        """Bars: blue for what is usable at least; orange for what else is published at most."""
         least, most = self.usable[0] / self.rates, self.published[1] / self.rates
         return charts.stacked((0.0, least, most - least))
 
 
 def write_sheet(home: Home, request: Request) -> str:
-    """Write the page for what is to be signed; returns its SHA-256."""
+    """Write the page for what is to be signed; return its SHA-256."""
     page = render_sheet(home, request).encode()
     files.write(home.decision_sheet(request["release"], request["stage"]), page)
     return sha256_hex(page)
 
 
 def render_sheet(home: Home, request: Request) -> str:
-    """The page as HTML. Raises `NotLinked` and `NotBegun`."""
+    """Return the page as HTML. Raises `NotLinked` and `NotBegun`."""
     version, record = request["release"], fixed_record(home, request["release"])
     measured = [cohort for cohort, fixed in record.items() if fixed.measured_in == version]
     bundle = home.held / version
@@ -125,13 +127,15 @@ def render_sheet(home: Home, request: Request) -> str:
 
 
 def _missing(home: Home, cohort: str, fixed: CohortRecord) -> Missing:
-    """What was missing when the cohort was measured."""
+    """Return what was missing when the cohort was measured."""
     return read_release(home, fixed.measured_in).get(cohort, fixed).missing
 
 
 def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
-    """By table, from public figures alone; of the first cohort that is measured, since the others have its plan, and of
-    every table that the release is asked for."""
+    """Yield the expected figures by table, from public figures alone, then those of every requested table.
+
+    Only the first measured cohort is used, because the others have the same plan.
+    """
     for cohort in measured[:1]:
         councils = list(read_record(home, cohort).taking_part)
         found = expected_accuracy(councils, record[cohort].share, _expected_children(home, cohort))
@@ -151,16 +155,16 @@ def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequenc
 
 
 def _expected_children(home: Home, cohort: str) -> dict[str, int]:
-    """The councils of which the operator expects another number of Profiles than the published one."""
+    """Return the expected number of Profiles of each council for which it is not the published one."""
     named = {each.name.split("/")[0]: each for each in expectations(home, cohort) if each.name.endswith("/eyfsp")}
     return {council: each.expected for council, each in named.items()}
 
 
 def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedTable) -> Usable:
-    """Of a table on request, from everything that will have been measured of its family."""
+    """Return the figures of a requested table, from everything that will have been measured of its family."""
     known = known_of(home, cohort, entry)
     found = expected(asked, known.together(asked.family), known.sizes_of(asked.family), load_policy())
-    assert found is not None  # the plan was made for the table, or it followed from what was known
+    assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
     published, usable = found.flags.size - withheld, found.flags.size - withheld - unreliable
     about, half_width = f"cohort {cohort}, for {asked.asked_by}", float(np.median(found.half_widths))
@@ -168,7 +172,7 @@ def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedT
 
 
 def _published(bundle: Path) -> Iterator[Usable]:
-    """By table, from the flags in the bundle, which are computed from noisy figures alone."""
+    """Yield the figures by table, from the flags in the bundle, which are computed from noisy figures alone."""
     for name, table in TABLES.items():
         flags = [flag for column in _flags_of_rates(table) for flag in _column(bundle, name, column)]
         shown = [flag for flag in flags if flag not in (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)]
@@ -187,7 +191,7 @@ def _flags_of_rates(table: Table) -> list[str]:
 
 
 def _detail(areas: Sequence[dict[str, Any]]) -> str:
-    """How many rates of a table there are in how many areas: all councils together, areas of several, councils."""
+    """Return the number of rates of a table in words: for all councils together, for areas of several, for councils."""
     together = sum(row["rates"] for row in areas if row["level"] == ALL_TOGETHER)
     councils = [row["rates"] for row in areas if row["council"] is not None]
     several = [row["rates"] for row in areas if row["council"] is None and row["level"] != ALL_TOGETHER]
@@ -197,7 +201,7 @@ def _detail(areas: Sequence[dict[str, Any]]) -> str:
 
 
 def in_words(tables: Sequence[Usable]) -> str:
-    """How much of what all tables define is published, and how much of that can be used."""
+    """Return a sentence: how much of what all tables define is published, and how much of that is usable."""
     if not tables:
         return "It measures nothing itself."
     rates = sum(line.rates for line in tables)
@@ -212,7 +216,7 @@ def in_words(tables: Sequence[Usable]) -> str:
 
 
 def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
-    """What each account of a cohort is charged, rho and epsilon: before this release, by it, and what is left after."""
+    """Yield the rho and epsilon of each account of a cohort: its cap, charges before and by this release, the rest."""
     policy, ledger = policy_of(record, cohort), Ledger(home.ledger)
     whole = record[cohort].measured_in == version
     for unit, account in policy.accounts.items():
@@ -237,13 +241,13 @@ def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iter
 
 
 def _further(home: Home, cohort: str, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
-    """What the release charges an account for tables on request, or a clerical review: rho by family."""
+    """Return the rho, by family, that the release charges an account for requested tables or a clerical review."""
     plans = (further_plan(home, cohort, version, family) for family in entry.further.get(version, ()))
     return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
 
 
 def _expected_rows(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
-    """By source, the councils for which the operator expects another number of rows than the published one."""
+    """Yield, by source, the councils for which the operator expects a number of rows other than the published one."""
     by_source: dict[str, list[str]] = {}
     for each in expectations(home, cohort):
         council, source = each.name.split("/")
@@ -259,7 +263,7 @@ def _named_in_full(home: Home, cohort: str) -> str:
 
 
 def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
-    """By source, the councils of whose rows the intake set some aside, by the band of their share."""
+    """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
     for source, about in SOURCES.items():
         shares = dict(_shares_set_aside(home, cohort, source))
         bands: dict[str, list[str]] = {}
@@ -282,7 +286,7 @@ def _band(share: float) -> str:
 
 
 def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
-    """What the checks of extracts found, in sentences with the councils that it holds for, the commonest first."""
+    """Return the findings of extract checks as sentences with the councils they apply to, the commonest first."""
     found: dict[str, list[str]] = {}
     for cohort in measured:
         for source, about in SOURCES.items():
@@ -298,7 +302,7 @@ def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
 
 
 def _named(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
-    """The first councils of each sentence, and how many more there are."""
+    """Return the first councils of each sentence, and how many more there are."""
     return {
         sentence: ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
         for sentence, names in lines
@@ -307,7 +311,7 @@ def _named(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Expectation:
-    """The number of rows of an extract (`council/source`) that the operator expects, and the published one, if any."""
+    """The operator's expected number of rows of an extract (`council/source`), and the published number, if any."""
 
     name: str
     expected: int
@@ -315,7 +319,10 @@ class Expectation:
 
 
 def expectations(home: Home, cohort: str) -> Iterator[Expectation]:
-    """Those by which the extracts that are in were judged. Raises `NotLinked`."""
+    """Yield the expectations that differ from published numbers and by which current extracts were judged.
+
+    Raises `NotLinked`.
+    """
     for source in CONTRACTS:
         for council in read_record(home, cohort).taking_part:
             quality, published = deliveries.read(home.quality(source, cohort, council)), published_rows(source, council)
@@ -324,14 +331,14 @@ def expectations(home: Home, cohort: str) -> Iterator[Expectation]:
 
 
 def expectations_sha256(home: Home, cohort: str) -> str | None:
-    """SHA-256 of them all, for a request; None where every extract was judged by published numbers."""
+    """Return the SHA-256 of all expectations, for a request; None if every extract was judged by published numbers."""
     found = [asdict(each) for each in expectations(home, cohort)]
     return sha256_hex(canonical_json(found)) if found else None
 
 
 @dataclass(frozen=True)
 class ToSign:
-    """What a person takes away to read and sign: the sheet, its SHA-256, and the file whose bytes are signed."""
+    """Files for a person to read and sign: the sheet, its SHA-256, and the file whose bytes are signed."""
 
     sheet: Path
     sheet_sha256: str
@@ -353,7 +360,7 @@ def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
 
 
 def _page_of_people(request: Request) -> bytes:
-    """The page about a change of people: who may sign before, and after."""
+    """Return the page about a change of people: who may sign before, and after."""
     lines = ["A change of the people who sign releases off"]
     for title, what in (("Recorded now", "before"), ("After the change", "after")):
         persons = request[what]["persons"]
@@ -367,7 +374,7 @@ def _page_of_people(request: Request) -> bytes:
 
 
 def _page_of_withdrawal(request: Request) -> bytes:
-    """The page about a withdrawal: what readers will be told."""
+    """Return the page about a withdrawal: what readers will be told."""
     lines = [
         f"The withdrawal of release {request['release']}",
         "",

@@ -1,6 +1,8 @@
-"""What a planned release will be able to say, worked out from public figures before any data is read: how many of the
-rates that its tables define will be published, and how wide their intervals will be (`expected_widths`), over all
-plausible shares; and whether that is worth its budget."""
+"""Expected accuracy of a planned release, from public figures before any data is read.
+
+It gives how many of the rates that the tables define will be published and how wide their intervals will be
+(`expected_widths`), over all plausible shares, and whether that is worth the budget.
+"""
 
 from __future__ import annotations
 
@@ -29,16 +31,18 @@ class NotAccurateEnough(Exception):
 
 
 def in_plausible(holds: NDArray[np.bool_]) -> Range:
-    """For how many rates, (scenarios, areas, rows), something holds: the least and the most over plausible shares."""
+    """Return for how many rates, (scenarios, areas, rows), something holds: least and most over plausible shares."""
     numbers = holds.sum(axis=(1, 2))
     return int(numbers.min()), int(numbers.max())
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """Whether a family meets the policy's minimum accuracy: which share of the rates that its tables define can be
-    expected to be accurate, at the most favourable of the plausible shares. People decide what the whole range is
-    worth."""
+    """A family's expected accuracy against the policy's minimum.
+
+    `share_accurate` is the share of rates expected to be accurate, at the most favourable plausible shares. People
+    decide what the whole range is worth.
+    """
 
     family: str
     rates: int
@@ -47,15 +51,17 @@ class Minimum:
 
 
 def percent_of(least_and_most: Sequence[int], of: int) -> str:
-    """`52%`, or `52% to 75%` over all plausible shares."""
+    """Return text such as `52%`, or `52% to 75%` over all plausible shares."""
     return " to ".join(dict.fromkeys(f"{number / of:.0%}" for number in least_and_most)) if of else "-"
 
 
 def expected_accuracy(
     councils: Sequence[str], share: float = 1.0, children: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
-    """Plan and expected accuracy of every table for these councils, at a share of the split: JSON-ready. `children` are
-    expected of a council in place of the published number."""
+    """Return the plan and expected accuracy of every table for these councils at a share of the split, JSON-ready.
+
+    `children` are expected numbers that replace a council's published number.
+    """
     policy, sizes = load_policy().scaled(share), tuple(sorted((children or {}).items()))
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     widths = {family: expected_widths(plan, councils, sizes) for family, plan in plans.items()}
@@ -87,7 +93,7 @@ def expected_accuracy(
 
 
 def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Policy) -> None:
-    """Raises `NotAccurateEnough` where the plan is not expected to meet the policy's minimum accuracy."""
+    """Raise `NotAccurateEnough` if the plan is not expected to meet the policy's minimum accuracy."""
     wanted = policy.minimum_accuracy[family]
     found = _minimum(family, expected_widths(plan, councils), policy)
     if not found.met:
@@ -99,9 +105,9 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
 
 
 def _outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Of the rates that tables define, how many a release will publish, and how many of those can be used.
+    """Return how many of the defined rates will be published, and how many of those will be usable.
 
-    A rate is published where its interval can be read; one that a release is about wherever it can be shown.
+    A rate is published if its interval is narrow enough; rates marked `everywhere` may be wider.
     """
     judged = [(each.judged.reshape(SCENARIOS, 1, -1), _limit(each, limits)) for each in widths if each.is_rate]
     together = np.concatenate([each for each, _ in judged], axis=2) if judged else np.full((SCENARIOS, 1, 0), np.nan)
@@ -114,7 +120,7 @@ def _outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
 
 
 def _limit(widths: Widths, limits: Reliability) -> float:
-    """The half-width in points above which a rate is withheld."""
+    """Return the half-width in points above which a rate is withheld."""
     return limits.for_figures(widths.block.everywhere).withheld_half_width
 
 
@@ -128,10 +134,9 @@ def _minimum(family: str, widths: Sequence[Widths], policy: Policy) -> Minimum:
 
 
 def _warnings(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
-    """Rows that a release is about and that will be unreliable or withheld in at least half of the councils that have
-    them, by shares in the middle of what is plausible.
+    """Yield rows marked `everywhere` that will be unreliable or withheld in at least half of their councils.
 
-    `denominator`: what the rate is of, in the median council.
+    Uses shares in the middle of the plausible range. `denominator` is the rate's denominator in the median council.
     """
     for each in (each for each in widths if each.is_rate and each.block.everywhere):
         at_councils = [index for index, area in enumerate(each.areas) if area.level == LOCAL_AUTHORITY]
@@ -160,10 +165,10 @@ def _by_area(table: str, widths: Sequence[Widths], limits: Reliability) -> list[
 
 
 def _summary(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """How many rates of one table are published in one area, and expected 95% half-widths in the middle of what is
-    plausible: of counts in units, of those rates in points.
+    """Return how many rates of a table are published in one area, and median expected 95% half-widths.
 
-    `council` is the name of the council that the area is, where it is one.
+    Half-widths are in the middle of the plausible range: of counts in units, of the published rates in points.
+    `council` is the name of the council, if the area is one.
     """
     counts = np.concatenate([each.counts.ravel() for each in widths])
     rates = [each.middle[each.middle <= _limit(each, limits)] for each in widths if each.is_rate]

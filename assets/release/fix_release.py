@@ -1,9 +1,9 @@
-"""What is fixed with a release before its first charge: its cohorts, and of each what is missing, from which deliveries
-it is measured and which share of the policy's split it spends.
+"""Freezes what a release is made of before its first charge.
 
-One record a release, written here, so that its bundle is the same however often it is made. A release measures its own
-cohort. Others stand beside it as a time series: with the noisy counts that an earlier published release drew for them,
-which costs nothing, or measured now where none ever did.
+For each cohort that is: what is missing, the deliveries it is measured from, and the share of the policy's split it
+spends. One record per release is written here, so that its bundle is the same however often it is made. A release
+measures its own cohort. Others are published beside it as a time series, with the noisy counts that an earlier
+published release drew for them, which costs nothing, or measured now if no release ever did.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ from privacy.release.store import StoreError
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]
-"""By cohort of a release, the release that it was measured for."""
+"""The release that each cohort of a release was measured for."""
 LEAST_SHARE = 0.001
-"""Less is noise alone."""
+"""Smallest share of the split; less would give noise alone."""
 
 
 class CouncilsMissing(Exception):
-    """A council takes part but has sent no EYFS Profile extract for the cohort."""
+    """A participating council has sent no EYFS Profile extract for the cohort."""
 
 
 class OutOfDate(Exception):
-    """The confidential tables are not of the extracts that are in."""
+    """The confidential tables are not made from the current extracts."""
 
 
 class SeriesRefused(Exception):
-    """A release cannot be of these cohorts; the message says why and what to do."""
+    """A release cannot have these cohorts; the message says why and what to do."""
 
 
 REFUSALS = (
@@ -78,17 +78,18 @@ REFUSALS = (
     *(InvalidVersion, InvalidCohort, NotAccurateEnough, InvalidPublisher, PolicyError, LedgerError),
     *(RecordsMoved, NoSuchRequest, StoreError, LogBroken),
 )
-"""What `fix_release` raises."""
+"""Exceptions that `fix_release` raises."""
 
 
 @dataclass(frozen=True)
 class ReleaseOptions:
-    """What a person asks of a release besides its cohort: whether councils may be missing, the share of the split to
-    spend (by default the whole, or what the release was begun with), and other cohorts that stand beside its own; none
-    for those that it was begun with.
+    """Options of a release, as a person asks for them.
 
-    With `reuse`, its own is not measured either: all are published from what was drawn before, and with it what is
-    measured for the `requests` of these names.
+    - `allow_missing`: release without councils that sent no EYFS Profile
+    - `share`: share of the split to spend; by default the whole, or that of the release when it was begun
+    - `others`: other cohorts to publish beside its own; by default those it was begun with
+    - `reuse`: measure nothing; publish every cohort from earlier noisy counts
+    - `requests`: with `reuse`, names of requests to measure and publish
     """
 
     allow_missing: bool = False
@@ -100,18 +101,16 @@ class ReleaseOptions:
 
 @with_cohort_lock
 def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions) -> list[str]:
-    """Fix what a release is of and return the cohorts that it measures itself. To be called before each measurement.
+    """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
 
-    Of a cohort that it has measured already, from the deliveries that are in, no table is looked at. Whatever is
-    refused is refused before the first charge, with nothing fixed: all families are looked at, so that a release does
-    not stop halfway.
+    The tables of a cohort that it has already measured, from the current deliveries, are not opened. Everything is
+    checked for all families before the first charge, and a refusal freezes nothing, so a release does not stop halfway.
 
-    Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` where a council has no EYFS Profile extract in and that is not
-    allowed, `ReleaseConflict` where the release was begun with other cohorts, another share or other councils missing,
-    `InvalidPublisher` where nobody could publish it, or people may sign it and only a placeholder says who would,
-    what `series_for` and `check_fits` raise, and `NotAccurateEnough` where the plan of a family is not expected to be
-    worth its budget: a cohort's first release is held to it whatever its share, a revision only where it spends the
-    whole.
+    Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` if a council has no EYFS Profile extract and that is not allowed,
+    `ReleaseConflict` if the release was begun with other cohorts, another share or other councils missing,
+    `InvalidPublisher` if the publisher is missing, or is a placeholder although people may sign, whatever `series_for`
+    and `check_fits` raise, and `NotAccurateEnough` if the plan of a family is not expected to be worth its budget. That
+    applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
     """
     load_publisher(demonstration=nobody_may_sign(Ledger(home.ledger), load_policy().sign_off))
     series = series_for(home, cohort, version, asked)
@@ -149,7 +148,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
 def _used_again(
     home: Home, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
 ) -> ReleaseRecord:
-    """The cohorts that earlier releases measured: as they were fixed, or with what is asked for now."""
+    """Return the records of cohorts measured by earlier releases: as frozen, or with the requests made now."""
     begun = {
         each: before[each] for each, origin in origins.items() if each in before and before[each].measured_in == origin
     }
@@ -166,10 +165,11 @@ def _used_again(
 
 
 def is_current(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bool:
-    """Whether every family is measured and paid for, and nobody has sent anything else since: a repeat needs no table.
+    """Return whether every family is measured and paid for, and no delivery has changed since.
 
-    Rows that were removed on request since are in what was published, and in no later release. A correction is another
-    matter: whoever sent it expects it in, so the release is refused as charged with another table.
+    A repeated run then needs no table. Rows removed on request since then remain in what was published, and are in no
+    later release. A correction is different: its sender expects it to be used, so the release is refused as charged
+    with another table.
     """
     fixed = read_record(home, version).get(cohort)
     if fixed is None or not fixed.measured_from:
@@ -180,10 +180,10 @@ def is_current(home: Home, cohort: str, version: str, councils: Sequence[str]) -
 
 
 def series_for(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> Series:
-    """What the release is of: as it was begun, or as it would be begun now. Writes nothing.
+    """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing.
 
-    Raises `ReleaseConflict` where it was begun with other cohorts, `SeriesRefused`, and, for what is no version, cohort
-    or share, `InvalidVersion`, `InvalidCohort` or `PolicyError`.
+    Raises `ReleaseConflict` if it was begun with other cohorts, `SeriesRefused`, and `InvalidVersion`, `InvalidCohort`
+    or `PolicyError` for an invalid version, cohort or share.
     """
     check_asked(home, cohort, version, asked)
     if cohort in asked.others:
@@ -216,8 +216,10 @@ def series_for(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> 
 
 
 def check_asked(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> None:
-    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for what is no version, cohort or share, and for a new
-    release whose version is not above all that were charged or made here."""
+    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for an invalid version, cohort or share.
+
+    A new release's version must be above all that were charged or made here.
+    """
     parsed = Version.parse(version)
     for each in (cohort, *asked.others):
         Cohort(each)
@@ -237,7 +239,10 @@ def check_asked(home: Home, cohort: str, version: str, asked: ReleaseOptions) ->
 
 
 def _policy_at(share: float) -> Policy:
-    """The policy with a share of its split; raises `PolicyError` for what is no share, or too small to be spent."""
+    """Return the policy with a share of its split.
+
+    Raises `PolicyError` for an invalid share or one too small to spend.
+    """
     policy = load_policy().scaled(share)
     if share < LEAST_SHARE:
         raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {share:g}")
@@ -245,12 +250,12 @@ def _policy_at(share: float) -> Policy:
 
 
 def measured_now(series: Series, version: str) -> list[str]:
-    """Cohorts that the release measures itself."""
+    """Return the cohorts that the release measures itself."""
     return [cohort for cohort, origin in series.items() if origin == version]
 
 
 def _origin(home: Home, cohort: str, version: str) -> str:
-    """The newest release before this one that measured the cohort and is published; this one where none ever did."""
+    """Return the newest earlier, published release that measured the cohort; this release if none ever did."""
     measured = Ledger(home.ledger).releases_charged(cohort)
     if version in measured or not measured:
         return version
@@ -273,7 +278,7 @@ def _measured_there(home: Home, cohort: str, version: str) -> bool:
 
 
 def _check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str], linked: Extracts) -> None:
-    """Raises `OutOfDate` where an extract came in, or changed, since the confidential tables were made."""
+    """Raise `OutOfDate` if an extract arrived or changed since the confidential tables were made."""
     if moved := changed(linked, extracts_in(home, cohort, councils)):
         raise OutOfDate(
             f"cohort {cohort}: {named(moved)} came in or changed since it was linked: run the linkage, then the"
@@ -282,7 +287,7 @@ def _check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str], linke
 
 
 def _check_complete(cohort: str, missing: Missing) -> None:
-    """Raises `CouncilsMissing` where a council that takes part has no EYFS Profile extract in."""
+    """Raise `CouncilsMissing` if a participating council has no EYFS Profile extract."""
     if absent := missing.get(PROFILE):
         raise CouncilsMissing(
             f"cohort {cohort} has no EYFS Profile extract from {', '.join(absent)}."
@@ -291,7 +296,7 @@ def _check_complete(cohort: str, missing: Missing) -> None:
 
 
 def _share(home: Home, cohort: str, version: str, asked: float | None, before: float, is_charged: bool) -> float:
-    """The share to spend, where it fits; raises `ReleaseConflict` where the release was charged with another."""
+    """Return the share to spend, if it fits. Raises `ReleaseConflict` if the release was charged with another."""
     share = before if asked is None else asked
     if is_charged and share != before:
         raise ReleaseConflict(
@@ -315,8 +320,10 @@ def _listed(cohort: str, missing: Missing) -> str:
 
 
 def _check_new(home: Home, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
-    """Raises `ReleaseConflict` where something lies already where a release that is to be charged would go, and
-    `NotAccurateEnough`; `new` are the shares of the cohorts that it would be charged to."""
+    """Raise `ReleaseConflict` if a release of this version already exists, or `NotAccurateEnough`.
+
+    `new` are the shares of the cohorts that would be charged.
+    """
     taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
     if new and taken:
         raise ReleaseConflict(
@@ -332,16 +339,16 @@ def _is_held_to_accuracy(home: Home, cohort: str, share: float) -> bool:
 
 
 def _check_worth(councils: Sequence[str], policy: Policy) -> None:
-    """Raises `NotAccurateEnough` where a family of a release under this policy is not worth its budget."""
+    """Raise `NotAccurateEnough` if a family of a release under this policy is not worth its budget."""
     for family in FAMILIES:
         check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
 
 def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
-    """See that every family of a release can be charged at this share. The budget of a cohort that has none yet is the
-    policy's, which is approved with the first signatures.
+    """Check that every family of a release can be charged at this share.
 
-    Raises `PolicyError` for what is no share, and `BudgetExceeded`, which names the largest share that fits.
+    A cohort without an approved budget is skipped: its first signatures approve the policy's cap. Raises `PolicyError`
+    for an invalid share, and `BudgetExceeded`, which names the largest share that fits.
     """
     policy, ledger = load_policy(), Ledger(home.ledger)
     for unit, account in policy.scaled(share).accounts.items():
@@ -358,11 +365,11 @@ def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
 
 @dataclass(frozen=True)
 class Room:
-    """What a new release of a cohort would charge to the account of each unit, and what is left there, in rho; the
-    largest share that fits in all of them.
+    """Budget for a new release of a cohort: what it would charge each unit's account, and what is left, in rho.
 
-    `releases` are those that were measured and paid for, the newest last: each made again charges nothing. Unless a
-    `share_was_asked`, it is that of the newest of them, or the whole where there is none.
+    `releases` are those already measured and paid for, the newest last; repeating one charges nothing. Unless
+    `share_was_asked`, `share` is that of the newest of them, or the whole if there are none. `largest_share` fits in
+    all accounts.
     """
 
     releases: Sequence[str]
@@ -375,9 +382,9 @@ class Room:
 
 
 def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
-    """Whether a new release that spends this share of the split would fit. Spends nothing, and approves nothing.
+    """Return the room for a new release at this share of the split. Spends and approves nothing.
 
-    Raises `PolicyError` for what is no share, and `LedgerError`.
+    Raises `PolicyError` for an invalid share, and `LedgerError`.
     """
     releases = _measured(home, cohort)
     as_before = _share_of(home, cohort, releases[-1]) if releases else WHOLE
@@ -397,7 +404,7 @@ def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
 
 
 def _measured(home: Home, cohort: str) -> list[str]:
-    """The releases of which every family is measured and paid for the cohort, in order."""
+    """Return the releases, in order, in which every family of the cohort is measured and paid for."""
     if has_no_ledger(home):
         return []
     ledger = Ledger(home.ledger)
@@ -416,7 +423,7 @@ def has_no_ledger(home: Home) -> bool:
 
 
 def _largest_share(account: Account, left: float) -> float:
-    """The largest share, in thousandths, for which there is room."""
+    """Return the largest share that fits, in thousandths."""
     return min(WHOLE, 1000 * round(left * NANO) // _nano(account) / 1000)
 
 
@@ -425,7 +432,7 @@ def _nano(account: Account) -> int:
 
 
 def left_of(home: Home, cohort: str) -> dict[str, float]:
-    """What is left of a cohort's budget by unit, rho; the policy's cap, where none was approved yet."""
+    """Return the remaining budget of a cohort by unit, rho; the policy's cap if none was approved yet."""
     accounts = load_policy().accounts
     if has_no_ledger(home):
         return {unit: account.cap_rho for unit, account in accounts.items()}

@@ -1,8 +1,8 @@
-"""What a release is held for before any charge, until a named person has accepted each hold by its name.
+"""Holds that stop a release before any charge until a named person has accepted each of them by name.
 
-The rules and their bounds are in `sources.contracts.extract_rules`; those about one extract were judged when it was
-taken in, those that need more than one are judged here. A hold has two sentences: one for logs and consoles, in which
-every count is a band, and one for the decision sheet, which may say a sender's own numbers.
+The rules and their bounds are in `sources.contracts.extract_rules`. Rules about one extract are applied at intake;
+those that compare extracts are applied here. A hold has two sentences: one for logs and consoles, with every count in a
+band, and one for the decision sheet, which may show a sender's own numbers.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ from sources.reference.places import place
 
 
 class NoSuchHold(Exception):
-    """Nothing of that name is held; the message lists what is."""
+    """No hold of that name exists; the message lists those that do."""
 
 
 @dataclass(frozen=True)
 class Hold:
-    """One thing that a release waits for: whose it is, and what is wrong in bands and in the sender's own numbers."""
+    """One hold on a release: its title, and what is wrong in bands and in the sender's own numbers."""
 
     held: Held
     title: str
@@ -79,12 +79,12 @@ class Hold:
 
     @property
     def sentence(self) -> str:
-        """In bands, for logs and consoles."""
+        """The hold with counts in bands, for logs and consoles."""
         return self._about(self.what)
 
     @property
     def numbers(self) -> str:
-        """In the sender's own numbers, for the decision sheet."""
+        """The hold with the sender's own numbers, for the decision sheet."""
         return self._about(self.in_numbers or self.what)
 
     def _about(self, what: str) -> str:
@@ -92,7 +92,7 @@ class Hold:
 
     @property
     def name(self) -> str:
-        """`council/source/rule`, or the folder that is not read in place of council and source."""
+        """`council/source/rule`; for a folder that was not read, its name replaces council and source."""
         return self.held.name
 
     @property
@@ -106,13 +106,13 @@ class Hold:
 
     @property
     def source(self) -> str:
-        """Empty where the hold is of no one source."""
+        """The source; empty if the hold is not about one source."""
         return self.name.partition("/")[2].rpartition("/")[0]
 
 
 @dataclass(frozen=True)
 class State:
-    """Holds of a release, each with its acceptance where it has one that counts."""
+    """Holds of a release, and the acceptances of holds that count."""
 
     holds: Mapping[Held, Hold]
     accepted: Mapping[Held, Accepted]
@@ -127,14 +127,17 @@ class State:
 
 
 def state_of_release(home: Home, version: str) -> State:
-    """Of every cohort that the release measures itself and has not charged yet. Raises `NotBegun` and `NotLinked`."""
+    """Return the holds of every cohort that the release measures itself and has not charged yet.
+
+    Raises `NotBegun` and `NotLinked`.
+    """
     charged = Ledger(home.ledger).cohorts_charged(version)
     measured = [each for each, fixed in fixed_record(home, version).items() if fixed.measured_in == version]
     return state(home, [each for each in measured if each not in charged])
 
 
 def state(home: Home, cohorts: Sequence[str]) -> State:
-    """The same of cohorts that are linked."""
+    """Return the holds of these cohorts, which must be linked."""
     found = {hold.held: hold for cohort in cohorts for hold in holds(home, cohort)}
     if not found:
         return State({}, {})
@@ -143,7 +146,7 @@ def state(home: Home, cohorts: Sequence[str]) -> State:
 
 
 def named(home: Home, cohort: str, name: str) -> Hold:
-    """The hold of that name; raises `NoSuchHold`."""
+    """Return the hold of that name. Raises `NoSuchHold`."""
     found = {hold.name: hold for hold in holds(home, cohort)}
     if name not in found:
         listed = ", ".join(found) or "nothing"
@@ -154,8 +157,10 @@ def named(home: Home, cohort: str, name: str) -> Hold:
 def selected(
     home: Home, cohort: str, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
 ) -> tuple[str, ...]:
-    """Names of holds: those given, and with them every open one of these causes, of these councils or of all. Raises
-    `NoSuchHold` for a cause or a council of which nothing is open."""
+    """Return the given names and those of every open hold with one of these causes, for these councils or all.
+
+    Raises `NoSuchHold` for a cause or a council without an open hold.
+    """
     waiting = state(home, [cohort]).open if causes else []
     found = [hold for hold in waiting if hold.cause in causes and (not councils or hold.council in councils)]
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
@@ -166,8 +171,10 @@ def selected(
 
 
 def accept_configured(home: Home, keys: KeyRing, cohort: str, names: Sequence[str], reason: str, code: str) -> None:
-    """Accept holds as the configuration of a run says: by a person's signature, as `readiness accept --for-dagster`
-    prints it, or in a demonstration by its own key. Raises `NoSuchHold` and `MayNotSign`."""
+    """Accept holds as a run's configuration says, with a signature from `readiness accept --for-dagster`.
+
+    A demonstration signs with its own key. Raises `NoSuchHold` and `MayNotSign`.
+    """
     ledger, sign_off, own = note_signers(home, keys), load_policy().sign_off, keys.demonstration_key
     held = [named(home, cohort, name).held for name in names]
     unsigned = acceptance.acceptance_of(ledger, held, reason, list_sha256(home, cohort))
@@ -183,8 +190,10 @@ def accept_configured(home: Home, keys: KeyRing, cohort: str, names: Sequence[st
 
 
 def list_of_holds(home: Home, cohort: str) -> bytes:
-    """The page that a person reads before accepting: every hold of a cohort with the sender's own numbers, whoever has
-    accepted it. Raises `NotLinked`."""
+    """Return the page that a person reads before accepting: every hold of a cohort with the sender's own numbers.
+
+    Accepted holds are included. Raises `NotLinked`.
+    """
     lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in holds(home, cohort))
     return f"What a release of {cohort} is held for\n\n{''.join(lines)}".encode()
 
@@ -197,8 +206,10 @@ def list_sha256(home: Home, cohort: str) -> str:
 
 
 def holds(home: Home, cohort: str) -> Iterator[Hold]:
-    """Everything that a release of the cohort waits for, whoever has accepted it: one hold for each thing that is
-    wrong, however many rules see it. What cannot be judged is held. Raises `NotLinked` and `LogBroken`."""
+    """Yield every hold on a release of the cohort, accepted or not: one for each problem, however many rules see it.
+
+    Whatever cannot be judged is held. Raises `NotLinked` and `LogBroken`.
+    """
     delivered = _Delivered.of(home, cohort)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
@@ -222,7 +233,7 @@ def holds(home: Home, cohort: str) -> Iterator[Hold]:
 
 @dataclass(frozen=True)
 class _Fact:
-    """What one rule says of an extract: in bands, and in the sender's own numbers."""
+    """One rule's result for an extract: in bands, and in the sender's own numbers."""
 
     rule: str
     sentence: str
@@ -231,13 +242,16 @@ class _Fact:
 
 _NOT_COMPARED = _Fact(NOT_COMPARED.id, *["nobody can say how it compares with an earlier delivery"] * 2)
 _Extracts = Mapping[tuple[str, str], ExtractQuality]
-"""What is in, by source and council."""
+"""Current extracts, by source and council."""
 _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
 
 
 def _of_delivery(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
-    """One hold for several facts with the same cause, by the first. With another fact, other rows kept of the file or
-    another expected number it is another hold, which nobody has accepted."""
+    """Yield one hold for several facts with the same cause, named after the first.
+
+    Another fact, other rows kept of the file or another expected number make it a different hold, which nobody has
+    accepted.
+    """
     if facts:
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
         about = sha256_hex(canonical_json(bound_to))
@@ -247,7 +261,7 @@ def _of_delivery(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_
 
 
 def _of_rows(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
-    """Far fewer or far more rows than are expected, or than in the last delivery."""
+    """Yield facts about far fewer or far more rows than expected, or than in the last delivery."""
     kept = quality.rows_kept
     broken = {finding.rule for finding in quality.holds}
     unit = "children" if quality.source in SOURCES_OF_CHILDREN else "rows"
@@ -264,7 +278,7 @@ def _of_rows(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact
 
 
 def _per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, float]:
-    """Rows for each child, by council."""
+    """Return the rows per child, by council."""
     return {
         council: quality.rows_kept / children
         for (of, council), quality in extracts.items()
@@ -273,8 +287,10 @@ def _per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, f
 
 
 def _children(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
-    """How many children a council has: the rows of its Profile, or of its school census, if they are not held for their
-    number; else as many as are expected."""
+    """Return a council's number of children.
+
+    It is the rows of its Profile or school census, if not held for their number; otherwise the expected number.
+    """
     known = [(key, extracts[key]) for of in SOURCES_OF_CHILDREN if (key := (of, council)) in extracts]
     sound = (each.rows_kept for key, each in known if not rows_of[key])
     expected = (each.rows_expected for _, each in known if each.rows_expected)
@@ -297,7 +313,7 @@ def _against_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> 
 
 
 def _against_census(profile: ExtractQuality, extracts: _Extracts, rows_of: _Facts) -> Iterator[_Fact]:
-    """A Profile of a council whose number of children nobody has published, beside its school census."""
+    """Yield a fact if a Profile differs from the school census of a council without a published number of children."""
     key = "school_census", profile.council
     if profile.source != PROFILE or profile.rows_expected or key not in extracts or rows_of[key]:
         return
@@ -312,8 +328,10 @@ def _against_census(profile: ExtractQuality, extracts: _Extracts, rows_of: _Fact
 
 
 def _shared(home: Home, quality: ExtractQuality, compared: Mapping[str, Overlap]) -> float | None:
-    """Share of the children of an earlier delivery that are in an extract: all where it is the first, None where nobody
-    can say."""
+    """Return the share of the children of an earlier delivery that are in an extract.
+
+    1 if it is the first delivery; None if it cannot be computed.
+    """
     if quality.source not in SERVICES or not replaces(home, quality.key, quality.file_mac):
         return 1.0
     entry = compared.get(f"{quality.council}/{quality.source}")
@@ -321,13 +339,13 @@ def _shared(home: Home, quality: ExtractQuality, compared: Mapping[str, Overlap]
 
 
 def _has_lost_last(home: Home, quality: ExtractQuality) -> bool:
-    """Whether a delivery replaced another, and was compared with the rows of none because no result was left."""
+    """Return whether a delivery replaced another but was not compared with its rows, because no result was left."""
     superseded = any(home.history(*quality.key).glob("*.json"))
     return quality.rows_last is None and not superseded and replaces(home, quality.key, quality.file_mac)
 
 
 def _of_children(quality: ExtractQuality, shared: float | None, of_rows: Sequence[_Fact]) -> Iterator[_Fact]:
-    """Other children than in an earlier delivery, unless they are fewer because rows are missing, which is known."""
+    """Yield a fact if the children differ from an earlier delivery's by more than missing rows explain."""
     known = [reference for reference in (quality.rows_expected, quality.rows_last) if reference]
     fewer = min([1.0, *(quality.rows_kept / reference for reference in known)]) if of_rows else 1.0
     if shared is not None and shared < MIN_SHARED_CHILDREN * fewer:
@@ -340,7 +358,7 @@ def _of_children(quality: ExtractQuality, shared: float | None, of_rows: Sequenc
 
 
 def _of_numbers(quality: ExtractQuality) -> list[_Fact]:
-    """A number that many children share, on too many rows."""
+    """Return a fact if too many rows have a number shared by many children."""
     if NUMBER_OF_MANY.id not in {finding.rule for finding in quality.holds}:
         return []
     counted = [count for count in quality.rules if count.rule in {rule.id for rule in OF_MANY.values()}]
@@ -356,8 +374,7 @@ def _of_numbers(quality: ExtractQuality) -> list[_Fact]:
 
 @dataclass(frozen=True)
 class _Delivered:
-    """What came for a cohort: what is in, what its tables are made of, and its lines of the processing log, each read
-    once."""
+    """Deliveries for a cohort: current extracts, inputs of its tables and its log lines, each read once."""
 
     home: Home
     cohort: str
@@ -367,7 +384,7 @@ class _Delivered:
 
     @classmethod
     def of(cls, home: Home, cohort: str) -> _Delivered:
-        """Raises `NotLinked` and `LogBroken`."""
+        """Read what was delivered for a cohort. Raises `NotLinked` and `LogBroken`."""
         linked = record_of_tables(home, cohort)
         extracts = {
             (source, council): quality
@@ -384,15 +401,14 @@ class _Delivered:
         return any(line.what == Processing.INTAKE for line in self._lines(source, council, cohort))
 
     def is_trial(self, source: str) -> bool:
-        """Whether every extract of a demonstration is far smaller than what is expected: it was made up at its own
-        size."""
+        """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
         own = [each for (of, _), each in self.extracts.items() if of == source]
         known = [share for each in own if (share := share_of(each.rows_kept, each.rows_expected)) is not None]
         small = bool(known) and max(known) < SMALL_TRIAL
         return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 
     def not_judged(self) -> Iterator[Hold]:
-        """Extracts in the confidential tables without a result of their intake or its line in the log."""
+        """Yield holds for extracts in the confidential tables without an intake result or its line in the log."""
         for name, extract in self.linked.extracts.items():
             council, source = name.split("/")
             quality = self.extracts.get((source, council))
@@ -403,7 +419,7 @@ class _Delivered:
                 yield Hold(held, _title(council, source), what)
 
     def not_in(self) -> Iterator[Hold]:
-        """What came and was not taken in, and what was due and did not come: one hold for each source of a council."""
+        """Yield one hold per source of a council for deliveries that were not taken in or did not arrive when due."""
         seen = landing_seen(self.home)
         unread = dict(seen.not_read) if seen else {}
         missing = dict(self._missing(seen.folders if seen else ()))
@@ -426,7 +442,7 @@ class _Delivered:
             yield Hold(Held(self.cohort, f"landing/{NOT_SEEN.id}", ""), "", NOT_SEEN.sentence)
 
     def _stopped(self, source: str, council: str) -> tuple[str, str] | None:
-        """A newer delivery that was stopped, by its note or, if that is gone, by the processing log; its MAC."""
+        """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
         note, logged = deliveries.stopped(self.home, source, self.cohort, council), self._lines(source, council)
         if note:
             day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
@@ -437,8 +453,10 @@ class _Delivered:
         return f"a newer delivery was stopped on {day}, and is not in", about
 
     def _missing(self, folders: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Sources that were due or taken in, and are not in, by `council/source`. Without an EYFS Profile, a release is
-        refused before this unless that is allowed."""
+        """Yield sources that were due or once taken in but are not in now, by `council/source`.
+
+        A missing EYFS Profile, unless allowed, refuses a release before this.
+        """
         sent, before = self.linked.sent, Cohort(self.cohort).previous
         for source, contract in CONTRACTS.items():
             due = contract.due.on(Cohort(self.cohort))
@@ -452,7 +470,7 @@ class _Delivered:
                     yield f"{council}/{source}", (f"it was due on {day}, and is not in", f"due {day}")
 
     def left_out(self) -> Iterator[Hold]:
-        """Councils that sent something for the cohort, and take part no longer."""
+        """Yield holds for councils that sent something for the cohort but no longer take part."""
         known = {council for source, of, council in self.log if of == self.cohort and self._was_taken(source, council)}
         for council in sorted(known - set(self.linked.taking_part)):
             what = "its extracts were taken in, and it takes part no longer"

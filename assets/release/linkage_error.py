@@ -1,8 +1,8 @@
-"""From the noisy counts of how well linked records agree to figures corrected for linkage error.
+"""Corrects figures for linkage error, using noisy counts of how well linked records agree.
 
-Which categories a missed or false link exchanges is said here; how often links are missed is `privacy.linkage.missed`,
-how many school census rows were not found `privacy.linkage.missed`, and how figures and their intervals follow is
-`privacy.estimation.corrected`.
+This module says which categories a missed or false link exchanges. `privacy.linkage.missed` estimates how often links
+are missed and how many school census rows were not found; `privacy.estimation.corrected` corrects figures and
+intervals.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ from privacy.release.workload import Attribute, Cube, Family, Selector
 Array = NDArray[np.float64]
 
 FALSE_LINK, FALSE_LINK_SD = 0.0008, 0.0005
-"""Chance that a child whom a service has not seen is linked to a record there, and its deviation: fixed beforehand,
-from populations of which the truth is known (`python -m bench.missed_links`)."""
+"""Chance that a child whom a service has not seen is linked to a record there, and its standard deviation.
+
+Fixed in advance, from populations whose true links are known (`python -m bench.missed_links`).
+"""
 _MISSED: Final = {
     (BOTH, NEITHER): 0,
     (BOTH, SETTING_ONLY): 1,
@@ -49,22 +51,24 @@ _MISSED: Final = {
     (HV_ONLY, NEITHER): 3,
     (SETTING_ONLY, NEITHER): 4,
 }
-"""Places in `privacy.linkage.missed.RATES`, by who had seen the child, and who is found to have."""
+"""Index in `privacy.linkage.missed.RATES`, by the services that saw the child and those found to have."""
 _FALSE: Final = ((NEITHER, HV_ONLY), (NEITHER, SETTING_ONLY), (HV_ONLY, BOTH), (SETTING_ONLY, BOTH))
 
 
 DOUBTFUL = 0.01
-"""Share of a service's links that is missed among a group, from which its linked figures are flagged."""
+"""Share of a group's links to a service that are missed, from which the group's linked figures are flagged."""
 _SURE = 2.0
-"""By how many standard deviations of the noise a group's share must be above that of all children, for that."""
+"""For the flag, least distance of a group's share above that of all children, in standard deviations of the noise."""
 
 
 Review = tuple[Plan, Measurement]
 
 
 def corrected(family: Family, estimates: Estimates, review: Review | None = None) -> Moments:
-    """Moments of the family's figures, corrected where the family tells how well linked records agree; with what a
-    clerical `review` of the cohort says of the rates, where one was measured."""
+    """Return moments of the family's figures, corrected if the family measures how well linked records agree.
+
+    A clerical `review` of the cohort, if measured, updates the rates.
+    """
     if pupil.AGREEMENT.name not in family.columns:
         return estimates
     found = error_rates(family, estimates, review)
@@ -75,8 +79,10 @@ def corrected(family: Family, estimates: Estimates, review: Review | None = None
 
 
 def error_rates(family: Family, estimates: Estimates, review: Review | None = None) -> Missed:
-    """How often links are missed, by `privacy.linkage.missed.RATES`, and last the chance of a false link: their means
-    and covariance, of the noise in what they are read off and of how far off they were in other populations."""
+    """Return rates of missed links in the order of `privacy.linkage.missed.RATES`, then the chance of a false link.
+
+    The covariance includes the noise in the counts behind them and their spread between other populations.
+    """
     found, apart = missed(*_counted(family, estimates, pupil.AGREEMENT.name)), _unjoined(family, estimates)
     covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
     covariance[:-1, :-1] = found.covariance + apart.covariance
@@ -89,9 +95,11 @@ def error_rates(family: Family, estimates: Estimates, review: Review | None = No
 
 
 def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
-    """The ethnic groups of whose links so many are missed that the correction carries their figures: records of theirs
-    differ in ways in which others' do not, such as names that one service transliterates otherwise. None of a family
-    that is not corrected."""
+    """Return the ethnic groups with so many missed links that their figures depend on the correction.
+
+    Their records differ in ways that others' do not, such as names that one service transliterates differently. Empty
+    for a family that is not corrected.
+    """
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
     rates, found = error_rates(family, estimates).rates, _factors(family, estimates, pupil.ETHNIC.name, 0.0)
@@ -105,8 +113,10 @@ def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
 
 
 def _counted(family: Family, estimates: Estimates, name: str, by: str | None = None) -> tuple[Array, Array]:
-    """The children in each category of an attribute, in all councils together or `by` another's categories, and the
-    variance of the noise."""
+    """Return the children in each category of an attribute and the variance of the noise.
+
+    Counts are for all councils together, or `by` the categories of another attribute.
+    """
     council = family.attribute(COUNCIL)
     axes = {COUNCIL: Selector.each(council) if by == COUNCIL else Selector.total(council)}
     axes |= {each: Selector.each(family.attribute(each)) for each in (by, name) if each and each != COUNCIL}
@@ -120,7 +130,7 @@ def _unjoined(family: Family, estimates: Estimates) -> Unjoined:
 
 
 def _joined(family: Family, estimates: Estimates) -> Joined:
-    """The figures corrected for the school census rows that were not found."""
+    """Return the figures corrected for the school census rows that were not found."""
     found = _unjoined(family, estimates)
     odds = found.share / (1 - found.share)
     return Joined(estimates, dict.fromkeys(pupil.FROM_CENSUS, UNKNOWN), odds, found.deviation**2)
@@ -134,11 +144,13 @@ def _factors(family: Family, estimates: Estimates, by: str, factor_sd: float) ->
 
 
 def _places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Local:
-    """In which councils, or in which ethnic groups, more links are missed. The factors of groups are set to 1 on
-    average: what all of them together miss is in the rates."""
+    """Return the councils, or the ethnic groups, with more missed links than others.
+
+    Factors of groups are scaled to a mean of 1, because the rates already hold what all of them together miss.
+    """
     more = _factors(family, estimates, by, factor_sd)
     linked = np.maximum(_counted(family, estimates, pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
-    groups = np.append(SERVICE_OF_RATE, -1)  # a false link is as likely everywhere
+    groups = np.append(SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
     local = Local(by, more.values, more.covariances, groups, linked, family.covers, added_up=by == COUNCIL)
     if local.added_up:
         return local
@@ -147,7 +159,7 @@ def _places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> 
 
 
 def _children(family: Family, estimates: Estimates) -> Mapping[str, float]:
-    """How many children of all councils together were found to be seen by whom."""
+    """Return how many children of all councils together were found to be seen by each service."""
     dots = _by_who_had_seen(family.attribute("dots"))
     seen = Cube({COUNCIL: Selector.total(family.attribute(COUNCIL)), "dots": dots})
     return dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
@@ -161,11 +173,11 @@ def _by_who_had_seen(dots: Attribute) -> Selector:
 
 
 class _Transitions:
-    """From the rates to the chance that a child of one category is found in another, for the attributes of linkage.
+    """Turns rates into the chance that a child of one category is found in another, for the linked attributes.
 
-    Of who had seen a child and had a concern: a concern of a service that is missed goes with it, and of a service that
-    is found falsely there is none. Of one service alone, the chance is that over all children it had seen: of how many
-    the other service had seen too, the linkage says enough (`children`, found, by who had seen them).
+    If a service's link is missed, its concern is lost too; a falsely linked service has no concern. For attributes of
+    one service, the chance is an average over all children it saw; the share also seen by the other service is taken
+    from the linkage (`children`, as found, by the services that saw them), which is accurate enough.
     """
 
     def __init__(self, family: Family, children: Mapping[str, float]) -> None:
@@ -208,7 +220,7 @@ class _Transitions:
 
 
 def _concern_found(concern: str, seen: str) -> str:
-    """The concern of a child once it is found as seen by these: of theirs alone."""
+    """Return the concern of a child found as seen by these services, which is theirs alone."""
     if seen == BOTH or concern == NONE:
         return concern
     if seen == NEITHER:
@@ -217,7 +229,7 @@ def _concern_found(concern: str, seen: str) -> str:
 
 
 def _with_those_found(chances: Array) -> Array:
-    """With the chance on the diagonal that a child is found where it belongs."""
+    """Return the chances with the diagonal filled in: the chance of being found in the right category."""
     size = len(chances)
     for true in range(size):
         chances[true, true] = 1.0 - sum(chances[found, true] for found in range(size) if found != true)

@@ -1,6 +1,6 @@
-"""Measure a cohort's confidential tables once, and turn stored measurements into a bundle.
+"""Measures a cohort's confidential tables once, and turns stored measurements into a bundle.
 
-The only path from the restricted zone to the release zone: what passes are noisy integers that the ledger has charged.
+This is the only path from the restricted zone to the release zone. Only noisy integers charged to the ledger pass.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ from privacy.release.statement import (
 def measure_release(
     home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
-    """Begin a release and measure, or read back, every family of each cohort that it measures itself, and what it
-    measures of others for tables on request.
+    """Begin a release and measure, or read back, everything that it measures.
 
-    Nobody else works on these cohorts meanwhile, so that all of it is of the same extracts. What runs that died have
-    begun is ended first. Raises what `fix_release` and `measure_family` do.
+    That is every family of its own cohorts, and additions for requested tables of others. The cohorts are locked
+    meanwhile, so that everything comes from the same extracts. Work left by runs that died is finished first. Raises
+    what `fix_release` and `measure_family` raise.
     """
     check_asked(home, cohort, version, asked)
     with turn(home, {cohort, *asked.others}):
@@ -95,8 +95,8 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` and `published_charges` do, `WaitsForApproval` before the first charge, `Damaged` where
-    the table was cut short, and for tables on request `RecordsMoved` where it is not the one that was measured before.
+    Raises what `measure_once` and `published_charges` raise, `WaitsForApproval` before the first charge, `Damaged` if
+    the table was cut short, and for requested tables `RecordsMoved` if the table is not the one measured before.
     """
     fixed, ledger = read_record(home, version), Ledger(home.ledger)
     policy, plan = load_policy(), plan_of(home, cohort, version, councils, family)
@@ -134,13 +134,12 @@ def measure_family(
 
 @with_cohort_lock
 def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
-    """Write and sign the bundle of a release from its stored measurements, and publish it once people have approved it;
-    returns its folder. What stands is not made again.
+    """Write, sign and, once people have approved it, publish a release's bundle; return its folder.
 
-    `councils` take part in the cohorts that the release measured itself. Raises `InvalidVersion`, `NotBegun`,
-    `StoreError` where a measurement is not there, or not the one that the ledger recorded, `NotGiven` for one that does
-    not give the tables of today, what `published_charges` and `check_known` do for what else is published, and
-    `WaitsForApproval`: then the bundle is held.
+    It is made from stored measurements, and not again if it is already current. `councils` take part in the cohorts
+    that the release measured itself. Raises `InvalidVersion`, `NotBegun`, `StoreError` if a measurement is missing or
+    not the one the ledger recorded, `NotGiven` if a measurement does not give today's tables, what `published_charges`
+    and `check_known` raise for other publications, and `WaitsForApproval`, with the bundle kept unpublished.
     """
     Version.parse(version)
     announce(home, keys, version, dt.date.today())
@@ -155,7 +154,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
 
 
 def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
-    """The bundle's folder, among those that are held; where it was published before, that one."""
+    """Return the bundle's folder: with those not yet published or, if it was published before, that one."""
     fixed = fixed_record(home, version)
     policy = policy_of(fixed, cohort)
     measured = [_measured_cohort(home, each, fixed, version, councils) for each in fixed]
@@ -219,7 +218,7 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
 
 
 def _with_absent(missing: Missing, councils: Collection[str], took_part: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """What is missing of a cohort in a release of all these councils: those that took no part in it sent nothing."""
+    """Return what is missing of a cohort in a release of all these councils; those that took no part sent nothing."""
     absent = set(councils) - set(took_part)
     found = {source: tuple(sorted({*missing.get(source, ()), *absent})) for source in SOURCES}
     return {source: names for source, names in found.items() if names}
@@ -228,7 +227,7 @@ def _with_absent(missing: Missing, councils: Collection[str], took_part: Collect
 def _measured_cohort(
     home: Home, cohort: str, fixed: ReleaseRecord, version: str, councils: Sequence[str]
 ) -> MeasuredCohort:
-    """A cohort of the release `version`, as it was measured for it or for an earlier one, and for tables on request."""
+    """Return a cohort of release `version`, as measured for it or an earlier one, and for requested tables."""
     entry, ledger = fixed[cohort], Ledger(home.ledger)
     origin = entry.measured_in
     if origin == version:

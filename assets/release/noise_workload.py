@@ -1,4 +1,4 @@
-"""From table definitions to what the noise plan needs: attributes, marginals with weights, and cubes of figures."""
+"""Translates table definitions into the noise plan's terms: attributes, weighted marginals, and cubes of figures."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from privacy.release.workload import Cube, LinearCombination, Selector
 from sources.reference.places import place
 
 REGION = "region"
-"""The attribute of the region a council lies in, where regions are measured."""
+"""The attribute of a council's region, if regions are measured."""
 
 
 def blocks_of(family: Family) -> list[tuple[Table, Block]]:
-    """Every block of a family, with its table."""
+    """Return every block of a family, with its table."""
     return [(table, block) for table in family.tables for block in table.blocks]
 
 
@@ -41,12 +41,11 @@ def noise_family(
     together: Collection[int] = (),
     left_out: Collection[int] = (),
 ) -> noise.Family:
-    """The family as the plan sees it: everything its tables publish, over the councils that take part.
+    """Return the family as the plan sees it: everything its tables publish, for the participating councils.
 
-    The blocks `together`, by their place among all, are not told apart by council; those `left_out` are not measured.
-
-    A marginal's weight multiplies the sum of the variances of its cells. A block that is published at several levels of
-    detail counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest.
+    Blocks in `together`, by their index, are not broken down by council; those in `left_out` are not measured. A
+    marginal's weight multiplies the sum of the variances of its cells. A block published at several levels of detail
+    counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest weight.
     With more councils than `REGIONS_ABOVE`, every marginal is planned for their regions as well.
     """
     nesting = _regions(councils, policy.regions_share) if len(councils) > REGIONS_ABOVE else None
@@ -76,10 +75,10 @@ def noise_family(
 def requested_family(
     base: noise.Family, tables: Iterable[tuple[Table, Mapping[str | None, float]]], policy: Policy
 ) -> noise.Family:
-    """What requested tables ask of the child table of a family that was planned before: the marginals of their own
-    blocks, and no identities, which `base` imposes on all together.
+    """Return a family with the marginals of requested tables, for the child table of `base`, which was planned before.
 
-    Each table comes with what its weights are divided by, by attribute of place, None without a nesting; by default 1.
+    It has no identities, because `base` imposes them on all marginals together. Each table comes with divisors of its
+    weights by attribute of place (None without a nesting), by default 1.
     """
     weights: dict[frozenset[str], float] = {}
     for table, divisors in tables:
@@ -92,7 +91,7 @@ def requested_family(
 def _weights(
     blocks: Iterable[tuple[Block, bool]], nesting: noise.Nesting | None, policy: Policy
 ) -> dict[frozenset[str], float]:
-    """The marginals of blocks, each with whether it is told apart by council, at every level of place."""
+    """Return the weighted marginals of blocks, each flagged if broken down by council, at every level of place."""
     weights: dict[frozenset[str], float] = defaultdict(float)
     for block, by_council in blocks:
         for marginal, kind in _marginals(block, by_council=by_council).items():
@@ -109,7 +108,7 @@ def _in_order(weights: Mapping[frozenset[str], float], order: Sequence[str]) -> 
 
 
 def _regions(councils: Sequence[str], share: float) -> noise.Nesting:
-    """The councils by region, in order of the regions' codes."""
+    """Return the nesting of councils in regions, in order of the regions' codes."""
     members: dict[str, list[str]] = defaultdict(list)
     for council in councils:
         members[place(council).region_code].append(council)
@@ -117,7 +116,10 @@ def _regions(councils: Sequence[str], share: float) -> noise.Nesting:
 
 
 def _levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[frozenset[str]]:
-    """The marginal at the levels of place at which it is measured; one of all councils together by their regions."""
+    """Return the marginal at each level of place at which it is measured.
+
+    With a nesting, one of all councils together is measured by region.
+    """
     if nesting is None:
         return [marginal]
     by_region = marginal - {COUNCIL} | {REGION}
@@ -130,24 +132,26 @@ Rate = tuple[Cube | LinearCombination, Cube]
 
 @dataclass(frozen=True)
 class BlockFigures:
-    """The figures behind a block, each of shape (areas, *levels of the axes), for areas that are available."""
+    """The figures behind a block, each of shape (areas, *levels of the axes), for available areas."""
 
     areas: tuple[Geography, ...]
     base: Cube
     """The children of each row."""
     counts: Mapping[str, Cube]
-    """By measure."""
+    """Counts, by measure."""
     ratios: Mapping[str, tuple[Rate, Rate | None]]
-    """By measure, a rate and the one that is taken off it, where one is."""
+    """By measure, a rate and the rate subtracted from it, if any."""
     judged_by: tuple[tuple[Rate, Rate | None], ...]
-    """Those by which it is decided where a row is published."""
+    """The rates that decide where a row is published."""
 
 
 def block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures | None:
-    """Cubes of a block over the areas that have figures where of these councils some have not sent what is counted;
-    None where no area has."""
+    """Return the cubes of a block for the areas that have figures; None if no area has.
+
+    Councils in `not_sent` have not sent what is counted.
+    """
     places = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _reach(block, family))
     if places is None:
         return None
@@ -179,7 +183,7 @@ def _cube(block: Block, family: noise.Family, places: _Places, count: Count) -> 
 
 @dataclass(frozen=True)
 class _Places:
-    """Areas that have figures, the councils that each adds up, and beside each all councils together."""
+    """Areas that have figures, the councils that each adds up, and for each area all councils together."""
 
     areas: tuple[Geography, ...]
     councils: Selector
@@ -188,8 +192,11 @@ class _Places:
 
 @dataclass(frozen=True)
 class _Reach:
-    """Which areas a block has figures for: of any councils, or of whole `groups` of those that are measured together;
-    without groups, of all councils. An area cannot be held against itself where `others` are wanted."""
+    """Areas that a block has figures for.
+
+    They are areas of any councils, or of whole `groups` measured together (without a nesting, of all councils). If
+    `others` are wanted, the area of all councils is left out, because it cannot be compared with itself.
+    """
 
     any_councils: bool
     groups: tuple[frozenset[str], ...]
@@ -211,7 +218,7 @@ def _reach(block: Block, family: noise.Family) -> _Reach:
 
 
 def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
-    """Whether everything that a block's figures are made of is measured with the attribute of place `at`, if any."""
+    """Return whether everything behind a block's figures is measured with the attribute of place `at`, if any."""
 
     def attributes(count: Count) -> set[str]:
         told = {a.attribute for a in block.axes if a.whole or (a.filter != count.over and not _is_total(a))}
@@ -241,7 +248,10 @@ def _places(
 
 
 def _marginals(block: Block, *, by_council: bool) -> dict[frozenset[str], str]:
-    """Attribute sets a block reads, with kinds of weight: at full detail, and without each axis that has a total."""
+    """Return the attribute sets a block reads, with kinds of weight.
+
+    They are at full detail, and without each axis that has a total.
+    """
     fixed = {COUNCIL} if by_council else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis) and not _is_total(axis)]
@@ -262,7 +272,7 @@ def _has_total(block: Block, axis: Axis) -> bool:
 
 
 def _selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
-    """The levels of an axis, of which one may be of no category; `at_total` each is the whole, so that shapes agree."""
+    """Return the levels of an axis; with `at_total`, each level is the whole, so that shapes agree."""
     attribute = family.attribute(axis.attribute)
     weights = {}
     for level in axis.selections:
@@ -272,7 +282,7 @@ def _selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
 
 
 def _identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) -> noise.Identity | None:
-    """At the finest detail at which both of its sides are measured; None where one is not."""
+    """Return the identity at the finest detail at which both sides are measured; None if there is no such detail."""
 
     def measured(over: tuple[str, ...]) -> bool:
         sides = ({*over, name} for name, _ in (shared.left, shared.right))
@@ -292,11 +302,11 @@ def _identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) -> noi
 _TABLE, _FAMILY = TABLES["gld_headline"], "pupil"
 _CHILDREN, _GLD = "children_count", "gld_children_count"
 _DECIMALS = 6
-"""Rounded, so that the numbers are the same on every machine."""
+"""Decimals to round to, so that the numbers are the same on every machine."""
 
 
 def noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohort) -> pa.Table:
-    """The covariances of every cohort, with the columns of `ndl_export.facts.noisy_counts`.
+    """Return the noise covariances of every cohort, with the columns of `ndl_export.facts.noisy_counts`.
 
     A council that is `missing` what the table counts is not measured, as in the tables themselves.
     """
@@ -312,7 +322,7 @@ def noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohor
 
 
 def _of_plan(plan: Plan) -> Iterator[tuple[str | float, ...]]:
-    """Region by region, block by block, pair by pair of rows."""
+    """Yield the covariances by region, block and pair of rows."""
     nesting, covariances = plan.family.nesting, Covariances(plan)
     everyone = plan.family.attribute(COUNCIL).categories
     for region, councils in (nesting.members if nesting else {"": everyone}).items():
@@ -329,6 +339,7 @@ def _of_block(
     children, gld = figures.counts[_CHILDREN], figures.counts[_GLD]
     pairs = ((children, children), (gld, children), (gld, gld))
     found = [covariances.covariance(_laid(one, councils, 0), _laid(other, councils, 1)) for one, other in pairs]
+    # adding 0.0 turns -0.0 into 0.0
     values = np.round(np.stack(found), _DECIMALS) + 0.0  # (counts, same or apart, pairs of levels of each axis)
     if len(councils) == 1:
         values[:, 1] = 0.0
@@ -338,7 +349,7 @@ def _of_block(
 
 
 def _laid(cube: Cube, councils: Sequence[str], side: int) -> Cube:
-    """One side of all pairs of levels, axis by axis; of a council with itself, and of two councils."""
+    """Return one side of all pairs of levels, axis by axis, for a council with itself and for two councils."""
     attribute = cube.selectors[COUNCIL].attribute
     other = councils[min(side, len(councils) - 1)]
     place = Selector.of(attribute, {"same": (councils[0],), "apart": (other,)})
@@ -352,7 +363,7 @@ def _paired(selector: Selector, side: int) -> Selector:
 
 
 def _pairs_of_rows(block: Block) -> Iterator[tuple[str, ...]]:
-    """Breakdown topic, breakdown and sex of the row, breakdown and sex of the other, in the order of the pairs."""
+    """Yield breakdown topic, then breakdown and sex of each row of a pair, in the order of the pairs."""
     for chosen in product(*(product(axis.selections, repeat=2) for axis in block.axes)):
         sides = [
             dict(block.constants)

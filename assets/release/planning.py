@@ -1,14 +1,14 @@
-"""The plan of a family: at which detail each of its blocks is measured, and with how much noise.
+"""Plans a family: the detail at which each block is measured, and the amount of noise.
 
-Both follow from the table definitions, the councils, their public sizes and the policy, and from nothing else. A block
-is told apart by council unless most of its rows could be read in no council, nor in an area made of some, at any
-plausible shares; then it is measured for all councils together, or for regions, and where none of its rows could be
-read there either, not at all: its share of the budget goes where a figure can be read. What is measured has its row in
-every area (`ndl_export.tables.rows`); the noisy counts decide where its figure is shown.
+Both follow from the table definitions, the councils, their public sizes and the policy alone. A block is broken down by
+council unless most of its rows would be unreadable in every council, and in every area made of some, at all plausible
+shares. It is then measured for all councils together, or for regions. If none of its rows would be readable there
+either, it is not measured, and its share of the budget goes to readable figures. A measured block has its row in every
+area (`ndl_export.tables.rows`); the noisy counts decide where its figure is shown.
 
-`expected_widths` says how wide the intervals of a plan's figures will be, from public sizes alone: denominators are the
-published size of each council's cohort times the share of each level, and rates are shares too, in `SCENARIOS` of what
-is plausible (`sources.reference.plausible_shares`).
+`expected_widths` gives how wide the intervals of a plan's figures will be, from public sizes alone: denominators are
+the published size of each council's cohort times the share of each level, and rates are shares too, in `SCENARIOS` of
+plausible populations (`sources.reference.plausible_shares`).
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from sources.reference.plausible_shares import Range, plausible_shares, rows_per
 from sources.reference.profile_results import council_size
 
 _MOST = 0.5
-"""Of a block's rows, the share that must be readable in some area for it to be told apart by council."""
+"""Least share of a block's rows that must be readable in some area for it to be broken down by council."""
 _ROUNDED = 6
-"""Decimals to which half-widths are compared, so that platforms decide alike."""
+"""Decimals to which half-widths are compared, so that all platforms decide alike."""
 
 
 def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
-    """The plan of a family: a function of the table definitions, the councils and the policy alone."""
+    """Return the plan of a family, from the table definitions, the councils and the policy alone."""
     return _planned(family, tuple(councils), policy)
 
 
@@ -72,13 +72,13 @@ def _planned(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
 
 
 def _most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
-    """Of the blocks that cannot be read, those with the most axes: others may gain by what they free."""
+    """Return the unreadable blocks with the most axes; the others may become readable with the budget these free."""
     axes = {place: len(each.block.axes) for place, each in unreadable.items()}
     return {place for place, number in axes.items() if number == max(axes.values())}
 
 
 def _not_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
-    """Whether a block is told apart by council, and most of its rows cannot be read in any council or devolved area."""
+    """Return whether a block is broken down by council but mostly unreadable in every council and devolved area."""
     if len(plan.family.attribute(COUNCIL).categories) == 1:
         return False
     if not widths.block.councils or not is_measured(widths.block, plan.family, {COUNCIL}):
@@ -90,7 +90,7 @@ def _not_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
 
 
 def _may_go(widths: Widths, family: Family, readable: float) -> bool:
-    """Whether no row of a block can be read anywhere. The least detailed blocks of a family stay whatever they say."""
+    """Return whether no row of a block is readable anywhere. The least detailed blocks of a family always stay."""
     fewest = min(len(block.axes) for _, block in blocks_of(family) if block.measured)
     return len(widths.block.axes) > fewest and not _reads(widths.narrowest, readable).any()
 
@@ -100,7 +100,7 @@ def _reads(half_widths: Array, readable: float) -> NDArray[np.bool_]:
 
 
 def _detail(family: Family, widths: Sequence[Widths]) -> Detail:
-    """Every row that can be made from what is measured, in each kind of area."""
+    """Return every row that can be made from what is measured, in each kind of area."""
     areas: dict[str, dict[Levels, set[str]]] = {table.name: {} for table in family.tables}
     for each in widths:
         kinds = {level_of(area) for area in each.areas}
@@ -111,11 +111,12 @@ def _detail(family: Family, widths: Sequence[Widths]) -> Detail:
 
 @dataclass(frozen=True, eq=False)
 class Widths:
-    """Expected half-widths of a block; arrays are (areas, rows), NaN where there is no such figure.
+    """Expected half-widths of a block; arrays are (areas, rows), NaN if there is no such figure.
 
-    `levels` are those of the table's filters, `labels` what a warning calls the row. Counts in units, and denominators
-    in the middle of what is plausible. `judged`, (scenarios, areas, rows), the middle first, are those of the rate, or
-    of the difference of two, in points; of a block that counts alone (`is_rate` is false), of the count as a share.
+    - `levels`: levels of the table's filters; `labels`: names of rows in warnings
+    - `counts` in units; `counts` and `denominators` in the middle of the plausible range
+    - `judged`: (scenarios, areas, rows), the middle first: half-widths of the rate, or difference of two, in points;
+      for a block of counts alone (`is_rate` is false), of the count as a share
     """
 
     table: Table
@@ -129,7 +130,7 @@ class Widths:
     judged: Array
 
     def only(self, area: int) -> Widths:
-        """Those of one area, by its index."""
+        """Return the half-widths of one area, by its index."""
         counts, denominators = (values[area : area + 1] for values in (self.counts, self.denominators))
         judged = self.judged[:, area : area + 1]
         return replace(self, areas=(self.areas[area],), counts=counts, denominators=denominators, judged=judged)
@@ -140,21 +141,22 @@ class Widths:
 
     @property
     def narrowest(self) -> Array:
-        """(areas, rows): over all plausible shares."""
+        """Least half-widths over all plausible shares, (areas, rows)."""
         return np.asarray(self.judged.min(axis=0))
 
 
 SCENARIOS = 32
-"""How many populations a plan is judged over: one in the middle of all plausible shares, others anywhere in them."""
+"""Number of populations a plan is judged over: the middle of all plausible shares, and others anywhere in them."""
+# one for each range of `_drawn`
 _PRIMES = tuple(n for n in range(2, 400) if all(n % d for d in range(2, int(n**0.5) + 1)))
 
 Children = tuple[tuple[str, int], ...]
-"""Councils for which another number of children is expected than the published one."""
+"""Councils with an expected number of children that replaces the published one."""
 
 
 def expected_widths(plan: Plan, councils: Sequence[str], children: Children = ()) -> list[Widths]:
-    """The half-widths of every block that has a figure in some area, in order of the definitions."""
-    return _expected_widths(replace(plan, detail={}), tuple(councils), children)  # which no width depends on
+    """Return the half-widths of every block that has a figure in some area, in order of the definitions."""
+    return _expected_widths(replace(plan, detail={}), tuple(councils), children)  # no width depends on the detail
 
 
 @lru_cache(maxsize=32)
@@ -165,7 +167,7 @@ def _expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) 
 def widths_of(
     blocks: Iterable[tuple[Table, Block]], plan: Plan, councils: Sequence[str], children: Children = ()
 ) -> list[Widths]:
-    """The half-widths of blocks, each with its table, that have a figure in some area."""
+    """Return the half-widths of blocks, each with its table, that have a figure in some area."""
     covariances, sizes = Covariances(plan), dict(children)
     found = ((table, block, block_figures(block, plan.family, councils)) for table, block in blocks)
     return [
@@ -204,7 +206,7 @@ def _widths(public: _Public, figures: BlockFigures, covariances: Covariances) ->
 
 @dataclass(frozen=True)
 class _Public:
-    """What public figures say of the rows of a block: arrays over `SCENARIOS`, areas and levels."""
+    """Public figures about the rows of a block: arrays over `SCENARIOS`, areas and levels."""
 
     table: Table
     block: Block
@@ -214,7 +216,7 @@ class _Public:
     def half_widths(
         self, ratio: Ratio, rates: tuple[Rate, Rate | None], covariances: Covariances
     ) -> tuple[Array, Array]:
-        """Half-widths of a ratio in points of its range, or of a difference of two; and denominators."""
+        """Return half-widths of a ratio, in points of its range, or of a difference of two; and denominators."""
         size, share = self._ratio(ratio)
         rate, taken_off = rates
         if taken_off is None or ratio.taken_off is None:
@@ -225,13 +227,13 @@ class _Public:
         ), size
 
     def _ratio(self, ratio: Ratio) -> tuple[Array, Array]:
-        """Denominator and rate."""
+        """Return denominator and rate."""
         whole = self._count(ratio.whole)
         part = np.sum([self._count(count) for count in ratio.parts], axis=0)
         return whole, part / np.maximum(whole, np.finfo(float).tiny)
 
     def _count(self, count: Count) -> Array:
-        """The sum of what is expected of each council."""
+        """Return the expected count, summed over the councils of each area."""
         family = FAMILIES[self.table.family]
         councils = tuple(dict.fromkeys(council for area in self.areas for council in area.councils))
         sizes = np.array([self.children.get(council, council_size(council)) for council in councils])
@@ -247,7 +249,7 @@ class _Public:
 
 
 def expected_rows(family: Family, council: str) -> float:
-    """Rows of the family's confidential table that are expected of a council, in the middle of what is plausible."""
+    """Return a council's expected rows in the family's confidential table, in the middle of the plausible range."""
     return float(_rows_per_child(family)[0]) * council_size(council)
 
 
@@ -259,7 +261,7 @@ def _rows_per_child(family: Family) -> Array:
 def _shares(
     family: Family, attribute: str, levels: tuple[tuple[str, ...] | None, ...], councils: tuple[str, ...]
 ) -> Array:
-    """(scenarios, councils, levels): share of each level of an attribute among a council's rows."""
+    """Return the share of each level of an attribute among a council's rows, (scenarios, councils, levels)."""
     domain = family.attribute(attribute)
     of_level = np.array([[levels is None or name in levels for levels in levels] for name in domain.categories])
     return np.stack([_drawn(attribute, _ranges(domain, each)) @ of_level for each in councils], axis=1)
@@ -272,11 +274,12 @@ def _ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
 
 @lru_cache(maxsize=4096)
 def _drawn(name: str, ranges: tuple[Range, ...]) -> Array:
-    """(scenarios, ranges): the middle of each, then shares from anywhere in them, alike in all councils; several shares
-    add up to 1.
+    """Return the middle of each range, then shares from anywhere in them, (scenarios, ranges).
 
-    The fractional parts of multiples of square roots of primes fill the ranges evenly, the same on every platform.
+    Shares are drawn alike in all councils. Several shares add up to 1. The fractional parts of multiples of square
+    roots of primes fill the ranges evenly, and are the same on every platform.
     """
+    # the checksum of the name gives each attribute its own starting point, the same in every process
     steps = (
         np.sqrt(np.array(_PRIMES)[: len(ranges)]) * np.arange(SCENARIOS)[:, None] + zlib.crc32(name.encode()) / 2**32
     )
@@ -287,5 +290,5 @@ def _drawn(name: str, ranges: tuple[Range, ...]) -> Array:
 
 
 def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
-    """Share of each category in a council, in the middle of what is plausible."""
+    """Return the share of each category in a council, in the middle of the plausible range."""
     return dict(zip(attribute.categories, _drawn(attribute.name, _ranges(attribute, council))[0].tolist(), strict=True))

@@ -1,7 +1,7 @@
-"""Who publishes a release and on which day, and whether a published release is current with its inputs.
+"""The publisher and day of a release, and whether a published release is up to date with its inputs.
 
-Everything that decides a bundle, and the bundle itself, are kept by hash once it is verified. A release that is current
-is not made again: the result would be the same bytes.
+Hashes of the bundle and of everything that decides it are kept once it is verified. A release that is up to date is not
+made again, because the result would be the same bytes.
 """
 
 from __future__ import annotations
@@ -39,13 +39,16 @@ from privacy.release.store import path_of
 _CODE = ("assets/release", "ndl_export", "privacy", "sources/reference")
 _LIBRARIES = ("numpy", "opendp", "pyarrow", "scipy")
 _MADE_BY_ITSELF = ".duckdb"
-"""Ends the name of what says by itself from what it was made."""
+"""Suffix of files that themselves record what they were made from."""
 
 
 @dataclass(frozen=True)
 class _Made:
-    """SHA-256 of what decides a release, and the content, by hash, of every measurement and of everything in the
-    release directory once it was published, by place in the home folder."""
+    """Hashes kept of a verified release.
+
+    `made_from` is the SHA-256 of everything that decides it; `files` hashes every measurement and everything in the
+    release directory once it was published, by path in the home folder.
+    """
 
     made_from: str
     files: Mapping[str, str]
@@ -57,9 +60,9 @@ _MADE: TypeAdapter[_Made] = TypeAdapter(_Made)
 def release_is_current(
     home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions
 ) -> bool:
-    """Whether what is asked of a release is what was made, and all of it is as it was when it was published.
+    """Return whether the release is what was asked for, and everything is as it was when it was published.
 
-    Raises `LedgerError`, and what `published_charges` does.
+    Raises `LedgerError`, and what `published_charges` raises.
     """
     record = read_record(home, version)
     own = [each for each, entry in record.items() if entry.measured_in == version]
@@ -73,8 +76,10 @@ def release_is_current(
 
 
 def bundle_is_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
-    """Whether the bundle of a release, and everything beside it, is as it was when the bundle was last verified, and
-    would come out the same. Raises `LedgerError`, and what `published_charges` does."""
+    """Return whether a bundle is unchanged since it was last verified, would come out the same, and matches the ledger.
+
+    Everything beside it must be unchanged too. Raises `LedgerError`, and what `published_charges` raises.
+    """
     path = home.release_made(version)
     if not path.exists() or not (home.release / version).is_dir():
         return False
@@ -85,7 +90,7 @@ def bundle_is_current(home: Home, keys: KeyRing, version: str, councils: Sequenc
 
 
 def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> None:
-    """Keep what `bundle_is_current` compares with, of a bundle that was verified and all that is beside it."""
+    """Keep hashes of a verified bundle and of everything beside it, for `bundle_is_current` to compare with."""
     files.write_json(home.release_made(version), asdict(_made(home, keys, version, councils)))
 
 
@@ -119,7 +124,7 @@ def _as_json(home: Home, version: str) -> dict[str, object]:
 
 
 def _files(home: Home) -> Iterator[Path]:
-    """The measurements of every release, and what lies in the release directory."""
+    """Yield the measurements of every release, and the files of the release directory."""
     for folder in (path_of(home.restricted, "c", "r", next(iter(FAMILIES))).parents[2], home.release):
         for path in folder.rglob("*"):
             if path.is_symlink() or (path.is_file() and path.suffix != _MADE_BY_ITSELF):
@@ -127,28 +132,27 @@ def _files(home: Home) -> Iterator[Path]:
 
 
 def publisher_of(home: Home, keys: KeyRing, version: str) -> Publisher:
-    """Who publishes the release. Raises `InvalidPublisher`."""
+    """Return the publisher of the release. Raises `InvalidPublisher`."""
     return load_publisher(demonstration=_is_demonstration(home, keys, version))
 
 
 @dataclass(frozen=True)
 class Day:
-    """The day that a release carries, as 2026-11-26, and whether it was announced."""
+    """The day that a release carries, such as 2026-11-26, and whether it was announced."""
 
     day: str
     announced: bool = False
 
 
 def day_of(home: Home, version: str, today: dt.date) -> Day:
-    """The day that the calendar announces, or else on which the bundle was first made, which counts as well where it is
-    the later one.
+    """Return the release's announced day or, if there is none or it is earlier, the day the bundle was first made.
 
-    It is kept, so that the bundle is the same whenever it is made again, and follows a calendar that was changed only
-    until the publication is signed. Raises `InvalidCalendar`.
+    The day is kept, so that the bundle is the same whenever it is made again. A changed calendar counts only until the
+    publication is signed. Raises `InvalidCalendar`.
     """
     path, published = home.release_day(version), home.release / version / DATAPACKAGE_FILE
     kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
-    if kept is None and published.exists():  # published when no day was kept
+    if kept is None and published.exists():  # published before days were kept
         kept = Day(json.loads(published.read_bytes())["created"][:10])
     if kept and (published.exists() or SignOffs(Ledger(home.ledger)).allowed(Stage.PUBLICATION, version)):
         return kept
@@ -162,8 +166,10 @@ def day_of(home: Home, version: str, today: dt.date) -> Day:
 
 
 def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
-    """Tell readers what the calendar announces; in a demonstration without one, a release a year later. Raises
-    `InvalidCalendar`."""
+    """Announce to readers what the calendar says; in a demonstration without one, a release a year later.
+
+    Raises `InvalidCalendar`.
+    """
     path = settings().calendar
     if path:
         announce_upcoming(home.release, calendar(path), today)
@@ -174,7 +180,7 @@ def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
 
 
 def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
-    """Whether a demonstration's key signs the release, or signed the measurement of any of its cohorts."""
+    """Return whether a demonstration's key signs the release, or signed the measurement of any of its cohorts."""
     ledger = Ledger(home.ledger)
     if keys.demonstration_key and is_demonstration(ledger, load_policy().sign_off):
         return True

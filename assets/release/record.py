@@ -1,6 +1,6 @@
-"""The record of a release: what is fixed before its first charge, and the plans that releases were charged for.
+"""The record of a release: everything frozen before its first charge, and the plans that releases were charged for.
 
-One file for each release, written once and read by every later step, so that its bundle is the same however often it is
+One file per release, written once and read by every later step, so that its bundle is the same however often it is
 made. Nothing here sees a true count.
 """
 
@@ -32,23 +32,25 @@ from privacy.release.statement import MeasuredCohort
 from privacy.release.store import StoreError
 
 WHOLE = 1.0
-"""The whole of the policy's split. A cohort's cap leaves less for a revision than a whole release costs: a revision
-spends a share, with wider noise."""
+"""The whole of the policy's split.
+
+After a whole release, a cohort's cap leaves too little for another: a revision spends a share, with wider noise.
+"""
 
 
 class NotBegun(Exception):
-    """A release that this home folder holds no record of."""
+    """A release without a record in this home folder."""
 
 
 @dataclass(frozen=True)
 class CohortRecord:
-    """What is fixed of one cohort of a release; of one measured for another release, which that was.
+    """Everything frozen for one cohort of a release; `measured_in` is the release it was measured for.
 
     `share` is of the policy's split; `missing` has councils without rows, by source; `measured_from` has the MAC of the
-    delivery of each extract (`council/source`) that the confidential tables were made of.
+    delivery of each extract (`council/source`) that the confidential tables were made from.
 
-    `requested` are the tables on request with rows of the cohort, as `RequestedTable.document` states each; `further`
-    the releases that measured anything for them, or a clerical review, by which families.
+    `requested` are the requested tables with rows of the cohort, as `RequestedTable.document` states each; `further`
+    are the releases that measured something for them, or a clerical review, with the families measured.
     """
 
     measured_in: str
@@ -59,24 +61,24 @@ class CohortRecord:
     further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def measured_by(self, version: str) -> tuple[str, ...]:
-        """The families that the release `version` measures itself, whole or for tables on request, and its review."""
+        """Return the families that release `version` measures itself, whole or for requested tables, and its review."""
         own = tuple(FAMILIES) if self.measured_in == version else ()
         return (*own, *self.further.get(version, ()))
 
 
 ReleaseRecord = Mapping[str, CohortRecord]
-"""By cohort."""
+"""Records of a release, by cohort."""
 _RELEASE_RECORD: TypeAdapter[ReleaseRecord] = TypeAdapter(dict[str, CohortRecord])
 
 
 def read_record(home: Home, version: str) -> ReleaseRecord:
-    """What was fixed with a release; empty where it was not begun."""
+    """Return the record of a release; empty if it was not begun."""
     path = home.release_record(version)
     return _RELEASE_RECORD.validate_json(path.read_bytes()) if path.exists() else {}
 
 
 def fixed_record(home: Home, version: str) -> ReleaseRecord:
-    """The same; raises `NotBegun` where there is none."""
+    """Return the record of a release. Raises `NotBegun` if there is none."""
     if record := read_record(home, version):
         return record
     raise NotBegun(
@@ -90,24 +92,26 @@ def write_record(home: Home, version: str, record: ReleaseRecord) -> None:
 
 
 def requested_tables(record: ReleaseRecord) -> tuple[RequestedTable, ...]:
-    """The tables on request of all cohorts, in the order in which they were asked for."""
+    """Return the requested tables of all cohorts, in the order in which they were requested."""
     found = {each["definition"]["name"]: each for entry in record.values() for each in entry.requested}
     return tuple(map(RequestedTable.of, found.values()))
 
 
 def releases_of(record: ReleaseRecord, version: str) -> set[str]:
-    """The release itself, and every one whose measurements it uses."""
+    """Return the release itself, and every one whose measurements it uses."""
     return {version, *(each for entry in record.values() for each in (entry.measured_in, *entry.further))}
 
 
 def policy_of(record: ReleaseRecord, cohort: str) -> Policy:
-    """The policy with the split that the release spends."""
+    """Return the policy with the split that the release spends."""
     return load_policy().scaled(record[cohort].share if cohort in record else WHOLE)
 
 
 def plan_of(home: Home, cohort: str, version: str, councils: Sequence[str], family: str) -> Plan:
-    """The plan under which the release measures a family: of the policy's split that it spends, for tables on request,
-    or of a clerical review. Raises `StoreError`."""
+    """Return the plan under which the release measures a family: for its share, requested tables or a clerical review.
+
+    Raises `StoreError`.
+    """
     record = read_record(home, version)
     if family not in FAMILIES or (cohort in record and record[cohort].measured_in != version):
         return further_plan(home, cohort, version, family)
@@ -115,14 +119,18 @@ def plan_of(home: Home, cohort: str, version: str, councils: Sequence[str], fami
 
 
 def published_plans(home: Home, cohort: str, release: str) -> dict[str, Plan]:
-    """The plan of each family that an earlier release published a cohort under. Raises `StoreError` where the release
-    directory does not hold one any more, or another."""
+    """Return the plan of each family under which an earlier release published a cohort.
+
+    Raises `StoreError` if the release directory no longer holds one, or holds another.
+    """
     return {family: _published(home, cohort, release, family) for family in FAMILIES}
 
 
 def further_plans(home: Home, cohort: str, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
-    """The plan of everything that was measured of a cohort for tables on request, or is to be, by release and family.
-    Raises `StoreError`."""
+    """Return the plans of what was or will be measured of a cohort for requested tables, by release and family.
+
+    Raises `StoreError`.
+    """
     return {
         (release, family): further_plan(home, cohort, release, family)
         for release, families in entry.further.items()
@@ -131,13 +139,13 @@ def further_plans(home: Home, cohort: str, entry: CohortRecord) -> dict[tuple[st
 
 
 def further_plan(home: Home, cohort: str, release: str, family: str) -> Plan:
-    """The plan of what a release measures of a family for tables on request. Raises `StoreError`."""
+    """Return the plan of what a release measures of a family for requested tables. Raises `StoreError`."""
     published = home.release / release / Further(cohort, family, release).plan_file
     return _read(home, published if published.exists() else home.request_plan(release, cohort, family), release, cohort)
 
 
 def keep_plan(home: Home, cohort: str, release: str, plan: Plan) -> None:
-    """Keep the plan of what is to be measured for tables on request, until it is charged and published."""
+    """Keep the plan of measurements for requested tables, until it is charged and published."""
     files.write(home.request_plan(release, cohort, plan.family.name), plan.to_json())
 
 
@@ -157,7 +165,7 @@ def _published(home: Home, cohort: str, release: str, family: str) -> Plan:
 
 
 def _read(home: Home, path: Path, release: str, cohort: str) -> Plan:
-    """A plan, and where it was charged, the one that the ledger recorded."""
+    """Return a plan; if it was charged, it must be the one that the ledger recorded. Raises `StoreError`."""
     try:
         plan = Plan.from_json(path.read_bytes())
     except (OSError, PlanError):
@@ -169,17 +177,16 @@ def _read(home: Home, path: Path, release: str, cohort: str) -> Plan:
 
 
 def review_measured_in(home: Home, cohort: str) -> str | None:
-    """The release that measured the cohort's newest sample; None where none has."""
+    """Return the release that measured the cohort's newest sample, or None."""
     sample, measured = Sample.read(home, cohort), reviews_measured(home, cohort)
     return measured[sample.number - 1] if sample and sample.number <= len(measured) else None
 
 
 def with_review(home: Home, cohort: str, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
-    """The release that measures the review of a cohort, as `CohortRecord.further` has it, for a release that is
-    measured now and spends `split` besides: an earlier one, or itself, whose plan is kept. Empty where no review was
-    taken in, or it is of other links.
+    """Return the release that measures a cohort's review, as in `CohortRecord.further`: an earlier one, or this one.
 
-    Raises `BudgetExceeded`.
+    In the latter case its plan is kept. `split` is what this release spends otherwise. Empty if no review was taken in,
+    or it is of other links. Raises `BudgetExceeded`.
     """
     sample = Sample.read(home, cohort)
     if sample is None or not sample.is_of_links(home, cohort):
@@ -196,14 +203,14 @@ def with_review(home: Home, cohort: str, version: str, split: Mapping[str, float
 
 
 def review_of(own: MeasuredCohort) -> tuple[Plan, Measurement] | None:
-    """The newest review that was measured of a cohort."""
+    """Return the newest measured review of a cohort, or None."""
     found = [(each.plan, each.measurement) for each in own.further if each.plan.family.name == REVIEW]
     return found[-1] if found else None
 
 
 @dataclass(frozen=True)
 class PlanCheck:
-    """How many noisy answers there are, what they were charged (rho), and how they depart from the plan, in words."""
+    """Result of comparing a measurement with its plan: number of noisy answers, rho charged, and problems in words."""
 
     answers: int
     rho: float
@@ -217,7 +224,7 @@ class PlanCheck:
 def check_of_plan(
     home: Home, cohort: str, version: str, councils: Sequence[str], family: str, measurement: Measurement
 ) -> PlanCheck:
-    """Lay a family's measurement beside the plan that the release spends its share on."""
+    """Compare a family's measurement with the plan of the share that the release spends."""
     plan = plan_of(home, cohort, version, councils, family)
     answers = sum(noisy.size for noisy in measurement.noisy.values())
     return PlanCheck(answers, measurement.rho, tuple(_problems(plan, measurement)))

@@ -1,7 +1,8 @@
 """The two points at which a release waits for people: before its noise is drawn, and before its bundle is published.
 
-What they sign is made here from what is about to be done (`privacy.release.approval` says what then counts), and so are
-the gates. A release that was measured is read back without anybody; a revision waits for its own signatures.
+This module makes the requests that people sign, from what is about to be done, and the gates
+(`privacy.release.approval` decides which signatures count). A measured release is read back without signatures; a
+revision needs its own.
 """
 
 from __future__ import annotations
@@ -57,20 +58,20 @@ from privacy.release.session import settle
 
 
 class WaitsForAcceptance(WaitsForApproval):
-    """A release that is held for what was delivered; the message says why, in bands, and which command to run."""
+    """A release held because of what was delivered; the message says why, in bands, and which command to run."""
 
 
 class NotAsSigned(Exception):
-    """What readers would be told of withdrawals is not what people have signed; the message says of which releases."""
+    """Published withdrawals that differ from those people have signed; the message names the releases."""
 
 
 class NothingToSign(Exception):
-    """There is no measurement, or no bundle, of the release that waits for a signature."""
+    """A release without a measurement, or a bundle, that waits for a signature."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """As whom somebody signed, and how many of those needed have signed the same."""
+    """The role of a signer, and how many of the people needed have signed the same."""
 
     role: str
     signed: int
@@ -78,9 +79,11 @@ class Count:
 
 
 def request_for(home: Home, cohort: str, version: str, asked: ReleaseOptions, *, publish: bool) -> Request:
-    """What a person is asked to sign now: the measurement of a release, which is begun where it was not, or with
-    `publish` its bundle. Charges nothing. Raises what `fix_release` and `settle` do, `NothingToSign` and
-    `BundleRefused`."""
+    """Return the request that a person signs now: the measurement of a release, or with `publish` its bundle.
+
+    Begins the release if needed; charges nothing. Raises what `fix_release` and `settle` raise, `NothingToSign` and
+    `BundleRefused`.
+    """
     if publish:
         return publication_request(home, version)
     with turn(home, {cohort, *asked.others}):
@@ -93,7 +96,7 @@ def request_for(home: Home, cohort: str, version: str, asked: ReleaseOptions, *,
 
 
 def change_of_people(home: Home) -> Request:
-    """The people whom the policy names, as those recorded sign it. Raises `NothingToSign`."""
+    """Return the request that replaces the recorded people with those of the policy. Raises `NothingToSign`."""
     request = SignOffs(note_signers(home)).change_of_people(load_policy().sign_off)
     if request is None:
         raise NothingToSign(
@@ -103,9 +106,11 @@ def change_of_people(home: Home) -> Request:
 
 
 def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
-    """Record a person's signature in the ledger, made with a private key or elsewhere. `sheet_sha256` is of the sheet
-    about the request as it is now. Raises `WaitsForAcceptance` where the release is held, `MayNotSign` and
-    `LedgerError`."""
+    """Record a person's signature in the ledger, made with a private key or elsewhere.
+
+    `sheet_sha256` is the hash of the sheet about the request as it is now. Raises `WaitsForAcceptance` if the release
+    is held, `MayNotSign` and `LedgerError`.
+    """
     ledger, sign_off = note_signers(home), load_policy().sign_off
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(home, cohort, state_of_release(home, request["release"]))
@@ -116,7 +121,7 @@ def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, b
 
 
 def check_read(read: str, now: str) -> None:
-    """Raise `MayNotSign` unless the page that a person has read, by its SHA-256, is the page as it is now."""
+    """Raise `MayNotSign` unless the SHA-256 of the page that a person has read is that of the page now."""
     if read.strip().lower() != now:
         raise MayNotSign(
             f"the page is not the one that was read: its SHA-256 is now {now}. Nothing was signed: read it"
@@ -124,7 +129,7 @@ def check_read(read: str, now: str) -> None:
 
 
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
-    """What a release that was begun is about to measure, as it is signed. Raises `NotBegun` and `NotLinked`."""
+    """Return the request to measure a release that was begun. Raises `NotBegun` and `NotLinked`."""
     ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
     cohorts = {each: _of_cohort(home, ledger, each, version, councils, fixed[each]) for each in fixed}
     restored = last_restore(home)
@@ -138,17 +143,17 @@ def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Re
 
 
 def publication_request(home: Home, version: str) -> Request:
-    """The bundle that is about to be published, as it is signed. Raises `NothingToSign` and `BundleRefused`."""
+    """Return the request to publish a bundle. Raises `NothingToSign` and `BundleRefused`."""
     return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=sums_of(bundle_of(home, version)))
 
 
 def withdrawal_request(home: Home, version: str, reason: str) -> Request:
-    """The withdrawal of a release, as it is signed. Raises `WithdrawalRefused`."""
+    """Return the request to withdraw a release. Raises `WithdrawalRefused`."""
     return _request(Ledger(home.ledger), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
 
 
 def bundle_of(home: Home, version: str) -> Path:
-    """The folder of a release's bundle, held or published; raises `NothingToSign`."""
+    """Return the folder of a release's bundle, held or published. Raises `NothingToSign`."""
     folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
     if not folders:
         raise NothingToSign(f"release {version} has no bundle in {home.root}: run the release first")
@@ -158,11 +163,11 @@ def bundle_of(home: Home, version: str) -> Path:
 def check_measurement(
     home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], policy: Policy, plan: Plan
 ) -> str:
-    """Pass where enough people have signed what the release is about to measure; returns who, for the ledger.
+    """Pass if enough people have signed what the release is about to measure; return who, for the ledger.
 
-    `policy` and `plan` are those that are about to be used: the file may be exchanged from one reading to the next.
-    Raises `PolicyError` where they are not those of the request, `WaitsForAcceptance` where something is held that
-    nobody has accepted, and `WaitsForApproval`; then the page that they decide by lies ready.
+    `policy` and `plan` are those about to be used, because the policy file may change between two readings. Raises
+    `PolicyError` if they differ from the request, `WaitsForAcceptance` if a hold is not accepted, and
+    `WaitsForApproval`; the decision sheet is then ready to read.
     """
     note_signers(home, keys)
     held, request = state_of_release(home, version), measurement_request(home, version, councils)
@@ -178,19 +183,19 @@ def check_measurement(
 
 
 def _check_holds(home: Home, cohort: str, held: State) -> None:
-    """Raises `WaitsForAcceptance`, which names the holds and the command."""
+    """Raise `WaitsForAcceptance` if holds are open, naming them and the command that accepts them."""
     if held.open:
         raise WaitsForAcceptance(f"cohort {cohort} is held, and nothing was charged: {_named(home, held)}")
 
 
 def what_holds(home: Home, request: Request) -> str:
-    """What keeps a request from being signed, by name, and what to do; empty where nothing does."""
+    """Return the open holds that keep a request from being signed, and what to do; empty if there are none."""
     held = state_of_release(home, request["release"]) if request["stage"] == Stage.MEASUREMENT else None
     return f"held, so it cannot be signed yet: {_named(home, held)}" if held and held.open else ""
 
 
 def _named(home: Home, held: State) -> str:
-    """The first open holds, and how they are accepted."""
+    """Return the first open holds, and how to accept them."""
     left = len(held.open) - _HOLDS_TOLD
     told = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
     told += [f"and {left} more"] if left > 0 else []
@@ -204,7 +209,7 @@ def _named(home: Home, held: State) -> str:
 
 
 def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Path:
-    """Publish the bundle that is held, where enough people have signed it; returns its folder.
+    """Publish the held bundle if enough people have signed it; return its folder.
 
     Raises `WaitsForApproval`, `NothingToSign` and `BundleRefused`.
     """
@@ -215,7 +220,7 @@ def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Pa
 
 
 def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> Version | None:
-    """Withdraw a release where enough people have signed that; returns the version that is current then, if any.
+    """Withdraw a release if enough people have signed that; return the version that is then current, if any.
 
     `keys` sign by themselves in a demonstration. Raises `WaitsForApproval` and `WithdrawalRefused`.
     """
@@ -228,17 +233,16 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
 
 
 def _approved_withdrawals(home: Home) -> list[Withdrawal]:
-    """The withdrawals that people have signed and that were carried out, each as of its last signature."""
+    """Return the withdrawals that people have signed and that were carried out, each dated by its last signature."""
     books = SignOffs(Ledger(home.ledger))
     return [Withdrawal(request["release"], day, request["reason"]) for request, day in books.withdrawals()]
 
 
 def check_to_be_sent(home: Home, version: str) -> str | None:
-    """Pass where people have signed what readers would be told: the bundle of a release, and which releases are
-    withdrawn since when and why. The register of requests is written again from the ledger, whatever its file said.
+    """Pass if people have signed what readers would be told: the bundle, and all withdrawals with date and reason.
 
-    Returns the SHA-256 of the approved bundle's SHA256SUMS; None without a ledger or a bundle. Raises
-    `WaitsForApproval` and `NotAsSigned`.
+    Rewrites the register of requests, whatever the file said. Returns the SHA-256 of the approved bundle's SHA256SUMS;
+    None without a ledger or a bundle. Raises `WaitsForApproval` and `NotAsSigned`.
     """
     sums = check_publication(home, version)
     if has_no_ledger(home):
@@ -259,7 +263,7 @@ def check_to_be_sent(home: Home, version: str) -> str | None:
 
 @dataclass(frozen=True)
 class Ready:
-    """A release that waits, and that people have signed: what may go on; `line` is the hash of the newest signature."""
+    """A signed release that waits to go on; `line` is the hash of its newest signature."""
 
     stage: Stage
     release: str
@@ -269,9 +273,9 @@ class Ready:
 
 
 def signed_and_waiting(home: Home) -> list[Ready]:
-    """Releases that enough people have signed, and that are not measured, or not published, yet.
+    """Return the releases that enough people have signed and that are not measured, or not published, yet.
 
-    Whether what they signed is still what would be done is decided at the gate.
+    The gate decides whether what they signed is still what would be done.
     """
     signed = (each for each in SignOffs(note_signers(home)).signed() if each.request["stage"] in set(Stage))
     found = []
@@ -290,13 +294,13 @@ def is_done(home: Home, stage: Stage, version: str) -> bool:
 
 
 def _is_measured(home: Home, version: str) -> bool:
-    """Whether all that a release measures itself is measured and paid for."""
+    """Return whether everything that a release measures itself is measured and paid for."""
     ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
     return all(ledger.is_measured(each, version, entry.measured_by(version)) for each, entry in fixed.items())
 
 
 def as_begun(home: Home, version: str, cohort: str) -> ReleaseOptions:
-    """What was asked of a release when it was begun; raises `NotBegun`."""
+    """Return the options with which a release was begun. Raises `NotBegun`."""
     fixed = fixed_record(home, version)
     return ReleaseOptions(
         allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
@@ -308,8 +312,10 @@ def as_begun(home: Home, version: str, cohort: str) -> ReleaseOptions:
 
 
 def check_publication(home: Home, version: str) -> str | None:
-    """Pass where the bundle in the release directory was approved for publication, whose sums it returns; and where
-    there is none, or it was changed, or the ledger is gone, as whoever reads it next says. Raises `WaitsForApproval`.
+    """Pass if the bundle in the release directory was approved for publication; return its checksum.
+
+    Returns None if the bundle is missing, was changed, or the ledger is gone; whoever reads it next reports that.
+    Raises `WaitsForApproval`.
     """
     request = _published_request(home, version)
     if request is not None and not SignOffs(ledger := note_signers(home)).is_allowed(request):
@@ -395,9 +401,9 @@ def _of_cohort(
 
 
 def _on_request(home: Home, ledger: Ledger, cohort: str, version: str, fixed: CohortRecord) -> dict[str, object]:
-    """What a release measures for tables on request of a cohort that it uses again; nothing where it measures none.
+    """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing.
 
-    The line of the ledger that paid for the measurement used again stands for its inputs: they must be the same.
+    The ledger entry that paid for the reused measurement represents its inputs, which must be the same.
     """
     families = fixed.measured_by(version)
     if not families:
@@ -414,7 +420,7 @@ def _on_request(home: Home, ledger: Ledger, cohort: str, version: str, fixed: Co
 
 
 def _plan_sha256(family: str, councils: tuple[str, ...], share: float, policy: Policy) -> str:
-    """Hash of a family's plan; worked out once for a policy, however often a gate asks."""
+    """Return the hash of a family's plan, cached by policy, because gates ask for it repeatedly."""
     key = (family, councils, share, policy.sha256)
     if key not in _PLANS:
         _PLANS[key] = plan_family(family, councils, policy.scaled(share)).sha256
@@ -426,7 +432,7 @@ _PLANS: dict[tuple[str, tuple[str, ...], float, str], str] = {}
 
 
 def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:
-    """A request in the form in which it is read back from the ledger."""
+    """Return a request in the form in which it is read back from the ledger."""
     whole = {"stage": stage, "release": version, "ledger": ledger.identity(), **content}
     found: Request = json.loads(canonical_json(whole))
     return found

@@ -1,8 +1,8 @@
-"""Synthetic children from a release bundle alone, and how close they are to what it published.
+"""Synthetic children made from a release bundle alone, and how closely they match what it published.
 
 Every figure of the release is a function of its noisy counts, and so is every synthetic child: nothing else is read, so
-nothing is charged. Attributes that were measured for linkage error alone are left out. Rows are drawn from a model of
-the marginals, and a few are changed until every published percentage of a large group lies in its interval.
+nothing is charged. Attributes measured only for linkage error are left out. Rows are drawn from a model of the
+marginals, and a few are changed until every published percentage of a large group lies in its interval.
 """
 
 from __future__ import annotations
@@ -64,21 +64,24 @@ GOALS_MET = AllOf(
     (Whole(GLD.name, GLD.categories[0], len(GLD_GOALS)), Whole(GOALS_EXPECTED.name, ALL_GOALS, len(GOALS))),
 )
 _MEDIAN_OF_NORMAL = 0.6745
-"""Half of what is drawn from a normal distribution lies within so many standard deviations."""
+"""Half of the draws from a normal distribution lie within this many standard deviations."""
 
 
 class OtherRelease(Exception):
-    """The release that synthetic children were made from is not beside them; the message says which was looked for."""
+    """The release that synthetic children were made from is not in its place; the message says which was expected."""
 
 
 class NoSuchCohort(ValueError):
-    """The bundle does not hold the cohort that is asked for; the message names those that it does."""
+    """A cohort that the bundle does not hold; the message names those it does."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """What the rows of a cohort are made from: plan, problems, moments of published figures, and the percentages that
-    they are to agree with; and beside these the percentages by number of goals."""
+    """Inputs for the rows of a cohort.
+
+    They are the plan, problems, moments of published figures, the percentages to agree with, and those by number of
+    goals.
+    """
 
     plan: Plan
     problems: list[Problem]
@@ -88,9 +91,9 @@ class _Asked:
 
 
 def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
-    """The synthetic children of the bundle in the folder `bundle`, of its newest cohort unless one is given.
+    """Return the synthetic children of the bundle in the folder `bundle`, by default of its newest cohort.
 
-    Raises NoSuchCohort, and `MissingLibrary` where the extra for it is not installed.
+    Raises NoSuchCohort, and `MissingLibrary` if the extra `synthetic` is not installed.
     """
     package, record = bundle_facts(bundle)
     by_cohort = {each.cohort: each for each in all_measured(bundle)}
@@ -105,10 +108,10 @@ def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synthetic
 
 
 def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
-    """Write the synthetic children of a published release beside it, signed like it.
+    """Write the synthetic children of a published release next to it, signed in the same way.
 
-    Raises `BundleRefused` where the release is not published, is withdrawn, or has other synthetic children; and what
-    `synthetic_children` does.
+    Raises `BundleRefused` if the release is not published, is withdrawn, or has other synthetic children; and what
+    `synthetic_children` raises.
     """
     check_wanted(home.release, version)
     made = synthetic_children(home.release / version, cohort, seed)
@@ -117,11 +120,10 @@ def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | Non
 
 
 def differing_synthetic(folder: Path) -> list[str]:
-    """Names of the files in the folder of a release's synthetic children that the bundle two folders up does not give
-    to the byte; none where all is well.
+    """Return the names of files of synthetic children that their bundle does not reproduce byte for byte.
 
-    Raises `OtherRelease` where that is not the bundle that they say they were made from, and what `synthetic_children`
-    does.
+    The bundle is two folders up. Raises `OtherRelease` if it is not the one they say they were made from, and what
+    `synthetic_children` raises.
     """
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     package = json.loads(files[DATAPACKAGE_FILE])
@@ -141,8 +143,10 @@ def of_cohort(
     seed: int,
     requested: Sequence[RequestedTable] = (),
 ) -> SyntheticChildren:
-    """Those of one measured cohort of the release that `package` describes, with the tables that were `requested`.
-    Raises `MissingLibrary`."""
+    """Return the synthetic children of one measured cohort of the release that `package` describes.
+
+    `requested` are its requested tables. Raises `MissingLibrary`.
+    """
     asked = _asked(own, package["councils"], reliability, missing, requested)
     drawn = [draw(each, seed) for each in asked.problems]
     after = _repaired(asked, [each.rows for each in drawn], seed)
@@ -194,14 +198,14 @@ def _asked(
 
 
 def _repaired(asked: _Asked, drawn: list[Codes], seed: int) -> Repaired:
-    """The rows of all groups together, repaired; every row keeps its council."""
+    """Return the rows of all groups together, repaired; every row keeps its council."""
     movable = [names for names in tied(asked.problems) if COUNCIL not in names]
     rows = _counted(asked.plan.family, _together(asked.plan, asked.problems, drawn))
     return repaired(asked.plan.family, rows, [each.rates for each in asked.percentages], movable, seed)
 
 
 def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
-    """The rows of all groups, coded by the domains of the whole family."""
+    """Return the rows of all groups, coded by the domains of the whole family."""
     order = [each for each in plan.family.attributes if each.name in drawn[0]]
     rows = {}
     for attribute in order:
@@ -217,8 +221,10 @@ def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str,
 
 
 def _counted(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    """With the number of goals that each row has. The model ties that to the goals where it is all of them, and draws
-    any other without regard to them."""
+    """Return the rows with each row's number of goals.
+
+    If the number counts all goals, the model ties it to them; any other is drawn independently of them.
+    """
     categories = family.attribute(GOALS_EXPECTED.name).categories
     bands = np.array([categories.index(band) for band, numbers in GOAL_BANDS.items() for _ in numbers])
     return rows | {GOALS_EXPECTED.name: bands[_number_of_goals(family, rows)]}
@@ -230,7 +236,7 @@ def _number_of_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
 
 
 def _sorted(rows: Codes) -> dict[str, NDArray[np.int64]]:
-    """In order of their codes."""
+    """Return the rows in order of their codes."""
     sequence = np.lexsort([*rows.values()][::-1])
     return {name: codes[sequence] for name, codes in rows.items()}
 
@@ -253,7 +259,7 @@ def _outside(each: PublishedRates, found: Array) -> Iterator[str]:
 
 
 def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Agreement]:
-    """By table and percentage."""
+    """Yield the agreement with published figures, by table and percentage."""
     named = {(each.table.name, each.measure.name): (each.table.title, each.measure.label) for each, _ in compared}
     for key, titles in named.items():
         own = [(each, found) for each, found in compared if (each.table.name, each.measure.name) == key]
@@ -271,7 +277,7 @@ def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Ag
 
 
 def _goals(asked: _Asked, rows: Codes) -> Iterator[Published]:
-    """The average number of goals, and the percentage of children in each band, of all councils together."""
+    """Yield the average number of goals, and the percentage of children in each band, for all councils together."""
     family = asked.plan.family
     block = next(each for each in GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
     if figures := block_figures(block, family, family.attribute(COUNCIL).categories):
@@ -291,8 +297,11 @@ def _goals(asked: _Asked, rows: Codes) -> Iterator[Published]:
 
 
 def _held_out(asked: _Asked, seed: int) -> Iterator[HeldOut]:
-    """Of children drawn without every second of the widest marginals that tell of a good level of development; where
-    each group is a problem of its own, of the one with the most children."""
+    """Yield errors for marginals held out of the model.
+
+    They are every second of the widest marginals that include a good level of development. If each group is a separate
+    problem, only the group with the most children is used.
+    """
     largest = max(asked.problems, key=lambda each: each.rows)
     held = widest(largest, GLD.name)
     rows = _together(asked.plan, [largest], [draw(largest.without(held), seed).rows])
@@ -316,7 +325,7 @@ def _held_out(asked: _Asked, seed: int) -> Iterator[HeldOut]:
 
 
 def _rates(moments: Moments, part: Cube, whole: Cube) -> tuple[Array, Array]:
-    """Estimated rates and the deviation of their error, by the delta method; no number where there is nobody."""
+    """Return estimated rates and their standard errors, by the delta method; NaN if there are no children."""
     size = np.where((found := moments.values(whole)) > 0, found, np.nan)
     rate = moments.values(part) / size
     variance = moments.variance(part) - 2 * rate * moments.covariance(part, whole) + rate**2 * moments.variance(whole)
@@ -325,8 +334,10 @@ def _rates(moments: Moments, part: Cube, whole: Cube) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, eq=False)
 class PublishedRates:
-    """Percentages of a block of a table, as fractions of one shape: the figures, and with their intervals what they are
-    rates of. NaN for those that are not published, or of a group smaller than asked for."""
+    """Percentages of a block of a table, as fractions of one shape, with the rates and intervals behind them.
+
+    NaN for those not published, or of a group smaller than asked for.
+    """
 
     table: Table
     measure: Measure
@@ -344,9 +355,11 @@ def published_rates(
     absent: Collection[str],
     smallest: int,
 ) -> Iterator[PublishedRates]:
-    """Those `of` tables of one family, of groups that the release estimates at `smallest` or more. `tables` and
-    `layouts` are those of one cohort, `measured` is the family as that was planned, and the councils that are `absent`
-    have sent nothing of it."""
+    """Yield the published rates of tables of one family, for groups estimated at `smallest` children or more.
+
+    `tables` and `layouts` are those of one cohort, `measured` is the family as planned, and `absent` councils have sent
+    nothing of it.
+    """
     for table in of:
         layout, published = layouts[table.name], tables[table.name]
         for block in table.blocks:
@@ -367,6 +380,6 @@ def published_rates(
 
 
 def _laid(column: pa.ChunkedArray, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Array:
-    """A column of percentages laid out as fractions; NaN where none is wanted, or none is there."""
+    """Return a column of percentages as fractions in the shape of `places`; NaN if not wanted or not present."""
     values: Array = column.to_numpy() / 100
     return np.where(wanted, values[places], np.nan)

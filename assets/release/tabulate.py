@@ -1,6 +1,6 @@
-"""From consistent estimates to published tables: every row of the definition, with intervals and flags.
+"""Builds published tables from consistent estimates: every row of the definition, with intervals and flags.
 
-`recomputed` makes the tables of a bundle again from the noisy counts in it, which proves that nothing else went in.
+`recomputed` makes the tables of a bundle again from its noisy counts, which proves that nothing else went in.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ Array = NDArray[np.float64]
 
 
 _Figures = Mapping[ColumnRole, NDArray[Any]]
-"""One measure's figures for some rows, by role of their column, all of one shape; NaN where there is none."""
+"""One measure's figures for some rows, by role of their column, all of one shape; NaN if there is none."""
 
 
 def tabulate(
@@ -74,13 +74,12 @@ def tabulate(
     missing: MissingByCohort,
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, pa.Table]:
-    """Every table of the families that were measured, by name, with the columns of `ndl_export.tables.schema`.
+    """Return every table of the measured families by name, with the columns of `ndl_export.tables.schema`.
 
-    Those that were `requested` come after them, each with the rows of its own cohorts.
-
-    `councils` are those that take part in any of the cohorts. A council that is `missing` the source whose rows a
-    family counts has no row there: its figures are not available, and figures of several councils are of the others.
-    Raises `NotGiven` where a cohort was measured under definitions that do not give a table of today.
+    The `requested` tables follow, each with the rows of its own cohorts. `councils` are those taking part in any of the
+    cohorts. If a council is `missing` the source whose rows a family counts, its figures are not available, and figures
+    of several councils cover the others. Raises `NotGiven` if a cohort was measured under definitions that do not give
+    one of today's tables.
     """
     parts = [_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured]
     plans = {key: plan for own in measured for key, plan in _documents(own).items()}
@@ -94,14 +93,13 @@ class NotGiven(Exception):
 
 
 class CannotRecompute(Exception):
-    """A bundle whose tables this version does not define, or that lacks what they are made from; the message says
-    which."""
+    """A bundle whose tables this version does not define, or that lacks their inputs; the message says which."""
 
 
 def recomputed(bundle: Path) -> dict[str, pa.Table]:
-    """The tables of the bundle in the folder `bundle`, by name, from its noisy counts.
+    """Return the tables of the bundle in the folder `bundle`, by name, computed from its noisy counts.
 
-    Reads the bundle alone: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
+    Reads only the bundle: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
     """
     return _again(bundle, all_measured(bundle))
 
@@ -114,18 +112,20 @@ def _again(bundle: Path, measured: Sequence[MeasuredCohort]) -> dict[str, pa.Tab
 
 @dataclass(frozen=True)
 class Differing:
-    """Names of a bundle's tables, and of the covariances of their noise, that its noisy counts and plans do not give:
-    in their `figures`, and in the `last_digits` alone."""
+    """Tables of a bundle, and its noise covariances, that its noisy counts and plans do not reproduce.
+
+    `figures` names those with different figures, `last_digits` those that differ in the last digits alone.
+    """
 
     figures: list[str]
     last_digits: list[str]
 
 
 def differing(bundle: Path) -> Differing:
-    """Which tables the noisy counts do not give as published. Numbers with decimals count to `SAME_DIGITS` digits:
-    beyond, sums and functions differ between processors and between versions of numerical libraries.
+    """Return the tables that the noisy counts do not reproduce as published. Raises `CannotRecompute`.
 
-    Raises `CannotRecompute`.
+    Decimal numbers are compared to `SAME_DIGITS` digits: beyond these, sums and functions differ between processors and
+    between versions of numerical libraries.
     """
     measured, (package, _) = all_measured(bundle), bundle_facts(bundle)
     again = _again(bundle, measured)
@@ -137,7 +137,7 @@ def differing(bundle: Path) -> Differing:
 
 
 def _same_figures(table: pa.Table, other: pa.Table) -> bool:
-    """Whether two tables have the same columns and rows, numbers with decimals to `SAME_DIGITS` digits."""
+    """Return whether two tables have the same columns and rows, decimal numbers to `SAME_DIGITS` digits."""
     if table.schema != other.schema or len(table) != len(other):
         return False
     pairs = ((table[name], other[name]) for name in table.column_names)
@@ -170,7 +170,7 @@ def _measured(
     names: dict[tuple[str, str], str],
     further: Mapping[Further, NoisyCounts],
 ) -> MeasuredCohort:
-    """A cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
+    """Return a cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
     plans, measurements, on_request = {}, {}, []
     for stated in (family for family in families if family["cohort"] == entry["cohort"]):
         family = stated["family"]
@@ -196,7 +196,7 @@ def _as_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, Mea
 
 
 def _whole(rows: Layout, parts: list[pa.Table]) -> pa.Table:
-    """The rows of all cohorts, with the breaks between them."""
+    """Return the rows of all cohorts, with the breaks in series between them."""
     data = rows.ordered(pa.concat_tables(parts))
     return data.add_column(len(key_names(rows.table)), BREAK_COLUMN.name, rows.breaks).cast(arrow_schema(rows.table))
 
@@ -208,7 +208,7 @@ def _tables(
     missing: Missing,
     requested: Sequence[RequestedTable],
 ) -> dict[str, pa.Table]:
-    """The rows of one cohort, without the column of breaks."""
+    """Return the rows of one cohort by table, without the column of breaks."""
     asked = [each for each in requested if own.cohort in each.cohorts]
     layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own), asked)
     tables = {}
@@ -231,14 +231,16 @@ def _tables(
 
 
 def _documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
-    """The documents of a cohort's plans, by cohort and family."""
+    """Return the documents of a cohort's plans, by cohort and family."""
     return {(own.cohort, family): plan.to_json() for family, plan in own.plans.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class _Estimated:
-    """The figures of a family as they were measured, of children as they were linked, and corrected for linkage error;
-    and the ethnic groups whose linked figures rest on that correction."""
+    """The figures of a family as linked, and corrected for linkage error.
+
+    `doubtful` are the ethnic groups whose linked figures depend on that correction.
+    """
 
     family: Family
     as_linked: Moments
@@ -264,7 +266,7 @@ def _table(
     reliability: Reliability,
     on_request: bool,
 ) -> pa.Table:
-    """The table; without an available figure where nothing could be `estimated`, for no council has sent anything."""
+    """Return the table; if `estimated` is None because no council has sent anything, no figure is available."""
     table = rows.table
     columns = {measure.name: _empty(rows, measure) for measure in table.measures}
     if estimated is not None:
@@ -289,7 +291,7 @@ def _table(
 def _block(
     table: Table, block: Block, figures: BlockFigures, estimated: _Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
-    """The measures of a block; (areas, *levels) each, with structural zeros not applicable."""
+    """Yield the measures of a block, each (areas, *levels), with structural zeros marked as not applicable."""
     impossible, asked = _impossible(block, figures.base.shape), Remembered(estimated.corrected)
     doubtful = partial(_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
@@ -308,7 +310,7 @@ def _block(
 
 
 def _count(asked: Moments, cube: Figures) -> _Figures:
-    """As published: never flagged as unreliable, never withheld."""
+    """Return counts as published: never flagged as unreliable, never withheld."""
     counted = published_counts(asked, cube)
     value = counted.count.astype(np.float64)
     flag = np.full(value.shape, RELIABLE)
@@ -316,17 +318,18 @@ def _count(asked: Moments, cube: Figures) -> _Figures:
 
 
 def _ratio(measure: Measure, found: RatioTable) -> dict[ColumnRole, NDArray[Any]]:
-    """As published: rounded, without an estimate of its own."""
+    """Return ratios as published: rounded, without an estimate column."""
     shown = np.round(found.value, measure.decimals)
     return _figures(shown, np.full(shown.shape, np.nan), found.lower, found.upper, found.flag)
 
 
+# processors and numerical libraries differ beyond this: see `differing`
 SAME_DIGITS = 9
 _ROLES = (ColumnRole.FIGURE, ColumnRole.ESTIMATE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG)
 
 
 def _figures(*values: NDArray[Any]) -> dict[ColumnRole, NDArray[Any]]:
-    """Of values in the order of `_ROLES`."""
+    """Return figures from values in the order of `_ROLES`."""
     return dict(zip(_ROLES, values, strict=True))
 
 
@@ -337,10 +340,9 @@ def _modelled(
     rate: tuple[Figures, Figures],
     impossible: NDArray[np.bool_],
 ) -> dict[ColumnRole, NDArray[Any]]:
-    """Percentages of councils as a model sees them, with their intervals; one model for each choice of axes that are at
-    their total.
+    """Return modelled percentages of councils with their intervals, one model per choice of axes at their total.
 
-    NaN for other areas, and where there are too few councils or a single group of children.
+    NaN for other areas, with too few councils, or with a single group of children.
     """
     part, whole = rate
     councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
@@ -365,7 +367,7 @@ def _modelled(
 
 
 def _alike(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
-    """Levels that differ from each other in the same axes, as positions; none where a level stands alone."""
+    """Return positions of levels grouped by which axes are at their total, leaving out levels without others."""
     alike: dict[tuple[bool, ...], list[int]] = {}
     for position, chosen in enumerate(product(*(axis.selections for axis in block.axes))):
         if not impossible[position]:
@@ -380,8 +382,7 @@ def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: Sequence[Count]) -> NDArray[np.bool_]:
-    """By level of the axes, whether a figure made of these counts tells who was linked among one of these ethnic
-    groups."""
+    """Return, by level of the axes, whether a figure of these counts depends on links of these ethnic groups."""
     linked = {name for count in counts for name, _ in count.groups} & family.found_by_linkage
     on_axes = {axis.attribute for axis in block.axes} & family.found_by_linkage
     levels = product(*(axis.selections for axis in block.axes))
@@ -394,7 +395,7 @@ def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: 
 
 
 def _flagged(figures: _Figures, doubtful: NDArray[np.bool_]) -> dict[ColumnRole, NDArray[Any]]:
-    """With the flag of linkage where a figure is doubtful and shown."""
+    """Return the figures with the linkage flag where a figure is doubtful and shown."""
     flag = figures[ColumnRole.FLAG].astype(object)
     return {**figures, ColumnRole.FLAG: np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)}
 
@@ -405,7 +406,7 @@ def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
 
 
 def _empty(rows: Layout, measure: Measure) -> _Figures:
-    """No figure in any row: not available where a figure applies, until it is filled in."""
+    """Return empty figures for all rows: not available if a figure applies, otherwise not applicable."""
     number = partial(np.full, len(rows.row_of), np.nan)
     flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype(object)
     figures = _figures(*(number() for _ in _ROLES[:-1]), flag)
@@ -413,7 +414,7 @@ def _empty(rows: Layout, measure: Measure) -> _Figures:
 
 
 def positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
-    """Rows of the table that a block's figures go to: area by area, in the order of its levels; -1 for none."""
+    """Return the table rows of a block's figures: area by area, in the order of its levels; -1 for none."""
     wanted = []
     for chosen in product(*(axis.selections for axis in block.axes)):
         by_filter = dict(block.constants) | {
@@ -430,6 +431,6 @@ def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
 
 
 def _array(role: ColumnRole, values: NDArray[Any]) -> pa.Array:
-    """NULL where there is no number, or of a flag nothing to say."""
+    """Return the values as an array, with NULL for a missing number or an empty flag."""
     mask = values == RELIABLE if role is ColumnRole.FLAG else None
     return pa.array(values, mask=mask, from_pandas=True)

@@ -1,30 +1,29 @@
 """Figures corrected for records that were linked wrongly or not found, with that uncertainty in their variances.
 
-`Corrected` is for links that are missed or false. An attribute of a child (who had seen it) is found by linkage, and
-found wrongly at times. Let M[f, t] be the chance that a child of the true category t is found in category f, and N the
-counts as found. Then M^-1 N estimates the true counts without bias (the matrix method for misclassified categories;
-Kuha and Skinner 1997). A figure that weighs the categories by w is w M^-1 N: the same measured counts under other
-weights, so its value, variance and covariances come
-from the same exact estimates. A total weighs all categories alike and stays as it is, for every column of M adds up
-to 1.
+`Corrected` corrects for missed and false links. An attribute of a child (which service saw the child) is found by
+linkage, and sometimes found wrongly. Let M[f, t] be the chance that a child of true category t is found in category f,
+and N the counts as found. Then M^-1 N estimates the true counts without bias (the matrix method for misclassified
+categories; Kuha and Skinner 1997). A figure that weighs the categories by w becomes w M^-1 N: the same measured counts
+under other weights, so its value, variance and covariances come from the same exact estimates. A total weighs all
+categories alike and does not change, because every column of M adds up to 1.
 
-Two more variances add to that of the noise. The rates behind M have a covariance C of their own: w (dM^-1/drate) N is
-how much a figure moves with each. And of the true children of a category, how many were found elsewhere is itself a
-matter of chance: those of category t add (w_f - w_t)^2 M[f, t] each, so that an interval is about these children.
+Two more variances are added to that of the noise. First, the rates behind M have a covariance C, and w (dM^-1/drate) N
+is how much a figure moves with each rate. Second, how many true children of a category were found elsewhere is itself
+random: each child of category t adds (w_f - w_t)^2 M[f, t], so that an interval is about these children.
 
-Rates may be higher in some places than in others, by a factor of each (`Local`), of one group of rates and another.
-With S the derivative of M^-1 along the rates of a group, M^-1 of a place with factor m is M^-1 + (m - 1) S but for what
-is of second order in the rates, and a figure of many places weighs each place's own. A factor is not known exactly
-either, and errs in each place by itself. Where children are in two places, as in a council and in an ethnic group, the
-terms of both add up; those of groups have a mean factor of 1 and change no figure of all groups together.
+Rates may be higher in some places than in others, by one factor per place and group of rates (`Local`). With S the
+derivative of M^-1 along the rates of a group, M^-1 of a place with factor m is M^-1 + (m - 1) S, apart from terms of
+second order in the rates; a figure over many places weighs each place's own. Factors are uncertain too, independently
+in each place. If children belong to two places, such as a council and an ethnic group, the terms of both add up;
+factors of ethnic groups have a mean of 1 and change no figure of all groups together.
 
-`Joined` is for children whose row in another source of the same service was not found. What such a row says of a child
-(its free school meals, ethnic group, special needs, language) is then unknown, each at once. Let c be the share of
-children for whom it was not found, N the counts as found, and U the cell of those of whom all is unknown. Each cell has
-lost c of its children to U, so with k = c / (1 - c) a figure that weighs cells by w is w N + k (w - w(U)) N, in which a
-total, w = 1, stays as it is to the bit. Weights of several such attributes multiply: w - w(U) is the sum of products
-with one factor w_i - w_i(U) each, those before it at w_j(U), those after it at w_j. To the variance of the noise comes
-that of k.
+`Joined` corrects for children whose row in another source of the same service was not found. Everything that such a row
+records about a child (free school meals, ethnic group, special needs, language) is then unknown at once. Let c be the
+share of children whose row was not found, N the counts as found, and U the cell in which everything is unknown. Each
+cell has lost the share c of its children to U. With k = c / (1 - c), a figure that weighs cells by w is
+w N + k (w - w(U)) N; a total, w = 1, does not change in any bit. Weights of several such attributes multiply: w - w(U)
+is the sum of products with one factor w_i - w_i(U) each, those before it at w_j(U), those after it at w_j. The variance
+of k is added to that of the noise.
 """
 
 from __future__ import annotations
@@ -41,22 +40,26 @@ from privacy.estimation.intervals import Moments
 from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, terms_of
 
 _STEP = 1e-6
-"""By which a rate is moved, to see what moves with it."""
+"""Step in a rate for numerical derivatives."""
 _DECIMALS = 9
 
 _Block = tuple[tuple[int, ...], ...]
-"""Rows of each axis of figures."""
+"""Indices of rows on each axis of figures."""
 Transitions = Callable[[Array], Mapping[str, Array]]
-"""From the rates to M of each attribute: (categories found, true categories), in the order of its domain."""
+"""A function from the rates to M of each attribute: (categories found, true categories), in domain order."""
 
 
 @dataclass(frozen=True, eq=False)
 class Local:
-    """By category of `attribute`, how many times as high as over all the rates of each group are: `factors` (groups,
-    categories), with their `covariances` (categories, groups, groups). `groups` (rates,) is the group of each rate, or
-    -1 of one that is the same everywhere. Where `told` says of the attributes of a figure that it cannot be had by that
-    attribute, the mean factor, by `sizes` (categories,), stands for all. So it does at the total of the attribute,
-    unless places are `added_up` there."""
+    """Factors by which linkage error rates differ between the categories (places) of an attribute.
+
+    - `factors` (groups, categories): each place's rates relative to the overall rates, by group of rates
+    - `covariances` (categories, groups, groups): covariances of the factors
+    - `groups` (rates,): group of each rate, or -1 if the rate is the same everywhere
+    - `sizes` (categories,): weights of the mean factor
+    - `told`: whether a figure over given attributes can be split by `attribute`; if not, the mean factor is used
+    - `added_up`: whether totals of `attribute` are sums over places; if not, they use the mean factor
+    """
 
     attribute: str
     factors: Array
@@ -68,17 +71,18 @@ class Local:
 
     @cached_property
     def mean(self) -> Array:
-        """Of each group; rounded, so that it is the same on every machine, however it adds up."""
+        """Mean factor of each group, rounded so that the order of summation cannot change it."""
         whole = self.sizes.sum()
         return np.round(self.factors @ self.sizes / whole, _DECIMALS) if whole > 0 else np.ones(len(self.factors))
 
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """The moments of figures, corrected. `rates` (r,) with `covariance` (r, r) give M by `transitions`; each of
-    `local`, of other attributes and the same groups of rates, says where they are higher.
+    """Moments of figures corrected for missed and false links.
 
-    A figure may weigh or choose the categories of one such attribute: ValueError for one that does of two.
+    `rates` (r,) with their covariance (r, r) give M by `transitions`; each of `local`, on different attributes and with
+    the same groups of rates, says where rates are higher. Raises ValueError for a figure that weighs or selects
+    categories of two linked attributes.
     """
 
     moments: Moments
@@ -91,7 +95,7 @@ class Corrected:
         default_factory=dict, init=False, repr=False
     )
     _parts_of: dict[tuple[int, _Block], tuple[Figures, Figures]] = field(default_factory=dict, init=False, repr=False)
-    """By identity; figures and selectors are held on to, for safety."""
+    """Keyed by identity; figures and selectors are kept alive so that no identity is reused."""
 
     def values(self, figures: Figures) -> Array:
         return self._in_blocks(self._values, figures)
@@ -114,8 +118,11 @@ class Corrected:
         return of_noise + self._of_linkage(left, right)
 
     def _in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
-        """Return moments of figures of one shape. Where they cannot be had by place, those at the total of an attribute
-        perhaps can: they are asked for by themselves, so that a number is the same wherever it is shown."""
+        """Return moments of figures of one shape, block by block if some rows need it.
+
+        If figures cannot be split by place, rows at the total of an attribute may still be. These are computed
+        separately, so that a number is the same wherever it is shown.
+        """
         cubes = [cube for each in figures for _, cube in terms_of(each)]
         summed = [local for local in self.local if local.added_up]
         if all(self._attribute(cube) is None or _is_told(local, cube) for local in summed for cube in cubes):
@@ -132,7 +139,7 @@ class Corrected:
         return answer
 
     def _part(self, figures: Figures, block: _Block) -> Figures:
-        """Return the figures of some rows of each axis; the same object for the same ones."""
+        """Return the figures of some rows of each axis; the same object for the same arguments."""
         key = (id(figures), block)
         if key not in self._parts_of:
             terms = [(coefficient, _rows_of(cube, block)) for coefficient, cube in terms_of(figures)]
@@ -141,7 +148,7 @@ class Corrected:
         return self._parts_of[key][1]
 
     def _of_linkage(self, left: Figures, right: Figures) -> Array:
-        """Return what rates that are not known exactly, and chance in who is missed, add to the covariance."""
+        """Return the covariance added by uncertain rates and by chance in who is missed."""
         one, other = self._moves(left), self._moves(right)
         total = np.zeros(left.shape)
         for i, by_one in enumerate(one.rates):
@@ -156,7 +163,7 @@ class Corrected:
         return total
 
     def _moves(self, figures: Figures) -> _Moves:
-        """Return how much the figures move with each rate, and with each place's factor. Worked out once."""
+        """Return how much the figures move with each rate and with each place's factor; computed once."""
         if id(figures) not in self._known:
             told = [(coefficient, cube) for coefficient, cube in terms_of(figures) if self._attribute(cube) is not None]
             rates = [self._moved(told, figures.shape, rate) for rate in range(len(self.rates))] if told else []
@@ -175,11 +182,14 @@ class Corrected:
         return total
 
     def _in_places(self, cube: Cube, rate: int) -> tuple[float, Cube]:
-        """Return the cube with as many times the children as a rate is higher where they are."""
+        """Return (scale, cube) in which children count by the factor of a rate where they are."""
         return self._by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
 
     def _by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
-        """Return the cube in which children count by the factors of all places that they are in; by 1 of no group."""
+        """Return (scale, cube) in which children count by the factors of all their places.
+
+        Unchanged if `group` is negative.
+        """
         scale = 1.0
         for local in self.local if group >= 0 else ():
             of_all, cube = self._by_factor(local, cube, group)
@@ -187,8 +197,10 @@ class Corrected:
         return scale, cube
 
     def _by_factor(self, local: Local, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
-        """Return the cube in which the children of each place count by its factor, or all by the mean, `less` so
-        much."""
+        """Return (scale, cube) in which the children of each place count by its factor minus `less`.
+
+        If the cube cannot be split by place, all count by the mean factor minus `less`.
+        """
         if not _is_told(local, cube):
             return local.mean[group] - less, cube
         there = _selector(cube, local.attribute)
@@ -211,8 +223,10 @@ class Corrected:
         return total
 
     def _by_place(self, cube: Cube, local: Local, along: Mapping[str, Array]) -> Array:
-        """Return how much of the figures, weighed by `along` of their attribute, comes from each place: (*figures,
-        places)."""
+        """Return how much of the figures, with their attribute weighed by `along`, comes from each place.
+
+        The shape is (*figures, places).
+        """
         name, place = self._attribute(cube), local.attribute
         assert name is not None
         there = _selector(cube, place)
@@ -226,7 +240,7 @@ class Corrected:
         return np.moveaxis(found[..., None, :] * rows, -2, axis)
 
     def _by_chance(self, left: Cube, right: Cube) -> Array:
-        """Return the covariance by chance of two cubes of one shape: of the children whom both count."""
+        """Return the covariance by chance of two cubes of one shape, from the children counted in both."""
         name = self._attribute(left)
         if name is None or name != self._attribute(right):
             return np.zeros(left.shape)
@@ -255,7 +269,7 @@ class Corrected:
         return terms
 
     def _attribute(self, cube: Cube) -> str | None:
-        """Return the attribute found by linkage that a cube tells children apart by; none where it is at its total."""
+        """Return the linked attribute that a cube distinguishes children by; None if it only has totals of them."""
         present = (name for name in self._inverses if name in cube.selectors or name in cube.where)
         names = [name for name in present if not _is_total(cube, name)]
         if len(names) > 1:
@@ -272,8 +286,7 @@ class Corrected:
 
     @cached_property
     def _parts(self) -> dict[int, Mapping[str, Array]]:
-        """The chances in M of being found in another category, in parts that add up: by group of rates, and -1 of those
-        that are the same everywhere."""
+        """M as a sum of parts, by group of rates; -1 is the part of the rates that are the same everywhere."""
         if not self.local:
             return {-1: self._matrices}
         groups = self.local[0].groups
@@ -308,15 +321,17 @@ class Corrected:
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """How much figures move with each rate, and, for each `Local`, (*figures, places, groups) with the factors of each
-    place, if any."""
+    """How much figures move with each rate and, for each `Local`, with the factors of places.
+
+    The latter are (*figures, places, groups), or None.
+    """
 
     rates: list[Array]
     places: list[Array | None]
 
 
 def _is_told(local: Local, cube: Cube) -> bool:
-    """Return whether a cube can be had by the places in which rates are higher."""
+    """Return whether a cube can be split by the places of `local`."""
     selectors = {**cube.selectors, **cube.where}
     if local.attribute not in selectors or not (local.added_up or not _is_total(cube, local.attribute)):
         return False
@@ -325,7 +340,7 @@ def _is_told(local: Local, cube: Cube) -> bool:
 
 
 def _alike(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """Return the rows that have the same marks, together."""
+    """Return the rows grouped by equal marks."""
     found: dict[bytes, list[int]] = {}
     for row, own in enumerate(marks):
         found.setdefault(own.tobytes(), []).append(row)
@@ -333,7 +348,7 @@ def _alike(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
 
 
 def _rows_of(cube: Cube, block: _Block) -> Cube:
-    """Return the cube with these rows of each axis."""
+    """Return the cube with only these rows of each axis."""
     chosen = {
         name: Selector(
             selector.attribute, tuple(selector.labels[i] for i in rows), tuple(selector.rows[i] for i in rows)
@@ -344,8 +359,10 @@ def _rows_of(cube: Cube, block: _Block) -> Cube:
 
 
 def _over_places(one: Array, other: Array, covariances: Array) -> Array:
-    """Return the sum over places and pairs of groups of one . other . covariance, place after place on every
-    machine."""
+    """Return the sum over places and pairs of groups of one . other . covariance.
+
+    Places are added in order, so the result is the same on every machine.
+    """
     by_place = np.zeros(one.shape[:-1])
     for g in range(one.shape[-1]):
         for h in range(one.shape[-1]):
@@ -355,8 +372,10 @@ def _over_places(one: Array, other: Array, covariances: Array) -> Array:
 
 
 def inverse(matrix: Array) -> Array:
-    """Return the inverse of a square matrix by Gauss and Jordan, the same to the last bit on any machine. Pivots are
-    taken as they come: those of M lie near 1."""
+    """Return the inverse of a square matrix by Gauss-Jordan elimination, identical to the last bit on any machine.
+
+    Rows are not exchanged, because the pivots of M are near 1.
+    """
     size = len(matrix)
     rows = np.concatenate([matrix, np.eye(size)], axis=1)
     for pivot in range(size):
@@ -377,12 +396,15 @@ def _selector(cube: Cube, name: str) -> Selector:
 
 
 def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
-    """Return the cube with each row of weights w of the attribute as w `matrix`; a total stays one, or is 0 where the
-    columns of the matrix add up to 0."""
+    """Return the cube with each row of weights w of the attribute replaced by w `matrix`.
+
+    A total stays a total, or becomes 0 if the columns of the matrix add up to 0.
+    """
     weights, total = _rows(cube, name), np.zeros((1, matrix.shape[1]))
     for category in range(matrix.shape[0]):
         total = total + weights[:, category : category + 1] * matrix[category]
     alike = np.all(weights == 1.0, axis=1)
+    # whole again after rounding errors, so that a total is recognised as one
     total[alike] = np.rint(total[alike])
     return _with(cube, name, total)
 
@@ -397,7 +419,7 @@ def _reweighed(selector: Selector, weights: Array) -> Selector:
 
 
 def _instead(cube: Cube, selector: Selector) -> Cube:
-    """Return the cube with another selector on an attribute, of as many rows."""
+    """Return the cube with another selector on an attribute, with the same number of rows."""
     name = selector.attribute.name
     if name in cube.selectors:
         return Cube({**cube.selectors, name: selector}, cube.where)
@@ -420,20 +442,22 @@ def _each(attribute: Attribute) -> Selector:
 
 
 def _is_total(cube: Cube, name: str) -> bool:
-    """Return whether every row of the cube adds up all categories of an attribute."""
+    """Return whether every row of the cube sums over all categories of an attribute."""
     return bool(_selector(cube, name).is_total.all())
 
 
 def _by(cube: Cube, name: str, selector: Selector) -> Cube:
-    """Return the cube with other rows of an attribute, as its axis, or as its first where it only chose some."""
+    """Return the cube with this selector on an attribute, as its axis; a new axis, if any, comes first."""
     if name in cube.selectors:
         return _instead(cube, selector)
     return Cube({name: selector, **cube.selectors}, {each: s for each, s in cube.where.items() if each != name})
 
 
 def _intersection(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
-    """Return the children whom both count, with these weights of the attribute `name`: weights of every other attribute
-    multiply, level by level. Both have the same axes."""
+    """Return the cube of the children counted in both cubes, with these weights of the attribute `name`.
+
+    Weights of every other attribute multiply, row by row. Raises ValueError unless both have the same axes.
+    """
     if list(left.selectors) != list(right.selectors):
         raise ValueError("figures of different axes have no covariance by chance that is worked out here")
     axes = {
@@ -458,15 +482,18 @@ def _product(left: Selector, right: Selector) -> Selector:
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """The moments of figures, corrected. `unknown` gives, by attribute, the category of a child whose row was not
-    found; `odds` is k, with its `variance_of_odds`."""
+    """Moments of figures corrected for rows that were not found.
+
+    `unknown` gives, by attribute, the category of a child whose row was not found; `odds` is k, with
+    `variance_of_odds`.
+    """
 
     moments: Moments
     unknown: Mapping[str, str]
     odds: float
     variance_of_odds: float
     _known: dict[int, tuple[Selector, Selector, Selector]] = field(default_factory=dict, init=False, repr=False)
-    """By identity of a selector w: itself, w - w(U), and w(U) alike for every category."""
+    """The selector w, w - w(U), and w(U) for every category, keyed by the identity of w."""
 
     def values(self, figures: Figures) -> Array:
         return self.moments.values(self._corrected(figures))

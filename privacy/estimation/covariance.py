@@ -1,22 +1,22 @@
-"""Exact variances and covariances of every figure a plan can give; a function of the plan alone.
+"""Exact variances and covariances of every figure that a plan can give, from the plan alone.
 
-For two functionals f and g in product form, with v_i and w_i their vectors over attribute i, bars for means and
-v_i - mean(v_i) for the centred vector,
+For two functionals f and g in product form, with v_i and w_i their vectors over attribute i, bars for means and v_i -
+mean(v_i) for the centred vector,
 
     Cov(f, g) = sum over C of prod(<v_i - mean v_i, w_i - mean w_i>, i in C)
                               prod(mean v_i mean w_i, i not in C) / tau_C,
 
-the sum running over subsets C of the attributes both name (a total's centred vector is zero, its mean one). Identities
-take off, for every component D they act on, the same product over D times the inner product of the two functionals'
-shares u in the whitened equalities (see `components`).
+where the sum runs over subsets C of the attributes that both name (a total's centred vector is zero, its mean one). For
+every component D that identities act on, they subtract the same product over D times the inner product of the two
+functionals' shares u in the whitened equalities (see `components`).
 
-With a nesting every group is a separate problem (see `estimates`): a functional's variance is the sum of those of its
-parts, and the formula holds within each group, v_i over the inner attribute being the weights of the group's members.
-Arrays then have a leading axis of groups, and rows that weigh alike, such as two councils of one region, are worked out
+With a nesting, every group is a separate problem (see `estimates`): a functional's variance is the sum of those of its
+parts, and the formula holds within each group, with the weights of the group's members as v_i over the inner attribute.
+Arrays then have a leading axis of groups. Rows with the same weights, such as two councils of one region, are computed
 once.
 
 All sums run component by component and group by group in one fixed order, elementwise over the cells. A figure
-therefore has the very same variance, to the last bit, in whichever cube and next to whichever neighbours it is asked.
+therefore has the same variance, to the last bit, in every cube and next to any other figures.
 """
 
 from __future__ import annotations
@@ -34,23 +34,25 @@ from privacy.release.workload import Array, Cube, Family, Figures, Selector, Wor
 
 
 class Covariances:
-    """Variances and covariances, in squared rows of the child table, of the estimates a plan leads to."""
+    """Variances and covariances, in squared rows of the child table, of the estimates under a plan."""
 
     def __init__(self, plan: Plan) -> None:
         parts = tuple(plan.parts.values()) or (plan,)
         self.constraints: tuple[tuple[Constraint, ...], ...] = tuple(
             constraints_of(part.lattice, part.component_precisions) for part in parts
         )
-        """Of each group, or of the whole."""
+        """Constraints of each group, or of the whole."""
         self._family = plan.family
-        self._lattice: Lattice = parts[0].lattice  # its sets of attributes are those of every part
+        self._lattice: Lattice = parts[0].lattice  # every part has the same sets of attributes
         self._groups = _Groups(plan.family) if plan.parts else None
         self._variances = np.array([1.0 / part.component_precisions for part in parts])
         self._known = _together(self.constraints)
 
     def variance(self, figures: Figures) -> Array:
-        """Return the variance of every figure; shape of `figures`. Raises WorkloadError for a table outside the
-        workload."""
+        """Return the variance of every figure; shape of `figures`.
+
+        Raises WorkloadError for a table outside the workload.
+        """
         terms, total = terms_of(figures), np.zeros(figures.shape)
         for index, (coefficient, cube) in enumerate(terms):
             total = total + coefficient**2 * self._between(cube, cube)
@@ -59,8 +61,10 @@ class Covariances:
         return np.maximum(total, 0.0)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        """Return the covariance of each figure of `left` with the figure in the same place of `right`; both have one
-        shape."""
+        """Return the covariance of each figure of `left` with the figure at the same position of `right`.
+
+        Raises WorkloadError unless both have the same shape.
+        """
         if left.shape != right.shape:
             raise WorkloadError(f"figures of different shapes: {left.shape} and {right.shape}")
         total = np.zeros(left.shape)
@@ -81,8 +85,10 @@ class Covariances:
         return pair.spread(sum(by_group[1:], by_group[0]), left.shape)
 
     def _placed(self, cube: Cube) -> dict[str, _Placed]:
-        """Return the cube's selectors in family order, each knowing its axis. Raises WorkloadError outside the
-        workload."""
+        """Return the cube's selectors in family order, each with its axis.
+
+        Raises WorkloadError outside the workload.
+        """
         axes = list(cube.selectors)
         selectors = {**cube.where, **cube.selectors}
         for name, selector in selectors.items():
@@ -95,7 +101,7 @@ class Covariances:
         }
 
     def _is_total(self, selector: Selector) -> bool:
-        """Return whether no row tells the categories of the attribute, or the members of a group, apart."""
+        """Return whether no row distinguishes categories of the attribute, or members of a group."""
         if self._groups and selector.attribute.name == self._groups.inner:
             return not self._groups.products(selector, selector).inner.any()
         return bool(selector.is_total.all())
@@ -103,9 +109,9 @@ class Covariances:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What identities tell of the components D + E, for one D = `over`, in all groups.
+    """The equalities that identities impose on the components D + E, for one D = `over`, in all groups.
 
-    `gains[e]`: (*sizes of e, R, groups), zero in groups where the equality says nothing.
+    `gains[e]`: (*sizes of e, R, groups), zero in groups where the equality carries no information.
     """
 
     over: tuple[str, ...]
@@ -138,10 +144,10 @@ def _together(constraints: Sequence[tuple[Constraint, ...]]) -> list[_Known]:
 
 @dataclass(frozen=True, eq=False)
 class _Products:
-    """Products of the rows of two selectors on the inner attribute, within each group; rows that weigh alike once.
+    """Products of the rows of two selectors on the inner attribute, within each group; equal rows appear once.
 
-    `means`, `inner`: (groups, distinct rows), products of means and inner products of centred weights;
-    `row`: (rows,), which of the distinct rows each is.
+    `means`, `inner`: (groups, distinct rows), products of means and inner products of centred weights; `row`: (rows,),
+    the distinct row that each row equals.
     """
 
     means: Array
@@ -150,7 +156,7 @@ class _Products:
 
 
 class _Groups:
-    """The groups of a nesting, and what selectors on its inner attribute weigh in each."""
+    """The groups of a nesting, and the weights that selectors on its inner attribute have in each."""
 
     def __init__(self, family: Family) -> None:
         assert family.nesting is not None
@@ -161,7 +167,7 @@ class _Groups:
         self._found: dict[tuple[int, int], tuple[Selector, Selector, _Products]] = {}
 
     def products(self, left: Selector | None, right: Selector | None) -> _Products:
-        """Return the products of two selectors, None for the whole; remembered by their identity."""
+        """Return the products of two selectors (None: the whole attribute), cached by identity."""
         left, right = left or self._everything, right or self._everything
         key = (id(left), id(right))
         if key not in self._found:
@@ -190,7 +196,7 @@ class _Placed:
     ndim: int
 
     def along(self, by_row: Array) -> Array:
-        """Return an array whose first axis is the selector's rows: that axis in its place, others after all axes."""
+        """Return an array with its first axis, the selector's rows, at the selector's axis and other axes last."""
         shape = [1] * self.ndim
         if self.axis is not None:
             shape[self.axis] = len(by_row)
@@ -207,10 +213,10 @@ class _Placed:
 
 
 class _Pair:
-    """Two cubes of one shape, and the products over attributes that their covariances are made of.
+    """Two cubes of one shape, and the products over attributes that make up their covariances.
 
-    Arrays have a leading axis of groups where they differ by group. The inner attribute's axis, where there is one, has
-    the distinct rows of `_Products` until `spread` gives each figure its own.
+    Arrays that differ by group have a leading axis of groups. The axis of the inner attribute, if present, has the
+    distinct rows of `_Products` until `spread` expands them to all figures.
     """
 
     def __init__(
@@ -245,12 +251,11 @@ class _Pair:
             self._inner[name] = products.inner.reshape(-1, *shape)
 
     def components(self) -> list[tuple[str, ...]]:
-        """Return the subsets of the attributes both cubes vary along, in lattice order."""
+        """Return the subsets of the attributes that both cubes vary along, in lattice order."""
         return list(subsets(self.shared))
 
     def product(self, component: tuple[str, ...], besides: frozenset[str] = frozenset()) -> Array:
-        """Return the inner products over the component times means over every other attribute, those in `besides` left
-        out."""
+        """Return the inner products over the component times means over every other attribute not in `besides`."""
         result = np.ones(())
         for name in self._named:
             if name in component:
@@ -260,13 +265,13 @@ class _Pair:
         return result
 
     def known_from(self, known: _Known) -> Array:
-        """Return the covariance that identities take off."""
+        """Return the covariance that identities remove."""
         left, right = _shares(self._left, known, self.ndim), _shares(self._right, known, self.ndim)
         common = sum(one * other for one, other in zip(left, right, strict=True))
         return self.product(known.over, besides=known.weighed) * common
 
     def spread(self, figures: Array, shape: tuple[int, ...]) -> Array:
-        """Give every figure its own, from one for each of the distinct rows."""
+        """Expand results for distinct rows to all figures."""
         if self._spread is not None:
             row, axis = self._spread
             figures = figures.take(row, axis=axis)
@@ -278,8 +283,7 @@ def _mean(placed: _Placed | None) -> Array:
 
 
 def _shares(cube: dict[str, _Placed], known: _Known, ndim: int) -> Array:
-    """Return, (R, groups, ...), the share u of every figure of the cube in the whitened equalities, over the attributes
-    that identities weigh."""
+    """Return, (R, groups, ...), every figure's share u in the whitened equalities, over the attributes they weigh."""
     shares = np.zeros(())
     for block, gain in known.gains.items():
         if set(block) <= set(cube):

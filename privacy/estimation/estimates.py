@@ -1,24 +1,24 @@
-"""From a noisy measurement to every published figure, with its exact variance; deterministic post-processing.
+"""Estimates of every published figure from a noisy measurement, with exact variances; deterministic post-processing.
 
-Each measured marginal is summed to the residual components it contains, and every component is the average of what the
-marginals say about it, weighted by inverse variance. Because components are orthogonal this is exact weighted least
+Each measured marginal is summed to the residual components it contains, and every component is the average of its
+values from the marginals, weighted by inverse variance. Because components are orthogonal this is exact weighted least
 squares over all measurements at once: rebuilding a table from its components gives estimates that are unbiased, have
 the least variance of all linear ones, and agree on every total they share. Estimates may be negative; rounding and
 clipping belong to publication (see `intervals`), never to anything that is added up.
 
-A family with a nesting falls into one independent problem for each group, added up (`NestedEstimates`). Every marginal
-of such a family tells the councils of a region apart or counts the region as a whole, so noise and estimates of
+A family with a nesting splits into one independent problem per group, added up (`NestedEstimates`). Every marginal of
+such a family either separates the councils of a region or counts the region as a whole, so noise and estimates of
 different regions are independent. Within a region its own marginals are the totals of its councils', which is the
-problem above. A figure of several regions is the sum of its parts, and so is its variance. The whole is not measured a
-third time: that would tie all regions together for a gain that nobody sees, for the whole is the most accurate figure
-there is (docs/privacy-derivation.md). The problems of all groups are solved at once. The first axis of an array is that
-of the members (councils), group by group, where a component tells them apart, and that of the groups (regions) where it
-does not.
+problem above. A figure over several regions is the sum of its parts, and so is its variance. The whole is not measured
+a third time: that would tie all regions together for a negligible gain, because the whole is already the most accurate
+figure (docs/privacy-derivation.md). The problems of all groups are solved at once. If a component separates members,
+the first axis of its array is that of the members (councils), group by group; otherwise it is that of the groups
+(regions).
 
-Some categories may publicly be known to hold no row (`without_categories`). What was drawn for them over the whole
-domain is noise alone and says nothing of the other cells; a marginal without the attribute counts the others only. So
-the measurement without these cells is a measurement of the same tables over the smaller domain, with the same noise
-scales, and the best linear unbiased estimates are those made from it.
+Some categories may publicly be known to hold no row (`without_categories`). The noise drawn for them carries no
+information about the other cells, and a marginal without the attribute counts only the others. The measurement without
+these cells is therefore a measurement of the same tables over the smaller domain, with the same noise scales, and the
+best linear unbiased estimates are those made from it.
 """
 
 from __future__ import annotations
@@ -40,20 +40,19 @@ from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Se
 
 Attributes = tuple[str, ...]
 Component = tuple[bool, Attributes]
-"""A residual component: whether it tells members apart, and the other attributes it varies along."""
+"""A residual component: whether it separates members, and the other attributes it varies along."""
 
 
 def estimates_of(plan: Plan, measurement: Measurement) -> Estimates:
-    """Return the estimates of a measurement, of a plan with a nesting or without. Raises ValueError for another
-    plan's."""
+    """Return the estimates of a measurement, with or without a nesting. Raises ValueError if its plan is another."""
     return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 
 
 class Estimates:
-    """The figures of one measurement. Raises ValueError where the measurement was made under another plan.
+    """Estimates from one measurement. Raises ValueError if the measurement was made under another plan.
 
-    The same functional asked through any two tables is computed on the same smallest marginal in the same order, and
-    gives the identical float. Figures equal by an identity agree to rounding error.
+    The same functional, asked for through any two tables, is computed on the same smallest marginal in the same order
+    and gives the identical float. Figures equal by an identity agree to rounding error.
     """
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
@@ -76,7 +75,7 @@ class Estimates:
         return self._covariances.variance(figures)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        """Return the exact covariance of the estimates in the same place of two arrays of figures of one shape."""
+        """Return the exact covariance of the estimates at the same position of two arrays of figures of one shape."""
         return self._covariances.covariance(left, right)
 
     def marginal(self, attributes: tuple[str, ...]) -> Array:
@@ -86,8 +85,10 @@ class Estimates:
         return self._marginals[attributes]
 
     def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
-        """Return the inverse-variance average of every residual component, obeying the identities: attributes -> array
-        of their domain's shape."""
+        """Return every residual component, averaged by inverse variance and obeying the identities.
+
+        Keys are attributes, values arrays of their domain's shape.
+        """
         (constraints,) = self._covariances.constraints
         return impose(constraints, _residuals(self._plan, measurement), self._plan.family)
 
@@ -103,8 +104,7 @@ class Estimates:
         return table
 
     def _cube(self, cube: Cube) -> Array:
-        """Return the values of a cube, block by block: rows that sum an attribute out are told apart from those that do
-        not."""
+        """Return the values of a cube, in blocks: rows that sum an attribute out are computed apart from the others."""
         values = np.empty(cube.shape)
         splits = [_split(self._sums_out(selector)) for selector in cube.selectors.values()]
         restrictions = {name: self._weights(s) for name, s in cube.where.items() if not self._sums_out(s).all()}
@@ -124,7 +124,7 @@ class Estimates:
         return values
 
     def _sums_out(self, selector: Selector) -> NDArray[np.bool_]:
-        """Return, per row, whether the attribute need not be told apart."""
+        """Return, per row, whether the attribute is summed out."""
         return selector.is_total
 
     def _weights(self, selector: Selector) -> Array:
@@ -153,20 +153,23 @@ def _residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Ar
 
 
 def centred(table: Array, axes: Iterable[int]) -> Array:
-    """Return the table with its mean taken off along these axes in turn, the projection P_C."""
+    """Return the table with its mean subtracted along each of these axes in turn, the projection P_C."""
     for axis in axes:
         table = table - table.mean(axis=axis, keepdims=True)
     return table
 
 
 def _split(is_total: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], bool]]:
-    """Return the rows that sum out and those that do not, unless there are none, with which of the two they are."""
+    """Return the rows that sum the attribute out (True) and those that do not (False), without empty groups."""
     groups = ((np.flatnonzero(is_total), True), (np.flatnonzero(~is_total), False))
     return [(index, total) for index, total in groups if len(index)]
 
 
 def _weighted(table: Array, axis: int, rows: Array) -> Array:
-    """Replace an axis of categories by one of rows; adds category by category, so rows do not affect each other."""
+    """Return the table with an axis of categories replaced by one of rows.
+
+    Categories are added one by one, so that rows do not affect each other.
+    """
     slabs = np.moveaxis(table, axis, 0)
     result = np.zeros((len(rows), *slabs.shape[1:]))
     single = (rows != 0).sum(axis=1) == 1
@@ -179,17 +182,17 @@ def _weighted(table: Array, axis: int, rows: Array) -> Array:
 
 
 class NestedEstimates(Estimates):
-    """As `Estimates`, for a plan with a nesting. Raises ValueError where the measurement is of another plan."""
+    """Estimates for a plan with a nesting. Raises ValueError if the measurement was made under another plan."""
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
         self._nest = _Nest(plan.family)
         self._parts = tuple(plan.parts.values())
-        self._lattice = self._parts[0].lattice  # its sets of attributes are those of every part
+        self._lattice = self._parts[0].lattice  # every part has the same sets of attributes
         self._laid: dict[int, tuple[Selector, Array]] = {}
         super().__init__(plan, measurement)
 
     def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
-        """Return as `Estimates` does, by `Component`."""
+        """Return the residual components as `Estimates` does, keyed by `Component`."""
         precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
         components = {}
         for component, total in _weighted_sums(self._plan, measurement, nest).items():
@@ -202,7 +205,7 @@ class NestedEstimates(Estimates):
         return components
 
     def _impose(self, components: dict[Component, Array]) -> None:
-        """Have the components obey the identities, group by group."""
+        """Make the components obey the identities, group by group."""
         for group, (constraints, part) in enumerate(zip(self._covariances.constraints, self._parts, strict=True)):
             views = {}
             for component, values in components.items() if constraints else ():
@@ -216,8 +219,10 @@ class NestedEstimates(Estimates):
         return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
 
     def _rebuilt(self, attributes: Attributes) -> Array:
-        """Return as `Estimates` does; along the inner attribute are its categories, not a number where the workload has
-        no table of them, and after them the groups as a whole."""
+        """Return the table as `Estimates` does; the inner attribute's axis has its categories, then the groups.
+
+        Categories are NaN if the workload has no table of them.
+        """
         rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
         whole = self._spread(False, rest)
         members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
@@ -228,8 +233,7 @@ class NestedEstimates(Estimates):
         return np.moveaxis(table, 0, attributes.index(nest.inner))
 
     def _spread(self, told_apart: bool, rest: Attributes) -> Array:
-        """Return the sum over the components within `rest`, each spread evenly over the cells of the attributes outside
-        it."""
+        """Return the sum of the components within `rest`, each spread evenly over the attributes outside it."""
         shape = self._plan.family.shape(rest)
         table = np.zeros((len(self._nest.order if told_apart else self._nest.sizes), *shape))
         for component in subsets(rest):
@@ -263,7 +267,7 @@ class NestedEstimates(Estimates):
 
 
 class _Nest:
-    """The members of the groups, group by group."""
+    """The members of the groups of a nesting, group by group."""
 
     def __init__(self, family: Family) -> None:
         assert family.nesting is not None
@@ -280,19 +284,22 @@ class _Nest:
         self._starts = np.cumsum(self.sizes) - self.sizes
 
     def slice(self, group: int) -> slice:
-        """Return the members of a group."""
+        """Return the slice of a group's members."""
         return slice(self._starts[group], self._starts[group] + self.sizes[group])
 
     def total(self, by_member: Array) -> Array:
-        """Add up over the members of each group."""
+        """Return the sum over the members of each group."""
         return np.asarray(np.add.reduceat(by_member, self._starts, axis=0))
 
     def each(self, by_group: Array) -> Array:
-        """Give each member the value of its group."""
+        """Return each group's value for each of its members."""
         return by_group[self._group]
 
     def weights(self, rows: Array) -> Array:
-        """Return (rows x categories and groups): a group that weighs one throughout is weighed as a whole."""
+        """Return weights as (rows x categories and groups).
+
+        A group with weight one throughout is weighed as a whole instead of member by member.
+        """
         whole = np.array([(rows[:, self.order[self.slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]).T
         members = rows.copy()
         members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
@@ -300,7 +307,7 @@ class _Nest:
 
 
 def _weighted_sums(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
-    """Add up what all marginals say of each residual component, weighted by inverse variance."""
+    """Return the sum of each residual component over all marginals, weighted by inverse variance."""
     sums: dict[Component, Any] = defaultdict(float)
     for names, sigma in plan.sigmas.items():
         place = nest.inner if nest.inner in names else nest.outer
@@ -318,18 +325,17 @@ def _weighted_sums(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Co
 
 
 def _first(values: NDArray[Any], ndim: int) -> NDArray[Any]:
-    """Return the values laid along the first of so many axes."""
+    """Return the values along the first of `ndim` axes."""
     return values.reshape(-1, *[1] * (ndim - 1))
 
 
 def without_categories(
     plan: Plan, measurement: Measurement, attribute: str, empty: Collection[str]
 ) -> tuple[Plan, Measurement]:
-    """Return plan and measurement over the domain of `attribute` without the categories `empty`, which hold no row;
-    those that the domain does not have are passed over.
+    """Return plan and measurement over the domain of `attribute` without the `empty` categories, which hold no row.
 
-    A group of the nesting that is left without a category goes with it. Raises ValueError where the measurement is of
-    another plan, WorkloadError where no category would be left.
+    Categories outside the domain are ignored. A group of the nesting left without a category goes too. Raises
+    ValueError if the measurement was made under another plan, WorkloadError if no category would be left.
     """
     if measurement.plan_sha256 != plan.sha256:
         raise ValueError("this measurement was made under another plan")

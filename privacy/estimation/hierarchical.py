@@ -1,19 +1,21 @@
-"""A model's view of noisy rates of places (rows) by groups (columns), with intervals: what each rate was, given all.
+"""Modelled rates of places (rows) by groups (columns), with intervals, from all noisy counts together.
 
-    rate = effect of the place + effect of the group + deviation,     deviation ~ (0, s^2 + f (1 - f) / n)
+    rate = effect of the place + effect of the group + deviation,     deviation   (0, s^2 + f (1 - f) / n)
 
-f being the sum of the effects and n the number of children: even without noise a small group strays from f by chance.
-Most cells deviate little, by s = `TYPICAL_DEVIATIONS`; a declared share of them may deviate by anything. So a cell that
-stands out further than its noise explains keeps its own figure, and one that noise may explain is drawn towards f.
+where f is the sum of the effects and n the number of children: even without noise a small group differs from f by
+chance. Most cells deviate little, by s = `TYPICAL_DEVIATIONS`; a declared share of them may deviate by anything. A cell
+that differs from f by more than its noise explains therefore keeps its own figure, and one whose difference may be
+noise is drawn towards f.
 
 The noise of a cell is known exactly: x - f y has the variance Var x - 2 f Cov(x, y) + f^2 Var y. For each s, effects
 are fitted by maximum likelihood; a cell deviates from the fit to the other cells, with the uncertainty of that fit.
-Rates are averaged over s by how well each explains all cells: no parameter is plugged in. What remains is a mixture of
-normal distributions: its median is the figure, its middle 95% the model's interval, both cut off at 0 and 1.
+Rates are averaged over s by how well each value explains all cells, so no value of s has to be chosen. The result is a
+mixture of normal distributions: its median is the figure, its middle 95% the model's interval, both cut off at 0 and 1.
 
-That interval is right on average over cells. So that it is right for each of them, it is stretched to hold the 85%
-interval of the cell's own counts: whatever one cell does, its interval holds its rate in nine of ten releases at least
-(`docs/privacy-derivation.md`). It is post-processing: it costs no privacy. Noise of two cells is taken as independent.
+That interval is right on average over cells. To make it right for each cell, it is widened to include the 85% interval
+of the cell's own counts: whatever one cell does, its interval holds its rate in at least nine of ten releases
+(`docs/privacy-derivation.md`). It is post-processing and costs no privacy. The noise of two cells is treated as
+independent.
 """
 
 from __future__ import annotations
@@ -31,34 +33,40 @@ MINIMUM_PLACES = 4
 """With fewer places there is nothing to learn from the others."""
 
 TYPICAL_DEVIATIONS = (0.0025, 0.01, 0.02, 0.03, 0.045, 0.07, 0.1)
-"""Standard deviations, in shares, by which most cells may stray from the sum of their effects, all equally likely."""
+"""Standard deviations, in shares, of most cells from the sum of their effects; all equally likely."""
 
 STRAYING_SHARE = 0.25
 """Share of the cells that may deviate by anything: declared, not estimated, because a few cells cannot show it."""
 
 STRAYING_DEVIATION = 0.25
-"""Standard deviation of those."""
+"""Standard deviation of the cells that may deviate by anything."""
 
 OWN_INTERVAL_Z = 1.4395314709384563
 """92.5% quantile of the standard normal distribution, for the 85% interval of a cell's own counts."""
 
 ROUNDS = 6
-"""Fits of the effects. In half of the pilot's made-up tables thirty fits move no figure by more than some thousandths
-of a point, in none by more than an eighth of the width of its interval."""
+"""Number of fits of the effects.
+
+In half of the pilot's synthetic tables thirty fits move no figure by more than some thousandths of a point, in none by
+more than an eighth of the width of its interval.
+"""
 
 NEGLIGIBLE = 1e-9
 """Variance of a count, in children squared, below which there is no noise."""
 
 REDUNDANT = 1e-10
-"""Share of the largest eigenvalue below which one is taken as none: what is added to all groups can be taken off all
-places."""
+"""Share of the largest eigenvalue below which an eigenvalue counts as zero.
+
+One always does: adding a constant to all groups and subtracting it from all places changes nothing.
+"""
 
 LARGEST_UNCERTAINTY = 0.25
-"""Variance of a rate of which nothing is known."""
+"""Variance of a rate about which nothing is known."""
 
 NEAR_CERTAIN = 0.005
-"""Distance from 0 and 1 that an expected rate keeps, so that chance never vanishes."""
+"""Least distance of an expected rate from 0 and 1, so that its chance variance never vanishes."""
 
+# halves [0, 1] to within 1e-7
 BISECTIONS = 24
 TAIL = 0.025
 
@@ -79,17 +87,17 @@ class NoisyRates:
 
     @cached_property
     def size(self) -> Array:
-        """Children, at least none."""
+        """Estimated number of children, not negative."""
         return np.maximum(self.y, 0.0)
 
     def chance(self, rate: Array) -> Array:
-        """Return the variance of the rate of so many children whose chances are `rate`."""
+        """Return the variance by chance of an observed rate if each child's probability is `rate`."""
         return rate * (1 - rate) / np.maximum(self.size, 1.0)
 
 
 @dataclass(frozen=True)
 class ModelledRates:
-    """Rates, 0 to 1, as the model sees them, with both ends of their 95% intervals; all (places, groups)."""
+    """Modelled rates, 0 to 1, with both ends of their 95% intervals; all (places, groups)."""
 
     rate: Array
     lower: Array
@@ -120,9 +128,9 @@ def modelled_rates(noisy: NoisyRates) -> ModelledRates:
 class _Fit:
     """Effects fitted under one typical deviation.
 
-    `spreads`: (2,), variances of the deviations of cells of both sorts, those that stray little and any others;
-    `expected`, `uncertainty`: (places, groups), rates that the other cells let expect and their variances;
-    `evidence`: logarithm of the density of all counts, up to a constant.
+    - `spreads`: (2,), variances of the deviations of the two kinds of cells, those that deviate little and any others
+    - `expected`, `uncertainty`: (places, groups), each rate as predicted from the other cells, and its variance
+    - `evidence`: logarithm of the density of all counts, up to a constant
     """
 
     spreads: Array
@@ -132,8 +140,10 @@ class _Fit:
 
 
 def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
-    """Fit by maximum likelihood with iterated weighted least squares; then each cell is taken out of its own
-    expectation."""
+    """Return a maximum-likelihood fit by iterated weighted least squares.
+
+    Each cell is left out of its own prediction.
+    """
     expected = _possible(_share(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):
         variances = (noisy.noise(expected) + noisy.size**2 * noisy.chance(expected))[..., None] + (
@@ -143,6 +153,7 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
         variance = 1 / (softmax(told, axis=-1) / variances).sum(axis=-1)
         effects = _additive(noisy.x, noisy.size, variance)
         expected = _possible(effects.sum)
+    # below 1, so that the division by 1 - own stays finite
     own = np.minimum(noisy.size**2 / variance * effects.variance, 1 - 1e-9)
     uncertainty = np.minimum(effects.variance / (1 - own), LARGEST_UNCERTAINTY)
     without = expected - uncertainty * noisy.size * (noisy.x - expected * noisy.size) / variance
@@ -152,7 +163,7 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Of normal distributions, for every cell; each (places, groups, components)."""
+    """A mixture of normal distributions for every cell; each array is (places, groups, components)."""
 
     share: Array
     mean: Array
@@ -169,8 +180,7 @@ class _Mixture:
 
 
 def _posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
-    """Return the posterior of every rate under one fit: whether the cell strays little or by anything, and by how
-    much."""
+    """Return the posterior of every rate under one fit: the kind of cell, and how much it deviates."""
     size, noise = noisy.size[..., None], noisy.noise(fit.expected)[..., None]
     before = (fit.uncertainty + noisy.chance(fit.expected))[..., None] + fit.spreads
     strayed = (noisy.x - fit.expected * noisy.size)[..., None]
@@ -183,16 +193,18 @@ def _posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
 
 
 def _log_densities(strayed: Array, variances: Array) -> Array:
-    """Return, (places, groups, 2), the log density of what a cell strayed by, weighted by the shares of both sorts of
-    cells."""
+    """Return log densities of cells' deviations, (places, groups, 2), weighted by the share of each kind of cell."""
     shares = np.array([1 - STRAYING_SHARE, STRAYING_SHARE])
     return np.asarray(np.log(shares) - (strayed[..., None] ** 2 / variances + np.log(variances)) / 2)
 
 
 @dataclass(frozen=True)
 class _Effects:
-    """`sum` and `variance`: (places, groups), effects of place and group together; `information`: the logarithm of the
-    determinant of the information on all of them."""
+    """Fitted effects.
+
+    `sum` and `variance`: (places, groups), effects of place and group together; `information`: log determinant of the
+    information matrix of all effects.
+    """
 
     sum: Array
     variance: Array
@@ -202,7 +214,8 @@ class _Effects:
 def _additive(x: Array, y: Array, variance: Array) -> _Effects:
     """Fit a level plus effects of places plus effects of groups, by least squares of x / y with weights y^2 / variance.
 
-    Never divides by y; an effect that nothing tells is 0. Those of places are eliminated: they follow from the others.
+    Never divides by y; an effect without data is 0. The effects of places are eliminated first and follow from the
+    others.
     """
     weight = y**2 / variance
     level = _share((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))

@@ -1,11 +1,11 @@
-"""What a reader sees of an estimate: a figure, its 95% interval and a reliability flag.
+"""Published figures: an estimate with its 95% interval and a reliability flag.
 
 Everything is computed from noisy values and public variances, elementwise over arrays of any one shape, and is defined
 for every input: negative or zero denominators, zero variances, unbounded intervals. Intervals cover the noise that was
-added for privacy; `corrected` adds to it how uncertain a correction for missed and false links is.
+added for privacy; `corrected` adds the uncertainty of a correction for missed and false links.
 
-The same before any budget is spent: what a plan will deliver, were the confidential counts some public ones. Last
-year's official counts are public and may stand in for this year's; this year's may not.
+The `expected_*` functions give the accuracy that a plan will deliver before any budget is spent, using public counts in
+place of the confidential ones. Last year's official counts are public and may be used for this; this year's may not.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Z95 = 1.959963984540054
 """97.5% quantile of the standard normal distribution."""
 
 NEGLIGIBLE = 1e-12
-"""Relative distance between a squared denominator and its noise below which rounding decides; taken as no distance."""
+"""Below this relative distance between a squared denominator and its noise, rounding decides: counts as no distance."""
 
 WHOLE_RANGE = 50.0
-"""Half-width of a rate that may be anything from 0 to 100, in points."""
+"""Half-width, in points, of a rate that may be anything from 0 to 100."""
 
 RELIABLE, UNRELIABLE, WITHHELD = "", "u", "withheld"
-"""Flags; empty where there is nothing to say of a ratio."""
+"""Flags of a ratio; empty if it is reliable."""
 
 
 class Moments(Protocol):
-    """What has values, variances and covariances, such as `Estimates`."""
+    """A source of values, variances and covariances of figures, such as `Estimates`."""
 
     def values(self, figures: Figures) -> Array: ...
     def variance(self, figures: Figures) -> Array: ...
@@ -44,7 +44,7 @@ class Moments(Protocol):
 
 
 class Remembered:
-    """Moments that answer the same question once; for figures of which several measures are made."""
+    """Moments that cache their answers, for figures that are used more than once."""
 
     def __init__(self, moments: Moments) -> None:
         self._moments = moments
@@ -61,8 +61,11 @@ class Remembered:
         return self._answer(2, left, right, ask=self._moments.covariance)
 
     def _answer(self, kind: int, *figures: Figures, ask: Callable[..., Array]) -> Array:
-        """Answer by identity: comparing arrays of figures would take longer than asking. They are held on to, so that
-        no identity is used twice."""
+        """Return a cached answer, keyed by the identity of figures.
+
+        Comparing their arrays would take longer than asking again. The figures are kept alive so that no identity is
+        reused.
+        """
         key = (kind, *map(id, figures))
         if key not in self._answers:
             self._asked += figures
@@ -81,10 +84,9 @@ class CountTable:
 
 @dataclass(frozen=True, eq=False)
 class RatioTable:
-    """A ratio, or the difference of two, with its interval, in its own unit (points per hundred for a rate), and its
-    flag.
+    """A ratio, or the difference of two, with its interval and flag, in its own unit (points per hundred for a rate).
 
-    `value` is NaN where the flag says `withheld`; the interval is always given.
+    `value` is NaN if the flag is `withheld`; the interval is always given.
     """
 
     value: Array
@@ -115,7 +117,7 @@ def published_ratios(
 ) -> RatioTable:
     """Return ratios known to be in [0, largest], given in multiples of 1/unit; figures of one shape.
 
-    A percentage has largest 1 and unit 100, an average of 17 goals largest 17.
+    A percentage has `largest` 1 and `unit` 100; an average of 17 goals has `largest` 17.
     """
     pair = _Pair.of(moments, numerator, denominator, largest)
     flag = _flags(pair, reliability)
@@ -129,12 +131,12 @@ def rate_differences(
     second: tuple[Figures, Figures],
     reliability: Reliability,
 ) -> RatioTable:
-    """Return the first rate less the second, in points, each given as (numerator, denominator); figures of one shape.
+    """Return the first rate minus the second, in points, each given as (numerator, denominator); figures of one shape.
 
     The interval recovers variances from the two Fieller intervals (MOVER; Zou & Donner 2008) with the correlation of
-    the two rates by linearisation: lower = d - sqrt(a^2 + b^2 - 2 r a b), a and b the arms of the first interval
-    downwards and of the second upwards; upper with the other arms. Within [-100, 100]. Flagged by
-    half the width of the interval in points, and withheld where either rate is.
+    the two rates by linearisation: lower = d - sqrt(a^2 + b^2 - 2 r a b), where a and b are the arms of the first
+    interval downwards and of the second upwards; upper uses the other arms. Within [-100, 100]. The flag depends on
+    half the width of the interval in points; a difference is withheld if either rate is.
     """
     one, two = _Pair.of(moments, *first, largest=1.0), _Pair.of(moments, *second, largest=1.0)
     cross = [[moments.covariance(f, g) for g in second] for f in first]
@@ -150,13 +152,13 @@ def rate_differences(
 
 
 def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95) -> tuple[Array, Array]:
-    """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem; xx, yy, xy are
-    (co)variances.
+    """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem.
 
-    It is the 95% interval, or that of another quantile `z` of the standard normal distribution.
+    xx, yy and xy are (co)variances. `z` is a quantile of the standard normal distribution, by default that of the 95%
+    interval.
 
-    The interval is the set of r with (x - r y)^2 <= z^2 (xx - 2 r xy + r^2 yy), a quadratic in r. It is bounded where y
-    exceeds zero by more than z standard errors; anywhere else the half-width is infinite and the centre 0.
+    The interval is the set of r with (x - r y)^2 <= z^2 (xx - 2 r xy + r^2 yy), a quadratic in r. It is bounded if y
+    exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
     """
     square = y**2 - z**2 * yy
     middle = x * y - z**2 * xy
@@ -179,10 +181,9 @@ def expected_rate_half_widths(
     public_denominators: Array,
     public_rates: Array,
 ) -> Array:
-    """Return the half-width of the 95% interval of each rate, in points, if the denominators and rates (0 to 1) were
-    the public ones.
+    """Return the half-width of the 95% interval of each rate, in points, if the true counts were the public ones.
 
-    All arguments have the shape of the figures. A denominator the noise drowns gives `WHOLE_RANGE`.
+    All arguments have the shape of the figures; rates are 0 to 1. A denominator drowned by noise gives `WHOLE_RANGE`.
     """
     _, half_width = fieller(
         public_rates * public_denominators,
@@ -200,7 +201,7 @@ def expected_difference_half_widths(
     public_denominators: tuple[Array, Array],
     public_rates: tuple[Array, Array],
 ) -> Array:
-    """Return the half-width of the 95% interval of the first rate less the second, in points, by linearisation.
+    """Return the half-width of the 95% interval of the first rate minus the second, in points, by linearisation.
 
     Each rate is given as (numerator, denominator). At most twice `WHOLE_RANGE`.
     """
@@ -240,14 +241,14 @@ class _Pair:
 
     @cached_property
     def ratio(self) -> Array:
-        """x / y within [0, largest], and 0 where y is not positive (such a ratio is always withheld)."""
+        """x / y within [0, largest], and 0 if y is not positive (such a ratio is always withheld)."""
         with np.errstate(over="ignore"):
             ratio = np.where(self.y > 0, self.x, 0.0) / np.where(self.y > 0, self.y, 1.0)
         return np.clip(ratio, 0.0, self.largest)
 
     @cached_property
     def interval(self) -> tuple[Array, Array]:
-        """Fieller's centre and half-width."""
+        """Centre and half-width of Fieller's interval."""
         return fieller(self.x, self.y, self.xx, self.yy, self.xy)
 
     @property
@@ -265,20 +266,20 @@ class _Pair:
 
 
 def _flags(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:
-    """Return the flag per ratio, from its interval before that is cut to the possible range."""
+    """Return the flag of each ratio, from its interval before clipping to the possible range."""
     points = 100 * pair.interval[1] / pair.largest
     weak = (pair.y <= 0) | (pair.y < reliability.denominator_standard_errors * np.sqrt(pair.yy))
     return _flagged(points, weak, reliability)
 
 
 def _flagged(points: Array, weak: NDArray[np.bool_], reliability: Reliability) -> NDArray[np.str_]:
-    """Return the flag by half-width in points; withheld in any case where `weak`."""
+    """Return the flag by half-width in points; always withheld if `weak`."""
     withheld = weak | (points > reliability.withheld_half_width)
     return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
 
 
 def _correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Array:
-    """Return the correlation of the linearised ratios; 0 where either has no variance."""
+    """Return the correlation of the linearised ratios; 0 if either has no variance."""
     (xx, xy), (yx, yy) = cross
     covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
     scale = np.sqrt(one.linearised_variance * two.linearised_variance)

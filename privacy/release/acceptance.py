@@ -1,8 +1,8 @@
-"""Who has accepted what a release is held for: holds by their names, with a reason, by a person's own signature.
+"""Acceptances of holds on a release: the names of the holds and a reason, signed by a person.
 
-An acceptance is signed as a release is signed off, kept in the same chain of the ledger, and judged by the same rule
-(`approval`). It is bound to the ledger, to the list of holds that was read, to the cohort and to what each hold is
-about, such as the MAC of a delivery: another file brings another hold, which nobody has accepted.
+An acceptance is signed, kept and judged as a sign-off is (`approval`). It is bound to the ledger, the list of holds
+that was read, the cohort and the subject of each hold, such as the MAC of a delivery: another file brings another hold,
+which nobody has accepted.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ _ACCEPTANCE = "acceptance"
 
 @dataclass(frozen=True)
 class Held:
-    """What a release waits for: `name` is what a person accepts, `about` a hash of the delivery and of what it is held
-    for. The same hold of another cohort, or of another file, is another one."""
+    """A hold on a release: `name` is what a person accepts, `about` a hash of the delivery and the reason for the hold.
+
+    The same hold on another cohort or another file is a different hold.
+    """
 
     cohort: str
     name: str
@@ -35,7 +37,10 @@ class Held:
 
 @dataclass(frozen=True)
 class Acceptance(Signature):
-    """One person's signature under holds of this ledger's home; `sheet_sha256` is of the list of holds, as read."""
+    """One person's signature under holds of this ledger's home.
+
+    `sheet_sha256` is the hash of the list of holds as read.
+    """
 
     ledger: str
     holds: Sequence[Mapping[str, str]]
@@ -47,7 +52,7 @@ class Acceptance(Signature):
 
 @dataclass(frozen=True)
 class Accepted:
-    """An acceptance that counts, by whom, and the day on which it was recorded."""
+    """An acceptance that counts, the person who signed it, and the day it was recorded."""
 
     acceptance: Acceptance
     person: Person
@@ -71,8 +76,10 @@ class Accepted:
 
 
 def acceptance_of(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha256: str) -> Acceptance:
-    """Return what is signed, without a signature; the same in whatever order the holds come. Raises `MayNotSign` for a
-    reason that the sheet cannot repeat."""
+    """Return the content to be signed, without a signature; the order of the holds does not matter.
+
+    Raises `MayNotSign` if the reason is not fit for the sheet.
+    """
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
     holds = [asdict(each) for each in sorted(held, key=lambda each: (each.cohort, each.name))]
@@ -82,8 +89,10 @@ def acceptance_of(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha25
 def sign(
     ledger: Ledger, sign_off: SignOff, unsigned: Acceptance, by: Ed25519PrivateKey | bytes
 ) -> tuple[Person, Acceptance]:
-    """Sign an acceptance with a private key, or take a signature made elsewhere, and return who signed; not recorded
-    yet. Raises `MayNotSign`."""
+    """Return who signed and the acceptance, signed with a private key or elsewhere; records nothing yet.
+
+    Raises `MayNotSign` if the signature does not count.
+    """
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
     signed = unsigned.signed(by, books.recorded)

@@ -1,18 +1,17 @@
-"""Who has signed a release off, and whether that is enough: before its noise is drawn, and before it is published or
-withdrawn.
+"""Signatures on a release and whether they are enough to measure, publish or withdraw it.
 
-A person signs a request with a key of their own (Ed25519): before noise the plans, cohorts, version, shares, councils
-missing, inputs, the policy and what other releases have spent; before publication the sums of the bundle. With it they
-sign the ledger that it is for, and the SHA-256 of the page that they read. Signatures are kept in the ledger, beside
-its entries, in a chain that only grows, and so is what they allowed.
+A person signs a request with their own key (Ed25519). Before measurement the request covers the plans, cohorts,
+version, shares, missing councils, inputs, the policy and the spending of other releases; before publication, the
+checksums of the bundle. The signature also covers the ledger it is for and the SHA-256 of the page that was read.
+Signatures, and what they allowed, are kept in the ledger, in an append-only chain beside its entries.
 
-`SignOffs` judges them, and nothing else does. The ledger records who may sign: the people whom the policy names first,
-and after that only those whom enough of the people recorded have signed for. A signature counts where it verifies, the
-request is to the letter what is about to be done, its key is that of a recorded person whose time is not over, and it
-is not the key that signs releases. A person counts once. What was allowed is judged by who was recorded then.
+`SignOffs` judges them, and nothing else does. The ledger records who may sign: first the people named in the policy,
+and after that only changes signed by enough of the people recorded. A signature counts if it verifies, the request is
+exactly what is about to be done, its key belongs to a recorded person whose time is not over, and it is not the key
+that signs releases. Each person counts once. What was allowed is judged by who was recorded then.
 
-In a demonstration one key counts for everybody: that of the key set, until people are recorded or an extract is taken
-in that `readiness synth` did not write.
+In a demonstration one key, that of the key set, is enough for any number of people. This ends when people are recorded
+or an extract is taken in that `readiness synth` did not write.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from privacy.release.ledger_storage import SignOffLine
 from privacy.release.policy import Person, PolicyError, SignOff, Stage, public_key, public_text
 
 Request = Mapping[str, Any]
-"""What is signed, JSON-ready: `stage`, `release`, and what would be done."""
+"""The content of a signature, JSON-ready: `stage`, `release`, and what would be done."""
 
 CHANGE_OF_PEOPLE = "people"
 """The stage of a request that changes who may sign."""
@@ -45,7 +44,10 @@ STRANGER = Person("", "somebody who is not recorded", "", public=False)
 
 
 class WaitsForApproval(Exception):
-    """A release that people must sign first; the message says who has, what moved since, and which command to run."""
+    """A release that people must sign first.
+
+    The message says who has, what has changed since, and which command to run.
+    """
 
 
 class MayNotSign(Exception):
@@ -54,29 +56,29 @@ class MayNotSign(Exception):
 
 @dataclass(frozen=True)
 class Signature:
-    """What a person has signed, with the public `key` and the signature (hexadecimal)."""
+    """Signed content, with the public `key` and the signature (hexadecimal)."""
 
     purpose: ClassVar[bytes]
-    """Begins every message, so that no other signature of a key can be taken for one of this kind."""
+    """Prefix of every message, so that a signature of another kind by the same key cannot be mistaken for this one."""
     key: str
     signature: str
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Self | None:
-        """Read a line of the ledger; None where it is not of this kind."""
+        """Read a line of the ledger; None if it is not of this kind."""
         names = {field.name for field in fields(cls)}
         is_text = all(isinstance(content.get(name), str) for name in ("key", "signature"))
         return cls(**content) if set(content) == names and is_text else None
 
     @property
     def message(self) -> bytes:
-        """The bytes that are signed; the same for whoever signs."""
+        """The bytes that are signed, the same for every signer."""
         content = asdict(self)
         return self.purpose + canonical_json({name: content[name] for name in content.keys() - {"key", "signature"}})
 
     @property
     def is_genuine(self) -> bool:
-        """Whether the key signed it."""
+        """True if the signature was made by the key."""
         try:
             public_key(self.key).verify(bytes.fromhex(self.signature), self.message)
         except (ValueError, TypeError, InvalidSignature):
@@ -84,8 +86,10 @@ class Signature:
         return True
 
     def signed(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
-        """Return the same with a signature: made with a private key, or made elsewhere by one of the people recorded.
-        Raises `MayNotSign` where nobody recorded made it."""
+        """Return the same content with a signature: made here with a private key, or elsewhere by a recorded person.
+
+        Raises `MayNotSign` if no recorded person made it.
+        """
         if isinstance(by, Ed25519PrivateKey):
             return replace(self, key=public_text(by.public_key()), signature=by.sign(self.message).hex())
         found = (replace(self, key=key, signature=by.hex()) for key in recorded.keys)
@@ -100,8 +104,10 @@ class Signature:
 
 @dataclass(frozen=True)
 class Approval(Signature):
-    """One person's signature under a request. `cohort` is the one that the release was asked for, `sheet_sha256` of the
-    page that was read."""
+    """One person's signature under a request.
+
+    `cohort` is the one the release was requested for; `sheet_sha256` is the hash of the page that was read.
+    """
 
     request: Request
     cohort: str
@@ -111,14 +117,13 @@ class Approval(Signature):
 
     @property
     def is_request(self) -> bool:
-        """Whether it is of something that people can be asked to sign; a forged line need not be."""
+        """True if its request is of a known stage; a forged line need not be."""
         return isinstance(self.request, Mapping) and self.request.get("stage") in [CHANGE_OF_PEOPLE, WITHDRAWAL, *Stage]
 
 
 @dataclass(frozen=True)
 class Signed:
-    """An approval as it was judged: the line of the ledger that has it, who signed, and why it does not count, in words
-    for a message (empty where it counts)."""
+    """An approval with its judgement: its ledger line, who signed, and why it does not count (empty if it does)."""
 
     approval: Approval
     line: SignOffLine
@@ -136,7 +141,7 @@ class Signed:
 
     @property
     def signed_at(self) -> str:
-        """When it was recorded, ISO 8601 in UTC."""
+        """Time it was recorded, ISO 8601 in UTC."""
         return self.line.recorded_at
 
     @property
@@ -146,7 +151,7 @@ class Signed:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The signatures under one request that count, one for each person, and how many people are needed."""
+    """The signatures under one request that count, one per person, and how many people are needed."""
 
     counting: Sequence[Signed]
     passed_over: Sequence[Signed]
@@ -159,8 +164,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the lines of the ledger, up to one of them, say of who may sign; `line` is the one that named the people,
-    `real_extract` the first extract that was not synthetic."""
+    """The people who may sign, according to the ledger up to one of its lines.
+
+    `line` is the hash of the line that named the people; `real_extract` is the first extract that was not synthetic.
+    """
 
     sign_off: SignOff | None = None
     line: str = ""
@@ -169,7 +176,7 @@ class Recorded:
 
     @property
     def may_be_demonstration(self) -> bool:
-        """Whether no people are recorded, and no extract that `readiness synth` did not write."""
+        """True if no people are recorded, and every extract was written by `readiness synth`."""
         return self.sign_off is None and not self.real_extract
 
     @property
@@ -180,8 +187,10 @@ class Recorded:
         return [person.key for person in self.sign_off.people] if self.sign_off else []
 
     def needed(self, stage: str) -> int:
-        """Return how many people must sign: for a change of people, as many as for any stage, and as many for a
-        withdrawal as for a publication."""
+        """Return how many people must sign a stage.
+
+        A change of people needs as many as the strictest stage; a withdrawal needs as many as a publication.
+        """
         if self.sign_off is None:
             return 1
         persons = self.sign_off.persons
@@ -192,8 +201,11 @@ class Recorded:
 
 @dataclass(frozen=True)
 class ReleaseKey(Signature):
-    """The key that signs releases, as it states itself to this `ledger`: a line that anybody else wrote would keep the
-    person whose key it names from signing."""
+    """The key that signs releases, declared to this `ledger` with its own signature.
+
+    The signature matters: otherwise anybody could write a line naming a person's key and so stop that person from
+    signing.
+    """
 
     ledger: str
 
@@ -205,11 +217,10 @@ _RELEASE_KEY, _DEMONSTRATION, _REAL = "release key", "demonstration", "not synth
 
 
 class SignOffs:
-    """What the ledger holds of signatures, and the judgement of each; read once."""
+    """The signatures in the ledger and the judgement of each, read once."""
 
     def __init__(self, ledger: Ledger, *release_keys: str) -> None:
-        """Read the signatures in the ledger; `release_keys` are public keys that sign releases besides those that it
-        records."""
+        """Read the signatures in the ledger; `release_keys` are further public keys that sign releases."""
         self._lines = [(json.loads(line.content), line) for line in ledger.sign_offs()]
         self.release_keys = {*release_keys, *self._release_keys()}
         self._recorded = [Recorded()]
@@ -223,27 +234,26 @@ class SignOffs:
 
     @property
     def approvals(self) -> list[Signed]:
-        """Every signature under a request, oldest first, as judged when it was recorded, whatever has moved since."""
+        """Every signature under a request, oldest first, as judged when it was recorded, whatever has changed since."""
         return [
             self._judged(approval, line, self._recorded[number], line.recorded_at)
             for number, approval, line in self._approvals(len(self._lines))
         ]
 
     def judge(self, request: Request, sheet_sha256: str = "", at: int | None = None) -> Judgement:
-        """Return which signatures count for a request, and whether they are enough: now, or `at` the line of that
-        number.
+        """Return the signatures that count for a request now, or just before line number `at`, and how many are needed.
 
-        With `sheet_sha256`, one that was given under another page does not count.
+        If `sheet_sha256` is given, signatures given under another page do not count.
         """
         number = len(self._lines) if at is None else at
         return self._judge(request, sheet_sha256, number, _now() if at is None else self._lines[at][1].recorded_at)
 
     def who(self, signature: Signature, at: str = "") -> tuple[Person, str]:
-        """Return who gave a signature, by the people recorded now, and why it does not count, if so. `at` is a time."""
+        """Return who gave a signature, by who is recorded now, and why it does not count, if so. `at` is a time."""
         return self._who(signature, self.recorded, at or _now())
 
     def allowed(self, stage: str, release: str) -> list[Signed]:
-        """Return the signatures by which the release was allowed, by who was recorded then."""
+        """Return the signatures that allowed the release at this stage, judged by who was recorded then."""
         found: dict[str, Signed] = {}
         for request, judgement in self._allowances:
             if (request.get("stage"), request.get("release")) == (stage, release):
@@ -251,18 +261,17 @@ class SignOffs:
         return list(found.values())
 
     def withdrawals(self) -> Iterator[tuple[Request, str]]:
-        """Yield every withdrawal that was allowed, oldest first, with the day of the last signature that it needed."""
+        """Yield every allowed withdrawal, oldest first, with the day of its last counting signature."""
         for request, judgement in self._allowances:
             if request.get("stage") == WITHDRAWAL:
                 yield request, max(each.signed_at for each in judgement.counting)[:10]
 
     def is_allowed(self, request: Request) -> bool:
-        """Return whether this very request was allowed before, by who was recorded then."""
+        """Return whether exactly this request was allowed before, judged by who was recorded then."""
         return any(each == request for each, _ in self._allowances)
 
     def signed(self) -> list[Signed]:
-        """Return, for every request that enough people have signed by now, the newest signature that counts; oldest
-        first."""
+        """Return the newest counting signature of every request that enough people have signed by now, oldest first."""
         requests = {sha256_hex(canonical_json(each.request)): each.request for _, each, _ in self._approvals()}
         judged = (self.judge(request) for request in requests.values())
         return sorted((each.counting[-1] for each in judged if each.is_enough), key=lambda signed: signed.line.seq)
@@ -274,15 +283,17 @@ class SignOffs:
                 yield {name: value for name, value in content.items() if name != "kind"}, line
 
     def _release_keys(self) -> Iterator[str]:
-        """Yield the keys that have stated themselves, to this ledger, to sign releases."""
+        """Yield the keys that have declared to this ledger that they sign releases."""
         for content, _ in self.lines_of_kind(_RELEASE_KEY):
             stated = ReleaseKey.parse(content)
             if stated is not None and stated.ledger == self._lines[0][1].entry_hash and stated.is_genuine:
                 yield stated.key
 
     def change_of_people(self, sign_off: SignOff) -> Request | None:
-        """Return the request that replaces the people recorded with those of a policy; None where nothing is to change.
-        A policy that names nobody changes nothing."""
+        """Return the request that replaces the recorded people with those of a policy; None if nothing changes.
+
+        A policy that names nobody changes nothing.
+        """
         before = self.recorded
         if before.sign_off is None or not sign_off.people or sign_off.content() == before.sign_off.content():
             return None
@@ -314,7 +325,7 @@ class SignOffs:
 
     @cached_property
     def _allowances(self) -> list[tuple[Request, Judgement]]:
-        """Every request that was allowed, as it is judged by who was recorded then."""
+        """Every allowed request with its judgement, by who was recorded then."""
         found = []
         by_line = {line.entry_hash: approval.request for _, approval, line in self._approvals()}
         for number, (content, _) in enumerate(self._lines):
@@ -328,7 +339,7 @@ class SignOffs:
         return found
 
     def _approvals(self, until: int | None = None) -> Iterator[tuple[int, Approval, SignOffLine]]:
-        """Yield the approvals before the line of that number, with the number of their own."""
+        """Yield (line number, approval, line) for the approvals before the line numbered `until`."""
         for number, (content, line) in enumerate(islice(self._lines, until)):
             if content.get("kind") == _APPROVAL:
                 approval = Approval.parse({name: value for name, value in content.items() if name != "kind"})
@@ -357,7 +368,7 @@ class SignOffs:
         return Signed(approval, line, person, f"{_whose(person, line)} {why_not}" if why_not else "")
 
     def _who(self, signature: Signature, recorded: Recorded, at: str) -> tuple[Person, str]:
-        """Decide whose signature counts: the one rule."""
+        """Return who gave a signature, and why it does not count, if so: the one rule."""
         person = _holder(signature.key, recorded)
         if signature.key in self.release_keys:
             return person, "is of the key that signs releases, which may not sign them off"
@@ -369,7 +380,7 @@ class SignOffs:
 
 
 def _holder(key: str, recorded: Recorded) -> Person:
-    """Return who holds the key, by what is recorded."""
+    """Return the recorded holder of a key."""
     if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
         return replace(DEMONSTRATION, key=key)
     return (recorded.sign_off and recorded.sign_off.who_has(key)) or STRANGER
@@ -385,18 +396,17 @@ def _whose(person: Person, line: SignOffLine) -> str:
 
 
 def nobody_may_sign(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Return whether neither the policy nor the ledger names anybody who could sign."""
+    """Return whether neither the policy nor the ledger names anybody who may sign."""
     return not sign_off.people and SignOffs(ledger).recorded.sign_off is None
 
 
 def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Return whether nobody is named who could sign, and every extract is synthetic."""
+    """Return whether nobody is named who may sign, and every extract is synthetic."""
     return nobody_may_sign(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
 
 
 def note_people(ledger: Ledger, sign_off: SignOff) -> None:
-    """Record in the ledger whom the policy names and how many of them must sign: the first time as it is, and a change
-    once enough of the people recorded have signed it."""
+    """Record the people of the policy and how many must sign; a later change, once enough of them have signed it."""
     if not sign_off.people:
         return
     books = SignOffs(ledger)
@@ -406,8 +416,10 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
 
 
 def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key: str = "") -> None:
-    """Record the key that signs releases, which may not sign them off, and the public key of a demonstration, if this
-    may be one."""
+    """Record the key that signs releases and, if this may be a demonstration, the demonstration's public key.
+
+    The key that signs releases may not sign them off.
+    """
     books = SignOffs(ledger)
     if public_text(release_key.public_key()) not in books.release_keys:
         stated = ReleaseKey("", "", ledger.identity()).signed(release_key, books.recorded)
@@ -417,7 +429,7 @@ def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key:
 
 
 def note_not_synthetic(ledger: Ledger, extract: str) -> None:
-    """Record that an extract was taken in that `readiness synth` did not write: that ends a demonstration for good."""
+    """Record an extract that `readiness synth` did not write, which ends a demonstration for good."""
     if not SignOffs(ledger).recorded.real_extract:
         add_line(ledger, _REAL, {"extract": extract})
 
@@ -430,8 +442,10 @@ def sign(
     sheet_sha256: str,
     by: Ed25519PrivateKey | bytes,
 ) -> tuple[Person, Judgement]:
-    """Record a person's signature under a request, made with a private key or elsewhere; durable on return. Returns who
-    signed, and what counts now. Raises `MayNotSign`."""
+    """Record a person's signature under a request, made with a private key or elsewhere; durable on return.
+
+    Returns who signed and the new judgement. Raises `MayNotSign`.
+    """
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
     plain = json.loads(canonical_json(request))
@@ -444,12 +458,12 @@ def sign(
 
 
 def approval_of(request: Request, cohort: str, sheet_sha256: str) -> Approval:
-    """Return what is signed, without a signature."""
+    """Return the content to be signed, without a signature."""
     return Approval("", "", request, cohort, sheet_sha256)
 
 
 def check_may_sign(books: SignOffs, signature: Signature) -> Person:
-    """Return the person whose signature counts; raises `MayNotSign`."""
+    """Return the person who signed. Raises `MayNotSign` if the signature does not count."""
     person, why_not = books.who(signature)
     if why_not:
         raise MayNotSign(f"the signature {why_not}. Nothing was recorded")
@@ -457,10 +471,11 @@ def check_may_sign(books: SignOffs, signature: Signature) -> Person:
 
 
 def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str = "", *release_keys: str) -> None:
-    """Record that a request is allowed, where enough people have signed it; else raise `WaitsForApproval`.
+    """Record that a request is allowed if enough people have signed it; otherwise raise `WaitsForApproval`.
 
-    `sheet_sha256` is of the page about the request as it is now; `release_keys` are public keys that sign releases,
-    beside those that the ledger records. The message names roles, not people: logs may hold it.
+    `sheet_sha256` is the hash of the page about the request as it is now; `release_keys` are public keys that sign
+    releases, in addition to those recorded in the ledger. The message names roles, not people, because it may be
+    logged.
     """
     note_people(ledger, sign_off)
     books = SignOffs(ledger, *release_keys)
@@ -477,12 +492,11 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
 
 
 def signature_of(text: str | bytes) -> bytes:
-    """Parse a signature as a person hands it over: 64 bytes as `openssl pkeyutl` writes them, or hexadecimal. Raises
-    `MayNotSign`."""
+    """Parse a signature: 64 bytes as `openssl pkeyutl` writes them, or hexadecimal. Raises `MayNotSign`."""
     if isinstance(text, bytes) and len(text) == _SIGNATURE_BYTES:
         return text
     try:
-        found = bytes.fromhex(text.decode("ascii") if isinstance(text, bytes) else text)  # white space may surround it
+        found = bytes.fromhex(text.decode("ascii") if isinstance(text, bytes) else text)  # spaces are allowed
     except ValueError:
         found = b""
     if len(found) != _SIGNATURE_BYTES:
@@ -494,7 +508,7 @@ _SIGNATURE_BYTES = 64
 
 
 def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]:
-    """Yield what differs between what was signed and what is about to be done, in words."""
+    """Yield, in words, the differences between what was signed and what is about to be done."""
     before = approval.request
     words = {
         "release": f"the release ({before.get('release')})",
@@ -557,8 +571,8 @@ def _waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
 
 
 def add_line(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
-    """Record what somebody signed, or what it allowed, in the ledger; returns the hash of the line."""
-    ledger.identity()  # the first line of the chain, which every request names
+    """Record a signature, or what signatures allowed, in the ledger; return the hash of the line."""
+    ledger.identity()  # makes sure the first line exists: every request names it
     return ledger.add_sign_off(canonical_json({"kind": kind, **content}).decode()).entry_hash
 
 

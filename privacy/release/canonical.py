@@ -1,7 +1,7 @@
-"""The one byte form of a JSON value, and its SHA-256.
+"""Canonical JSON bytes of a value, and their SHA-256.
 
-Plans, ledger entries and measurement files are all identified by a hash of their content. They share this module so
-that "the same content" means the same bytes everywhere.
+Plans, ledger entries and measurement files are identified by a hash of their content. They share this module so that
+"the same content" means the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def sha256_hex(content: bytes) -> str:
 
 
 def check_name(kind: str, value: str) -> str:
-    """Return `value` if it can stand in a path and in a message: letters, digits, `.`, `_`, `-`; else ValueError."""
+    """Return `value` if it is safe in a path and a message. Raises ValueError unless letters, digits, `.`, `_`, `-`."""
     if not _NAME.fullmatch(value):
         raise ValueError(f"{kind} {value!r} may hold only letters, digits, '.', '_' and '-'")
     return value

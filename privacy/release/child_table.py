@@ -1,4 +1,4 @@
-"""The child table: counted exactly, and identified without revealing it. Restricted zone only.
+"""Exact counts of the child table, and a keyed identity that does not reveal it. Restricted zone only.
 
 This is the only module that reads rows. Its counts go to the noise mechanism and nowhere else; its error messages name
 a column at most, never a value or a number of rows.
@@ -39,7 +39,7 @@ class ChildTableError(ValueError):
 def true_counts(table: ChildTable, plan: Plan) -> Counts:
     """Count the rows of the child table in every cell of every measured marginal: one contribution per row.
 
-    The table has a unique `child_id` and, per attribute of the family, a column of category texts. Raises
+    The table has a unique `child_id` and a text column of categories for each attribute of the family. Raises
     ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
     """
     with _opened(table) as connection:
@@ -55,8 +55,9 @@ def true_counts(table: ChildTable, plan: Plan) -> Counts:
 def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
     """Return the keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
 
-    Order of rows and of columns does not matter, nor does `child_id`. `columns` defaults to every other column. A plain
-    hash would let a guesser confirm a data set; this needs the key. Raises ValueError for a key under 32 bytes.
+    The order of rows and columns does not matter, nor does `child_id`. `columns` defaults to every other column. A
+    plain hash would let somebody confirm a guessed data set; this needs the key. Raises ValueError for a key under 32
+    bytes.
     """
     if len(key) < MINIMUM_KEY_BYTES:
         raise ValueError(f"the key of the input MAC needs at least {MINIMUM_KEY_BYTES} bytes")
@@ -65,7 +66,7 @@ def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = Non
         names = sorted(columns or (name for name in _columns(connection) if name != UNIT_COLUMN))
         _check_columns(connection, names)
         digest.update(("\n".join(names) + "\n").encode())
-        connection.execute("SET arrow_large_buffer_size = true")  # many rows alike may be more than 2 GiB of text
+        connection.execute("SET arrow_large_buffer_size = true")  # identical rows may add up to more than 2 GiB of text
         distinct = f"SELECT {_line(names)} AS line, count(*) AS n FROM children GROUP BY line"
         lines = connection.sql(f"SELECT repeat(line, n) FROM ({distinct}) ORDER BY line")
         for batch in lines.to_arrow_reader(BATCH_ROWS):
@@ -74,15 +75,17 @@ def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = Non
 
 
 def _line(names: Sequence[str]) -> str:
-    """Return SQL of a row as a line of text: a JSON list of these columns. Each column is written on its own, because
-    DuckDB then writes a value that many rows have once."""
+    """Return SQL that writes a row as a line of text: a JSON list of these columns.
+
+    Each column is converted separately, because DuckDB then converts a repeated value only once.
+    """
     values = (f"coalesce(CAST(to_json(CAST({identifier(name)} AS VARCHAR)) AS VARCHAR), 'null')" for name in names)
     listed = ", ',', ".join(values)
     return f"concat('[', {listed}, ']', chr(10))"
 
 
 def _text(lines: pa.LargeStringArray) -> memoryview:
-    """Return all lines, one after the other, as they are in memory."""
+    """Return the text of all lines, end to end, without copying it."""
     _, places, text = lines.buffers()
     starts = np.frombuffer(places, np.int64)[lines.offset : lines.offset + len(lines) + 1]
     return memoryview(text)[starts[0] : starts[-1]]
@@ -131,8 +134,10 @@ def _count(coded: Mapping[str, NDArray[Any]], shape: tuple[int, ...], attributes
 
 
 def _code(attribute: Attribute, nesting: Nesting | None) -> str:
-    """Return SQL for the position of the column's value in the public domain; NULL outside it. An outer attribute is
-    that of the group its inner one belongs to."""
+    """Return SQL for the position of the column's value in the public domain; NULL outside it.
+
+    An outer attribute is derived from the inner one: the group that the value belongs to.
+    """
     column, positions = attribute.name, {category: i for i, category in enumerate(attribute.categories)}
     if nesting is not None and nesting.outer == attribute.name:
         column = nesting.inner

@@ -1,26 +1,26 @@
-"""The residual components of a workload: its downward closure as arrays over them, and the identities they obey.
+"""Residual components of a workload: its downward closure as arrays over them, and the identities they obey.
 
 A marginal over attributes A splits into orthogonal residual components, one for each subset C of A: the part of the
 table that varies along every attribute of C and is flat along the others. With n_i the size of attribute i,
 
     P_C = (tensor of (I - J/n_i), i in C) (tensor of J/n_i, i in A\\C),        sum over C of P_C = I,
 
-where J is all ones. Component C is one and the same vector r_C whichever marginal A it is seen through, up to the
-factor prod(n_i, i in A\\C). Noise of variance sigma_A^2 on every cell of A therefore tells r_C with precision
+where J is all ones. Component C is the same vector r_C whichever marginal A it is derived from, up to the factor
+prod(n_i, i in A\\C). Noise of variance sigma_A^2 on every cell of A therefore determines r_C with precision
 1 / (sigma_A^2 prod(n_i, i in A\\C)), and different components independently of each other. That turns least squares
 over all tables into arithmetic per component (residual-basis view of the marginal matrix mechanism: Xiao, He, Zhang,
 Kifer 2023; Mullins et al. 2024).
 
-Identities are equalities that hold for every child table; they are imposed on the estimates and credited to their
-variances. Estimates x with covariance S that must obey A x = 0 become, by generalised least squares,
+Identities are equalities that hold for every child table; they are imposed on the estimates and reduce their variances.
+Estimates x with covariance S that must obey A x = 0 become, by generalised least squares,
 
     x' = x - S A' (A S A')^+ A x,        S' = S - S A' (A S A')^+ A S.
 
 One identity gives an equality per cell of the attributes it runs over, so A has thousands of rows for a country. But
 over those attributes A is the identity matrix and S a multiple of a projection in every residual component: the problem
-falls apart into one tiny problem per subset D of the attributes run over, with a row per identity and a column per cell
-of the attributes whose categories the identities weigh. `constraints_of` prepares these; a redundant identity, or one
-that follows from others, is a zero eigenvalue of A S A' and drops out.
+splits into one tiny problem per subset D of those attributes, with a row per identity and a column per cell of the
+attributes whose categories the identities weigh. `constraints_of` prepares these; a redundant identity, or one that
+follows from others, is a zero eigenvalue of A S A' and drops out.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from numpy.typing import NDArray
 from privacy.release.workload import Array, Family, Selector, Term, WorkloadError
 
 REDUNDANT = 1e-10
-"""An eigenvalue of the correlation matrix of the equalities below this is a redundancy; rounding leaves some 1e-15."""
+"""Eigenvalues of the equalities' correlation matrix below this count as redundant; rounding leaves some 1e-15."""
 
 VACUOUS = 1e-20
-"""An equality whose variance is below this share of its own terms' variances says nothing."""
+"""An equality carries no information if its variance is below this share of its terms' variances."""
 
 
 def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield every subset, smallest first, each in the order given."""
+    """Yield every subset, smallest first, keeping the order given."""
     return (subset for size in range(len(names) + 1) for subset in combinations(names, size))
 
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """The closure of a family's marginals under subset; K sets of attributes, smallest first, then by position.
+    """The closure of a family's marginals under subsets: K sets of attributes, smallest first, then by position.
 
     `subsets[k]` names set k in the family's attribute order. Arrays are indexed by k throughout.
     """
@@ -60,14 +60,16 @@ class Lattice:
 
     @classmethod
     def of(cls, family: Family) -> Lattice:
-        """Return the closure of `family.marginals`; it always holds the empty set, the number of rows."""
+        """Return the closure of `family.marginals`; it always includes the empty set, the number of rows."""
         position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
         closure = {subset for marginal in family.marginals for subset in subsets(family.ordered(marginal.attributes))}
         return cls(family, tuple(sorted(closure, key=lambda s: (len(s), [position[name] for name in s]))))
 
     def index(self, names: Iterable[str]) -> int:
-        """Return the position of a set of attributes. Raises WorkloadError where no marginal of the workload contains
-        it."""
+        """Return the position of a set of attributes.
+
+        Raises WorkloadError if no marginal of the workload contains it.
+        """
         subset = self.family.ordered(names)
         try:
             return self._index[subset]
@@ -78,7 +80,7 @@ class Lattice:
 
     @cached_property
     def within(self) -> NDArray[np.bool_]:
-        """(K x K): `within[c, a]` where set c is a subset of set a."""
+        """(K x K): `within[c, a]` is true if set c is a subset of set a."""
         masks = self._members @ (1 << np.arange(self._members.shape[1], dtype=np.int64))
         return (masks[:, None] & masks[None, :]) == masks[:, None]
 
@@ -99,12 +101,14 @@ class Lattice:
 
     @cached_property
     def information(self) -> Array:
-        """(K x K): precision that one unit of 1/sigma_A^2 spent on marginal A gives to component C, [C, A]."""
+        """(K x K), [C, A]: precision that one unit of 1/sigma_A^2 spent on marginal A gives to component C."""
         return np.where(self.within, self.cells[:, None] / self.cells[None, :], 0.0)
 
     def precisions_from(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
-        """Return, (K,), the precision that measured marginals of the same table, with their noise scales, give to each
-        component, those outside the closure included: sum over A containing C of 1/(sigma_A^2 prod(n_i, i in A\\C))."""
+        """Return each component's precision, (K,), given measured marginals of the table and their noise scales.
+
+        It is the sum over A containing C of 1/(sigma_A^2 prod(n_i, i in A\\C)), for A outside the closure too.
+        """
         precisions = np.zeros(len(self.subsets))
         for names, sigma in measured:
             outside = [[n for n in names if n not in subset] for subset in self.subsets]
@@ -114,8 +118,9 @@ class Lattice:
         return precisions
 
     def component_weights(self) -> Array:
-        r"""Return, (K,), the weight w_C of 1/tau_C in the workload's objective, the weighted sum of all its cell
-        variances.
+        r"""Return the weights w_C of 1/tau_C in the workload's objective, (K,).
+
+        The objective is the weighted sum of all cell variances.
 
         A cell of table W has variance sum over C in W of prod((n_i - 1)/n_i, i in C) prod(1/n_i^2, i in W\C) / tau_C.
         Over the prod(n_i) cells of W that is sum over C of prod(n_i - 1, i in C) / prod(n_i, i in W\C) / tau_C.
@@ -147,8 +152,8 @@ class Lattice:
 class Constraint:
     """The equalities that act on the residual components D + E, for one D = `over` and all E in `rows`.
 
-    `rows[e]`: (R, *sizes of e), whitened equalities (their variance is the identity matrix of size R).
-    `gains[e]`: the same divided by tau of D + E, that is S A' in whitened form.
+    - `rows[e]`: (R, *sizes of e), whitened equalities (their variance is the identity matrix of size R).
+    - `gains[e]`: the same divided by tau of D + E, that is S A' in whitened form.
     """
 
     over: tuple[str, ...]
@@ -157,8 +162,7 @@ class Constraint:
 
 
 def constraints_of(lattice: Lattice, precisions: Array) -> tuple[Constraint, ...]:
-    """Return the constraints of the family's identities under component precisions tau, (K,); none where all are
-    vacuous."""
+    """Return the constraints of the family's identities under component precisions tau, (K,); none if vacuous."""
     found = (_constraint(lattice, precisions, over) for over in _components_run_over(lattice.family))
     return tuple(constraint for constraint in found if constraint is not None)
 
@@ -196,13 +200,13 @@ class _Layout:
 
 
 def _components_run_over(family: Family) -> list[tuple[str, ...]]:
-    """Return every subset of the attributes some identity runs over, smallest first."""
+    """Return every subset of the attributes that an identity runs over, smallest first."""
     found = {subset for identity in family.identities for subset in subsets(family.ordered(identity.over))}
     return sorted(found, key=lambda subset: (len(subset), subset))
 
 
 def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> Constraint | None:
-    """Return the whitened equalities on one component D, or None where they say nothing."""
+    """Return the whitened equalities on one component D, or None if they carry no information."""
     family = lattice.family
     active = [identity for identity in family.identities if set(over) <= set(identity.over)]
     parts = [
@@ -233,8 +237,10 @@ def _ordered_blocks(family: Family, blocks: set[tuple[str, ...]]) -> list[tuple[
 
 
 def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
-    """Return the residual parts of a term: for each subset E of its attributes, the tensor of centred vectors over E
-    times the means of the others."""
+    """Return the residual parts of a term, by subset E of its attributes.
+
+    Each is the tensor of centred vectors over E times the means of the other attributes.
+    """
     names = family.ordered(term.vectors)
     vectors = {name: Selector.of(family.attribute(name), {name: term.vectors[name]}) for name in names}
 
@@ -246,7 +252,7 @@ def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str
 
 
 def _whitener(covariance: Array, reference: Array) -> Array:
-    """Return W, (R x equalities), with W covariance W' = I, R the covariance's rank; W'W is its pseudo-inverse."""
+    """Return W, (R x equalities), such that W covariance W' = I; R is the rank, W'W the pseudo-inverse."""
     deviations = np.sqrt(np.diag(covariance))
     said = np.diag(covariance) > VACUOUS * reference
     scale = np.where(said, 1 / np.where(said, deviations, 1.0), 0.0)

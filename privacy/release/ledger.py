@@ -1,18 +1,18 @@
-"""The budget ledger: what each cohort may spend, what was charged, and what became of every charge.
+"""The budget ledger: each cohort's budget, every charge to it, and how each charge ended.
 
-Rules, each enforced here with a message for people and again by the storage itself:
+These rules are enforced here, with messages for people, and again by the storage itself:
 
-- a cohort has an account for each unit, a child or a response, since rows of the one are not rows of the other;
-- the budget of an account is approved once; its cap never changes;
+- a cohort has one account per unit (a child or a response), because the rows of one are not rows of the other;
+- an account's budget is approved once; its cap never changes;
 - entries are only ever added, and each carries the hash of the one before;
-- RESERVE charges a family of a release before any noise is drawn, one charge at a time, and only within the cap;
-- a charge ends as COMMIT (its measurement is stored: it stays spent, and is never made again) or as VOID (what was
-  drawn, if anything, was removed unseen: it is given back, and the family may be charged again);
-- what people sign is kept beside the entries, in a separate chain: `approval` decides what counts.
+- RESERVE charges one family of a release before any noise is drawn, one charge at a time, and only within the cap;
+- a charge ends as COMMIT (its measurement is stored; it stays spent and is never made again) or as VOID (anything
+  drawn was deleted unread; the budget is given back and the family may be charged again);
+- signatures are kept beside the entries, in a separate chain; `approval` decides which count.
 
-Amounts are whole nano-rho (1e-9 rho, zCDP), charges rounded up, caps rounded down. Where the entries are kept
-is a `Storage`: an SQLite file of one machine (`ledger_storage`), or a database server that workers on several machines
-share (`ledger_postgres`). The rules are here, once, for both.
+Amounts are whole nano-rho (1e-9 rho, zCDP); charges are rounded up and caps down. Entries are kept in a `Storage`: an
+SQLite file on one machine (`ledger_storage`), or a database server shared by workers on several machines
+(`ledger_postgres`). Both follow the rules in this module.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from privacy.release.ledger_storage import (
 NANO = 1_000_000_000
 
 POSTGRESQL = ("postgresql://", "postgres://")
-"""How the URL of a ledger in a database server begins."""
+"""URL schemes of a ledger in a database server."""
 
 
 class BudgetNotApproved(LedgerError):
-    """A charge to a cohort that has no approved budget, or a second approval with another cap."""
+    """A charge to a cohort without an approved budget, or a second approval with another cap."""
 
 
 class BudgetExceeded(LedgerError):
-    """A charge larger than what is left of the cohort's budget: `asked` and `left`, rho."""
+    """A charge larger than the cohort's remaining budget; `asked` and `left` are in rho."""
 
     def __init__(self, message: str, *, asked: float, left: float) -> None:
         super().__init__(message)
@@ -59,19 +59,19 @@ class BudgetExceeded(LedgerError):
 
 
 class ReleaseConflict(LedgerError):
-    """A family of a release that was charged before, and would now be measured differently or again."""
+    """An attempt to measure a charged family of a release again, or differently."""
 
 
 class LedgerCorrupt(LedgerError):
-    """Entries that were altered, removed or reordered, or a charge outside that the ledger knows nothing of."""
+    """Entries that were altered, removed or reordered, or a charge stated elsewhere that the ledger does not have."""
 
 
 @dataclass(frozen=True)
 class StatedCharge:
-    """A charge as something outside the ledger states it: a kept measurement, or the privacy statement of a bundle.
+    """A charge as stated outside the ledger, by a stored measurement or the privacy statement of a bundle.
 
-    `place` says what that is and where, for messages; `ledger_entry` is the hash of the RESERVE entry, `signatures` of
-    the lines of those under which it was measured, where they are stated.
+    `place` names that source in messages; `ledger_entry` is the hash of the RESERVE entry; `signatures` are the hashes
+    of the sign-off lines under which it was measured, if stated.
     """
 
     place: str
@@ -92,25 +92,25 @@ class Reservation:
 
     @property
     def rho(self) -> float:
-        """Amount charged, rho (zCDP), never less than what was asked."""
+        """Amount charged, rho (zCDP), never less than the amount asked for."""
         return self.entry.nano_rho / NANO
 
     @property
     def is_committed(self) -> bool:
-        """Whether its measurement is stored."""
+        """True if its measurement is stored."""
         return self.end is not None and self.end.kind == EntryKind.COMMIT
 
 
 @dataclass(frozen=True)
 class LedgerCopy:
-    """The lines of a ledger, away from where it lives: its entries and what people signed, each a chain."""
+    """A copy of the ledger's two chains: its entries and its sign-off lines."""
 
     entries: list[Entry]
     sign_offs: list[SignOffLine]
 
     @classmethod
     def parse(cls, content: bytes) -> LedgerCopy:
-        """Read what `document` wrote. Raises LedgerCorrupt."""
+        """Read what `document` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
         try:
             said = json.loads(content)
             entries = [Entry(**line) for line in said["entries"]]
@@ -125,7 +125,7 @@ class LedgerCopy:
         return json.dumps(chains).encode()
 
     def newer(self, other: LedgerCopy) -> LedgerCopy:
-        """Return the longer of two copies of one ledger. Raises LedgerCorrupt where neither continues the other."""
+        """Return the longer of two copies of one ledger. Raises LedgerCorrupt if neither continues the other."""
         longer, shorter = sorted((self, other), key=lambda copy: (len(copy.entries), len(copy.sign_offs)), reverse=True)
         for name in _CHAINS:
             begun = getattr(shorter, name)
@@ -138,17 +138,19 @@ class LedgerCopy:
 
 
 class Ledger:
-    """The budget ledger at a path (an SQLite file) or a `postgresql://` URL; made on first use.
+    """The budget ledger at a path (an SQLite file) or a `postgresql://` URL, created on first use.
 
-    Raises LedgerUnavailable where it cannot be opened.
+    Raises LedgerUnavailable if it cannot be opened.
     """
 
     def __init__(self, location: Path | str) -> None:
         self._storage = _storage(location)
 
     def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
-        """Set the cap of the cohort's account of a unit, once. The same cap again changes nothing; another raises
-        BudgetNotApproved."""
+        """Set the cap of a cohort's account for one unit, once.
+
+        Repeating the same cap changes nothing. Raises BudgetNotApproved for a different cap.
+        """
         cap = _nano(cap_rho, ROUND_FLOOR)
         with self._storage.writing() as log:
             entries = _checked(log.entries())
@@ -176,7 +178,7 @@ class Ledger:
     ) -> Reservation:
         """Charge one family of one release to the account of its unit; durable on return.
 
-        Raises BudgetNotApproved, BudgetExceeded, or ReleaseConflict where it was charged before.
+        Raises BudgetNotApproved, BudgetExceeded, or ReleaseConflict if it was charged before.
         """
         amount = _nano(rho, ROUND_CEILING)
         with self._storage.writing() as log:
@@ -191,11 +193,10 @@ class Ledger:
             return Reservation(_append(log, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
-        """Raise BudgetExceeded or BudgetNotApproved unless all of a release's families of a unit (family -> rho) can be
-        charged.
+        """Raise BudgetExceeded or BudgetNotApproved unless all families of a release (family -> rho) can be charged.
 
-        Those charged before count no more. Spends nothing: it keeps a release from stopping halfway, for want of budget
-        that the families before have spent.
+        Families already charged are not counted again. Spends nothing: this stops a release from failing halfway
+        because its first families used up the budget.
         """
         entries = self._entries()
         before = charges_of(entries)
@@ -208,37 +209,37 @@ class Ledger:
             _check_fits(entries, cohort, unit, f"release {release} ({', '.join(due)})", sum(due.values()))
 
     def commit(self, reservation: Reservation, measurement_sha256: str) -> Reservation:
-        """End a charge as measured and stored. Raises ReleaseConflict where it has ended before."""
+        """End a charge as measured and stored. Raises ReleaseConflict if it has already ended."""
         return self._end(reservation, EntryKind.COMMIT, measurement_sha256=measurement_sha256)
 
     def void(self, reservation: Reservation, note: str) -> Reservation:
-        """End a charge as given back: it counts no more. Raises ReleaseConflict where it has ended before."""
+        """End a charge and give its budget back. Raises ReleaseConflict if it has already ended."""
         return self._end(reservation, EntryKind.VOID, note=note)
 
     def find(self, cohort: str, release: str, family: str) -> Reservation | None:
-        """Return the charge of a family of a release, with its end if it has one; None where it was given back."""
+        """Return the charge of a family of a release, with any end; None if it was never made or was given back."""
         return charges_of(self._entries()).get((cohort, release, family))
 
     def charges(self) -> list[Reservation]:
-        """Return every charge that counts, oldest first: those that have not ended, and those that stay spent."""
+        """Return every charge that counts, oldest first: open charges and those spent for good."""
         return list(charges_of(self._entries()).values())
 
     def is_charged(self, cohort: str, release: str) -> bool:
-        """Return whether any family of the release was charged to the cohort, whatever became of the charge."""
+        """Return whether any family of the release is charged to the cohort, measured or not."""
         return release in self.releases_charged(cohort)
 
     def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
-        """Return whether every one of these families was charged, and its measurement stored."""
+        """Return whether each of these families was charged and its measurement stored."""
         charges = charges_of(self._entries())
         found = [charges.get((cohort, release, family)) for family in families]
         return all(charge is not None and charge.is_committed for charge in found)
 
     def releases_charged(self, cohort: str) -> set[str]:
-        """Return the releases that were charged to a cohort."""
+        """Return the releases charged to a cohort."""
         return {charge.entry.release for charge in self.charges() if charge.entry.cohort == cohort}
 
     def cohorts_charged(self, release: str) -> set[str]:
-        """Return the cohorts that a release was charged to; none where the version is free."""
+        """Return the cohorts charged for a release; empty if the version is free."""
         return {charge.entry.cohort for charge in self.charges() if charge.entry.release == release}
 
     def entries(self) -> list[Entry]:
@@ -249,37 +250,36 @@ class Ledger:
         return _checked(self._storage.read())
 
     def cap(self, cohort: str, unit: str = CHILD) -> float:
-        """Return the approved budget of an account, rho; 0 where none was approved."""
+        """Return the approved budget of an account, rho; 0 if none was approved."""
         approved = _approval(self._entries(), cohort, unit)
         return approved.nano_rho / NANO if approved else 0.0
 
     def remaining(self, cohort: str, unit: str = CHILD) -> float:
-        """Return what is left of an account, rho; 0 where none was approved."""
+        """Return the remaining budget of an account, rho; 0 if none was approved."""
         return _remaining(self._entries(), cohort, unit) / NANO
 
     def identity(self) -> str:
-        """Return the identity of this ledger: the hash of the first line of its signatures, which is random."""
+        """Return this ledger's identity: the hash of its first sign-off line, which is random."""
         with self._storage.signing() as log:
             lines = _checked(log.entries())
             made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
             return (lines[0] if lines else _appended(log, lines, made)).entry_hash
 
     def place(self) -> str:
-        """Return where the ledger is kept, as a hash: another for a copy of it, and for one that was restored
-        elsewhere."""
+        """Return a hash of the ledger's location, which differs for a copy and for a ledger restored elsewhere."""
         return sha256_hex(self._storage.place().encode())
 
     def charged_besides(self, cohort: str, release: str, unit: str = CHILD) -> int:
-        """Return the nano-rho that other releases have spent of an account, for good."""
+        """Return the nano-rho that other releases have spent for good from an account."""
         ended = (charge.entry for charge in self.charges() if charge.end is not None)
         of_account = (entry for entry in ended if (entry.cohort, entry.unit) == (cohort, unit))
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
-        """Return what people have signed, and what that allowed, oldest first.
+        """Return the sign-off lines (signatures and what they allowed), oldest first.
 
-        Raises LedgerCorrupt, also where a line is gone that an entry names: entries are anchored in what is published,
-        and by their hash these lines, and who was recorded before them.
+        Raises LedgerCorrupt if a chain is broken, or an entry names a missing line. What is published anchors the
+        entries, and the hashes they name anchor these lines and everyone recorded before them.
         """
         both = self.copy()
         if named_signatures(both.entries) - {line.entry_hash for line in both.sign_offs}:
@@ -290,7 +290,7 @@ class Ledger:
         return both.sign_offs
 
     def add_sign_off(self, content: str) -> SignOffLine:
-        """Add a line to what people have signed, durable on return."""
+        """Add a sign-off line; durable on return."""
         with self._storage.signing() as log:
             return _appended(log, _checked(log.entries()), SignOffLine(0, content))
 
@@ -299,10 +299,10 @@ class Ledger:
         self.sign_offs()
 
     def check_known(self, stated: Iterable[StatedCharge]) -> None:
-        """Raise LedgerCorrupt unless each of these charges is here, as it is stated, and stays spent.
+        """Raise LedgerCorrupt unless the ledger has each of these charges, as stated and spent for good.
 
-        What is kept or published outside anchors the chain: one that was cut short, rebuilt, restored from an old copy
-        or begun anew lacks it, and would hand out the same budget again.
+        Stored measurements and publications anchor the chain: a ledger that was cut short, rebuilt, restored from an
+        old copy or started afresh lacks their charges and would hand out the same budget again.
         """
         for each in self.unknown(stated):
             raise LedgerCorrupt(
@@ -313,8 +313,7 @@ class Ledger:
             )
 
     def unknown(self, stated: Iterable[StatedCharge]) -> list[StatedCharge]:
-        """Return those of these charges that are not here, as they are stated, spent for good and with their
-        signatures."""
+        """Return the stated charges that are not here as stated, spent for good and with their signatures."""
         signed = {line.entry_hash for line in self.sign_offs()}
         spent = (charge.entry for charge in self.charges() if charge.is_committed)
         here = {(each.cohort, each.release, each.family, each.plan_sha256, each.entry_hash) for each in spent}
@@ -326,14 +325,14 @@ class Ledger:
         ]
 
     def copy(self) -> LedgerCopy:
-        """Return every line of both chains, as of one moment. Raises LedgerCorrupt."""
+        """Return both chains as of one moment. Raises LedgerCorrupt."""
         entries, sign_offs = self._storage.read_both()
         return LedgerCopy(_checked(entries), _checked(sign_offs))
 
     def restore(self, copy: LedgerCopy) -> None:
-        """Add the lines of a copy that come after those that are here; nothing where these go as far or further.
+        """Add the lines of a copy that follow those already here; nothing if the copy is no longer than the ledger.
 
-        Raises LedgerCorrupt, with nothing added, where the one does not go on from the other.
+        Raises LedgerCorrupt, with nothing added, if neither continues the other.
         """
         copy.newer(self.copy())
         with self._storage.writing_both() as logs:
@@ -343,7 +342,7 @@ class Ledger:
                 logs.sign_offs.append(line)
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Lock out every other process that would measure, for the block."""
+        """Hold the lock that keeps every other process from measuring, for the block."""
         return self._storage.exclusive()
 
     def _end(
@@ -369,14 +368,14 @@ _CHAINS = ("entries", "sign_offs")
 
 def _storage(location: Path | str) -> Storage:
     if isinstance(location, str) and location.startswith(POSTGRESQL):
-        from privacy.release.ledger_postgres import PostgresStorage  # its client library is an optional extra
+        from privacy.release.ledger_postgres import PostgresStorage  # an optional extra installs its client library
 
         return PostgresStorage(location)
     return SQLiteStorage(Path(location))
 
 
 def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
-    """Add an entry, whose names may stand in a path and in a message."""
+    """Add an entry after checking that its names are safe in a path and a message."""
     check_name("unit", new.unit)
     for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
         if name or new.kind != EntryKind.APPROVE:
@@ -385,7 +384,7 @@ def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
 
 
 def _appended(log: Log[Line], lines: list[Line], new: Line) -> Line:
-    """Add `new`, after it was given its number, its time and its place in the chain."""
+    """Add `new` after giving it its number, its time and the hashes of the chain."""
     unsealed = replace(
         new,
         seq=len(lines) + 1,
@@ -398,7 +397,7 @@ def _appended(log: Log[Line], lines: list[Line], new: Line) -> Line:
 
 
 def _checked(lines: list[Line]) -> list[Line]:
-    """Return the lines, if their chain holds. Raises LedgerCorrupt naming the first that does not fit."""
+    """Return the lines if their chain is intact. Raises LedgerCorrupt naming the first line that breaks it."""
     previous = GENESIS
     for position, line in enumerate(lines, start=1):
         if line.seq != position or line.previous_hash != previous or line.entry_hash != line.computed_hash():
@@ -413,12 +412,12 @@ def _nonce() -> str:
 
 
 def approved_by(lines: Iterable[SignOffLine]) -> str:
-    """Return the note of an entry that sets a cap: under which signatures."""
+    """Return the note of an entry that sets a cap: the signatures that approved it."""
     return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
 
 
 def named_signatures(entries: Iterable[Entry]) -> set[str]:
-    """Return the hashes of the lines of signatures that such entries name."""
+    """Return the hashes of the sign-off lines named by entries that set a cap."""
     notes = (entry.note for entry in entries if entry.kind == EntryKind.APPROVE)
     named = (note.removeprefix(_APPROVED_BY).split(", ") for note in notes if note.startswith(_APPROVED_BY))
     return {line for each in named for line in each if line}
@@ -433,9 +432,9 @@ def _approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:
 
 
 def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
-    """Return every charge that counts, by cohort, release and family, in the order in which they were made.
+    """Return every charge that counts, by cohort, release and family, in the order they were made.
 
-    Raises LedgerCorrupt for an end without an open charge, or a second charge beside one that counts.
+    Raises LedgerCorrupt for an end without an open charge, or a second charge for a family that is already charged.
     """
     found: dict[tuple[str, str, str], Reservation] = {}
     for entry in entries:
@@ -482,8 +481,10 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
 
 
 def _nano(rho: float, rounding: str) -> int:
-    """Return the decimal number that `rho` prints as in whole nano-rho. Raises ValueError unless it is positive and
-    finite."""
+    """Return rho in whole nano-rho, from the decimal number it prints as.
+
+    Raises ValueError unless it is positive and finite.
+    """
     amount = Decimal(repr(float(rho)))
     if not amount.is_finite() or amount <= 0:
         raise ValueError(f"rho must be positive, not {rho}")
@@ -491,7 +492,7 @@ def _nano(rho: float, rounding: str) -> int:
 
 
 def _share(part: int, whole: int) -> str:
-    """Return per cent with one decimal, rounded down so that the share named does fit."""
+    """Return a percentage with one decimal, rounded down so that the stated share does fit."""
     return f"{1000 * part // whole / 10:g}%"
 
 

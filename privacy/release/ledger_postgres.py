@@ -1,11 +1,12 @@
-"""The budget ledger in a PostgreSQL server, for workers on several machines: schema `readiness_ledger`, one a database.
+"""The budget ledger in a PostgreSQL server, for workers on several machines.
 
-Advisory locks stand for what SQLite's `BEGIN IMMEDIATE` and lock file do: writers queue, and the lock of a process that
-measures is let go by the server when its connection ends. Triggers hold the rules of `ledger_storage`, as in
-`ledger_storage`, and fire in every session (`ENABLE ALWAYS`). Two writers that ignore the lock meet at the primary key:
-both would add the same next number, and one of them fails. A worker's role needs SELECT and INSERT on
-`readiness_ledger.entries` and `readiness_ledger.sign_offs` and no more; whoever opens the ledger first must own the
-schema.
+Each database has one ledger, in the schema `readiness_ledger`.
+
+Advisory locks do the work of SQLite's `BEGIN IMMEDIATE` and lock file: writers queue, and the server releases the lock
+of a measuring process when its connection ends. Triggers enforce the rules of `ledger_storage` and fire in every
+session (`ENABLE ALWAYS`). Two writers that ignore the lock collide on the primary key: both would add the same next
+number, and one of them fails. A worker's role needs SELECT and INSERT on `readiness_ledger.entries` and
+`readiness_ledger.sign_offs` and nothing more; the role that opens the ledger first must own the schema.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ LOCK_SECONDS = 60
 """How long a writer waits for another."""
 
 _WRITING, _MEASURING = (0x5EAD, 1), (0x5EAD, 2)
-"""Advisory locks, by class and number: of a write transaction, and of a process that measures."""
+"""Advisory locks, as (class, number): for a write transaction, and for a process that measures."""
 
 _SCHEMA = "readiness_ledger"
 
@@ -57,7 +58,7 @@ _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").rea
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of lines, the function that checks each, and the names of the rules that it checks."""
+    """A table of lines, the function that checks each line, and the names of the rules it checks."""
 
     name: str
     definition: str
@@ -74,7 +75,10 @@ class _Table:
         return _CHECKS.replace("CASES", cases).replace("TABLE", self.name).replace("CHECK", self.check)
 
     def make(self, connection: psycopg.Connection[Any]) -> None:
-        """Make it, if there is none, with its triggers. Raises LedgerUnavailable for who does not own the schema."""
+        """Create the table and its triggers if it is missing.
+
+        Raises LedgerUnavailable if this role does not own the schema.
+        """
         if _value(connection, f"SELECT to_regclass({quoted(self.place)})") is not None:
             return
         try:
@@ -105,8 +109,10 @@ _SIGN_OFFS = _Table(
 
 
 class PostgresStorage(Storage):
-    """Entries in the database at `url`, which may name host, user and more as libpq's URLs do. Raises
-    LedgerUnavailable for a server that cannot be reached or does not keep what it has promised to."""
+    """The ledger in the database at `url`, a libpq URL that may name host, user and more.
+
+    Raises LedgerUnavailable for a server that cannot be reached, may lose a finished transaction, or lacks a trigger.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -132,14 +138,16 @@ class PostgresStorage(Storage):
             yield _logs(connection)
 
     def place(self) -> str:
-        """Return the server's identifier and timeline, which a restore to an earlier moment ends, and the table's
-        number."""
+        """Return the server's identifier and timeline, and the table's OID.
+
+        A restore to an earlier moment starts a new timeline.
+        """
         with self._connection() as connection:
             return f"postgresql {_value(connection, _PLACE)}"
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold a lock across machines; the server lets it go when its holder's connection ends."""
+        """Hold a lock across machines; the server releases it when the holder's connection ends."""
         with self._connection() as connection:
             connection.execute("SET lock_timeout = 0")
             _lock(connection, "pg_advisory_lock", _MEASURING)
@@ -175,7 +183,7 @@ def _logs(connection: psycopg.Connection[Any]) -> Logs:
 
 
 def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:
-    """Raises LedgerUnavailable for a server that may forget a finished transaction, or a table without its triggers."""
+    """Raise LedgerUnavailable if the server may lose a finished transaction or the table lacks a trigger."""
     if _value(connection, "SHOW fsync") != "on":
         raise LedgerUnavailable("the ledger's database runs with fsync off and may forget a charge; switch it on")
     armed = connection.execute(

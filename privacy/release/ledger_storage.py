@@ -1,10 +1,10 @@
-"""What the budget ledger is made of (entries, their table, their rules in SQL), and its storage in an SQLite file.
+"""The ledger's entries, their table and their rules in SQL, and their storage in an SQLite file.
 
-The file is durable, has one writer at a time, and refuses to forget: write-ahead log, `synchronous = FULL` (a finished
-transaction survives a power cut), `BEGIN IMMEDIATE` (readers of a balance hold the write lock until they have spent
-it). The triggers repeat the ledger's rules in SQL, so that no other program can change, remove, replace or overspend
-through the database either. They run before conflict handling, which also stops INSERT OR REPLACE and INSERT OR IGNORE.
-What triggers cannot stop, dropping them, the hash chain shows.
+The file is durable, has one writer at a time and is append-only: write-ahead log, `synchronous = FULL` (a finished
+transaction survives a power cut), `BEGIN IMMEDIATE` (whoever reads a balance holds the write lock until it has spent).
+The triggers repeat the ledger's rules in SQL, so no other program can change, remove, replace or overspend through the
+database either. They run before conflict handling, which also stops INSERT OR REPLACE and INSERT OR IGNORE. A program
+could drop the triggers, but the hash chain would show the change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from privacy.release.canonical import canonical_json, sha256_hex
 GENESIS = "0" * 64
 """`previous_hash` of the first entry."""
 CHILD = "child"
-"""The unit of every family but those of responses."""
+"""The unit of every family except those of responses."""
 _FOLDER = resources.files("privacy.release")
 
 
@@ -40,11 +40,11 @@ class LedgerError(Exception):
 
 
 class LedgerUnavailable(LedgerError):
-    """A ledger that cannot be opened, or that is not fit to be one."""
+    """A ledger that cannot be opened, or a server that is not fit to keep one."""
 
 
 class EntryKind(StrEnum):
-    """What an entry records."""
+    """Kinds of ledger entries."""
 
     APPROVE = "APPROVE"
     RESERVE = "RESERVE"
@@ -57,21 +57,21 @@ class Chained:
     """A line that carries the hash of the one before."""
 
     def hashed(self) -> dict[str, Any]:
-        """Return what the hash covers: every field but `entry_hash`, the previous line's hash among them."""
+        """Return the content that the hash covers: every field except `entry_hash`."""
         content = asdict(self)
         del content["entry_hash"]
         return content
 
     def computed_hash(self) -> str:
-        """Return the SHA-256 of the canonical JSON of what it covers."""
+        """Return the SHA-256 of the canonical JSON of that content."""
         return sha256_hex(canonical_json(self.hashed()))
 
 
 @dataclass(frozen=True)
 class Entry(Chained):
-    """One line of the ledger. `nano_rho` is the cap in an APPROVE, the amount charged in every other kind.
+    """One line of the ledger. `nano_rho` is the cap in an APPROVE, and the amount charged in every other kind.
 
-    `unit` is what one row of the charged table is about, and so whose account the line belongs to.
+    `unit` is the subject of one row of the charged table, and decides whose account is charged.
     """
 
     seq: int
@@ -92,8 +92,7 @@ class Entry(Chained):
 
 @dataclass(frozen=True)
 class SignOffLine(Chained):
-    """One line of what people have signed, and what that allowed: `content` is JSON. A separate chain, beside
-    the entries."""
+    """One signature, or what signatures allowed, as JSON `content`; a separate chain beside the entries."""
 
     seq: int
     content: str
@@ -104,25 +103,24 @@ class SignOffLine(Chained):
 
 Line = TypeVar("Line", Entry, SignOffLine)
 SIGN_OFFS = _FOLDER.joinpath("ledger_sign_offs.sql").read_text(encoding="utf-8")
-"""SQL of the table of signatures, as `TABLE`."""
+"""SQL of the table of signatures, with the same placeholders as `TABLE`."""
 TABLE = _FOLDER.joinpath("ledger_table.sql").read_text(encoding="utf-8")
-"""SQL of the table of entries, for a name, the database's type of 64-bit integers, and its options."""
+"""SQL of the table of entries, with placeholders for its name, the 64-bit integer type and table options."""
 
 ONLY_APPEND = "only_append"
-"""The rule that holds for signatures as well."""
+"""The one rule that also holds for signatures."""
 _RULES = yaml.safe_load(_FOLDER.joinpath("ledger_rules.yaml").read_text(encoding="utf-8"))
 
 
 def rules(table: str) -> dict[str, tuple[str, str]]:
-    """Return the ledger's rules in SQL, for triggers on a table of this name: what is wrong with an entry, and the
-    condition under which it is."""
+    """Return the ledger's rules in SQL for triggers on a table: name -> (message, condition that breaks the rule)."""
     return {
         name: (rule["wrong"], rule["condition"].format(table=table, genesis=GENESIS)) for name, rule in _RULES.items()
     }
 
 
 class Log(Generic[Line]):
-    """The lines of a kind as one connection of a database sees them; its parameters are marked by `mark`."""
+    """The lines of one kind as one database connection sees them; `mark` is the placeholder of SQL parameters."""
 
     def __init__(self, connection: Any, kind: type[Line], table: str, mark: str) -> None:
         self._connection, self._table, self._mark = connection, table, mark
@@ -135,21 +133,21 @@ class Log(Generic[Line]):
         return [self._kind(*row) for row in rows]
 
     def append(self, entry: Line) -> None:
-        """Add one line. Raises the database's own IntegrityError where a trigger refuses it."""
+        """Add one line. Raises the database's own IntegrityError if a trigger refuses it."""
         values = astuple(entry)
         marks = ", ".join([self._mark] * len(values))
         self._connection.execute(f"INSERT INTO {self._table} ({self._columns}) VALUES ({marks})", values)
 
 
 class Logs(NamedTuple):
-    """Both kinds of lines, as one transaction sees them."""
+    """Entries and signatures, as one transaction sees them."""
 
     entries: Log[Entry]
     sign_offs: Log[SignOffLine]
 
 
 class Storage(ABC):
-    """Where entries are kept: durable once a transaction ends, and itself refusing change, removal and overspending."""
+    """Storage of a ledger: durable once a transaction ends, and itself refusing changes, removals and overspending."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Logs]:
@@ -157,15 +155,15 @@ class Storage(ABC):
 
     @abstractmethod
     def writing_both(self) -> AbstractContextManager[Logs]:
-        """Open a write transaction that no other overlaps; undone if the block raises."""
+        """Open an exclusive write transaction; rolled back if the block raises."""
 
     @abstractmethod
     def place(self) -> str:
-        """Return text that names where the lines are kept, and no copy of them elsewhere."""
+        """Return text that identifies this storage but no copy of it."""
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
-        """Hold a lock across processes for the block; it is let go when its holder dies."""
+        """Hold a lock across processes for the block; released when its holder dies."""
 
     def read(self) -> list[Entry]:
         """Return all entries, in order."""
@@ -173,7 +171,7 @@ class Storage(ABC):
             return logs.entries.entries()
 
     def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """Return all entries and all that people have signed, as of one moment."""
+        """Return all entries and all sign-off lines, as of one moment."""
         with self.reading() as logs:
             return logs.entries.entries(), logs.sign_offs.entries()
 
@@ -185,7 +183,7 @@ class Storage(ABC):
 
     @contextmanager
     def signing(self) -> Iterator[Log[SignOffLine]]:
-        """Open a write transaction for what people sign."""
+        """Open a write transaction for sign-off lines."""
         with self.writing_both() as logs:
             yield logs.sign_offs
 
@@ -194,7 +192,7 @@ BUSY_SECONDS = 60
 
 
 def _triggers(table: str, prefix: str, names: Collection[str]) -> str:
-    """Return triggers that let lines only be added, and only where these rules hold."""
+    """Return triggers that allow only appending, and only lines that meet these rules."""
     refused = {"update": "changed", "delete": "removed"}
     kept = (
         f"CREATE TRIGGER IF NOT EXISTS {prefix}never_{what} BEFORE {what.upper()} ON {table} BEGIN"
@@ -217,7 +215,10 @@ _SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" ST
 
 
 class SQLiteStorage(Storage):
-    """Entries in the SQLite file at `path`, created with its folder on first use; a lock file is beside it."""
+    """The ledger in the SQLite file at `path`, created with its folder on first use.
+
+    Its lock file is in the same folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -235,7 +236,7 @@ class SQLiteStorage(Storage):
 
     @contextmanager
     def writing_both(self) -> Iterator[Logs]:
-        """Open a write transaction that no other overlaps; undone if the block raises."""
+        """Open an exclusive write transaction; rolled back if the block raises."""
         with self._usable(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -246,16 +247,16 @@ class SQLiteStorage(Storage):
             connection.execute("COMMIT")
 
     def place(self) -> str:
-        """Return the file's inode and time of birth, which a copy cannot have; the same for whoever mounts the file
-        system.
+        """Return the file's inode and creation time, which no copy shares.
 
-        A snapshot of the whole disk has both, and a file system that knows no times of birth gives 0.
+        Every machine that mounts the file system sees the same. A snapshot of the whole disk shares both, and a file
+        system without creation times gives 0.
         """
         return f"sqlite {self._path.stat().st_ino} {_born(self._path)}"
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold a lock across processes and threads; the kernel lets it go when its holder dies."""
+        """Hold a lock across processes and threads; the kernel releases it when its holder dies."""
         with locked(self._path.with_name(self._path.name + ".lock")):
             yield
 
@@ -267,7 +268,7 @@ class SQLiteStorage(Storage):
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """Report in one sentence what is wrong with the file; what a trigger refuses passes."""
+        """Turn database errors into one sentence saying what is wrong with the file; pass on refusals by triggers."""
         try:
             yield
         except sqlite3.IntegrityError:
@@ -276,16 +277,20 @@ class SQLiteStorage(Storage):
             raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}; {_advice(error)}") from None
 
 
+# constants of statx(2): the mask of the creation time, and "relative to the current folder"
 _STATX_BTIME, _AT_FDCWD = 0x800, -100
 
 
 def _born(path: Path) -> str:
-    """Return seconds and nanoseconds at which a file was made, by Linux's statx, which `os.stat` lacks before Python
-    3.15."""
+    """Return a file's creation time, seconds and nanoseconds.
+
+    It comes from Linux's statx, because `os.stat` lacks it before Python 3.15.
+    """
     found = ctypes.create_string_buffer(256)
     failed = ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found)
     if failed or not struct.unpack_from("I", found)[0] & _STATX_BTIME:
         return "0"
+    # stx_btime is at byte 80 of struct statx
     return "{}.{}".format(*struct.unpack_from("qI", found, 80))
 
 
@@ -300,7 +305,7 @@ _ADVICE = {
 
 
 def _advice(error: sqlite3.DatabaseError) -> str:
-    """Say what a person must do; a file that is damaged is only ever restored."""
+    """Return what a person must do about a database error; a damaged file can only be restored."""
     found = (advice for said, advice in _ADVICE.items() if said in str(error))
     return next(found, "restore the newest copy: without it nothing is charged or drawn")
 

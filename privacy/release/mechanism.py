@@ -1,10 +1,10 @@
-"""The only way a true count leaves: exact counts in, discrete Gaussian noise from OpenDP, noisy integers out.
+"""The noise mechanism, the only way out for a true count: exact counts in, noisy integers out.
 
-- `OpenDPNoise` draws; it is the only noise source of production.
-- `charge` asks OpenDP what the whole plan costs. OpenDP's privacy map is the charge, not our arithmetic.
+- `OpenDPNoise` draws discrete Gaussian noise; it is the only noise source in production.
+- `charge` asks OpenDP what the whole plan costs. The charge is OpenDP's privacy map, not our arithmetic.
 - `measure` puts the two together and returns a `Measurement`.
-- `combined` takes several measurements of one child table as one. A marginal that was measured by several is their
-  average, weighted by inverse variance, with noise of precision sum of 1/sigma^2; any other stays as it was drawn.
+- `combined` merges several measurements of one child table. A marginal measured more than once becomes the average
+  weighted by inverse variance, with noise of precision sum of 1/sigma^2; any other stays as it was drawn.
 
 Unit and neighbours: one row of the child table, added or removed. That changes one cell of every marginal by one, so
 every marginal has L2 sensitivity 1, and a discrete Gaussian of parameter sigma costs rho = 1/(2 sigma^2).
@@ -42,26 +42,28 @@ class ChargeError(ValueError):
 
 
 class NoiseSource(Protocol):
-    """The seam for noise. Anything but OpenDP is for tests, and the store refuses what it made."""
+    """The interface of a noise source.
+
+    Sources other than OpenDP are for tests; the store refuses their measurements.
+    """
 
     @property
     def name(self) -> str:
-        """Recorded in the measurement."""
+        """Name recorded in the measurement."""
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Return vectors of counts with independent noise of its vector's sigma added to each count; same shapes,
-        int64."""
+        """Return each vector of counts with independent noise of its sigma added to every count; same shapes, int64."""
 
 
 class OpenDPNoise:
     """Vector discrete Gaussian on 64-bit integers, for a total of `rho`.
 
-    A second lock behind the ledger: it adds up, by OpenDP's own map, what this object has drawn, and refuses the draw
-    that would pass `rho` whatever the caller believes. A row added or removed moves each vector by at most 1 in L2.
+    A second safeguard behind the ledger: it adds up what this object has drawn, by OpenDP's own map, and refuses a draw
+    that would exceed `rho`, whatever the caller believes. A row added or removed moves each vector by at most 1 in L2.
 
     OpenDP is called on plain vectors. Its user-defined transformations and queryables call back into Python, and an
     exception that a signal raises there (an interrupt, a timeout) corrupts its memory and ends the process: version
-    0.16 died within ten seconds of draws that were interrupted at random, and 900 interrupts of this did no harm.
+    0.16 died within ten seconds of draws interrupted at random, while 900 interrupts of plain vectors did no harm.
     """
 
     name = OPENDP
@@ -71,8 +73,10 @@ class OpenDPNoise:
         self._drawn: list[mod.Measurement] = []
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Return noisy counts. Raises ChargeError, and lets nothing out then or later, where all of it would pass
-        `rho`."""
+        """Return noisy counts.
+
+        Raises ChargeError, now and on every later call, if all draws together would exceed `rho`.
+        """
         draws = [_gaussian(sigma) for sigma in sigmas]
         self._drawn += draws
         if _cost(self._drawn) > self._rho:
@@ -82,9 +86,9 @@ class OpenDPNoise:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """The noisy integers of every measured marginal, and where they came from. Safe to keep; made once.
+    """The noisy integers of every measured marginal, and how they were made. Safe to keep; made once.
 
-    Of several measurements taken together (`combined`) they are averages of integers.
+    After `combined` they are weighted averages of integers.
     """
 
     plan_sha256: str
@@ -97,7 +101,7 @@ class Measurement:
 def charge(plan: Plan) -> float:
     """Return the cost of the whole plan in rho (zCDP), from OpenDP's map of the composition of all its measurements.
 
-    Raises ChargeError where it is more than the plan declares.
+    Raises ChargeError if it is more than the plan declares.
     """
     rho = _cost([_gaussian(sigma) for sigma in plan.sigmas.values()])
     if rho > plan.rho:
@@ -107,13 +111,16 @@ def charge(plan: Plan) -> float:
 
 def epsilon(rho: float, delta: float) -> float:
     """Return the epsilon that rho-zCDP gives at `delta`, by OpenDP's own conversion."""
+    # rounded down, so that OpenDP charges at least rho
     gaussian = _gaussian(math.nextafter(1 / math.sqrt(2 * rho), 0.0))
     return float(combinators.make_zCDP_to_approxDP(gaussian).map(1.0).epsilon(delta))
 
 
 def measure(plan: Plan, counts: Counts, noise: NoiseSource) -> Measurement:
-    """Draw the noise of every measured marginal once. Raises ValueError for counts that do not fit the plan, before
-    anything is drawn."""
+    """Draw the noise of every measured marginal once.
+
+    Raises ValueError, before anything is drawn, for counts that do not fit the plan.
+    """
     check_counts(plan, counts)
     rho = charge(plan)
     drawn = noise.add([counts[attributes].ravel() for attributes in plan.sigmas], list(plan.sigmas.values()))
@@ -125,7 +132,7 @@ def measure(plan: Plan, counts: Counts, noise: NoiseSource) -> Measurement:
 
 
 def check_counts(plan: Plan, counts: Counts) -> None:
-    """Raises ValueError unless `counts` holds exactly the measured marginals, as int64 arrays of their domains."""
+    """Raise ValueError unless `counts` holds exactly the measured marginals, as int64 arrays of their domains."""
     if set(counts) != set(plan.sigmas):
         raise ValueError("the counts are not those of the plan's measured marginals")
     for attributes, table in counts.items():
@@ -134,7 +141,7 @@ def check_counts(plan: Plan, counts: Counts) -> None:
 
 
 def _cost(draws: Sequence[mod.Measurement]) -> float:
-    """Return rho (zCDP) of all of these together for one row, from OpenDP's map."""
+    """Return the rho (zCDP) of these draws together for one row, from OpenDP's map."""
     return float(combinators.make_composition(draws).map(1.0))
 
 
@@ -143,10 +150,10 @@ def _gaussian(sigma: float) -> mod.Measurement:
 
 
 def combined_plan(plan: Plan, further: Sequence[Plan]) -> Plan:
-    """Return the plan of all measurements together: what `plan` measures and what each `further` one did.
+    """Return the plan that describes all measurements together: those of `plan` and of each `further` plan.
 
-    Nothing is measured under it: it says how exact the figures of `combined` are. Raises ValueError where they are not
-    of one family with the same attributes.
+    Nothing is measured under it; it gives the accuracy of the figures of `combined`. Raises ValueError if the plans are
+    not for one family with the same attributes.
     """
     if not further:
         return plan
@@ -164,9 +171,9 @@ def combined_plan(plan: Plan, further: Sequence[Plan]) -> Plan:
 def combined(
     plan: Plan, measurement: Measurement, further: Sequence[tuple[Plan, Measurement]]
 ) -> tuple[Plan, Measurement]:
-    """Combine several measurements into one plan and measurement; counts need no longer be whole numbers.
+    """Combine several measurements into one plan and measurement; counts may no longer be whole numbers.
 
-    Raises ValueError where a measurement is of another plan.
+    Raises ValueError if a measurement was made under another plan.
     """
     if not further:
         return plan, measurement
@@ -185,7 +192,7 @@ def combined(
 
 
 def _precisions(plans: Sequence[Plan]) -> dict[tuple[str, ...], float]:
-    """Return 1/sigma^2 of every measured marginal, added up over the plans."""
+    """Return 1/sigma^2 of every measured marginal, summed over the plans."""
     found: dict[tuple[str, ...], float] = {}
     for plan in plans:
         for names, sigma in plan.sigmas.items():

@@ -1,11 +1,11 @@
-"""The plan of a release: which marginals are measured, each with how much noise, decided before any data is read.
+"""The plan of a release: which marginals are measured and how much noise each gets, decided before any data is read.
 
-`make_plan` chooses the noise; a `Plan` is a public document with a canonical JSON form and a hash, which is charged to
-the ledger and quoted by everything made from it. Nothing here sees a count.
+`make_plan` chooses the noise. A `Plan` is a public document with a canonical JSON form and a hash; it is charged to the
+ledger, and everything made from it quotes the hash. Nothing here sees a count.
 
 The allocation. Write s_A = 1/sigma_A^2 for the marginals A of the closure and tau = t + Q s for the precisions of the
-residual components (see `components`), t being what earlier plans of the same table tell of them; 0 without any. The
-plan minimises the weighted sum of all cell variances
+residual components (see `components`), where t is the precision that earlier plans of the same table give them (0
+without any). The plan minimises the weighted sum of all cell variances
 
     f(s) = sum over C of w_C / tau_C(s)      subject to      s >= 0,  sum s_A = B = 2 rho,
 
@@ -14,16 +14,16 @@ Kamath, Steinke 2020) and costs add up. f is convex. With g = -grad f = Q' (w / 
 lowers f at every step (the cocktail of Yu 2011, for A-optimal designs):
 
     exchange: move precision from the measured marginal with the least g to the one with the greatest, exactly as much
-              as lowers f most; this is what drops a marginal altogether;
+              as lowers f most; this can drop a marginal altogether;
     scale:    s_A  <-  s_A sqrt(g_A), rescaled to sum B (Yu 2010).
 
-The second one does so whatever t is. 1/x is convex, so with the shares t_C / tau_C and Q_CA s_A / tau_C of tau_C as
-weights, f(s') <= sum of w_C t_C / tau_C^2 + sum of g_A s_A^2 / s'_A, equal at s' = s; this is least for s' as scaled.
+The second lowers f for any t. 1/x is convex, so with the shares t_C / tau_C and Q_CA s_A / tau_C of tau_C as weights,
+f(s') <= sum of w_C t_C / tau_C^2 + sum of g_A s_A^2 / s'_A, equal at s' = s; this is least for s' as scaled.
 
 The certificate is the gap 1 - (g's) / (B max g). f is convex, so f(s) - f* <= g's* - g's <= B max g - g's, and
-f(0) - f(s) >= g's: the gap bounds which share of what the budget can gain, f(0) - f*, the plan forgoes. Without t
-that gain is infinite; but then g's = f, by Cauchy-Schwarz f(s)^2 <= f* (g's*) <= f* B max g, and the gap bounds the
-relative distance to f*. All sums are elementwise in a fixed order: the same family gives the same plan.
+f(0) - f(s) >= g's: the gap bounds the share of the possible gain f(0) - f* that the plan misses. Without t that gain is
+infinite; but then g's = f, by Cauchy-Schwarz f(s)^2 <= f* (g's*) <= f* B max g, and the gap bounds the relative
+distance to f*. All sums are elementwise in a fixed order: the same family gives the same plan.
 """
 
 from __future__ import annotations
@@ -48,31 +48,35 @@ CALIBRATION = 1 - 1e-9
 """Share of rho that is allocated: OpenDP's map rounds up, and the charge may not exceed rho."""
 
 SIGMA_STEP = 2**-14
-"""Noise scales are rounded up to a multiple of this, which hides the last bits in which platforms differ. OpenDP's
-sampler calculates with exact fractions: one with few binary digits costs it a tenth less time than any decimal."""
+"""Noise scales are rounded up to a multiple of this, which hides platform differences in the last bits.
+
+OpenDP's sampler calculates with exact fractions: one with few binary digits takes a tenth less time than any decimal.
+"""
 
 GAP = 1e-6
 """Relative duality gap at which the allocation stops."""
 
 NEGLIGIBLE = 1e-6
-"""Share of the budget under which a marginal is not measured at all, unless nothing else would tell its component."""
+"""Share of the budget below which a marginal is not measured, unless nothing else determines its component."""
 
 LEAST = 1e-4
-"""Share of the budget that a marginal gets which no other of the plan's would tell and earlier plans told enough: the
-measurement of a plan determines its tables by itself."""
+"""Least share of the budget for a marginal that otherwise only earlier plans would determine.
+
+Each plan's measurement must determine the plan's tables by itself.
+"""
 
 MAX_STEPS = 10_000
+# halvings of the range; a float has 53 binary digits
 BISECTIONS = 60
 
 
 class PlanError(ValueError):
-    """A plan that cannot be made, or a plan document that is not what it says."""
+    """A plan that cannot be made, or a document that is not a valid plan."""
 
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """Precisions s_A of the marginals that may be measured, with the objective they reach and the gap that certifies
-    it."""
+    """Precisions s_A of the candidate marginals, the objective they reach, and the gap that certifies it."""
 
     precisions: Array
     objective: float
@@ -81,10 +85,10 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be measured: for each measured marginal, in lattice order, the scale of its discrete Gaussian.
+    """A measurement plan: the scale of the discrete Gaussian of each measured marginal, in lattice order.
 
-    `detail` is what was decided of the rows that will be published, JSON-ready, for whoever makes the tables; it is
-    part of the document and of its hash, and nothing here reads it.
+    `detail` holds decisions about the rows to be published, JSON-ready, for the code that makes the tables. It is part
+    of the document and its hash, but nothing here reads it.
     """
 
     family: Family
@@ -109,7 +113,7 @@ class Plan:
 
     @cached_property
     def parts(self) -> Mapping[str, Plan]:
-        """The plan seen from each group of the family's nesting: independent problems. None without a nesting."""
+        """The plan as seen by each group of the family's nesting, as independent problems; empty without a nesting."""
         nesting = self.family.nesting
         if nesting is None:
             return {}
@@ -174,12 +178,12 @@ class Plan:
 
 
 def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan] = ()) -> Plan:
-    """Return the plan that spends at most `rho` (zCDP) on `family` with the smallest weighted sum of cell variances,
-    given all that is measured under the plans `known`, of the same table.
+    """Return the plan that spends at most `rho` (zCDP) on `family` with the smallest weighted sum of cell variances.
 
-    `delta` is recorded for the conversion to (epsilon, delta). With a nesting, the marginals of each of its two levels
-    are planned on their own, under that level's share of rho, given what is known at that level. Raises PlanError where
-    the allocation fails, or a plan that is known has other attributes.
+    `known` are earlier plans of the same table, whose measurements are taken into account. `delta` is recorded for the
+    conversion to (epsilon, delta). With a nesting, each level's marginals are planned separately, under that level's
+    share of rho, given what is known at that level. Raises PlanError if the allocation fails or a known plan has other
+    attributes.
     """
     if any((each.family.attributes, each.family.nesting) != (family.attributes, family.nesting) for each in known):
         raise PlanError(f"what is known is not of the table of {family.name!r}")
@@ -192,10 +196,10 @@ def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan]
 
 
 def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, float]:
-    """Return how much one more unit of 1/sigma^2, spent where it helps most, would take off the weighted sum of cell
-    variances of the plan's family, with all that is `known` beside it: max(g) of the module's derivation.
+    """Return how much one more unit of 1/sigma^2 would reduce the plan's weighted sum of cell variances: max(g).
 
-    By the attribute that all marginals of a level of the nesting hold; None is the whole without a nesting.
+    The unit is spent where it helps most, on top of the plan and all `known` plans (see the module's derivation). Keys
+    are the attribute that all marginals of a level of the nesting hold; None without a nesting.
     """
     measured = [entry for each in (plan, *known) for entry in each.sigmas.items()]
     found = {}
@@ -207,8 +211,11 @@ def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, floa
 
 
 def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
-    """Return the family with the marginals of each level of its nesting, with the attribute that all of these hold and
-    the level's share, the whole where the other has none; the whole family without a nesting."""
+    """Return, for each level of the nesting, the family with its marginals, its attribute and its share of the budget.
+
+    All marginals of a level hold its attribute. A level takes the whole budget if the other has no marginals. Without a
+    nesting, the only level is the whole family.
+    """
     nesting = family.nesting
     if nesting is None:
         return [(family, None, 1.0)]
@@ -228,10 +235,10 @@ def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
 def _noise_scales(
     family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
 ) -> dict[tuple[str, ...], float]:
-    """Return the scale of the noise of each marginal that will be measured, all of them with attribute `place` where
-    one is given, given the marginals that were `measured` and their scales.
+    """Return the noise scale of each marginal to be measured, given the marginals already `measured` and their scales.
 
-    The sum of 1/sigma^2 is `budget` or, by rounding, less.
+    If `place` is given, every marginal to be measured has that attribute. The sum of 1/sigma^2 is `budget` or, by
+    rounding, less.
     """
     lattice = Lattice.of(family)
     told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
@@ -252,8 +259,8 @@ def _noise_scales(
 def allocate(information: Array, weights: Array, budget: float, told: Array | None = None) -> Allocation:
     """Minimise sum(weights / (told + information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
 
-    `information` is (K x candidates to be measured), `weights` (K,), positive, `told` (K,), not negative, zero where it
-    is not given; returns (candidates,) precisions. Raises PlanError where the gap does not close.
+    `information` is (K x candidates to be measured), `weights` (K,) positive, `told` (K,) not negative, by default
+    zero. Returns (candidates,) precisions. Raises PlanError if the gap does not close.
     """
     candidates = information.shape[1]
     offset = np.zeros(len(weights)) if told is None else told

@@ -1,5 +1,4 @@
-"""The privacy policy, `privacy/policy.yaml`, as a checked value: budgets, shares, thresholds decided beforehand, and
-who signs a release off."""
+"""The privacy policy, `privacy/policy.yaml`: budgets, shares, thresholds fixed in advance, and who signs off."""
 
 from __future__ import annotations
 
@@ -43,9 +42,9 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True)
 class Reliability:
-    """Public thresholds. Half-widths are in points per hundred of the range a ratio can have.
+    """Public thresholds. Half-widths are in points per hundred of a ratio's possible range.
 
-    A ratio is flagged `u` where its half-width is above `unreliable_half_width`, and withheld where it is above
+    A ratio is flagged `u` if its half-width is above `unreliable_half_width`, and withheld if it is above
     `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
     """
 
@@ -54,20 +53,19 @@ class Reliability:
     denominator_standard_errors: float = 3.0
 
     def for_figures(self, everywhere: bool) -> Reliability:
-        """Return the thresholds of figures that a release is about (`everywhere`); all others are withheld where those
-        would be flagged."""
+        """Return the thresholds for figures; unless `everywhere`, those that would be flagged are withheld."""
         return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
 
 class Stage(StrEnum):
-    """The points at which a release waits for people."""
+    """The points at which a release waits for people to sign."""
 
     MEASUREMENT = "measurement"
     PUBLICATION = "publication"
 
 
 def public_key(text: str) -> Ed25519PublicKey:
-    """The public key that stands in the policy as `text`. Raises ValueError."""
+    """Return the public key written in the policy as `text`. Raises ValueError."""
     try:
         key = serialization.load_der_public_key(base64.b64decode(text, validate=True))
     except UnsupportedAlgorithm:
@@ -78,7 +76,7 @@ def public_key(text: str) -> Ed25519PublicKey:
 
 
 def public_text(key: Ed25519PublicKey) -> str:
-    """A public key as it stands in the policy: base64 of its DER, which is what PEM holds between its lines."""
+    """Return a public key as the policy writes it: base64 of its DER, the body of a PEM file."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(der).decode("ascii")
 
@@ -102,7 +100,7 @@ def _both_stages(persons: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def _every_threshold(content: Any) -> Any:
-    """The policy is the only place where a threshold is set: none is left to a default."""
+    """Refuse a policy that leaves a threshold to its default: the policy is the only place where thresholds are set."""
     missing = [each.name for each in fields(Reliability) if isinstance(content, dict) and each.name not in content]
     if missing:
         raise ValueError(f"has no {' and no '.join(missing)}")
@@ -111,8 +109,10 @@ def _every_threshold(content: Any) -> Any:
 
 @dataclass(frozen=True)
 class MinimumAccuracy:
-    """Of all rates that are published, `share_of_rates` must have a 95% half-width of at most `half_width_points`, as
-    expected before any budget is spent."""
+    """The least accuracy expected before any budget is spent.
+
+    `share_of_rates` of all published rates must have a 95% half-width of at most `half_width_points`.
+    """
 
     half_width_points: _Number
     share_of_rates: Annotated[float, Field(gt=0, le=1)]
@@ -121,8 +121,10 @@ class MinimumAccuracy:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who may sign: `key` is an Ed25519 public key, base64 of its DER, `until` the last day on which it
-    counts."""
+    """A person who may sign.
+
+    `key` is an Ed25519 public key, base64 of its DER; `until` is the last day on which it counts.
+    """
 
     name: Annotated[str, without(_line_fault)]
     role: Annotated[str, without(_line_fault)]
@@ -138,7 +140,7 @@ class Person:
 
 @dataclass(frozen=True)
 class SignOff:
-    """How many different people a release needs at each point, and who they may be."""
+    """How many different people a release needs at each stage, and who they may be."""
 
     persons: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=2)]], AfterValidator(_both_stages)]
     people: tuple[Person, ...]
@@ -153,17 +155,17 @@ class SignOff:
             raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
 
     def who_has(self, key: str) -> Person | None:
-        """Return the person whose public key this is."""
+        """Return the person whose public key this is, or None."""
         return next((person for person in self.people if person.key == key), None)
 
     def content(self) -> dict[str, Any]:
-        """Return the same as the policy file has it under `sign_off`, JSON-ready; `parse` reads it back."""
+        """Return the `sign_off` section of the policy file, JSON-ready; `parse` reads it back."""
         people = [asdict(person) | {"until": str(person.until or "")} for person in self.people]
         return {"people": sorted(people, key=itemgetter("key")), "persons": dict(self.persons)}
 
     @classmethod
     def parse(cls, content: Any) -> SignOff:
-        """Read what `content` gave. Raises PolicyError."""
+        """Read what `content` returned. Raises PolicyError."""
         try:
             return TypeAdapter(SignOff).validate_python(content)
         except ValidationError:
@@ -181,10 +183,10 @@ class Account:
 
 @dataclass(frozen=True)
 class Policy:
-    """Budget by unit, what one row of a table stands for, and public thresholds.
+    """Budgets by unit (what one row of a table is about), and public thresholds.
 
-    `weights` say how much a cell of each kind counts in the plan; `regions_share` is the share of a family's budget for
-    regions, where they are measured; `review_rho` the budget of a clerical review of links.
+    `weights` are the weights in the plan of each kind of cell; `regions_share` is the share of a family's budget spent
+    on regions, if they are measured; `review_rho` is the budget of a clerical review of links.
     """
 
     accounts: Mapping[str, Account]
@@ -221,21 +223,21 @@ class Policy:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what the policy says of budget and accuracy; who signs is no part of it."""
+        """SHA-256 of the policy's rules on budget and accuracy, without who signs."""
         content = asdict(self)
         del content["sign_off"]
         return sha256_hex(canonical_json(content))
 
     @property
     def split(self) -> dict[str, float]:
-        """Budget of every family in one release, whatever its unit."""
+        """Budget of every family in one release, across units."""
         return {family: rho for account in self.accounts.values() for family, rho in account.split.items()}
 
     def scaled(self, share: float) -> Policy:
-        """Return the policy of a release that spends a share of the split, over 0 and at most 1; whole nano-rho,
-        rounded down.
+        """Return the policy of a release that spends a share of the split; whole nano-rho, rounded down.
 
-        Raises PolicyError for another share, or one so small that a family would have nothing.
+        Raises PolicyError unless the share is above 0 and at most 1, or if it is so small that a family would get
+        nothing.
         """
         if not 0 < share <= 1:
             raise PolicyError(f"a release spends a share of the policy's split, over 0 and at most 1, not {share:g}")
@@ -250,20 +252,19 @@ class Policy:
         return replace(self, accounts=accounts)
 
     def rho(self, family: str) -> float:
-        """Return the budget of a family in one release. Raises PolicyError where the policy gives it none."""
+        """Return the budget of a family in one release. Raises PolicyError if the policy gives it none."""
         try:
             return self.split[family]
         except KeyError:
             raise PolicyError(f"the privacy policy gives family {family!r} no budget") from None
 
     def unit_of(self, family: str) -> str:
-        """Return the unit whose account a family is charged to. Raises PolicyError where the policy gives it no
-        budget."""
+        """Return the unit whose account a family is charged to. Raises PolicyError if the policy gives it no budget."""
         self.rho(family)
         return next(unit for unit, account in self.accounts.items() if family in account.split)
 
     def weight(self, kind: str) -> float:
-        """Return the weight of a kind of cell in the plan. Raises PolicyError where the policy gives it none."""
+        """Return the weight of a kind of cell in the plan. Raises PolicyError if the policy gives it none."""
         try:
             return self.weights[kind]
         except KeyError:
@@ -271,7 +272,7 @@ class Policy:
 
 
 def load_policy(path: Path | None = None) -> Policy:
-    """Read and check a policy file, by default the installation's own or else the project's.
+    """Read and check a policy file, by default the installation's or else the project's.
 
     Raises PolicyError with every key that is missing, unknown or out of range.
     """

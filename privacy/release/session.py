@@ -1,34 +1,35 @@
-"""The one path that draws noise: charged before it is drawn, committed before it is seen, found again ever after.
+"""The only code that draws noise: charged before it is drawn, committed before it is seen, read back ever after.
 
     1  count      in memory only; a table that cannot be counted costs nothing
     2  RESERVE    the charge is in the ledger, within the cap
     3  draw       OpenDP, once
     4  keep       the noisy counts are durable, where nothing reads them (`store.keep`)
     5  COMMIT     the ledger has the hash of what was kept; from here on the charge is spent for good
-    6  promote    the file is moved into its place, where it is read
+    6  promote    the file is moved to its final path, where it is read
 
-A run that is killed before 5 leaves nothing: what it kept is removed unread, and its charge given back (VOID). Killed
-after 5, it leaves everything, and the next run promotes. `settle` does both, under the lock that a measuring process
-holds from the look at the ledger to the promotion: who has the lock knows that whoever reserved before is dead, or was
-cut off from the ledger. One that was cut off and lives cannot commit: its charge has ended. No draw has two charges and
-no charge two draws that are kept, since a file bears the hash of the RESERVE entry that pays for it.
+A run killed before step 5 leaves nothing: the next run deletes its file unread and gives its charge back (VOID). A run
+killed after step 5 leaves everything, and the next run promotes the file. `settle` does both. It holds the lock that a
+measuring process holds from reading the ledger to promoting the file, so any earlier reservation belongs to a process
+that has died or lost its connection to the ledger. One that lost its connection and lives cannot commit, because its
+charge has ended. No draw has two charges and no charge has two stored draws, because a file carries the hash of the
+RESERVE entry that paid for it.
 
     charge in the ledger            its file                     what a run does
     --------------------------      -------------------------    ---------------------------------------------
     none, or VOID                   none                         1 to 6
-    RESERVE of a dead process       waiting, half-made or none   VOID, remove the file, then 1 to 6
-    RESERVE                         in its place                 COMMIT, return it: the ledger was restored, and what
-                                                                 is in its place may have been seen
+    RESERVE of a dead process       waiting, partial or none     VOID, delete the file, then 1 to 6
+    RESERVE                         in place                     COMMIT, return it: the ledger was restored, and the
+                                                                 file may have been seen
     COMMIT                          waiting                      promote, return it
-    COMMIT                          in its place, same hash      return it
+    COMMIT                          in place, same hash          return it
     COMMIT                          missing or altered           refuse
     any, under another plan or input                             refuse
 
-Before a charge, the ledger must know every charge that is stated outside it: by the measurements that the store holds
-of the cohort, and by what is published (`published`). A ledger that was lost, replaced or restored from an old copy
-would hand out the same budget again.
+Before a charge, the ledger must know every charge stated elsewhere: in the cohort's stored measurements, and in what is
+published (`published`). A ledger that was lost, replaced or restored from an old copy would hand out the same budget
+again.
 
-`measured_before` looks at no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
+`measured_before` reads no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ from privacy.release.mechanism import (
 from privacy.release.plan import Plan
 
 Published = Callable[[], Iterable[StatedCharge]]
-"""Looks up the charges that everything published so far states."""
+"""Looks up the charges stated by everything published so far."""
 
 
 def measure_once(
@@ -77,12 +78,12 @@ def measure_once(
     published: Published,
     noise: NoiseSource | None = None,
 ) -> Measurement:
-    """Return the measurement of one family of one release: made now and charged, or read back if it was made before.
+    """Return the measurement of one family of one release: made and charged now, or read back if it was made before.
 
     `store_dir` is the restricted zone; `count` is called only if noise will be drawn; `noise` is for tests, and by
-    default OpenDP behind a filter of exactly the reserved rho. Raises BudgetExceeded or BudgetNotApproved before
-    anything is spent, ReleaseConflict for another plan or input, LedgerCorrupt for a ledger that does not know what is
-    kept or `published`, or StoreError.
+    default OpenDP limited to exactly the reserved rho. Raises BudgetExceeded or BudgetNotApproved before anything is
+    spent, ReleaseConflict for another plan or input, LedgerCorrupt if the ledger lacks a stored or `published` charge,
+    or StoreError.
     """
     if family != plan.family.name:
         raise ValueError(f"the plan is for family {plan.family.name!r}, not {family!r}")
@@ -95,10 +96,9 @@ def measure_once(
 
 
 def measured_before(ledger: Ledger, store_dir: Path, *, cohort: str, release: str, plan: Plan) -> Measurement:
-    """Return the measurement that a family of a release was charged for and that was stored, whatever has become of its
-    input.
+    """Return the stored measurement that a family of a release was charged for, even if its input has changed since.
 
-    Raises ReleaseConflict where there is none, or it was of another plan; LedgerCorrupt or StoreError.
+    Raises ReleaseConflict if it does not exist or was made under another plan; LedgerCorrupt or StoreError.
     """
     reservation = ledger.find(cohort, release, plan.family.name)
     if reservation is None or not reservation.is_committed:
@@ -107,17 +107,17 @@ def measured_before(ledger: Ledger, store_dir: Path, *, cohort: str, release: st
 
 
 def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
-    """End what processes that died have begun, of every cohort: promote what is committed, give back what is not.
+    """Finish what dead processes of any cohort left: promote what is committed, give back what is not.
 
-    Waits for a process that measures. Raises LedgerCorrupt where the ledger does not know what is kept of the cohort or
-    `published`; nothing is given back then.
+    Waits for a process that is measuring. Raises LedgerCorrupt, with nothing given back, if the ledger lacks a charge
+    of the cohort's stored measurements or of `published`.
     """
     with ledger.exclusive():
         _settle(ledger, store_dir, cohort, published)
 
 
 def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
-    """Do the same for a caller that holds the lock."""
+    """Do the work of `settle` for a caller that holds the lock."""
     for begun in _unended(ledger):
         if sha256 := store.in_place(store_dir, *_key(begun), begun.entry.entry_hash):
             ledger.commit(begun, sha256)
@@ -141,7 +141,7 @@ def _key(reservation: Reservation) -> tuple[str, str, str]:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One family of one release, as asked for now, and where to look for it."""
+    """A request for one family of one release, and where to look for it."""
 
     ledger: Ledger
     store_dir: Path
@@ -195,7 +195,7 @@ def _reserved(wanted: _Wanted, rho: float) -> Reservation:
 
 
 def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:
-    """Return the measurement of a charge that was committed: the very file that the ledger recorded."""
+    """Return the measurement of a committed charge: exactly the file that the ledger recorded."""
     _refuse_change(reservation, wanted.plan, wanted.input_mac)
     paid_by, recorded = reservation.entry.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
     store.promote(wanted.store_dir, *wanted.key, paid_by)

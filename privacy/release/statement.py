@@ -1,16 +1,16 @@
 """The privacy statement of a release, as a record for machines and a page for people.
 
-Vocabulary of NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees: what is protected, under which
-definition and parameters, by which mechanism, trusting whom, and what is outside the guarantee. Everything in it is
-public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers. The
-sentences that are true of every release stand in `statement.yaml`, the page in `statement.md.j2`.
+It uses the vocabulary of NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees: what is protected,
+under which definition and parameters, by which mechanism, who is trusted, and what is outside the guarantee. All of it
+is public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers.
+Sentences that are true of every release are in `statement.yaml`, the page in `statement.md.j2`.
 
-`inference` says what an attacker could find out at most, at each kind of neighbour. The attacker knows every other row,
-all that is published elsewhere, the plans and every noisy count. What is left is a statistical test between two tables.
-Which two depends on the question: whether a child is counted (one row more), or in which category a child is who is
-known to be counted (one row replaced), and the second costs twice the rho.
+`inference` says what an attacker could find out at most, for each kind of neighbour. The attacker knows every other
+row, everything published elsewhere, the plans and every noisy count. What remains is a statistical test between two
+tables. The question decides which two: whether a child is counted (one row more), or which category a child known to be
+counted is in (one row replaced). The second costs twice the rho.
 
-`deployment` says the same in the fields of the OpenDP registry of deployments of differential privacy: `registry.yaml`.
+`deployment` gives the same in the fields of the OpenDP registry of differential privacy deployments: `registry.yaml`.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ QUESTIONS = (
     ("whether two siblings, or one child who stands in the table twice, are counted", 4, "two rows added or removed"),
     ("in which of two categories such a pair is, known to be counted", 8, "two rows replaced by two others"),
 )
-"""What may be asked, the factor on rho (squared L2 distance of the counts), and the change of the table behind it."""
+"""Questions an attacker may ask, the factor on rho (squared L2 distance of the counts), and the change to the table."""
+# Renyi orders above 1; each gives a valid bound, and the best of them is used
 _ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
 
 
 def inference(rho: float) -> dict[str, Any]:
-    """Return, JSON-ready, how often an attacker is right in 100 for each question, rounded, in a release that costs
-    `rho`."""
+    """Return, JSON-ready, how often in 100 (rounded) an attacker answers each question correctly at a cost of `rho`."""
     return {
         "false_alarms_in_100": in_100(FALSE_ALARMS),
         "questions": [
@@ -74,25 +74,24 @@ def in_100(share: float) -> int:
 
 
 def guessed_in_100(rho: float) -> int:
-    """Return how often the best guess between two equally likely tables that noise of this rho covers is right, in 100,
-    rounded up.
+    """Return how often in 100 the best guess between two equally likely tables is right under noise of `rho`.
 
-    Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with the privacy
-    loss distribution of the discrete noise that is drawn.
+    Rounded up. Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with
+    the privacy loss distribution of the discrete noise that is drawn.
     """
     return math.ceil(100 * float(ndtr(math.sqrt(2 * rho) / 2)))
 
 
 def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
-    """Return the largest share of cases in which any test that is wrong about absent children this often finds a
-    present one.
+    """Return the largest share of present children that a test with this share of `false_alarms` can find.
 
     An attacker can do no better than a statistical test of one table against the other. Zero-concentrated differential
     privacy bounds the Renyi divergences between the two (Bun and Steinke 2016, definition 1.1). No test increases them,
     so they bound how often a test finds the child.
+
     `rho` is the privacy loss, above 0; `false_alarms` is between 0 and 1. For every order a above 1, outcomes with
-    probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the smallest q at which one order
-    forbids more is the bound.
+    probabilities (q, 1 - q) and (p, 1 - p) have Renyi divergence at most rho a; the bound is the smallest q that some
+    order does not allow to be exceeded.
     """
 
     def excess(found: float) -> float:
@@ -100,6 +99,7 @@ def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
         no = _ORDERS * np.log1p(-found) + (1 - _ORDERS) * np.log1p(-false_alarms)
         return float(np.max(np.logaddexp(yes, no) / (_ORDERS - 1) - rho * _ORDERS))
 
+    # just under 1, where log1p(-found) is not finite
     highest = 1 - 1e-12
     return highest if excess(highest) < 0 else float(brentq(excess, false_alarms, highest))
 
@@ -111,8 +111,11 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCohort:
-    """A cohort of a release: for which release it was measured, its plans and measurements by family, and what was
-    measured of it later, on request."""
+    """A measured cohort of a release.
+
+    `release` is the one it was measured for; plans and measurements are by family; `further` was measured later on
+    request.
+    """
 
     cohort: str
     release: str
@@ -121,20 +124,20 @@ class MeasuredCohort:
     further: tuple[MeasuredOnRequest, ...] = ()
 
     def together(self, family: str) -> tuple[Plan, Measurement]:
-        """Combine all that was measured of a family into one."""
+        """Combine all measurements of a family into one plan and measurement."""
         more = [(each.plan, each.measurement) for each in self.further if each.plan.family.name == family]
         return combined(self.plans[family], self.measurements[family], more)
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredOnRequest:
-    """What was measured of a family for the tables that a release was asked for."""
+    """A later measurement of a family, made for tables that users requested."""
 
     release: str
     plan: Plan
     measurement: Measurement
     tables: tuple[str, ...]
-    """Names of those that it was measured for."""
+    """Names of the tables it was measured for."""
 
 
 _REPLACED = (2, "one cell of a table loses 1 and one gains 1: squared L2 distance 2")
@@ -149,8 +152,10 @@ _GROUPS = {
         "two responses added or removed, such as those of one parent who answers twice": _TWO,
     },
 }
-"""By unit, changes larger than a neighbour, each with the factor on rho: zCDP of Gaussian noise grows with squared
-distance."""
+"""Changes larger than one neighbour, by unit, each with its factor on rho and the reason.
+
+The zCDP of Gaussian noise grows with squared distance.
+"""
 
 
 def privacy_record(
@@ -163,13 +168,13 @@ def privacy_record(
 ) -> Record:
     """Return the statement as JSON-ready values, for the cohorts of a release and the entries of the ledger.
 
-    `approvals` are by the release that was measured under them.
+    `approvals` are keyed by the release that was measured under them.
 
-    `privacy_parameters` are a child's in the largest cohort: cohorts are disjoint, so each child has those of its own.
-    `accounts` of a cohort have those of every unit, and `joint_parameters` those of somebody behind a row of each.
-    Depends on the ledger only up to the charges of what is published, so it stays the same when later releases are
-    charged. Raises ValueError where a family was not charged and committed under its plan, or its measurement has
-    another plan.
+    `privacy_parameters` are those of a child in the largest cohort; cohorts are disjoint, so each child has those of
+    their own cohort. A cohort's `accounts` hold those of every unit, and its `joint_parameters` those of somebody with
+    a row in each. The statement depends on the ledger only up to the charges of what is published, so it stays the same
+    when later releases are charged. Raises ValueError if a family was not charged and committed under its plan, or its
+    measurement has another plan.
     """
     ledger = list(entries)
     charges = {
@@ -219,18 +224,18 @@ def _filled(text: str, record: Record, **more: Any) -> str:
 
 
 def outside_the_guarantee() -> list[str]:
-    """List what is outside the guarantee of every release, a sentence each."""
+    """Return what is outside the guarantee of every release, one sentence each."""
     return list(_sentences()["outside_the_guarantee"])
 
 
 def when_charges_are_given_back() -> str:
-    """Say when a charge is recorded, and when it is given back."""
+    """Return the text on when a charge is recorded, and when it is given back."""
     return str(_sentences()["charges"])
 
 
 @cache
 def _sentences() -> Record:
-    """Read the sentences that are true of every release, filled with measured figures."""
+    """Read the sentences that are true of every release, with measured figures filled in."""
     text = jinja2.Template((_FOLDER / "statement.yaml").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
     sentences: Record = yaml.safe_load(text.render(_read_yaml("measured.yaml")))
     return sentences
@@ -243,8 +248,7 @@ def _read_yaml(file: str) -> Record:
 
 
 def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
-    """Yield what was measured of a cohort: the release that it was measured for, plan, measurement, and the request if
-    any."""
+    """Yield every measurement of a cohort: its release, plan, measurement, and the request, if any."""
     for family, plan in own.plans.items():
         yield own.release, plan, own.measurements[family], None
     for each in own.further:
@@ -263,9 +267,9 @@ def _cohort(
     policy: Policy,
     release: str,
 ) -> Record:
-    """Return what holds for whoever is counted in one cohort, up to the last charge of what is published.
+    """Return the parameters and accounts of one cohort, up to the last charge of what is published.
 
-    A charge before that one which did not end was given back before it was made: `session.settle`.
+    Any earlier charge that had not ended was given back before that one was made: `session.settle`.
     """
     last = max(entry.seq for entry in charges.values())
     charged = [charges[own.cohort, each, plan.family.name] for each, plan, *_ in _all_of(own)]
@@ -286,7 +290,7 @@ def _cohort(
 def _account(
     unit: str, own: MeasuredCohort, charged: Sequence[Entry], ledger: Sequence[Entry], policy: Policy, release: str
 ) -> Record:
-    """Return what holds for a row of one unit, by what was `charged` for it and the lines of the ledger so far."""
+    """Return the parameters and budget for one unit, from its charges and the ledger so far."""
     spent = sum(entry.nano_rho for entry in charged) / NANO
     by_this_release = sum(entry.nano_rho for entry in charged if entry.release == release) / NANO
     mine = [entry for entry in ledger if (entry.cohort, entry.unit) == (own.cohort, unit)]
@@ -309,7 +313,7 @@ def _account(
 
 
 def _signed_by(cohorts: Sequence[Record]) -> str:
-    """Return who signed a release off: `people`, a `demonstration`, or `nobody` where no signature is recorded."""
+    """Return who signed a release off: `people`, a `demonstration`, or `nobody` if no signature is recorded."""
     counted = [approval for entry in cohorts for approval in entry["approvals"]]
     if any(approval["demonstration"] for approval in counted):
         return "demonstration"
@@ -317,10 +321,10 @@ def _signed_by(cohorts: Sequence[Record]) -> str:
 
 
 def _approval(signed: Signed) -> Record:
-    """Return who approved a measurement; the name where the policy says that it is public.
+    """Return who approved a measurement, with the name only if the policy makes it public.
 
-    The hash of the decision sheet is left out: the sheet has bands and numbers of rows, and whoever guessed them could
-    tell by the hash. The line of the ledger covers it, under a signature that cannot be guessed.
+    The hash of the decision sheet is left out: the sheet has bands and numbers of rows, and the hash would confirm a
+    guess of them. The line of the ledger covers it, under a signature that cannot be guessed.
     """
     person = signed.person
     return {
@@ -384,8 +388,7 @@ def deployment(record: Record, published_on: str, curators: Sequence[str], addre
 
 
 def registry_entry(deployed: Record) -> Record:
-    """Return the registry's file around a `deployment`: a draft, in full detail, under the registry's own kind of
-    name."""
+    """Return the registry's file for a `deployment`: a draft, in full detail (tier 3), named as the registry does."""
     basic = deployed["basic"]
     named = (basic["name"], *basic["data_curators"], basic["publication_date"][:4])
     slug = "-".join(re.sub(r"\W+", "-", name.lower()).strip("-") for name in named)

@@ -1,9 +1,9 @@
-"""Measurement files: noisy integers kept once, exactly as drawn, in the restricted zone.
+"""Measurement files: noisy integers written once, exactly as drawn, in the restricted zone.
 
 `<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only. A file appears whole or
-not at all. Its name, its own hash and the plan's hash must all agree before it is read, and its noise must come from
-OpenDP. Until its charge is committed it waits as `<restricted>/drawn/<hash of the RESERVE entry>.json`, where nothing
-reads it: it is moved into its place, or removed.
+not at all. It is read only if its name, its own hash and the plan's hash all agree, and its noise comes from OpenDP.
+Until its charge is committed it waits as `<restricted>/drawn/<hash of the RESERVE entry>.json`, where nothing reads it;
+then it is moved to its final path or deleted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class StoredMeasurement:
-    """A measurement with what it belongs to; `ledger_entry` is the hash of the RESERVE entry that paid for it."""
+    """A measurement and what it belongs to; `ledger_entry` is the hash of the RESERVE entry that paid for it."""
 
     cohort: str
     release: str
@@ -43,28 +43,28 @@ class StoredMeasurement:
 
 
 def path_of(restricted: Path, cohort: str, release: str, family: str) -> Path:
-    """Return where the measurement of a family of a release is kept. Raises ValueError for names unfit for a path."""
+    """Return the path of the measurement of a family of a release. Raises ValueError for names unfit for a path."""
     for kind, name in (("cohort", cohort), ("release", release), ("family", family)):
         check_name(kind, name)
     return restricted / "measurements" / f"cohort={cohort}" / f"release={release}" / f"{family}.json"
 
 
 def keep(restricted: Path, stored: StoredMeasurement) -> str:
-    """Write the file where it waits for the commit, durable on return, and return its SHA-256."""
+    """Write the file to its waiting path, durable on return, and return its SHA-256."""
     content = _document(stored)
     files.write(_waiting(restricted, stored.ledger_entry), content)
     return sha256_hex(content)
 
 
 def promote(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> None:
-    """Move the file that a committed charge left waiting into its place; nothing where it is there."""
+    """Move the waiting file of a committed charge to its final path, unless a file is already there."""
     waiting, place = _waiting(restricted, ledger_entry), path_of(restricted, cohort, release, family)
     if waiting.exists() and not place.exists():
         files.promote(waiting, place)
 
 
 def remove_uncommitted(restricted: Path, committed: Collection[str]) -> None:
-    """Remove, unread, what was drawn for other charges than these (hashes of RESERVE entries), finished or not."""
+    """Delete, unread, everything drawn for charges other than these (hashes of RESERVE entries), complete or not."""
     names = {f"{ledger_entry}.json" for ledger_entry in committed}
     for path in (restricted / "drawn").glob("*"):
         if path.name not in names:
@@ -81,10 +81,10 @@ def read(
     sha256: str | None = None,
     noise_source: str = OPENDP,
 ) -> StoredMeasurement:
-    """Return the stored measurement in its place.
+    """Return the stored measurement at its final path.
 
-    Raises StoreError where the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
-    family, release or cohort, or does not come from `noise_source`; only tests name another than OpenDP.
+    Raises StoreError if the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
+    family, release or cohort, or does not come from `noise_source`; only tests name a source other than OpenDP.
     """
     path = path_of(restricted, cohort, release, family)
     what = f"the measurement of {family}, release {release}, cohort {cohort}"
@@ -115,8 +115,7 @@ def charges(restricted: Path, cohort: str) -> list[StatedCharge]:
 
 
 def in_place(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> str | None:
-    """Return the SHA-256 of the file in the place of a measurement; None where there is none, or another charge paid
-    for it."""
+    """Return the SHA-256 of a measurement at its final path; None if it is missing or another charge paid for it."""
     path = path_of(restricted, cohort, release, family)
     content = path.read_bytes() if path.exists() else b""
     paid = content and _parsed(content, f"the measurement {path}").ledger_entry == ledger_entry
@@ -160,8 +159,10 @@ def _document(stored: StoredMeasurement) -> bytes:
 
 
 def _spare_digits(noisy: Integers) -> int:
-    """Return how many digits the numbers are short of the longest of 64 bits, so that the size of a file, and with it
-    whether a disk holds it, does not depend on what was drawn."""
+    """Return how many digits the numbers have fewer than the longest 64-bit numbers.
+
+    Padding by this many keeps the size of a file, and so whether it fits on the disk, independent of what was drawn.
+    """
     return sum(_LONGEST - len(str(number)) for number in noisy.ravel().tolist())
 
 

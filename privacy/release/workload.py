@@ -1,15 +1,15 @@
-"""What a family of tables asks for: attributes, marginals, identities, and the figures read from them.
+"""The workload of a family of tables: attributes, marginals, identities, and the figures read from them.
 
-Everything here is a declaration, made from public facts alone: the domain of an attribute comes from a contract, never
+Everything here is a declaration made from public facts alone: the domain of an attribute comes from a contract, never
 from the data. Nothing here counts, draws or estimates. Vocabulary:
 
 - an *attribute* is a column of the child table with its public categories;
-- a *marginal* is the table of counts over some attributes, with the weight its accuracy has in the plan;
+- a *marginal* is the table of counts over some attributes, with the weight of its accuracy in the plan;
 - a *functional* is a weighted sum of cells in product form: one vector of weights per attribute, and ones (summed out)
   for every attribute that is not named;
 - a *cube* is an array of functionals, the outer product of one *selector* per axis;
-- a *nesting* says that the categories of one attribute are groups of another's, as regions are of councils;
-- an *identity* says that two batches of functionals agree for every possible child table, for instance because two
+- a *nesting* makes the categories of one attribute groups of another's, as regions are of councils;
+- an *identity* states that two batches of functionals agree for every possible child table, for instance because two
   attributes record the same fact.
 """
 
@@ -28,7 +28,7 @@ MAX_ATTRIBUTES = 62
 Array = NDArray[np.float64]
 
 Vector = Mapping[str, float] | tuple[str, ...]
-"""Weights of an attribute's categories: a mapping category -> weight, or the categories that weigh one."""
+"""Weights of an attribute's categories: a mapping category -> weight, or the categories with weight one."""
 
 
 class WorkloadError(ValueError):
@@ -55,8 +55,10 @@ class Attribute:
         return len(self.categories)
 
     def weights(self, vector: Vector) -> tuple[float, ...]:
-        """Return the vector as one weight per category, in category order. Raises WorkloadError for an unknown
-        category."""
+        """Return the vector as one weight per category, in category order.
+
+        Raises WorkloadError for an unknown category.
+        """
         weight_of = _as_weights(self.name, vector)
         unknown = [category for category in weight_of if category not in self.categories]
         if unknown:
@@ -110,7 +112,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Identity:
-    """`left` equals `right`, cell by cell, for every child table there could be. Both run over the same attributes."""
+    """An equality of `left` and `right`, cell by cell, for every possible child table.
+
+    Both run over the same attributes.
+    """
 
     left: Batch
     right: Batch
@@ -122,7 +127,7 @@ class Identity:
 
     @property
     def over(self) -> tuple[str, ...]:
-        """The attributes whose every cell gives one equality."""
+        """The attributes it runs over: each of their cells gives one equality."""
         return self.left.over
 
     def signed_terms(self) -> Iterator[tuple[float, Term]]:
@@ -133,9 +138,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Nesting:
-    """Each category of `outer` is a group of categories of `inner`: a region and its councils.
+    """A grouping: each category of `outer` is a group of categories of `inner`, as a region is of councils.
 
-    `outer` is no column of the child table but follows from `inner`. Its own marginals get `share` of the budget.
+    `outer` is not a column of the child table but follows from `inner`. Its own marginals get `share` of the budget.
     """
 
     inner: str
@@ -157,7 +162,7 @@ class Nesting:
 class Family:
     """Tables over one population, measured together. `unit` says in words what one row of the child table is.
 
-    With a `nesting` every marginal holds its inner or its outer attribute, so that each group is a separate problem.
+    With a `nesting`, every marginal holds its inner or its outer attribute, so that each group is a separate problem.
     """
 
     name: str
@@ -184,7 +189,7 @@ class Family:
             self._check_nesting(self.nesting)
 
     def attribute(self, name: str) -> Attribute:
-        """Return the attribute of that name. Raises WorkloadError where there is none."""
+        """Return the attribute of that name. Raises WorkloadError if it does not exist."""
         try:
             return self._by_name[name]
         except KeyError:
@@ -205,12 +210,11 @@ class Family:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The attributes that are columns of the child table: all but an outer one, which follows from its inner."""
+        """The attributes that are columns of the child table: all except an outer one, which follows from its inner."""
         return tuple(a.name for a in self.attributes if self.nesting is None or a.name != self.nesting.outer)
 
     def within(self, group: str) -> Family:
-        """Return the family of one group of the nesting: its inner categories alone, the group's own marginals as
-        totals."""
+        """Return the family of one group of the nesting: its inner categories, with the group's marginals as totals."""
         if self.nesting is None:
             raise WorkloadError(f"family {self.name!r} has no nesting")
         inner, outer, members = self.nesting.inner, self.nesting.outer, self.nesting.members[group]
@@ -320,7 +324,7 @@ class Selector:
 
     @cached_property
     def means(self) -> Array:
-        """Per row, the mean of its weights, added up in category order whatever the rows beside it."""
+        """Per row, the mean of its weights, added up in category order so that other rows cannot change the result."""
         total = np.zeros(len(self.rows))
         for column in self.matrix.T:
             total = total + column
@@ -328,7 +332,7 @@ class Selector:
 
     @cached_property
     def centred(self) -> Array:
-        """The (rows x categories) weights with each row's mean taken off; exactly zero for a total."""
+        """The (rows x categories) weights with each row's mean subtracted; exactly zero for a total."""
         return self.matrix - self.means[:, None]
 
 

@@ -1,1 +1,1 @@
-"""Tables on request: what somebody asks for, what answers it, and what measuring it would cost."""
+"""Requested tables: what was requested, which release answers it, and what measuring it would cost."""

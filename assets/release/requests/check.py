@@ -1,7 +1,7 @@
-"""What answers a request, before anything is spent: what is published, what is free, what measuring it would cost.
+"""Checks requests before anything is spent: what is published, what is free, and what measuring would cost.
 
-From public facts alone: the request, the policy, balances of the ledger, and what a release publishes. No confidential
-table is opened, so that no answer says more of one than the release does.
+It uses public facts alone: the request, the policy, balances of the ledger, and what a release publishes. No
+confidential table is opened, so no answer reveals more about one than the release does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Facts = dict[str, Any]
 
 
 class Answer(StrEnum):
-    """How a request stands, for a cohort."""
+    """The answer to a request, for one cohort."""
 
     PUBLISHED = "published"
     FREE = "free"
@@ -57,7 +57,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class _Cohort:
-    """What is known of a cohort, and what is left of its budget, rho by unit."""
+    """A cohort's earlier measurements and remaining budget, rho by unit."""
 
     code: str
     known: Known
@@ -68,16 +68,16 @@ class _Cohort:
         return plan_requests(requests, self.code, self.known, self.policy)
 
     def expected(self, request: Request, plan: Plan | None) -> Expected | None:
-        """With what is known, and measured under the plan."""
+        """Return the expected accuracy with everything known, and measured under the plan."""
         whole = combined_plan(self.known.together(request.family), [plan] if plan else [])
         return expected(request, whole, self.known.sizes_of(request.family), self.policy)
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
-    """The answer to each request, for each of its cohorts, and to all of them together; JSON-ready.
+    """Return the answer to each request, for each of its cohorts, and to all of them together; JSON-ready.
 
-    From the release of that version, or the newest that has their cohorts. Raises `NotReleased`, and `InvalidRequest`
-    for a name that the release has for another table.
+    It is based on the release of that version, or the newest that has their cohorts. Raises `NotReleased`, and
+    `InvalidRequest` if the release has another table of that name.
     """
     release, policy = released(home, requests, version), load_policy()
     others = {each.name: each.definition for each in release.on_request.tables}
@@ -96,7 +96,7 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
 
 
 def can_be_had(found: Facts) -> bool:
-    """Whether every request, and all of them together, fit what is left."""
+    """Return whether every request, and all of them together, fit the remaining budget."""
     single = (Answer(each["answer"]).can_be_had for request in found["requests"] for each in request["cohorts"])
     return all(single) and all(each["fits"] for each in found["together"])
 
@@ -147,7 +147,7 @@ def _planned(request: Request, there: Published, cohort: _Cohort) -> tuple[Answe
 
 
 def _measured(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
-    """What a measurement costs, what all that is said of a unit then comes to, and how exact the table is."""
+    """Return what a measurement costs, the total privacy loss of its unit afterwards, and how accurate the table is."""
     account = cohort.policy.accounts[unit := cohort.policy.unit_of(request.family)]
     spent, delta = account.cap_rho - cohort.left[unit], cohort.policy.delta
     return {
@@ -162,7 +162,7 @@ def _measured(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
 
 
 def _with_all_left(request: Request, cohort: _Cohort) -> Facts | None:
-    """How exact the table would be if all that is left went into it; None where next to nothing is."""
+    """Return how accurate the table would be with all the remaining budget; None if almost nothing remains."""
     left = cohort.left[cohort.policy.unit_of(request.family)]
     if _nano(left) < STEP:
         return None
@@ -170,8 +170,7 @@ def _with_all_left(request: Request, cohort: _Cohort) -> Facts | None:
 
 
 def _alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
-    """What would do with less than the plan that is wanted, if any answers the request, and fits what is left; the
-    cheapest first."""
+    """Return cheaper alternatives to the wanted plan (if any plan answers the request) that fit, the cheapest first."""
     left, found = _nano(cohort.left[cohort.policy.unit_of(request.family)]), []
     for words, instead in alternatives(request, cohort.known.sizes_of(request.family)):
         try:
@@ -192,8 +191,10 @@ def _known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Fac
 
 
 def _accuracy(exactness: Expected, request: Request) -> Facts:
-    """At full detail, how many percentages, the share within what is asked for, and the median half-width; of all rows,
-    how many will be flagged unreliable, or withheld."""
+    """Return how many percentages there are at full detail, the share within the limit and the median half-width.
+
+    Also returns, of all rows, how many will be flagged unreliable or withheld.
+    """
     return {
         "percentages": int(exactness.points.size),
         "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),
@@ -206,7 +207,7 @@ def _accuracy(exactness: Expected, request: Request) -> Facts:
 
 
 def _together(requests: Sequence[Request], cohort: _Cohort) -> Facts:
-    """What all that are within reach cost when measured at once, and the sum of each on its own, in rho by unit."""
+    """Return the cost of measuring all requests within reach at once, and the sum of each alone, in rho by unit."""
     own = [each for each in requests if cohort.code in each.cohorts]
     alone = {each.name: _planned(each, Published(0, 1, ()), cohort) for each in own}
     within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
@@ -240,8 +241,10 @@ _LONGEST_LABEL = 80
 
 
 def alternatives(request: Request, sizes: Sizes) -> Iterator[tuple[str, Request]]:
-    """Each with what it is in words: all councils together; without one of the columns; a coarser accuracy; every
-    column in two levels."""
+    """Yield alternative requests with their descriptions.
+
+    They are: all councils together; without one of the columns; a coarser accuracy; every column in two levels.
+    """
     for words, change in _changes(request, sizes):
         try:
             yield words, request_of(request.document() | change)
@@ -267,7 +270,7 @@ def _changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[str, An
 
 
 def _in_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]:
-    """The column with its levels merged to two, neighbours together, as even as can be by published sizes."""
+    """Return the column with neighbouring levels merged into two, as equal as possible by published sizes."""
     attribute = FAMILIES[family].attribute(column.attribute)
     stated = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or each(attribute)
     document = column.model_dump(mode="json")

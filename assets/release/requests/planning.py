@@ -1,10 +1,10 @@
-"""The plan of what is measured for requests: the least budget at which each has the accuracy that it asks for.
+"""Plans what is measured for requests: the smallest budget that gives each the accuracy it asks for.
 
-What a release measured before counts: a table that its counts give at that accuracy costs nothing. For all others of a
-family one measurement is planned (`make_plan` with what is known), at the least rho, in steps of `STEP`, at which every
-one of them is as exact as was asked. That is judged as the published table will be: from groups of the sizes that the
-release publishes, by the function that gives a published percentage its interval and its flag (`published_ratios`). It
-is a function of the requests, of what is published and of the policy, whatever the order of the requests.
+Earlier measurements count: a table that a release's counts give at that accuracy costs nothing. For all others of a
+family one measurement is planned (`make_plan` with what is known), at the smallest rho, in steps of `STEP`, that gives
+every one of them its accuracy. Accuracy is judged as the published table will be: for groups of the published sizes, by
+the function that gives a published percentage its interval and its flag (`published_ratios`). The plan depends on the
+requests, what is published and the policy, but not on the order of the requests.
 """
 
 from __future__ import annotations
@@ -37,19 +37,22 @@ from privacy.release.policy import Policy
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of
 
 STEP = 10_000
-"""Nano-rho to which a measurement's budget is rounded up."""
+"""Step, in nano-rho, to which a measurement's budget is rounded up."""
 _ROUNDED = 6
-"""Decimals to which half-widths are compared, so that platforms decide alike."""
+"""Decimals to which half-widths are compared, so that all platforms decide alike."""
 
 
 class AccuracyOutOfReach(Exception):
-    """A request that the whole budget of an account would not answer at the accuracy asked for."""
+    """A request that even the whole budget of an account would not answer at the accuracy asked for."""
 
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """The percentages that are expected of a requested table: half the width of the interval of each, in points, and
-    its flag, (areas, rows); and whether each row is at full detail, with no column at its total, as it is asked for."""
+    """Expected accuracy of a requested table's percentages.
+
+    `half_widths` of intervals in points and `flags` are (areas, rows); `detailed` marks rows at full detail, with no
+    column at its total, which the requested accuracy is about.
+    """
 
     half_widths: Array
     flags: NDArray[np.str_]
@@ -57,11 +60,11 @@ class Expected:
 
     @property
     def points(self) -> Array:
-        """(percentages at full detail,)."""
+        """Half-widths at full detail, in points, as one flat array."""
         return self.half_widths[:, self.detailed].ravel()
 
     def share_within(self, points: float) -> float:
-        """Share of the percentages that are published and have at most this half-width."""
+        """Return the share of the percentages that are published with at most this half-width."""
         published = self.flags[:, self.detailed].ravel() != WITHHELD
         return float((published & (np.round(self.points, _ROUNDED) <= points)).mean())
 
@@ -71,7 +74,7 @@ class Expected:
 
 @dataclass(frozen=True, eq=False)
 class _Planned:
-    """Moments of figures that were not measured yet: of groups of published sizes, with the noise of a plan."""
+    """Moments of figures not measured yet: published group sizes, with the noise of a plan."""
 
     sizes: Sizes
     noise: Covariances
@@ -87,11 +90,10 @@ class _Planned:
 
 
 def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy: Policy) -> dict[str, Plan | None]:
-    """What is measured of a cohort for those of the requests that ask for it, by family; None where all that they ask
-    for is known well enough.
+    """Return the plans of what is measured of a cohort for its requests, by family; None if known well enough.
 
-    A plan's detail names the requests that it is for: each with its `family` and its `definition`. Raises
-    `AccuracyOutOfReach` for a request that no budget up to the cap of its account answers.
+    A plan's detail names its requests, each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
+    request that no budget up to the cap of its account answers.
     """
     asked = sorted((each for each in requests if cohort in each.cohorts), key=_order)
     return {
@@ -102,20 +104,20 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
 
 
 def plan_at(rho: float, request: Request, known: Known, policy: Policy) -> Plan:
-    """The plan that spends so much on one request's table, given what is known of its family."""
+    """Return the plan that spends `rho` on one request's table, given what is known of its family."""
     base = known.base[request.family]
     family = requested_family(base.family, [(request.table, {})], policy)
     return make_plan(family, rho, delta=policy.delta, known=[base, *known.further_of(request.family)])
 
 
 def measured_for(plan: Plan) -> tuple[str, ...]:
-    """Names of the tables on request that a plan was made for: those that followed from nothing that was known."""
+    """Return the names of the requested tables that a plan was made for; other tables followed from earlier counts."""
     return tuple(each["definition"]["name"] for each in plan.detail["requests"])
 
 
 def expected(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
-    """How exact the request's table is under a plan of everything measured; None where that does not give it."""
-    (block,) = request.table.blocks  # a requested table has one, and a row of each area
+    """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
+    (block,) = request.table.blocks  # a requested table has one block, and a row for each area
     councils = plan.family.attribute(COUNCIL).categories
     figures = block_figures(block, plan.family, councils)
     wanted = len(geographies(councils)) if block.councils else 1
@@ -150,7 +152,7 @@ def _planned(requests: Sequence[Request], family: str, known: Known, policy: Pol
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """For the least plan that answers requests, given what is known; `most` is the cap in steps."""
+    """A search for the cheapest plan that answers requests, given what is known; `most` is the cap in steps."""
 
     base: Plan
     further: Sequence[Plan]
@@ -159,9 +161,11 @@ class _Search:
     most: int
 
     def least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
-        """The plan of the least rho, found by bisection, under which each request is met. The weights of each request
-        are divided by what another unit of precision would gain for it alone: at the sum of what each costs alone, that
-        balances tables that have nothing in common."""
+        """Return the plan of least rho under which each request is met, found by bisection.
+
+        The weights of each request are divided by what another unit of precision would gain for it alone. At the sum of
+        their separate costs, that balances tables that have nothing in common.
+        """
         requests = [each for each, _ in weighed]
         family = requested_family(self.base.family, [(each.table, gains) for each, gains in weighed], self.policy)
 
@@ -183,7 +187,7 @@ class _Search:
         return found
 
     def is_met(self, requests: Iterable[Request], plan: Plan | None) -> bool:
-        """Whether each request is answered by what is known and by the plan, where there is one."""
+        """Return whether each request is answered by what is known and by the plan, if given."""
         return all(found is not None and found.meets(each) for each, found in self._expected(requests, plan))
 
     def _expected(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
@@ -207,26 +211,28 @@ def _order(request: Request) -> tuple[str, bytes]:
 
 @dataclass(frozen=True, eq=False)
 class Sizes:
-    """How many rows each council has, (councils,), and by attribute which share of them has each category, (councils,
-    categories)."""
+    """Rows of each council, (councils,), and their shares by attribute and category, (councils, categories)."""
 
     rows: Array
     shares: Mapping[str, Array]
 
     @classmethod
     def of(cls, plan: Plan, measurement: Measurement) -> Sizes:
-        """As the measurement has them. An attribute that was not measured by council has the same shares in all."""
+        """Return the sizes that the measurement gives.
+
+        An attribute not measured by council has the same shares in all.
+        """
         family, estimates = plan.family, estimates_of(plan, measurement)
         rows = estimates.values(Cube({COUNCIL: Selector.each(family.attribute(COUNCIL))}))
         others = [family.attribute(name) for name in family.columns if name != COUNCIL]
         return cls(np.maximum(rows, 0.0), {each.name: _shares(family, estimates, each) for each in others})
 
     def values(self, figures: Figures) -> Array:
-        """Rows that are expected of each figure; shape of `figures`."""
+        """Return the expected rows of each figure; shape of `figures`."""
         return np.sum([coefficient * self._cube(cube) for coefficient, cube in terms_of(figures)], axis=0)
 
     def share(self, attribute: str, categories: list[int]) -> float:
-        """Share of all rows that has one of the categories, which are given by their places in the domain."""
+        """Return the share of all rows in any of the categories, given by their indices in the domain."""
         return float(self.rows @ self.shares[attribute][:, categories].sum(axis=1) / max(self.rows.sum(), 1.0))
 
     def _cube(self, cube: Cube) -> Array:
@@ -257,8 +263,10 @@ def _shares(family: Family, estimates: Estimates, attribute: Attribute) -> Array
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """The plans of what was measured of a cohort that is published, `base` by family and what came on request, and the
-    published sizes of a family."""
+    """Plans of everything measured of a published cohort, and the published sizes of each family.
+
+    `base` are plans by family, `further` those of requested tables.
+    """
 
     base: Mapping[str, Plan]
     further: tuple[Plan, ...]
@@ -266,15 +274,17 @@ class Known:
 
     @classmethod
     def of(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], further: tuple[Plan, ...]) -> Known:
-        """With the sizes that the release in the folder `bundle` publishes, which measured the cohort under `base` or
-        uses its noisy counts again."""
+        """Return what is known, with sizes from the release in the folder `bundle`.
+
+        That release measured the cohort under `base`, or reuses its noisy counts.
+        """
         return cls(base, further, cache(partial(_published_sizes, bundle, cohort, base)))
 
     def further_of(self, family: str) -> list[Plan]:
         return [each for each in self.further if each.family.name == family]
 
     def together(self, family: str) -> Plan:
-        """All that was measured of a family, as one plan."""
+        """Return one plan of everything measured of a family."""
         return combined_plan(self.base[family], self.further_of(family))
 
 

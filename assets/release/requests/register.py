@@ -1,8 +1,7 @@
-"""The register of requests: what was asked for, what was refused and why, and which release answered.
+"""The register of requests: what was requested, what was refused and why, and which release answered.
 
-A request is registered as it was asked, and a refusal is added with its reason, in a log in which nothing is changed
-unseen. What a request is answered by follows from the releases that are published. Nothing here depends on a
-confidential table.
+Requests are registered as written, and a refusal is added with its reason, in a log in which any change shows. The
+answers follow from the published releases. Nothing here depends on a confidential table.
 """
 
 from __future__ import annotations
@@ -25,17 +24,19 @@ from privacy.release.policy import load_policy
 
 
 class AskedBefore(Exception):
-    """A request that asks what another one asks, under another name or with other words; the message names that."""
+    """A request that duplicates another one under another name or wording; the message names that one."""
 
 
 class NoSuchRequest(Exception):
-    """A name that no request has, or one that was refused or answered; the message says which."""
+    """A name of no open request: unknown, refused or answered; the message says which."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A request, the day on which it was registered, why it was refused (empty where it was not), and the release that
-    answered it (empty where none has)."""
+    """A registered request.
+
+    It has the day of registration, the reason for a refusal (or empty), and the release that answered it (or empty).
+    """
 
     request: Request
     asked_on: str
@@ -48,13 +49,13 @@ class Registered:
 
     @property
     def state(self) -> str:
-        """In words."""
+        """The state of the request, in words."""
         if self.refused:
             return f"refused: {self.refused}"
         return f"answered in release {self.answered_in}" if self.answered_in else "waits for an answer"
 
     def table(self, release: str) -> RequestedTable:
-        """As a release states it that is the first to publish it."""
+        """Return the table as stated by `release`, the first to publish it."""
         asked = self.request
         return RequestedTable(
             asked.definition, asked.family, asked.cohorts, release, asked.asked_by, self.asked_on, asked.purpose
@@ -62,7 +63,7 @@ class Registered:
 
 
 def register(home: Home, request: Request, today: dt.date) -> Registered:
-    """Add a request; the same one again changes nothing. Raises `AskedBefore`, and `LogBroken`."""
+    """Add a request; repeating the same one changes nothing. Raises `AskedBefore` and `LogBroken`."""
     for known in registered(home).values():
         if known.request == request:
             return known
@@ -82,7 +83,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
 
 
 def _asks(request: Request) -> object:
-    """What a request is for, whatever its words: two with the same are one."""
+    """Return what a request is for, whatever its wording: equal for requests that ask for the same."""
     columns = frozenset(
         (each.attribute, each.total, frozenset(map(frozenset, each.levels.values())) if each.levels else None)
         for each in request.columns
@@ -92,8 +93,10 @@ def _asks(request: Request) -> object:
 
 
 def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
-    """Note that people have refused a request, and why, in one line. Raises `NoSuchRequest` for one that is not open,
-    ValueError for what is no reason, and `LogBroken`."""
+    """Record that people have refused a request, with a reason of one line.
+
+    Raises `NoSuchRequest` if it is not open, ValueError for an invalid reason, and `LogBroken`.
+    """
     found = open_request(home, name)
     if found.answered_in:
         raise NoSuchRequest(f"{name} stands in release {found.answered_in}: withdraw that, where it should not")
@@ -104,7 +107,7 @@ def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
 
 
 def open_request(home: Home, name: str) -> Registered:
-    """A request that waits for an answer; raises `NoSuchRequest`."""
+    """Return a request that was not refused. Raises `NoSuchRequest`."""
     known = registered(home)
     found = known.get(name)
     if found is None:
@@ -119,7 +122,7 @@ def open_request(home: Home, name: str) -> Registered:
 
 
 def registered(home: Home) -> dict[str, Registered]:
-    """Every request by name, in the order in which they were asked. Raises `LogBroken`."""
+    """Return every request by name, in the order of registration. Raises `LogBroken`."""
     answered = _answered(home)
     found: dict[str, Registered] = {}
     for line in chained_log.entries(home.requests):
@@ -133,8 +136,10 @@ def registered(home: Home) -> dict[str, Registered]:
 
 
 def publish_register(home: Home) -> None:
-    """Tell readers what was asked, answered and refused, what it cost and what is left. Raises `LogBroken` and
-    `LedgerError`."""
+    """Publish what was requested, answered and refused, what it cost and the remaining budget.
+
+    Raises `LogBroken` and `LedgerError`.
+    """
     known = registered(home)
     if known or (home.release / REGISTER_FILE).exists():
         ledger = Ledger(home.ledger)
@@ -142,7 +147,7 @@ def publish_register(home: Home) -> None:
 
 
 def _answered(home: Home) -> Mapping[str, str]:
-    """By name of a request, the first release that published its table and stands."""
+    """Return, by name of a request, the first release that published its table and is not withdrawn."""
     withdrawn, found = withdrawals(home.release), dict[str, str]()
     for version in map(str, versions(home.release)):
         for entry in read_record(home, version).values() if version not in withdrawn else ():
@@ -169,7 +174,7 @@ def _told(ledger: Ledger, each: Registered) -> AskedTable:
 
 
 def _charged(ledger: Ledger, cohort: str, each: Registered) -> float:
-    """What the release that answered charged for the family, all tables that it answered together; rho."""
+    """Return what the answering release charged for the family, rho, for all tables that it answered together."""
     charge = ledger.find(cohort, each.answered_in, each.request.family)
     return charge.entry.nano_rho / NANO if charge else 0.0
 

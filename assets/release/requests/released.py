@@ -1,4 +1,4 @@
-"""What a published release has for requests: its plans, and which figures of a requested table it publishes already."""
+"""Published releases as they matter to requests: their plans, and figures of a requested table already published."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from privacy.release.plan import Plan
 
 
 class NotReleased(Exception):
-    """No published release has what a request is about; the message says which there are."""
+    """No published release has what a request is about; the message lists those there are."""
 
 
 @dataclass(frozen=True, eq=False)
 class Released:
-    """A published release, as far as its bundle says what was measured."""
+    """A published release, as its bundle describes it."""
 
     version: str
     folder: Path
@@ -49,7 +49,7 @@ class Released:
 
     @property
     def synthetic_children(self) -> Path:
-        """Folder of the synthetic children that were made of it, where there are any."""
+        """Folder of the synthetic children made from it, if any."""
         return self.folder.parent / SYNTHETIC_FOLDER / self.version
 
     def known(self, cohort: str) -> Known:
@@ -70,7 +70,7 @@ class Published:
 
 
 def released(home: Home, requests: Sequence[Request], version: str | None) -> Released:
-    """The release of that version or, without one, the newest that stands and has every cohort that is asked for.
+    """Return the release of that version or, by default, the newest not withdrawn that has every requested cohort.
 
     Raises `NotReleased`.
     """
@@ -91,7 +91,7 @@ def released(home: Home, requests: Sequence[Request], version: str | None) -> Re
 
 
 def published(request: Request, release: Released, cohort: str, known: Known) -> Published:
-    """Which of its percentages at full detail are there as they are asked for, and not withheld."""
+    """Return which of its percentages at full detail are already published as requested, and not withheld."""
     councils = known.base[request.family].family.attribute(COUNCIL).categories
     areas = geographies(councils)[: None if request.geography == "councils" else 1]
     wanted = {
@@ -117,7 +117,7 @@ def published(request: Request, release: Released, cohort: str, known: Known) ->
 
 
 def _withheld(table: Table, release: Released, cohort: str) -> Collection[tuple[str, ...]]:
-    """The rows of a published table that withhold a figure: code of the area, and level of each filter."""
+    """Return the rows of a published table that withhold a figure: code of the area, and level of each filter."""
     flags = [column_name(measure, ColumnRole.FLAG) for measure in table.measures]
     keys = ["area_code", *(each.name for each in table.filters)]
     rows = pq.read_table(release.folder / f"{table.name}.parquet", columns=["time_period", *keys, *flags])
@@ -129,7 +129,10 @@ def _withheld(table: Table, release: Released, cohort: str) -> Collection[tuple[
 def _published(
     table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
 ) -> list[set[Said]]:
-    """What a table of the release's own says, area by area; of a row that withholds a figure, its counts alone."""
+    """Return the figures that one of the release's own tables publishes, area by area.
+
+    If a row withholds a figure, only its counts are included.
+    """
     detail = Detail.of(plan.detail) if plan.detail else None
     return [
         {
@@ -152,9 +155,12 @@ Facts = dict[str, Any]
 
 
 def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
-    """The percentage of each row at full detail for all councils together, or of a table of counts the row as a
-    percentage of the one with its last column at the total, with how far off such percentages were where it was tried;
-    None where the folder has no rows of that cohort. `statement` is its place in the release directory."""
+    """Return the percentage of each row at full detail from synthetic children, for all councils together.
+
+    In a table of counts, a row is a percentage of the row with its last column at the total. `held_out` gives the
+    errors of such percentages in tests, and `statement` is their page in the release directory. None if the folder has
+    no rows of the cohort.
+    """
     file = folder / PARQUET_FILE
     if request.family != FAMILY.name or not file.is_file():
         return None

@@ -1,8 +1,7 @@
-"""What somebody asks for, as a file `request.yaml`: a table in the language of definitions, of which family and
-cohorts, how exact, what for, and on whose behalf.
+"""A request for a table, as a file `request.yaml`: its definition, family, cohorts, accuracy, purpose and requester.
 
-A request says nothing but words and names of the public domain, so that whether it is one, what it would cost and how
-it is decided hang on nothing confidential.
+A request holds only words and names of the public domain, so that its validity, its cost and the decision on it depend
+on nothing confidential.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from privacy.release.canonical import canonical_json, sha256_hex
 from sources.reference.cohorts import Cohort
 
 TEMPLATE = Path(__file__).with_name("request_template.yaml")
-"""A request to begin with, each key with a comment."""
+"""A template of a request, with a comment on each key."""
 WIDEST_POINTS = 15.0
 _LONGEST_SHOWN = 20
 
 
 class InvalidRequest(Exception):
-    """A file that is no request: the message has everything that is wrong, a line each, with its key and rule."""
+    """A file that is not a valid request; the message lists every problem, one per line, with its key and rule."""
 
 
 def _family_fault(name: str) -> str | None:
@@ -46,22 +45,25 @@ def _address_fault(organisation: str) -> str | None:
 
 
 class Accuracy(Settings):
-    """Of all percentages of rows at full detail, with no column at its total, `share_of_rates` are to have a 95%
-    interval of at most `half_width_points` percentage points either way."""
+    """The accuracy that a request asks for.
+
+    Among percentages of rows at full detail, with no column at its total, `share_of_rates` must have a 95% interval of
+    at most `half_width_points` percentage points either way.
+    """
 
     half_width_points: Annotated[float, Field(ge=0.1, le=WIDEST_POINTS)]
     share_of_rates: Annotated[float, Field(gt=0, le=1)]
 
 
 class Request(Definition):
-    """A table, and all that is to be known of it before it is decided."""
+    """A requested table, with everything needed to decide on it."""
 
     family: Annotated[str, without(_family_fault)]
     cohorts: Annotated[tuple[Annotated[str, AfterValidator(_as_cohort)], ...], Field(min_length=1)]
     accuracy: Accuracy
     purpose: Words
     asked_by: Annotated[Words, without(_address_fault)]
-    """An organisation."""
+    """Name of an organisation."""
 
     @cached_property
     def definition(self) -> Definition:
@@ -72,17 +74,17 @@ class Request(Definition):
         return as_table(self.definition, FAMILIES[self.family])
 
     def document(self) -> dict[str, Any]:
-        """JSON-ready: every key, with what it is by default."""
+        """Return the request JSON-ready, with every key, defaults included."""
         return self.model_dump(mode="json")
 
     @cached_property
     def sha256(self) -> str:
-        """Of the canonical JSON; the request's identity."""
+        """SHA-256 of the canonical JSON; the request's identity."""
         return sha256_hex(canonical_json(self.document()))
 
 
 def read_request(path: Path) -> Request:
-    """Raises `InvalidRequest` with everything that is wrong with the file."""
+    """Read a request. Raises `InvalidRequest` with every problem of the file."""
     try:
         document = read_document(path)
         if document.problems:
@@ -95,7 +97,7 @@ def read_request(path: Path) -> Request:
 
 
 def _with_line(document: Document, problem: str) -> str:
-    """Add file and line to a problem of a definition, which begins with its place such as `columns.0.attribute`."""
+    """Return a problem of a definition with file and line; it begins with its key, such as `columns.0.attribute`."""
     dotted, _, rule = problem.partition(": ")
     place = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
     if place[0] not in document.content and rule != "is missing":
@@ -104,7 +106,7 @@ def _with_line(document: Document, problem: str) -> str:
 
 
 def read_requests(paths: Iterable[Path]) -> list[Request]:
-    """Several at once; raises `InvalidRequest` with everything that is wrong with any, and for a name of two."""
+    """Read several requests. Raises `InvalidRequest` with every problem of any file, and for a repeated name."""
     found, problems = list[Request](), list[str]()
     for path in paths:
         try:
@@ -119,7 +121,7 @@ def read_requests(paths: Iterable[Path]) -> list[Request]:
 
 
 def request_of(document: object) -> Request:
-    """A document as JSON or YAML gives it. Raises `InvalidDefinition` with everything that is wrong."""
+    """Return the request in a document from JSON or YAML. Raises `InvalidDefinition` with every problem."""
     problems: list[str] = []
     request = None
     try:
@@ -134,7 +136,7 @@ def request_of(document: object) -> Request:
 
 
 def _of_table(document: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the table, as far as it can be read whatever is wrong beside it, and the cohorts."""
+    """Return the problems of the table and cohorts, as far as they can be read despite other problems."""
     name, family = (value if isinstance(value := document.get(key), str) else "" for key in ("name", "family"))
     taken = [f"name: {name} is what something else of a release is called; give it another"] if is_taken(name) else []
     return [

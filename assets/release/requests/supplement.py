@@ -1,9 +1,9 @@
-"""Which tables on request a release publishes, and what it measures for them.
+"""Requested tables that a release publishes, and what it measures for them.
 
-A release that answers requests uses the noisy counts of an earlier one and measures what is asked for besides, of the
-same confidential tables: then all of it together tells of the same children, and every figure is made from all of it.
-Later releases that use the same noisy counts publish the tables again. What is measured is decided here, from public
-facts alone, and kept as a plan before anybody signs.
+A release that answers requests reuses the noisy counts of an earlier one, and measures the additions on the same
+confidential tables. All counts then describe the same children, and every figure is made from all of them. Later
+releases that use the same noisy counts publish the tables again. What is measured is decided here, from public facts
+alone, and kept as a plan before anybody signs.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from privacy.release.policy import load_policy
 
 
 class RecordsMoved(Exception):
-    """The confidential tables of a cohort are not those that the release measured; the message says what to do."""
+    """The confidential tables of a cohort have changed since the release measured them; the message says what to do."""
 
 
 def used_again(home: Home, cohort: str, origin: str, version: str) -> CohortRecord:
-    """A cohort that the release `origin` measured, as `version` publishes it: with the tables on request of the newest
-    release before it that stands."""
+    """Return the record of a cohort measured by release `origin`, for publication in `version`.
+
+    Its requested tables are those of the newest earlier release that is not withdrawn.
+    """
     withdrawn, before = withdrawals(home.release), Version.parse(version)
     for earlier in sorted(versions(home.release), reverse=True):
         if earlier < before and str(earlier) not in withdrawn:
@@ -50,7 +52,7 @@ def used_again(home: Home, cohort: str, origin: str, version: str) -> CohortReco
 
 
 def base_for(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
-    """The release beside which a check of these requests answers, and its cohorts, the newest first.
+    """Return the release on which a check of these requests is based, and its cohorts, the newest first.
 
     Raises `NoSuchRequest` and `NotReleased`.
     """
@@ -59,10 +61,10 @@ def base_for(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequence[str]) -> ReleaseRecord:
-    """The record of a release that answers these requests, with the plan of what is to be measured kept.
+    """Return the record of a release that answers these requests; keep the plans of what is to be measured.
 
-    Raises `NoSuchRequest`, `ReleaseConflict` where a cohort of a request is not one that the release uses again,
-    `RecordsMoved`, `BudgetExceeded`, `StoreError`, and what `plan_requests` does.
+    Raises `NoSuchRequest`, `ReleaseConflict` if a cohort of a request is not one that the release reuses,
+    `RecordsMoved`, `BudgetExceeded`, `StoreError`, and what `plan_requests` raises.
     """
     asked = [_open(home, name, version) for name in dict.fromkeys(names)]
     wanted = {cohort for each in asked for cohort in each.request.cohorts}
@@ -80,7 +82,7 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
 
 
 def known_of(home: Home, cohort: str, entry: CohortRecord) -> Known:
-    """What is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
+    """Return what is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
     base, further = published_plans(home, cohort, entry.measured_in), further_plans(home, cohort, entry)
     return Known.of(home.release / entry.measured_in, cohort, base, tuple(further.values()))
 
@@ -112,19 +114,19 @@ def _with_requests_of(
 
 
 def check_same_records(home: Home, cohort: str, origin: str) -> None:
-    """Raise `RecordsMoved` where the confidential tables are not made of what the release `origin` was measured from.
+    """Raise `RecordsMoved` unless the confidential tables are made from what release `origin` was measured from.
 
-    Whether they are the same to the row is seen when they are measured, by the MAC that the ledger recorded.
+    Whether every row is the same is checked at the measurement, by the MAC that the ledger recorded.
     """
     if delivered(record_of_tables(home, cohort).extracts) != fixed_record(home, origin)[cohort].measured_from:
         raise _records_moved(cohort, origin)
 
 
 def check_same_table(home: Home, cohort: str, origin: str, family: str, mac: str) -> None:
-    """Raise `RecordsMoved` where a table's MAC is not that of the table which the release `origin` measured.
+    """Raise `RecordsMoved` unless a table's MAC is that of the table which release `origin` measured.
 
-    Somebody who was removed on request since is in no later measurement. The same deliveries without those few are
-    taken for the same records: what that moves is far below the noise, and to ask for a revision would cost everybody.
+    Children removed on request since then are in no later measurement. The same deliveries without those few count as
+    the same records: the difference is far below the noise, and a revision would cost everybody budget.
     """
     charged = Ledger(home.ledger).find(cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
