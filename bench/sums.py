@@ -105,7 +105,7 @@ def main(releases: int) -> None:
             for way, (yy, xy, xx) in each.moments.items():
                 centre, half = fieller(x, y, *(np.asarray(v) for v in (xx, yy, xy)))
                 rate = abs(float(x_true / y_true - centre)) <= float(half)
-                whole = abs(float(y - y_true)) <= 1.959964 * yy**0.5
+                whole = abs(float(y - y_true)) <= 1.959964 * yy**0.5  # 95%
                 found.setdefault((name, way), []).append((rate, whole, 200 * float(half)))
     print(f"{releases} releases; share of intervals that hold the truth (rate, children), mean width of the rate's")
     for (name, way), values in found.items():

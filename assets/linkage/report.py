@@ -40,7 +40,7 @@ LINKED_TO = {
     "setting": f"entitlement <> '{pupil.NOT_LINKED_TO_SETTING}'",
 }
 """What a child may be linked to, as a condition over the children's table."""
-_Z = float(ndtri(0.975))
+_Z = float(ndtri(0.975))  # two-sided 95%
 
 
 def rates_by_group(children: Path) -> list[dict[str, Any]]:
@@ -380,7 +380,7 @@ def _rules(by_source: dict[str, dict[str, str]]) -> dict[str, str]:
 
 
 def _zoomed(rates: Sequence[Facts]) -> Scale:
-    """Return a scale from the lowest limit of a group of some size, rounded down to ten percent, to 1."""
+    """Return a scale from the lowest share, rounded down to ten percent, to 1; ignores groups with wide intervals."""
     lows = [rate["share"] for rate in rates if rate["share"] is not None and rate["upper"] - rate["lower"] < 0.2]
     return Scale(min([int(low * 10 - 0.5) / 10 for low in lows], default=0.0), 1)
 

@@ -31,7 +31,7 @@ from privacy.returns.facts import ALIKE_TOKENS
 from privacy.services import SERVICES
 
 MANY_MORE_ROWS = 1.5
-"""A delivery with more than this many times the rows of the one before is unusual."""
+"""A delivery is unusual if it has this many times the rows of the one before, and at least LEAST_NEW more."""
 MANY_NEW, LEAST_NEW = 0.25, 50
 """A delivery is unusual if more than this share of its rows are new, and at least this many."""
 MOST_ALIKE = 8

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 READINESS = str(Path(sys.executable).with_name("readiness"))
-_EVERY = 0.02
+_EVERY = 0.02  # seconds between readings
 _STAGE = re.compile(r"^\[\d/\d\] (\w+)", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(r"MemoryError|Out of Memory|bad_alloc|[Uu]nable to allocate|[Cc]annot allocate memory")
 

@@ -17,7 +17,7 @@ from bench.linkage.clear_text import clear_text_pairs
 from sources.reference.goals import GOALS
 
 RHO = 0.185
-_GLD = list(GOALS)[:12]
+_GLD = list(GOALS)[:12]  # the goals of a good level of development
 _AREAS = [["council"], []]
 _BY = ["fsm_eligible", "ethnicity", "sen_provision", "first_language", "imd_quintile", "sex"]
 

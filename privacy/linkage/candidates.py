@@ -253,7 +253,7 @@ def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     ).fetchall()
     api = DuckDBAPI(con)
     patterns = api.register("splink_patterns", dataset_display_name="patterns")
-    linker = Linker(patterns, settings, log_level=40, validate_settings=False)
+    linker = Linker(patterns, settings, log_level=40, validate_settings=False)  # 40: errors only
     linker.table_management.register_blocked_pairs_for_predict(api.register("pairs"))
     return str(linker.inference.predict(warning_mode="never").physical_name)
 

@@ -32,7 +32,7 @@ THRESHOLD = 0.5
 REVIEW_BAND = (0.2, 0.8)
 FURTHER_THRESHOLD = 0.99
 """Least posterior at which a further record is added to a child already linked, if the forename agrees too."""
-_HIGHEST_POSTERIOR = 1 - 2**-50
+_HIGHEST_POSTERIOR = 1 - 2**-50  # keeps log odds finite
 _POSTERIOR_DIGITS = 6
 """Decimals of a posterior when compared with a threshold. Two records that fit a third equally well have a half
 each: one of them is linked, by the fixed tie-break, if the forename supports both. They usually belong to one child."""
@@ -203,6 +203,7 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
+    # The weight of a household pair is its final log odds (`candidates.REPLACED_FORENAME`), so it is not raised.
     alone = weight + blocks.FREE_BITS * ~household if one_to_one else weight
     posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _HIGHEST_POSTERIOR), 9)
@@ -210,7 +211,7 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
     odds = np.log2(np.maximum(posterior, 1 - _HIGHEST_POSTERIOR)) - np.log2(
         np.maximum(1 - posterior, 1 - _HIGHEST_POSTERIOR)
     )
-    late = kept[weight[kept] < bits_of(THRESHOLD)]
+    late = kept[weight[kept] < bits_of(THRESHOLD)]  # linked only because of FREE_BITS
     return Decision(kept, late, alone, posterior, odds, vague)
 
 
@@ -279,8 +280,8 @@ def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:
 LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
 _RULES = ("upn", "nhs_number", "scoped_id", "identical_demographics", "none", "probabilistic")
 _NUMBERS = {"upn": "upn", "nhs": "nhs_number", "upn_temporary": "scoped_id", "patient": "scoped_id"}
-"""The rule by which rows with the same identifier are one child, strongest first."""
-_ID_BYTES = 16
+"""The rule that makes rows with the same identifier one child, strongest first."""
+_ID_BYTES = 16  # 32 hexadecimal digits
 
 
 Ruled: TypeAlias = tuple[np.ndarray, np.ndarray]

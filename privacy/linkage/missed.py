@@ -144,6 +144,7 @@ def missed(counts: Array, variances: Array) -> Missed:
 
 def enough_linked(counts: Array, variances: Array) -> bool:
     """Return whether enough children were linked to both services to show how often records differ."""
+    # Five standard deviations of the noise.
     return bool(counts[_ALL_AGREE].sum() > 5 * np.sqrt(variances[_ALL_AGREE].sum()))
 
 
@@ -207,6 +208,7 @@ def _missed_at(far_names: float) -> Array:
     by_field = [[[_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS]
     cost = np.array([list(one) for one in product(*by_field)])  # (combinations, fields, pairs)
     lost = cost.sum(axis=1)
+    # Midpoints of the parts of each step.
     weights = (np.arange(len(ALL_AGREE) * _POINTS) + 0.5) * WEIGHT_STEP / _POINTS + LEAST_WEIGHT
     names = cost[:, FIELDS.index(NAMES)].any(axis=1)
     points = np.where(names, _MEAN_BITS, weights[:, None])[:, :, None]
@@ -280,7 +282,7 @@ def unjoined(counts: Array, variances: Array) -> Unjoined:
     """
     place = {join: JOINS.index(join) for join in JOINS}
     same, differs, without = (counts[place[each]] for each in (ONE_UPN_SAME, ONE_UPN_DIFFERS, WITHOUT_UPN))
-    if same <= 5 * np.sqrt(variances[place[ONE_UPN_SAME]]):
+    if same <= 5 * np.sqrt(variances[place[ONE_UPN_SAME]]):  # five standard deviations of the noise
         return Unjoined(USUAL_UNJOINED, USUAL_UNJOINED)
     ratio, rows = max(differs, 0.0) / same, float(np.delete(counts, place[NOT_JOINED]).sum())
     missed = NOT_FOUND * ratio * max(without, 0.0)

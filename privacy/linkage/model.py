@@ -216,8 +216,8 @@ LEVELS: dict[str, dict[str, str]] = {
 """SQL condition of each level over `_l` and `_r` columns, strongest first; anything else is "different"."""
 
 
-REFERENCE_RECORDS = 26_000
-_MOST_BY_CHANCE = 0.1
+REFERENCE_RECORDS = 26_000  # children for whom the numbers of `model.json` hold
+_MOST_BY_CHANCE = 0.1  # caps each level, so that the share of "different" stays positive
 MISSING = "nothing to compare"
 _ROUNDING_BITS = 0.006
 """Bayes factors closer than this are the same level: they were rounded to two decimals."""

@@ -145,6 +145,7 @@ def _tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
                 a, b = b, a
             decided = max(a, 0.0) + max(b, 0.0)
             p, q = max(a, 0.0) / decided if decided else 0.5, sampled[stratum]
+            # u ** 2 / 12 is the variance of a uniform distribution from none to all of the undecided pairs.
             spread = ((1 + p**2) * noise + max(unknown, 0.0) ** 2 / 12) / q**2
             yield _Tally(service, stratum, q, (a + p * unknown) / q, spread)
 

@@ -60,7 +60,7 @@ _COMPARED = (
 )  # fmt: skip
 """A row without any of these has nothing to compare."""
 _EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in _NUMBERS)
-"""Tokens of which one in common, besides a UPN or an NHS number, is enough. Two children given the same identifier
+"""One of these tokens in common is enough if a UPN or an NHS number agrees. Two children given the same identifier
 share a date of birth in one case in 366, and a postcode or both names less often."""
 _EXCHANGED = " OR ".join(
     f"a.t_{name}_{context} = b.t_{other}_{context}"

@@ -41,7 +41,7 @@ from privacy.returns.agreement import ABSENCE_TO, Fact, NewChildren, Permitted, 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the review band."""
 assert REVIEW_BAND[1] < SURE_PROBABILITY
-_LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12
+_LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12  # allows for rounding
 ALIKE_TOKENS = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
 """A row that no other service is said to know must not share any of these tokens with a stranger."""
 FINDABLE_CONDITION = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"

@@ -64,13 +64,13 @@ def _numbered(token: str) -> str:
     return f"CASE WHEN {token} IS NOT NULL THEN hash({token}, $salt) END"
 
 
-_DIGITS, _BLOCK_BYTES = 32, 64
+_DIGITS, _BLOCK_BYTES = 32, 64  # 128 bits in hexadecimal; the block size of SHA-256
 
 
 def prepare_marks(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     """Create `identity_pads`, with the key of the marks as bound values."""
     key = keys.subkey("linker", "identity of a returned row").ljust(_BLOCK_BYTES, b"\0")
-    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]
+    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # the pads of HMAC
     con.execute("CREATE OR REPLACE TEMP TABLE identity_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
 
 

@@ -29,7 +29,7 @@ from privacy.keys import KeyRing
 FORMAT = "readiness-return-2"
 RECEIPT_FORMAT = "readiness-told-1"
 """First word of a receipt: who was told about a service's rows. One JSON document follows."""
-_SIGNATURE_DIGITS = 128
+_SIGNATURE_DIGITS = 128  # 64 bytes in hexadecimal
 _AGE_START = b"age-encryption.org/"
 
 

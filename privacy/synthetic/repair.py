@@ -20,7 +20,7 @@ from privacy.release.workload import Array, Cube, Family
 from privacy.synthetic.problem import FIRST, Codes, Names, Problem
 
 MARGIN = 2.0
-"""Rows by which a rate should be inside its interval, if the interval is wide enough."""
+"""How far inside its interval a rate should be, in rows, if the interval is wide enough."""
 _MARGIN_SHARE = 0.2
 """The margin is at most this share of the interval."""
 _SAMPLED, _CANDIDATES = 20_000, 64
@@ -51,7 +51,7 @@ class Repaired:
 
 
 def tied(asked: Iterable[Problem]) -> list[Names]:
-    """Return the sets of attributes that impossible pairs tie together; each other attribute is a set of its own."""
+    """Return the sets of attributes that impossible pairs tie together; every other attribute is its own set."""
     sets: list[set[str]] = []
     for problem in asked:
         for names in ({each.name} for each in problem.attributes):
