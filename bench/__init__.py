@@ -1,1 +1,1 @@
-"""Benchmarks, and rivals to be compared with: commands that measure and write pages of docs/. No test is here."""
+"""Benchmarks, including rival methods: commands that measure and write pages of docs/. No tests."""

@@ -27,14 +27,14 @@ SELECT n_surname AS surname, n_surname_band::VARCHAR || '/' || n_forename_band::
 
 
 def banded(con: duckdb.DuckDBPyConnection, names: pd.DataFrame) -> pd.DataFrame:
-    """The normalised surname of each row, and its two bands."""
+    """Return the normalised surname of each row, and its two bands."""
     con.register("named", names.assign(sex="F", date_of_birth=pd.Timestamp("2020-02-02").date(), postcode="L1 1AA"))
     columns = {"surname", "forename", "date_of_birth", "postcode"}
     return con.sql(_BANDS.format(normal=normalise.normalise_sql("named", columns))).df().dropna()
 
 
 def gain(children: pd.DataFrame, known: np.ndarray) -> tuple[float, float]:
-    """Share of surnames named with the bands, and by the commonest surname alone."""
+    """Return the share of surnames guessed correctly with the bands, and by the most common surname alone."""
     learnt, asked = children[known], children[~known]
     likeliest = learnt.groupby("bands").surname.agg(lambda names: names.mode()[0])
     commonest = learnt.surname.mode()[0]

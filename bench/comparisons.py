@@ -1,4 +1,4 @@
-"""What multiple comparisons cost: `python -m bench.comparisons` prints the section of docs/accuracy.md."""
+"""Measures the cost of multiple comparisons: `python -m bench.comparisons` prints the section of docs/accuracy.md."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sources.reference.profile_results import council_size
 from tests.support.release.comparisons import Compared, Floats, pilot_sizes, simulate
 
 SPREADS = (0.0, 1.0, 2.0, 4.0)
-"""Standard deviations of the councils' true rates round 65%, in points."""
+"""Standard deviations, in points, of the councils' true rates around 65%."""
 
 
 def comparisons() -> str:
-    """The section, measured."""
+    """Return the section, measured."""
     english = np.array([round(council_size(council)) for council in sorted(places())], dtype=float)
     rows = [
         _row(f"{name}, spread {spread:g}" if spread else f"{name}, equal", sizes, spread, releases)

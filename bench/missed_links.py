@@ -1,11 +1,11 @@
-"""Linkage error in the figures, against the truth: how many links are missed, how many the estimate says, and by
-headline row how far off the published figure is and how often its interval holds the truth.
+"""Compares linkage error in the figures with the truth.
 
     python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40] [--made gecko=FOLDER ...]
         [--only NAME ...]
 
-Each of `populations` is linked once a seed, and its children are released so many times, each time with fresh noise.
-The last table pools the populations.
+Prints how many links are missed and how many the estimate says, and for each headline row how far off the published
+figure is and how often its interval contains the truth. Each of `populations` is linked once per seed, and its children
+are released this many times, each time with fresh noise. The last table pools the populations.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _OF_CENSUS = {
     "sen_provision": ("sen_provision", dict(zip("NKE", pupil.SEN.categories, strict=False)), (0.84, 0.13, 0.03)),
     "first_language": ("first_language", {"ENG": pupil.LANGUAGE.categories[0]}, (0.8, 0.2)),
 }
-"""By attribute: column of the school census, categories of its codes, and shares where the population has none."""
+"""By attribute: the school census column, the categories of its codes, and the shares used if a population has none."""
 
 
 def main() -> None:
@@ -97,14 +97,17 @@ def _told(name: str, frames: Frames, seed: int, releases: int) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Linked:
-    """A pupil each: council, its true child, its cell, whether each service and the school census truly have it and are
-    found to, and its characteristics, in truth and as found."""
+    """One row per pupil.
+
+    Columns: council, true child and cell; for each service and the school census, whether it truly has the pupil and
+    whether it was found to; and the pupil's characteristics, in truth and as found.
+    """
 
     pupils: pd.DataFrame
 
     @property
     def of_rates(self) -> tuple[Array, Array]:
-        """Of `RATES`: how many links were missed, and of how many children."""
+        """The number of links missed and the number of children they are counted among, in the order of `RATES`."""
         p = self.pupils
         both, health, setting = p.health & p.setting, p.health & ~p.setting, p.setting & ~p.health
         lost = (
@@ -147,7 +150,7 @@ def described(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linke
 
 
 def _with_characteristics(census: pd.DataFrame) -> pd.DataFrame:
-    """Pupils' characteristics in words; of a population that has none, drawn by child."""
+    """Return pupils' characteristics in words, drawn at random per child if a population has none."""
     names = {}
     for number, (name, (column, words, shares)) in enumerate(_OF_CENSUS.items()):
         categories = pupil.FAMILY.attribute(name).categories[:-1]
@@ -184,7 +187,7 @@ def _tell_rates(name: str, linked: Linked) -> None:
 
 
 def headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame:
-    """Every headline row of each release: row, truth, as_linked, published, held, half_width."""
+    """Return every headline row of each release: row, truth, as_linked, published, held, half_width."""
     councils = sorted(linked.pupils.council.unique())
     plan = plan_family("pupil", councils, load_policy())
     truth = Estimates(plan, measure(plan, true_counts(_table(linked, seed, ""), plan), NoNoise()))
@@ -200,7 +203,7 @@ def headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame:
 
 
 def _headline_blocks() -> Iterator[tuple[str, Block]]:
-    """The blocks that hold the headline rows, with what their rows are called."""
+    """Yield the blocks that hold the headline rows, with a name for their rows."""
     yield from (("Seen by", block) for block in pupil.JOINED_DOTS.blocks[:2])
     yield "Two-year-old entitlement", pupil.FUNDED_ENTITLEMENT.blocks[0]
     for block in pupil.LINKAGE_QUALITY.blocks[::2]:
@@ -224,8 +227,10 @@ _Row = tuple[str, float, float, float, bool, float]
 def _rows(
     name: str, block: Block, figures: BlockFigures, truth: Moments, as_linked: Moments, published: Moments
 ) -> Iterator[_Row]:
-    """Of the first axis of a block, the others at their total: the count of children, or the percentage of those rows
-    whose percentage is the headline."""
+    """Yield the rows of a block's first axis, with the other axes at their total.
+
+    A row is the count of children, or the percentage if that is the headline figure.
+    """
     shares = name == "With a review" or isinstance(block, ShareBlock)
     if shares:
         (numerator, denominator), _ = next(iter(figures.ratios.values()))
@@ -250,7 +255,7 @@ def _rows(
 
 
 def _tell_rows(name: str, found: pd.DataFrame) -> None:
-    """Means over releases; bias in per cent of the truth."""
+    """Print means over releases, with the bias as a percentage of the truth."""
     print(f"\n### {name}\n\n| row | truth | as linked | published | bias | held | half-width |\n" + "|---" * 7 + "|")
     for row, own in found.groupby("row", sort=False):
         truth, as_linked, published, held, half_width = own.drop(columns="row").mean()
@@ -260,7 +265,8 @@ def _tell_rows(name: str, found: pd.DataFrame) -> None:
 
 
 def _table(linked: Linked, seed: int, prefix: str) -> pa.Table:
-    """The child table in truth (no `prefix`) or as found; what linkage does not tell is drawn at random, by child."""
+    """Return the child table in truth (no `prefix`) or as found; attributes unrelated to linkage are random per
+    child."""
     p, number = linked.pupils, pd.factorize(linked.pupils.child)[0]
     rng, size = np.random.default_rng(seed), len(p)
     columns = {a.name: rng.choice(np.array(a.categories), size)[number] for a in pupil.FAMILY.attributes}

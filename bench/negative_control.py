@@ -1,4 +1,4 @@
-"""The negative control's limits beside the truth, for docs/linkage-report.md.
+"""Prints the negative control's limits beside the truth, for docs/linkage-report.md.
 
 python -m bench.negative_control
 """
@@ -15,7 +15,7 @@ from tests.support.linkage.populations import KINDS, RIGHT_SOURCE, false_links, 
 
 
 def main(children: int = 6_000, seeds: int = 3) -> None:
-    """Print a line a population and step."""
+    """Print one line per population and step."""
     print("| population | seed | step | links | false | limit, 95% | cautious limit |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

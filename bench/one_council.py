@@ -46,7 +46,8 @@ KINDS = {
 
 
 def named(rows: pd.DataFrame, tokens: list[pseudonyms.TokenColumn]) -> float:
-    """Share of the other councils' children whose date the tokens that they share with the council's name exactly."""
+    """Return the share of the other councils' children whose date is identified exactly by tokens shared with the
+    council."""
     own = rows.council == COUNCIL
     votes = []
     for token in tokens:
@@ -58,12 +59,12 @@ def named(rows: pd.DataFrame, tokens: list[pseudonyms.TokenColumn]) -> float:
 
 
 def bare(values: pd.Series, token: pseudonyms.TokenColumn) -> pd.Series:
-    """Tokens without the bands in their last bits."""
+    """Return tokens without the bands in their last bits."""
     return values // 2 ** (pseudonyms.BAND_BITS * len(token.bands))
 
 
 def extracts(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
-    """Frames in contract columns by source, with council, row_key and child."""
+    """Return frames in contract columns by source, with council, row_key and child."""
     generate(folder / "landing", COHORT, scale=SCALE, seed=seed, contract_names=True)
     truth = pd.read_parquet(folder / "truth.parquet").rename(columns={"source_row": "row_key", "person_id": "child"})
     frames = {}
@@ -78,7 +79,7 @@ def extracts(folder: Path, seed: int) -> dict[str, pd.DataFrame]:
 
 
 def f1(frames: dict[str, pd.DataFrame], tokens: dict[str, pa.Table], without: list[str]) -> float:
-    """F1 of the pairs of a Profile row with a review and with a nursery's row."""
+    """Return the F1 of the pairs of a Profile row with a review, and with a nursery's row."""
     kept = {
         source: table.select([name for name in table.column_names if name not in without])
         for source, table in tokens.items()

@@ -1,9 +1,9 @@
-"""Populations of which the truth is known, as the four linked sources: frames under the contracts' column names, with
-`child` (the truth), `council` and `row_key`.
+"""Populations with known truth, as the four linked sources.
 
-Errors of linkage differ from one kind of population to another, so no two of them come from one kind of slips: the
-synthetic extracts, the stress extracts of the tests, children corrupted by gecko, the people of pseudopeople, names
-that one service transliterates otherwise, and a council whose records lack postcodes.
+Frames use the contracts' column names, with `child` (the truth), `council` and `row_key`. Linkage errors differ between
+kinds of population, so each one's errors have a different origin: the synthetic extracts, the tests' stress extracts,
+children corrupted by gecko, the people of pseudopeople, names that one service transliterates differently, and a
+council whose records lack postcodes.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ COHORT = "202425"
 SOURCES = ("eyfsp", "school_census", "early_years_census", "hv_reviews")
 LARGEST = "leeds"
 TRANSLITERATED = ("Asian", "Other")
-"""Beginnings of the ethnic groups whose names the health visitors transliterate otherwise than schools do."""
+"""Prefixes of the ethnic groups whose names health visitors transliterate differently from schools."""
 _SOUNDS = (
     ("kh", "x"), ("sh", "s"), ("ch", "tj"), ("th", "t"), ("ee", "i"), ("oo", "u"), ("ou", "u"), ("mm", "m"),
     ("ss", "s"), ("q", "k"), ("w", "v"), ("y", "i"), ("j", "dz"), ("c", "k"), ("z", "s"), ("e", "i"), ("o", "u"),
     ("ph", "f"), ("g", "gh"), ("h", ""), ("b", "p"), ("d", "t"), ("a", "e"),
 )  # fmt: skip
 _WRITTEN_OTHERWISE = 0.6
-"""Share of the children of these groups whose review has other names."""
+"""Share of the children of these groups whose names are different in their reviews."""
 _POSTCODES_MISSING = 0.1
 _FEW_NEITHER = 0.12
-"""Share of the children known to no service who stay where these are few."""
+"""Share kept of the children known to no service, in the population in which these are few."""
 
 
 def populations(children: int, folders: Mapping[str, Path]) -> Mapping[str, Callable[[int], Frames]]:
-    """How each is made from a seed. `folders`, by name of a population, hold a folder for each seed: what a script of
-    `bench/linkage/rivals` has made."""
+    """Return a function for each population that makes it from a seed.
+
+    `folders` maps the name of a population to a folder with one subfolder per seed, as made by a script of
+    `bench/linkage/rivals`.
+    """
     made: dict[str, Callable[[int], Frames]] = {
         "pilot": synthetic,
         "pilot, few seen by neither": lambda seed: _few_seen_by_neither(synthetic(seed), seed),
@@ -58,7 +61,7 @@ def populations(children: int, folders: Mapping[str, Path]) -> Mapping[str, Call
 
 
 def synthetic(seed: int) -> Frames:
-    """The synthetic extracts, at the pilot's size."""
+    """Return the synthetic extracts at the pilot's size."""
     with tempfile.TemporaryDirectory() as folder:
         landing = Path(folder) / "landing"
         generate(landing, COHORT, seed=seed, councils="pilot", contract_names=True)
@@ -91,7 +94,7 @@ def _frames(landing: Path, child: Mapping[tuple[str, str, int], int]) -> Frames:
 
 
 def _few_seen_by_neither(frames: Frames, seed: int) -> Frames:
-    """Without most pupils whom no service has seen: where these are few, missed links weigh most."""
+    """Remove most pupils seen by no service: the fewer there are, the more missed links weigh."""
     pupils = pd.unique(pd.concat([frames["eyfsp"].child, frames["school_census"].child]))
     seen = pd.concat([frames["early_years_census"].child, two_year_reviews(frames).child])
     unseen = pupils[~np.isin(pupils, seen)]
@@ -100,7 +103,7 @@ def _few_seen_by_neither(frames: Frames, seed: int) -> Frames:
 
 
 def _transliterated(frames: Frames, seed: int) -> Frames:
-    """Names of two ethnic groups are written otherwise in most reviews: by sound, the first letter too."""
+    """Write names of two ethnic groups differently in most reviews: by sound, including the first letter."""
     group = frames["school_census"].drop_duplicates("child").set_index("child").ethnicity.map(MAJOR_GROUP)
     reviews = frames["hv_reviews"].copy()
     known = reviews.child.unique()
@@ -115,7 +118,7 @@ def _transliterated(frames: Frames, seed: int) -> Frames:
 
 
 def _without_postcodes(frames: Frames, seed: int) -> Frames:
-    """One in ten rows of the largest council lacks its postcode, in every source."""
+    """Remove the postcode from one in ten rows of the largest council, in every source."""
     rng = np.random.default_rng(seed)
     return {
         source: frame.assign(
@@ -126,6 +129,6 @@ def _without_postcodes(frames: Frames, seed: int) -> Frames:
 
 
 def two_year_reviews(frames: Frames) -> pd.DataFrame:
-    """Rows of reviews that count; where the frame does not say, all."""
+    """Return the reviews that count, or all reviews if the frame does not say."""
     reviews = frames["hv_reviews"]
     return reviews[reviews.review == "2-2.5Y"] if "review" in reviews else reviews

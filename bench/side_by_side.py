@@ -1,12 +1,12 @@
-"""Copies of one cohort linked side by side: what a linkage needs as its rows grow.
+"""Links copies of one cohort side by side, to measure how a linkage's needs grow with its rows.
 
     python -m bench.side_by_side HOME KEYS COHORT [--copies 0.25 1 2 3 4 5] [--sources eyfsp hv_reviews]
 
-The extracts that are in are read so many times, each time with other councils and tokens of its own, so that no two
-copies have anything in common; 0.25 is every fourth council, once. Each size is linked in a process of its own, with
-everything that a run has watch it and keep of it, and then made into the confidential tables and the facts of the
-report. Printed are, for each, the children that the linkage was told of, the rows that it linked, seconds of processor
-time, and the peak of resident memory while it linked and at the end; and the line through these peaks.
+The extracts are read this many times, each time with different councils and tokens, so that no two copies have anything
+in common; 0.25 is every fourth council, once. Each size is linked in its own process, with everything that a run
+watches and keeps, and then made into the confidential tables and the facts of the report. Prints for each the published
+number of children, the rows linked, seconds of processor time, and the peak of resident memory during linking and at
+the end; and the line through these peaks.
 """
 
 from __future__ import annotations
@@ -42,13 +42,16 @@ from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 
 _FIRST_BIT = 56
-"""Tokens of a copy differ from here on: their last bits say how common names are."""
+"""Tokens of different copies differ from this bit upwards: their last bits record how common names are."""
 
 
 @dataclass(frozen=True)
 class Needed:
-    """What a linkage of so many rows, of so many children, took: seconds of processor time of all, and the peak of
-    memory, in GiB, until rows were linked (`linking`) and of all."""
+    """The needs of a linkage with this many rows and children.
+
+    `seconds` is the processor time of everything. `linking` is the peak memory, in GiB, until rows were linked, and
+    `peak` that of everything.
+    """
 
     children: int
     rows: int
@@ -59,7 +62,7 @@ class Needed:
 
 @dataclass(frozen=True)
 class Copies:
-    """So many copies of the extracts of a cohort, or a share of its councils."""
+    """This many copies of the extracts of a cohort, or a share of its councils."""
 
     home: Home
     keys: KeyRing
@@ -95,7 +98,7 @@ def main() -> None:
 
 
 def needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: float) -> Needed:
-    """Link so many copies in this process, which has done nothing else."""
+    """Link this many copies in the current process, which must be fresh."""
     copies = Copies(Home(home), KeyRing.load(keys, LINKAGE), cohort, sources, number)
     children = len(copies.times()) * published_children(copies.councils())
     report, doubts, agreement = Report(), Doubts(), Agreement()
@@ -117,7 +120,7 @@ def _peak() -> float:
 
 
 def _tables(copies: Copies, result: LinkResult, agreement: Agreement, scratch: Path) -> None:
-    """The confidential tables of all copies, in `scratch`."""
+    """Write the confidential tables of all copies into `scratch`."""
     links, agrees = scratch / "links.parquet", scratch / "agreement.parquet"
     pq.write_table(result.links, links, compression="zstd")
     pq.write_table(agreement.children(result.links), agrees, compression="zstd")
@@ -126,7 +129,7 @@ def _tables(copies: Copies, result: LinkResult, agreement: Agreement, scratch: P
 
 
 def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) -> list[Path]:
-    """The payload of a source, a file a copy."""
+    """Write the payload of a source, one file per copy."""
     written = [scratch / f"{source}-{copy}.parquet" for copy in copies.times() if paths]
     for copy, path in enumerate(written):
         rows = f"SELECT * REPLACE (council || '-{copy}' AS council) FROM {parquet(paths, hive_partitioning=False)}"
@@ -136,7 +139,7 @@ def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) 
 
 
 def _tokens(copies: Copies) -> dict[str, pa.RecordBatchReader]:
-    """The tokens of each source, one copy after another."""
+    """Return the tokens of each source, one copy after another."""
     extracts = copies.extracts(copies.sources)
     read = [tokens.readers(copies.home, copies.keys, copies.cohort, extracts) for _ in copies.times()]
     readers = {source: [each[source] for each in read] for source in read[0]}

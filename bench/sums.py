@@ -1,8 +1,8 @@
-"""How often the interval of a sum that an analyst makes holds the truth: `python -m bench.sums [RELEASES]`.
+"""Measures how often the interval of an analyst's sum contains the truth: `python -m bench.sums [RELEASES]`.
 
-Children are made up in the published sizes of the pilot councils, and released so many times through OpenDP. Beside the
-intervals of `gld_sum`, which come from the published covariances, stand those of adding up the squares of the published
-intervals, as if every cell had noise of its own.
+Synthetic children in the published sizes of the pilot councils are released this many times through OpenDP. The
+intervals of `gld_sum`, which use the published covariances, are compared with those from adding up the squares of the
+published intervals, as if the noise of every cell were independent.
 """
 
 from __future__ import annotations
@@ -47,13 +47,16 @@ SUMS: dict[str, tuple[Sequence[str], str, str, Sequence[str], Sequence[str]]] = 
     ),
     "all councils, every ethnic group": (tuple(sorted(PILOT)), "ethnic_group", "Ethnic group", ("*",), ()),
 }
-"""Councils, attribute, its topic, beginnings of the categories, sexes."""
+"""Councils, attribute, its topic, prefixes of the categories, sexes."""
 
 
 @dataclass(frozen=True)
 class Sum:
-    """Figures of a sum: `part` and `whole` are cubes of one figure; by way, the variances of both and their covariance,
-    in the order of `COVARIANCE_COUNTS`."""
+    """A sum of figures.
+
+    `part` and `whole` are cubes of one figure. `moments` has, by way, the variances of both and their covariance, in
+    the order of `COVARIANCE_COUNTS`.
+    """
 
     part: Cube
     whole: Cube
@@ -61,7 +64,7 @@ class Sum:
 
 
 def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
-    """Those of `SUMS`, by name."""
+    """Yield `SUMS` by name."""
     nobody = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
     drawn = measure(plan, nobody, NoNoise())
     held = noise_covariance([MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": drawn})], {}).to_pylist()
@@ -102,7 +105,7 @@ def main(releases: int) -> None:
             for way, (yy, xy, xx) in each.moments.items():
                 centre, half = fieller(x, y, *(np.asarray(v) for v in (xx, yy, xy)))
                 rate = abs(float(x_true / y_true - centre)) <= float(half)
-                whole = abs(float(y - y_true)) <= 1.959964 * yy**0.5
+                whole = abs(float(y - y_true)) <= 1.959964 * yy**0.5  # 95%
                 found.setdefault((name, way), []).append((rate, whole, 200 * float(half)))
     print(f"{releases} releases; share of intervals that hold the truth (rate, children), mean width of the rate's")
     for (name, way), values in found.items():

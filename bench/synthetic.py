@@ -1,12 +1,13 @@
-"""How good synthetic children are, and what they cost in time and memory: `python -m bench.synthetic`.
+"""Measures the quality of synthetic children, and their cost in time and memory: `python -m bench.synthetic`.
 
-The children of the project's own generator, of the pilot and of all England, are counted and measured through OpenDP
-under the policy, and synthetic children made from the noisy counts, each in a process of its own. The generator's
-children are known, so that the rows are compared with them in what no release publishes: how the goals go together, and
-rates of groups that were not measured together. `ndl_export/documents/synthetic_benchmark.yaml` has the pilot's result
-with its date, which the quality page of synthetic children prints.
+The children of the project's own generator, for the pilot and for all England, are counted and measured through OpenDP
+under the policy. Synthetic children are then made from the noisy counts, each in its own process. The generator's
+children are known, so the rows can be compared with them in ways that no release publishes: how the goals go together,
+and rates of groups that were not measured together. `ndl_export/documents/synthetic_benchmark.yaml` has the pilot's
+result with its date, which the quality page of synthetic children prints.
 
-What linkage adds is drawn anew for each child, as a made-up child of the same council and outcome has it.
+Attributes that come from linkage are drawn again for each child, from a synthetic child of the same council and
+outcome.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ _LINKED = ("asq3", "entitlement", "dots", "linkage_agreement", "linkage_differen
 
 
 def made_up(england: bool, seed: int) -> pa.Table:
-    """The generator's children, with categories that can stand together."""
+    """Return the generator's children, with categories that can occur together."""
     world = draw_world(Cohort(COHORT), seed, england, 1.0, contract_names=True)
     people, pupils = world.people, np.flatnonzero(world.people.pupil)
     councils = [place.council for place in world.margins.councils]
@@ -79,7 +80,7 @@ def made_up(england: bool, seed: int) -> pa.Table:
 
 
 def _linked(council: NDArray[np.str_], gld: NDArray[np.str_], councils: list[str], seed: int) -> dict[str, Any]:
-    """What only links tell, of a made-up child of the same council and outcome."""
+    """Return attributes that only links provide, from a synthetic child of the same council and outcome."""
     rng, table = np.random.default_rng(seed), child_table(councils, seed)
     lost = pc.equal(table["dots"].cast(pa.string()), _UNSEARCHABLE)
     linked = {name: table[name].cast(pa.string()) for name in _LINKED}
@@ -101,7 +102,7 @@ def _kinds(council: NDArray[np.str_], gld: NDArray[np.str_]) -> NDArray[np.str_]
 
 
 def synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChildren:
-    """Synthetic children of a release of these councils; says how long each part took."""
+    """Return synthetic children of a release of these councils; print how long each part took."""
     policy, begun = load_policy(), time.process_time()
     plan = plan_family("pupil", councils, policy)
     measurement = measure(plan, true_counts(children, plan), OpenDPNoise(charge(plan)))
@@ -111,7 +112,7 @@ def synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChildren:
 
 
 def compared(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
-    """By figure that no release publishes: of the children, and of the rows."""
+    """Return figures that no release publishes: each for the children and for the rows."""
     both = [_figures(table) for table in (children, rows)]
     found = {name: [of[name] for of in both] for name in both[0] if isinstance(name, str)}
     apart = np.array([abs(both[0][key] - both[1][key]) for key in both[0].keys() & both[1].keys() if key not in found])
@@ -123,7 +124,7 @@ def compared(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
 
 
 def _figures(table: pa.Table) -> dict[Any, float]:
-    """Figures of all children, by name, and GLD rates of groups of two characteristics, by group."""
+    """Return figures of all children, by name, and GLD rates of groups of two characteristics, by group."""
     met = np.array([np.asarray(table[goal]) == EXPECTED for goal in GOALS], dtype=np.float64)
     number, pairs = met.sum(axis=0), np.triu_indices(len(GOALS), 1)
     found: dict[Any, float] = {

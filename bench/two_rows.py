@@ -24,7 +24,7 @@ WITH of_rows AS (
 SELECT count(*), count(*) FILTER (rows > 1)
   FROM (SELECT count(*) AS rows FROM of_rows GROUP BY person_id)
 """
-"""The child table has one row for each linked child with a row of the EYFS Profile."""
+"""The child table has one row for each linked child with a row in the EYFS Profile."""
 
 
 def main() -> None:

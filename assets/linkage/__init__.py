@@ -1,1 +1,1 @@
-"""Links rows of services into children, and derives the confidential tables that noise is added to."""
+"""Links rows of different services into children, and derives the confidential tables to which noise is added."""

@@ -1,6 +1,6 @@
 """Reports which council has sent which source of a cohort, and since when.
 
-It looks at what was taken in, what was stopped and what is in landing, and reads no row of an extract.
+Looks only at what was taken in, what was stopped and what is in landing. Reads no rows of an extract.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sources.reference.places import place
 
 
 class State(StrEnum):
-    """State of the newest delivery of a source."""
+    """State of the latest delivery of a source."""
 
     TAKEN = "taken"
     LANDED = "landed, not taken"
@@ -46,9 +46,9 @@ class State(StrEnum):
 class Arrival:
     """One source of one council.
 
-    `since` is the day on which it was taken, landed or stopped; of a missing one, the day on which it was due, and of
-    one that is not due yet, the day on which it will be. `in_since` and `rows` (by order of size) are of the
-    delivery that is in, whatever became of a newer one; None where none is. `why` says why it was stopped.
+    `since` is the day it was taken, landed or stopped. For a missing source it is the day it was due, and for one not
+    due yet the day it will be. `in_since` and `rows` (order of magnitude) describe the delivery now in use, whatever
+    happened to a newer one; None if there is none. `why` is the reason it was stopped.
     """
 
     council: str
@@ -61,7 +61,7 @@ class Arrival:
 
     @property
     def is_in(self) -> bool:
-        """Return whether a release made now would hold the council's rows of the source."""
+        """Whether a release made now would include the council's rows of this source."""
         return self.in_since is not None
 
 
@@ -73,9 +73,7 @@ def arrivals(landing: Path, home: Home, cohort: Cohort, councils: Iterable[str],
 
 
 def absent(found: Sequence[Arrival]) -> list[str]:
-    """Return a sentence for every source that is not in although it was due: `Halton: no EYFS Profile since 31 July
-    2025`.
-    """
+    """Return a sentence for every source that was due but is not in: `Halton: no EYFS Profile since 31 July 2025`."""
     return [
         f"{place(entry.council).la_name}: {_lacks(entry)}"
         for entry in found
@@ -84,7 +82,7 @@ def absent(found: Sequence[Arrival]) -> list[str]:
 
 
 def waiting(found: Sequence[Arrival]) -> list[str]:
-    """Return a sentence for every newer delivery that has not replaced the one that is in."""
+    """Return a sentence for every newer delivery that has not replaced the one in use."""
     return [
         f"{place(entry.council).la_name}: {SOURCES[entry.source].title} {entry.state} since {day(entry.since)}"
         for entry in found
@@ -96,8 +94,8 @@ def waiting(found: Sequence[Arrival]) -> list[str]:
 class LandingSeen:
     """Contents of landing other than extracts.
 
-    `not_read` has, by folder, a sentence on what is not read and a hash of its sizes and times; `folders` has
-    `council/source` of every folder for a source.
+    `not_read` maps a folder to a sentence about what is not read and a hash of its sizes and times. `folders` lists
+    `council/source` for every folder of a source.
     """
 
     not_read: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -105,7 +103,7 @@ class LandingSeen:
 
 
 def note_landing(home: Home, landing: Path) -> None:
-    """Record what landing holds other than extracts, for a release that is made where landing is not mounted."""
+    """Record what landing holds other than extracts, for a release made on a machine where landing is not mounted."""
     unread = entries_not_read(landing)
     said = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
     folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
@@ -115,7 +113,7 @@ def note_landing(home: Home, landing: Path) -> None:
 
 
 def landing_seen(home: Home) -> LandingSeen | None:
-    """Return the newest such note, or None if it is missing or damaged."""
+    """Return the latest such record, or None if it is missing or damaged."""
     try:
         return _LANDING_SEEN.validate_json(home.landing_seen.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -126,7 +124,7 @@ _LANDING_SEEN = TypeAdapter(LandingSeen)
 
 
 def _state_of(paths: Iterable[Path]) -> str:
-    """Hash sizes and times of change, without a name."""
+    """Hash sizes and modification times, leaving out names."""
     seen = sorted((0 if path.is_dir() else path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths)
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
@@ -211,14 +209,14 @@ def _looked_at(home: Home, landed: Landed) -> dt.datetime:
 
 
 _RESOLUTION = dt.timedelta(seconds=1)
-"""Times of a stop are kept in whole seconds."""
+"""Stop times are recorded in whole seconds."""
 
 
 def _changed(paths: Iterable[Path]) -> dt.datetime:
     """Return when the last of the files was written."""
     found = list(paths)
     inside = [file for path in found for file in path.rglob("*") if not is_clutter(file.name)]
-    looks = [path.stat() for path in found if not path.is_dir()] + [file.lstat() for file in inside]  # links may be odd
+    looks = [path.stat() for path in found if not path.is_dir()] + [file.lstat() for file in inside]  # links may dangle
     return dt.datetime.fromtimestamp(max((look.st_ctime for look in looks), default=0), dt.UTC)
 
 

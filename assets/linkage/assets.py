@@ -1,4 +1,4 @@
-"""Dagster assets of the linkage: links between rows, and the confidential table of each family, by cohort."""
+"""Dagster assets of the linkage: the links between rows, and the confidential table of each family, by cohort."""
 
 import datetime as dt
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Derives the confidential tables: one row a unit, every column a category of its public domain.
+"""Derives the confidential tables: one row per unit, and every column a category of its public domain.
 
-`children` (family pupil), `reviewed_children` (health) and `responses` (parents). Each derivation is a fixed rule about
-the rows of one child; no category, cut-off or order comes from the data. With its SQL it lists
-the columns it reads, from which the catalogue shows where each column comes from.
+The tables are `children` (family pupil), `reviewed_children` (health) and `responses` (parents). Each derivation is a
+fixed rule about the rows of one child; no category, cut-off or order comes from the data. Beside its SQL, a derivation
+lists the columns it reads, from which the catalogue shows each column's lineage.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ _PUPIL = Path(__file__).with_name("pupil.sql")
 
 
 class NotDerived(Exception):
-    """An attribute of a family for which no derivation is defined; the message names both."""
+    """Raised if an attribute of a family has no derivation; the message names both."""
 
 
 @dataclass(frozen=True)
 class Derivation:
-    """How a column is made: SQL over the rows of one unit, and by source the columns of extracts that it is made of."""
+    """How a column is derived: SQL over the rows of one unit, and the extract columns it reads, by source."""
 
     sql: str
     made_of: Mapping[str, tuple[str, ...]]
 
 
 def derivations(family: str) -> dict[str, Derivation]:
-    """Return the derivation of each attribute of a family, in the family's order. Raises `NotDerived`."""
+    """Return the derivation of each attribute of a family, in the family's order. Raises `NotDerived` if one is
+    missing."""
     defined = {"pupil": _pupil_columns, "health": _health_columns, "parents": _parents_columns}[family]()
     attributes = [attribute.name for attribute in FAMILIES[family].attributes]
     if strangers := [name for name in attributes if name not in defined]:
@@ -55,9 +56,9 @@ def build_confidential_tables(
 ) -> None:
     """Write the confidential table of each family in `out` (family -> Parquet file), sorted by council and row key.
 
-    `agreement` says how well the records of a child agree, as `privacy.linkage.agreement.Agreement.children` does.
-    `extracts` gives the pseudonymised files of each source. Children without an EYFS Profile are in no pupil row;
-    duplicates of a child are resolved here, immediately before counting, so that each counts once.
+    `agreement` holds how well each child's records agree, from `privacy.linkage.agreement.Agreement.children`.
+    `extracts` maps each source to its pseudonymised files. Children without an EYFS Profile are left out of the pupil
+    table. Duplicate rows of a child are resolved here, immediately before counting, so that each child counts once.
     """
     con = in_memory()
     con.execute(f"CREATE VIEW links AS FROM {parquet(links)}")
@@ -83,10 +84,10 @@ def build_confidential_tables(
 
 
 def _in_domains(family: str) -> str:
-    """Return SQL of the columns of a family's table; a value outside its public domain is NULL, which `check_table`
-    finds.
+    """Return SQL for the columns of a family's table. A value outside its public domain becomes NULL, for
+    `check_table`.
 
-    A value of a domain is a small number to the database, which sorts and writes it faster than a text.
+    Values are cast to an ENUM because DuckDB sorts and writes small numbers faster than text.
     """
     domains = {each.name: ", ".join(map(quoted, each.categories)) for each in FAMILIES[family].attributes}
     columns = derivations(family).items()
@@ -94,7 +95,7 @@ def _in_domains(family: str) -> str:
 
 
 def _view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
-    """Create the view of a source's rows, with the child of each; if nothing was sent, it is empty."""
+    """Create the view of a source's rows with the child of each; it is empty if nothing was sent."""
     rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}" if paths else _no_rows(source)
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
@@ -121,15 +122,15 @@ def _no_rows(source: str) -> str:
 
 
 def _content(source: str) -> str:
-    """Return SQL that orders rows by a hash of their content, whatever their place or key."""
+    """Return SQL that orders rows by a hash of their content, independent of their position or key."""
     said = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
     return f"hash({', '.join(said)})"
 
 
 def _one_of_each_child(rows: str, order: str) -> str:
-    """Return SQL of the first row of each child in an order; equal rows always give the same one.
+    """Return SQL for the first row of each child in the given order, with a fixed result for equal rows.
 
-    Few children have several rows: only those are sorted.
+    Only children with several rows are sorted, because there are few of them.
     """
     return f"""
         FROM {rows} ANTI JOIN (
@@ -177,15 +178,15 @@ def _by_number(column: str, words: Sequence[str]) -> str:
 
 
 def _found(column: str, otherwise: str) -> str:
-    """Return SQL of what was linked, or of why nothing was."""
+    """Return SQL for the linked value, or for the reason why there is none."""
     return f"coalesce({column}, {_if('unsearchable', pupil.UNSEARCHABLE, otherwise)})"
 
 
 def _census_columns() -> dict[str, Derivation]:
     """Return the columns of the school census by child.
 
-    Eligible if any row says so; otherwise the first council with a value, and of several values there the one with the
-    least hash, which favours none.
+    A child is eligible if any row says so. For the other columns the first council with a value counts; if it has
+    several values, the one with the lowest hash is used, which favours none.
     """
     eligible, not_eligible, _ = dimensions.FSM.categories
     none, support, plan, _ = pupil.SEN.categories
@@ -202,7 +203,7 @@ def _census_columns() -> dict[str, Derivation]:
 
 
 def _any_row(column: str, labels: Mapping[str, str]) -> Derivation:
-    """Return SQL of the label of the first code that any row of the school census has."""
+    """Return SQL for the label of the first code that any school census row of the child has."""
     cases = {f"bool_or({column} = {quoted(code)})": label for code, label in labels.items()}
     return _made("school_census", _cases(cases), column)
 
@@ -221,7 +222,7 @@ def _setting_columns() -> dict[str, Derivation]:
 
 
 def _reviewed() -> str:
-    """Return SQL of every two-year review with its outcomes, whether it has a concern, and a hash of its content."""
+    """Return SQL for every two-year review with its outcomes, whether it has a concern, and a hash of its content."""
     outcomes = ", ".join(f"{_outcome(domain)} AS {domain}_outcome" for domain in DOMAINS)
     below = " + ".join(f"({domain}_outcome = {quoted(health.BELOW)})::INTEGER" for domain in DOMAINS)
     scored = " + ".join(f"({domain}_outcome <> {quoted(health.NO_SCORE)})::INTEGER" for domain in DOMAINS)
@@ -237,9 +238,9 @@ def _reviewed() -> str:
 
 
 def _reviews() -> str:
-    """Return SQL of one review per child: the latest with a complete ASQ-3, otherwise the latest.
+    """Return SQL for one review per child: the latest with a complete ASQ-3, otherwise the latest.
 
-    Of several in one month, a hash of their content decides, so that no place in a file does.
+    Between several in one month a hash of their content decides, so that their position in the file does not.
     """
     order = f"(scored = {len(DOMAINS)}) DESC, review_date DESC NULLS LAST, council, content"
     all_five = _cases({"below >= 1": health.BELOW, f"scored = {len(DOMAINS)}": health.AT_OR_ABOVE}, health.NO_SCORE)
@@ -253,7 +254,7 @@ def _reviews() -> str:
 
 
 _OF_A_REVIEW = ("review", "review_date", "asq3_months")
-"""What says which review counts, and which cut-offs hold for it."""
+"""Columns that decide which review counts and which cut-offs apply to it."""
 
 
 def _asq3() -> Derivation:
@@ -324,13 +325,13 @@ def _if(condition: str, then: str, otherwise: str) -> str:
 
 
 def _coded(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
-    """Return SQL of the label of each code of a column."""
+    """Return SQL for the label of each code of a column."""
     cases = " ".join(f"WHEN {quoted(code)} THEN {quoted(label)}" for code, label in labels.items())
     return f"CASE {column} {cases}{_else(otherwise)} END"
 
 
 def _cases(labels: Mapping[str, str], otherwise: str | None = None) -> str:
-    """Return SQL of the label of the first condition that holds."""
+    """Return SQL for the label of the first condition that holds."""
     cases = " ".join(f"WHEN {condition} THEN {quoted(label)}" for condition, label in labels.items())
     return f"CASE {cases}{_else(otherwise)} END"
 
@@ -341,7 +342,7 @@ def _else(label: str | None) -> str:
 
 @dataclass(frozen=True)
 class TableCheck:
-    """Numbers that must be 0: rows with a missing value or one outside a column's public domain, and repeated units."""
+    """Counts that must be 0: rows with a missing value or one outside a column's public domain, and repeated units."""
 
     rows_outside_their_domain: int
     units_twice: int

@@ -28,12 +28,12 @@ _ROW_AND_RULE_COLUMNS = ("source", "council", "row_key", "match_rule")
 
 
 class CannotExplain(Exception):
-    """There is no link to explain; the message says why in one sentence."""
+    """Raised if there is no link to explain; the message gives the reason in one sentence."""
 
 
 @dataclass(frozen=True)
 class NamedRow:
-    """A row of an extract as people name it: by its number in the file, or in a part (`privacy.row_keys`)."""
+    """A row of an extract as people refer to it: by its number in the file, or in a part (`privacy.row_keys`)."""
 
     source: str
     council: str
@@ -44,7 +44,7 @@ class NamedRow:
 
 
 def parse_row(text: str) -> NamedRow:
-    """Parse `SOURCE/COUNCIL/ROW`, ROW being `12`, or `3:12` for row 12 of part 3. Raises `CannotExplain`."""
+    """Parse `SOURCE/COUNCIL/ROW`, where ROW is `12`, or `3:12` for row 12 of part 3. Raises `CannotExplain`."""
     source, _, rest = text.partition("/")
     council, _, row = rest.partition("/")
     number = number_of(row)
@@ -58,7 +58,7 @@ def parse_row(text: str) -> NamedRow:
 
 
 def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, keys: KeyRing) -> dict[str, Any]:
-    """Return the facts of `privacy.linkage.explain` about two rows, by linking again. Raises `CannotExplain`."""
+    """Return the facts of `privacy.linkage.explain` about two rows by linking again. Raises `CannotExplain`."""
     if not home.links(cohort).exists():
         raise CannotExplain(f"cohort {cohort} has not been linked yet in {home.root}")
     if first == second:
@@ -86,7 +86,7 @@ def _out_of_date(cohort: str) -> str:
 
 
 def _linked(home: Home, cohort: str, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
-    """Return a row that is among the links. Raises `CannotExplain`, with the reason as far as it is known."""
+    """Return a linked row. Raises `CannotExplain`, with the reason as far as it is known, if the row is not linked."""
     extract = f"{row.council}/{row.source}"
     sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
     if not sent.num_rows:

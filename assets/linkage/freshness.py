@@ -1,7 +1,7 @@
-"""Checks whether links and confidential tables are current: whole, and made from today's extracts, code and settings.
+"""Checks whether links and confidential tables are complete and up to date with extracts, code and settings.
 
-Everything that decides them is compared by hash: the extracts, whose metadata record what their tokens were made under,
-the model's parameters, the code, and the files that were made. No token is opened.
+Everything that affects them is compared by hash: the extracts (whose metadata record how their tokens were made), the
+model's parameters, the code, and the output files. No tokens are opened.
 """
 
 from __future__ import annotations
@@ -38,16 +38,17 @@ EXTRACTS_LINKED, PARAMETERS, CHILDREN, PROGRAM = (
     "published_children",
     "program",
 )
-"""Keys, in the metadata of a cohort's links, of what decided them: see `fingerprint`."""
+"""Metadata keys, in a cohort's links, of the inputs that determined them: see `fingerprint`."""
 _CODE = ("assets/linkage", "ndl_export/tables", "privacy", "sources/contracts", "sources/reference")
 _LIBRARIES = ("duckdb", "numpy", "scipy", "splink")
 _EXTRACTS = TypeAdapter(dict[str, Extract])
 
 
 def fingerprint(children: int, extracts: Extracts | None = None) -> dict[str, str]:
-    """Return what decides the links, as their metadata record it: extracts, parameters, published children and code.
+    """Return the inputs that determine the links, as their metadata records them: extracts, parameters, children and
+    code.
 
-    Without `extracts`, it is what decides which pairs of given tokens are compared, and what each weighs.
+    Without `extracts`, return only the inputs that decide which pairs of given tokens are compared, and their weights.
     """
     linked = {name: asdict(extract) for name, extract in (extracts or {}).items()}
     inputs = {} if extracts is None else {EXTRACTS_LINKED: json.dumps(linked)}
@@ -55,18 +56,18 @@ def fingerprint(children: int, extracts: Extracts | None = None) -> dict[str, st
 
 
 def fingerprint_now(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
-    """Return the fingerprint that links made now would have. Reads all of each extract."""
+    """Return the fingerprint that links made now would have. Reads every extract in full."""
     return fingerprint(published_children(councils), extracts_in(home, cohort, councils, SERVICES))
 
 
 def is_current(home: Home, cohort: str, councils: Sequence[str]) -> bool:
-    """Return whether linking a cohort again would change nothing. Raises `Damaged` where the links are not whole."""
+    """Return whether linking a cohort again would change nothing. Raises `Damaged` if the links are incomplete."""
     made_from = fingerprint_now(home, cohort, councils)
     return links_are_current(home, cohort, made_from) and tables_are_current(home, cohort, councils)
 
 
 def links_are_current(home: Home, cohort: str, made_from: Mapping[str, str]) -> bool:
-    """Return whether the links, and what is written with them, exist and were made from this `fingerprint`."""
+    """Return whether the links, and the files written with them, exist and have this `fingerprint`."""
     report = home.linkage_report(cohort)
     made = (home.links(cohort), home.doubts(cohort), home.agreement(cohort), report, report.with_suffix(".html"))
     if not all(path.is_file() for path in made):
@@ -76,7 +77,7 @@ def links_are_current(home: Home, cohort: str, made_from: Mapping[str, str]) -> 
 
 
 def tables_are_current(home: Home, cohort: str, councils: Sequence[str]) -> bool:
-    """Return whether the confidential tables are whole, and were made from the links, extracts and code of now."""
+    """Return whether the confidential tables are complete and made from the current links, extracts and code."""
     if not home.linkage_record(cohort).exists() or not home.links(cohort).exists():
         return False
     return read_record(home, cohort) == record_now(home, cohort, councils)
@@ -88,12 +89,12 @@ def program() -> str:
 
 
 def published_children(councils: Sequence[str]) -> int:
-    """Return the size of a cohort for the linkage: from published numbers, whatever rows there are."""
+    """Return the size of a cohort for the linkage, from published numbers and never from the rows."""
     return round(sum(map(council_size, councils)))
 
 
 def record_now(home: Home, cohort: str, councils: Sequence[str]) -> LinkageRecord:
-    """Return the record of tables made from the extracts and links of now."""
+    """Return the record of tables made from the current extracts and links."""
     made_of = extracts_in(home, cohort, councils)
     sent = {source: [path.stem for path in extracts_of(home, source, cohort, councils)] for source in CONTRACTS}
     made = [home.links(cohort), home.agreement(cohort), *(home.confidential(family, cohort) for family in FAMILIES)]
@@ -102,7 +103,7 @@ def record_now(home: Home, cohort: str, councils: Sequence[str]) -> LinkageRecor
 
 
 def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
-    """Return the extracts (`council/source`) whose rows the links hold; none if the linkage did not finish.
+    """Return the extracts (`council/source`) whose rows are in the links; none if the linkage did not finish.
 
     Raises `Damaged`.
     """
@@ -115,14 +116,14 @@ def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
 def linked_with(home: Home, cohort: str) -> tuple[str, int]:
     """Return the SHA-256 of the parameters and the published number of children that a cohort was linked with.
 
-    They are empty and 0 where there are no links.
+    These are empty and 0 if there are no links.
     """
     metadata = _metadata(home, cohort)
     return metadata.get(PARAMETERS, ""), int(metadata.get(CHILDREN, 0))
 
 
 def changed_since_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
-    """Return the names of extracts that came, went or changed since the cohort was linked."""
+    """Return the names of extracts added, removed or changed since the cohort was linked."""
     return changed(linked_extracts(home, cohort), extracts_in(home, cohort, councils, SERVICES))
 
 

@@ -1,7 +1,7 @@
 """Records which extracts links and confidential tables were made from, so that they are never joined to other rows.
 
-Row keys join links to extracts, and belong to one delivery: in a corrected one, the same place may hold another child.
-The record of a linkage holds names of councils and sources, and nothing about a row.
+Row keys join links to extracts and are valid for one delivery: in a corrected delivery, the same position may hold
+another child. The record of a linkage holds names of councils and sources, and nothing about rows.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ PROFILE = "eyfsp"
 
 
 class NotLinked(Exception):
-    """The cohort has no confidential tables, or linkage broke off while it wrote them."""
+    """Raised if the cohort has no confidential tables, or if linkage was interrupted while writing them."""
 
 
 @dataclass(frozen=True)
 class Extract:
     """A pseudonymised extract.
 
-    `file_mac` is the MAC of the delivery that it was made from, empty if unknown, and `sha256` that of the payload,
-    which records what its tokens were made under. The second changes when rows are removed or kept under other rules;
-    the first does not.
+    `file_mac` is the MAC of the delivery it was made from, empty if unknown. `sha256` is the hash of the payload, which
+    also records how its tokens were made. Only the second changes when rows are removed or kept under other rules.
     """
 
     file_mac: str
@@ -40,17 +39,16 @@ class Extract:
 
 
 Extracts = Mapping[str, Extract]
-"""By `council/source`."""
+"""Extracts by `council/source`."""
 
 
 @dataclass(frozen=True)
 class LinkageRecord:
-    """The councils of a linkage, by source those whose rows it holds (`sent`), and the extracts of its confidential
-    tables.
+    """The councils of a linkage, those whose rows it holds by source (`sent`), and the extracts of its tables.
 
-    `sent` is empty while the tables are written. `parameters` is the SHA-256 of the model's parameters, and `children`
-    the published number of children. `program` is the SHA-256 of the code, and `files` has that of the links and of
-    each table, by name.
+    `sent` is empty while the tables are being written. `parameters` is the SHA-256 of the model's parameters,
+    `children` the published number of children, and `program` the SHA-256 of the code. `files` has the SHA-256 of the
+    links and of each table, by name.
     """
 
     taking_part: Sequence[str]
@@ -62,7 +60,7 @@ class LinkageRecord:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return, by source, those of the councils whose rows are not in the confidential tables."""
+        """Return, by source, the given councils whose rows are not in the confidential tables."""
         absent = {source: tuple(sorted(set(councils) - set(self.sent[source]))) for source in SOURCES}
         return {source: names for source, names in absent.items() if names}
 
@@ -75,14 +73,14 @@ def write_record(home: Home, cohort: str, record: LinkageRecord) -> None:
 
 
 def read_record(home: Home, cohort: str) -> LinkageRecord:
-    """Return the newest record of a cohort's linkage. Raises `NotLinked`."""
+    """Return the latest record of a cohort's linkage. Raises `NotLinked` if there is none."""
     if not home.linkage_record(cohort).exists():
         raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
     return _LINKAGE_RECORD.validate_json(home.linkage_record(cohort).read_bytes())
 
 
 def record_of_tables(home: Home, cohort: str) -> LinkageRecord:
-    """Return the record of complete confidential tables. Raises `NotLinked`."""
+    """Return the record of complete confidential tables. Raises `NotLinked` if they are missing or incomplete."""
     record = read_record(home, cohort)
     if not record.sent:
         raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
@@ -104,17 +102,17 @@ def councils_in(home: Home, cohort: str, sources: Iterable[str] = tuple(CONTRACT
 def extracts_in(
     home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
 ) -> dict[str, Extract]:
-    """Return the extracts of these councils and sources. Reads all of each."""
+    """Return the extracts of these councils and sources. Reads every file in full."""
     return {name: Extract(mac_of(path), sha256_of(path)) for name, path in _paths(home, cohort, councils, sources)}
 
 
 def deliveries_in(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
-    """Return the MAC of the delivery of each extract of these councils."""
+    """Return the MAC of the delivery behind each extract of these councils."""
     return {name: mac_of(path) for name, path in _paths(home, cohort, councils, CONTRACTS)}
 
 
 def changed(before: Extracts, now: Extracts) -> list[str]:
-    """Return the names of extracts that came, went or hold other rows."""
+    """Return the names of extracts that were added, removed or changed."""
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
@@ -124,12 +122,12 @@ def delivered(extracts: Extracts) -> dict[str, str]:
 
 
 def named(names: Sequence[str]) -> str:
-    """Join the first names, and say whether there are more."""
+    """Join the first few names, and say if there are more."""
     return f"{', '.join(names[:_NAMES_SHOWN])}{' and others' if len(names) > _NAMES_SHOWN else ''}"
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,6 +1,6 @@
 """Links one cohort's pseudonymised extracts and derives the confidential tables.
 
-Memory is checked before a linkage starts, because the system ends a process that takes too much without a message.
+Memory is checked before a linkage starts, because the system kills a process that takes too much without a message.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from sources.contracts import CONTRACTS
 
 
 class NothingToLink(Exception):
-    """No extract of the cohort has been taken in."""
+    """Raised if no extract of the cohort has been taken in."""
 
 
 class CannotBeLinked(Exception):
-    """Extracts whose tokens were made in different ways; the message names them and what to do."""
+    """Raised if extracts have tokens made in different ways; the message names them and says what to do."""
 
 
 @while_in_use
@@ -62,10 +62,11 @@ class CannotBeLinked(Exception):
 def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> None:
     """Write links, linkage report and confidential tables of a cohort.
 
-    Child ids of an earlier linkage are kept, and its pairs are not scored again. If the links are current, nothing is
-    done and nothing is logged.
+    Child ids of an earlier linkage are kept, and its pairs are not scored again. If the links are up to date, nothing
+    is done or logged.
 
-    `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what `tokens.readers` does.
+    `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what `tokens.readers`
+    raises.
     """
     extracts = _readable_extracts(home, cohort, councils)
     if not any(extracts[source] for source in SERVICES):
@@ -109,7 +110,7 @@ def _linked(
     previous: pa.Table | None,
     watchers: Sequence[Watcher],
 ) -> LinkResult:
-    """Link, reusing the pairs that the last linkage scored, and keep those of this one."""
+    """Link, reusing the pairs scored by the last linkage, and keep the pairs of this one."""
     children = published_children(councils)
     with home.staging() as staging:
         kept = staging / "weighed.parquet"
@@ -121,7 +122,7 @@ def _linked(
 
 
 def _readable_extracts(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, list[Path]]:
-    """Return the pseudonymised extracts by source. Raises `Damaged`."""
+    """Return the pseudonymised extracts by source. Raises `Damaged` if one cannot be read."""
     extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
     for path in chain.from_iterable(extracts.values()):
         check_readable(home, path)
@@ -136,7 +137,7 @@ def _build_tables(staging: Path, links: Path, agreement: Path, extracts: Mapping
 
 
 def _promote_tables(home: Home, cohort: str, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
-    """Put confidential tables in place, and then record what they were made from."""
+    """Move confidential tables into place, then record what they were made from."""
     write_record(home, cohort, LinkageRecord(sorted(councils)))
     promote_all([(path, home.confidential(family, cohort)) for family, path in staged.items()])
     write_record(home, cohort, record_now(home, cohort, councils))
@@ -145,9 +146,7 @@ def _promote_tables(home: Home, cohort: str, councils: Sequence[str], staged: Ma
 def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
     """Return the links whose child ids are kept: those of rows that still have the same key.
 
-    A correction gives every row of an extract a new key; a further part changes no earlier key.
-
-    Raises `Damaged`.
+    A correction gives every row of an extract a new key; a further part changes no earlier key. Raises `Damaged`.
     """
     links = home.links(cohort)
     if not links.exists():
@@ -175,8 +174,9 @@ def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, A
 def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> list[str]:
     """Write the confidential table of every family of a cohort, and record what they were made from.
 
-    If the links are not current, for instance because an extract arrived since, the cohort is linked again first.
-    Returns the names of extracts that changed. Tables that are current are left alone. Raises what `link_cohort` does.
+    If the links are out of date, for example because an extract has arrived since, the cohort is linked again first.
+    Returns the names of extracts that changed. Tables that are up to date are left alone. Raises what `link_cohort`
+    raises.
     """
     extracts = _readable_extracts(home, cohort, councils)
     came = changed_since_linked(home, cohort, councils)
@@ -189,7 +189,8 @@ def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str],
 
 
 def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[Path]]) -> None:
-    """Raise `CannotBeLinked` unless all tokens were made with the same keys, and today's pseudonyms and normaliser."""
+    """Raise `CannotBeLinked` unless all tokens were made with the same keys and the current pseudonyms and
+    normaliser."""
     own = {"pseudonyms": pseudonyms.PSEUDONYM_VERSION, "normaliser": normalise.NORMALISER_VERSION}
     keys, foreign = "", []
     for source, paths in extracts.items():
@@ -213,21 +214,21 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 LEAST_GIB, GIB_A_MILLION_ROWS = 0.5, 0.62
-"""Peak memory of a linkage: the line through what `python -m bench.side_by_side` measured (`docs/scale.md`)."""
+"""Peak memory of a linkage: a line through the measurements of `python -m bench.side_by_side` (`docs/scale.md`)."""
 BESIDE_GIB = 0.4
-"""What a run of England holds on top of the linkage, measured from landing to confidential tables."""
+"""Memory that a run of England needs beyond the linkage, measured from landing to confidential tables."""
 ROWS_A_CHILD = 5.1
-"""Rows of the linked sources for each child of the published number, in synthetic extracts of England."""
+"""Rows of the linked sources per child of the published number, in synthetic extracts of England."""
 _STEP_GIB = 0.5
-"""Messages round up to this step, because the need follows from a true count."""
+"""Messages round up to this step, because the exact need would reveal a true count."""
 
 
 class NotEnoughMemory(Exception):
-    """A linkage would take more memory than this process may use; the message says how much."""
+    """Raised if a linkage would take more memory than this process may use; the message says how much."""
 
 
 def check_suffices(extracts: Iterable[Path]) -> None:
-    """Raise `NotEnoughMemory` if linking the rows of these payload files takes more memory than there is."""
+    """Raise `NotEnoughMemory` if linking the rows of these payload files takes more memory than is available."""
     needed, there = gib_of(sum(pyarrow.parquet.read_metadata(path).num_rows for path in extracts)), memory_gib()
     if needed > there:
         rounded = math.ceil(needed / _STEP_GIB) * _STEP_GIB
@@ -238,10 +239,10 @@ def check_suffices(extracts: Iterable[Path]) -> None:
 
 
 def gib_of(rows: float) -> float:
-    """Return the peak memory, in GiB, of a linkage of so many rows."""
+    """Return the peak memory, in GiB, of a linkage of this many rows."""
     return LEAST_GIB + GIB_A_MILLION_ROWS * rows / 1e6
 
 
 def gib_of_run(councils: Sequence[str]) -> float:
-    """Return the peak memory, in GiB, of a run, from the published number of the councils' children alone."""
+    """Return the peak memory, in GiB, of a run, using only the published number of the councils' children."""
     return gib_of(ROWS_A_CHILD * published_children(councils)) + BESIDE_GIB

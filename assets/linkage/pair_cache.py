@@ -1,7 +1,7 @@
 """A file of scored pairs that one linkage leaves for the next.
 
-It reveals as much as tokens do, so it is kept among them, encrypted to the linkage, and removed with them. A file made
-by other code, with another model or another published number of children is not read.
+It reveals as much as tokens do, so it is stored with them, encrypted to the linkage, and removed with them. A file made
+by other code, with another model or with another published number of children is ignored.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from privacy.keys import KeyRing
 from privacy.linkage.candidates import PairCache
 
 _RANDOM = ("mark_l", "mark_r")
-"""Columns of hashes, which no compression makes smaller."""
+"""Columns of hashes, which do not compress."""
 _PARTS = "row_groups"
-"""Name, in the file's metadata, of the row groups of each part (JSON)."""
+"""Metadata key for the row groups of each part (JSON)."""
 
 
 class StoredPairs(PairCache):
-    """Reads the cohort's file if it has the fingerprint `made_with`, and writes a new one to `now`, if given.
+    """Reads the cohort's file if its fingerprint is `made_with`, and writes a new one to `now` if given.
 
-    `read` raises `Damaged` where the file has other bytes than were written.
+    `read` raises `Damaged` if the file's bytes have changed.
     """
 
     def __init__(self, home: Home, cohort: str, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
@@ -77,7 +77,7 @@ class StoredPairs(PairCache):
             self._parts[part].append(first + len(self._parts[part]))
 
     def _opened(self) -> pyarrow.parquet.ParquetFile | None:
-        """Return the file, if it can be read and used."""
+        """Return the file if it can be read and used, otherwise None."""
         try:
             file = sealed.opened(self._place, self._key)
         except (sealed.NotForThisKey, pa.ArrowException, OSError):
@@ -88,5 +88,5 @@ class StoredPairs(PairCache):
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
-    """Names of the columns as Parquet knows them: a list's is that of its elements."""
+    """Return the column names as Parquet sees them: a list is named after its elements."""
     return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]

@@ -1,11 +1,12 @@
-"""Estimates which share of an earlier delivery's children each extract holds, without keeping the earlier tokens.
+"""Estimates what share of an earlier delivery's children each extract contains, without keeping the earlier tokens.
 
-The linkage keeps a sample of every extract that it linked: the least `SAMPLE` of its tokens, sealed to itself. Keyed
-tokens are evenly distributed, so the least of two sets together are a sample of both, and the share in each estimates
-their overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small extracts are sampled whole.
+The linkage keeps a sample of every extract it linked: the lowest `SAMPLE` tokens, sealed to the linkage. Keyed tokens
+are evenly distributed, so the lowest of two sets together are a sample of both, and the share found in each set
+estimates their overlap (bottom-k sketch; Cohen and Kaplan, 2007), to within 0.05 at 0.8. Small extracts are sampled
+completely.
 
-An extract is compared with the delivery that people last signed a measurement of, or with the first one: a wrong file
-that is sent twice is not compared with itself, and many small steps add up.
+An extract is compared with the delivery whose measurement was last signed off, or otherwise with the first one. So a
+wrong file sent twice is not compared with itself, and many small changes add up.
 """
 
 from __future__ import annotations
@@ -35,15 +36,16 @@ _TELLING = ("t_upn", "t_nhs", "t_surname_dob")
 """Tokens that identify the same child in two deliveries of one sender."""
 _SAMPLED_AT_ONCE = 2
 _MOSTLY = 0.5
-"""Share of its rows that must have a token for it to be compared."""
+"""Share of rows that must have a token for it to be compared."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How an extract (`file_mac`, `sha256` of its payload) compares with an earlier delivery, if it `replaces` one.
+    """How an extract compares with an earlier delivery, if it `replaces` one.
 
-    `shared` is the share of the other's children that it has, 0 to 1; None where the two cannot be compared.
-    `compared_with` is the MAC of the delivery with which the next one will be compared, unless people sign this one.
+    `file_mac` and `sha256` (of its payload) identify the extract. `shared` is the share of the earlier delivery's
+    children that it contains, 0 to 1, or None if the two cannot be compared. `compared_with` is the MAC of the delivery
+    that the next one will be compared with, unless this one is signed off.
     """
 
     file_mac: str
@@ -55,7 +57,7 @@ class Overlap:
 
 _OVERLAPS = TypeAdapter(dict[str, Overlap])
 _Sample = tuple[np.ndarray, int]
-"""The least tokens of a kind, in order, and how many different ones there are."""
+"""The lowest tokens of a kind, sorted, and the number of distinct tokens."""
 
 
 def read_overlaps(home: Home, cohort: str) -> dict[str, Overlap]:
@@ -69,7 +71,7 @@ def read_overlaps(home: Home, cohort: str) -> dict[str, Overlap]:
 def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
     """Compare the extracts that changed since the last linkage with an earlier delivery, and sample them.
 
-    Results are written before the samples: a crash between the two never compares an extract with itself.
+    Results are written before the samples, so that after a crash between the two no extract is compared with itself.
     """
     before = read_overlaps(home, cohort)
     other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
@@ -80,9 +82,9 @@ def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[st
             known, extract = before.get(name), extracts[name]
             key = source, cohort, council
             if known and known.compared_with == known.file_mac and home.newest_sample(*key).exists():
-                promote(home.newest_sample(*key), home.token_sample(*key))  # people signed it since
+                promote(home.newest_sample(*key), home.token_sample(*key))  # signed off since then
             shared = _sampled(home, keys, key, staging / f"{source}.{council}")
-            if known and known.file_mac == extract.file_mac:  # other rows of the same file: some were removed
+            if known and known.file_mac == extract.file_mac:  # the same file with some rows removed
                 return replace(known, sha256=extract.sha256)
             if known is None and not home.token_sample(*key).exists() and not replaces(home, key, extract.file_mac):
                 return Overlap(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
@@ -100,15 +102,15 @@ def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[st
 
 
 def replaces(home: Home, key: Key, file_mac: str) -> bool:
-    """Return whether another delivery of the extract was ever taken in before. Raises `LogBroken`."""
+    """Return whether a different delivery of the extract was ever taken in. Raises `LogBroken`."""
     taken = (line.file_mac for line in intakes(home).get(key, ()) if line.what == Processing.INTAKE)
     return any(each != file_mac for each in taken)
 
 
 def set_baseline(home: Home, cohort: str) -> None:
-    """Compare later deliveries with today's extracts, because people signed a measurement of them.
+    """Make today's extracts the baseline for later deliveries, because a measurement of them was signed off.
 
-    The next linkage, which alone works in the tokens zone, puts their samples in place.
+    The next linkage moves their samples into place, because only a linkage may write in the tokens zone.
     """
     known = read_overlaps(home, cohort)
     now = {name: replace(entry, compared_with=entry.file_mac) for name, entry in known.items()}
@@ -117,16 +119,14 @@ def set_baseline(home: Home, cohort: str) -> None:
 
 
 def _place(home: Home, cohort: str, name: str, now: Mapping[str, Overlap]) -> Path:
-    """Return where the sample of an extract goes: it is the baseline, or waits to become it."""
+    """Return where an extract's sample is stored: as the baseline, or as a candidate to become it."""
     council, source = name.split("/")
     is_first = now[name].compared_with == now[name].file_mac
     return (home.token_sample if is_first else home.newest_sample)(source, cohort, council)
 
 
 def _sampled(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
-    """Write the sample of an extract, and return the share of the baseline's children in it, if the two can be
-    compared.
-    """
+    """Write the sample of an extract; return the share of the baseline's children in it, or None if not comparable."""
     file = tokens.opened(home, keys, *key)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.metadata(file).get(TOKENS_KEY, "")
@@ -145,7 +145,7 @@ def _least(column: pa.ChunkedArray) -> _Sample:
 
 
 def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
-    """Return a sample, or nothing if its tokens were made otherwise or it is damaged."""
+    """Return a sample; empty if its tokens were made differently or the file is damaged."""
     try:
         file = sealed.opened(path, keys.opens("tokens"))
     except (sealed.NotForThisKey, pa.ArrowException, OSError):
@@ -159,8 +159,8 @@ def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
 def _shared(before: Mapping[str, _Sample], now: Mapping[str, _Sample]) -> float | None:
     """Estimate the share of the children of `before` that are in `now`.
 
-    It is the least by any kind of token, because another child may have come under a number, and another number to a
-    child.
+    This is the lowest share over all kinds of token, because an identifier may be reassigned to another child, and a
+    child may get another identifier.
     """
     kinds = [name for name in _TELLING if name in before and name in now]
     return min((_overlap(before[name], now[name]) for name in kinds), default=None)

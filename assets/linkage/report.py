@@ -1,12 +1,11 @@
-"""Renders the linkage report of a cohort for staff in the restricted zone: rates, agreement patterns and rounded
-counts.
+"""Renders the linkage report of a cohort for staff in the restricted zone: rates, agreement patterns, rounded counts.
 
-The facts of the linkage come from `privacy.linkage.report`. Added here is how many children of each group are linked to
-a two-year review and to a setting, with Wilson's 95% intervals, and what missed links may do to the linked tables:
-their rates of a good level of development, weighted and unweighted. Children who are linked stand for those of their
-group who are not, so each counts as the inverse of the group's share of linked children. A rate that hardly moves does
-not depend on which groups are missed more often. What this assumes is said in `docs/linkage-report.md`. No token, child
-or row number is in the page.
+The facts of the linkage come from `privacy.linkage.report`. This module adds how many children of each group are linked
+to a two-year review and to a setting, with Wilson's 95% intervals, and the possible effect of missed links on the
+linked tables: their rates of a good level of development, weighted and unweighted. Linked children represent those of
+their group who are not linked, so each is weighted by the inverse of the group's share of linked children. A rate that
+hardly moves does not depend on which groups are missed more often. The assumptions are in `docs/linkage-report.md`. The
+page contains no tokens, child ids or row numbers.
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ LINKED_TO = {
     "setting": f"entitlement <> '{pupil.NOT_LINKED_TO_SETTING}'",
 }
 """What a child may be linked to, as a condition over the children's table."""
-_Z = float(ndtri(0.975))
+_Z = float(ndtri(0.975))  # two-sided 95%
 
 
 def rates_by_group(children: Path) -> list[dict[str, Any]]:
-    """Return a line a group: topic, group, children and, for a review and a setting, how many are linked.
+    """Return one row per group: topic, group, children, and how many are linked to a review and to a setting.
 
-    `children` is the confidential table of family pupil. All children first, then councils, then every category of the
-    public domain of each characteristic, empty ones included.
+    `children` is the confidential table of family pupil. All children come first, then councils, then every category in
+    the public domain of each characteristic, including empty ones.
     """
     counted = ", ".join(f"count(*) FILTER ({condition}) AS {name}" for name, condition in LINKED_TO.items())
     columns = [COUNCIL, *(attribute.name for attribute in GROUPED_BY)]
@@ -62,7 +61,7 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
 
 
 def wilson(share: float, trials: int) -> tuple[float, float]:
-    """Return Wilson's score interval (1927) of a share, 95%."""
+    """Return Wilson's score interval (1927) of a share, at 95%."""
     spread = _Z**2 / trials
     centre = (share + spread / 2) / (1 + spread)
     half = _Z * ((share * (1 - share) + spread / 4) / trials) ** 0.5 / (1 + spread)
@@ -73,7 +72,7 @@ _Key = tuple[str, str] | None
 
 
 def _key(row: dict[str, Any], columns: list[str]) -> _Key:
-    """Return the column and category that a line of the query is about; None for all children."""
+    """Return the column and category that a row of the query is about; None for all children."""
     return next(((column, row[column]) for column in columns if row[column] is not None), None)
 
 
@@ -104,7 +103,7 @@ WEIGHTED_BY = {
 
 @dataclass(frozen=True)
 class _Linked:
-    """A linked table: the attribute it shows rates for, those of its categories that are linked, and the condition."""
+    """A linked table: the attribute it shows rates for, the categories that count as linked, and the condition."""
 
     table: Table
     attribute: Attribute
@@ -144,11 +143,11 @@ _COLUMNS = dict.fromkeys(
         *(linked.attribute.name for linked in _TABLES),
     )
 )
-"""What is read of the children's table."""
+"""Columns of the children's table that are read."""
 
 
 def weighted_figures(children: Path) -> list[dict[str, Any]]:
-    """Return a line a linked category: table, title, category, children, and rates of a good level of development.
+    """Return one row per linked category: table, title, category, children, and rates of a good level of development.
 
     The rate is unweighted, and `weighted` by each of `WEIGHTED_BY`. `children` is the confidential table of family
     pupil.
@@ -177,7 +176,10 @@ def _lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, An
 
 
 def _rates(con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, ...]) -> dict[str, tuple[int, float]]:
-    """Return children, and share at a good level of development, of each linked category; one group without columns."""
+    """Return the number of children and the share at a good level of development for each linked category.
+
+    If there are no `columns`, the children form one group.
+    """
     listed = "".join(f"{column}, " for column in columns)
     group = f"PARTITION BY {', '.join(columns)}" if columns else ""
     found = con.execute(
@@ -200,16 +202,18 @@ _MEASURED = (
     *("children", "groups", "weighted", "rows_by_source", "rows_by_source_and_rule"),
     *("links", "linked_one_to_one", "subjects", "right_units"),
 )
-"""Facts that count what is measured with noise, or nearly; below a hundred too they are shown by order of size."""
+"""Facts that count, exactly or nearly, something measured with noise. They are shown by order of magnitude even
+below a hundred."""
 _DIGITS = 2
-"""Significant digits of limits of error."""
+"""Significant digits of error limits."""
 
 
 def coarse(facts: Facts) -> Facts:
-    """Return the facts as they are written: no count that is measured can be worked out from them.
+    """Return the facts as they are written: no measured count can be worked out from them.
 
-    Counts of children and rows, and every other of a hundred or more, are by order of size; each rate is one of at
-    least ten counts (`share_in_steps`), and its interval follows from what is shown. What is drawn of the model stays.
+    Counts of children and rows, and all other counts of a hundred or more, are shown by order of magnitude. Each rate
+    is one of at least ten counts (`share_in_steps`), and its interval follows from what is shown. Charts of the model
+    are kept.
     """
     sources, control = facts["rows_by_source"], facts["negative_control"]
     changed = [
@@ -233,7 +237,8 @@ def coarse(facts: Facts) -> Facts:
 
 
 def _share_of_mistakes(part: int, whole: int) -> float | None:
-    """Return a part as a share of the least whole of this size, so that it reveals no more than the size."""
+    """Return a part as a share of the smallest whole of this magnitude, so that it reveals no more than the
+    magnitude."""
     if part >= EXACT_BELOW:
         return share_in_steps(part, whole)
     least = least_of_size(whole)
@@ -241,9 +246,9 @@ def _share_of_mistakes(part: int, whole: int) -> float | None:
 
 
 def _shares(line: dict[str, Any]) -> dict[str, Any]:
-    """Return the share of a group's children that is linked, with Wilson's interval at the least size of the group.
+    """Return the linked share of a group, with Wilson's interval at the smallest size of this magnitude.
 
-    Nothing is returned if the group is too small.
+    Returns nothing if the group is too small.
     """
     children, found = line["children"], {}
     for name in LINKED_TO:
@@ -255,14 +260,15 @@ def _shares(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _weighted(line: dict[str, Any]) -> dict[str, Any]:
-    """Return rates of the linked children of a category, in steps that fit their number."""
+    """Return rates of a category's linked children, in steps that suit their number."""
     of = line["children"]
     weighted = {name: share_in_steps(share * of, of) for name, share in line["weighted"].items()}
     return line | {"unweighted": share_in_steps(line["unweighted"] * of, of), "weighted": weighted}
 
 
 def _limits(step: dict[str, Any]) -> dict[str, Any]:
-    """Return limits of error of a step with two significant digits; none if one is as large as the number of links."""
+    """Return the error limits of a step with two significant digits, or none if one is as large as the number of
+    links."""
     found = {name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in step.items()}
     for of in ("", "_cautious"):
         if found.get(f"share_of_links_at_most{of}", 0) >= 1:
@@ -281,7 +287,7 @@ def _coarse(value: Any, *, always: bool) -> Any:
 
 
 PATTERNS_DRAWN, PATTERNS_LISTED = 4, 30
-"""Patterns of the review band with a waterfall, and in the table; the JSON has all."""
+"""Number of review-band patterns drawn as waterfalls, and listed in the table; the JSON has all."""
 _COUNCILS = "Council"
 _LINKED_TO_WORDS = {"review": "a two-year review", "setting": "a setting"}
 _RULES = {
@@ -320,7 +326,7 @@ def render(report: Facts) -> str:
 
 
 def _linked_in_short(report: Facts) -> Iterator[str]:
-    """Return the share of children linked to a review and to a setting, and the councils with the least and most."""
+    """Yield the share of children linked to a review and to a setting, and the councils with the lowest and highest."""
     everyone = report["groups"][0]
     councils = [line for line in report["groups"] if line["topic"] == _COUNCILS]
     for name, words in _LINKED_TO_WORDS.items():
@@ -335,7 +341,7 @@ def _linked_in_short(report: Facts) -> Iterator[str]:
 
 
 def _wrong_in_short(report: Facts) -> Iterator[str]:
-    """Return what is known about false and missed links."""
+    """Yield what is known about false and missed links."""
     control = report["negative_control"]
     assigned = {line["step"] for line in report["thresholds"]}
     for line in control["steps"]:
@@ -360,7 +366,7 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
 
 
 def _rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
-    """Return the rows of each source, by title, by the rule that brought them to their child."""
+    """Return the rows of each source, by title, by the rule that linked them to their child."""
     found: dict[str, dict[str, str]] = {}
     for line in report["rows_by_source_and_rule"]:
         found.setdefault(CONTRACTS[line["source"]].title, {})[line["match_rule"]] = line["rows"]
@@ -368,19 +374,19 @@ def _rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
 
 
 def _rules(by_source: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Return the rules that brought any row to its child, in words; those without words last."""
+    """Return the rules that linked any row, with descriptions; those without one come last."""
     met = {rule for counts in by_source.values() for rule in counts}
     return {rule: words for rule, words in _RULES.items() if rule in met} | dict.fromkeys(sorted(met - set(_RULES)), "")
 
 
 def _zoomed(rates: Sequence[Facts]) -> Scale:
-    """From the lowest limit of a group of some size, rounded down to ten percent, to one."""
+    """Return a scale from the lowest share, rounded down to ten percent, to 1; ignores groups with wide intervals."""
     lows = [rate["share"] for rate in rates if rate["share"] is not None and rate["upper"] - rate["lower"] < 0.2]
     return Scale(min([int(low * 10 - 0.5) / 10 for low in lows], default=0.0), 1)
 
 
 def _around_nothing(values: Sequence[float]) -> Scale:
-    """Around 0 and all values, to the next five bits."""
+    """Return a scale that contains 0 and all values, rounded outwards to five bits."""
     return Scale(5 * ((min([0.0, *values]) - 0.01) // 5), -5 * ((-max([0.0, *values]) - 0.01) // 5))
 
 
@@ -392,7 +398,7 @@ def _pattern_words(pattern: Facts) -> str:
 
 
 def _waterfalls(examples: Sequence[Facts]) -> Facts:
-    """Each example with its terms and where the sum stood before and after each, and the scale that they share."""
+    """Return each example with its terms and the running totals before and after each, and their common scale."""
     found = []
     for example in examples:
         terms = list(_terms(example))
@@ -406,7 +412,7 @@ def _waterfalls(examples: Sequence[Facts]) -> Facts:
 
 
 def _terms(example: Facts) -> Iterator[tuple[str, str, float]]:
-    """What the weight of an example is the sum of: name, what it is, bits."""
+    """Yield the terms that add up to an example's weight: name, description, bits."""
     yield "Prior", f"one in {1 / example['prior']:,.0f} pairs", example["prior_bits"]
     for entry in example["comparisons"]:
         chances = "" if entry["m"] is None else f", m {entry['m']:.7g}, u {entry['u']:.7g}"

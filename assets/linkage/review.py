@@ -1,7 +1,7 @@
-"""Draws the clerical review of a cohort's links, seals it to the services concerned, and takes decisions in.
+"""Draws the clerical review of a cohort's links, seals it to the services concerned, and takes in their decisions.
 
-Everything stays in the restricted zone but the sheets, each of which gives one sender numbers of its own rows. What the
-reviewers found leaves it only as noisy tallies that a release is charged for (`assets/release/record.py`).
+Everything stays in the restricted zone except the sheets, each of which gives one sender numbers of its own rows. The
+review's results leave the zone only as noisy counts that are charged to a release (`assets/release/record.py`).
 """
 
 from __future__ import annotations
@@ -43,22 +43,21 @@ from privacy.services import SERVICES
 
 SHEET_FORMAT = "readiness-review-1"
 DECIDES, HANDS_OVER = "decide", "hand over"
-"""What a service does with a row of its sheet: compare it with the other's, or let that one see it."""
+"""What a service does with a row of its sheet: compare it with the other's, or show it to the other."""
 _NEEDED = ("pair", "decision", "reviewer")
 _PROBLEMS_SHOWN = 20
 _REVIEWERS = 2
-"""Reviewers of a pair at most."""
+"""Most reviewers of a pair."""
 
 
 class ReviewProblem(Exception):
-    """A review that cannot be drawn or taken in. The message names file, row, column and rule, never a value."""
+    """Raised if a review cannot be drawn or taken in. The message names file, row, column and rule, never a value."""
 
 
 @dataclass(frozen=True)
 class Sample:
     """A drawn sample: its number in the cohort, the deliveries and parameters it was drawn from, and published
-    children.
-    """
+    children."""
 
     number: int
     deliveries: Mapping[str, str]
@@ -67,7 +66,7 @@ class Sample:
 
     @classmethod
     def read(cls, home: Home, cohort: str) -> Sample | None:
-        """Return the newest sample of a cohort, or None."""
+        """Return the latest sample of a cohort, or None."""
         path = home.review(cohort) / "sample.json"
         return cls(**json.loads(path.read_bytes())) if path.exists() else None
 
@@ -85,9 +84,7 @@ def draw_review(
     """Draw the sample of a cohort, or keep the one drawn from the same links, and seal a sheet to each sender.
 
     Only senders whose agreements allow it take part. Returns the sample's number and a sentence for each sheet. The
-    linkage is run again for it.
-
-    Raises `NotLinkedAsIs`, and what the linkage does.
+    linkage is run again for this. Raises `NotLinkedAsIs`, and what the linkage raises.
     """
     councils = councils_in(home, cohort)
     if not links_are_current(home, cohort, fingerprint_now(home, cohort, councils)):
@@ -119,7 +116,7 @@ def draw_review(
 
 
 def reviews_measured(home: Home, cohort: str) -> list[str]:
-    """Return the releases that measured a sample of the cohort, in order; none without a ledger."""
+    """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
     if isinstance(home.ledger, Path) and not home.ledger.exists():
         return []
     found = [each for each in Ledger(home.ledger).charges() if each.is_committed]
@@ -174,10 +171,9 @@ def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
 @while_in_use
 @with_cohort_lock
 def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
-    """Take in the decisions of the cohort's newest sample, replacing any before, and return the restricted report's
-    path.
+    """Take in the decisions on the cohort's latest sample, replacing earlier ones; return the restricted report's path.
 
-    Raises `ReviewProblem` with everything that is wrong with the files; nothing is taken in then.
+    Raises `ReviewProblem` with every problem in the files; nothing is taken in then.
     """
     sample = Sample.read(home, cohort)
     if sample is None:
@@ -243,11 +239,11 @@ SELECT pair, CASE WHEN count(DISTINCT decision) = 1 THEN min(decision) ELSE {quo
        list(decision ORDER BY reviewer) AS each
   FROM rows WHERE decision <> '' GROUP BY pair
 """
-"""SQL of the pairs that were decided: reviewers who disagree cannot tell."""
+"""SQL for the decided pairs: a disagreement between reviewers counts as undecidable."""
 
 
 def _reviewed_sql() -> str:
-    """Return SQL of the table that is measured: a pair that nobody decided counts as undecidable."""
+    """Return SQL for the measured table: a pair that nobody decided counts as undecidable."""
     measured = ", ".join(f"{quoted(stratum)}" for stratum in SHARE)
     of_service = ", ".join(
         f"coalesce(max(cell) FILTER (service = {quoted(service)}), {quoted(OUTSIDE)}) AS {column}"
@@ -262,10 +258,10 @@ def _reviewed_sql() -> str:
 
 
 def _strata_sql() -> str:
-    """Return SQL of the tallies by service and stratum.
+    """Return SQL for the counts by service and stratum.
 
-    They hold the pairs of the stratum, in the sample and by decision, and the matches of the whole stratum, weighted by
-    how many pairs each in the sample stands for.
+    Columns: the pairs of the stratum, in the sample and by decision, and the estimated matches of the whole stratum,
+    where each sampled pair is weighted by the number of pairs it represents.
     """
     counted = ", ".join(f"count(*) FILTER (decision = {quoted(each)}) AS {identifier(each)}" for each in Decision)
     return f"""
@@ -276,7 +272,8 @@ def _strata_sql() -> str:
 
 
 def _agreement(con: Any) -> dict[str, Any]:
-    """Return how well two reviewers of one pair agree: Cohen's kappa, None if chance alone would agree on all."""
+    """Return how well two reviewers of a pair agree: Cohen's kappa, or None if chance alone would agree on every
+    pair."""
     pairs = np.array([each for (each,) in con.sql("SELECT each FROM decided WHERE len(each) > 1").fetchall()])
     if not len(pairs):
         return {"pairs": 0, "same": None, "kappa": None}

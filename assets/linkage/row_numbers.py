@@ -26,7 +26,7 @@ from sources.extract.table import SOURCE_ROW
 
 
 class NotLinkedAsIs(Exception):
-    """The links were made from other extracts than today's; the message says what to do."""
+    """Raised if the links were made from extracts other than today's; the message says what to do."""
 
 
 class RowNumbers:
@@ -44,7 +44,7 @@ class RowNumbers:
         return Row(source, council, int(self._of(source, council).of(np.array([number]))[0]))
 
     def name(self, row: Row) -> str:
-        """Return `SOURCE/COUNCIL/ROW`, ROW being a number or `PART:ROW`."""
+        """Return `SOURCE/COUNCIL/ROW`, where ROW is a number or `PART:ROW`."""
         (number,) = self._of(row.source, row.council).rows(np.array([row.row_key], np.uint64))
         return f"{row.source}/{row.council}/{written(int(number))}"
 
@@ -59,7 +59,7 @@ class RowNumbers:
         return pa.array(found)
 
     def numbered(self, links: pa.Table) -> pa.Table:
-        """Return the table with `source_row` in place of `row_key`, by source, council and number."""
+        """Return the table with `source_row` in place of `row_key`, sorted by source, council and number."""
         numbered = links.set_column(links.column_names.index(ROW_KEY), SOURCE_ROW, self.numbers(links))
         return numbered.sort_by([(name, "ascending") for name in ("source", "council", SOURCE_ROW)])
 
@@ -75,10 +75,10 @@ def _by_part(rows: pa.Table) -> pa.Table:
 @while_in_use
 @with_cohort_lock
 def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
-    """Write the links of a cohort by row number to `out`, as CSV or Parquet by its ending, and return how many rows.
+    """Write the links of a cohort by row number to `out`, and return the number of rows.
 
-    The file is readable by its owner only, and the processing log records it. Raises `NotLinkedAsIs`, `Damaged` and
-    `KeyProblem`.
+    `out` is CSV or Parquet, depending on its suffix. Only its owner can read it, and the processing log records it.
+    Raises `NotLinkedAsIs`, `Damaged` and `KeyProblem`.
     """
     if not home.links(cohort).exists():
         raise NotLinkedAsIs(f"cohort {cohort} has not been linked yet in {home.root}")

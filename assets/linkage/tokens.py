@@ -1,6 +1,6 @@
-"""Reads sealed tokens: the only module that opens them, with the key that only the linkage holds.
+"""Reads sealed tokens. This is the only module that opens them, with the key that only the linkage holds.
 
-Where an extract came in parts, its token file lists the rows in force, and each part has a token file.
+If an extract came in parts, its token file lists the rows in force, and each part has its own token file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from privacy.row_keys import ROW_KEY
 
 
 class TokensUnusable(Exception):
-    """Tokens that cannot be read, or do not belong to the payload beside them; the message says what to do."""
+    """Raised if tokens cannot be read or do not belong to the payload beside them; the message says what to do."""
 
 
 _AGAIN = "take the extract in again; where its file is no longer in landing, ask for it again"
@@ -41,9 +41,9 @@ def readers(
     extracts: Mapping[str, Sequence[Path]],
     columns: Sequence[str] | None = None,
 ) -> dict[str, pa.RecordBatchReader]:
-    """Return the tokens of extracts (payload files by source) as streams, each to be read once; all columns by default.
+    """Return the tokens of extracts (payload files by source) as streams, each to be read once.
 
-    Raises `TokensUnusable`, `Damaged` and `KeyProblem`.
+    All columns are read by default. Raises `TokensUnusable`, `Damaged` and `KeyProblem`.
     """
     found = {}
     for source, paths in extracts.items():
@@ -58,7 +58,7 @@ def readers(
 class TokensOfParts:
     """The tokens of an extract in parts, read like one file.
 
-    `index` lists the rows in force, and in which of the files `parts` each is.
+    `index` lists the rows in force, and which of the files `parts` holds each.
     """
 
     def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
@@ -74,14 +74,15 @@ class TokensOfParts:
                 yield self._of_force(batch, place).select(wanted)
 
     def read(self, columns: Sequence[str] | None = None, use_threads: bool = True) -> pa.Table:
-        """Return the rows in the order of their keys; `use_threads` has no effect."""
+        """Return the rows sorted by key; `use_threads` has no effect."""
         wanted = list(columns or self.schema_arrow.names)
         schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys((ROW_KEY, *wanted))])
         rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
 
     def _of_force(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
-        """Return the rows of a file that are in force, with `t_names` where one child alone has common names."""
+        """Return the rows of a file that are in force, with `t_names` filled in where only one child has these
+        common names."""
         keys = batch[ROW_KEY].to_numpy()
         at = np.minimum(np.searchsorted(self._in_force, keys), max(len(self._in_force) - 1, 0))
         found = (self._in_force[at] == keys) & (self._lies_in[at] == place) if len(self._in_force) else at > 0
@@ -96,7 +97,7 @@ Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
 
 
 def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> Tokens:
-    """Open the tokens of an extract. Raises what `readers` does."""
+    """Open the tokens of an extract. Raises what `readers` raises."""
     path, payload = home.tokens(source, cohort, council), home.pseudonymised(source, cohort, council)
     name = f"{council}/{source}/{cohort}"
     if not path.exists():
@@ -123,7 +124,7 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
 
 
 def _batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of the files, one after another, while the next files are read."""
+    """Yield the rows of the files in turn, reading the next files meanwhile."""
 
     def rows(file: Tokens) -> pa.Table:
         return file.read(columns=columns, use_threads=False).select(columns)

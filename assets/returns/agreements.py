@@ -1,4 +1,4 @@
-"""Sharing agreements as files: one YAML file for each council, with every mistake in it reported at once.
+"""Sharing agreements as files: one YAML file per council, with every mistake in it reported at once.
 
 `draft` returns a starting file with a comment on each line; docs/returns.md explains all of it.
 """
@@ -47,14 +47,14 @@ FACT_NAMES = tuple(fact.value for fact in Fact)
 
 
 class InvalidAgreement(InvalidSettings):
-    """An agreement file that cannot be used."""
+    """Raised if an agreement file cannot be used."""
 
 
 def load_all(folder: Path) -> dict[str, Agreement]:
     """Return the agreements in a folder, by council.
 
-    Raises `InvalidAgreement` for any that cannot be used, and for a key that two services share: each would read the
-    other's returns.
+    Raises `InvalidAgreement` if any cannot be used, or if two services have the same key: each could read the other's
+    returns.
     """
     if not folder.is_dir():
         raise InvalidAgreement([Problem(str(folder), 1, 1, "is no folder of sharing agreements")])
@@ -79,7 +79,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
 
 
 def load(path: Path) -> Agreement:
-    """Read and check one agreement; raises `InvalidAgreement` with every mistake in it."""
+    """Read and check one agreement. Raises `InvalidAgreement` with every mistake in it."""
     return read_settings(path, _File, InvalidAgreement, context=path.name).agreement()
 
 

@@ -1,4 +1,4 @@
-"""The Dagster asset of returns, by cohort. Off unless the installation names a folder of sharing agreements."""
+"""The Dagster asset of returns, by cohort. Disabled unless the installation names a folder of sharing agreements."""
 
 import datetime as dt
 

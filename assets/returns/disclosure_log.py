@@ -1,7 +1,7 @@
-"""The disclosure log: every return made or withdrawn, for whom, which kinds of facts, how many rows, which agreement.
+"""The disclosure log: every return made or withdrawn, its recipient, kinds of facts, number of rows and agreements.
 
-It holds no row, no child and no fact. A line is added before a return is put in place, and anchored in the processing
-log: a log that was lost, cut short or replaced by an older copy lacks a line that the processing log knows.
+It contains no rows, children or facts. A line is added before a return is put in place, and anchored in the processing
+log. If the log is lost, cut short or replaced by an older copy, it lacks a line that the processing log knows.
 `privacy.chained_log` detects a line that was changed or removed.
 """
 
@@ -22,12 +22,12 @@ _ANCHOR = re.compile(r".*; line (\d+) ([0-9a-f]{64})", re.DOTALL)
 
 
 class ReturnState(StrEnum):
-    """What became of a return."""
+    """What happened to a return."""
 
     MADE = "made"
     WITHDRAWN = "withdrawn"
     RELEASED = "released"
-    """A person has looked at an unusual delivery: returns may be made of it."""
+    """A person has looked at an unusual delivery: returns may be made from it."""
     TOLD = "told"
     """A service received a receipt: who was told about its rows."""
 
@@ -61,10 +61,10 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class LogState:
-    """What was disclosed about a cohort until now.
+    """What has been disclosed about a cohort so far.
 
-    `newest` is the last entry about each return, and `made` how many were made, by council and source. `released` are
-    the MACs of deliveries that a person released, and `last_day` (UTC) is the day of the log's last line.
+    By council and source, `newest` is the last entry about each return, and `made` the number made. `released` are the
+    MACs of deliveries that a person released, and `last_day` (UTC) is the day of the log's last line.
     """
 
     newest: dict[tuple[str, str], LogEntry]
@@ -106,7 +106,7 @@ def record(home: Home, entry: LogEntry) -> None:
 
 
 def check_anchored(home: Home) -> int:
-    """Check that the log is unbroken and has every line that the processing log knows, and return how many lines.
+    """Check that the log is unbroken and has every line that the processing log knows; return the number of lines.
 
     Raises `LogBroken`.
     """

@@ -1,7 +1,6 @@
 """The records and links that returns rest on.
 
-For each service that is the cohort's linkage, or a new one without the service's rows that have not stood
-(`privacy.returns.rows`).
+For each service this is the cohort's linkage, or a new one without the service's new rows (`privacy.returns.rows`).
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 
 Payload = Mapping[str, Sequence[Path]]
-"""Files of the payload by source."""
+"""Payload files by source."""
 
 
 def payload_files(home: Home, cohort: str, extracts: Collection[tuple[str, str]]) -> Payload:
-    """Return the payload files of extracts, which are named by council and source."""
+    """Return the payload files of extracts, which are given by council and source."""
     return {
         source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
         for source in SERVICES
@@ -44,7 +43,7 @@ def payload_files(home: Home, cohort: str, extracts: Collection[tuple[str, str]]
 def load_records(
     con: duckdb.DuckDBPyConnection, home: Home, cohort: Cohort, keys: KeyRing, payload: Payload, on: dt.date
 ) -> None:
-    """Create `records`, as `privacy.returns.facts` reads them; `row` is the number by which the sender knows a row."""
+    """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
     links = pyarrow.parquet.read_table(home.links(cohort.code))
     numbers = RowNumbers(home, keys, cohort.code).numbers(links)
     con.register("links", links.append_column("row", numbers))
@@ -106,10 +105,11 @@ CREATE OR REPLACE TEMP VIEW doubts AS FROM doubts_without;
 
 
 def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
-    """SQL of the month in which the service last had contact with the child, by what its record says.
+    """Return SQL for the month of the service's last contact with the child, according to its record.
 
-    A review's own date; January of the school census and June, when the Profile's assessments end, in the cohort's
-    Reception year; census day of the early years census in the January before. A date still to come is none.
+    This is a review's own date; for the school census January, and for the Profile June, when its assessments end, in
+    the cohort's Reception year; for the early years census its census day, in the January before. Future dates are
+    ignored.
     """
     match source:
         case "hv_reviews":

@@ -1,7 +1,7 @@
-"""Makes the returns of a cohort: for every sender that an agreement names, facts about its own rows, sealed to it.
+"""Makes the returns of a cohort: for every sender named in an agreement, facts about its own rows, sealed to it.
 
-Off unless a folder of sharing agreements is given. Everything stays in the restricted zone; messages name councils,
-services and agreements, never a number of rows or children.
+Disabled unless a folder of sharing agreements is given. Everything stays in the restricted zone. Messages name
+councils, services and agreements, never a number of rows or children.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from privacy.services import SERVICE_NAMES, SERVICES
 from sources.reference.cohorts import Cohort
 
 Extracts = Mapping[tuple[str, str], ExtractQuality]
-"""By council and source."""
+"""Extracts by council and source."""
 
 
 class NothingToReturn(Exception):
-    """The cohort's links cannot be used for returns; the message says why and what to do."""
+    """Raised if the cohort's links cannot be used for returns; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What became of the return of one council and source: `sentence` names no number."""
+    """What happened to the return of one council and source; `sentence` contains no number."""
 
     council: str
     source: str
@@ -63,14 +63,14 @@ class Made:
 def make_returns(
     home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
 ) -> list[Made]:
-    """Make every return that the agreements allow on a day, and withdraw those that they no longer allow.
+    """Make every return that the agreements allow on a day, and withdraw those they no longer allow.
 
     A return whose content has not changed is left alone. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
     """
     extracts = _linked_deliveries(home, cohort)
     check_anchored(home)
     log = read_state(home, cohort)
-    if log.last_day and on < log.last_day - dt.timedelta(days=1):  # a day either way is a time zone
+    if log.last_day and on < log.last_day - dt.timedelta(days=1):  # time zones differ by up to a day
         raise NothingToReturn(
             f"this machine's clock says {on}, and the disclosure log goes on to {log.last_day}: put the clock right,"
             " then make the returns again"
@@ -115,7 +115,7 @@ def release(home: Home, cohort: str, council: str, source: str, reason: str) -> 
 
 
 class _Terms(NamedTuple):
-    """What a receiver may be told, and under which rule for new children."""
+    """What a receiver may be told, and the rule about new rows that applies."""
 
     allowed: Permitted
     of_absence: Absence
@@ -126,8 +126,8 @@ class _Terms(NamedTuple):
 class _Maker:
     """Makes the returns of a cohort on a day.
 
-    Deliveries and those that are `unusual` are by council and source; every extract of the senders `in_full` is in.
-    `con` has the records that `privacy.returns.facts` reads.
+    `extracts` and `unusual` deliveries are by council and source. All extracts of the senders `in_full` are in. `con`
+    has the records that `privacy.returns.facts` reads.
     """
 
     home: Home
@@ -143,7 +143,7 @@ class _Maker:
     con: duckdb.DuckDBPyConnection
 
     def rules(self) -> dict[Sender, NewChildren]:
-        """Return the rule for new children of each service that can receive something."""
+        """Return the rule about new rows for each service that can receive something."""
         return {
             receiver: self._terms(receiver).rule
             for council, agreement in self.agreements.items()
@@ -154,8 +154,8 @@ class _Maker:
     def make_for(self, service: str) -> list[Made]:
         """Make the returns of a service in every council, and its receipts of who was told about its rows.
 
-        All of it rests on links without the service's rows that have not stood. Facts for other services are worked out
-        only for the receipts.
+        Everything is based on links without the service's new rows. Facts for other services are computed only for the
+        receipts.
         """
         show_service(self.con, self.home, self.cohort, self.keys, self.payload, service)
         made, returned = [], dict[tuple[str, str, str], list[str]]()
@@ -255,7 +255,7 @@ class _Maker:
         return self._hand_over(file, entry, sealed, f"made for {to.name}: who was told about its rows")
 
     def _hand_over(self, file: Path, entry: LogEntry, seal_it: Callable[[], bytes], sentence: str) -> Made:
-        """Log a file and put it in place, unless it is the one that was logged last and holds the same content."""
+        """Log a file and put it in place, unless it was the last one logged and its content is unchanged."""
         before = self.log.newest.get((entry.council, entry.source))
         same = before and (before.what, before.return_mac) == (entry.what, entry.return_mac)
         if before and same and file.is_file() and _sha256(file.read_bytes()) == before.file_sha256:
@@ -315,7 +315,7 @@ def _encode(document: Mapping[str, object]) -> bytes:
 
 
 def _linked_deliveries(home: Home, cohort: str) -> Extracts:
-    """Return the extracts whose rows the links hold. Raises `NothingToReturn` unless they are today's."""
+    """Return the extracts whose rows are in the links. Raises `NothingToReturn` unless they are today's."""
     linked = linked_extracts(home, cohort)
     if not linked:
         raise NothingToReturn(f"cohort {cohort} has not been linked: run the job linkage first (or `readiness run`)")
@@ -337,7 +337,7 @@ def _linked_deliveries(home: Home, cohort: str) -> Extracts:
 
 
 def _complete_senders(extracts: Collection[tuple[str, str]]) -> set[Sender]:
-    """Return the senders whose every extract is in."""
+    """Return the senders all of whose extracts are in."""
     return {
         Sender(council, service)
         for council in {council for council, _ in extracts}

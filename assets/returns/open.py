@@ -1,4 +1,5 @@
-"""Opens returns and receipts at the sender: a return and its extract in, tables and a page for the team out."""
+"""Opens returns and receipts at the sender: takes a return and its extract, and writes tables and a page for the
+team."""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ _HEADINGS = {
 
 @dataclass(frozen=True)
 class Written:
-    """The files written, and warnings to look into before they are used."""
+    """The files written, and warnings to check before using them."""
 
     page: Path
     workbook: Path
@@ -72,7 +73,7 @@ class Written:
 def open_return(
     file: Path, extract: Path, key: Path, signer: Path, council_file: Path | None, out: Path, today: dt.date
 ) -> Written:
-    """Write table and page of a return into `out`. Raises `ReturnProblem` and `ExtractStopped`, before it writes."""
+    """Write the table and page of a return into `out`. Raises `ReturnProblem` and `ExtractStopped` before writing."""
     opened = unseal(file, key, signer)
     header = opened.header
     landed = Landed(header.council, header.source, header.cohort, extract)
@@ -99,7 +100,7 @@ def open_return(
 
 
 def _parts(folder: Path, header: Header) -> dict[int, Landed]:
-    """Find the files of an extract in parts, by number, anywhere in `folder`.
+    """Find the files of an extract in parts anywhere in `folder`, and return them by number.
 
     Raises `ReturnProblem`.
     """
@@ -124,9 +125,9 @@ def _mac(header: Header, file: Path) -> str:
 
 
 def _newest_opened(key: Path, header: Header) -> int:
-    """Return the highest serial number of this council, source and cohort that was opened with a key until now.
+    """Return the highest serial number of this council, source and cohort opened with this key so far.
 
-    It is kept beside the key: a newer return that was never opened with it is not known here.
+    It is stored beside the key, so a newer return that was never opened with the key is not known here.
     """
     path, name = key.with_name(f"{key.name}.serials.json"), f"{header.council}/{header.source}/{header.cohort}"
     try:
@@ -171,7 +172,7 @@ def _dialect(header: Header, council_file: Path | None) -> Dialect:
 
 
 def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
-    """Return a line for each row, those to contact first on top; rows of a sheet keep the sheet's numbers."""
+    """Return a line for each row, most urgent first; rows of a sheet keep the sheet's numbers."""
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
     given = {*dialect.derived, *dialect.constants}
     above: dict[int, int] = {}
@@ -192,7 +193,8 @@ def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts:
 
 
 def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract) -> None:
-    """Add a file to `own`: source_row, own columns as text under `raw_<column>`, and whether the row says a concern."""
+    """Add a file to `own`: source_row, own columns as text under `raw_<column>`, and whether the row records a
+    concern."""
     con.register("streamed", pa.RecordBatchReader.from_batches(extract.schema, extract.batches))
     con.execute("CREATE OR REPLACE TEMP TABLE extract AS FROM streamed")
     projection, concern = project_extract("extract", extract, contract, {}), contract.concern or "false"
@@ -206,7 +208,8 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
 
 
 def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header: Header) -> None:
-    """Raise `ReturnProblem` if the rows differ: under another council file each fact could be another child's."""
+    """Raise `ReturnProblem` if the numbers of rows differ: with another council file, facts could go to the wrong
+    child."""
     ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
     if rows != header.extract_rows:
         raise ReturnProblem(
@@ -256,7 +259,7 @@ def _line(row: dict[str, Any], shown: dict[str, str], header: Header) -> Line:
 def open_receipt(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, Path]:
     """Write who was told about a service's rows into `out`, as two tables (CSV): by receiver, and by row.
 
-    Raises `ReturnProblem`, before it writes.
+    Raises `ReturnProblem` before writing.
     """
     document, own = unseal_document(RECEIPT_FORMAT, file, key, signer)
     found: dict[str, Any] = json.loads(document)

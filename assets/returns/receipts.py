@@ -1,10 +1,10 @@
-"""Receipts: who was told about a service's rows, for the service that tells, encrypted to it.
+"""Receipts: who was told about a service's rows, made for that service and encrypted to it.
 
-A receipt says no more by row than the service's own return: which of the receivers named there for a row were told
-about that row's child, and what. For receivers that may not tell the service anything, it holds a rounded number of
-children. Rows of the service that have not stood count in neither, so that nobody can find out about a child by sending
-it. For the same reason a receipt rests on links without those rows (`evidence`), and can differ in a few children from
-what a receiver was told.
+For each row, a receipt says no more than the service's own return: which of the receivers named there were told about
+that row's child, and what. For receivers that may not tell the service anything, it gives a rounded number of children.
+The service's new rows count in neither, so nobody can find out about a child by sending it. For the same reason a
+receipt is based on links without those rows (`evidence`), and can differ by a few children from what a receiver was
+told.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from privacy.doors.sql import quoted
 from privacy.returns.agreement import Agreement, Fact, Sender, permitted
 
 ROUNDED_TO = 10
-"""Numbers of children are multiples of it."""
+"""Numbers of children are rounded to a multiple of this."""
 
 
 def load_facts(con: duckdb.DuckDBPyConnection, facts: Mapping[tuple[str, str, str], Sequence[str]]) -> None:
     """Create `told_facts`: each receiver's row with each service named for it, from the facts of every return.
 
-    `facts` are JSON texts as `facts_of` makes them, by council, service and source.
+    `facts` are the JSON texts made by `facts_of`, by council, service and source.
     """
     rows = [(*key, fact) for key, of_return in facts.items() for fact in of_return]
     columns = zip(("council", "service", "source", "fact"), zip(*rows, strict=True) if rows else [()] * 4, strict=True)
@@ -49,7 +49,7 @@ def receipt(con: duckdb.DuckDBPyConnection, teller: Sender) -> dict[str, Any]:
 
 
 def permitted_flows(agreements: Mapping[str, Agreement], on: dt.date) -> dict[Sender, dict[str, list[str]]]:
-    """Return the facts that each service may tell today, by receiver, for services that have a key."""
+    """Return the facts that each service with a key may tell today, by receiver."""
     found: dict[Sender, dict[str, list[str]]] = {}
     for council, agreement in agreements.items():
         for service in agreement.recipients:
@@ -80,7 +80,8 @@ _OF_CHILD = """
             GROUP BY child_id HAVING NOT bool_or(waiting))
      GROUP BY ALL
 """
-"""SQL of what each receiver was told about the teller's children, all of whose rows at the teller have stood."""
+"""SQL for what each receiver was told about the teller's children, without children who have a new row at the
+teller."""
 _COUNTED = f"SELECT receiver, round(count(*) / $to) * $to FROM ({_OF_CHILD}) GROUP BY receiver ORDER BY receiver"
 _ROWS = f"""
 SELECT own.source, own.row, receiver, list_sort(list_filter([

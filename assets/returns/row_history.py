@@ -1,11 +1,12 @@
-"""Keeps the history of senders' rows: since when each has been unchanged, and which deliveries a person must check.
+"""Keeps the history of senders' rows: since when each is unchanged, and which deliveries a person must check.
 
-One file a cohort in the restricted zone holds, for every row of the extracts that returns are made from, the keyed
+One file per cohort in the restricted zone holds, for every row of the extracts that returns are made from, the keyed
 marks of what identifies its child (`privacy.returns.rows`), the day on which the sender's service first sent it, the
-number of deliveries it has been in, and whether it was in the first. Marks that are in no extract any more, and
-councils without an agreement, are not kept.
+number of deliveries it has been in, and whether it was in the first. Marks no longer in any extract, and councils
+without an agreement, are not kept.
 
-A delivery is judged by its content alone, never by what its rows were linked to: stopping it would answer a probe.
+A delivery is judged only by its content, never by what its rows were linked to: otherwise stopping it would answer a
+probe.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from privacy.returns.facts import ALIKE_TOKENS
 from privacy.services import SERVICES
 
 MANY_MORE_ROWS = 1.5
-"""A delivery of more than so many times the rows of the one before is unusual."""
+"""A delivery is unusual if it has this many times the rows of the one before, and at least LEAST_NEW more."""
 MANY_NEW, LEAST_NEW = 0.25, 50
-"""So is one of whose rows more than this share are new, if that are at least so many rows."""
+"""A delivery is unusual if more than this share of its rows are new, and at least this many."""
 MOST_ALIKE = 8
-"""And one in which more marks than this, one of them new, share a number, or one name with a date of birth or a
-postcode: variants of one child. All since the first delivery count, so that a few in each of many add up."""
+"""A delivery is unusual if more than this many marks, one of them new, share an identifier, or one name with a date
+of birth or a postcode, and so look like variants of one child. All marks since the first delivery count, so that a
+few in each of many deliveries add up."""
 _GROUPED = (*ALIKE_TOKENS, "t_upn", "t_nhs")
 _EXTRACTS = b"extracts"
 _SCHEMA = pa.schema(
@@ -53,12 +55,12 @@ _SCHEMA = pa.schema(
 )
 
 Extracts = Mapping[tuple[str, str], ExtractQuality]
-"""By council and source."""
+"""Extracts by council and source."""
 
 
 @dataclass(frozen=True)
 class Unusual:
-    """Why a delivery waits for a person: sentences without a number, and the numbers for the person who checks it."""
+    """Why a delivery waits for a person: reasons without numbers, and the numbers for the person who checks it."""
 
     reasons: tuple[str, ...]
     file_mac: str
@@ -76,10 +78,10 @@ def observe(
     released: Collection[str],
     on: dt.date,
 ) -> dict[tuple[str, str], Unusual]:
-    """Note what `extracts` hold on a day, and add the history of each row to `records` of `con`.
+    """Record the content of `extracts` on a day, and add the history of each row to `records` of `con`.
 
     `records` has source, council, service, row_key, identity, names and the columns of `_GROUPED`. `released` are the
-    MACs of deliveries that a person has released. Returns the unusual deliveries by council and source: until one is
+    MACs of deliveries that a person has released. Returns the unusual deliveries by council and source. Until one is
     released, its new rows have no first day, and the history of the delivery before is kept.
     """
     noted = _load(con, home.row_history(cohort))
@@ -102,8 +104,8 @@ def observe(
 def forget_rows(home: Home, cohort: str) -> None:
     """Remove the history of rows that are no longer in the links.
 
-    Row keys belong to one delivery: if another one has come in, its rows cannot be told apart by them, and nothing of
-    that extract is kept.
+    Row keys are valid for one delivery. If another one has come in, its rows cannot be matched by them, and nothing is
+    kept for that extract.
     """
     path = home.row_history(cohort)
     if not path.exists():
@@ -128,7 +130,7 @@ def _mac_in_force(home: Home, cohort: str, council: str, source: str) -> str | N
 
 
 def _load(con: duckdb.DuckDBPyConnection, path: Path) -> dict[tuple[str, str], str]:
-    """Create `stood`, the history noted last, and return the MAC of each extract that it was noted for."""
+    """Create `stood`, the history recorded last, and return the MAC of each extract in it."""
     noted = pyarrow.parquet.read_table(path) if path.exists() else _SCHEMA.empty_table()
     con.register("stood", noted)
     macs: dict[str, str] = json.loads((noted.schema.metadata or {}).get(_EXTRACTS, b"{}"))
@@ -189,8 +191,8 @@ SELECT council, service, identity, NULL, min(first_day), max(deliveries), bool_o
        arg_min_null(names, first_day)
   FROM stood GROUP BY ALL
 """
-"""SQL of the known rows by their marks, and without the mark of the names, which a namesake can take away. That mark is
-kept with its first day, so that a new one does not get the day of a row that has none."""
+"""SQL for the known rows by their marks, and again without the mark of the names, which a namesake can remove. That
+mark is kept with its first day, so that a different mark does not inherit the day of a row without one."""
 _AS_KNOWN = " AND ".join(
     f"own.{name} IS NOT DISTINCT FROM known.{name}" for name in ("council", "service", "identity", "names")
 )

@@ -1,4 +1,4 @@
-"""Summarises how many children of a council each service alone knows: true counts, kept in the restricted zone."""
+"""Summarises how many children of a council only one service knows: true counts, kept in the restricted zone."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def write_summary(
 ) -> None:
     """Write the summary of a council as JSON and as a page, from `records` and `doubts` of `con`.
 
-    Per service: its children; those in no other service's rows of any council (`alone`); and those who cannot be said
-    to be (`perhaps_alone`), because another service's record may be theirs, or they could not have been found. The last
-    two are None where another service of the council has not sent everything. `held` are the deliveries that wait for a
+    Per service: its children; those in no other service's rows in any council (`alone`); and those who may be alone
+    (`perhaps_alone`), because another service's record may be theirs, or they could not have been found. The last two
+    are None if another service of the council has not sent everything. `held` are the deliveries that wait for a
     person, by source.
     """
     missing = [service for service in SERVICE_NAMES if Sender(council, service) not in in_full]
@@ -69,7 +69,7 @@ def write_summary(
 
 
 def held_mac(home: Home, cohort: str, council: str, source: str) -> str | None:
-    """Return the MAC of the delivery that waits for a person, by the newest summary."""
+    """Return the MAC of the delivery that waits for a person, according to the latest summary."""
     path = home.return_summary(cohort, council)
     held = json.loads(path.read_bytes())["held"] if path.exists() else {}
     return str(held[source]["file_mac"]) if source in held else None

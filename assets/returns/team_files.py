@@ -1,7 +1,7 @@
 """Renders an opened return for the team: a table, as CSV and as a workbook, and a page to print.
 
 No cell of the table can run as a formula in a spreadsheet program. The page says whom to contact first, why, and what
-to do next; sentences that name no child or service are in `words.yaml`.
+to do next. Sentences that name no child or service are in `words.yaml`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sources.reference.places import place
 
 _COUNCILS_NAMED = 2
 LATELY_MONTHS = 24
-"""A child whom no other service has seen for longer, by the months that were returned, has not been seen lately."""
+"""A child whom no other service has seen for longer than this, by the months returned, has not been seen lately."""
 
 
 class Situation(IntEnum):
-    """What a return says about a child; lower numbers come first. SQL sees the numbers."""
+    """What a return says about a child; lower numbers come first. The SQL uses the numbers."""
 
     CONCERN_ELSEWHERE = 1
     NO_OTHER = 2
@@ -43,22 +43,22 @@ class Situation(IntEnum):
 
 
 TO_CONTACT = (Situation.CONCERN_ELSEWHERE, Situation.NO_OTHER, Situation.CONCERN_BOTH, Situation.NOT_LATELY)
-"""Those who are listed by name on the page."""
+"""Situations whose children are listed by name on the page."""
 
 _WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
 TITLES: Mapping[Situation, str] = {Situation[name]: title for name, title in _WORDS["titles"].items()}
 SERVICES: Mapping[str, str] = _WORDS["services"]
-"""What a service is called in a sentence: `health visiting in Leeds`."""
+"""The name of a service in a sentence: `health visiting in Leeds`."""
 NEXT: Mapping[tuple[Situation, str], str] = {
     (Situation[name], service): step for name, steps in _WORDS["next_steps"].items() for service, step in steps.items()
 }
-"""What the team of a service does next about the children of a situation."""
+"""The next step for the team of a service, for children in a situation."""
 NOTHING_FIRST = "Nothing to do first. The service named beside the child can be asked when you need to."
 NOT_TOLD = "Nothing was returned about this row. That does not mean that nobody knows the child."
 
 
 def next_step(situation: Situation, service: str) -> str:
-    """Return what the team of a service does next about a child."""
+    """Return the next step for the team of a service about a child."""
     return NEXT.get((situation, service), NOTHING_FIRST if situation is Situation.KNOWN else NOT_TOLD)
 
 
@@ -92,7 +92,7 @@ def explain(situation: Situation, contacts: list[dict[str, object]], absence_of:
 
 
 def _describe_rule(rule: Mapping[str, Any]) -> str:
-    """Describe what is returned about rows that have not stood."""
+    """Describe what is returned about new rows."""
     days, times = rule["after_days"], rule["after_deliveries"]
     waits = f"{days} days" + (f" and in {times} deliveries" if times > 1 else "")
     meanwhile = "only who knows the child is returned" if rule["until_then"] else "nothing is returned about it"
@@ -125,7 +125,7 @@ _IN_THE_NAME = ("Forename", "Surname", _BORN)
 class Line:
     """One row of the extract: its own columns by heading, and what was returned about it.
 
-    `child` is the same for rows with the same numbers, names and date of birth.
+    `child` is the same for rows with the same identifiers, names and date of birth.
     """
 
     row: int
@@ -144,7 +144,7 @@ def render_csv(headings: Sequence[str], rows: Iterable[Sequence[int | str]]) -> 
 
 
 def render_workbook(headings: Sequence[str], rows: Sequence[Sequence[int | str]]) -> bytes:
-    """Return a workbook, in which every cell but numbers is text. Raises `ReturnProblem` without xlsxwriter."""
+    """Return a workbook in which every cell except numbers is text. Raises `ReturnProblem` without xlsxwriter."""
     try:
         import xlsxwriter
     except ImportError:
@@ -180,7 +180,7 @@ def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
 
 
 def _row(number: int) -> int | str:
-    """Return a row as the team finds it: its number, or that of part and row."""
+    """Return a row number as the team finds it: a number, or part and row."""
     return written(number) if part_and_row(number)[0] else number
 
 
@@ -193,7 +193,7 @@ def _harmless(cell: int | str) -> int | str:
 
 
 def render_page(header: Header, lines: Sequence[Line]) -> bytes:
-    """Return the page. `lines` are in order of situation, then of child."""
+    """Return the page. `lines` must be sorted by situation, then by child."""
     found = {Situation(key): _children(of) for key, of in groupby(lines, key=lambda line: line.situation)}
     page = kit.render(
         TEMPLATES,
@@ -218,7 +218,7 @@ def _children(lines: Iterable[Line]) -> list[dict[str, Any]]:
 
 
 def _child(rows: list[Line]) -> dict[str, Any]:
-    """Return a child by name, date of birth and rows, with its numbers by heading."""
+    """Return a child by name, date of birth and rows, with its identifiers by heading."""
     first = rows[0].own
     numbers = {label: [*dict.fromkeys(filter(None, (line.own[label] for line in rows)))] for label in first}
     return {

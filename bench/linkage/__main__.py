@@ -1,8 +1,8 @@
-"""`make bench-linkage`: accuracy, time and memory of every method over every set, into docs/bench-linkage.md.
+"""`make bench-linkage`: accuracy, time and memory of every method on every set, written to docs/bench-linkage.md.
 
     python -m bench.linkage FOLDER ... [--only SET ...] [--methods METHOD ...] [--children N] [--page FILE]
 
-FOLDERs hold sets as `sets` reads them; the stress set is made here. Without --page the table is only printed.
+FOLDERs hold sets as `sets` reads them; the stress set is generated here. Without --page the table is only printed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _sets(options: argparse.Namespace) -> list[TwoFiles]:
-    """Sets by name, the first of a name counting."""
+    """Return the sets by name; if a name occurs twice, the first one counts."""
     found: dict[str, TwoFiles] = {}
     for folder in options.folders:
         for two in load_all(folder):

@@ -1,4 +1,4 @@
-"""The rival: Splink on clear text, trained by expectation maximisation on the very files, then one to one."""
+"""The rival: Splink on clear text, trained by expectation maximisation on the same files, then assigned one to one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from privacy.linkage.assignment import one_to_one
 
 _COLUMNS = ("forename", "surname", "date_of_birth", "postcode", "sex")
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-"""Spreads small numbers over all 64 bits, which ties must differ in."""
+"""Spreads small numbers over all 64 bits, because ties are compared on all of them."""
 
 
 def clear_text_pairs(left: pd.DataFrame, right: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
-    """Linked pairs (left, right: positions in the frames) of posterior `threshold` or more, one to one."""
+    """Return pairs with a posterior of at least `threshold` (left, right: positions in the frames), one to one."""
     con = duckdb.connect()
     con.execute("SET enable_progress_bar = false")
     frames = [_prepared(left), _prepared(right)]
@@ -57,7 +57,7 @@ def clear_text_pairs(left: pd.DataFrame, right: pd.DataFrame, threshold: float =
 
 
 def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
-    """Names, dates and postcodes in one case and without spaces at the ends; blanks are missing."""
+    """Return names, dates and postcodes in one case, without leading or trailing spaces; blanks are missing."""
     out = pd.DataFrame({"unique_id": np.arange(len(frame))})
     for column in _COLUMNS:
         values = (

@@ -1,10 +1,10 @@
-"""The stress extracts in eight councils, all four sources: accuracy by service, and who is found.
+"""The stress extracts in eight councils and all four sources: accuracy by service, and which groups are found.
 
     python -m bench.linkage.councils [--children 60000] [--seed 1] [--clear-text]
 
-Prints, for pairs of a Profile row and a row of each other source: precision, recall, F1 and twins' precision; and how
-far apart the shares of children found are between groups of names, among children with a first review. With
---clear-text, that of Splink on the names themselves as well.
+For pairs of a Profile row and a row of each other source, prints precision, recall, F1 and twins' precision. Also
+prints how far apart the shares of children found are between groups of names, among children with a first review. With
+--clear-text, prints the same for Splink on the names themselves.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def _options() -> argparse.Namespace:
 
 
 def _linked(frames: Frames) -> dict[str, pd.DataFrame]:
-    """By source, the pairs of a Profile row and one of it that share a child_id: the true children child_x, child_y."""
+    """Return, by source, the pairs of a Profile row and one of that source that share a child_id.
+
+    The columns child_x and child_y are their true children.
+    """
     with tempfile.TemporaryDirectory() as folder:
         keys = KeyRing.create(Path(folder) / "keys")
         links = link(tokenised(frames, keys), children=len(frames[LEFT])).links.to_pandas()
@@ -72,7 +75,7 @@ def _scores(frames: Frames, pairs: pd.DataFrame, source: str, twin: pd.Series) -
 
 
 def _gap(frames: Frames, pairs: pd.DataFrame, first: pd.DataFrame, group: pd.Series) -> float:
-    """Greatest less least share, among groups, of the Profile's children with a first review that are linked to it."""
+    """Return the largest difference between groups in the share of Profile children linked to their first review."""
     children = frames[LEFT].child[frames[LEFT].child.isin(first.child)].drop_duplicates()
     found = children.isin(pairs.child_x[pairs.child_x == pairs.child_y])
     shares = found.groupby(group.loc[children].to_numpy()).mean()

@@ -1,15 +1,15 @@
 """Estimates the linkage model's parameters (`privacy/linkage/model.json`) from synthetic pairs.
 
-    python -m bench.linkage.estimate            # prints m and u beside the ones in force
+    python -m bench.linkage.estimate            # prints m and u beside the current ones
     python -m bench.linkage.estimate --write    # puts them into model.json
-    python -m bench.linkage.estimate --report   # prints docs/linkage-parameters.md: the ones in force, and how made
+    python -m bench.linkage.estimate --report   # prints docs/linkage-parameters.md: the current ones, and how made
 
-Two records are made of each of 60,000 children, the second with the errors of `RATES`; their tokens are made under
-throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one
-child. u is its share among records of different children, given the same date of birth so that names can be
-compared; for the date of birth itself, among all pairs of birthdays of a cohort. Shares are rounded to two figures;
-an m below 0.0005 and a u below 0.00005 are set to that, since rarer things are not counted well. What synthetic
-pairs cannot tell is set by hand in `set_by_hand.yaml`, with the reason, and left out of the counting.
+Two records are made for each of 60,000 children, the second with the errors of `RATES`. Their tokens are made under
+throw-away keys and compared with the model's own conditions. m is a level's share among the two records of one child. u
+is its share among records of different children, given the same date of birth so that names can be compared; for the
+date of birth itself, among all pairs of birthdays of a cohort. Shares are rounded to two figures. An m below 0.0005 and
+a u below 0.00005 are raised to that, because rarer events are not counted reliably. Levels that synthetic pairs cannot
+show are set by hand in `set_by_hand.yaml`, with the reason, and left out of the counting.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from privacy.normalise import NORMALISER_VERSION, RAREST_BAND, given_name_bands,
 CHILDREN = 60_000
 SEED = 20260601
 _NUMBERS = np.arange(100, 100 + CHILDREN).astype(str)
-"""In the place of inward parts, so that no two children share a postcode."""
+"""Used in place of inward codes, so that no two children share a postcode."""
 LEAST_M, LEAST_U, LEAST_U_OF_BANDS = 0.0005, 0.00005, 0.0000005
 RATES = {
     "typing error in surname": 0.17,
@@ -49,22 +49,20 @@ RATES = {
     "moved, or postcode wrong": 0.1,
     "sex wrong": 0.008,
 }
-"""Share of second records with each error. The rates of typing errors, replaced names and wrong dates lie between those
-of children's records and those of the dirtier public linkage sets, and were chosen by looking at the F1 on these sets
-(`bench/linkage`): on them the model has been tuned. `half of a double surname` is a share of the double surnames.
-"""
+"""Share of second records with each error. The rates of typing errors, replaced names and wrong dates lie between
+those of children's records and those of the dirtier public linkage sets. They were chosen by the F1 on these sets
+(`bench/linkage`), so the model has been tuned on them. `half of a double surname` is a share of the double surnames."""
 FURTHER_ERROR = 0.5
-"""Share of the names with a typing error that have another."""
+"""Share of the names with a typing error that have a second one."""
 DOUBLE_SURNAMES = 0.04
 RARE_SURNAMES, RARE_FORENAMES = 40_000, 4_000
 BANDS: dict[str, tuple[tuple[float, float], ...]] = {
     "surname": ((0.25, 0.0034), (0.22, 0.00064), (0.12, 0.00026), (0.17, 0.0001), (0.24, 0.00005)),
     "forename": ((0.15, 0.014), (0.33, 0.005), (0.27, 0.0018), (0.15, 0.0006), (0.06, 0.0002), (0.04, 0.0001)),
 }
-"""Of each band of names, commonest first: share of children, and how often two children of it have one name, by the
-public lists that the bands are from. Surnames are taken to be 1.6 times as common as they are, and a rare name to be
-commoner than it is: where one is, a family or a community may be near.
-"""
+"""For each band of names, most common first: the share of children, and how often two children in it have the same
+name, by the public lists behind the bands. Surnames are assumed to be 1.6 times as common as listed, and rare names
+to be more common than listed, because families and communities live near each other."""
 
 SET: dict[str, dict[str, list[float]]] = yaml.safe_load(
     Path(__file__).with_name("set_by_hand.yaml").read_text(encoding="utf-8")
@@ -89,11 +87,12 @@ OF_A_FAMILY = frozenset(
         "different, at another home",
     }
 )
-"""Levels of `SET` that are about households: synthetic pairs have none, so they are left out of the counting."""
+"""Levels of `SET` about households. Synthetic pairs have no households, so these levels are left out of the
+counting."""
 
 
 def estimate(seed: int = SEED) -> dict[str, dict[str, list[float]]]:
-    """m and u of every level of every comparison, as `model.json` holds them."""
+    """Return m and u of every level of every comparison, in the form of `model.json`."""
     rng = np.random.default_rng(seed)
     first = _children(rng)
     second = _second_record(rng, first)
@@ -124,12 +123,12 @@ def estimate(seed: int = SEED) -> dict[str, dict[str, list[float]]]:
 
 
 def least_u(level: str) -> float:
-    """The least u that a level is given: names are rarer than the pairs of this many children can show."""
+    """Return the least u for a level: names are rarer than pairs of this many children can show."""
     return LEAST_U_OF_BANDS if level.startswith("exact") else LEAST_U
 
 
 def _rounded(share: float, least: float) -> float:
-    """Two figures, counted from whichever of 0 and 1 is nearer, so that 0.996 does not become 1."""
+    """Return two significant figures, counted from the nearer of 0 and 1, so that 0.996 does not become 1."""
     share = max(share, least)
     return float(f"{share:.2g}") if share < 0.5 else round(1 - float(f"{1 - share:.2g}"), 6)
 
@@ -159,7 +158,7 @@ def _children(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def _rare_names(rng: np.random.Generator, count: int) -> list[str]:
-    """Names of two or three syllables, in no list."""
+    """Return invented names of two or three syllables."""
     letters = np.array(["".join(rng.choice(list("BCDFGHKLMNPRSTW"), 1)) + rng.choice(list("AEIOU")) for _ in range(60)])
     ends = np.array(
         ["TON", "S", "LEY", "MAN", "SON", "FORD", *rng.choice(letters, 90), *np.char.add(rng.choice(letters, 90), "N")]
@@ -175,7 +174,7 @@ def _by_band(which: str, bands: dict[str, int], rare: list[str]) -> list[np.ndar
 
 
 def _drawn(rng: np.random.Generator, names: list[np.ndarray], bands: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """A band by its share of children, then any name of the band."""
+    """Draw a band by its share of children, then any name of the band."""
     band = rng.choice(len(bands), CHILDREN, p=[share for share, _ in bands])
     drawn = np.stack([rng.choice(of_band, CHILDREN).astype("U40") for of_band in names])
     return drawn[band, np.arange(CHILDREN)]
@@ -210,7 +209,7 @@ def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> di
 
 
 def _mistyped(rng: np.random.Generator, names: np.ndarray) -> np.ndarray:
-    """One letter left out, added, changed, or exchanged with the next, at a random place."""
+    """Return names with one letter left out, added, changed, or swapped with the next, at a random position."""
     letters = rng.choice(list("AEIOURSTLNM"), len(names))
     kinds = rng.integers(0, 4, len(names))
     places = (rng.random(len(names)) * np.char.str_len(names)).astype(int)
@@ -222,7 +221,7 @@ def _mistyped(rng: np.random.Generator, names: np.ndarray) -> np.ndarray:
 
 
 def _another_date(rng: np.random.Generator, dates: np.ndarray) -> np.ndarray:
-    """A quarter with another day, half with another month, a quarter with both."""
+    """Return other dates: a quarter with another day, half with another month, a quarter with both."""
     months, days = dates.astype("datetime64[M]"), (dates - dates.astype("datetime64[M]")).astype(int)
     kind = rng.integers(0, 4, len(dates))
     other_days, other_months = rng.integers(0, 28, len(dates)), months + rng.integers(1, 9, len(dates))
@@ -233,7 +232,7 @@ def _another_date(rng: np.random.Generator, dates: np.ndarray) -> np.ndarray:
 def _shares(
     keys: KeyRing, left: dict[str, np.ndarray], right: dict[str, np.ndarray], *comparisons: str
 ) -> dict[str, dict[str, float]]:
-    """Share of each level among the pairs (left[i], right[i]) that can be compared at all."""
+    """Return the share of each level among the pairs (left[i], right[i]) that can be compared."""
     con = in_memory()
     pseudonyms.prepare(con)
     token_keys = pseudonyms.TokenKeys(keys)
@@ -270,7 +269,7 @@ def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, 
 
 
 def page() -> str:
-    """The page `docs/linkage-parameters.md`, Markdown: every parameter in force, and how it was made."""
+    """Return the page `docs/linkage-parameters.md` in Markdown: every current parameter, and how it was made."""
     comparisons = {
         name: [(level, m, u, model.weight(name, level), _how(name, level, m, u)) for level, (m, u) in levels.items()]
         for name, levels in model.parameters()["comparisons"].items()
@@ -296,7 +295,7 @@ def _how(comparison: str, level: str, m: float, u: float) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the estimates beside the parameters in force; with --write, put them in force; with --report, the page."""
+    """Print the estimates beside the current parameters; with --write, save them; with --report, print the page."""
     if "--report" in arguments:
         print(page(), end="")
         return

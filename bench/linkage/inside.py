@@ -1,4 +1,4 @@
-"""The methods that run in the product's environment, each in a process of its own.
+"""Runs the methods that use the product's environment, each in its own process.
 
 python -m bench.linkage.inside METHOD LEFT.parquet RIGHT.parquet PAIRS.parquet
 """

@@ -1,7 +1,7 @@
-"""Run a command in a process of its own, and measure it: its wall time and its own peak memory.
+"""Runs a command in its own process and measures its wall time and peak memory.
 
-A process that is spawned starts with its parent's peak as its own, so a small interpreter stands between: this module,
-run as a script. It imports nothing but the standard library.
+A spawned process inherits its parent's peak memory. A small interpreter is therefore started in between: this module,
+run as a script. It imports only the standard library.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataclasses import dataclass
 
 
 class CommandFailed(Exception):
-    """The command ended with another status than 0; the message ends with what it printed."""
+    """Raised if the command exited with a status other than 0; the message ends with its output."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall time of the whole process, interpreter and libraries included, and its peak resident memory."""
+    """Wall time of the whole process, including interpreter and libraries, and its peak resident memory."""
 
     seconds: float
     peak_gib: float
 
 
 def measure(command: list[str]) -> Measured:
-    """Run `command` from the current folder. Raises `CommandFailed`."""
+    """Run `command` in the current folder. Raises `CommandFailed`."""
     between = [sys.executable, "-I", "-S", __file__, *command]
     done = subprocess.run(between, capture_output=True, text=True, check=False)
     status, seconds, peak_kib = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""The methods that are compared, and one run of one of them over one set."""
+"""The methods compared, and a run of one of them on one set."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ _IDENTIFIERS = [column for column in COLUMNS if column != "truth"]
 
 @dataclass(frozen=True)
 class Method:
-    """`command(environments)` takes left, right and pairs as further arguments; `environments` is the folder of the
-    rivals' own. Where `assign`, the pairs are weighed and still many to many."""
+    """A linkage method.
+
+    `command(environments)` takes left, right and pairs as further arguments; `environments` is the folder of the
+    rivals' environments. If `assign`, its pairs are weighted and still many to many.
+    """
 
     title: str
     command: Callable[[Path], list[str]]
@@ -48,7 +51,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Result:
-    """Shares between 0 and 1; `twins_precision` is None where the set does not know twins, or no twin is linked."""
+    """Shares between 0 and 1; `twins_precision` is None if the set does not mark twins, or no twin is linked."""
 
     precision: float
     recall: float
@@ -58,7 +61,7 @@ class Result:
 
 
 def run(method: Method, two: TwoFiles, environments: Path, scratch: Path) -> Result:
-    """One method over one set. The method sees the identifiers, and nothing of the truth."""
+    """Run one method on one set. The method sees the identifiers but not the truth."""
     paths = [scratch / name for name in ("left.parquet", "right.parquet", "pairs.parquet")]
     for frame, path in zip((two.left, two.right), paths, strict=False):
         frame[_IDENTIFIERS].astype("string").reset_index(drop=True).to_parquet(path)

@@ -1,14 +1,13 @@
-"""What one record more or less changes: the children's table of a linked cohort, before and after, for records chosen
-to hurt.
+"""Measures how one record more or less changes the children's table of a linked cohort, for worst-case records.
 
     python -m bench.linkage.one_record [--children 1000] [--records 200] [--seeds 1 2 3]
 
-The guarantee of a release is for one row of the children's table. One record that is sent is not always one row: it can
-take another child's partner, or make one child of two. For each cohort, so many records are added or left out, one at a
-time; the cohort is linked and its children's table derived anew each time. Printed are, by kind of record, how many
-rows changed besides the record's own (a row that reads otherwise counts once), and the rho that all of the changes cost
-under the plan of a release, beside what is charged: the sum over measured marginals of the squared change in each cell
-by twice the variance of its noise.
+The guarantee of a release covers one row of the children's table. One record sent is not always one row: it can take
+another child's partner, or turn one child into two. For each cohort, this many records are added or left out, one at a
+time; each time the cohort is linked and its children's table derived again. For each kind of record, prints the number
+of other rows that changed (a changed row counts once), and the rho of all changes under the plan of a release, beside
+the rho charged. The rho is the sum over measured marginals of the squared change in each cell, divided by twice the
+variance of its noise.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ from tests.support.linkage.populations import Frames, tokenised
 _PLANTED_NUMBERS = 4
 _HOSTEL, _RESIDENTS, _RESIDENTS_BORN = "LS2 9JT", CROWD_CHILDREN + 4, pd.Timestamp("2020-03-01")
 _ADDED = 1_000_000
-"""Number, in its extract, of the record that is added."""
+"""Row number, in its extract, of the added record."""
 Row: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Change:
-    """One record more (`row`), or the record of `source` at this position less."""
+    """A change of one record: `row` is added, or the record of `source` at this position is removed."""
 
     kind: str
     source: str
@@ -64,7 +63,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Effect:
-    """`rows` of the children's table that changed besides the record's own; `rho` that the whole change costs."""
+    """The effect of a change: other `rows` of the children's table that changed, and the `rho` of the whole change."""
 
     kind: str
     added: bool
@@ -73,7 +72,7 @@ class Effect:
 
 
 class Cohort:
-    """A cohort of made-up children of eight councils, and its children's table after any one change."""
+    """A cohort of synthetic children in eight councils, and its children's table after any one change."""
 
     def __init__(self, children: int, seed: int, keys: KeyRing, folder: Path) -> None:
         self._keys, self._folder, self._children = keys, folder, children
@@ -91,7 +90,7 @@ class Cohort:
         self._before = self._table(links, agreement)
 
     def effect(self, change: Change) -> Effect:
-        """What a change does to the children's table."""
+        """Return the effect of a change on the children's table."""
         tokens = self.tokens | {change.source: self.changed(change)}
         after = self._table(*self._linked(tokens))
         less, more = self._before - after, after - self._before
@@ -100,7 +99,7 @@ class Cohort:
         return Effect(change.kind, change.added, others, rho_of(more, less))
 
     def changed(self, change: Change) -> pa.Table:
-        """The tokens of the change's source after it."""
+        """Return the tokens of the change's source after it."""
         frame = self.frames[change.source]
         if isinstance(change.row, pd.Series):
             more = change.row.to_frame().T.assign(row_key=_ADDED)
@@ -111,7 +110,7 @@ class Cohort:
         return tokenised({source: frame}, self._keys)[source]
 
     def _linked(self, tokens: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
-        """The links, and how well the records of children agree."""
+        """Return the links, and how well the records of children agree."""
         agreement = Agreement()
         links = link(tokens, children=self._children, watchers=(agreement,)).links
         return links, agreement.children(links)
@@ -127,12 +126,12 @@ class Cohort:
 
 @cache
 def plan() -> Plan:
-    """Of the pupil tables of a release of the pilot's councils."""
+    """Return the plan for the pupil tables of a release of the pilot's councils."""
     return plan_family("pupil", PILOT, load_policy())
 
 
 def rho_of(more: Counter[Row], less: Counter[Row]) -> float:
-    """The rho of rows that came and rows that went, under the plan."""
+    """Return the rho of added and removed rows under the plan."""
     rows = pd.DataFrame([*more.elements(), *less.elements()], columns=list(plan().family.columns))
     sign = np.repeat([1, -1], [more.total(), less.total()])
     return sum(
@@ -142,7 +141,7 @@ def rho_of(more: Counter[Row], less: Counter[Row]) -> float:
 
 
 def _telling(extract: pa.Table, rng: np.random.Generator) -> pa.Table:
-    """With scores, concerns and languages at random, so that hardly any two records say the same."""
+    """Return the extract with random scores, concerns and languages, so that hardly any two records are identical."""
     size = extract.num_rows
     said = {domain: rng.uniform(10, 60, size) for domain in DOMAINS} | {
         "asq3_months": np.full(size, "24"),
@@ -156,8 +155,10 @@ def _telling(extract: pa.Table, rng: np.random.Generator) -> pa.Table:
 
 
 def _with_shared_numbers(frames: Frames) -> Frames:
-    """Each of some NHS numbers on the reviews of as many children as a number may have; nothing else joins the two
-    reviews of each, of which one has another child's surname and postcode."""
+    """Put each of some NHS numbers on the reviews of as many children as may share one.
+
+    Nothing else joins the two reviews of a child: the second has another child's surname and postcode.
+    """
     health = frames["hv_reviews"].copy()
     said = health.groupby("child")[["forename", "date_of_birth"]].nunique().max(axis=1)
     alike = said.index[(said == 1) & (health.groupby("child").size() == 2)]
@@ -172,8 +173,10 @@ def _with_shared_numbers(frames: Frames) -> Frames:
 
 
 def _with_a_crowd(frames: Frames) -> Frames:
-    """Some children of one month live at one postcode, and in health nothing of their names is right: they are linked
-    by date of birth and postcode."""
+    """Move some children born in one month to one postcode, with all names wrong in health.
+
+    They can be linked only by date of birth and postcode.
+    """
     health = frames["hv_reviews"]
     born = health.date_of_birth.between(_RESIDENTS_BORN, _RESIDENTS_BORN + pd.offsets.MonthEnd())
     numbered = health.child[health.groupby("nhs_number").child.transform("nunique") > 1]
@@ -191,7 +194,7 @@ def _with_a_crowd(frames: Frames) -> Frames:
 
 
 def changes(cohort: Cohort, records: int, seed: int) -> Iterator[Change]:
-    """Records chosen to hurt, of every kind in turn, two added for one left out."""
+    """Yield worst-case changes, each kind in turn, with two additions for each removal."""
     rng = np.random.default_rng(seed)
     for number in range(records):
         kinds = _LEFT_OUT if number % 3 == 2 else _ADDED_KINDS
@@ -203,7 +206,7 @@ def _random_row(frame: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
 
 
 def _pair(cohort: Cohort, rng: np.random.Generator, source: str, near: str) -> tuple[pd.Series, pd.Series]:
-    """A row of a source and one of another child who is its neighbour by postcode, by date of birth or by surname."""
+    """Return a row of a source, and one of another child who is near it by postcode, date of birth or surname."""
     frame = cohort.frames[source]
     while True:
         one = _random_row(frame, rng)
@@ -283,7 +286,8 @@ def _one_resident_more(cohort: Cohort, rng: np.random.Generator) -> Change:
 
 
 def _nearly(cohort: Cohort, rng: np.random.Generator) -> Change:
-    """Near every threshold: a child's record with what makes it doubtful, in a service where it has another."""
+    """Return a record near every threshold: a child's record with one field wrong, in a service that already has
+    another."""
     source = str(rng.choice(["hv_reviews", "early_years_census"]))
     row, other = (_random_row(cohort.frames[source], rng) for _ in range(2))
     wrong = str(rng.choice(["surname", "forename", "date_of_birth", "postcode"]))
@@ -304,7 +308,7 @@ def _left_out_twin(cohort: Cohort, rng: np.random.Generator) -> Change:
 
 
 def _left_out_unsure(cohort: Cohort, rng: np.random.Generator) -> Change:
-    """Of the links that are least sure."""
+    """Return the removal of a record whose link is among the least certain."""
     unsure = cohort.links.nsmallest(50, "match_probability")
     unsure = unsure[unsure.match_rule == "probabilistic"]
     link_ = unsure.iloc[rng.integers(len(unsure))]
@@ -331,8 +335,10 @@ def main() -> None:
 
 
 def lines(effects: Sequence[Effect]) -> Iterator[str]:
-    """A Markdown table: by kind, the number of records, how many of them change 0, 1, 2, ... rows besides their own,
-    and the greatest rho."""
+    """Yield a Markdown table with one row per kind.
+
+    Columns: the number of records, how many of them change 0, 1, 2, ... other rows, and the greatest rho.
+    """
     most = max(effect.rows for effect in effects)
     found = pd.DataFrame(effects)
     yield f"| record | of them | {' | '.join(f'{rows} rows' for rows in range(most + 1))} | rho at most |"

@@ -1,4 +1,4 @@
-"""Ours: the frames become extracts of two services in one council's landing, and go through intake and linkage."""
+"""Our method: the frames become extracts of two services in a landing folder, and go through intake and linkage."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def our_pairs(
     right_source: str = "hv_reviews",
     councils: tuple[str, str] = ("leeds", "leeds"),
 ) -> Timed:
-    """Pairs of rows that share a child. A left row has a UPN where its source asks for one."""
+    """Return pairs of rows that share a child. A left row has a UPN if its source requires one."""
     with tempfile.TemporaryDirectory() as folder:
         landing, home = Path(folder) / "landing", Home(Path(folder) / "home")
         landed = [
@@ -68,7 +68,7 @@ def our_pairs(
 
 
 def _children(left: pd.DataFrame, right: pd.DataFrame, councils: tuple[str, str]) -> int:
-    """The size that the linkage is told: that of the councils, or of the set where no council is so large."""
+    """Return the size given to the linkage: that of the councils, or of the set if it is larger."""
     return max(published_children(sorted(set(councils))), len(left), len(right))
 
 
@@ -76,7 +76,7 @@ _FIRST_ROW = 1
 
 
 def _write(landing: Path, council: str, source: str, frame: pd.DataFrame) -> Landed:
-    """A CSV in contract columns; payload columns hold the first code, which says nothing here."""
+    """Write a CSV in contract columns; payload columns hold an arbitrary valid code."""
     rows = {}
     for column in CONTRACTS[source].columns:
         if column.name in _PEOPLE:

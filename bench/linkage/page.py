@@ -1,4 +1,4 @@
-"""The page that `make bench-linkage` writes: its figures. Its words are in `page.md`."""
+"""The figures of the page that `make bench-linkage` writes. The text is in `page.md`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Row:
 
 
 def line(row: Row) -> str:
-    """Describes one run while the benchmark works."""
+    """Return a line about one run, shown while the benchmark works."""
     r = row.result
     return f"{row.two.name}, {row.method}: precision {r.precision:.4f}, recall {r.recall:.4f}, F1 {r.f1:.4f}"
 
 
 def table(rows: list[Row]) -> list[str]:
-    """A row for each set: its size, this pipeline in full, and the F1 of every other method."""
+    """Return a row for each set: its size, full results of this pipeline, and the F1 of every other method."""
     methods = list(dict.fromkeys(row.method for row in rows))
     ours, others = methods[0], methods[1:]
     by_set: dict[str, dict[str, Row]] = {}
@@ -79,7 +79,7 @@ def text(rows: list[Row]) -> str:
 
 
 def _pinned() -> list[str]:
-    """Versions of the rivals and of the maker of sets, as their environments are made with."""
+    """Return the pinned versions of the rivals and of the generator of sets."""
     found = []
     for environment, packages in _PINS.items():
         pins = dict(

@@ -1,4 +1,4 @@
-"""Two-file sets in contract columns, with the truth. Each loader reads public files from one folder.
+"""Loads two-file sets in contract columns, with the truth, from one folder of public files.
 
 | set | what it is | files |
 |---|---|---|
@@ -10,9 +10,9 @@
 | historical | Splink's historical figures with errors (`splink_datasets.historical_50k`) | `historical_50k.parquet` |
 | pseudopeople_* | pseudopeople's sample population, its own noise: census of 2020 with census of 2030, and with W-2 forms, which have neither dates nor sex | `pp_a.parquet`, `pp_c.parquet`, `pp_b.parquet` |
 
-Dates of birth keep day and month and take the year that puts them into the cohort, so they tell 366 values apart. A
-date that is none (the 31st of February) stays as it is written. Sets of the name `*_by_days` have the days of the
-cohort dealt out by the count of days instead: whatever is wrong in a date makes another date of it altogether.
+Dates of birth keep day and month, and get the year that puts them into the cohort, so they have 366 different values.
+Invalid dates (such as the 31st of February) stay as written. In the sets named `*_by_days`, dates are mapped to the
+days of the cohort by counting days: any error in a date then gives a completely different date.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ COLUMNS = ("forename", "surname", "sex", "date_of_birth", "postcode", "truth")
 
 @dataclass(frozen=True)
 class TwoFiles:
-    """Two frames of COLUMNS (text or missing); a row of one is the same person as a row of the other with the same
-    `truth`."""
+    """Two frames of COLUMNS (text or missing). Rows of the two are the same person if they have the same `truth`."""
 
     name: str
     left: pd.DataFrame
@@ -49,7 +48,7 @@ class TwoFiles:
 
 
 def load_all(folder: Path) -> Iterator[TwoFiles]:
-    """Every set whose files are in the folder."""
+    """Yield every set whose files are in the folder."""
     for loader in LOADERS.values():
         try:
             yield from loader(folder)
@@ -58,8 +57,10 @@ def load_all(folder: Path) -> Iterator[TwoFiles]:
 
 
 def in_cohort(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
-    """Dates of the cohort 2019/20 with these months and days (text); missing where month or day is. The year is
-    given up; a year that is missing makes the date missing."""
+    """Return dates of the cohort 2019/20 with these months and days (text); missing if month or day is.
+
+    The year is discarded, but a missing year makes the date missing.
+    """
     month, day = (part.astype("string").str.strip().str.lstrip("0") for part in (month, day))
     known = month.notna() & day.notna() & (month != "") & (day != "") & year.notna() & (year.astype("string") != "")
     born_in = pd.Series("2020", index=month.index).where(~month.isin(["9", "10", "11", "12"]), "2019")
@@ -67,8 +68,10 @@ def in_cohort(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
 
 
 def by_days(year: pd.Series, month: pd.Series, day: pd.Series) -> pd.Series:
-    """Dates of the cohort 2019/20 by the number of days from some day to the one of this year, month and day (text),
-    counted round and round; missing where there is no such day."""
+    """Return dates of the cohort 2019/20 that keep the number of days from a fixed day, wrapped around the cohort.
+
+    Arguments are text; the result is missing if there is no such day.
+    """
     parts = [part.astype("string").str.strip().str.zfill(width) for part, width in ((year, 4), (month, 2), (day, 2))]
     days = pd.to_datetime(parts[0] + parts[1] + parts[2], format="%Y%m%d", errors="coerce")
     count = (days.astype("datetime64[s]") - pd.Timestamp("1800-01-01").as_unit("s")).dt.days % 366
@@ -145,7 +148,7 @@ def _clkhash(folder: Path) -> Iterator[TwoFiles]:
 
 
 def _address_postcode(*parts: pd.Series) -> pd.Series:
-    """A postcode for an address that has none: one a street and number, so that households share it."""
+    """Return a postcode for an address without one: one per street and number, so that households share it."""
 
     def code(address: str) -> str:
         n = int(hashlib.sha256(address.encode()).hexdigest()[:12], 16)
@@ -165,7 +168,7 @@ _ADDRESS = ("street_number", "street_name")
 def _people(
     d: pd.DataFrame, *, address: str = "", address_parts: tuple[str, ...] = _ADDRESS, dated: _Dated = in_cohort
 ) -> pd.DataFrame:
-    """A frame of pseudopeople in COLUMNS, one row a person; `address` begins the names of its address columns."""
+    """Return a frame of pseudopeople in COLUMNS, one row per person; `address` is the prefix of its address columns."""
     missing = pd.Series(None, index=d.index, dtype=object)
     born = d.date_of_birth.astype("string") if "date_of_birth" in d else None
     return pd.DataFrame(
@@ -187,7 +190,7 @@ def _pseudopeople(folder: Path) -> Iterator[TwoFiles]:
 
 
 def _held_out(folder: Path) -> Iterator[TwoFiles]:
-    """Pairs that nobody looked at while the model was made."""
+    """Yield pairs that nobody looked at while the model was developed."""
     folder = folder / "holdout"
     names = ("census2020_s701", "census2030_s702", "census2040_s703", "w2_2030_s704")
     of_2020, of_2030, of_2040, forms = (pd.read_parquet(folder / f"{name}.parquet") for name in names)
@@ -201,7 +204,7 @@ def _held_out(folder: Path) -> Iterator[TwoFiles]:
 
 
 def _historical(folder: Path) -> Iterator[TwoFiles]:
-    """Splink's historical figures: two random records of each person, of some five to ten."""
+    """Yield Splink's historical figures: two random records of each person, who has about five to ten."""
     d = pd.read_parquet(folder / "historical_50k.parquet").astype("string")
     d = d[d.first_name.notna() | d.surname.notna()].sample(frac=1, random_state=5)
     place = d.groupby("cluster").cumcount()

@@ -1,6 +1,6 @@
-"""The stress extracts of the tests as a set of two files: EYFS Profile, and the first health review of each child.
+"""The tests' stress extracts as a set of two files: the EYFS Profile, and each child's first health review.
 
-Eight councils, with the errors that children's records have, movers, and 2.9% twins, who are known as such.
+Eight councils, with the errors typical of children's records, moves, and 2.9% twins, who are marked.
 """
 
 from __future__ import annotations

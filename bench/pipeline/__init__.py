@@ -1,1 +1,1 @@
-"""`make bench`: time and memory of every stage, beside the same work in the usual manner, into docs/benchmark.md."""
+"""`make bench`: time and memory of every stage, beside the same work in the usual way, written to docs/benchmark.md."""

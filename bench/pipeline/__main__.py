@@ -1,9 +1,10 @@
-"""`make bench`: the main job by stage, the floor, the usual script, extracts in parts and of several cohorts, growth,
-and the intake of one large extract.
+"""`make bench`: measures the whole pipeline and writes docs/benchmark.md.
 
     python -m bench.pipeline [--england] [--scales 1 5 25] [--extract-rows 5000000] [--page docs/benchmark.md]
 
-Extracts have the contract's names, so that all read the same files. Each command runs in a process of its own.
+Measures the main job by stage, the floor, the usual script, extracts in parts and of several cohorts, growth, and the
+intake of one large extract. Extracts use the contract's column names, so that all methods read the same files. Each
+command runs in its own process.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sources.extract.landed import mark_as_synthetic
 COHORT, EARLIER, RELEASE = "202425", "202324", "2026.11.0"
 PAGE = Path(__file__).parent.parent.parent / "docs" / "benchmark.md"
 _MOST_GIB = 20.0
-"""Of data that the usual script may hold: beyond that it would take the machine with it."""
+"""Memory limit for the usual script's data: beyond that it would take the machine down with it."""
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 def _asked(arguments: list[str]) -> list[str]:
-    """The arguments without where the page goes."""
+    """Return the arguments without the option that says where the page goes."""
     at = arguments.index("--page") if "--page" in arguments else len(arguments)
     return arguments[:at] + arguments[at + 2 :]
 
@@ -58,8 +59,11 @@ def _options() -> argparse.Namespace:
 
 
 def _size(name: str, of: list[str], *, full: bool, as_sent: bool = False) -> Size:
-    """One size of landing folder: floor, usual script and main job; if `full`, again, `verify`, a correction; with
-    `as_sent`, the same rows in parts, and beside those of another cohort."""
+    """Measure one size of landing folder: floor, usual script and main job.
+
+    If `full`, also measures an unchanged run, `verify` and a correction; if `as_sent`, also the same rows in parts, and
+    beside those of another cohort.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         KeyRing.create(root / "keys", demonstration=True)
@@ -84,7 +88,7 @@ def _size(name: str, of: list[str], *, full: bool, as_sent: bool = False) -> Siz
 
 
 def _in_parts(root: Path) -> list[Measured]:
-    """Twelve monthly files of each extract: eleven and then the twelfth; all at once; and the usual script."""
+    """Measure twelve monthly files of each extract: eleven and then the twelfth; all at once; and the usual script."""
     parts, later = root / "parts", root / "later"
     later.mkdir()
     last = layouts.monthly(root / "landing", COHORT, parts)
@@ -104,7 +108,7 @@ def _in_parts(root: Path) -> list[Measured]:
 
 
 def _of_several_cohorts(root: Path, of: list[str]) -> list[Measured]:
-    """A file of each council and source that holds two cohorts."""
+    """Measure files of one council and source that each hold two cohorts."""
     other = ["--landing", str(root / "earlier"), "--cohort", EARLIER]
     watch("synthetic extracts", [READINESS, "synth", *other, *of, "--contract-names"], root / "output.txt")
     layouts.several([root / "landing", root / "earlier"], COHORT, root / "several")
@@ -113,13 +117,13 @@ def _of_several_cohorts(root: Path, of: list[str]) -> list[Measured]:
 
 
 def _linked(what: str, root: Path, landing: Path, home: str, cohort: str = COHORT) -> Measured:
-    """A run from landing to the children's tables, in a home folder of its own."""
+    """Measure a run from landing to the children's tables, in a separate home folder."""
     run = [READINESS, "run", "--landing", str(landing), "--cohort", cohort, "--home", str(root / f"home-{home}")]
     return watch(what, [*run, "--keys", str(root / "keys"), "--until", "linkage"], root / "output.txt")[0]
 
 
 def _correct(landing: Path) -> None:
-    """Send the EYFS Profile of one council again without one row in a hundred."""
+    """Send the EYFS Profile of one council again, with one row in a hundred removed."""
     extract = landing / "leeds" / "eyfsp" / f"{COHORT}.csv"
     lines = extract.read_text(encoding="utf-8").splitlines(keepends=True)
     extract.write_text("".join(line for number, line in enumerate(lines) if number % 100 != 50), encoding="utf-8")

@@ -1,11 +1,11 @@
-"""Cohorts one after another in one process and one home folder: what stays of each in memory and in storage.
+"""Runs cohorts one after another in one process and one home folder, to see what each leaves in memory and storage.
 
     python -m bench.pipeline.cohorts FOLDER [--england] [--last 203031] [--cohorts 10]
 
-FOLDER is made. Each cohort is landed, taken from landing to a release of its own and rebuilt into the analyst database;
-its extracts are then removed. A line a cohort: seconds, memory in use afterwards and at the peak, and what Dagster's
-storage, the restricted and the release zone have grown to. A run of its own process would start from nothing each time;
-one process shows what leaks.
+FOLDER is created. Each cohort is landed, taken from landing to its own release and rebuilt into the analyst database;
+its extracts are then removed. Prints one line per cohort: seconds, memory in use afterwards and at the peak, and the
+size of Dagster's storage, the restricted and the release zone. Separate processes would start from nothing each time;
+one process shows leaks.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ def _options() -> argparse.Namespace:
 
 
 def _cohorts(last: str, count: int) -> list[Cohort]:
-    """So many cohorts that end with `last`, earliest first."""
+    """Return this many cohorts ending with `last`, earliest first."""
     ends = int(last[:4]) + 1
     return [Cohort(f"{end - 1}{end % 100:02d}") for end in range(ends - count + 1, ends + 1)]
 
 
 def _long_retention(root: Path) -> Path:
-    """The project's policy, but for the months a cohort may be held, which would end before the earliest here."""
+    """Return the project's policy with a longer retention, because the earliest cohort here would have expired."""
     own = (Path(__file__).parents[2] / "privacy" / "retention.yaml").read_text(encoding="utf-8")
     policy = root / "retention.yaml"
     policy.write_text(re.sub(r"cohort_months: \d+", "cohort_months: 400", own), encoding="utf-8")

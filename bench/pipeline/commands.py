@@ -1,4 +1,4 @@
-"""A command in a process of its own, watched: seconds and peak resident memory, of the whole and by stage."""
+"""Runs a command in its own process and measures seconds and peak resident memory, overall and by stage."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 READINESS = str(Path(sys.executable).with_name("readiness"))
-_EVERY = 0.02
+_EVERY = 0.02  # seconds between readings
 _STAGE = re.compile(r"^\[\d/\d\] (\w+)", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(r"MemoryError|Out of Memory|bad_alloc|[Uu]nable to allocate|[Cc]annot allocate memory")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """`seconds` of wall time; `peak_gib` of resident memory, `rows` that went in; or, where memory did not suffice
-    (`failed`), those until it died."""
+    """Wall time in `seconds`, peak resident memory in `peak_gib`, and input `rows`.
+
+    If the command ran out of memory (`failed`), these are the values until it died.
+    """
 
     what: str
     seconds: float
@@ -31,9 +33,10 @@ class Measured:
 def watch(
     what: str, command: Sequence[str], log: Path, rows: int = 0, *, most_gib: float | None = None
 ) -> tuple[Measured, list[Measured]]:
-    """Run `command`, its output in `log`. The second part of the answer is by stage, as `readiness run` says them.
+    """Run `command` with its output in `log`, and return the measurement of the whole and of each stage.
 
-    A command that may hold no more than `most_gib` of data may fail for want of memory, and for nothing else.
+    Stages are recognised in the output of `readiness run`. A command limited to `most_gib` of data may fail by running
+    out of memory, but for no other reason.
     """
     limited = [] if most_gib is None else ["prlimit", f"--data={int(most_gib * 1024**3)}"]
     started = time.monotonic()
@@ -57,7 +60,7 @@ def watch(
 
 
 def memory_gib(process: int | str, which: str) -> float:
-    """`VmRSS` (resident now) or `VmHWM` (at its peak) of one process; 0 where it is gone."""
+    """Return `VmRSS` (resident now) or `VmHWM` (peak) of one process, or 0 if it is gone."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:
@@ -67,7 +70,7 @@ def memory_gib(process: int | str, which: str) -> float:
 
 
 def _resident_gib(process: int) -> float:
-    """Of a process and all that it has started."""
+    """Return the resident memory of a process and all its descendants."""
     try:
         started = " ".join(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
     except OSError:

@@ -1,6 +1,6 @@
-"""Intake of one large extract against a bare DuckDB read and write of the same file; part of `make bench`.
+"""Compares the intake of one large extract with a bare DuckDB read and write of the same file; part of `make bench`.
 
-Each way runs in a process of its own, for its own peak memory: `python -m bench.pipeline.extract WAY FILE KEYS`.
+Each way runs in its own process, for a separate peak: `python -m bench.pipeline.extract WAY FILE KEYS`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WAYS = {
 
 
 def write_extract(path: Path, rows: int) -> None:
-    """An EYFS Profile extract in contract form, of made-up children with valid UPNs."""
+    """Write an EYFS Profile extract in contract form, of synthetic children with valid UPNs."""
     goals = ", ".join(f"CASE WHEN random() < 0.75 THEN '2' ELSE '1' END AS {goal}" for goal in GOALS)
     digits = "lpad((800000000000 + i)::VARCHAR, 12, '0')"
     weights = " + ".join(f"{place + 2} * {digits}[{place + 1}]::INTEGER" for place in range(12))
@@ -48,7 +48,7 @@ def write_extract(path: Path, rows: int) -> None:
 
 
 def measure(rows: int) -> list[tuple[str, float, float]]:
-    """(way, seconds, peak GiB) of each way over an extract of so many rows."""
+    """Return (way, seconds, peak GiB) of each way over an extract with this many rows."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         KeyRing.create(root / "keys")
@@ -71,7 +71,7 @@ def _timed(way: str, path: Path, keys: Path) -> tuple[float, float]:
 
 
 def _run(way: str, path: Path, keys: Path) -> float:
-    """Seconds of the work itself; libraries are loaded before."""
+    """Return the seconds of the work itself; libraries are loaded before."""
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         home = Path(scratch)
         if way == "floor":
@@ -92,7 +92,7 @@ def _run(way: str, path: Path, keys: Path) -> float:
 def _normalise_only(
     con: duckdb.DuckDBPyConnection, relation: str, columns: set[str], passthrough: list[str], *_: object, **__: bool
 ) -> pa.Table:
-    """In the place of `tokenise`: one cheap number that needs every normalised column, in the place of tokens."""
+    """Replace `tokenise` with one cheap number per row that still needs every normalised column."""
     normal = normalise.normalise_sql(relation, columns)
     forms = [name for name in con.sql(normal).columns if name.startswith("n_")]
     numbered = f"SELECT {', '.join(passthrough)}, hash({', '.join(forms)}) AS t_upn FROM ({normal})"

@@ -1,6 +1,6 @@
 """The floor: DuckDB reads every extract of a landing folder as text and writes the same rows as Parquet.
 
-`python -m bench.pipeline.floor LANDING OUT`; prints the rows.
+`python -m bench.pipeline.floor LANDING OUT`; prints the number of rows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The extracts of a landing folder laid out as councils may send them: monthly parts, or files of several cohorts.
+"""Lays out the extracts of a landing folder as councils may send them: monthly parts, or files of several cohorts.
 
-Extracts that are no plain text stay whole, as do parents' answers in files of several cohorts, which do not say theirs.
+Extracts that are not plain text stay whole. So do parents' answers in files of several cohorts, because they do not
+record theirs.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ _NO_COHORT = "parent_experience"
 
 
 def monthly(whole: Path, cohort: str, landing: Path) -> list[Path]:
-    """Each row of an extract in one of twelve files; returns those of the last month."""
+    """Split each extract's rows at random over twelve files; return those of the last month."""
     _laid_out(whole, landing, dict.fromkeys(whole.glob(f"*/*/{cohort}.csv"), _months))
     return sorted(landing.glob(f"*/*/{cohort}/{_month(MONTHS)}"))
 
 
 def several(wholes: Sequence[Path], cohort: str, landing: Path) -> None:
-    """The extracts of a council and source, of as many cohorts as there are folders, in one file. `cohort` is that of
-    the first."""
+    """Merge each council and source's extracts from all folders, one cohort each, into one file.
+
+    `cohort` is that of the first folder.
+    """
 
     def joined(path: Path, folder: Path) -> None:
         name = path.relative_to(wholes[0]).parent

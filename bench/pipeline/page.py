@@ -22,7 +22,7 @@ what it starts; the usual script may hold 20 GiB of data."""
 
 @dataclass(frozen=True)
 class Size:
-    """What was measured at one size: `rows` landed; `stored` is GiB by folder of the home after one release."""
+    """The measurements at one size: `rows` landed; `stored` is GiB by folder of the home after one release."""
 
     name: str
     rows: int
@@ -36,7 +36,7 @@ class Size:
     corrected: Measured | None
     stored: dict[str, float]
     as_sent: list[Measured]
-    """To the children's tables: the same rows in parts, and beside those of another cohort."""
+    """Measured to the children's tables: the same rows in parts, and beside those of another cohort."""
 
     @property
     def title(self) -> str:
@@ -46,7 +46,7 @@ class Size:
 
 
 def page(arguments: Sequence[str], sizes: list[Size], start: Measured, large: list[Measured], large_rows: int) -> str:
-    """The whole page, in Markdown."""
+    """Return the whole page in Markdown."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     command = " ".join(["python -m bench.pipeline", *arguments])
     full = [size for size in sizes if size.again]

@@ -1,4 +1,4 @@
-"""What a home folder holds."""
+"""Measures the size of a home folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def stored(home: Path) -> dict[str, float]:
-    """GiB of each folder of a home."""
+    """Return the GiB in each folder of a home."""
     return {
         folder.name: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1024**3
         for folder in sorted(home.iterdir())

@@ -1,8 +1,8 @@
-"""The same work as it is usually done: one script with pandas, Splink on clear text and OpenDP.
+"""The same work done in the usual way: one script with pandas, Splink on clear text and OpenDP.
 
-`python -m bench.pipeline.usual LANDING OUT`, over extracts with the contract's names. It reads everything into memory,
-links by names, counts with pandas and draws noise for each table by itself. What it leaves out: tokens, rejected rows
-and their reports, checks, totals that agree between tables, intervals, a ledger, a bundle.
+`python -m bench.pipeline.usual LANDING OUT`, over extracts with the contract's column names. It reads everything into
+memory, links by names, counts with pandas and draws noise for each table separately. It leaves out tokens, rejected
+rows and their reports, checks, totals that agree between tables, intervals, a ledger and a bundle.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.linkage.clear_text import clear_text_pairs
 from sources.reference.goals import GOALS
 
 RHO = 0.185
-_GLD = list(GOALS)[:12]
+_GLD = list(GOALS)[:12]  # the goals of a good level of development
 _AREAS = [["council"], []]
 _BY = ["fsm_eligible", "ethnicity", "sen_provision", "first_language", "imd_quintile", "sex"]
 
@@ -45,7 +45,7 @@ def _read(landing: Path, source: str) -> pd.DataFrame:
 
 
 def _children(landing: Path) -> pd.DataFrame:
-    """One row a pupil, with what the school census and the directory of postcodes say."""
+    """Return one row per pupil, with columns from the school census and the postcode directory."""
     profile = _read(landing, "eyfsp").drop_duplicates("upn", keep="last")
     census = _read(landing, "school_census").drop_duplicates("upn", keep="last")
     joined = profile.merge(census[["upn", *_BY[:4]]], on="upn", how="left")
@@ -61,7 +61,7 @@ def _asq3(reviews: pd.DataFrame) -> pd.Series:
 
 
 def _linked(children: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
-    """`found` of the row that each child is linked to; missing where there is none."""
+    """Return `found` of the row that each child is linked to; missing if there is none."""
     pairs = clear_text_pairs(children, others)
     return pd.Series(others.found.to_numpy()[pairs.right], index=pairs.left).reindex(children.index)
 

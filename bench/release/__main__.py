@@ -27,7 +27,7 @@ from tests.support.release.usable import Usable, usable_rates
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
 RELEASES, ENGLISH_RELEASES = 40, 3
 MADE_UP, RELEASES_OF_EACH, WITH_THE_ONE = 50, 4, 12
-"""Tables of children made up for the model's column, and releases of each; more where one group stands out."""
+"""Synthetic tables for the model's column, and releases of each; more releases if one group is unlike the others."""
 SMALLEST = 10
 BANDS = ((10, 50), (50, 200), (200, 1000), (1000, float("inf")))
 WAYS = {
@@ -45,7 +45,10 @@ TRUTHS = {
 
 
 def main(home: Home | None) -> None:
-    """`home`: one in which synthetic extracts of the pilot were linked, whose tables are released as well."""
+    """Measure everything and write the page.
+
+    `home`, if given, holds linked synthetic extracts of the pilot, whose tables are released as well.
+    """
     pilot, policy = sorted(PILOT), load_policy()
     each, detailed = queries(plan_family("pupil", pilot, policy))
     rates = [(rho, release_errors(pilot, RELEASES, rho=rho)) for rho in (policy.rho("pupil"), 0.02436)]
@@ -161,7 +164,7 @@ def _held(found: dict[str, Usable]) -> str:
 
 
 def _usable(found: dict[str, Usable]) -> str:
-    """A line for each table, and one for all together."""
+    """Return a line for each table, and one for all together."""
     lines = [(f"`{name}`", [_rates(each, table=name) for each in found.values()]) for name in TABLES]
     lines.append(("all together", [_rates(each) for each in found.values()]))
     return "\n".join(f"| {name} | {' | '.join(numbers)} |" for name, numbers in lines)
@@ -177,7 +180,7 @@ def _levels() -> str:
 
 
 def _by_band(models: dict[str, Cells]) -> str:
-    """A table of error and coverage by truth and way, for all cells, by band and for the one group."""
+    """Return a table of error and coverage by truth and way, for all cells, by band and for the one group."""
 
     def shown(cells: Cells, way: str, chosen: NDArray[np.bool_]) -> str:
         return f"{cells.root_mean_square(way, chosen):.2f}, {cells.coverage(way, chosen):.1%}"

@@ -1,4 +1,4 @@
-"""Computing time of a release of England, and what measuring regions gains."""
+"""Measures the computing time of a release of England, and the gain from measuring regions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ CHILDREN_IN_A_CELL = 40
 
 
 def seconds(councils: Sequence[str]) -> dict[str, float]:
-    """Processor seconds of each stage from policy to tables, cells and rows; counting the children is left out."""
+    """Return processor seconds of each stage from policy to tables, and numbers of cells and rows.
+
+    Counting the children is not included.
+    """
     found, policy = {}, load_policy()
     begun = time.process_time()
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
@@ -40,7 +43,7 @@ def seconds(councils: Sequence[str]) -> dict[str, float]:
 
 
 def half_widths(councils: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Half-width of the 95% interval of a count of one ethnic group, with regions measured and without, by level."""
+    """Return, by level, the half-width of the 95% interval of a count of one ethnic group, with and without regions."""
     plan = plan_family("pupil", councils, load_policy())
     nesting = plan.family.nesting
     assert nesting is not None

@@ -1,4 +1,4 @@
-"""Finds which pseudonymised rows belong to one child; `link.link` does all of it.
+"""Probabilistic linkage of pseudonymised rows to children. `link.link` runs every step.
 
-`report` and `explain` watch it at work, for those who must judge it. `bench.linkage.estimate` makes `model.json`.
+`report` and `explain` observe a linkage for reviewers. `bench.linkage.estimate` produces `model.json`.
 """

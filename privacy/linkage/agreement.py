@@ -1,13 +1,13 @@
-"""Counts how well the records of a child linked to both services agree, which shows how many links were missed.
+"""Counts how well the records of a child linked to both services agree, to estimate how many links were missed.
 
-A link is missed where records differ in more than the model forgives, mostly in two things at once: a date of birth
-typed wrongly and a move. Such a child cannot be seen. But children whose records differ in one thing alone are linked
-nearly always, and three records tell whose record it is that differs: the pupil's, where it differs from the health
-visitor's and the setting's, which agree. So every child who was linked to both services falls into one cell of
-`cells.CELLS`,
-and `missed` works out from how many fall into each how often several things differ at once, and in which records.
+A link is missed when two records differ by more than the model tolerates. Usually two fields differ at once, such as a
+mistyped date of birth and a new address. Such a child cannot be observed directly. But children whose records differ in
+only one field are nearly always linked, and three records show which one is wrong: the pupil's record, if it differs
+from the health visitor's and the setting's and those two agree. Every child linked to both services therefore falls
+into one cell of `cells.CELLS`. From the number of children in each cell, `missed` estimates how often several fields
+differ at once, and in which records.
 
-A cell is a property of one child's records under the fixed model. Nothing here is published but through the noise plan.
+A cell is a property of one child's records under the fixed model. Counts are published only through the noise plan.
 """
 
 from __future__ import annotations
@@ -44,26 +44,27 @@ from privacy.linkage.model import bits_of
 from privacy.linkage.rows import SAME_RECORD
 
 NEAR_BITS = 9.0
-"""A difference that costs a pair at most so many bits is a near one."""
+"""A difference that costs a pair at most this many bits is "near"."""
 FAR_BITS = 18.0
-"""Names that cost a pair more than so many bits are far from each other, and less in the middle."""
+"""If both names differ, a cost above this many bits is "far" and one between the two limits is "middle"."""
 _FIELDS_OF = {NAMES: ("surname", "forename")}
-"""The fields that differ together."""
+"""Fields that differ together."""
 _AGREES = {
     "date_of_birth": ("same",),
     "postcode": ("same", "same, of a crowd"),
     "surname": ("exact", "same, one family", "alike, one household"),
     "forename": ("exact", "another form"),
 }
-"""Beginnings of the levels at which a field agrees."""
+"""Prefixes of the levels at which a field agrees."""
 _SAME_BITS = {"date_of_birth": 8.2, "postcode": 12.4, "surname": 10.2, "forename": 8.2}
-"""What a field that agrees weighs, of a name on average over all children: what it loses by differing starts there."""
+"""Weight in bits of a field that agrees (for names, the average over all children). The cost of a difference is
+counted from here."""
 _ROUNDING_BITS = 0.011
 _ROW = ("source", "council", "row_key")
 
 
 class Agreement:
-    """A watcher of `link`; `children` returns the cell of each child, and who cannot be looked for."""
+    """Watches a linkage; `children` returns each child's cell and whether the child could be searched for."""
 
     def __init__(self) -> None:
         self._cells: pa.Table | None = None
@@ -82,11 +83,11 @@ class Agreement:
             self._joined = _with_rows(con, con.sql(_JOINED).to_arrow_table())
 
     def children(self, links: pa.Table) -> pa.Table:
-        """Return child_id, cell (place in `CELLS`), too_little and joined (place in `JOINS`).
+        """Return child_id, cell (index into `CELLS`), too_little and joined (index into `JOINS`).
 
-        `too_little`: no record of the child's holds enough to be looked for, and no number brought one to it. `joined`:
-        how its Profile was joined to the school census. Children in the first place of both lists are left out. `links`
-        are those of the linkage that was watched.
+        `too_little`: no record of the child holds enough to be searched for, and no identifier linked one to it.
+        `joined`: how the child's Profile was joined to the school census. Children at index 0 of both lists are left
+        out. `links` must come from the linkage that was watched. Raises ValueError if no linkage was watched.
         """
         if self._cells is None or self._too_little is None or self._joined is None:
             raise ValueError("no linkage was watched")
@@ -104,7 +105,7 @@ SELECT unit, 0 AS cell FROM units JOIN patterns USING (pattern) LEFT JOIN (
 ) AS little USING (pattern)
  GROUP BY unit HAVING bool_and(service = 'education' AND little.pattern IS NOT NULL)
 """
-"""SQL of the units of pupils none of whose records would be linked to an exact copy of itself."""
+"""SQL: pupils' units in which no record would be linked to an exact copy of itself."""
 _JOINED = f"""
 WITH said AS (
     SELECT DISTINCT unit, source, patterns.* FROM units JOIN rows USING (pattern) JOIN patterns USING (pattern)
@@ -115,7 +116,7 @@ SELECT unit, CASE WHEN NOT bool_or(coalesce(a.t_upn = b.t_upn, false)) THEN {JOI
                   ELSE {JOINS.index(ONE_UPN_DIFFERS)} END AS cell
   FROM said AS a JOIN said AS b USING (unit) WHERE a.source = 'eyfsp' AND b.source = 'school_census' GROUP BY unit
 """
-"""SQL of the units that hold a Profile and a school census row."""
+"""SQL: units that hold both a Profile row and a school census row."""
 _CHILDREN = f"""
 WITH said AS (
     SELECT * EXCLUDE (unit), false AS too_little, 0 AS joined FROM cells
@@ -131,8 +132,7 @@ SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id I
 
 
 def _of_links(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
-    """Return the links of a step, between units: unit_l, of_setting (whether the left record is a setting's),
-    pattern."""
+    """Return the links of a step between units: unit_l, of_setting (the left record is a setting's) and pattern."""
     con.register("linked", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
     found = con.sql("SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)").to_arrow_table()
     con.unregister("linked")
@@ -140,7 +140,7 @@ def _of_links(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
 
 
 def _with_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
-    """Return `found` with one row of each unit, which identifies its child once all are linked."""
+    """Add one row of each unit to `found`; the row identifies the child once every step is linked."""
     con.register("found_units", found)
     rows = con.sql(
         f"""
@@ -155,7 +155,7 @@ def _with_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
 
 
 def _cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the units linked to both services, and the cell of each."""
+    """Return the units linked to both services and the cell of each."""
     of_setting = reviews["of_setting"].to_numpy()
     sides = [
         _bits(reviews.filter(pa.array(~of_setting))),
@@ -171,7 +171,7 @@ def _cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.nda
 
 
 def _bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Return units in order, each once, and the bits of each comparison of the model (units, comparisons)."""
+    """Return the units, sorted and unique, and the bits of each model comparison (units, comparisons)."""
     width = len(model.LEVELS)
     bits = links["pattern"].combine_chunks().flatten().to_numpy().reshape(-1, width)
     unit, first = np.unique(links["unit_l"].to_numpy(), return_index=True)
@@ -179,7 +179,7 @@ def _bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
-    """Return the cell of each child from what each comparison adds to each pair (children, PAIRS, comparisons)."""
+    """Return each child's cell from the bits that each comparison adds to each pair (children, PAIRS, comparisons)."""
     place = {name: number for number, name in enumerate(model.LEVELS)}
     of_field = np.stack([bits[:, :, place[field]] for field in COMPARED], axis=2)
     agrees = [_agrees(field, of_field[:, :, number], children) for number, field in enumerate(COMPARED)]
@@ -202,12 +202,12 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
 
 
 _OF_REVIEW = np.array(DIFFERS["the health visitor's record"])[:, None]
-"""A review that an NHS number brings to the pupil is found whatever else it says: what differs in it alone is
-nothing."""
+"""Differences in the review's record alone. They are ignored if the review was linked by NHS number, because such a
+review is found whatever else it says."""
 
 
 def _size(field: str, lost: np.ndarray) -> np.ndarray:
-    """Return the size of a difference that costs a pair so many bits."""
+    """Return the size label of a difference that costs a pair this many bits."""
     sizes = SIZES[field]
     return np.array(sizes)[np.searchsorted((NEAR_BITS, FAR_BITS)[: len(sizes) - 1], lost)]
 
@@ -221,6 +221,6 @@ def _agrees(field: str, bits: np.ndarray, children: int) -> np.ndarray:
 
 @cache
 def _same(field: str, children: int) -> tuple[float, ...]:
-    """Return what a field adds where it agrees."""
+    """Return the weights of a field's agreeing levels."""
     levels = model.parameters()["comparisons"][field]
     return tuple(model.weight(field, level, children) for level in levels if level.startswith(_AGREES[field]))

@@ -1,9 +1,9 @@
-"""Chooses pairs one to one: of all at or above the threshold, those with the greatest total weight that share no unit.
+"""One-to-one assignment: the pairs above the threshold with the greatest total weight in which no unit appears twice.
 
-The result is a maximum-weight matching. A pair at least as heavy as its heaviest rivals at both ends together is in
-one; taking such pairs, and what they exclude away, settles nearly everything, and the exact sparse assignment
-(Jonker-Volgenant) settles the rest. Equal weights are decided by a function of the records' content, never by their
-order.
+The result is a maximum-weight matching. A pair whose weight is at least the sum of the heaviest rivals at its two ends
+is always in such a matching. Taking these pairs and removing the ones they exclude settles nearly everything; an exact
+sparse assignment (Jonker-Volgenant) settles the rest. Equal weights are decided by a hash of the records' content,
+never by their order.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite
 
 _MOST_BITS, _SETTLED_CHANGE = 60.0, 1e-7
 _ROUNDS, _ROUNDS_AT_ONCE = 100, 10
-"""Of belief propagation at most, and those after which pairs that have settled are left alone."""
+"""Most rounds of belief propagation, and how many are run before settled pairs are set aside."""
 _SURE_BITS = 20.0
-"""A pair this heavy, and this much heavier than its rivals, is taken as it is: they change less than a millionth."""
+"""A pair this heavy, and heavier than its rivals by this much, is taken as settled: its probability would change by
+less than a millionth."""
 SAME_WEIGHT_BITS = 1e-6
-"""Bits. Weights nearer to each other than this are equal: sums of the same levels in another order."""
+"""Weights closer than this, in bits, are equal: the same levels summed in another order."""
 
 
 def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
     """Return the indices, ascending, of the pairs that are kept.
 
-    Pairs are (left unit, right unit, weight >= 0 in bits, tie).
+    `weight` is in bits and at least 0; `tie` decides between equal weights.
     """
     weight = _distinct(weight, tie)
     open_ = np.arange(len(left))
@@ -41,13 +42,13 @@ def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.
 
 
 def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Return the probability of each pair where no unit is in two: its odds 2 ** weight against those of its rivals.
+    """Return each pair's probability when no unit is in two pairs: its odds, 2 ** weight, against those of its rivals.
 
-    Belief propagation for matchings (Bayati and others, 2007; the monomer-dimer model): exact where the pairs form
-    trees, and near elsewhere. The probabilities of one unit's pairs add up to less than 1. Each message is the
-    chance that a unit is free for a pair, given what else it could be in; steps are halved on the log scale, so that
-    equal rivals do not swing. Pairs that are sure, and what they exclude, are settled before: with them gone, few are
-    left.
+    Belief propagation for matchings (Bayati and others, 2007; the monomer-dimer model): exact if the pairs form trees
+    and approximate otherwise. The probabilities of one unit's pairs add up to less than 1. Each message is the chance
+    that a unit is free for a pair, given the other pairs it could be in. Steps are halved on the log scale so that
+    equal rivals do not oscillate. Sure pairs, and the pairs they exclude, are settled first, which leaves few to
+    iterate over.
     """
     spare = weight - _SURE_BITS
     sure = (spare >= 0) & (spare >= _heaviest_rival(left, weight)) & (spare >= _heaviest_rival(right, weight))
@@ -64,8 +65,7 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
 def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each pair, the chance that each of its units is free for it: the messages of `posterior`.
 
-    Pairs that no path of pairs connects do not touch each other, so each connected part is at work until it has
-    settled.
+    Connected components do not affect each other, so each is iterated only until it has converged.
     """
     free = [np.ones(len(odds)), np.ones(len(odds))]
     part = connected(left, right)
@@ -87,21 +87,21 @@ def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.nda
 
 
 def connected(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return, for each pair, the connected part, 0, 1, ..., that it is in."""
+    """Return the index, from 0, of each pair's connected component."""
     lefts, rights = int(left.max(initial=-1)) + 1, int(right.max(initial=-1)) + 1
     ends = coo_array((np.ones(len(left), np.int8), (left, lefts + right)), shape=(lefts + rights,) * 2)
     return connected_components(ends, directed=False)[1][left] if len(left) else np.zeros(0, np.int64)
 
 
 def _shares(end: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return a mask of the pairs that have an end in common with one of the `chosen`."""
+    """Return a mask of the pairs that share a unit at this end with one of the `chosen`."""
     taken = np.zeros(int(end.max(initial=-1)) + 1, bool)
     taken[end[chosen]] = True
     return taken[end]
 
 
 class _End:
-    """One side of the pairs: for each pair, the sum of a quantity over the other pairs of its unit."""
+    """One side of the pairs; `others` sums a quantity over the other pairs of each pair's unit."""
 
     def __init__(self, units: np.ndarray) -> None:
         order = np.argsort(units, kind="stable")
@@ -122,7 +122,7 @@ class _End:
         return result
 
     def _of_more(self, v: np.ndarray) -> np.ndarray:
-        """The same for the pairs of units that have three or more."""
+        """Return the same sums for the pairs of units that have three or more."""
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)
         group = self._group[at]
@@ -130,13 +130,13 @@ class _End:
         rest = v.copy()
         rest[top] = 0
         without_top = np.add.reduceat(rest, self._starts)
-        others = without_top[self._group] - rest + most  # never takes the largest from a sum that holds it
+        others = without_top[self._group] - rest + most  # the largest is never subtracted from a sum that contains it
         others[top] = without_top
         return others
 
 
 def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return a mask of the pairs that have a rival of the same weight at either end."""
+    """Return a mask of the pairs that have a rival of equal weight at either end."""
     mask = np.zeros(len(left), bool)
     for end in (left, right):
         order = np.lexsort((weight, end))
@@ -147,12 +147,12 @@ def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Return weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of it by the pair's `tie` (64 bits)."""
+    """Return weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of that from the pair's `tie` (64 bits)."""
     return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
 
 
 def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return, for each pair, the weight of the heaviest other pair at the same end; 0 without one."""
+    """Return, for each pair, the weight of the heaviest other pair at the same end, or 0 if it is the only one."""
     units = int(end.max(initial=-1)) + 1
     heaviest, second = np.full(units, -np.inf), np.full(units, -np.inf)
     np.maximum.at(heaviest, end, weight)
@@ -164,7 +164,7 @@ def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _matching(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the indices of a maximum-weight matching; a left unit may also stay alone, at weight 0."""
+    """Return the indices of a maximum-weight matching; a left unit may also stay unmatched, at weight 0."""
     _, ends_l = np.unique(left, return_inverse=True)
     _, ends_r = np.unique(right, return_inverse=True)
     lefts, rights = int(ends_l.max()) + 1, int(ends_r.max()) + 1

@@ -1,10 +1,15 @@
-"""Blocking: which pairs of records between services are compared.
+"""Blocking rules: which pairs of records are compared between services.
 
-A pair is looked at when it shares date of birth and postcode, or the date of birth and two names (alike in some form),
-or the postcode and a name or the beginnings or ends of two, or the date of birth, the outward part of the postcode and
-the beginning or end of a name, or both names and the outward part, or an NHS number; and where the names are rare
-enough for services of that size: the date of birth and one name, or both names, with or without the day or month of
-birth. Any other pair could not reach the threshold.
+A pair is compared if it shares an NHS number, or:
+
+- date of birth and postcode
+- date of birth and both names, each identical or similar in some form
+- postcode and one name, or the start or end of both
+- date of birth, the outward part of the postcode, and the start or end of a name
+- both names and the outward part of the postcode
+
+If the names are rare enough for services of this size, a pair is also compared if it shares the date of birth and one
+name, or both names with or without the day or month of birth. No other pair could reach the threshold.
 """
 
 from __future__ import annotations
@@ -17,23 +22,26 @@ from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
 _ENDS_OF_NAMES = (("start", "start"), ("start", "end"), ("end", "start"))
-"""Ends of the surname and of the forename that must both agree, where more than the date of birth does."""
+"""Ends of the surname and of the forename that must agree together with the date of birth."""
 
 FREE_BITS: float = model.parameters()["free_bits"]
-"""How much likelier (log2) two records that have no other partner are one child than any two records. Where two
-services each see a share s of the children in the other, s / (1 - s) ** 2 times: 20 times, or 4.3 bits, at s = 0.8. The
-rest is caution: many people share an address or a surname, so agreement says less than the model has it, and a false
-link does more harm than a missed one. The same in every cohort."""
+"""How much more likely (log2) two records are to be one child if neither has another partner. If each of two
+services sees a share s of the other's children, this is s / (1 - s) ** 2: 20 times, or 4.3 bits, at s = 0.8. The
+value is lower out of caution: many people share an address or a surname, so agreement means less than the model
+assumes, and a false link does more harm than a missed one. It is the same in every cohort."""
 LEAST_BITS = -8.0
-"""Pairs lighter than this are let go: they are links under no threshold, and weigh next to nothing as rivals."""
+"""Pairs lighter than this are dropped: they are not links at any threshold, and carry almost no weight as rivals."""
 LARGE_SERVICE_CHILDREN = 100_000
-"""In services of so many children, pairs with one name that need the raised prior are too many to look at."""
+"""Services with at least this many children have too many pairs that agree on one name and need the raised prior to
+compare them all."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Pairs whose tokens `equal` (of the left pattern, of the right one) agree and for which `also` holds, SQL over l
-    and r; `of_left` and `of_right` are what holds of one of them alone."""
+    """A blocking rule: pairs whose tokens agree (`equal`, as left and right token) and for which `also` holds.
+
+    `also` is SQL over l and r; `of_left` and `of_right` are conditions on one side only.
+    """
 
     equal: tuple[tuple[str, str], ...]
     also: str = ""
@@ -42,7 +50,7 @@ class Block:
 
     @property
     def sql(self) -> str:
-        """Return the whole condition."""
+        """The whole condition as SQL."""
         agree = [f"l.t_{left} = r.t_{right}" for left, right in self.equal]
         return " AND ".join(
             [*agree, *(f"({condition})" for condition in (self.also, self.of_left, self.of_right) if condition)]
@@ -53,9 +61,9 @@ ONE_HOME, ONE_NUMBER = Block((("dob_postcode",) * 2,)), Block((("nhs",) * 2,))
 
 
 def _rare(name: str, other: str, children: int, level: str | None) -> int:
-    """Return the band from which a name, the date of birth and the sex are enough to compare a pair.
+    """Return the lowest band at which a name, the date of birth and the sex justify comparing a pair.
 
-    The pair's other name is at this level, or missing.
+    `level` is the level of the pair's other name, or None if it is missing.
     """
     others = model.weight(other, level) if level else 0.0
     raised = FREE_BITS if level is None or children < LARGE_SERVICE_CHILDREN else 0
@@ -66,15 +74,18 @@ def _rare(name: str, other: str, children: int, level: str | None) -> int:
 
 
 def _let_go(name: str, other: str, children: int) -> list[int]:
-    """Bands of a name so common that a pair which has it and the date of birth in common, lives in two districts and
-    has other names that share nothing is let go once it is weighed. With few names about, nearly all pairs are such."""
+    """Return the bands of a name that are too common for pairs sharing only that name and the date of birth.
+
+    Such a pair, with different districts and no similarity in the other name, is dropped after scoring. Nearly all
+    pairs that share a common name are like this.
+    """
     levels = {"date_of_birth": "same", "postcode": "different", "sex": "same", other: "different, at another home"}
     given = math.log2(model.prior(children)) + sum(model.weight(*level, children) for level in levels.items())
     return [band for band, label in model.EXACT[name].items() if given + model.weight(name, label) < LEAST_BITS - 0.01]
 
 
 def _rare_pair(children: int, **levels: str) -> str:
-    """Return SQL: two names that agree are so rare that a pair with these levels can be linked."""
+    """Return SQL: both names agree and are rare enough for a pair with these levels to be linked."""
     given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
     needed = -math.log2(model.prior(children)) - given
     enough = [
@@ -96,8 +107,11 @@ def _more_than_an_end(name: str) -> str:
 
 
 def _an_end_of(name: str, end: str, other: str, children: int) -> Block:
-    """One name is the same, and the other, `name`, agrees at an end: enough where the first is rare enough for what is
-    left, another postcode; the pairs of one district are found by `_in_one_district`."""
+    """Return a block in which `other` is the same and `name` agrees at one end.
+
+    The `other` name must be rare enough for the pair to be linked even with a different postcode. Pairs within one
+    district are found by `_in_one_district`.
+    """
     rare = _least_band(
         other, children, date_of_birth="same", sex="same", postcode="different", **{name: "starts the same"}
     )
@@ -106,7 +120,7 @@ def _an_end_of(name: str, end: str, other: str, children: int) -> Block:
 
 
 def _least_band(name: str, children: int, **levels: str) -> int:
-    """Return the band from which a name that agrees is so rare that a pair with these levels can be linked."""
+    """Return the lowest band at which a name that agrees is rare enough for a pair with these levels to be linked."""
     given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
     needed = -math.log2(model.prior(children)) - given
     rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
@@ -114,8 +128,10 @@ def _least_band(name: str, children: int, **levels: str) -> int:
 
 
 def _ends_alike(children: int) -> str:
-    """Condition under which two names that agree at an end, and neither wholly, and the date of birth are enough to
-    look at a pair; the pairs of one district are found by `_in_one_district`."""
+    """Return SQL: comparing pairs that share the date of birth and one end of each name is worthwhile.
+
+    Neither name agrees as a whole. Pairs within one district are found by `_in_one_district`.
+    """
     levels = {
         "date_of_birth": "same",
         "surname": "starts or ends the same, another forename and home",
@@ -128,8 +144,10 @@ def _ends_alike(children: int) -> str:
 
 
 def _in_one_district(name: str, end: str, other: str) -> Block:
-    """The name agrees at an end, the date of birth and the outward part of the postcode do; and so does an end of the
-    other name, unless that is missing or this one is more alike."""
+    """Return a block of pairs that share the date of birth, the outward postcode and one end of `name`.
+
+    An end of the other name must agree too, unless it is missing or `name` itself agrees more closely.
+    """
     alike = " OR ".join(_equal(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
     more = f"{_equal(f'{name}_dob')} OR {_more_than_an_end(name)}"
     also = f"{alike} OR NOT (l.has_{other} AND r.has_{other}) OR {more}"
@@ -137,7 +155,7 @@ def _in_one_district(name: str, end: str, other: str) -> Block:
 
 
 def _only_names(children: int) -> Block:
-    """Return the block of pairs whose two names agree, and whose date or postcode differs where both have one."""
+    """Return the block of pairs whose names both agree, and whose dates or postcodes differ if both have one."""
     alone = [
         f"NOT (l.has_dob AND r.has_dob AND l.has_postcode AND r.has_postcode) AND {_rare_pair(children)}"
         f" AND (NOT (l.has_dob AND r.has_dob) OR {_rare_pair(children, date_of_birth='different')})"
@@ -148,9 +166,12 @@ def _only_names(children: int) -> Block:
 
 
 def _one_name(name: str, other: str, children: int) -> list[Block]:
-    """One name and the date of birth, where the name is rare enough for what is left: the other name differs, or one
-    record lacks it. Under a common name, only those who live in one district, or may, or whose other names share
-    something: an end, what `_two_names` asks for."""
+    """Return blocks of pairs that share one name and the date of birth.
+
+    The name must be rare enough to make up for the other name, which differs or is missing from one record. If the name
+    is common, only pairs that live, or may live, in one district are compared, or whose other names share an end or one
+    of the forms in `_two_names`.
+    """
     rare, alone = (_rare(name, other, children, level) for level in ("different", None))
     date, band, common = f"{name}_dob", f"l.{name}_band", _let_go(name, other, children)
     found = [
@@ -175,7 +196,7 @@ def _same(*tokens: str) -> tuple[tuple[str, str], ...]:
 
 
 def blocks(children: int) -> list[Block]:
-    """Return the blocks, other than `ONE_HOME` and `ONE_NUMBER`, for services of so many children."""
+    """Return the blocks other than `ONE_HOME` and `ONE_NUMBER` for services with this many children."""
     both_names = (("surname", "forename"), ("forename", "surname"))
     return [
         _only_names(children),
@@ -200,8 +221,11 @@ def blocks(children: int) -> list[Block]:
 
 
 def _same_names() -> list[Block]:
-    """The date of birth and both names, or what they sound like: a surname that is the same sounds the same, and only
-    one that is not in Latin letters has no sound."""
+    """Return blocks of pairs that share the date of birth and both names, or names that sound the same.
+
+    Identical surnames sound the same, so they need a block only if they have no sound, as names outside the Latin
+    alphabet.
+    """
     forenames = ("forename_dob", "forename_sound_dob")
     return [
         *(Block(_same("surname_sound_dob", forename)) for forename in forenames),
@@ -210,7 +234,7 @@ def _same_names() -> list[Block]:
 
 
 def _at_one_postcode() -> list[Block]:
-    """Return the blocks of one postcode, and a name or ends of two."""
+    """Return blocks of pairs that share the postcode and a name, or the ends of both names."""
     ends = (*_ENDS_OF_NAMES, ("end", "end"))
     exchanged = (("surname", "forename"), ("forename_start", "surname_start"))
     return [
@@ -223,7 +247,7 @@ def _at_one_postcode() -> list[Block]:
 
 
 def _two_names() -> list[tuple[tuple[str, str], tuple[str, str]]]:
-    """Return other forms of the two names, (left, right) of each, that are enough with the date of birth."""
+    """Return other forms of the two names, each as (left, right), that are enough together with the date of birth."""
     sides = []
     for part in ("surname_first", "surname_last"):
         sides += [((part, "surname"), ("forename",) * 2), (("surname", part), ("forename",) * 2)]

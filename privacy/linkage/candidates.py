@@ -1,7 +1,7 @@
-"""Finds the pairs of records between services (`blocks`), and scores their match weights with Splink.
+"""Finds candidate pairs of records between services (`blocks`) and scores their match weights with Splink.
 
-What a pair weighs follows from what agrees between its two patterns. So Splink weighs one pair of each kind: one for
-each way in which the conditions of the model's levels come out.
+A pair's weight depends only on how its two patterns agree. Splink therefore scores one pair of each kind, that is one
+for each combination of outcomes of the conditions in the model's levels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from privacy.linkage.lookup import Pairs, Patterns, by_pattern, holds, look_up, 
 from privacy.pseudonyms import TOKEN_COLUMNS
 
 MARKS = 0
-"""The part that holds the marks of all patterns; steps have the parts from 1."""
+"""The cache part that holds the marks of all patterns. Step n uses part n, from 1."""
 PAIR = {
     "mark_l": "UBIGINT",
     "mark_r": "UBIGINT",
@@ -33,32 +33,31 @@ PAIR = {
     "nhs": "BOOLEAN",
     "pattern": "FLOAT[]",
 }
-"""Columns of every part, and their types in DuckDB: those of a pair as `score` weighs it; of a pattern the
-first alone."""
+"""Columns of every cache part and their DuckDB types: a scored pair, or for `MARKS` the first column only."""
 
 
 class PairCache:
-    """Pairs of patterns that an earlier linkage scored, so that only pairs with a new pattern are looked up and scored.
+    """Pairs of patterns scored by an earlier linkage, so that only pairs with a new pattern are compared and scored.
 
-    The base class keeps nothing. Whether a pair is looked at, and what it weighs, depends on its two patterns, the
-    model, this code and the published number of children: a cache holds what was made with the same. A pattern is known
-    by its mark: a hash of all that it holds and of whether its child has a permanent UPN, which chooses its side in the
-    first step. A number that too many children have is removed before the pattern is marked, and the mark covers
-    whether a pattern belongs to a crowd, so a row elsewhere that changes this changes the marks. Rows are joined to
-    patterns, units and links anew each time: the same pairs give the same links, to the bit. A cache reveals as much as
-    tokens do: only the linkage may read it.
+    The base class keeps nothing. Whether a pair is compared, and its weight, depends on its two patterns, the model,
+    this code and the published number of children, so a cache is valid only for the same model, code and number. A
+    pattern is identified by its mark: a hash of its content and of whether its child has a permanent UPN, which decides
+    its side in the first step. An identifier shared by too many children is removed before the mark is computed, and
+    the mark includes whether the pattern belongs to a crowd, so a change caused by other rows changes the mark. Rows
+    are joined to patterns, units and links from scratch each time, so the same pairs give bit-identical links. A cache
+    reveals as much as tokens do: only the linkage may read it.
     """
 
     def read(self, part: int) -> pa.RecordBatchReader | None:
-        """Return a part as it was kept, or None."""
+        """Return a cached part, or None."""
         return None
 
     def keep(self, part: int, rows: pa.RecordBatchReader) -> None:
-        """Keep a part. Each part is kept once, in the order of their numbers."""
+        """Keep a part. Parts are kept once each, in ascending order."""
 
 
 def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
-    """Create `marks` (pattern, mark, fresh: no earlier linkage had it) of the patterns, and keep them."""
+    """Create `marks` (pattern, mark, fresh: new since the earlier linkage) and keep the marks."""
     marks = con.sql(
         """
         SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
@@ -75,7 +74,7 @@ def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
 
 
 def recall(con: duckdb.DuckDBPyConnection, cache: PairCache, part: int) -> None:
-    """Create `recalled` (a column each of `PAIR`) from what was kept of a step."""
+    """Create the table `recalled`, with the columns of `PAIR`, from a cached part."""
     kept = cache.read(part)
     if kept is None:
         columns = ", ".join(f"{name} {kind}" for name, kind in PAIR.items())
@@ -87,31 +86,32 @@ def recall(con: duckdb.DuckDBPyConnection, cache: PairCache, part: int) -> None:
 
 
 REPLACED_FORENAME, OTHER_SEX = 1.0, -2.0
-"""Log2 odds that such a pair is one child whose forename was replaced, and not a twin and an absent co-twin, in a
-cohort of any size. Forenames are replaced in 6 records of 1,000. Twins are 29 children of 1,000, and the pair is at
-hand only where each one's record is missing from the other's service: with 98% seen by one service and 85% by the
-other, in 0.2 of 1,000; two thirds of twins are of one sex. That makes four bits; one is used, as coverage may be worse.
-A pair whose sex disagrees is a twin. One-to-one assignment comes first: a child with a record of its own takes that.
-"""
+"""Log2 odds that such a pair is one child whose forename was replaced, not a twin and an absent co-twin, in a cohort
+of any size. Forenames are replaced in 6 records per 1,000. Twins are 29 children per 1,000, but such a pair arises
+only if each twin is missing from the other's service: with 98% seen by one service and 85% by the other, 0.2 per
+1,000. Two thirds of twins have the same sex. That makes four bits; one is used, because coverage may be worse. If
+the sexes disagree, the pair is treated as twins. One-to-one assignment comes first: a child's own record takes
+precedence."""
 _PARTS_AT_ONCE, _PAIRS_AT_ONCE = 2, 250_000
-"""Parts of the pairs, and pairs of a part, whose kinds are found together."""
+"""Threads, and pairs per batch, when the kinds of pairs are found."""
 NO_CACHE = PairCache()
 _SAID = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _EVIDENCE = ("forename", "household", "nhs", "pattern")
-"""Of a pair of units, what its strongest pair of patterns says."""
+"""Columns that a pair of units takes from its strongest pair of patterns."""
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
 _SHOWN_BITS = -6.0
-"""Pairs lighter than this are in no review band, whatever the prior of those left over: their pattern is not kept."""
+"""Pairs lighter than this cannot be in a review band, whatever the prior after assignment; their agreement pattern
+is not kept."""
 
 
 def _at(comparison: str, level: str) -> str:
-    """Return SQL: a prediction is at this level of a comparison, whose weight does not depend on the number of
+    """Return SQL: a prediction has this level of a comparison, whose weight does not depend on the number of
     children."""
     return f"abs(mw_{comparison} - {model.weight(comparison, level)}) < 0.01"
 
 
 def _household() -> str:
-    """Return SQL: date of birth, postcode and surname agree, the forename does not."""
+    """Return SQL: date of birth, postcode and surname agree, and the forename does not."""
     return (
         f"({_at('forename', 'different, one household')} AND {_at('surname', 'alike, one household')}"
         " AND coalesce(mw_nhs_number, 0) = 0)"
@@ -124,15 +124,15 @@ def _household_weight() -> str:
 
 
 def load_splink_beside() -> None:
-    """Import Splink in a thread while DuckDB works, because it takes seconds."""
+    """Import Splink in a background thread while DuckDB works, because the import takes seconds."""
     threading.Thread(target=import_module, args=("splink",), daemon=True).start()
 
 
 class Candidates:
-    """Finds and scores the pairs of all steps of a linkage, before any unit is joined.
+    """Candidate pairs of every step of a linkage, found and scored before any units are merged.
 
-    `steps` are the two sides of each: SQL conditions over `patterns` and `units` that choose them, of services of so
-    many `children`, as in `model.prior`. Creates `said` and `copies` (`_weigh_copies`).
+    `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
+    services, as in `model.prior`. Creates `said` and `copies` (`_weigh_copies`).
     """
 
     def __init__(
@@ -158,14 +158,16 @@ class Candidates:
         _weigh_copies(con, patterns, copies, kinds_of_copies, children)
 
     def score(self, cache: PairCache, step: int) -> int:
-        """Create `scored` of the step of this number, 1, 2, ...: unit_l, unit_r, weight (log2 odds), tie, forename
-        (log2 Bayes factor), household (the pair has the weight of a household), nhs (the numbers agree), pattern (log2
-        Bayes factor of each comparison, in the model's order: an agreement pattern, without a token).
+        """Create `scored` for step 1, 2, ..., and return the number of right units.
 
-        A pair of units takes its strongest pair of patterns. Pairs of patterns that are both known are recalled from
-        the part `step` of the `cache`, which keeps all. Creates `sides` too: of each pair of units that may be a link,
-        the pattern of the strongest pair whose left record is a setting's (of_setting), and of that whose is not.
-        Gives the number of right units.
+        Columns: unit_l, unit_r, weight (log2 odds), tie, forename (log2 Bayes factor), household (the household weight
+        was used), nhs (the NHS numbers agree) and pattern (log2 Bayes factor of each comparison, in the model's order,
+        without tokens).
+
+        A pair of units takes its strongest pair of patterns. Pairs of known patterns come from part `step` of the
+        `cache`, which then keeps all pairs. Also creates `sides`: for each pair of units that may be a link, the
+        agreement pattern of the strongest pair whose left record is a setting's (of_setting), and of the strongest
+        other pair.
         """
         con, unit = self._con, by_pattern(self._con, "units", "unit", len(self._tie))
         of_pattern = {"unit": unit, "tie": self._tie, "mark": self._mark, "of_setting": self._of_setting}
@@ -192,13 +194,13 @@ SELECT l.unit AS unit_l, r.unit AS unit_r, l.of_setting, hash(l.tie, r.tie) AS t
        {", ".join(f"k.{name}" for name in PAIR)}
   FROM recalled k JOIN side_l l ON l.mark = mark_l JOIN side_r r ON r.mark = mark_r
 """
-"""SQL of the pairs of units whose pairs of patterns were `recalled`, where both patterns are still there."""
+"""SQL: pairs of units whose pairs of patterns were `recalled`, if both patterns still exist."""
 _WEIGHED_UNITS = f"""
 SELECT unit_l, unit_r, of_setting_l AS of_setting, hash(tie_l, tie_r) AS tie, {", ".join(PAIR)}
   FROM found JOIN weights USING (kind)
  WHERE weight > {LEAST_BITS}
 """
-"""SQL of the pairs of units that were `found` and weigh enough, one for each pair of their patterns."""
+"""SQL: pairs of units that were `found` and are heavy enough, one row per pair of patterns."""
 _SCORED = f"""
 SELECT best.* EXCLUDE (place), {", ".join(_EVIDENCE)}
   FROM (SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, arg_max(rowid, (weight, tie)) AS place
@@ -214,15 +216,15 @@ SELECT unit_l, unit_r, of_setting, arg_max(pattern, (weight, tie)) AS pattern FR
 
 
 def _compared(left: np.ndarray, right: np.ndarray, fresh: np.ndarray) -> list[Pairs]:
-    """Return the patterns of the two sides, of which at least one is fresh: fresh ones with all, known with fresh
+    """Return the pattern sets to compare: fresh left ones with all right ones, and known left ones with fresh right
     ones."""
     return [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
 
 
 def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, children: int) -> np.ndarray:
-    """Return the kind of each pair, 0, 1, ..., and create `weights` of the kinds.
+    """Return the kind of each pair, from 0, and create `weights` with one row per kind.
 
-    Columns: weight, nhs_bits (what the number adds to it) and the others of `PAIR`.
+    Columns: weight, nhs_bits (the bits added by the NHS number) and the other columns of `PAIR`.
     """
     of_pair = ", ".join(f"{name} {kind}" for name, kind in PAIR.items() if not name.startswith("mark"))
     con.execute(f"CREATE TABLE weights (kind BIGINT, nhs_bits DOUBLE, {of_pair})").fetchall()
@@ -242,7 +244,8 @@ def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, chi
 
 
 def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
-    """Run Splink over `pairs` (match_key, join_key_l, join_key_r) of `patterns`, and return the name of its table."""
+    """Score `pairs` (match_key, join_key_l, join_key_r) of `patterns` with Splink; return the name of the result
+    table."""
     from splink import DuckDBAPI, Linker  # see `load_splink_beside`
 
     con.execute(
@@ -250,13 +253,13 @@ def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     ).fetchall()
     api = DuckDBAPI(con)
     patterns = api.register("splink_patterns", dataset_display_name="patterns")
-    linker = Linker(patterns, settings, log_level=40, validate_settings=False)
+    linker = Linker(patterns, settings, log_level=40, validate_settings=False)  # 40: errors only
     linker.table_management.register_blocked_pairs_for_predict(api.register("pairs"))
     return str(linker.inference.predict(warning_mode="never").physical_name)
 
 
 def _weights_sql(predictions: str) -> str:
-    """Return SQL of what the kinds weigh; `predictions` has one pair of each."""
+    """Return SQL for the weight of each kind; `predictions` has one pair per kind."""
     return f"""
         SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
                {_household()} AS household, mw_nhs_number > 0 AS nhs,
@@ -266,7 +269,7 @@ def _weights_sql(predictions: str) -> str:
 
 
 def _kinds(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, conditions: Sequence[str]) -> np.ndarray:
-    """Return a number for each pair: the same where the same conditions hold, fail, or are unknown."""
+    """Return a number for each pair: equal if the same conditions hold, fail and are unknown."""
     sql = f"hash({', '.join(conditions)})"
 
     def some(start: int) -> np.ndarray:
@@ -281,7 +284,7 @@ def _kinds(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, con
 
 
 def _find_copies(con: duckdb.DuckDBPyConnection) -> np.ndarray:
-    """Create `said` (pattern, said: a hash of which tokens it has, and of its bands); one pattern of each."""
+    """Create `said` (pattern, and said: a hash of which tokens and bands it has); return one pattern of each."""
     con.execute(f"CREATE TABLE said AS SELECT pattern, hash({_SAID}) AS said FROM patterns").fetchall()
     first = con.sql("SELECT min(pattern) AS pattern FROM said GROUP BY said").to_arrow_table()
     return np.asarray(first["pattern"].to_numpy())
@@ -290,8 +293,8 @@ def _find_copies(con: duckdb.DuckDBPyConnection) -> np.ndarray:
 def _weigh_copies(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, copies: np.ndarray, kinds: np.ndarray, children: int
 ) -> None:
-    """Create `copies`: said, weight (of a pattern with itself, without its number), and whether it would be looked
-    at (`alike`)."""
+    """Create `copies`: said, weight (of a pattern with itself, without its NHS number) and alike (it would be
+    compared)."""
     looked_at = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *blocks(children)))
     alike = holds(con, patterns, looked_at, (copies, copies)) if len(copies) else np.zeros(0, bool)
     con.register("weighed_copies", pa.table({"pattern": copies, "kind": kinds, "alike": alike}))
@@ -305,12 +308,11 @@ def _weigh_copies(
 
 
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
-    """Return the weight of these pairs of patterns as `score` gives it, in a block or not; `children` as in
-    `model.prior`.
+    """Return the weights of these pairs of patterns as `score` gives them, whether or not a block finds them.
 
-    A row a pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why it would be looked
-    at: an NHS number, shared tokens), and for each comparison of the model `mw_` (log2 Bayes factor) and `gamma_` (its
-    level, as `model.level_name` counts them).
+    One row per pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why the pair would
+    be compared: an NHS number, shared tokens), and for each model comparison `mw_` (log2 Bayes factor) and `gamma_`
+    (its level, numbered as in `model.level_name`). `children` is as in `model.prior`.
     """
     asked = ", ".join(f"({left}, {right})" for left, right in pairs)
     con.execute(
@@ -337,5 +339,5 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
 
 
 def _weighed(predictions: str) -> str:
-    """Return Splink's predictions with the weight of pairs of one household."""
+    """Return SQL for Splink's predictions with the weight of household pairs replaced."""
     return f"SELECT * REPLACE ({_household_weight()} AS match_weight) FROM {predictions}"

@@ -1,6 +1,6 @@
-"""Names the cells of children linked to both services, by how well their records agree (`agreement`).
+"""Names of the cells that children linked to both services fall into, by how well their records agree (`agreement`).
 
-Only names: the noise plan and the noisy counts of a release use them too.
+Names only: the noise plan and the noisy counts of a release use them too.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COMPARED = ("date_of_birth", "postcode", "surname", "forename")
-"""What records are compared by; sex weighs too little to lose a link."""
+"""Fields used to compare records. Sex weighs too little to lose a link."""
 NAMES = "names"
 FIELDS = (*COMPARED, NAMES)
-"""What can differ alone. Both names of a record differ together far more often than each by itself: they are exchanged,
-the child goes by others, or one service transliterates them otherwise."""
+"""What can differ alone. A record's two names differ together far more often than independently: they are swapped,
+the child uses other names, or one service transliterates them differently."""
 PAIRS = ("pupil and health visitor", "pupil and setting", "setting and health visitor")
 DIFFERS = {
     "the pupil's record": (True, True, False),
@@ -20,7 +20,7 @@ DIFFERS = {
     "the setting's record": (False, True, True),
     "every record": (True, True, True),
 }
-"""Whose record differs from the others', and in which of `PAIRS` that shows."""
+"""For each record that can differ from the others, the `PAIRS` in which the difference shows."""
 SIZES = {
     "date_of_birth": ("near", "far"),
     "postcode": ("",),
@@ -29,15 +29,15 @@ SIZES = {
     NAMES: ("near", "middle", "far"),
 }
 LEAST_WEIGHT, WEIGHT_STEP, WEIGHTS = 12, 2, 11
-"""Where everything agrees, what pairs weigh, in bits, without NHS numbers: in so many steps from the least; lighter and
-heavier ones fall into the first and the last."""
+"""Weight in bits, without NHS numbers, of pairs in which everything agrees: the least weight, the width of a step
+and the number of steps. Lighter and heavier pairs fall into the first and last step."""
 REVIEW = "review"
-"""The family of a clerical review of links (`review_rates`) in the ledger, the store and the noisy counts."""
+"""The family name of a clerical review of links (`review_rates`) in the ledger, the store and the noisy counts."""
 
 
 @dataclass(frozen=True)
 class Differs:
-    """A cell of children whose records differ in one field alone, or in both names."""
+    """A cell of children whose records differ in one field only, or in both names."""
 
     field: str
     record: str
@@ -55,7 +55,7 @@ ALL_AGREE = tuple(
 )
 ONE_DIFFERS = tuple(Differs(field, record, size) for field in FIELDS for record in DIFFERS for size in SIZES[field])
 CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
-"""Every cell, as `Agreement.children` numbers them."""
+"""Every cell, in the order used by `Agreement.children`."""
 
 AGREE = "everything agrees"
 _SORT_OF = {
@@ -66,8 +66,8 @@ _SORT_OF = {
     NAMES: "both names",
 }
 SORTS = tuple(dict.fromkeys(_SORT_OF.values()))
-"""What differs, in fewer words: families that move, dates and names that are typed wrongly, names that are written
-otherwise become more common each by itself."""
+"""Kinds of difference, in coarser groups. Moves, typing errors in dates and names, and names written differently
+vary independently of each other."""
 ONE_SORT = tuple(f"{what} of {record} differs" for what in SORTS for record in DIFFERS)
 KINDS = (NOT_BOTH, SEVERAL, AGREE, *ONE_SORT)
 """Groups of cells, few enough to be measured by council or by ethnic group."""
@@ -85,4 +85,4 @@ NOT_JOINED, ONE_UPN_SAME, ONE_UPN_DIFFERS, WITHOUT_UPN = JOINS = (
     "one UPN, and the records differ",
     "joined without a permanent UPN in common",
 )
-"""How a child's Profile was joined to its school census row, as `Agreement.children` numbers it."""
+"""How a child's Profile was joined to its school census row, in the order used by `Agreement.children`."""

@@ -1,8 +1,8 @@
-"""Explains why two rows are linked or not, by linking again with a watcher that follows them.
+"""Explains why two rows are linked or not, by repeating the linkage with a watcher that follows them.
 
-Nothing is computed here that the linkage does not compute: the weight is that of `candidates.score_pairs`, the decision
-that of `link.decide`, the rule and the child those of the links. What an explanation shows of other rows is their name
-(source, council, row key), never what they say.
+Every figure comes from the linkage itself: weights from `candidates.score_pairs`, decisions from `link.decide`, rules
+and children from the links. An explanation identifies other rows by source, council and row key, and never shows their
+content.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from privacy.linkage.link import FURTHER_THRESHOLD, THRESHOLD, LinkResult, Score
 from privacy.linkage.model import probability_of, waterfall
 
 ROWS_OF_A_RIVAL = 3
-"""Rows by which a rival is named; a child may have more."""
+"""Most rows shown to identify a rival, which may have more."""
 
 
 class Why(StrEnum):
-    """The reason why two rows belong to one child, or why they do not."""
+    """Why two rows belong to one child, or why they do not."""
 
     SAME_SAID = "identical"
     OWN_NUMBER = "own number or the same in every respect"
@@ -57,12 +57,12 @@ class Row:
 
 
 class NoSuchRow(Exception):
-    """A row that is not among those linked."""
+    """Raised for a row that is not among those linked."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """`facts` are JSON-ready; `result` is the linkage that was run for it."""
+    """The explanation (`facts`, JSON-ready) and the linkage that was run for it (`result`)."""
 
     facts: dict[str, Any]
     result: LinkResult
@@ -75,8 +75,10 @@ def explain(
     name: Callable[[Row], str] = str,
     children: int = model.REFERENCE_RECORDS,
 ) -> Explanation:
-    """Link the extracts as `link` does and return what became of two rows, each called by its `name`. Raises
-    `NoSuchRow`."""
+    """Link the extracts as `link` does and return what happened to two rows, each labelled by `name`.
+
+    Raises `NoSuchRow` if a row is not among those linked.
+    """
     follower = _Follower(first, second, name)
     result = link(extracts, watchers=[follower], children=children)
     ends = [_link_of(result.links, row) for row in (first, second)]
@@ -134,8 +136,11 @@ def _link_of(links: pa.Table, row: Row) -> dict[str, Any]:
 
 
 class _Follower:
-    """The watcher. `seen`: whether the rows say the same, whether they are one entity of a service, the weight of the
-    pair of records, and what the step that compares their services decided."""
+    """A watcher that follows two rows.
+
+    `seen` holds whether the rows are identical, whether they are one entity of a service, the weight of the pair of
+    records, and what was decided by the step that compares their services.
+    """
 
     def __init__(self, first: Row, second: Row, name: Callable[[Row], str]) -> None:
         self._rows, self._name = (first, second), name
@@ -168,7 +173,7 @@ class _Follower:
         }
 
     def _sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
-        """Return the patterns and units on the left and the right, if the step compares the two."""
+        """Return pattern and unit of the left and the right row, or None if the step does not compare them."""
         a, b = self._patterns
         compared = con.sql(
             f"""
@@ -182,7 +187,7 @@ class _Follower:
 
 
 def _pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
-    """Return pattern, entity and service of a row."""
+    """Return the pattern, entity and service of a row. Raises `NoSuchRow` if it is not linked."""
     found = con.execute(
         """
         SELECT pattern, unit, service FROM rows JOIN patterns USING (pattern) JOIN units USING (pattern)
@@ -210,8 +215,11 @@ def _decision(
     ends: tuple[Row, ...],
     name: Callable[[Row], str],
 ) -> dict[str, Any]:
-    """What a step decided of two units, which have the rows `ends`: the weight of their strongest records, what is
-    added where neither has another partner (`blocks.FREE_BITS`), and the rivals that were chosen instead."""
+    """Return what a step decided about two units that contain the rows `ends`.
+
+    Includes the weight of their strongest pair of records, the bits added if neither has another partner
+    (`blocks.FREE_BITS`), and the rivals chosen instead.
+    """
     unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))
@@ -241,7 +249,7 @@ def _rival(
     ends: tuple[Row, ...],
     name: Callable[[Row], str],
 ) -> dict[str, Any]:
-    """Return a pair that was chosen and has one of the two units, with the rows of its other end."""
+    """Return a chosen pair that contains one of the two units, with the rows of its other end."""
     unit_l, unit_r, weight = (step.pairs.column(name)[int(pair)].as_py() for name in ("unit_l", "unit_r", "weight"))
     takes_left = unit_l == left
     named = con.execute(

@@ -1,13 +1,13 @@
-"""Links one cohort, from pseudonymised extracts to links.
+"""Links one cohort: takes pseudonymised extracts and returns links.
 
-The steps: `rows` (what was sent, and the entities of a service), `candidates` and `model` (pairs between services and
-their weights), `assignment` (one to one), and here what joins them and gives every row its child. child_ids are random,
-and kept when a cohort is linked again.
+Steps: `rows` (loads rows and finds the entities of each service), `candidates` and `model` (pairs between services and
+their weights), `assignment` (one to one), and this module, which runs them and assigns every row to a child. child_ids
+are random, and are kept when a cohort is linked again.
 
-Nothing is read off the cohort but the records that compete for one another, and how many children share a number, or a
-postcode and a month of birth (`rows`): every other number that decides is in the model, in this code, or is the
-published number of children. A record more or less can therefore only change the links of records that a chain of
-shared tokens connects with it.
+Only two things are learned from the cohort: which records compete with each other, and how many children share an
+identifier, or a postcode and a month of birth (`rows`). Every other number that affects a decision comes from the
+model, from this code, or is the published number of children. Adding or removing a record can therefore change only
+links of records connected to it by a chain of shared tokens.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from privacy.linkage.lookup import Pairs, Patterns, by_pattern, matching
 from privacy.linkage.model import bits_of
 
 THRESHOLD = 0.5
-"""Posterior probability from which a pair may be a link."""
+"""Least posterior probability of a link."""
 REVIEW_BAND = (0.2, 0.8)
 FURTHER_THRESHOLD = 0.99
-"""Posterior from which a further record of a child already linked is added to it, if the forename agrees too."""
-_HIGHEST_POSTERIOR = 1 - 2**-50
+"""Least posterior at which a further record is added to a child already linked, if the forename agrees too."""
+_HIGHEST_POSTERIOR = 1 - 2**-50  # keeps log odds finite
 _POSTERIOR_DIGITS = 6
-"""Of a posterior that is held against a threshold. Two records that fit a third equally, and well, have a half each:
-one of them is linked, by the fixed rule for ties, if the forename speaks for both. Mostly they are of one child."""
+"""Decimals of a posterior when compared with a threshold. Two records that fit a third equally well have a half
+each: one of them is linked, by the fixed tie-break, if the forename supports both. They usually belong to one child."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class LinkResult:
 
     `links` has one row per input row, with `LINK_COLUMNS`, ordered by the first three.
 
-    `steps` and `review_patterns` are counts for the restricted zone: what each step did, and how many pairs of each
-    agreement pattern (step, one column of log2 Bayes factors per comparison, pairs, their lowest and highest weight)
-    have a posterior in REVIEW_BAND.
+    `steps` and `review_patterns` are counts for the restricted zone: what each step did, and for each agreement pattern
+    (step, one column of log2 Bayes factors per comparison) the number of pairs with a posterior in REVIEW_BAND and
+    their lowest and highest weight.
     """
 
     links: pa.Table
@@ -58,9 +58,9 @@ class LinkResult:
 class Decision:
     """The pairs of a step that are linked one to one.
 
-    `kept`: their indices, and among them `late`: those that are linked because nobody else is left for either. Of every
-    pair, `alone`: the log2 odds as if it had no rivals; `posterior`: the probability among its rivals, and `odds`: its
-    log2 odds; and the mask `vague` of those that a rival of the same weight leaves undecided.
+    `kept` holds their indices; `late` is the subset that is linked only because neither record has another partner. For
+    every pair, `alone` is the log2 odds as if it had no rivals, `posterior` the probability among its rivals, `odds`
+    the log2 odds of that, and `vague` a mask of pairs left undecided by a rival of equal weight.
     """
 
     kept: np.ndarray
@@ -73,11 +73,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class Scored:
-    """A step after its pairs are decided and before any unit is joined.
+    """A step after its pairs are decided and before any units are merged.
 
-    `left` and `right` choose the sides (SQL over `patterns` and `units`); the right one is of so many units, and pairs
-    are weighed for services of so many `children`. `pairs` is the table `scored` of `candidates` without the agreement
-    patterns.
+    `left` and `right` choose the sides (SQL over `patterns` and `units`). `right_units` counts the units on the right;
+    `children` is the size of the services used for weighting. `pairs` is the table `scored` of `candidates` without the
+    agreement patterns.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Scored:
 
 
 Watcher: TypeAlias = Callable[[duckdb.DuckDBPyConnection, Scored], None]
-"""Called in each step with the linking connection, to look and to change none of its tables."""
+"""Called in each step with the linking connection. It may read but must not change the tables."""
 
 
 def link(
@@ -103,13 +103,14 @@ def link(
 ) -> LinkResult:
     """Link the rows of all extracts of one cohort.
 
-    `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to the rows sent of it, with
-    council, row_key, sex and token columns under the second keying. `previous` are the links of an earlier run, whose
-    child_ids are kept. match_rule is how a row came to its child: `upn`, `nhs_number`,
-    `scoped_id`, `identical_demographics` or `probabilistic`; `none` for a row that stands alone or that the others
-    were brought to. match_probability is 1 for rules of identity, the posterior for pairs, NULL for `none`.
-    `children` is the size of the cohort in these councils, as it is publicly known: it is never counted from the rows.
-    `cache` has what an earlier linkage kept: the links are the same without it, and take longer.
+    `extracts` maps a source (eyfsp, school_census, early_years_census, hv_reviews) to its rows, with council, row_key,
+    sex and token columns under the second keying. `previous` are the links of an earlier run, whose child_ids are kept.
+    `children` is the published size of the cohort in these councils; it is never counted from the rows. `cache` holds
+    what an earlier linkage kept; without it the links are the same but take longer.
+
+    match_rule says how a row was linked to its child: `upn`, `nhs_number`, `scoped_id`, `identical_demographics`,
+    `probabilistic`, or `none` for a row that is alone or to which the others were linked. match_probability is 1 for
+    identity rules, the posterior for pairs, and NULL for `none`.
     """
     with in_memory() as con:
         load_splink_beside()
@@ -147,7 +148,7 @@ STEPS = (
     ("settings to education", "service = 'education'", "service = 'settings'", True),
     ("health to children", "service <> 'health'", "service = 'health'", True),
 )
-"""Name, left side, right side, and whether there is a one-to-one assignment before further records are added."""
+"""Name, left side, right side, and whether one-to-one assignment precedes the adding of further records."""
 
 
 def _step(
@@ -162,7 +163,7 @@ def _step(
     cache: PairCache,
     number: int,
 ) -> dict[str, Any]:
-    """Score the pairs of two sides, join right units to left ones, and count what was done."""
+    """Score the pairs of two sides, merge right units into left ones, and return counts."""
     right_units = found.score(cache, number)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, one_to_one)
@@ -197,11 +198,12 @@ def _step(
 
 
 def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
-    """Decide the links of a step among `pairs`, as `candidates` scores them."""
+    """Decide the links of a step among `pairs`, as scored by `candidates`."""
     left, right, weight, tie, forename, household = (
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
     vague = assignment.undecided(left, right, weight) & (forename <= 0)
+    # The weight of a household pair is its final log odds (`candidates.REPLACED_FORENAME`), so it is not raised.
     alone = weight + blocks.FREE_BITS * ~household if one_to_one else weight
     posterior = assignment.posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _HIGHEST_POSTERIOR), 9)
@@ -209,12 +211,12 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
     odds = np.log2(np.maximum(posterior, 1 - _HIGHEST_POSTERIOR)) - np.log2(
         np.maximum(1 - posterior, 1 - _HIGHEST_POSTERIOR)
     )
-    late = kept[weight[kept] < bits_of(THRESHOLD)]
+    late = kept[weight[kept] < bits_of(THRESHOLD)]  # linked only because of FREE_BITS
     return Decision(kept, late, alone, posterior, odds, vague)
 
 
 def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the indices of the pairs linked one to one at a threshold of the posterior; `vague` as in `Decision`."""
+    """Return the indices of the pairs linked one to one at a posterior threshold; `vague` is as in `Decision`."""
     near = np.round(posterior, _POSTERIOR_DIGITS)
     at = np.flatnonzero((near > threshold) | (near == threshold) & ~vague)
     left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
@@ -223,15 +225,15 @@ def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold:
 
 
 def forename_agrees() -> float:
-    """Return the log2 Bayes factor of a forename from which a record may be a further one of a child."""
+    """Return the least log2 Bayes factor of a forename for a record to be a further one of a child."""
     same = (*model.EXACT["forename"].values(), model.OTHER_FORM_OF_COMMON, "another form")
     return min(model.weight("forename", level) for level in same)
 
 
 def _further_sql() -> str:
-    """Return SQL of records that are surely one more of a child already linked.
+    """Return SQL: records that surely belong to a child already linked.
 
-    Records to which their service gives another NHS number are left out.
+    Leaves out records whose service gives them a different NHS number.
     """
     return f"""
     WITH sure AS MATERIALIZED (
@@ -251,8 +253,7 @@ def _further_sql() -> str:
 
 
 def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
-    """Join the right units of `chosen` (unit_l, unit_r, weight, nhs) to the left ones, and return how many by NHS
-    number."""
+    """Merge the right units of `chosen` (unit_l, unit_r, weight, nhs) into the left; return how many by NHS number."""
     con.register("chosen", chosen)
     con.execute(
         """
@@ -279,20 +280,20 @@ def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:
 LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")
 _RULES = ("upn", "nhs_number", "scoped_id", "identical_demographics", "none", "probabilistic")
 _NUMBERS = {"upn": "upn", "nhs": "nhs_number", "upn_temporary": "scoped_id", "patient": "scoped_id"}
-"""The rule by which rows with the same number are one child, the strongest first."""
-_ID_BYTES = 16
+"""The rule that makes rows with the same identifier one child, strongest first."""
+_ID_BYTES = 16  # 32 hexadecimal digits
 
 
 Ruled: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""Of each pattern the rule, as a place in `_RULES`, that brought its rows to their child, and the probability, NaN for
-none."""
+"""For each pattern, the rule that linked its rows to their child (index into `_RULES`) and the probability (NaN if
+none)."""
 
 
 def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | None) -> pa.Table:
-    """Return every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and the rules of their
+    """Return every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and the rules of the
     patterns.
 
-    Children keep the ids of `previous` links.
+    Children keep the ids they had in `previous`.
     """
     rule, probability = ruled
     con.execute(
@@ -344,7 +345,7 @@ def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
 def _with_the_same(
     patterns: Patterns, number: str, entity: np.ndarray, several: np.ndarray, sent: np.ndarray
 ) -> np.ndarray:
-    """Return the patterns that share a number with another row of their entity."""
+    """Return the patterns that share an identifier with another row of their entity."""
     with_number = np.flatnonzero((several | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
     of, value = entity[with_number], patterns.token(number, with_number)
     order = np.lexsort((value, of))
@@ -354,10 +355,9 @@ def _with_the_same(
 
 
 def _child_ids(linked: pa.Table, senders: pa.Table, previous: pa.Table | None) -> pa.Array:
-    """Return the child_id of each child, 0, 1, ..., of `linked` (sender, row_key, child), in the order of the first
-    two.
+    """Return the child_id of each child (0, 1, ...) of `linked` (sender, row_key, child), ordered by the first two.
 
-    With `previous` links, a child keeps the id that most of its rows had; an id claimed twice goes to the child
+    If `previous` links are given, a child keeps the id that most of its rows had. An id claimed twice goes to the child
     with more of its rows, then to the one that holds the first of them.
     """
     count = int(np.max(linked["child"].to_numpy(), initial=-1)) + 1
@@ -373,7 +373,7 @@ def _child_ids(linked: pa.Table, senders: pa.Table, previous: pa.Table | None) -
 
 
 def _still_there(linked: pa.Table, senders: pa.Table, previous: pa.Table) -> Pairs:
-    """Return the places in `previous` and in `linked` of rows that are in both."""
+    """Return the positions, in `previous` and in `linked`, of the rows in both."""
     numbers = {tuple(each.values()): number for number, each in enumerate(senders.to_pylist())}
     source, council = (previous[name].combine_chunks().dictionary_encode() for name in ("source", "council"))
     known = [
@@ -391,8 +391,7 @@ def _still_there(linked: pa.Table, senders: pa.Table, previous: pa.Table) -> Pai
 
 
 def _claimed(child: np.ndarray, kept: np.ndarray, place: np.ndarray) -> Pairs:
-    """Return children and the ids that they keep, from rows at these places: the child of each, and the id that it
-    had."""
+    """Return children and the ids they keep, given the child, earlier id and position of each row."""
     order = np.lexsort((place, kept, child))
     child, kept, place = child[order], kept[order], place[order]
     starts = np.flatnonzero((np.diff(child, prepend=-1) != 0) | (np.diff(kept, prepend=-1) != 0))
@@ -407,7 +406,7 @@ def _claimed(child: np.ndarray, kept: np.ndarray, place: np.ndarray) -> Pairs:
 
 
 def _random_ids(count: int) -> pa.Array:
-    """Return `count` ids of 32 hexadecimal digits from the operating system's generator."""
+    """Return `count` ids of 32 hexadecimal digits from the operating system's random generator."""
     raw = np.frombuffer(os.urandom(_ID_BYTES * count), np.uint8).reshape(count, _ID_BYTES)
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.stack([digits[raw >> 4], digits[raw & 15]], axis=2).tobytes()

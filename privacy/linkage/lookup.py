@@ -1,8 +1,8 @@
 """Finds pairs of patterns that share tokens, by sorting.
 
-What the patterns of two sides must share is one number of 64 bits for each. Both sides are sorted by it together, and
-those that then lie side by side are compared. The time grows with the patterns and with the pairs that share those
-tokens. Nothing is copied but what is sorted: tokens stay in the table of patterns.
+The tokens that two patterns must share are combined into one 64-bit number. The numbers of both sides are sorted
+together, and equal neighbours are compared. The time grows with the number of patterns and of matching pairs. Only the
+sorted numbers are copied: tokens stay in the table of patterns.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER, Block
 
 _BLOCKS_AT_ONCE, _PAIRS_AT_ONCE = 2, 500_000
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
-"""Odd, so that no bit of a token is lost in the number that it makes with another."""
+"""An odd multiplier, so that combining tokens loses no bits."""
 _FAR_MORE = 8
-"""So many times the patterns of the other side: those that match none of it are left out before sorting."""
+"""If one side has at least this many times the other's patterns, patterns without a match are dropped before
+sorting."""
 _OF_END = re.compile(r"\b([lr])\.(\w+)")
 _NAMED = re.compile(r"\b\w+_[lr]\b")
 
@@ -31,7 +32,7 @@ Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 class Patterns:
-    """The table `patterns` of `rows.load`: the number of a pattern is its place."""
+    """The table `patterns` created by `rows.load`; a pattern's number is its position."""
 
     def __init__(self, table: pa.Table) -> None:
         (batch,) = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
@@ -42,34 +43,34 @@ class Patterns:
         return len(self._columns["pattern"])
 
     def has(self, token: str, at: np.ndarray) -> np.ndarray:
-        """Return a mask of the patterns among these that have the token."""
+        """Return a mask of those of the given patterns that have the token."""
         if token not in self._has:
             self._has[token] = self._columns[f"t_{token}"].is_valid().to_numpy(zero_copy_only=False)
         return self._has[token][at]
 
     def token(self, token: str, at: np.ndarray) -> np.ndarray:
-        """Return the token of each of these patterns; any number for those without it."""
+        """Return the token of each given pattern; the value is arbitrary for patterns without it."""
         column = self._columns[f"t_{token}"]
         found: np.ndarray = np.frombuffer(column.buffers()[1], np.uint64, len(column), column.offset * 8)[at]
         return found
 
     def share(self, tokens: tuple[str, str], left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return a mask of the pairs whose left pattern has the first token equal to the second token of the right
-        one."""
+        """Return a mask of the pairs in which the left pattern's first token equals the right pattern's second
+        token."""
         same = self.token(tokens[0], left) == self.token(tokens[1], right)
         at = np.flatnonzero(same)
         same[at] = self.has(tokens[0], left[at]) & self.has(tokens[1], right[at])
         return same
 
     def side_by_side(self, sql: str, pairs: Pairs) -> pa.Table:
-        """Return the columns that SQL names, with `_l` and `_r` added for the two patterns of a pair."""
+        """Return the columns named in the SQL, with suffixes `_l` and `_r` for the two patterns of a pair."""
         ends = {"l": pa.array(pairs[0]), "r": pa.array(pairs[1])}
         named = dict.fromkeys(_NAMED.findall(sql))
         return pa.table({name: self._columns[name[:-2]].take(ends[name[-1]]) for name in named})
 
 
 def by_pattern(con: duckdb.DuckDBPyConnection, table: str, column: str, count: int) -> np.ndarray:
-    """Return a number for each of so many patterns, from a table with `pattern`."""
+    """Return a number for each of `count` patterns, from a table with a `pattern` column."""
     found = con.sql(f"SELECT pattern, {column} FROM {table}").to_arrow_table()
     numbers = np.empty(count, np.int64)
     numbers[found["pattern"].to_numpy()] = found[column].to_numpy()
@@ -79,8 +80,10 @@ def by_pattern(con: duckdb.DuckDBPyConnection, table: str, column: str, count: i
 def look_up(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, sides: Sequence[Pairs], blocks: Sequence[Block]
 ) -> Pairs:
-    """The pairs of a left and a right pattern that have one home or one number, or are of a block: each once, in the
-    order of their numbers. `sides` are the patterns that are compared, each left with each right one of its two."""
+    """Return the pairs of patterns that share a home or an NHS number, or are found by a block, sorted and unique.
+
+    Each element of `sides` is a set of left and a set of right patterns, which are compared with each other.
+    """
 
     def found(block: Block) -> np.ndarray:
         with con.cursor() as own:
@@ -102,7 +105,7 @@ def _each_once(codes: Sequence[np.ndarray]) -> np.ndarray:
 def _of_block(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, block: Block, left: np.ndarray, right: np.ndarray
 ) -> Iterator[Pairs]:
-    """Yield the pairs of a block, some at a time; those with one home only if that is the block."""
+    """Yield a block's pairs in batches, without pairs that share a home unless that is the block."""
     of_left, of_right = zip(*block.equal, strict=True)
     left, right = _with(patterns, left, of_left), _with(patterns, right, of_right)
     if block.of_left:
@@ -128,7 +131,7 @@ def _with(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.nda
 
 
 def _keys(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
-    """Return one number for the tokens of each pattern."""
+    """Return one number that combines each pattern's tokens."""
     first, *others = (patterns.token(token, side) for token in tokens)
     for other in others:
         first = first * _FACTOR + other
@@ -145,10 +148,10 @@ def holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pa
 
 
 def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
-    """Yield the places of equal numbers in both, some at a time."""
+    """Yield the positions of numbers that occur in both arrays, in batches."""
     if not len(left) or not len(right):
         return
-    left, right = left.astype(np.uint64) * _FACTOR, right.astype(np.uint64) * _FACTOR  # small numbers are spread too
+    left, right = left.astype(np.uint64) * _FACTOR, right.astype(np.uint64) * _FACTOR  # spreads small numbers too
     at_left, at_right = _with_a_match(left, right), _with_a_match(right, left)
     together = np.concatenate([left[at_left], right[at_right]])
     places = np.uint64((1 << len(together).bit_length()) - 1)
@@ -162,13 +165,15 @@ def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
     for start, middle, end in _runs(as_before, first_right):
         a, b = _all_with_all(start, middle, end)
         a, b = at_left[place[a]], at_right[place[b] - len(at_left)]
-        equal = left[a] == right[b]  # not in their first bits alone
+        equal = left[a] == right[b]  # the sort compared leading bits only
         yield a[equal], b[equal]
 
 
 def _runs(as_before: np.ndarray, middle: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Where the runs of equal numbers start and end that have these middles: those of two, and then the longer ones,
-    some at a time."""
+    """Yield the start, middle and end of runs of equal numbers in batches: runs of two first, then longer ones.
+
+    `middle` holds the first position of the right side in each run.
+    """
     longer = as_before[middle - 1] | as_before[middle + 1]
     of_two, middle = middle[~longer], middle[longer]
     for start in range(0, len(of_two), _PAIRS_AT_ONCE):
@@ -184,7 +189,7 @@ def _runs(as_before: np.ndarray, middle: np.ndarray) -> Iterator[tuple[np.ndarra
 
 
 def _all_with_all(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> Pairs:
-    """Pair, in each run, each place before its middle with each from there on."""
+    """Return all pairs, within each run, of a position before the middle with one from the middle on."""
     before, behind = middle - start, end - middle
     pairs = before * behind
     run = np.repeat(np.arange(len(pairs)), pairs)
@@ -194,7 +199,10 @@ def _all_with_all(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> Pai
 
 
 def _with_a_match(numbers: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Places of the numbers without, where they are far more than the others, most of those that are not among them."""
+    """Return the positions of numbers that may be among the others.
+
+    All positions are returned unless the numbers far outnumber the others (`_FAR_MORE`).
+    """
     if len(numbers) < _FAR_MORE * len(others):
         return np.arange(len(numbers))
     shift = np.uint64(64 - (_FAR_MORE * len(others)).bit_length())

@@ -1,25 +1,29 @@
-"""How often links are missed: over all, for pupils whose school census row was not found, and by council or group.
+"""Estimates how often links are missed: overall, for pupils whose census row was not found, and by council or group.
 
-`missed` reads the rates, with their covariance, off how well found links agree (`agreement`).
+`missed` derives the rates and their covariance from how well the links that were found agree (`agreement`).
 
-The model. Each field of a child's three records (pupil, health visitor, setting) differs or not, whichever record it is
-in, independently of the other fields, and of how much a pair weighs where everything agrees. How often each field
-differs, and in whose record, is read off children in whom it alone differs, over those in whom at most it differs: such
-links are missed next to never, so nothing is cut off but names that are far from each other. A pair weighs what it
-would where everything agrees, less what each difference costs (`COST_BITS`), and is found as the linkage finds it:
-where that weighs enough for records without another partner, or where date of birth, postcode and surname agree. Of
-three records, settings are linked to pupils first, and a review then to whichever it fits better. Adding up over every
-combination of differences gives the five `RATES`. A bad record of a pupil is missed by both services at once: that is
-one of the combinations.
+The model. Each field of a child's three records (pupil, health visitor, setting) differs or not, in any record,
+independently of the other fields and of the weight of the pair when everything agrees. How often each field differs,
+and in whose record, is estimated from the children in whom only that field differs, divided by those in whom at most
+that field differs. Such links are almost never missed, so nothing is cut off except names that are far from each other.
+A pair weighs what it would if everything agreed, less the cost of each difference (`COST_BITS`). It is found as the
+linkage would find it: if the weight is enough for records without another partner, or if date of birth, postcode and
+surname agree. Settings are linked to pupils first, and then a review to whichever it fits better. Summing over every
+combination of differences gives the five `RATES`. A bad pupil record is missed by both services at once: that is one of
+the combinations.
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
-so rates of noisy counts are unbiased but for the noise of the denominators, which are large; they may be negative.
+so rates of noisy counts are unbiased except for the noise of the denominators, which are large. Rates may be negative.
 
-Three numbers are fixed beforehand, from populations of which the truth is known (`python -m bench.missed_links`; none
-of them is of the cohort): what a difference costs; by how much the model falls short of each rate (`SHORTFALL`: records
-without a date or a name, rivals, two differences in one field), and how many names are too far from each other to be
-found (`CUT_OFF`); and how far off both are, from one population to another (`RELATIVE_SD`, `CUT_OFF_SD`, `UNSEEN_SD`).
-A second record of a pupil under another number is not covered: see `unjoined`.
+Three kinds of number are fixed in advance, from populations where the truth is known (`python -m bench.missed_links`),
+never from the cohort:
+
+- the cost of a difference
+- by how much the model underestimates each rate (`SHORTFALL`: records without a date or a name, rivals, two differences
+  in one field), and how many names are too far from each other to be found (`CUT_OFF`)
+- how much both vary from one population to another (`RELATIVE_SD`, `CUT_OFF_SD`, `UNSEEN_SD`)
+
+A second record of a pupil under another identifier is not covered: see `unjoined`.
 """
 
 from __future__ import annotations
@@ -77,43 +81,48 @@ COST_BITS = {
     ("names", "far"): 23.0,
 }
 _MEAN_BITS = 25.3
-"""What pairs weigh in which everything agrees, on average: what is left of one whose names both differ does not depend
-on how common they are."""
+"""Average weight of pairs in which everything agrees. It is used when both names differ, because the remaining
+weight then does not depend on how common the names are."""
 _AT_HOME = ("date_of_birth", "postcode", "surname", NAMES)
-"""A pair is found where none of these differs."""
+"""A pair is found if none of these differs."""
 CUT_OFF, CUT_OFF_SD = 0.6, 0.25
-"""Of children whose names in a service's record are far from those in the others, and nothing else is: how many are not
-found for that alone, as a share of those who are, and its deviation. Only here does a cell not hold all children that
-it is about. Of a pupil's record too few are known, and the noise would be multiplied by it."""
+"""Share of children not found because the names in a service's record are far from those in the other records,
+relative to those found with that difference alone, and its standard deviation. This is the only case in which a cell
+misses some of its children. It is not applied to pupils' records: too few are known, and the noise would be
+multiplied."""
 _OF_SERVICES = ("the health visitor's record", "the setting's record")
 _LOST_BITS = 33.0
-"""What names cost that are so far from each other that their pair is not found."""
+"""Cost of names so far from each other that their pair is not found."""
 SHORTFALL = np.array([1.1, 1.15, 1.15, 1.15, 1.15])
 RELATIVE_SD = np.array([0.6, 0.25, 0.25, 0.25, 0.4])
-"""Of both missed at once, twice that of the others: one fault in how pupils' records are joined moves it most."""
+"""For both missed at once, twice the deviation of most others: a single fault in how pupils' records are joined
+moves this rate most."""
 UNSEEN_SD = np.array([0.0001, 0.0, 0.0, 0.0, 0.0])
-"""What the model cannot see at all."""
+"""Deviation for what the model cannot see at all."""
 USUAL = np.array([0.0003, 0.003, 0.003, 0.003, 0.004])
-"""Rates of the populations that `SHORTFALL` comes from, on average."""
+"""Average rates of the populations that `SHORTFALL` was measured on."""
 _DECIMALS = 9
-"""Rates are rounded, so that they are the same on every machine, however it adds up."""
+"""Rates are rounded so that they are the same on every machine, in whatever order it adds."""
 _POINTS = 4
-"""Weights by which a step of `ALL_AGREE` is represented."""
+"""Number of weights that represent one step of `ALL_AGREE`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Missed:
-    """`rates` (5,), of `RATES`; their `covariance` (5, 5), of noise, of the number of children that they are read off,
-    and of how far off the model was elsewhere."""
+    """Estimated rates and their uncertainty.
+
+    `rates` (5,) are in the order of `RATES`. `covariance` (5, 5) covers the noise, the number of children counted, and
+    how far off the model was in other populations.
+    """
 
     rates: Array
     covariance: Array
 
 
 def missed(counts: Array, variances: Array) -> Missed:
-    """Estimate the rates from how many children are in each of `CELLS`, and the variance of the noise in each.
+    """Estimate the rates from the number of children in each of `CELLS` and the variance of the noise in each.
 
-    Where hardly a child was linked to both services, the rates are `USUAL`, with a deviation as large.
+    If hardly any children were linked to both services, the rates are `USUAL`, with a deviation just as large.
     """
     if not enough_linked(counts, variances):
         return Missed(USUAL, np.diag(USUAL**2))
@@ -135,11 +144,12 @@ def missed(counts: Array, variances: Array) -> Missed:
 
 def enough_linked(counts: Array, variances: Array) -> bool:
     """Return whether enough children were linked to both services to show how often records differ."""
+    # Five standard deviations of the noise.
     return bool(counts[_ALL_AGREE].sum() > 5 * np.sqrt(variances[_ALL_AGREE].sum()))
 
 
 def rates_where(counts: Array, times: Array) -> Array:
-    """Return the rates (places, rates) in places where each of `CELLS` is so many `times` as common as over all.
+    """Return the rates (places, rates) in places where each of `CELLS` is `times` as common as overall.
 
     `times` is (places, cells).
     """
@@ -154,7 +164,7 @@ def rates_where(counts: Array, times: Array) -> Array:
 
 
 def _shares(counts: Array) -> list[Array]:
-    """Return, as shares, what differs in each field, and what pairs weigh."""
+    """Return shares: the differences of each field in turn, then the weights of pairs."""
     agree = counts[_ALL_AGREE]
     shares = []
     for field in FIELDS:
@@ -164,8 +174,10 @@ def _shares(counts: Array) -> list[Array]:
 
 
 def _contracted(found: Array, shares: list[Array], but: int | None = None) -> Array:
-    """The rates under these shares of what differs in each field, and of weights; by what differs in the field `but`,
-    whose shares are left out, (differences, rates)."""
+    """Return the rates under these shares of differences in each field and of weights.
+
+    If `but` is given, the shares of that field are left out and the result is (differences, rates).
+    """
     left = np.tensordot(shares[-1], found, axes=1)
     for place in range(len(FIELDS)):
         left = np.moveaxis(left, 0, -1) if place == but else np.tensordot(shares[place], left, axes=1)
@@ -173,27 +185,30 @@ def _contracted(found: Array, shares: list[Array], but: int | None = None) -> Ar
 
 
 _OPTIONS: list[list[Differs | None]] = [[None, *(each for each in ONE_DIFFERS if each.field == f)] for f in FIELDS]
-"""What can differ in each of `FIELDS`: nothing, or a cell of it."""
+"""What can differ in each of `FIELDS`: nothing, or one of its cells."""
 
 
 @cache
 def _tensor() -> Array:
-    """For each step of `ALL_AGREE` and combination of what differs in each of `FIELDS`, whether the links of each of
-    `RATES` are missed; a share where some weights of the step do and some do not."""
+    """Return whether the links of each of `RATES` are missed, by step of `ALL_AGREE` and combination of differences.
+
+    A value is a share if only some weights of the step are missed.
+    """
     return _missed_at(COST_BITS["names", "far"]) + CUT_OFF * _cut_off()
 
 
 @cache
 def _cut_off() -> Array:
-    """Return what `_tensor` gains where names that are far apart are not found for that alone."""
+    """Return what is added to `_tensor` because names that are far apart are not found for that reason alone."""
     return _missed_at(_LOST_BITS) - _missed_at(COST_BITS["names", "far"])
 
 
 def _missed_at(far_names: float) -> Array:
-    """Return `_tensor` where names of a service's record that are far from the others' cost so many bits."""
+    """Return `_tensor` if names in a service's record that are far from the others' cost this many bits."""
     by_field = [[[_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS]
     cost = np.array([list(one) for one in product(*by_field)])  # (combinations, fields, pairs)
     lost = cost.sum(axis=1)
+    # Midpoints of the parts of each step.
     weights = (np.arange(len(ALL_AGREE) * _POINTS) + 0.5) * WEIGHT_STEP / _POINTS + LEAST_WEIGHT
     names = cost[:, FIELDS.index(NAMES)].any(axis=1)
     points = np.where(names, _MEAN_BITS, weights[:, None])[:, :, None]
@@ -225,25 +240,25 @@ def _cells_of(field: str) -> NDArray[np.int64]:
 
 
 NOT_FOUND, NOT_FOUND_SD = 0.22, 0.1
-"""Of children without a UPN in common whose records differ, the share whose rows are not joined, and its deviation."""
+"""Share of rows not joined, among children whose records differ and have no UPN in common, and its deviation."""
 USUAL_UNJOINED = 0.0004
-"""The share of census rows that is not found in the populations that `NOT_FOUND` comes from, on average."""
+"""Average share of census rows not found in the populations that `NOT_FOUND` was measured on."""
 SPLIT = np.array([0.4, 0.09, 0.09, 0.6, 0.25])
-"""The chance, by place in `RATES`, that a child is missed whose census row was not found."""
+"""Chance, in the order of `RATES`, that a child whose census row was not found is missed."""
 SPLIT_SD = 0.5
-"""How far off these chances are from one population to another, as a share of them."""
+"""How much these chances vary from one population to another, as a share of them."""
 
 
 @dataclass(frozen=True)
 class Unjoined:
-    """The share of pupils with a census row for whom it was not found, and its standard deviation."""
+    """The share of pupils whose census row exists but was not found, and its standard deviation."""
 
     share: float
     deviation: float
 
     @property
     def rates(self) -> Array:
-        """Return, by `RATES`, how many links are missed because the child has two records among the pupils."""
+        """Rates, in the order of `RATES`, of links missed because the child has two records among the pupils."""
         return self.share * SPLIT
 
     @property
@@ -256,18 +271,18 @@ def unjoined(counts: Array, variances: Array) -> Unjoined:
     """Estimate the share of school census rows that were not found, from how the others were.
 
     `counts` are the children in each of `JOINS`, `variances` those of the noise in each. A Profile and a census row
-    with one permanent UPN are joined whatever else they say. Without a common UPN (one is temporary, or two were
-    given), they are joined where both say the same, or nearly. So with D children joined without a UPN, and a share s
-    of those joined by UPN whose records agree, about (1 - s) / s times D more were there whose records differ. The
-    share of these that was not found (`NOT_FOUND`) was measured where the truth is known
-    (`python -m bench.missed_links`). Such a child has two records among the pupils, and a review or a setting may go
-    to either, so services often miss it too (`SPLIT`).
+    with one permanent UPN are joined whatever else they contain. Without a common UPN (one is temporary, or two were
+    given), they are joined if their contents are the same or nearly so. So if D children were joined without a UPN, and
+    a share s of those joined by UPN have records that agree, there were about (1 - s) / s times D more whose records
+    differ. The share of these that was not found (`NOT_FOUND`) was measured where the truth is known (`python -m
+    bench.missed_links`). Such a child has two records among the pupils, and a review or a setting may be linked to
+    either, so services often miss the child too (`SPLIT`).
 
-    Where hardly a row was joined by UPN, the share is `USUAL_UNJOINED`, with a deviation as large.
+    If hardly any rows were joined by UPN, the share is `USUAL_UNJOINED`, with a deviation just as large.
     """
     place = {join: JOINS.index(join) for join in JOINS}
     same, differs, without = (counts[place[each]] for each in (ONE_UPN_SAME, ONE_UPN_DIFFERS, WITHOUT_UPN))
-    if same <= 5 * np.sqrt(variances[place[ONE_UPN_SAME]]):
+    if same <= 5 * np.sqrt(variances[place[ONE_UPN_SAME]]):  # five standard deviations of the noise
         return Unjoined(USUAL_UNJOINED, USUAL_UNJOINED)
     ratio, rows = max(differs, 0.0) / same, float(np.delete(counts, place[NOT_JOINED]).sum())
     missed = NOT_FOUND * ratio * max(without, 0.0)
@@ -277,28 +292,30 @@ def unjoined(counts: Array, variances: Array) -> Unjoined:
 
 
 SERVICES = ("both at once", "review", "setting")
-"""Whose links are missed."""
+"""The services whose links are missed."""
 SERVICE_OF_RATE = (0, 1, 2, 1, 2)
-"""By place in `RATES`."""
+"""Index into `SERVICES`, in the order of `RATES`."""
 COUNCILS_SD = 0.5
-"""How much more or less often records differ in one council than over all, and one record than the others there, as a
-standard deviation, before anything is known of it. A place that differs by more than `_PLAINLY` standard deviations of
-noise and chance is believed, by so much as it is beyond them."""
+"""Prior standard deviation of how much more or less often records differ in one council than overall, and of one
+kind of record relative to the others there. A place that differs by more than `_PLAINLY` standard deviations of
+noise and chance is believed to the extent that it exceeds them."""
 _PLAINLY = 4.0
 FACTOR_SD = 0.25
 """How far off the model was in one council, as a share of its factor."""
 GROUP_SD = 0.5
-"""The same of an ethnic group, whose names differ from others' in ways that a council's mistakes do not."""
+"""The same for an ethnic group, whose names differ from others' in ways that a council's mistakes do not."""
 _STEP = 1e-3
 _LEAST_SHARE = np.array([0.3, 0.1, 0.1])
-"""A rate of a service under this share of the usual one is little but noise: more is missed against so much at
-least."""
+"""Least denominator of a factor, as a share of the usual rate: below this, the rate of a service is little but
+noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """How many times as many links are missed in a council as over all: `values` (services, councils), and by council
-    their `covariances` (councils, services, services)."""
+    """How many times as many links are missed in a council as overall.
+
+    `values` is (services, councils); `covariances` is (councils, services, services).
+    """
 
     values: Array
     covariances: Array
@@ -314,17 +331,18 @@ def factors(
 ) -> Factors:
     """Estimate in which councils, or ethnic groups, more links are missed, from how often linked records differ there.
 
-    `counts` and `variances` are the cells of all councils together (see `missed`); `kinds` the children of each council
-    in each of `KINDS` (councils, kinds), with the variance of the noise in each. `seen_by` (3,) are the children seen
-    by both services, by the health visitor only, and in a setting only, by which rates weigh.
+    `counts` and `variances` are the cells of all councils together (see `missed`). `kinds` are the children of each
+    council in each of `KINDS` (councils, kinds), with the variance of the noise in each. `seen_by` (3,) are the
+    children seen by both services, by the health visitor only, and in a setting only; they weight the rates.
 
-    Councils record more or less carefully, and families move more or less often. The number of children of a council
-    in whom one field differs, by whose record, is held against the number expected if the council were like all
-    together. Every difference of that kind is taken to be that many times as common there, and the rates are added up
-    again (`rates_where`). What few children and the noise cannot show stays at the value over all: an empirical Bayes
-    estimate, in two steps, of a difference in all records together, and of each record against that.
+    Councils record more or less carefully, and families move more or less often. The number of a council's children in
+    whom one field differs, by whose record, is compared with the number expected if the council were like all others.
+    Every difference of that kind is assumed to be that many times as common there, and the rates are summed again
+    (`rates_where`). Where there are too few children, or too much noise, the estimate stays at the overall value: this
+    is an empirical Bayes estimate in two steps, first of a difference in all records together, then of each record
+    against that.
 
-    Where too few were linked to both services to tell anything, no council differs from another.
+    If too few were linked to both services, every council gets a factor of 1.
     """
     councils, services = len(kinds), len(SERVICES)
     values, covariances = np.ones((services, councils)), np.zeros((councils, services, services))
@@ -344,8 +362,11 @@ def factors(
 
 
 def _differences(kinds: Array, variances: Array) -> tuple[Array, Array, Array]:
-    """How many times as common each of `CELLS` is in each council (councils, cells); how much that moves with each
-    number it is made of (councils, numbers, cells); and their variances (councils, numbers)."""
+    """Return how many times as common each of `CELLS` is in each council, with derivatives and variances.
+
+    The three arrays are (councils, cells), the derivative by each estimated factor (councils, numbers, cells), and the
+    variances of those factors (councils, numbers).
+    """
     counted, noise = (each[:, -len(ONE_SORT) :].reshape(-1, len(SORTS), len(DIFFERS)) for each in (kinds, variances))
     agree = np.maximum(kinds[:, KINDS.index(AGREE)], 0.0)
     over_all = np.maximum(counted.sum(axis=0), 0.0) / max(agree.sum(), 1.0)
@@ -359,8 +380,7 @@ def _differences(kinds: Array, variances: Array) -> tuple[Array, Array, Array]:
 
 
 def _drawn_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array, Array]:
-    """Return how many times as many were counted as expected, shrunk towards once by noise and chance, and
-    variances."""
+    """Return the ratio of counted to expected, shrunk towards 1 to allow for noise and chance, and its variance."""
     error = (noise + expected) / expected**2
     beyond = np.maximum((counted / expected - 1.0) ** 2 - _PLAINLY**2 * error, COUNCILS_SD**2)
     trust = beyond / (beyond + error)
@@ -368,4 +388,4 @@ def _drawn_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array,
 
 
 _CELLS_OF = np.array([[kind == each for each in KIND_OF] for kind in ONE_SORT]).reshape(len(SORTS), len(DIFFERS), -1)
-"""By sort and whose record, whether each of `CELLS` is of it."""
+"""Whether each of `CELLS` belongs to a sort of difference (axis 0) in a certain record (axis 1)."""

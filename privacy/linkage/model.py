@@ -1,15 +1,15 @@
 """The linkage model: agreement levels rebuilt from compound tokens, with fixed, versioned m and u probabilities.
 
-Names can be compared wherever a date of birth or a postcode is shared, and every candidate pair shares one of them.
-So levels, and m and u, are those of clear text. `bench/linkage/estimate.py` makes the numbers of `model.json`.
+Names can be compared if a date of birth or a postcode is shared, and every candidate pair shares one of them. The
+levels, and m and u, are therefore the same as for clear text. `bench/linkage/estimate.py` produces `model.json`.
 Nothing is trained on the records being linked.
 
-Some levels keep households apart. When date of birth and postcode agree, a surname that is alike adds next to
-nothing: twins share all three. When postcode and surname agree, a forename that disagrees, or is alike only at one
-end, decides against the pair: a twin, a brother, a cousin. Somebody else of the same address, or whose day and month
-of birth are another's exchanged, has names that differ, or share no more than a beginning or an end. Where the date of
-birth agrees as well, what is left is a child whose forename was replaced, or a twin whose own record is missing:
-`candidates` weighs these two.
+Some levels keep households apart. If date of birth and postcode agree, a similar surname adds almost nothing: twins
+share all three. If postcode and surname agree, a forename that differs, or is similar only at one end, counts against
+the pair: it may be a twin, a brother or a cousin. Somebody else at the same address, or whose date of birth is
+another's with day and month swapped, has different names, or shares no more than a start or an end. If the date of
+birth agrees as well, the pair is either a child whose forename was replaced or a twin whose own record is missing:
+`candidates` weighs the two.
 
 `waterfall` shows how a weight adds up (prior, the Bayes factor of each comparison in bits, posterior) from the model
 alone, so that it can be explained without a record.
@@ -42,7 +42,7 @@ def _any(*tests: str) -> str:
 
 
 def _alike(name: str, form: str, other: str | None = None) -> str:
-    """Return SQL: a form of a name agrees, wherever a date of birth or a postcode allows a comparison."""
+    """Return SQL: a form of a name agrees, using either tokens with the date of birth or with the postcode."""
     return _any(*(_equal(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode")))
 
 
@@ -51,7 +51,7 @@ def _known(condition: str) -> str:
 
 
 def _exchanged(context: str) -> str:
-    """Return SQL: each name is in the other's place, one exactly, the other at least by its start or its sound."""
+    """Return SQL: the two names are swapped, one exactly and the other at least in its start or its sound."""
     forms = _FORENAME_FORMS if context == "dob" else ("forename",)
     ways = []
     for exact, like in (("surname", "forename"), ("forename", "surname")):
@@ -70,7 +70,7 @@ def _exchanged(context: str) -> str:
 
 
 def _part(name: str) -> str:
-    """Return SQL: one record has the whole name, the other has it as its first or last word."""
+    """Return SQL: the whole name in one record is the first or last word of the name in the other."""
     words = (f"{name}_first_dob", f"{name}_last_dob")
     return _any(*(_equal(w, f"{name}_dob") for w in words), *(_equal(f"{name}_dob", w) for w in words))
 
@@ -91,7 +91,7 @@ _SAME_OUTWARD = _any(
     _equal("names_outward"),
     f"(surname_band_l < {RARE_SURNAME} AND {_any(_equal('names_day'), _equal('names_month'))})",
 )
-"""Tokens of a common surname with the day or month of birth hold a part of the postcode as well."""
+"""Tokens of a common surname with the day or month of birth also contain a part of the postcode."""
 _BOTH = _equal("dob_postcode")
 _SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES) for name in ("surname", "forename")}
 _STARTS = {name: _alike(name, "start") for name in _SAME}
@@ -121,7 +121,7 @@ _SAME_POSTCODE = _any(
 )
 _ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND NOT {_known(_SAME_DOB)}"
 _ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_known(_SAME['forename'])})"
-"""Not Ahmed Ahmed and Ahmed Ahmed."""
+"""Excludes names like Ahmed Ahmed, where both names are the same."""
 _COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
 _ONE_FAMILY = f"{_equal('surname_postcode')} AND NOT {_known(_BOTH)}"
 _ANOTHER_HOME = f"NOT {_known(_any(_SAME_POSTCODE, _SAME_OUTWARD))}"
@@ -132,7 +132,7 @@ _LIKE_SURNAME = _any(
 
 BANDS = {"surname": (0, 2, 3, 4, RAREST_BAND), "forename": tuple(range(RAREST_BAND + 1))}
 EXACT = {name: {band: f"exact, band {band}" for band in bands} for name, bands in BANDS.items()}
-"""Labels of the levels at which a name is the same, by its band, commonest names first."""
+"""Labels of the levels at which a name is the same, by its band, most common names first."""
 OTHER_FORM_OF_COMMON = "another form, band 0"
 
 NULL_LEVELS: dict[str, str] = {
@@ -143,7 +143,8 @@ NULL_LEVELS: dict[str, str] = {
     "sex": "sex_l IS NULL OR sex_r IS NULL",
     "nhs_number": "t_nhs_l IS NULL OR t_nhs_r IS NULL",
 }
-"""When a comparison says nothing. Names in each other's place are weighed once, as a surname level."""
+"""SQL conditions under which a comparison carries no information. Swapped names are weighed once, as a surname
+level."""
 
 LEVELS: dict[str, dict[str, str]] = {
     "date_of_birth": {
@@ -212,14 +213,14 @@ LEVELS: dict[str, dict[str, str]] = {
     },
     "nhs_number": {"same": "t_nhs_l = t_nhs_r"},
 }
-"""SQL condition of each level over `_l` and `_r` columns, strongest first; what is left is "different"."""
+"""SQL condition of each level over `_l` and `_r` columns, strongest first; anything else is "different"."""
 
 
-REFERENCE_RECORDS = 26_000
-_MOST_BY_CHANCE = 0.1
+REFERENCE_RECORDS = 26_000  # children for whom the numbers of `model.json` hold
+_MOST_BY_CHANCE = 0.1  # caps each level, so that the share of "different" stays positive
 MISSING = "nothing to compare"
 _ROUNDING_BITS = 0.006
-"""A factor that was rounded to two figures is that of a level this near."""
+"""Bayes factors closer than this are the same level: they were rounded to two decimals."""
 
 
 @cache
@@ -230,7 +231,7 @@ def parameters() -> dict[str, Any]:
 
 
 def parameters_sha256() -> str:
-    """Return the SHA-256 of `model.json`, which a person approves who signs a release off."""
+    """Return the SHA-256 of `model.json`, which the person who signs off a release approves."""
     return hashlib.sha256(_file().read_bytes()).hexdigest()
 
 
@@ -239,8 +240,7 @@ def _file() -> Traversable:
 
 
 def weight(comparison: str, level: str, records: int | None = None) -> float:
-    """Return the match weight of one level, log2(m / u), for services of so many children (default: those of
-    `model.json`)."""
+    """Return the match weight of a level, log2(m / u), for services of this size (default: that of `model.json`)."""
     m, u = parameters()["comparisons"][comparison][level]
     return math.log2(m / (u if records is None else share_by_chance(comparison, level, records)))
 
@@ -251,13 +251,13 @@ def bits_of(probability: float) -> float:
 
 
 def probability_of(odds: float) -> float:
-    """Return the probability of these log2 odds."""
+    """Return the probability for these log2 odds."""
     return 1 / (1 + 2.0**-odds)
 
 
 def level_name(comparison: str, number: int) -> str | None:
-    """Return the level with Splink's number: 0 for what is left, upwards to the strongest; None for -1, nothing to
-    compare."""
+    """Return the level with Splink's number: 0 for "different", higher is stronger, and None for -1 (nothing to
+    compare)."""
     return None if number < 0 else list(parameters()["comparisons"][comparison])[::-1][number]
 
 
@@ -267,11 +267,11 @@ def prior(records: int) -> float:
 
 
 def share_by_chance(comparison: str, level: str, records: int) -> float:
-    """Return u of one level for services of this many children.
+    """Return u of one level for services with this many children.
 
-    As many children share a postcode, or its outward part, in a large country as in a small one; so those two shares
-    are in proportion to the prior, in powers of two: they are known no better. The numbers of `model.json` are those
-    of `REFERENCE_RECORDS` children.
+    A postcode, or its outward part, is shared by as many children in a large country as in a small one. These two
+    shares are therefore proportional to the prior, in powers of two because they are not known more precisely. The
+    numbers in `model.json` are for `REFERENCE_RECORDS` children.
     """
     u: float = parameters()["comparisons"][comparison][level][1]
     if comparison != "postcode":
@@ -302,10 +302,10 @@ _CONDITION = re.compile(
 
 
 def conditions(settings: Mapping[str, Any]) -> list[str]:
-    """Return the conditions over the columns of two patterns that the levels of the settings combine, each once.
+    """Return the distinct conditions over the columns of two patterns that the levels of the settings combine.
 
-    Levels combine them with AND, OR, NOT and `coalesce(..., false)`; what a pair weighs follows from which of them
-    hold. Raises ValueError for anything else in a level.
+    Levels combine them with AND, OR, NOT and `coalesce(..., false)`, and the weight of a pair follows from which of
+    them hold. Raises ValueError if a level contains anything else.
     """
     levels = [
         level["sql_condition"] for comparison in settings["comparisons"] for level in comparison["comparison_levels"]
@@ -336,15 +336,16 @@ def _comparison(name: str, records: int) -> dict[str, Any]:
 def waterfall(levels: Mapping[str, str | None], children: int, decided: float | None = None) -> dict[str, Any]:
     """Return how the weight of a pair with these levels (None: nothing to compare) adds up.
 
-    prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits by which what is beyond
-    the pair (households, rivals, nobody else left) moves the sum to `decided`, 0 where that is not given; weight and
-    posterior.
+    Keys: prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits that factors
+    outside the pair (households, rivals, no other partner) add to reach `decided`, or 0 if that is not given; weight
+    and posterior.
     """
     return _summed([_contribution(name, levels[name], children) for name in LEVELS], children, decided)
 
 
 def waterfall_of_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
-    """Return the same for a pattern of which only the log2 Bayes factors were kept: a level is named by its factor."""
+    """Return the same for a pattern for which only the log2 Bayes factors were kept; levels are identified by
+    factor."""
     comparisons = [
         {
             "comparison": name,
@@ -381,8 +382,7 @@ def _summed(comparisons: list[dict[str, Any]], children: int, decided: float | N
 
 
 def levels_of(comparison: str, bits: float, children: int) -> tuple[str, ...]:
-    """Return the levels of a comparison with this Bayes factor for services of so many children; `MISSING` too if it
-    is 0."""
+    """Return the levels of a comparison with this Bayes factor for services of this size, and `MISSING` if it is 0."""
     found = tuple(
         level
         for level in parameters()["comparisons"][comparison]
@@ -392,10 +392,11 @@ def levels_of(comparison: str, bits: float, children: int) -> tuple[str, ...]:
 
 
 def examples(children: int) -> list[dict[str, Any]]:
-    """Return waterfalls of patterns made of the model's levels, between services of so many children.
+    """Return example waterfalls of patterns made from the model's levels, for services with this many children.
 
-    Every comparison at its strongest level; then, without an NHS number, as most education records are, one at a time
-    at its weakest, or with nothing to compare; then every one at its weakest. Rules about whole pairs are left out.
+    First, every comparison at its strongest level. Then, without an NHS number (as in most education records), one
+    comparison at a time at its weakest level or with nothing to compare. Last, every comparison at its weakest. Rules
+    about whole pairs are left out.
     """
     strongest, weakest = ({name: _by_weight(name)[end] for name in LEVELS} for end in (-1, 0))
     usual: dict[str, str | None] = {**strongest, "nhs_number": None}

@@ -1,13 +1,13 @@
-"""Collects what a reviewer of a linkage needs. Restricted zone only: every number here is a true count.
+"""Collects figures for the reviewer of a linkage. Restricted zone only: every number here is a true count.
 
-A report is made while the linkage runs: give `Report().watchers` to `link`, and its result to `facts`. It holds counts
-and agreement patterns, never a token nor a row number; weights come from the model alone. What to report follows the
+A report is made while the linkage runs: give `Report().watchers` to `link`, and its result to `facts`. It contains
+counts and agreement patterns, never tokens or row numbers; weights come from the model alone. The content follows the
 GUILD guidance on linking data sets (Gilbert and others, Journal of Public Health 40, 2018).
 
-Among it are the rows that say too little to be linked by what they say: even an exact copy of one would not be linked
-to it. A row is weighed against itself as any pair is. Own numbers are left out: a number links within a service, or
-where the other service holds it too. What a copy agrees on depends only on which tokens a row has and how common its
-names are, so one row is weighed for each set of tokens and bands of names that occurs.
+It includes the rows that contain too little to be linked on content: even an exact copy would not be linked to them.
+Each row is scored against itself like any pair. Its own identifiers are left out, because they link only within a
+service, or if the other service holds them too. The fields on which a copy agrees depend only on which tokens a row has
+and how common its names are, so one row is scored for each set of tokens and name bands.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN {quoted(name)} END" for flag, nam
 
 
 class Report:
-    """The watchers of a linkage, and the facts that come of them."""
+    """The watchers of a linkage and the facts they collect."""
 
     def __init__(self) -> None:
         self.control = NegativeControl()
@@ -60,7 +60,7 @@ class Report:
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
-        """Return the watchers to give to `link`."""
+        """The watchers to give to `link`."""
         return (self._watch, self.comparable, self.control)
 
     def _watch(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
@@ -71,8 +71,8 @@ class Report:
     def facts(self, result: LinkResult) -> dict[str, Any]:
         """Return the facts, JSON-ready.
 
-        Counts by step, source and rule; other thresholds and the negative control; rows with too little to compare; the
-        review band by pattern; the model's weights and example waterfalls.
+        Includes counts by step, source and rule; other thresholds and the negative control; rows with too little to
+        compare; the review band by pattern; the model's weights and example waterfalls.
         """
         return {
             "model_version": model.parameters()["version"],
@@ -129,7 +129,7 @@ def _rows_by_rule(links: pa.Table) -> list[dict[str, Any]]:
 
 
 def _sensitivity(step: Scored) -> list[dict[str, Any]]:
-    """Return the links of a step at each threshold, and how many are gained and lost against the one in force."""
+    """Return the links of a step at each threshold, and how many are gained and lost compared with the current one."""
     now = np.zeros(step.pairs.num_rows, bool)
     now[step.decision.kept] = True
     lines = []
@@ -142,8 +142,11 @@ def _sensitivity(step: Scored) -> list[dict[str, Any]]:
 
 
 class Comparable:
-    """A watcher of `link`, which looks once. `rows` are counted by source; `unlinkable` has those that say too little
-    by source and by what they lack; `upns_of_several` are the permanent UPNs whose pupils' records stay apart."""
+    """A watcher of `link` that counts rows once, in its first step.
+
+    `rows` are counts by source; `unlinkable` counts rows with too little content, by source and missing fields;
+    `upns_of_several` is the number of permanent UPNs whose pupil records stay apart.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
@@ -176,16 +179,17 @@ SELECT count(*) FROM (SELECT t_upn FROM patterns JOIN entities USING (pattern)
 
 FOLDS = 10
 ENOUGH_SUBJECTS = 20_000
-"""Subjects after which no further part is left out: more would not make the limits much lower."""
+"""Subjects after which no further part is left out: more would hardly lower the limits."""
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Control:
-    """Of `subjects` right units of a step whose partner was left out, `linked` were linked to somebody else, of whom
-    `outdoing` weigh at least as much as the partner of another subject, on average over all subjects.
+    """The outcome of the negative control for one step.
 
-    The step has `right_units`, and `links` of them.
+    `subjects` are right units whose partner was left out. Of these, `linked` were linked to somebody else, and
+    `outdoing` of those links weigh at least as much as another subject's partner, on average over all subjects. The
+    step has `right_units` units on the right and `links` links.
     """
 
     step: str
@@ -196,7 +200,7 @@ class Control:
     links: int
 
     def report(self) -> dict[str, Any]:
-        """Return the counts, and limits for the number and the share of false links."""
+        """Return the counts, and upper limits for the number and the share of false links."""
         cautious, close = (min(limit, self.links) for limit in (self.cautious_limit(), self.close_limit()))
         return {
             "step": self.step,
@@ -212,11 +216,11 @@ class Control:
         }
 
     def cautious_limit(self) -> float:
-        """Return the most false links there can be, whatever the agreement with partners."""
+        """Return an upper limit for false links that assumes nothing about the agreement with partners."""
         return _chance(self.linked, self.subjects, CONFIDENCE) * self.right_units
 
     def close_limit(self) -> float:
-        """Return the most false links F: F = without x (right units - links + F) + outdone x links, solved for F."""
+        """Return the closer upper limit F, which solves F = without x (right units - links + F) + outdone x links."""
         confidence = 1 - (1 - CONFIDENCE) / 2
         without = _chance(self.linked, self.subjects, confidence)
         outdone = _chance(self.outdoing, self.subjects, confidence)
@@ -226,7 +230,7 @@ class Control:
 
 
 def upper_limit(events: int, trials: int, confidence: float = CONFIDENCE) -> float:
-    """Return the one-sided upper limit of a binomial chance (Clopper and Pearson); 1 if nothing was tried."""
+    """Return the one-sided upper limit of a binomial probability (Clopper and Pearson); 1 if there were no trials."""
     return 1.0 if events >= trials else float(betaincinv(events + 1, trials - events, confidence))
 
 
@@ -235,29 +239,27 @@ def _chance(events: int, trials: int, confidence: float) -> float:
 
 
 class NegativeControl:
-    """Counts how often a record is linked to somebody else when its own partner is not there: a watcher of `link`.
+    """Counts how often a record is linked to somebody else when its own partner is missing: a watcher of `link`.
 
-    Tokens cannot be given another date of birth, so no strangers can be made up. But a partner can be taken away. The
-    left units of a step are dealt into `FOLDS` parts; each part in turn is left out, with all its pairs, and the step
-    is decided again by the linkage's own rules. A right unit that had been linked to a unit left out has no partner any
-    more: whatever it is linked to now is a false link, with real names, real twins and real rivals around it. With one
-    part in `FOLDS` left out there are fewer strangers to meet, so chances are divided by 1 - 1 / FOLDS.
+    Tokens cannot be given another date of birth, so strangers cannot be made up. But a partner can be removed. The left
+    units of a step are divided into `FOLDS` parts. Each part in turn is left out, with all its pairs, and the step is
+    decided again by the linkage's own rules. A right unit that was linked to a unit left out now has no partner, so
+    whatever it is linked to is a false link, with real names, real twins and real rivals around it. Leaving out one
+    part in `FOLDS` leaves fewer strangers to meet, so chances are divided by 1 - 1 / FOLDS.
 
-    Two limits follow, with upper limits of binomial chances by Clopper and Pearson (1934):
+    This gives two limits, using Clopper and Pearson (1934) upper limits of binomial chances:
 
-    - the cautious one: chance of a false link without a partner, times all right units. A unit whose partner is there
-      is linked falsely more rarely than without it: a pair that outdoes a partner would have been chosen without it
-      too;
-    - the close one: a unit is linked falsely only if it is not linked to its partner. Where the partner is absent, or
-      not recognised, the chance is that of the control, over the units not linked truly. Where a stranger outdid the
-      partner, the stranger weighs more; the chance of that is that of a subject's stranger weighing as much as the
-      partner of another subject, whichever. This assumes that how well strangers agree with a record does not depend on
-      how well its own partner does. The two chances get a limit each at half the risk.
+    - cautious: the chance of a false link without a partner, times all right units. A unit whose partner is present is
+      linked falsely less often than without it: a pair that beats a partner would have been chosen without it too
+    - close: a unit is linked falsely only if it is not linked to its partner. If the partner is absent or not
+      recognised, the chance is that of the control, over the units not linked correctly. If a stranger beat the
+      partner, the stranger weighs more; the chance of that is the chance that a subject's stranger weighs as much as
+      the partner of another subject, picked at random. This assumes that how well strangers agree with a record does
+      not depend on how well its own partner does. Each of the two chances gets a limit at half the risk.
 
-    Both take it that records that were not linked resemble strangers no more than those that were. Where a link was
-    false, or a child has two units on the left, the control counts a true link as a false one: it errs upwards. Neither
-    limit covers the rules within a service (a number typed on another child's record), and neither says anything of
-    missed links.
+    Both assume that unlinked records resemble strangers no more than linked ones do. If a link was false, or a child
+    has two units on the left, the control counts a correct link as false, so it errs upwards. Neither limit covers the
+    rules within a service (an identifier typed on another child's record), and neither covers missed links.
 
     `controls` has the outcome of each step with links.
     """
@@ -275,7 +277,7 @@ class NegativeControl:
         subjects = 0
         for part in range(FOLDS):
             mine = linked[part_of_pair[linked] == part]
-            near = np.isin(connected, connected[mine])  # no other pair can touch a link of theirs
+            near = np.isin(connected, connected[mine])  # no other pair can affect these links
             remaining = step.pairs.filter(pa.array(near & (part_of_pair != part)))
             partners.append(weight[mine])
             strangers.append(_heaviest(right[mine], *_linked(remaining, step)))
@@ -289,7 +291,7 @@ class NegativeControl:
 
 
 def _parts(pairs: pa.Table) -> np.ndarray:
-    """Return, for each pair, which part its left unit is dealt into: by content, whatever the order of rows."""
+    """Return, for each pair, the part that its left unit is in, chosen by content and not by the order of rows."""
     left, tie = _columns(pairs, "unit_l", "tie")
     order = np.lexsort((tie, left))
     first = np.flatnonzero(np.r_[True, np.diff(left[order]) != 0])
@@ -299,8 +301,10 @@ def _parts(pairs: pa.Table) -> np.ndarray:
 
 
 def _outdoing(strangers: np.ndarray, partners: np.ndarray) -> int:
-    """Return how many strangers weigh at least as much as another subject's partner: the mean of all ways to pair
-    them, rounded up."""
+    """Return how many strangers weigh at least as much as another subject's partner.
+
+    This is the mean over all ways to pair them, rounded up.
+    """
     lighter = np.searchsorted(np.sort(partners), strangers, side="right")
     return math.ceil(lighter.sum() / len(partners))
 
@@ -316,7 +320,7 @@ def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return, for each of `units`, the greatest weight that it is linked with; minus infinity for none."""
+    """Return the greatest weight at which each of `units` is linked, or minus infinity if it is not."""
     order = np.lexsort((weight, linked))
     linked, weight = linked[order], weight[order]
     at = np.searchsorted(linked, units, side="right") - 1
@@ -325,7 +329,7 @@ def _heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.n
 
 
 def _further(pairs: pa.Table) -> np.ndarray:
-    """Return a mask of the pairs that could add a further record to a child, whatever their numbers."""
+    """Return a mask of the pairs that could add a further record to a child, ignoring NHS numbers."""
     weight, forename = _columns(pairs, "weight", "forename")
     sure: np.ndarray = (weight >= bits_of(FURTHER_THRESHOLD)) & (forename >= forename_agrees())
     return sure

@@ -1,15 +1,15 @@
-"""Samples the pairs that people review: the frame of pairs, its strata, and the keyed draw from it.
+"""Samples pairs for clerical review: the sampling frame, its strata, and the keyed draw.
 
-The frame has at most one pair for each pupil and service: the pupil's link; or, of a pupil without one, the record that
-it lost to a better link, or the unlinked record that shares most tokens with its own. The linkage lets most of the
-latter go before they are weighed: of 401 links missed in stress extracts of one seed, 151 were among the pairs that it
-scores, and some 250 are near candidates of this frame. So a child is in at most two pairs as the pupil, and each of
-its other records is in at most one link and one other pair.
+The frame has at most one pair per pupil and service: the pupil's link or, if the pupil has none, either the record lost
+to a better link or the unlinked record that shares most tokens with the pupil's. The linkage drops most of the last
+kind before scoring: of 401 links missed in the stress extracts of one seed, 151 were among its scored pairs, and about
+250 are near candidates in this frame. A child is therefore in at most two pairs as the pupil, and each of the child's
+other records is in at most one link and one other pair.
 
-Strata that are measured (`SAMPLED`) are drawn pair by pair: a pair is in the sample if a keyed hash of its pupil's row
-is below a fixed chance, so nobody else's records decide it and a child more or less moves one cell by 1. The chance
-follows from public sizes. The other strata (`CONTROLS`) have too few errors to be told above the noise. A fixed number
-of pairs of each is reviewed so that reviewers see easy pairs too; the restricted report alone counts them.
+Measured strata (`SAMPLED`) are drawn pair by pair: a pair is in the sample if a keyed hash of its pupil's row is below
+a fixed chance. Other children's records do not affect this, so adding or removing a child moves one cell by 1. The
+chance follows from public sizes. The other strata (`CONTROLS`) have too few errors to show above the noise. A fixed
+number of pairs from each is reviewed so that reviewers see easy pairs too; only the restricted report counts them.
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ from privacy.linkage.rows import OWN_NUMBERS, SCOPED_NUMBERS
 from privacy.pseudonyms import TOKEN_COLUMNS
 
 SERVICES: Final = {STEPS[1][0]: "settings", STEPS[2][0]: "health"}
-"""By step of the linkage, the service whose records pupils' are compared with."""
+"""For each step of the linkage, the service whose records are compared with pupils'."""
 ONE, NEITHER, WEAK = "unlinked, the other service is linked", "unlinked to both services", "weak link"
 LOST, FAR, SURE = "lost to a better link", "unlinked, one token shared", "sure link"
 SAMPLED: Final = {ONE: (250, 0.005), NEITHER: (250, 0.005), WEAK: (120, 0.008)}
-"""Pairs wanted of both services together, and the usual number of such pairs as a share of all pupils. The first two
-are one stratum to the sampler: which of them a pair is in is known only when both services are linked."""
+"""Pairs wanted for both services together, and the usual number of such pairs as a share of all pupils. The sampler
+treats the first two as one stratum, because a pair's stratum is known only when both services are linked."""
 CONTROLS: Final = {LOST: 30, FAR: 30, SURE: 30}
-"""Pairs reviewed of each service."""
+"""Pairs reviewed for each service."""
 WEAK_BITS = 6.0
-"""Links of a posterior under 0.985 are weak: in stress extracts 1% of links, and 30 of 33 false ones."""
+"""Links with a posterior under 0.985 are weak: 1% of links in stress extracts, and 30 of 33 false ones."""
 NEAR_TOKENS = 2
-"""Tokens that a near candidate shares, of which four in five are the same child; with one token it is one in five."""
+"""Least tokens shared by a near candidate. Four in five of these are the same child; with one token, one in five."""
 SECOND_REVIEW_SHARE = 0.2
 _EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in (*OWN_NUMBERS, *SCOPED_NUMBERS))
 _DIGITS = "('0x' || substr(digest, {}, {}))::UBIGINT"
 
 
 def chances(children: int) -> dict[str, float]:
-    """Return the chance that a pair of each measured stratum is in the sample, by the published number of children."""
+    """Return the chance that a pair of each measured stratum is in the sample, given the published number of
+    children."""
     return {stratum: round(min(1.0, pairs / (share * children)), 4) for stratum, (pairs, share) in SAMPLED.items()}
 
 
@@ -53,7 +54,7 @@ class ReviewPairs:
     """A watcher of `link` that keeps the frame; `sample` draws from it."""
 
     def __init__(self, key: bytes) -> None:
-        """`key` orders the pairs."""
+        """Create the watcher; `key` determines the order of the pairs."""
         self._key = key.hex()
         self._frames: list[pa.Table] = []
 
@@ -73,11 +74,11 @@ class ReviewPairs:
     def sample(self, links: pa.Table, children: int) -> pa.Table:
         """Return the pairs of the sample, for the restricted zone.
 
-        `links` are those of the linkage that was watched, `children` its published number.
+        `links` must come from the linkage that was watched; `children` is its published number of children.
 
-        A row a pair: pair (an id), service, stratum, child_id, council and row_key of the pupil's row, other_source,
-        other_council and other_row_key, second_review; how many pairs its stratum has (stratum_pairs), and how many of
-        them it stands for (weight).
+        One row per pair: pair (an id), service, stratum, child_id, council and row_key of the pupil's row,
+        other_source, other_council and other_row_key, second_review, the number of pairs in its stratum (stratum_pairs)
+        and the number of them that it represents (weight).
         """
         wanted = [{"stratum": stratum, "chance": chance, "most": 0} for stratum, chance in chances(children).items()]
         wanted += [{"stratum": stratum, "chance": 0.0, "most": most} for stratum, most in CONTROLS.items()]
@@ -89,7 +90,7 @@ class ReviewPairs:
 
 
 def _tokens(condition: str) -> str:
-    """Return SQL of the tokens of the units for which a condition holds: unit, kind, token."""
+    """Return SQL: the tokens (unit, kind, token) of the units for which a condition holds."""
     chosen = f"SELECT unit, {', '.join(_EVIDENCE)} FROM patterns JOIN units USING (pattern) WHERE {condition}"
     return f"UNPIVOT ({chosen}) ON {', '.join(_EVIDENCE)} INTO NAME kind VALUE token"
 
@@ -157,4 +158,4 @@ SELECT digest[33:44] AS pair, service, stratum, child_id, council, row_key, othe
        if(most = 0, 1 / chance, stratum_pairs / least(most, stratum_pairs)) AS weight
   FROM counted JOIN wanted USING (stratum) WHERE place < chance OR turn <= most ORDER BY pair
 """
-"""SQL of the sample once all are linked: without pairs whose record came to a child in another way."""
+"""SQL of the sample after all steps, without pairs whose record was linked to a child in another way."""

@@ -1,20 +1,20 @@
-"""Updates the rates of linkage error with a clerical review: its noise plan, and how its tallies count.
+"""Updates the rates of linkage error with a clerical review: its noise plan, and how its results are used.
 
-The measured table has one row for each child of the children's table and, for each service, one category: the stratum
-of its pair and what the reviewers decided, or that its pair is not in the review. A child more or less moves one cell
-of each marginal by 1.
+The measured table has one row per child of the children's table and, for each service, one category: the stratum of the
+child's pair and the reviewers' decision, or that the pair is not in the review. Adding or removing a child moves one
+cell of each marginal by 1.
 
-The update. Let r be the rates of `missed` and of false links, with mean m and covariance C. With q the chance by which
-a pair of a stratum is in the sample, a the pairs that reviewers found to be one child (of weak links: to be two
-children), b the others, and u those that they could not tell, all noisy, the stratum has
+The update. Let r be the rates of `missed` and of false links, with mean m and covariance C. For each stratum, let q be
+the chance that a pair is in the sample, a the pairs that reviewers judged to be one child (for weak links: two
+children), b the others, and u those that they could not decide, all noisy. Then the stratum has
 
-    y = (a + p u) / q,   p = a / (a + b),   errors in all; its expected value is h . r.
+    y = (a + p u) / q,   p = a / (a + b),   errors in total; its expected value is h . r.
 
-h adds up, over the children whom services have seen, which rate loses a child into this stratum, times `SHARE`, the
-share of errors that the frame holds. The variance of y adds up n / q (which children are missed, and which pairs are in
-the sample; n errors are expected), (`SHARE_SD` / `SHARE` * n)^2, (1 + p^2) sigma^2 / q^2 (noise) and max(u, 0)^2 /
+h adds up, over the children seen by each service, which rate loses a child into this stratum, times `SHARE`, the share
+of errors that the frame contains. The variance of y is the sum of n / q (which children are missed, and which pairs are
+in the sample; n errors are expected), (`SHARE_SD` / `SHARE` * n)^2, (1 + p^2) sigma^2 / q^2 (noise) and max(u, 0)^2 /
 (12 q^2) (anything from none to all of u). With R these variances, the rates after the review are the best linear
-estimate from both, the update of Kalman's filter, which is Bayes' for normal errors:
+estimate from both. This is the Kalman filter update, which is Bayes' rule for normal errors:
 
     K = C h' (h C h' + R)^-1,   m + K (y - h m),   C - K h C.
 
@@ -56,11 +56,12 @@ class Decision(StrEnum):
 
 
 SHARE: Final = {ONE: 0.65, NEITHER: 0.55, WEAK: 0.8}
-"""The share of errors that the frame holds. In stress extracts of three seeds, with the usual slips and three times as
-many: of missed links 634 of 986 of the first stratum (0.53 to 0.82 by service) and 112 of 208 of the second (0.33 to
-0.71), and 30 of 33 false links."""
+"""Share of errors that the frame contains. In stress extracts of three seeds, with the usual errors and three times
+as many: of missed links, 634 of 986 in the first stratum (0.53 to 0.82 by service) and 112 of 208 in the second
+(0.33 to 0.71); of false links, 30 of 33."""
 SHARE_SD: Final = {ONE: 0.2, NEITHER: 0.2, WEAK: 0.25}
-"""How far off these may be in another population: there 0.08 and 0.13 from one population and service to another."""
+"""Standard deviation of these shares in other populations. In the stress extracts it was 0.08 and 0.13 from one
+population and service to another."""
 _DECIMALS = 9
 _PASSES = 2
 _BOTH = RATES.index("both missed, of children seen by both")
@@ -76,7 +77,8 @@ def category(stratum: str, decision: Decision) -> str:
 
 
 def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
-    """Return the noise plan of a review, from the published number of children and the number of the sample, from 1."""
+    """Return the noise plan of a review, from the published number of children and the sample's number, counted from
+    1."""
     domain = (OUTSIDE, *(category(stratum, decision) for stratum in SHARE for decision in Decision))
     family = Family(
         name=REVIEW,
@@ -93,9 +95,9 @@ def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
 def update_rates(
     rates: Array, covariance: Array, seen_by: Sequence[float], plan: Plan, measurement: Measurement
 ) -> tuple[Array, Array]:
-    """Return mean and covariance of the rates after a review: `RATES` in their order, then that of false links.
+    """Return mean and covariance of the rates after a review: in the order of `RATES`, then the rate of false links.
 
-    `seen_by` are the children whom both services have seen, the health visitor only, a setting only, and neither.
+    `seen_by` are the children seen by both services, the health visitor only, a setting only, and neither.
     """
     tallies = list(_tallies(plan, measurement))
     expected = np.array([_expected(each, seen_by) for each in tallies])
@@ -118,8 +120,11 @@ def update_rates(
 
 @dataclass(frozen=True)
 class _Tally:
-    """What a review says of one stratum: the chance of its pairs to be in the sample, errors in the whole of it, and
-    their variance by noise and by pairs that nobody could tell."""
+    """The result of a review for one stratum.
+
+    `chance` is the chance that a pair is in the sample, `errors` the errors in the whole stratum, and `noise` their
+    variance from noise and from undecided pairs.
+    """
 
     service: str
     stratum: str
@@ -140,12 +145,13 @@ def _tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
                 a, b = b, a
             decided = max(a, 0.0) + max(b, 0.0)
             p, q = max(a, 0.0) / decided if decided else 0.5, sampled[stratum]
+            # u ** 2 / 12 is the variance of a uniform distribution from none to all of the undecided pairs.
             spread = ((1 + p**2) * noise + max(unknown, 0.0) ** 2 / 12) / q**2
             yield _Tally(service, stratum, q, (a + p * unknown) / q, spread)
 
 
 def _expected(tally: _Tally, seen_by: Sequence[float]) -> Array:
-    """Return how many errors of a stratum each rate is expected to bring: h of the module's derivation."""
+    """Return how many errors of a stratum each rate is expected to contribute: h in the module's derivation."""
     both, *alone, neither = (max(children, 0.0) for children in seen_by)
     own, other = alone if tally.service == "health" else alone[::-1]
     one_of_both, of_own = (RATES.index(rate) for rate in _MISSED[tally.service])

@@ -1,20 +1,22 @@
 """Loads pseudonymised extracts into two tables of the linking connection, `rows` and `patterns`.
 
 `rows`: row, source, council, row_key, pattern; one per input row. `patterns`: pattern, service, tie, sex, has_dob,
-has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns; rows of one service
-that say exactly the same about a child are one pattern: those with complete demographics in any council, those that
-still say enough for one child (`ENOUGH`) within one source and council. So a row never competes with its own copy.
-`tie` is a 64-bit hash of what the pattern says; where a row says less, each row is a pattern, and its number among
-those that say the same goes into the hash. It settles ties, so that the order in which rows are read settles nothing.
+has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns. Rows of one service with
+identical content form one pattern: those with complete demographics in any council, and those with enough for one child
+(`ENOUGH`) within one source and council. A row therefore never competes with its own copy. `tie` is a 64-bit hash of
+the pattern's content. If a row contains less than `ENOUGH`, each row is a pattern, and its number among identical rows
+is added to the hash. `tie` decides between equal weights, so the order in which rows are read never matters.
 
-`find_entities` adds the units of each service: patterns that are one child by its own numbers, or by being the same in
-every respect. Three kinds of edges, in any council of one service:
-- the same UPN or NHS number, on records that share any other token, or of which one has nothing to compare;
-- the same number of one sender (temporary UPN, local patient number) and a name with the date of birth;
-- the same surname, forename as written, date of birth, postcode and sex: the child sent twice, or in two settings.
-The connected components are the entities. No row is compared with others in turn: a component is a set, not a path.
-Two entities with one permanent UPN whose records share nothing else are then joined by it unless something says that
-they are two children (`_join_by_upn`).
+`find_entities` adds the units of each service: patterns that are one child by identifier or by identical content. There
+are three kinds of edges, between any councils of one service:
+
+- the same UPN or NHS number, on records that share any other token, or one of which has nothing to compare
+- the same identifier from one sender (temporary UPN, local patient number) and a name with the date of birth
+- the same surname, forename as written, date of birth, postcode and sex: the child sent twice, or in two settings
+
+The connected components are the entities, so the result does not depend on the order of comparison. Two entities with
+one permanent UPN whose records share nothing else are then joined, unless there is evidence that they are two children
+(`_join_by_upn`).
 """
 
 from __future__ import annotations
@@ -36,21 +38,21 @@ OWN_NUMBERS = ("t_upn", "t_nhs")
 SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 _NUMBERS = (*OWN_NUMBERS, *SCOPED_NUMBERS)
 CROWD_CHILDREN = 10
-"""Children of a service who were born in one month and have one postcode (by forename and date of birth) from which it
-is a crowd's: that of a hostel, a hospital, or the council itself. They are counted by month because there is no token
-of a postcode alone; England has some forty people to a postcode in use. The first of them, in the order of a token, are
-not of the crowd: all while it has no more than these, one fewer for each further child, none from twice as many. So one
-record more or less puts no more than two others in or out."""
+"""From this many children of a service born in one month with one postcode (told apart by forename and date of
+birth), the postcode belongs to a crowd: a hostel, a hospital, or the council itself. They are counted by month
+because no token holds a postcode alone; England has about forty people per postcode in use. The first children, in
+token order, are not part of the crowd: all of them up to this number, one fewer for each further child, and none
+from twice this number. Adding or removing a record therefore moves at most two others in or out."""
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
-"""SQL condition: the row says names, date of birth and postcode."""
+"""SQL condition: the row has names, date of birth and postcode."""
 ENOUGH = (
     "t_dob_postcode IS NOT NULL"
     " OR t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL"
     " OR t_surname_postcode IS NOT NULL AND t_forename_postcode IS NOT NULL"
 )
-"""SQL condition: rows of one source and council that say this and differ in nothing are copies of one record. A surname
-with a date alone is not enough: in a council of 8,000 children, 20 are born a day."""
+"""SQL condition: identical rows of one source and council that meet it are copies of one record. A surname with a
+date alone is not enough: in a council of 8,000 children, 20 are born a day."""
 
 _COMPARED = (
     "t_surname_dob", "t_forename_dob", "t_surname_sound_dob", "t_forename_sound_dob", "t_dob_postcode",
@@ -58,33 +60,32 @@ _COMPARED = (
 )  # fmt: skip
 """A row without any of these has nothing to compare."""
 _EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in _NUMBERS)
-"""Tokens of which one in common is enough beside a UPN or an NHS number: two children who are given one number share
-a date of birth in one case of 366, a postcode or the two names more rarely."""
+"""One of these tokens in common is enough if a UPN or an NHS number agrees. Two children given the same identifier
+share a date of birth in one case in 366, and a postcode or both names less often."""
 _EXCHANGED = " OR ".join(
     f"a.t_{name}_{context} = b.t_{other}_{context}"
     for context, forenames in (("dob", ("forename", "forename_written")), ("postcode", ("forename",)))
     for forename in forenames
     for name, other in (("surname", forename), (forename, "surname"))
 )
-"""SQL condition: a name is in the other's place."""
+"""SQL condition: the two names are swapped."""
 _FORENAME_AND_DOB = ("t_forename_dob", "t_forename_sound_dob", "t_forename_start_dob")
 
 SAME_RECORD = (
     "a.t_forename_dob = b.t_forename_dob AND a.t_surname_dob = b.t_surname_dob AND a.t_dob_postcode = b.t_dob_postcode"
     " AND a.t_forename_written_dob IS NOT DISTINCT FROM b.t_forename_written_dob AND a.sex IS NOT DISTINCT FROM b.sex"
 )
-"""SQL condition: two records, `a` and `b`, that say the same of a child."""
+"""SQL condition: two records, `a` and `b`, with the same content about a child."""
 
 Extract: TypeAlias = "pa.Table | pa.RecordBatchReader"
 """The rows of one source."""
 
 
 def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> pa.Table:
-    """Create `rows` and `patterns` from extracts by source name, and return the table behind the second.
+    """Create `rows` and `patterns` from extracts by source name, and return the table of patterns.
 
-    The number of a pattern is its place in that table.
-
-    Each extract has council, row_key, sex and any of the token columns. Raises ValueError for an unknown source.
+    A pattern's number is its position in that table. Each extract has council, row_key, sex and any of the token
+    columns. Raises ValueError if a source is unknown or there is no extract.
     """
     unknown = set(extracts) - set(SERVICES)
     if unknown:
@@ -109,7 +110,7 @@ def _load_service(
 ) -> pa.Table:
     """Add the rows of one service, and return its patterns, numbered from `first`.
 
-    Only one service is held in memory as it was sent.
+    Only one service's extracts are held in memory at a time.
     """
     sent = pa.concat_tables(map(_read, extracts, extracts.values()), promote_options="permissive")
     con.register("as_sent", sent.append_column("place", pa.array(np.arange(sent.num_rows))))
@@ -134,7 +135,7 @@ def _load_service(
 
 
 def _contents_sql(service: str) -> str:
-    """Return SQL of the place of each row in `sent`, and its tie."""
+    """Return SQL: the position of each row in `sent`, and its tie."""
     return f"""
         WITH said AS (SELECT place, source, council, row_key, {COMPLETE} AS complete, {ENOUGH} AS enough,
                              hash({quoted(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
@@ -148,7 +149,7 @@ def _contents_sql(service: str) -> str:
 
 
 def _patterns_sql(service: str) -> str:
-    """Return SQL of the patterns of a service: the content of the first row of each tie."""
+    """Return SQL: the patterns of a service, taken from the first row of each tie."""
     return f"""
         SELECT tie, {quoted(service)} AS service, sex, {_any_of("_dob_")} AS has_dob,
                {_any_of("_postcode_")} AS has_postcode, {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
@@ -165,7 +166,8 @@ def _read(source: str, extract: Extract) -> pa.Table:
 
 
 def _view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
-    """Create the view `sent` of `as_sent`, with bare tokens and without numbers that many unrelated children share."""
+    """Create the view `sent` of `as_sent`, with tokens without bands and without identifiers shared by many
+    children."""
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
     columns = f"place, source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex, {compared_sql(present)}"
     con.execute(f"CREATE OR REPLACE TEMP VIEW bare AS SELECT {columns} FROM as_sent").fetchall()
@@ -176,15 +178,14 @@ def _view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
 
 
 def compared_sql(present: set[str]) -> str:
-    """Return SQL of the bands of the two names, and of every token without bands; NULL for tokens not among
-    `present`."""
+    """Return SQL for the bands of the two names and every token without its band; NULL for tokens not in `present`."""
     bands = [f"{band_sql(name, present)} AS {name}_band" for name in ("surname", "forename")]
     tokens = [f"{bare_sql(token) if token.name in present else 'NULL::UBIGINT'} AS {token.name}" for token in TOKENS]
     return ", ".join(bands + tokens)
 
 
 def _find_defaults(con: duckdb.DuckDBPyConnection, number: str) -> int:
-    """Create `default_<number>`: values that many unrelated children share; return how many there are."""
+    """Create `default_<number>`, the values shared by many unrelated children; return how many there are."""
     found = con.sql(
         f"""
         WITH many AS MATERIALIZED (
@@ -200,7 +201,7 @@ def _find_defaults(con: duckdb.DuckDBPyConnection, number: str) -> int:
 
 
 def _crowded_sql() -> str:
-    """Return SQL of the rows of children beyond the first at a crowd's postcode."""
+    """Return SQL: the rows of children beyond the first at a crowd's postcode."""
     return f"""
         WITH many AS (SELECT t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
         numbered AS (
@@ -243,12 +244,14 @@ def _connect(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
-    """Add an edge between two units that share a permanent UPN and no other token, one of them in the Profile alone and
-    one in the school census alone, unless their sexes differ or one has both names and the date or the postcode of a
-    unit with another UPN.
+    """Add an edge between two units that share a permanent UPN and no other token.
 
-    Such a child is mostly one whose date is wrong in one file and whose address is another: two children of one UPN
-    mostly leave a trace, as both are in both files, or whoever bears another's UPN in one has a UPN in the other.
+    One unit must occur only in the Profile and the other only in the school census. No edge is added if their sexes
+    differ, or if one has both names and either the date or the postcode of a unit with another UPN.
+
+    Usually this is one child with a wrong date in one file and a different address in the other. Two children with one
+    UPN usually leave a trace: both are in both files, or the one who has the other's UPN in one file has a UPN in the
+    other.
     """
     namesakes = " UNION ALL ".join(
         f"""
@@ -281,7 +284,7 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def components(edges: pa.Table, count: int) -> np.ndarray:
-    """Return the component, 0.., of each of `count` nodes under `edges` (two integer columns)."""
+    """Return the component, from 0, of each of `count` nodes under `edges` (two integer columns)."""
     a, b = (edges.column(side).to_numpy() for side in (0, 1))
     graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)

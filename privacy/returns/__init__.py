@@ -1,6 +1,6 @@
-"""Joined-up returns: what one service may be told about the rows that it sent, and how that is sealed.
+"""Joined-up returns: what a service may be told about the rows it sent, and how this is sealed.
 
-`agreement` is what councils have agreed to and what follows from it, `facts` what is told of a row, `seal` the signed
-and encrypted file, `disclosures` the record of every return. Nothing here reads a file of an agreement or an extract:
-tables and agreements are handed in.
+`agreement` covers what councils have agreed and what follows from it, `facts` what is disclosed about a row, `rows`
+which rows are still new, and `seal` the signed and encrypted file. Nothing here reads agreement or extract files:
+tables and agreements are passed in.
 """

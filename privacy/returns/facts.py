@@ -1,23 +1,24 @@
 """Facts disclosed to one sender about its own rows: SQL over the links of a cohort and the records.
 
-A fact is disclosed if it is as sure as a link of probability SURE_PROBABILITY, and is left out otherwise, without a
+A fact is disclosed if it is as certain as a link of probability SURE_PROBABILITY. Otherwise it is left out without a
 reason:
 
-- a service knows the child: the probabilities that brought the two rows to the child, multiplied, are at least
-  SURE_PROBABILITY. A row that came by its own number has probability 1;
-- a date or the absence of a concern: no less sure record of that service could be the child's as well;
-- no other service knows the child: told to schools alone (`ABSENCE_TO`), if of enough of their rows
-  (LEAST_ABSENT_SHARE); no service that tells this has a record that is, or could be, the child's
-  (`Doubts`), nor a record of a child whom the receiver does not know, with the same date of birth or postcode, the
-  same forename or surname and no other sex; and the row would have been found (FINDABLE_CONDITION).
+- a service knows the child: the probabilities that linked the two rows to the child, multiplied, must be at least
+  SURE_PROBABILITY. A row linked by its own identifier has probability 1
+- a date, or the absence of a concern: no less certain record of that service may be the child's as well
+- no other service knows the child: only schools are told (`ABSENCE_TO`), and only if it is true of enough of their rows
+  (LEAST_ABSENT_SHARE). No disclosing service may have a record that is, or could be, the child's (`Doubts`). Nor may it
+  have a record of a child unknown to the receiver with the same date of birth or postcode, the same forename or
+  surname, and no different sex. The row must also be one that would have been found (FINDABLE_CONDITION)
 
-Only rows of the receiver and of services that may tell it something are looked at. Rows that have not stood
-(`agreement.NewChildren`) are no part of this: they were left out of the linkage itself (`stood`), unless the agreement
-says that they are told who knows the child.
+Only rows of the receiver, and of services that may disclose something to it, are used. New rows
+(`agreement.NewChildren`) are not included: they were left out of the linkage itself, unless the agreement allows saying
+who knows the child.
 
-Two records that would be one child with a probability above DOUBTFUL_PROBABILITY, if neither had another partner, leave
-it open whether their children are one; so do two records with the same number. A rival that took the place of one of
-them is no reason to be sure: a service can hold two records of one child, and a record can have gone to the wrong twin.
+Two records leave it open whether their children are one if they would be one child with a probability above
+DOUBTFUL_PROBABILITY when neither has another partner, or if they have the same identifier. A rival that took the place
+of one of them does not settle this: a service can hold two records of one child, and a record can have been linked to
+the wrong twin.
 """
 
 from __future__ import annotations
@@ -38,21 +39,21 @@ from privacy.pseudonyms import RARE_SURNAME, band_sql
 from privacy.returns.agreement import ABSENCE_TO, Fact, NewChildren, Permitted, Sender
 
 SURE_PROBABILITY = 0.95
-"""Least probability of a link that a fact may rest on; above the band of links that are for review."""
+"""Least probability of a link that a fact may rest on; above the review band."""
 assert REVIEW_BAND[1] < SURE_PROBABILITY
-_LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12
+_LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12  # allows for rounding
 ALIKE_TOKENS = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
-"""Tokens of which a stranger may share none with a row that no other service is said to know."""
+"""A row that no other service is said to know must not share any of these tokens with a stranger."""
 FINDABLE_CONDITION = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
-"""SQL condition on a row: names, date of birth and postcode are there, and the surname is rare enough to have tokens
-without both (`pseudonyms.RARE_SURNAME`). Under a commoner one, a child whose record elsewhere has another address and
-another date of birth is not found: that nothing was found says too little."""
+"""SQL condition on a row: names, date of birth and postcode are present, and the surname is rare enough to have
+tokens without both (`pseudonyms.RARE_SURNAME`). With a more common surname, a child whose other record has a
+different address and date of birth is not found, so finding nothing says too little."""
 
 DOUBTFUL_PROBABILITY = 0.05
-"""Probability from which two records that are not linked may still be one child: that they are not is then less sure
-than a link of 0.95."""
+"""Probability from which two unlinked records may still be one child. Above it, the conclusion that they are not is
+less certain than a link of 0.95."""
 LEAST_ABSENT_SHARE = 0.02
-"""Share of a sender's rows from which absence is told: with fewer, missed links weigh more than 1 - SURE_PROBABILITY.
+"""Share of a sender's rows from which absence is disclosed: below it, missed links outweigh 1 - SURE_PROBABILITY.
 The worst measured share of rows that seemed absent and were not is .025%; this allows for .1%."""
 _ROW = ("source", "council", "row_key")
 
@@ -61,7 +62,7 @@ _ROW = ("source", "council", "row_key")
 class Absence:
     """Whether a sender can be told that no other service knows a child.
 
-    `of` are the services that this covers; `why_not` is a sentence if it cannot be told.
+    `of` are the services covered; `why_not` is a sentence giving the reason if it cannot be told.
     """
 
     of: tuple[Sender, ...]
@@ -73,9 +74,8 @@ def absence(
 ) -> Absence:
     """Return whether `receiver` can be told that no other service knows a child.
 
-    `own_services` are all services; `in_full` are the senders whose every extract is in.
-
-    It depends on agreements and on which extracts are in, never on a row: that it is not said says nothing of a child.
+    `own_services` are all services; `in_full` are the senders all of whose extracts are in. The result depends on
+    agreements and on which extracts are in, never on a row, so a missing statement reveals nothing about a child.
     """
     if receiver.service != ABSENCE_TO:
         return Absence((), f"for {receiver.service}, a record that was missed is too often the reason")
@@ -102,14 +102,13 @@ def facts_of(
     of_absence: Absence,
     rule: NewChildren,
 ) -> pa.Table:
-    """Return the facts about each row that `receiver` sent of `source`: `row`, `fact` (a JSON text), by row number.
+    """Return the facts about each row of `source` that `receiver` sent: `row` and `fact` (JSON text), by row number.
 
-    Reads, from `con`, `records` (source, council, service, row_key, row: its number in the file, child_id, probability,
-    last_contact as `2022-05`, concern, findable, sex, what stands for the tokens of ALIKE_TOKENS (`traits`), numbered:
-    whether it has a UPN or NHS number, and waiting: whether it has not stood) and `doubts` (child_id, other_child_id,
-    likely). A row of which nothing can be told is left out. The JSON text is
-    `{"row": 7, "known_to": [{"council", "service", "last_contact"?, "concern"?}]}`, or
-    `{"row": 7, "known_to_no_other": true}`.
+    Reads `records` and `doubts` (child_id, other_child_id, likely) from `con`. Columns of `records`: source, council,
+    service, row_key, row (its number in the file), child_id, probability, last_contact as `2022-05`, concern, findable,
+    sex, the numbers that replace the tokens of ALIKE_TOKENS (`traits`), numbered (it has a UPN or NHS number) and
+    waiting (it is still new). Rows without any fact are left out. The JSON text is `{"row": 7, "known_to": [{"council",
+    "service", "last_contact"?, "concern"?}]}` or `{"row": 7, "known_to_no_other": true}`.
     """
     con.register("told_by", _tellers(allowed))
     try:
@@ -150,13 +149,14 @@ _FACTS = resources.files("privacy.returns").joinpath("facts.sql").read_text(enco
 
 
 class Doubts:
-    """A watcher of `link` that keeps the pairs of children left apart although they could be one, by a row of each."""
+    """A watcher of `link` that keeps the pairs of children left apart although they could be one, with a row of
+    each."""
 
     def __init__(self) -> None:
         self._pairs: list[pa.Table] = []
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        if step.name == STEPS[-1][0]:  # by now nearly all that have one number are joined, or are about to be
+        if step.name == STEPS[-1][0]:  # in the last step nearly all records with one number are joined
             con.register("joined", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
             self._remember(
                 con, con.sql(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)").to_arrow_table()
@@ -178,8 +178,8 @@ class Doubts:
     def children(self, links: pa.Table) -> pa.Table:
         """Return `child_id`, `other_child_id`, each pair both ways, and whether it is `likely`.
 
-        A pair is likely if, among all rivals of both, its probability is still above DOUBTFUL_PROBABILITY. `links` are
-        those of the linkage that was watched.
+        A pair is likely if its probability is still above DOUBTFUL_PROBABILITY when all rivals of both are considered.
+        `links` must come from the linkage that was watched.
         """
         with in_memory() as con:
             con.register("pairs", pa.concat_tables(self._pairs))

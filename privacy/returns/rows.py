@@ -1,9 +1,9 @@
 """What returns know about rows: traits and marks made from tokens, and which rows returns may rest on.
 
-A sender can put in a row to find out whether another service holds what it says. So for the returns of each service the
-cohort is linked again without the rows of that service, in any council, that have not stood: they take no partner from
-another row, join no two children, and leave none in doubt. A return depends on the rows that have stood and on what
-others sent. Whatever a new row says, and whoever else holds it, the return is the same until the row has stood.
+A sender can add a row to find out whether another service holds the same child. For the returns of each service, the
+cohort is therefore linked again without that service's new rows, in any council: new rows take no partner from another
+row, join no two children, and leave none in doubt. A return depends only on rows that are no longer new and on what
+others sent. Whatever a new row contains, and whoever else holds it, the return is the same until it is no longer new.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from privacy.row_keys import ROW_KEY
 
 
 def traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Table:
-    """Return what returns know about rows from their tokens (by source), without a token.
+    """Return what returns know about rows, derived from their tokens (by source) but containing none.
 
-    Columns: source, council, row_key; sex, findable and numbered, as `facts_of` reads them; the keyed marks `identity`
-    and `names`; and, under the names of ALIKE_TOKENS and OWN_NUMBERS, a number in place of each token: the same for the
-    same token, and different in every process.
+    Columns: source, council, row_key; sex, findable and numbered, as read by `facts_of`; the keyed marks `identity` and
+    `names`; and, named after ALIKE_TOKENS and OWN_NUMBERS, a number in place of each token. Equal tokens get equal
+    numbers, which differ from one process to the next.
     """
     with in_memory() as con:
         prepare_marks(con, keys)
@@ -64,22 +64,22 @@ def _numbered(token: str) -> str:
     return f"CASE WHEN {token} IS NOT NULL THEN hash({token}, $salt) END"
 
 
-_DIGITS, _BLOCK_BYTES = 32, 64
+_DIGITS, _BLOCK_BYTES = 32, 64  # 128 bits in hexadecimal; the block size of SHA-256
 
 
 def prepare_marks(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     """Create `identity_pads`, with the key of the marks as bound values."""
     key = keys.subkey("linker", "identity of a returned row").ljust(_BLOCK_BYTES, b"\0")
-    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]
+    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # the pads of HMAC
     con.execute("CREATE OR REPLACE TEMP TABLE identity_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
 
 
 def identity_sql(columns: Collection[str]) -> str:
-    """Return SQL of the mark by which a row is recognised in the sender's next delivery.
+    """Return SQL for the mark by which a row is recognised in the sender's next delivery.
 
     The mark is an HMAC-SHA256, cut to 128 bits, of every token that the linkage compares and of the sex, under a
-    sub-key of `linker.key`. A change of one letter or digit makes another mark, so what a row could link to is settled
-    by it. The relation has these `columns` and is joined with `identity_pads`.
+    sub-key of `linker.key`. Changing one letter or digit changes the mark, so the mark determines what a row could be
+    linked to. The relation must have these `columns` and be joined with `identity_pads`.
     """
     texts = ["sex", *(_text(token, columns) for token in TOKENS if token.name != "t_names")]
     filled = ", ".join(f"coalesce({text}, '')" for text in texts)
@@ -87,10 +87,10 @@ def identity_sql(columns: Collection[str]) -> str:
 
 
 def names_sql(columns: Collection[str]) -> str:
-    """Return SQL of the mark of a row's token of two names alone, NULL without it.
+    """Return SQL for the mark of a row's token of two names alone, or NULL if it has none.
 
-    That token depends on other rows of the extract, and is lost when a namesake is sent: so it has a separate mark. A
-    row that lost it is still recognised, and one that got another is not.
+    That token depends on other rows of the extract, and is lost when a namesake is sent, so it has a separate mark. A
+    row that lost it is still recognised; a row with a different one is not.
     """
     (names,) = (token for token in TOKENS if token.name == "t_names")
     return _marked(_text(names, columns))
@@ -108,10 +108,11 @@ _ROW = ("source", "council", "row_key")
 
 
 def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date) -> None:
-    """Create `all_records`: `records`, with those that have not stood on a day (`waiting`), and those to be `left_out`.
+    """Create `all_records`: `records` plus whether a row is new on a day (`waiting`) and whether it is `left_out`.
 
     `records` has council, service, first_day, deliveries and at_start, and is dropped. `rules` are those of the senders
-    that receive something; rows of others never wait. A rule that returns something about new rows leaves none out.
+    that receive something; rows of other senders never wait. If a rule returns something about new rows, none are left
+    out.
     """
     con.register("rules", _rules(rules, on))
     con.execute(_WAITING)
@@ -127,8 +128,8 @@ def left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:
 def tokens_without(sent: Extract, rows: pa.Table) -> pa.Table:
     """Return the tokens of one source as if some `rows` (council, row_key) had never been sent.
 
-    The token of two common names that one child alone bears is left out with a new namesake, which would otherwise take
-    it from a row that has stood.
+    Whether a row has the token of two common names depends on it being the only child with them, so a new namesake
+    would take the token from another row. The token is therefore left out of every row.
     """
     with in_memory() as con:
         con.register("sent", sent)

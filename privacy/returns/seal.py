@@ -5,9 +5,9 @@
     {one row's fact, JSON}
     ...
 
-The signature is over the first word, the header and every row. The header names recipient key, council, source, cohort
-and the extract, so that what was signed for one cannot be encrypted again for another and pass. `age -d` (C2SP age v1,
-X25519) decrypts the file.
+The signature covers the first word, the header and every row. The header names recipient key, council, source, cohort
+and extract, so a return signed for one recipient cannot be encrypted again for another and pass as theirs. `age -d`
+(C2SP age v1, X25519) decrypts the file.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from privacy.keys import KeyRing
 FORMAT = "readiness-return-2"
 RECEIPT_FORMAT = "readiness-told-1"
 """First word of a receipt: who was told about a service's rows. One JSON document follows."""
-_SIGNATURE_DIGITS = 128
+_SIGNATURE_DIGITS = 128  # 64 bytes in hexadecimal
 _AGE_START = b"age-encryption.org/"
 
 
 class ReturnProblem(Exception):
-    """A key or a return that cannot be used. The message says why and what to do, and shows nothing of a row."""
+    """Raised if a key or a return cannot be used. The message says why and what to do, and shows no row content."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Header:
     """The header of a return: whom it is for and what it covers.
 
     `recipient` is the age public key. `tells` are the facts by teller (`council/service`), `agreements` the version
-    (SHA-256) of each agreement by council. `absence_of` are the services that the child is not among where a row says
-    so; `absence_why_not` is a sentence where no row can. `sender_mac` (under `sender_key`) and `extract_mac` are those
-    of the sender's file; where it came in parts, `parts` has the number of each file by its MAC under `sender_key`, and
-    row 17 of part 3 is numbered 3 x 2^40 + 17. `new_children` is the rule about rows that have not stood. `serial`
-    counts the returns of a council, source and cohort: a higher one takes the place of every lower one. `made_on` is a
-    day.
+    (SHA-256) of each agreement by council. `absence_of` are the services covered if a row says that no other service
+    knows the child; `absence_why_not` is a sentence giving the reason if no row can say so. `sender_mac` (under
+    `sender_key`) and `extract_mac` identify the sender's file. If it came in parts, `parts` has the number of each file
+    by its MAC under `sender_key`, and row 17 of part 3 is numbered 3 x 2^40 + 17. `new_children` is the rule about new
+    rows. `serial` counts the returns of a council, source and cohort: a higher one replaces every lower one. `made_on`
+    is a day.
     """
 
     council: str
@@ -84,7 +84,7 @@ class Opened:
 
 
 def content(header: Header, facts: list[str]) -> bytes:
-    """Return what is signed, without serial number and day, to see whether a return has changed."""
+    """Return the signed content without serial number and day, to detect whether a return has changed."""
     return _document(replace(header, serial=0, made_on=""), facts)
 
 
@@ -106,7 +106,7 @@ def seal_document(word: str, document: bytes, recipient: str, signing_key: Ed255
 
 
 def unseal(path: Path, key: Path, signer: Path) -> Opened:
-    """Decrypt a return and check who made it and for whom.
+    """Decrypt a return, and check who made it and for whom.
 
     `key` is a file with the recipient's age private key, `signer` one with the pipeline's public key. Raises
     `ReturnProblem`.
@@ -140,7 +140,7 @@ def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[byt
 
 
 def check_recipient(path: Path, said: str, own: str) -> None:
-    """Raise `ReturnProblem` if a document was made for another recipient than the one that could decrypt it."""
+    """Raise `ReturnProblem` if a document was made for a different recipient than the one that could decrypt it."""
     if said != own:
         raise ReturnProblem(
             f"{path.name}: was made for another recipient and encrypted to you; do not use it, and tell whoever runs"
@@ -188,7 +188,7 @@ def _signed(word: str, document: bytes) -> bytes:
 
 
 def signer_key(path: Path) -> Ed25519PublicKey:
-    """Read the pipeline's public key in PEM, the one that releases are signed with. Raises `ReturnProblem`."""
+    """Read the pipeline's public key in PEM, with which releases are verified. Raises `ReturnProblem`."""
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
@@ -201,20 +201,20 @@ def signer_key(path: Path) -> Ed25519PublicKey:
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
-    """Return the SHA-256 of the public key in DER, hexadecimal, to compare two copies by telephone."""
+    """Return the SHA-256 of the public key in DER, in hexadecimal, for comparing two copies by telephone."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
 
 def sender_key(keys: KeyRing, source: str, council: str) -> bytes:
-    """Return the key of a sender's file MACs, which a return hands to its recipient.
+    """Return the key of a sender's file MACs, which a return passes to its recipient.
 
-    Only the two of them learn it. The pipeline keeps no plain hash of an extract, with which a guess of its content
-    could be tested.
+    Only the sender and the pipeline know it. The pipeline keeps no plain hash of an extract, because a guess at its
+    content could be tested against that.
     """
     return keys.subkey("input-mac", f"sender/{source}/{council}")
 
 
 def sender_mac(key: bytes, sha256: str) -> str:
-    """Return the HMAC-SHA256, under a sender's key, of the SHA-256 of a file; both hexadecimal."""
+    """Return the HMAC-SHA256, under a sender's key, of a file's SHA-256; both are hexadecimal."""
     return hmac.digest(key, bytes.fromhex(sha256), hashlib.sha256).hex()

@@ -1,10 +1,11 @@
 """Fits a graphical model to the noisy marginals, and draws rows from it.
 
-Of all distributions the model has the greatest entropy among those with the marginals that fit best: attributes that
-were not measured together are independent given those that were (McKenna, Sheldon and Miklau 2019, "Graphical-model
-based estimation and inference for differential privacy"). The library is `mbi`, of the same authors, which is an extra.
+The model has the greatest entropy among the distributions whose marginals fit best: attributes that were not measured
+together are independent given those that were (McKenna, Sheldon and Miklau 2019, "Graphical-model based estimation and
+inference for differential privacy"). The library is `mbi`, by the same authors; it is an optional extra.
 
-Attributes are numbered: the library orders sets of them, and the order of texts in a set changes from run to run.
+Attributes are numbered because the library orders sets of them, and the order of strings in a set changes from run to
+run.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ import numpy as np
 from privacy.synthetic.problem import FIRST, Codes, Names, Noisy, Problem
 
 STEPS, SETTLED = 10_000, 1e-3
-"""Of mirror descent, at most; and the relative fall of the loss within 50 of them at which it ends."""
+"""Most steps of mirror descent, and the relative fall of the loss over 50 steps below which it ends."""
 LARGEST_MIB = 128.0
-"""Largest size of the model's tables. Above it, the marginals with most cells are not fitted."""
+"""Largest size of the model's tables. Above it, the marginals with the most cells are not fitted."""
 
 
 class MissingLibrary(Exception):
-    """The extra with the library is not installed; the message says how it is."""
+    """Raised if the extra with the library is not installed; the message says how to install it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Rows that were drawn, and the marginals that were too large to be fitted."""
+    """The drawn rows, and the marginals that were too large to be fitted."""
 
     rows: Codes
     not_fitted: tuple[Names, ...]
@@ -43,7 +44,7 @@ class Drawn:
 def draw(problem: Problem, seed: int) -> Drawn:
     """Draw as many rows as the problem has; the same seed and library versions give the same rows.
 
-    Raises MissingLibrary where `mbi` is not installed.
+    Raises MissingLibrary if `mbi` is not installed.
     """
     mbi = _library()
     if not problem.rows:
@@ -67,12 +68,12 @@ def draw(problem: Problem, seed: int) -> Drawn:
     model = mbi.estimation.MirrorDescent().estimate(
         domain, measured, known_total=float(problem.rows), iters=STEPS, tol=SETTLED, constraints=constraints
     )
-    # The library draws along the model's own cliques, which do not hold the pairs of the constraints.
+    # The library draws along the model's own cliques, which do not contain the constrained pairs.
     model = replace(model, potentials=model.potentials.expand([*model.cliques, *pairs]))
     with _seeded(seed):
         drawn: Any = model.synthetic_data(rows=problem.rows).to_dict()
     rows = {name: np.asarray(drawn[number], dtype=np.int64) for name, number in place.items() if name != FIRST}
-    import_module("jax").clear_caches()  # no other problem has the same shapes
+    import_module("jax").clear_caches()  # shapes differ between problems, so cached code is never reused
     return Drawn(rows, tuple(each.attributes for each in problem.marginals if each not in fitted))
 
 
@@ -83,7 +84,7 @@ def libraries() -> dict[str, str]:
 
 def _library() -> ModuleType:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # on precision, which is set below, and on a cache
+        warnings.simplefilter("ignore", UserWarning)  # about precision, which is set below, and about a cache
         try:
             import jax
             import mbi
@@ -98,7 +99,7 @@ def _library() -> ModuleType:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed numpy's common generator, which the library draws from, and restore it afterwards."""
+    """Seed numpy's global generator, which the library draws from, and restore it afterwards."""
     before = np.random.get_state()
     np.random.seed(seed)
     try:

@@ -1,15 +1,15 @@
 """Defines what synthetic rows are drawn from: measured marginals, and combinations of categories that cannot occur.
 
-Rows are to agree with what is published. So to a marginal is added what publication corrects its figures by, and where
-the totals over all places were not measured themselves, they join it as they are published: a noisy count may be
-negative and a number of rows may not, so that without them many small cells would add up to too much.
+Rows should agree with what is published. Each marginal therefore gets the corrections that publication applies to its
+figures. If the totals over all places were not measured themselves, they are added as published: a noisy count may be
+negative and a number of rows may not, so without them many small cells would add up to too much.
 
-A pair of categories is impossible where an identity of the plan says so: its two sides are equal for every table there
-could be, so for a table of one row too, and a row that counts on one side counts on the other. `AllOf` states
-attributes that follow from others. To say that in pairs, a problem has a further attribute, which of the parts is the
-first that does not hold: it decides each whole, and each part up to that one. It is drawn and then left out.
+A pair of categories is impossible if an identity of the plan says so. The two sides of an identity are equal for every
+possible table, including a table of one row, so a row that counts on one side counts on the other. `AllOf` describes
+attributes that follow from others. To express this in pairs, a problem has an additional attribute: the first of the
+parts that does not hold. It determines each whole, and each part up to that one. It is drawn and then dropped.
 
-With a nesting each group is a problem of its own, as in `privacy.estimation.estimates`.
+With a nesting, each group is a problem of its own, as in `privacy.estimation.estimates`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NONE = "every one holds"
 
 Names = tuple[str, ...]
 Codes = Mapping[str, NDArray[np.int64]]
-"""Synthetic rows: attribute -> place of its category in the domain, one a row."""
+"""Synthetic rows: attribute -> index of its category in the domain, one per row."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class AllOf:
 class Noisy:
     """A marginal: attributes, noisy counts over their domains, and the scale of the noise.
 
-    For totals, also the measured marginal that they are the totals of.
+    For totals, also the measured marginal that they are totals of.
     """
 
     attributes: Names
@@ -70,7 +70,7 @@ class Noisy:
 class Problem:
     """Rows to draw: their number, attributes, noisy marginals, and the impossible pairs of categories.
 
-    These are, by pair of attributes, True over the domains of both where a pair is impossible.
+    `impossible` has, for each pair of attributes, an array over both domains that is True for impossible pairs.
     """
 
     rows: int
@@ -92,11 +92,10 @@ class Problem:
 def problems(
     plan: Plan, measurement: Measurement, published: Moments, place: str, left_out: Collection[str], all_of: AllOf
 ) -> Iterator[Problem]:
-    """Yield the problems of a measurement: one for each group of a nesting, otherwise one.
+    """Yield the problems of a measurement: one per group of a nesting, otherwise one.
 
-    `published` are the moments of the figures that rows are to agree with, `place` is the attribute over which there
-    are totals. Marginals with an attribute that is `left_out` are not among their marginals. There are as many rows as
-    the release estimates.
+    `published` are the moments of the figures that rows should agree with; `place` is the attribute over which there
+    are totals. Marginals with a `left_out` attribute are not used. The number of rows is the release's estimate.
     """
     estimates, nesting = estimates_of(plan, measurement), plan.family.nesting
     kept = [names for names in plan.sigmas if not set(names) & set(left_out)]
@@ -123,7 +122,7 @@ def problems(
 
 
 def _correction(family: Family, names: Names, estimates: Estimates, published: Moments) -> Array:
-    """Return what the published figures of the cells of a marginal are corrected by."""
+    """Return the corrections that publication applies to the cells of a marginal."""
     selectors, nesting = {}, family.nesting
     for name in names:
         attribute = family.attribute(name)
@@ -138,7 +137,7 @@ def _correction(family: Family, names: Names, estimates: Estimates, published: M
 
 
 def _totals(family: Family, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
-    """Yield, over all places, the totals of marginals with other attributes, unless those were measured."""
+    """Yield the totals over all places of marginals with other attributes, unless those totals were measured."""
     for names in measured:
         others = tuple(name for name in names if name != place)
         if len(others) < len(names) and len(others) > 1 and others not in measured:
@@ -171,8 +170,10 @@ def _problem(
 
 
 def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
-    """Return the pairs of categories that count differently on the two sides; None unless each side weighs one
-    attribute."""
+    """Return the pairs of categories that count differently on the two sides of an identity.
+
+    Returns None unless each side weights a single attribute, and the two differ.
+    """
     sides: dict[str, Any] = {}
     for side in (identity.left, identity.right):
         if len(side.terms) != 1 or len(side.terms[0].vectors) != 1:
@@ -187,8 +188,8 @@ def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], ND
 
 
 def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
-    """Return the impossible pairs with `FIRST`, of each whole and each part."""
-    first = np.arange(len(all_of.parts) + 1)  # 0 where every one holds, else the place of the part from 1
+    """Return the impossible pairs of `FIRST` with each whole and each part."""
+    first = np.arange(len(all_of.parts) + 1)  # 0 if every part holds, otherwise the number of the part, from 1
     found = {}
     for whole in all_of.wholes:
         yes = np.array([category == whole.yes for category in family.attribute(whole.name).categories])
@@ -201,9 +202,9 @@ def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.b
 
 
 def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
-    """Count rows with an impossible pair of categories, or that break `all_of`.
+    """Count rows that have an impossible pair of categories or break `all_of`.
 
-    Rows are those of the problem, or of all groups, whose attributes other than place have the same domains.
+    The rows belong to the problem, or to all groups, whose attributes other than place have the same domains.
     """
     wrong = np.zeros(len(next(iter(rows.values()))), dtype=np.bool_)
     for (one, other), impossible in problem.impossible.items():
@@ -221,6 +222,6 @@ def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
 
 
 def widest(problem: Problem, having: str) -> Sequence[Names]:
-    """Return every second of the largest marginals with this attribute, in order of the plan."""
+    """Return every second of the largest marginals with this attribute, in the order of the plan."""
     own = [each.attributes for each in problem.marginals if having in each.attributes]
     return [names for names in own if len(names) == max(map(len, own))][::2]

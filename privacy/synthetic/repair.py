@@ -1,9 +1,10 @@
-"""Changes as few rows as it takes until every requested rate is in its interval.
+"""Changes as few rows as possible until every requested rate is in its interval.
 
-Rows drawn from a model miss some: a number of rows is whole and never negative, and a noisy count need not be. A change
-gives a row other values of one set of attributes that are tied to each other by impossible pairs (`tied`), as another
-row has them, so that what no row can have stays so. Which changes bring the rates closest follows from the gradient of
-the squared number of rows by which they are outside; the best are made together, half as many where that overshoots.
+Rows drawn from a model miss some rates: a number of rows is whole and never negative, and a noisy count need not be. A
+change gives a row new values for one set of attributes tied together by impossible pairs (`tied`). The values are
+copied from another row, so that impossible combinations stay impossible. The gradient of the loss (the squared number
+of rows by which rates are outside) shows which changes bring the rates closest. The best are made together, and half as
+many if that overshoots.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from privacy.release.workload import Array, Cube, Family
 from privacy.synthetic.problem import FIRST, Codes, Names, Problem
 
 MARGIN = 2.0
-"""Rows by which a rate is to be inside its interval, where that is wide enough."""
+"""How far inside its interval a rate should be, in rows, if the interval is wide enough."""
 _MARGIN_SHARE = 0.2
-"""At most this share of the interval."""
+"""The margin is at most this share of the interval."""
 _SAMPLED, _CANDIDATES = 20_000, 64
-"""Rows looked at in one step, and values of tied attributes that they may be given: the most frequent."""
+"""Rows examined in one step, and the number of most frequent values of tied attributes tried for each."""
 _FUTILE = 8
-"""Steps in a row that bring nothing, after which it ends."""
+"""Consecutive steps without improvement after which it ends."""
 
 Tables = dict[Names, Array]
 
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Rates of a cube of counts over another of its shape, between 0 and 1, and the interval for each; NaN where
-    none is."""
+    """Rates of one cube of counts over another of the same shape, from 0 to 1, and the interval of each; NaN if it
+    has none."""
 
     part: Cube
     whole: Cube
@@ -50,7 +51,7 @@ class Repaired:
 
 
 def tied(asked: Iterable[Problem]) -> list[Names]:
-    """Return sets of attributes that impossible pairs tie to each other; each of the others by itself."""
+    """Return the sets of attributes that impossible pairs tie together; every other attribute is its own set."""
     sets: list[set[str]] = []
     for problem in asked:
         for names in ({each.name} for each in problem.attributes):
@@ -66,17 +67,17 @@ def _joined(sets: list[set[str]], names: set[str]) -> list[set[str]]:
 
 
 def rates_of(family: Family, rows: Codes, rates: Rates) -> Array:
-    """Return the rates of the rows; NaN where there is none to count."""
+    """Return the rates of the rows; NaN if there is nothing to count."""
     tables = _counted(family, rows, [rates])
     part, whole = _values(family, tables, rates.part), _values(family, tables, rates.whole)
     return part / np.where(whole > 0, whole, np.nan)
 
 
 def repaired(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
-    """Change as few rows as it takes; the same seed gives the same rows.
+    """Change as few rows as possible; the same seed gives the same rows.
 
-    Only `movable` sets of attributes, as from `tied`, are given other values. What cannot be reached stays outside its
-    interval, as `rates_of` shows.
+    Only `movable` sets of attributes, as returned by `tied`, get new values. Rates that cannot be reached stay outside
+    their interval, as `rates_of` shows.
     """
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
@@ -108,7 +109,8 @@ def repaired(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequ
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """Rows that would gain, most first, with the set of attributes to change and the candidate to change it to."""
+    """Rows that would improve the loss, best first, with the set of attributes to change and the candidate to change
+    it to."""
 
     rows: NDArray[np.int64]
     sets: NDArray[np.int64]
@@ -116,7 +118,7 @@ class _Moves:
 
 
 def _candidates(rows: Codes, names: Names) -> Mapping[str, NDArray[np.int64]]:
-    """Return the values of tied attributes that rows have, the most frequent first."""
+    """Return the values of tied attributes that rows have, most frequent first."""
     found, counts = np.unique(np.stack([rows[name] for name in names]), axis=1, return_counts=True)
     chosen = np.argsort(-counts, kind="stable")[:_CANDIDATES]
     return dict(zip(names, found[:, chosen], strict=True))
@@ -145,9 +147,9 @@ def _best(
 def _gains(
     rows: Codes, slopes: Tables, changed: Mapping[str, NDArray[np.int64]], sample: NDArray[np.int64]
 ) -> Array | None:
-    """Return by how much the loss falls, to first order, with each row given each candidate: (rows, candidates).
+    """Return by how much the loss falls, to first order, if each row gets each candidate: (rows, candidates).
 
-    None if no slope depends on these attributes.
+    Returns None if no slope depends on these attributes.
     """
     total: Array | None = None
     for names, slope in slopes.items():
@@ -166,7 +168,7 @@ def _gains(
 def _made(
     rows: Codes, moves: _Moves, candidates: Sequence[Mapping[str, NDArray[np.int64]]], many: int
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the values of the first rows of the moves after the change, by attribute."""
+    """Return the values of the first `many` rows of the moves after the change, by attribute."""
     after = {name: codes[moves.rows[:many]] for name, codes in rows.items()}
     for number, changed in enumerate(candidates):
         own = moves.sets[:many] == number
@@ -184,8 +186,8 @@ def _moved(family: Family, tables: Tables, rows: Codes, after: Codes, chosen: ND
 
 
 def _loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
-    """Return the squared number of rows by which rates are not far enough inside, and its slope by cell of each
-    table."""
+    """Return the squared number of rows by which rates miss their intervals and margins, and its slope per table
+    cell."""
     loss, slopes = 0.0, dict[Names, Array]()
     for rates in wanted:
         part, whole = _values(family, tables, rates.part), _values(family, tables, rates.whole)
@@ -201,7 +203,7 @@ def _loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[floa
 
 
 def _add(slopes: Tables, family: Family, cube: Cube, by_figure: Array) -> None:
-    """Add the slope by figure of a cube to the slopes by cell."""
+    """Add a cube's slope per figure to the slopes per cell."""
     names, table = _names(family, cube), by_figure
     matrices = {name: selector.matrix for name, selector in cube.selectors.items()}
     for axis, matrix in enumerate(matrices.values()):

@@ -3,7 +3,8 @@
     python bloom_filters.py LEFT.parquet RIGHT.parquet PAIRS.parquet
 
 Writes left, right (positions) and weight (Dice coefficient above the threshold). Every record of one file is compared
-with every one of the other. Of the date of birth only month and day are encoded: in one cohort the year says nothing.
+with every record of the other. Only month and day of the date of birth are encoded: within one cohort the year carries
+no information.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FEATURES = {
     "postcode": ({"n": 1, "positional": True}, 200),
     "sex": ({"n": 1}, 50),
 }
-"""n-grams of each column and the hashes spent on it, whatever its length."""
+"""n-grams of each column and the number of hashes spent on it, whatever its length."""
 
 
 def main(left_path: str, right_path: str, pairs_path: str) -> None:

@@ -1,4 +1,4 @@
-"""What the rivals' scripts share: the two files of a set as a practitioner would hand them to a linkage tool."""
+"""Functions shared by the rivals' scripts: the two files of a set, prepared as a practitioner would."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ COLUMNS = ("forename", "surname", "sex", "date_of_birth", "postcode")
 
 
 def prepared(path: str) -> pd.DataFrame:
-    """COLUMNS in one case, without spaces at the ends and in postcodes; placeholders and blanks are missing."""
+    """Return COLUMNS in one case, trimmed, with no spaces in postcodes; placeholders and blanks are missing."""
     frame = pd.read_parquet(path)
     text = {column: frame[column].fillna("").astype(str).str.strip().str.upper() for column in COLUMNS}
     text["postcode"] = text["postcode"].str.replace(" ", "").where(~text["postcode"].str.startswith("ZZ99"), "")
@@ -17,5 +17,5 @@ def prepared(path: str) -> pd.DataFrame:
 
 
 def filled_in_both(left: pd.DataFrame, right: pd.DataFrame) -> list[str]:
-    """The columns that hold anything in both files."""
+    """Return the columns that have values in both files."""
     return [column for column in COLUMNS if left[column].notna().any() and right[column].notna().any()]

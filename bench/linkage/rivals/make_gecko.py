@@ -1,9 +1,9 @@
-"""Children known to four services under names of the FEBRL set, corrupted by gecko: frames in contract columns.
+"""Makes children known to four services, with FEBRL names corrupted by gecko: frames in contract columns.
 
-python make_gecko.py PUBLIC_SETS FOLDER SEED CHILDREN
+    python make_gecko.py PUBLIC_SETS FOLDER SEED CHILDREN
 
-PUBLIC_SETS holds `febrl3.parquet`. Neither names nor errors are those that the linkage was tuned on. In the folder, one
-Parquet file a source.
+PUBLIC_SETS holds `febrl3.parquet`. The linkage was tuned on neither these names nor these errors. Writes one Parquet
+file per source into the folder.
 """
 
 import sys
@@ -15,11 +15,11 @@ from gecko import mutator
 from services import COUNCILS, KNOWN, MOVED, in_contract_columns, nhs_number, postcodes, upn
 
 SLIPS = {"eyfsp": 0.02, "school_census": 0.02, "early_years_census": 0.05, "hv_reviews": 0.05}
-"""Share of each source's surnames, and of its forenames, that are written wrongly; a third of it of the dates."""
+"""Share of each source's surnames, and of its forenames, with an error; a third of this for dates."""
 
 
 def population(names: pd.DataFrame, children: int, rng: np.random.Generator) -> pd.DataFrame:
-    """True children; 3 in 100 are twins."""
+    """Return the true children; 3 in 100 are twins."""
     home = np.arange(children)
     twin = rng.random(children) < 0.015
     home[1:] = np.where(twin[1:], home[:-1], home[1:])
@@ -42,7 +42,7 @@ def population(names: pd.DataFrame, children: int, rng: np.random.Generator) -> 
 
 
 def recorded(children: pd.DataFrame, source: str, rng: np.random.Generator) -> pd.DataFrame:
-    """The children as one source has them."""
+    """Return the children as recorded by one source."""
     seen = children[rng.random(len(children)) < KNOWN[source]].reset_index(drop=True)
     moved = rng.random(len(seen)) < MOVED[source]
     seen.loc[moved, "postcode"] = postcodes(int(moved.sum()), rng)

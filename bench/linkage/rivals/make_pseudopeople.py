@@ -1,7 +1,9 @@
-"""Files of pseudopeople's sample population, which comes inside the package, with its default noise and one seed each.
+"""Makes files from pseudopeople's sample population, which comes with the package, with its default noise.
 
-python make_pseudopeople.py FOLDER
-python make_pseudopeople.py FOLDER SEED    # as children known to four services, each a census with noise of its own
+    python make_pseudopeople.py FOLDER
+    python make_pseudopeople.py FOLDER SEED    # children known to four services, each a census with its own noise
+
+Each file has its own seed.
 """
 
 import sys
@@ -15,7 +17,7 @@ from services import COUNCILS, KNOWN, MOVED, in_contract_columns, nhs_number, po
 
 SEED = 0
 HELD_OUT = {2020: 701, 2030: 702, 2040: 703}
-"""Seed of each year's census; chosen anew after a change of the model, so that it has not seen their errors."""
+"""Seed of each year's census. Seeds are replaced after a change of the model, so that it has not been tuned on them."""
 HELD_OUT_FORMS = (2030, 704)
 
 _SIZES = (0.35, 0.05, 0.05, 0.07, 0.2, 0.1, 0.07, 0.11)
@@ -23,8 +25,10 @@ _SIZES = (0.35, 0.05, 0.05, 0.07, 0.2, 0.1, 0.07, 0.11)
 
 
 def recorded(source: str, seed: int) -> pd.DataFrame:
-    """The whole population as one source has it: forms left out, doubled, misread and mistyped as pseudopeople does by
-    default. Everybody is a child born within one school year."""
+    """Return the whole population as recorded by one source, everybody as a child born within one school year.
+
+    Forms are left out, duplicated, misread and mistyped by pseudopeople's defaults.
+    """
     place = list(KNOWN).index(source)
     rng = np.random.default_rng([seed, place])
     people = pseudopeople.generate_decennial_census(year=2020, seed=10 * seed + place)
@@ -51,7 +55,7 @@ def recorded(source: str, seed: int) -> pd.DataFrame:
 
 
 def _born(written: pd.Series) -> pd.Series:
-    """The same month and day, in the school year of one cohort; None where the date cannot be read."""
+    """Return the same month and day in the school year of one cohort; None if the date cannot be read."""
     found = pd.to_datetime(written, format="%m/%d/%Y", errors="coerce")
     year = np.where(found.dt.month >= 9, 2019, 2020)
     return pd.Series([f"{y}-{d:%m-%d}" if pd.notna(d) else None for y, d in zip(year, found, strict=True)])
@@ -62,14 +66,14 @@ def _postcode(address: str) -> str:
 
 
 def four_services(folder: Path, seed: int) -> None:
-    """A Parquet file a source, in the columns of the contracts."""
+    """Write one Parquet file per source in the columns of the contracts."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in KNOWN:
         in_contract_columns(recorded(source, seed), source).to_parquet(folder / f"{source}.parquet")
 
 
 def two_files(folder: Path) -> None:
-    """Censuses and tax forms, to be linked two at a time."""
+    """Write censuses and tax forms, to be linked two at a time."""
     census, forms = pseudopeople.generate_decennial_census, pseudopeople.generate_taxes_w2_and_1099
     census(year=2020, seed=SEED).to_parquet(folder / "pp_a.parquet")
     census(year=2030, seed=SEED).to_parquet(folder / "pp_c.parquet")

@@ -5,10 +5,10 @@
 Writes left, right (positions) and weight (bits above an even posterior, not below 0).
 
 The classifier takes yes-or-no features and estimates m, u and the prior by expectation maximisation on the candidate
-pairs. Pairs of several blocking rules in one heap mislead it: what the rules share depends on the rules, and it finds
-households in the place of people. So each rule is a pass with a classifier of its own over the other columns, and a
-pair takes the best weight of its passes. A pass needs three columns to tell matches from the rest; where no rule leaves
-as many, the rules make one pass over all columns.
+pairs. Pooling the pairs of several blocking rules misleads it: the pairs' agreements depend on the rules, and it finds
+households instead of people. Each rule is therefore a separate pass with its own classifier over the other columns, and
+a pair takes the best weight of its passes. A pass needs three columns to tell matches from non-matches; if no rule
+leaves that many, the rules make one pass over all columns.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import recordlinkage
 from frames import filled_in_both, prepared
 
 SIMILAR = 0.85
-"""From here on two values agree: Jaro-Winkler of names and postcodes, Levenshtein of dates (one digit of ten may
-differ)."""
+"""Similarity from which two values agree: Jaro-Winkler for names and postcodes, Levenshtein for dates (one digit in
+ten may differ)."""
 RULES = (("date_of_birth",), ("postcode",), ("surname", "forename"))
 FEWEST_COLUMNS = 3
 

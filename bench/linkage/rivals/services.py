@@ -1,4 +1,4 @@
-"""Children known to four services, for the scripts that make them: who is known to whom, and the contracts' columns."""
+"""Children known to four services, for the scripts that make them: coverage of each service, and contract columns."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pandas as pd
 
 COUNCILS = ("leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral")
 KNOWN = {"eyfsp": 0.985, "school_census": 0.98, "early_years_census": 0.88, "hv_reviews": 0.85}
-"""Share of the children whom each source has."""
+"""Share of the children in each source."""
 MOVED = {"eyfsp": 0.0, "school_census": 0.01, "early_years_census": 0.06, "hv_reviews": 0.09}
-"""Share of its records with another address."""
+"""Share of each source's records with a different address."""
 
 
 def postcodes(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -20,7 +20,7 @@ def postcodes(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def nhs_number(number: int) -> str:
-    """A valid number of the reserved range; one without a check digit gives its neighbour's."""
+    """Return a valid NHS number of the reserved range; a number without a check digit gets its neighbour's."""
     while True:
         body = f"999{number % 1_000_000:06d}"
         check = (11 - sum((10 - place) * int(digit) for place, digit in enumerate(body)) % 11) % 11
@@ -36,7 +36,7 @@ def upn(number: int) -> str:
 
 
 def in_contract_columns(records: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Records of a source without the identifiers that it does not hold, numbered within each council."""
+    """Return records of a source without the identifiers it does not hold, numbered within each council."""
     frame = records.sort_values("council", kind="stable").reset_index(drop=True)
     held = {"eyfsp": ["upn"], "school_census": ["upn"], "hv_reviews": ["nhs_number"]}.get(source, [])
     frame = frame.drop(columns=[name for name in ("upn", "nhs_number") if name not in held])
