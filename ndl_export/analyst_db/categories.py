@@ -39,10 +39,10 @@ def axes_of(table: Table, filter_name: str) -> Iterator[Axis]:
 
 
 def in_order(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Return the items of all sequences, once each, in an order that no sequence contradicts; otherwise by first
-    appearance.
+    """Return the items of all sequences, once each, in an order that no sequence contradicts.
 
-    Raises `graphlib.CycleError` if two sequences contradict each other.
+    Items that no sequence orders stay in order of first appearance. Raises `graphlib.CycleError` if two sequences
+    contradict each other.
     """
     before: dict[str, set[str]] = {item: set() for item in chain.from_iterable(sequences)}
     for first, second in chain.from_iterable(map(pairwise, sequences)):

@@ -1,5 +1,4 @@
-"""Changes since the previous release: `changes.csv` (figures that moved by more than noise explains) and
-`changelog.md`.
+"""Changes since the previous release: `changes.csv` (figures that moved by more than the noise) and `changelog.md`.
 
 A cohort is compared with the newest older release that has it. Two releases draw their noise independently, so the
 interval of a change follows from both: by Zou and Donner (2008) for percentages and averages, as in the methodology,
@@ -121,8 +120,7 @@ def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """Return one line for each figure that moved, by cohort and in order of the tables; only a header if nothing is
-    compared."""
+    """Return one line for each figure that moved, by cohort and in table order; only a header if none is compared."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADER)

@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 100
 def written_statements(file: str) -> Iterator[tuple[list[str], str]]:
     """Yield the paragraphs above each statement of an SQL file, and the statement without its semicolon."""
     text = (Path(__file__).parent / file).read_text(encoding="utf-8")
-    for comment, sql in _STATEMENT.findall(text.partition("\n\n")[2]):
+    for comment, sql in _STATEMENT.findall(text.partition("\n\n")[2]):  # the first comment is about the file
         yield [_joined(paragraph) for paragraph in re.split(r"^--\n", comment, flags=re.MULTILINE)], sql.strip()[:-1]
 
 

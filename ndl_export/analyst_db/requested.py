@@ -47,8 +47,7 @@ class _Requested:
         return tuple(dict.fromkeys(selection.label for axis in axes for selection in axis.selections))
 
     def type_of(self, name: str) -> str:
-        """Return the type name of a filter; it is unique because no table or filter has two underscores in a row in its
-        name."""
+        """Return the name of a filter's type; no table or filter name has two underscores in a row, so it is unique."""
         return f"dimension.{self.table.name}__{name}_type"
 
 

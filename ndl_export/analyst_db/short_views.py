@@ -1,5 +1,4 @@
-"""Schema `main`, which `SHOW TABLES` lists: a narrow view of each published table, and views that answer common
-questions.
+"""Schema `main`, which `SHOW TABLES` lists: a narrow view of each published table, and answers to common questions.
 
 A row of a view fits a terminal of 120 columns: area, cohort, group of children, figure, interval and flag, in words and
 rounded. Each view shows the newest release that is not withdrawn. All other columns are in `latest`, under the same

@@ -98,7 +98,7 @@ def fitted(figures: Iterable[Drawable]) -> Scale:
         return WHOLE
     least, most = min(ends), max(ends)
     low, high = 10 * math.floor(least / 10), 10 * math.ceil(most / 10)
-    while high - low not in _STEPS:
+    while high - low not in _STEPS:  # widen the scale on the side with less room, within 0% to 100%
         if low > 0 and (high >= 100 or least - low <= high - most):
             low -= 10
         else:
@@ -117,8 +117,7 @@ def from_nothing(figures: Iterable[Drawable]) -> Scale:
 
 
 def of_points(figures: Iterable[Drawable]) -> Scale:
-    """Return a scale of percentage points that includes 0 and every interval, between multiples of its step (10 or
-    20)."""
+    """Return a scale of percentage points that includes 0 and every interval, between multiples of its step."""
     ends = [end for figure in figures for end in (figure.lower, figure.upper, figure.value) if end is not None]
     step = 10 if max([*ends, 0]) - min([*ends, 0]) <= _MOST_TENS else 20
     low, high = step * math.floor(min([*ends, 0]) / step), step * math.ceil(max([*ends, 1]) / step)
@@ -382,8 +381,7 @@ class Bars:
 
 
 def shares(now: float | None, last: float | None = None, published: float | None = None) -> Bars:
-    """Return a thick bar for a share of this file, and thin ones below for the last delivery and the published
-    figure."""
+    """Return a thick bar for a share of this file, and thin bars below for the last delivery and published figure."""
     rects, height = [Rect(0, 0, 100, 9, "track"), Rect(0, 0, 100 * (now or 0), 9, "now")], 9
     for share, top, kind in ((last, 10, "last"), (published, 14, "published")):
         if share is not None:
@@ -413,6 +411,7 @@ def span(scale: Scale, start: float, end: float, kind: str) -> Bars:
     """Return a bar from one value to another, over a line at 0."""
     left, right = sorted((100 * scale.share(start), 100 * scale.share(end)))
     line = Rect(100 * scale.share(0) - 0.15, 0, 0.3, _ROW, "mark")
+    # At least 0.4 wide, so that a bar between equal values shows.
     return Bars(_ROW, (line, Rect(left, 2, max(right - left, 0.4), _ROW - 4, kind)))
 
 

@@ -20,7 +20,7 @@ from ndl_export.pages import charts, number_format
 _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ONE_AT_A_TIME = Lock()
-"""Held while rendering: threads gain nothing from rendering in parallel, and each would compile the templates again."""
+"""Held while rendering: rendering in parallel saves no time, and each thread would compile the templates again."""
 _DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that make text appear in a different order from the one it is written in."""
 
@@ -55,6 +55,5 @@ def _environment(folder: Path) -> jinja2.Environment:
 
 
 def _runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:
-    """Return consecutive lines with the same value of `key`, with the value. Unlike jinja2's `groupby`, it does not
-    sort."""
+    """Return consecutive lines with the same value of `key`, and that value. jinja2's `groupby` would sort them."""
     return [(value, list(run)) for value, run in groupby(lines, key=lambda line: line[key])]

@@ -103,6 +103,7 @@ def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
     """Return the content of the page of the participating council `name`."""
     code, by_name = place(name).new_la_code, _by_name(charts)
     of_council = [each for each in found if each.area.code == code]
+    # The newest cohort that the council sent, or the first one if it sent none.
     own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
     panels = [next(p for p in by_name[chart].panels if p.cohort == own.cohort) for chart in _BESIDE]
     line = _line(panels[0], code)

@@ -140,8 +140,7 @@ def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
 
 
 def _head(tokens: Sequence[Token]) -> None:
-    """Turn the first row and the first column of tables into headings, except empty cells, and align numbers to the
-    right."""
+    """Turn the first row and column of tables into headings, except empty cells, and align numbers to the right."""
     rows: list[list[tuple[Token, str, Token]]] = []
     for at, token in enumerate(tokens):
         if token.type == "table_open":

@@ -60,8 +60,7 @@ class Figure:
 
     @cached_property
     def text(self) -> str:
-        """The figure with its unit and symbol: `63.8%`, `20.8 points`, `34.2% [u]`, or the symbol alone:
-        `[withheld]`."""
+        """The figure with its unit and symbol: `63.8%`, `20.8 points`, `34.2% [u]`, or the symbol: `[withheld]`."""
         return self._with_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")
 
     @property

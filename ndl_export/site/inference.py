@@ -29,8 +29,7 @@ _MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two figures in percentage points: both ends of its interval, and the verdict of
-    `gld_compared`."""
+    """A difference of two figures in percentage points: the ends of its interval, and `gld_compared`'s verdict."""
 
     lower: float
     upper: float

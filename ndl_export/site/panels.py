@@ -193,8 +193,7 @@ class Panel:
 
     @cached_property
     def map(self) -> TileMap | None:
-        """The first drawn figure of every council on a tile map, if there are too many councils for a chart; otherwise
-        None."""
+        """The first drawn figure of every council on a tile map, or None if there are few enough for a chart."""
         councils = [line for line in self.lines if line.area.level == LOCAL_AUTHORITY] if self.shape.mapped else []
         if len(councils) <= REGIONS_ABOVE:
             return None

@@ -71,8 +71,7 @@ def one_service_concerned(lines: tuple[Line, ...]) -> Sentences:
 
 
 def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
-    """State how many children both services had seen but only one had a concern about (the second line and the
-    third)."""
+    """State how many children both services saw but only one had a concern about (the second and third lines)."""
     _, health_visitor, setting, *_ = lines
     return (
         "Number of children whom both had seen and about whom the health visitor alone had a concern:"
@@ -81,7 +80,7 @@ def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
 
 
 def each_cohort(lines: tuple[Line, ...]) -> Sentences:
-    """State every cohort, and where there is a break."""
+    """State every cohort, and any breaks."""
     return (*(rate(line) for line in lines), *_breaks(lines))
 
 
@@ -91,7 +90,7 @@ def _breaks(lines: tuple[Line, ...]) -> Sentences:
 
 
 def each_gap(lines: tuple[Line, ...]) -> Sentences:
-    """State both groups and their gap for every cohort, and where there is a break."""
+    """State both groups and their gap for every cohort, and any breaks."""
     return (*(gap(line) for line in lines), *_breaks(lines))
 
 

@@ -280,8 +280,10 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
 
 
 def labels(table: Table) -> Mapping[str, Levels]:
-    """Return the levels of each row by a unique label: its levels except totals, with column names if those alone are
-    ambiguous."""
+    """Return the levels of each row by a unique label.
+
+    A label consists of the levels except totals, with the names of their columns if it would otherwise be ambiguous.
+    """
 
     def label(levels: Levels, *, named: bool) -> str:
         pairs = [(entry, level) for entry, level in zip(table.filters, levels, strict=True) if level != ALL.label]
@@ -291,6 +293,7 @@ def labels(table: Table) -> Mapping[str, Levels]:
     found = [row.levels for row in rows(table, all_together=True)]
     plain = {label(levels, named=False): levels for levels in found}
     of_columns = [set(levels) - {ALL.label} for levels in zip(*found, strict=True)]
+    # Every label is unique, and no level occurs in two columns.
     if len(plain) == len(found) and sum(map(len, of_columns)) == len(set().union(*of_columns)):
         return plain
     return {label(levels, named=True): levels for levels in found}
