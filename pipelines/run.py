@@ -201,7 +201,7 @@ def run_returns(folders: Installation, cohort: Cohort) -> None:
 
 
 def release_of(home: Home, cohort: Cohort) -> str:
-    """Return the version for a run that names none, so that a repeated run repeats its release and never spends again.
+    """Return the version for a run that names none, so that by default a repeated run never spends again.
 
     This is the version that people have signed for the cohort and that is not measured yet, or the cohort's newest
     release, or the first unused version of this month. A revision must name its version.

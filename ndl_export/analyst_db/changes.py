@@ -175,8 +175,7 @@ _MOVED = f"""
     FROM distances JOIN asked USING (time_period) WHERE distance > 1.959964 * wider AND "table" = ?
     ORDER BY number, position
 """
-"""Query for the lines of a table's figures that moved, with intervals as wide as all figures compared in the cohort
-require.
+"""Query for a table's figures that moved, with intervals as wide as all comparisons of the cohort require.
 
 1.959964 is the 97.5% quantile of the standard normal distribution.
 """

@@ -161,8 +161,7 @@ def mark(figure: Drawable, series: int, scale: Scale, label: str = "") -> Mark |
 SERIES_SYMBOLS = "\N{BLACK CIRCLE}\N{BLACK DIAMOND}"
 """Marks of the first and the second series, for text in a chart."""
 _EDGE = 0.25
-"""Share of the width: labels of lines this close to an edge start or end at the line, so they fit a chart of 220
-pixels."""
+"""Share of the width: labels this close to an edge start or end at their line, so they fit a chart of 220 pixels."""
 
 
 @dataclass(frozen=True)

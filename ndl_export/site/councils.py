@@ -129,7 +129,7 @@ def _line(panel: Panel, code: str) -> Line:
 
 
 def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
-    """Yield every conclusion about the council's children, except that the data cannot say."""
+    """Yield every conclusion about the council's children in which the data can say something."""
     for page, shown in charts.items():
         for chart in (chart for chart in shown if chart.shape.table != "parent_experience"):
             for panel in (panel for panel in chart.panels if panel.cohort in ("", cohort)):
@@ -142,7 +142,8 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
 def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:
     """Reduce a panel of areas to the council, all councils together and the other councils.
 
-    If there are many councils (`of_region`), only those of the same region stay. `without` is removed from the text.
+    If there are many councils (`of_region`), only those of the same region are kept. `without` is removed from the
+    text.
     """
     together, own = panel.lines[0], _line(panel, area.code)
     region = area.columns["region_code"]

@@ -288,7 +288,8 @@ def publish_site(
     """Copy the page of `version` into `release_dir`, with links to that bundle's files and to files next to it.
 
     The copy links to archives, analyst database and synthetic children, and lists the announced releases (`upcoming`,
-    None without a calendar). If there is a register, the copy has a page of its requests. `withdrawn` are versions.
+    None without a calendar). If there is a register, the copy has a page of its requests. `withdrawn` are withdrawn
+    versions.
 
     Pages are replaced one after the other, but each links to the pages of one release only, so a reader never mixes
     two. It is a copy and not a symbolic link because browsers resolve links from the address that they opened, and some
