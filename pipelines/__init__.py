@@ -1,5 +1,6 @@
-"""What runs, and when: Dagster's definitions, and the command line with what it prints."""
+"""Jobs, schedules and sensors in Dagster, and the command line with the reports that it prints."""
 
 import warnings
 
-warnings.filterwarnings("ignore", message=".*currently in (beta|preview)")  # of Dagster, of parameters that we use
+# Dagster warns about beta and preview parameters that we use.
+warnings.filterwarnings("ignore", message=".*currently in (beta|preview)")

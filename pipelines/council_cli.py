@@ -1,6 +1,6 @@
 """The command line of the tool for councils: the commands that need no pipeline.
 
-Each is the full product's own. `keys create` makes a sender's keys alone: no linker key can be made here.
+Each command is that of the full product. `keys create` only makes a sender's keys: a linker key cannot be made here.
 """
 
 from __future__ import annotations

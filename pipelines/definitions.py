@@ -1,10 +1,10 @@
-"""The one place where assets, jobs, schedules, sensors and resources meet.
+"""The Dagster definitions: the one module that combines assets, jobs, schedules, sensors and resources.
 
-`defs` is all of it, for one machine. Where intake and release are kept apart, each loads its part
-(`restricted_definitions`, `release_definitions`) and holds its own keys.
+`defs` contains everything, for one machine. If intake and release run separately, each loads its own part
+(`restricted_definitions`, `release_definitions`) and has its own keys.
 
-Whoever launches a run chooses what a person may choose: cohort, version, share, and so on. Folders, keys, executor and
-loggers have no configuration (`tests/integration/dagster/test_launches.py` walks over all of it).
+The configuration of a run is limited to decisions that people make: cohort, version, share and so on. Folders, keys,
+executor and loggers cannot be configured (`tests/integration/dagster/test_launches.py` checks all definitions).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipelines.opening import opened
 
 
 class Part(StrEnum):
-    """What a code location holds."""
+    """The parts of the definitions that a code location can contain."""
 
     ALL = "all"
     RESTRICTED = "restricted"
@@ -37,7 +37,7 @@ class Part(StrEnum):
 
 
 class OpenedInstallation(Installation):
-    """The installation as steps have it: they open a home folder in which no removal is left unfinished."""
+    """The installation as passed to steps: opening its home folder first finishes an interrupted removal."""
 
     def open_home(self) -> Home:
         return opened(self.home_folder, self.keys)
@@ -55,7 +55,7 @@ _RELEASE_ASSETS: _Assets = (measurements, bundle, analyst_database, synthetic_ch
 
 
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:
-    """The project's definitions, or a part of them, over one installation; tests and commands pass their own."""
+    """Return the definitions, or a part of them, for one installation; tests and commands pass their own."""
     fixed = installation or Installation.at()
     opening = OpenedInstallation(fixed.landing, fixed.home, fixed.keys, fixed.agreements)
     restricted, release = part is not Part.RELEASE, part is not Part.RESTRICTED
@@ -77,7 +77,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
         sensors=[
             *((landing_sensor, restricted_automation) if restricted else ()),
             *((approved_releases,) if release else ()),
-            *((failed_runs,) if release else ()),  # of one location, for all: what is told twice is not read
+            *((failed_runs,) if release else ()),  # one location alerts for all: duplicate alerts are not read
         ],
         resources={
             "installation": dg.ResourceDefinition(lambda _: opening, config_schema={}),

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Ending(IntEnum):
-    """Exit status of a command that ended before its work was done; 0 means that it was done."""
+    """Exit status of a command that did not finish its work; 0 means that it did."""
 
     INPUT = 1
     USAGE = 2
@@ -37,17 +37,17 @@ ENDINGS = {
     Ending.USAGE: ("NoSuchCohort",),
     Ending.INPUT: ("ReleaseConflict", "UnusableAddress"),
 }
-"""Names of errors by exit status; names, so that no command imports what it does not use. Any other error of the
-project is about the input; any other error at all is a fault."""
+"""Class names of errors by exit status. They are names so that no command imports what it does not use. Any other error
+of the project is about the input; all other errors are faults."""
 
 
 def ending_named(error: str) -> Ending:
-    """Return the exit status of a run that was stopped by an error of the project with this class name."""
+    """Return the exit status of a run stopped by a project error with this class name."""
     return next((ending for ending, names in ENDINGS.items() if error in names), Ending.INPUT)
 
 
 def ending_of(error: Exception) -> Ending:
-    """Return the exit status for an error, by the nearest of its classes that is listed."""
+    """Return the exit status of an error, by the nearest of its classes that is listed."""
     from assets.home.errors import is_own
 
     if isinstance(error, RunStopped):

@@ -1,4 +1,4 @@
-"""Opens a home folder for work: an interrupted removal is finished before anything is read."""
+"""Opens a home folder, finishing an interrupted removal before anything is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from privacy.keys import RESTRICTED, KeyRing
 
 
 def opened(home: Home, keys: Path | None = None) -> Home:
-    """Finish an interrupted removal, and return the home folder; `keys` is the folder of a key set.
+    """Finish an interrupted removal and return the home folder; `keys` is the folder of a key set.
 
     Raises `InUse` if a removal does not end, and `KeyProblem` if finishing it needs keys that are missing.
     """

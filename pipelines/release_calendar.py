@@ -1,8 +1,8 @@
-"""When a release may be published: on the day that the release calendar announces, at half past nine.
+"""When a release may be published: at 09:30 on the day that the release calendar announces.
 
-As standard 3 of the Code of Practice for Statistics, edition 3.0, asks: statistics come out at a standard time, usually
-09:30, on a day that was announced. Until then a release is made and held; the calendar charges nothing and draws
-nothing.
+This follows standard 3 of the Code of Practice for Statistics, edition 3.0: statistics are published at a standard
+time, usually 09:30, on a day announced in advance. Until then a release is made and held. The calendar never charges
+budget or draws noise.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ TIMEZONE = "Europe/London"
 
 
 class NotPublished(Exception):
-    """The release is not put out; the message says why and what to do."""
+    """Raised if a release may not be published; the message says why and what to do."""
 
 
 def held_until(entries: Sequence[Announced], version: str, now: dt.datetime) -> dt.datetime | None:
-    """When the release may be published, if the calendar names its day and that moment has not come."""
+    """Return the announced moment of a release if it is still in the future, otherwise None."""
     days = (each.date for each in entries if each.version == version and each.date)
     moments = (dt.datetime.combine(day, TIME_OF_DAY, ZoneInfo(TIMEZONE)) for day in days)
     return next((moment for moment in moments if now < moment), None)
 
 
 def check_may_be_published(version: str, now: dt.datetime) -> None:
-    """Raise `NotPublished` before the moment that the calendar announces. Releases that it does not name pass."""
+    """Raise `NotPublished` before the announced moment, or if the calendar gives a month but no day.
+
+    Releases that the calendar does not name may be published at any time.
+    """
     entries = calendar(settings().calendar)
     if moment := held_until(entries, version, now):
         raise NotPublished(
@@ -50,9 +53,9 @@ def check_may_be_published(version: str, now: dt.datetime) -> None:
 
 
 def publish_release(home: Home, version: str, url: str, signer: Path | None, tell: Callable[[str], None]) -> Published:
-    """Publish a release that is due and approved: the bundle that is sent is the one that people signed.
+    """Publish a release that is due and approved, after checking that the bundle is the one that people signed.
 
-    Raises `NotPublished`, and what `check_to_be_sent` and `upload.publish` do.
+    Raises `NotPublished`, and the errors of `check_to_be_sent` and `upload.publish`.
     """
     check_may_be_published(version, dt.datetime.now(dt.UTC))
     approved = check_to_be_sent(home, version)
@@ -62,6 +65,6 @@ def publish_release(home: Home, version: str, url: str, signer: Path | None, tel
 
 
 def tell_readers(release_dir: Path) -> None:
-    """Bring what leads to the releases up to the calendar, where one is given."""
+    """Update the announcements in the release directory from the calendar, if there is one."""
     if path := settings().calendar:
         announce_upcoming(release_dir, calendar(path), dt.date.today())

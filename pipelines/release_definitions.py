@@ -1,4 +1,4 @@
-"""The code location of measurement and publication; its key set is `input-mac.key` and `signing.pem`."""
+"""The code location of measurement and publication. Its key set is `input-mac.key` and `signing.pem`."""
 
 from pipelines.definitions import Part, build_definitions
 

@@ -1,4 +1,4 @@
-"""The code location of intake, linkage and retention; its key set needs no signing key."""
+"""The code location of intake, linkage and retention. Its key set needs no signing key."""
 
 from pipelines.definitions import Part, build_definitions
 

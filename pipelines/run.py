@@ -1,4 +1,4 @@
-"""`readiness run`: materialise the same assets through the same jobs, in order, with progress."""
+"""`readiness run`: materialise the assets through the same jobs as in Dagster, in order, with progress."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Step:
-    """A part of a run: its name, its title on the console, whether what it would make stands, and what makes it."""
+    """A part of a run: its name, its title on the console, a check that its result is up to date, and its work."""
 
     name: str
     title: str
@@ -65,15 +65,16 @@ def run_cohort(
     until: str | None = None,
     requests: Sequence[str] = (),
 ) -> Path:
-    """Landing to bundle and database, or `until` the step of that name; returns the bundle's folder. A step is run
-    where what it makes does not stand; where all of it does, nothing is written, and Dagster is not even loaded.
+    """Run a cohort from landing to bundle and database, or up to the step `until`; return the bundle's folder.
 
-    Raises `RunStopped`, also where the release is held, or waits for people to sign it, and the project's own errors;
-    `pipelines.ending` says how a run ends with each.
+    Only steps whose results are not up to date run. If all are, nothing is written and Dagster is not loaded.
 
-    `share` is what the release spends of the policy's split. `with_cohorts` stand beside the cohort as a time series:
-    from what an earlier release drew for them, or taken in and measured like the cohort itself. With `reuse` nothing is
-    measured but what is asked for by the `requests` of these names.
+    `share` is the share of the policy's split that the release spends. `with_cohorts` are published with the cohort as
+    a time series: from what an earlier release measured, or taken in and measured like the cohort itself. With `reuse`,
+    only the `requests` of these names are measured.
+
+    Raises `RunStopped`, also if the release is held or waits for signatures, and the project's own errors.
+    `pipelines.ending` gives the exit status of each.
     """
     home, others = folders.home, [each.code for each in with_cohorts]
     with at_work("Looking through ledger and landing"):
@@ -114,7 +115,7 @@ def run_cohort(
 
 
 def _take(folders: Installation, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
-    """Run the steps, in order, of which what they make does not stand; all of them where a process died at its work."""
+    """Run the steps whose results are not up to date, in order; all steps if a process died during its work."""
     home = folders.home
     home.clear_half_made()
     unfinished = home.is_removal_unfinished or any(home.processes.glob("*"))
@@ -136,7 +137,7 @@ def _take(folders: Installation, steps: Sequence[_Step], say: Callable[[str], No
 
 
 def _stands(step: _Step) -> bool:
-    """Whether a step's outcome stands. What cannot be read does not: the step itself says why."""
+    """Check whether a step's result is up to date. If it cannot be read it is not, and the step itself reports why."""
     try:
         return step.stands()
     except Exception:
@@ -144,7 +145,10 @@ def _stands(step: _Step) -> bool:
 
 
 def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured: Sequence[Cohort]) -> None:
-    """Where something is to be charged, raise what `settle` does now, and not after intake and linkage."""
+    """Check the ledger before intake and linkage rather than after, if something is to be charged.
+
+    Raises the errors of `settle`.
+    """
     home, ledger = folders.home, Ledger(folders.home.ledger)
     if {each.code for each in measured} - ledger.cohorts_charged(release):
         keys = folders.key_ring(KEYS_OF_RELEASE)
@@ -152,7 +156,7 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
 
 
 def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], several: bool) -> Iterator[_Step]:
-    """Intake of the councils whose extracts have `arrived`, and linkage, of a cohort."""
+    """Yield the intake of a cohort for the councils whose extracts have `arrived`, and its linkage."""
     home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
     about = f" of {cohort.code}" if several else ""
 
@@ -189,7 +193,7 @@ def _of_release(folders: Installation, cohort: Cohort, version: str, asked: Rele
 
 
 def run_returns(folders: Installation, cohort: Cohort) -> None:
-    """Make the returns of a cohort; raises `RunStopped`."""
+    """Make the returns of a cohort. Raises `RunStopped`."""
     from pipelines.dagster.executing import jobs_of
 
     with jobs_of(folders) as jobs:
@@ -197,10 +201,10 @@ def run_returns(folders: Installation, cohort: Cohort) -> None:
 
 
 def release_of(home: Home, cohort: Cohort) -> str:
-    """The version a run makes when none is named: the one that people have signed for the cohort and that is not
-    measured yet, or the cohort's newest release, or the first free one of this month.
+    """Return the version for a run that names none, so that by default a repeated run never spends again.
 
-    So that a repeated run repeats the release and never spends again by default; a revision names its version.
+    This is the version that people have signed for the cohort and that is not measured yet, or the cohort's newest
+    release, or the first unused version of this month. A revision must name its version.
     """
     ledger = Ledger(home.ledger)
     signed = [each for each in SignOffs(ledger).approvals if each.approval.cohort == cohort.code and not each.why_not]
@@ -218,8 +222,11 @@ def release_of(home: Home, cohort: Cohort) -> str:
 
 
 def release_answering(home: Home, base: str, names: Sequence[str]) -> str:
-    """The version that answers these requests when none is named: the one that was begun for them and is not withdrawn,
-    or else the first free one of this month, after the release `base`."""
+    """Return the version for answering these requests if none is named.
+
+    This is the version that was begun for them and is not withdrawn, or the first unused one of this month after
+    `base`.
+    """
     begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
     for version in sorted(begun - withdrawals(home.release).keys(), key=Version.parse, reverse=True):
         own = {table.name for table in requested_tables(read_record(home, version)) if table.release == version}
@@ -234,7 +241,7 @@ def release_answering(home: Home, base: str, names: Sequence[str]) -> str:
 
 
 def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
-    """Raises `RunStopped` if the extracts of a cohort cannot be taken in."""
+    """Raise `RunStopped` if the extracts of a cohort cannot be taken in."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
     if unknown_folders(landing):

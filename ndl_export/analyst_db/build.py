@@ -1,10 +1,10 @@
 """The database of a release directory, and the files of a bundle for analysts: `database.sql` and `questions.py`.
 
-The file is rebuilt as a whole from the Parquet files of the bundles, beside the old one, and renamed over it: a reader
-that has the old file open keeps it. The storage format is that of DuckDB 1.2, which every later version reads.
+The whole file is rebuilt from the Parquet files of the bundles next to the old file, and then renamed over it, so a
+reader that has the old file open keeps it. The storage format is that of DuckDB 1.2, which every later version reads.
 
-`database.sql` makes the same database of one release from the Parquet files beside it, by `duckdb -init database.sql`
-in the folder of its bundle. It holds the statements that `add_all` executes.
+`database.sql` builds the same database for one release from the Parquet files next to it: run `duckdb -init
+database.sql` in the folder of the bundle. It contains the statements that `add_all` executes.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _HOW = (
 )
 STORAGE_VERSION = "v1.2.0"
 BLOCK_SIZE = 16_384
-"""The smallest there is: an index takes whole blocks; with those of the default size the file is ten times as large."""
+"""The smallest possible: an index takes whole blocks, so with the default size the file is ten times as large."""
 _PROGRAM, _LIBRARIES = ("ndl_export", "sources/reference"), ("duckdb",)
 SCHEMAS = ("releases", "latest", "dimension", "official", "help")
 
 
 class NothingReleased(Exception):
-    """There is no bundle to build the database from."""
+    """Raised if there is no bundle to build the database from."""
 
 
 def build_database(release_dir: Path) -> Path:
-    """Builds the database of every bundle in `release_dir`, unless it is current; returns its path.
+    """Build the database of every bundle in `release_dir`, unless it is current; return its path.
 
     Raises `NothingReleased` and `UnreadableWithdrawals`.
     """
@@ -81,14 +81,14 @@ def build_database(release_dir: Path) -> Path:
 
 
 def releases_held(database: Path) -> set[str]:
-    """Returns the versions of the releases that a database holds."""
+    """Return the versions of the releases in a database."""
     with in_memory() as con:
         con.execute(f"ATTACH {quoted(database)} AS held (READ_ONLY)")
         return {version for (version,) in con.execute("SELECT release_version FROM held.releases.release").fetchall()}
 
 
 def made_from(release_dir: Path) -> str:
-    """Returns the SHA-256 of what decides the content: checksums of each bundle, withdrawals, and the program."""
+    """Return the SHA-256 of what determines the content: checksums of bundles, withdrawals and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
     parts = [program_sha256(_PROGRAM, _LIBRARIES), *digests([*sums, withdrawn], release_dir)]
@@ -96,7 +96,7 @@ def made_from(release_dir: Path) -> str:
 
 
 def database_is_current(release_dir: Path) -> bool:
-    """Checks that the database is up to date with the bundles, the withdrawals and the program."""
+    """Check that the database is up to date with the bundles, the withdrawals and the program."""
     place = release_dir / DATABASE_FILE
     if not place.is_file():
         return False
@@ -110,7 +110,7 @@ def database_is_current(release_dir: Path) -> bool:
 
 
 def add_all(database: Database, found: list[Release]) -> None:
-    """Builds everything; releases are oldest first."""
+    """Build everything; the releases `found` are ordered oldest first."""
     for schema in SCHEMAS:
         database.execute(f"CREATE SCHEMA {schema}")
     categories = add_types(database, found)
@@ -125,7 +125,7 @@ def add_all(database: Database, found: list[Release]) -> None:
 
 
 def analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
-    """Returns the files of a bundle for analysts, by name: the script, and a notebook that queries its database."""
+    """Return the files of a bundle for analysts, by name: the script, and a notebook that queries its database."""
     notebook = (Path(__file__).parent / "templates" / NOTEBOOK_FILE).read_text(encoding="utf-8")
     notice = f"# {facts.notice}\n" if facts.notice else ""
     return {SCRIPT_FILE: script.encode(), NOTEBOOK_FILE: f"{notice}{notebook}".encode()}
@@ -135,7 +135,7 @@ def analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
 def analyst_database(
     facts: ReleaseFacts, tables: Mapping[str, pa.Table]
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-    """Makes the database of a bundle of these facts and tables in memory, with the script that makes it again."""
+    """Yield an in-memory database of a bundle with these facts and tables, and the script that builds it again."""
     with in_memory() as connection:
         database = Database(connection)
         add_all(database, [release_in_making(facts, tables)])

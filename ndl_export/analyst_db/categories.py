@@ -1,6 +1,6 @@
 """The categories of every filter, in an order that fits all tables that have the filter.
 
-They become ENUM types: `ORDER BY breakdown` gives quintile 1 to 5, answers come as they were asked.
+They become ENUM types, so `ORDER BY breakdown` sorts quintiles from 1 to 5, and answers as they were asked.
 """
 
 from __future__ import annotations
@@ -16,32 +16,33 @@ from ndl_export.tables.rows import rows
 
 @cache
 def filter_categories() -> dict[str, tuple[str, ...]]:
-    """Returns the categories of each filter column, in order."""
+    """Return the categories of each filter column, in order."""
     names = dict.fromkeys(f.name for table in TABLES.values() for f in table.filters)
     return {name: in_order(list(_sequences(name))) for name in names}
 
 
 def category_type(filter_name: str) -> str:
-    """Returns the name of the ENUM type of a filter column."""
+    """Return the name of the ENUM type of a filter column."""
     return f"dimension.{filter_name}_type"
 
 
 def table_categories(table: Table, filter_name: str) -> tuple[str, ...]:
-    """Returns the categories of one filter of one table, in order."""
+    """Return the categories of one filter of one table, in order."""
     position = [f.name for f in table.filters].index(filter_name)
     found = {levels[position] for levels in _levels(table.name)}
     return tuple(category for category in filter_categories()[filter_name] if category in found)
 
 
 def axes_of(table: Table, filter_name: str) -> Iterator[Axis]:
-    """Yields the axes of all blocks of a table that a filter's column is made of."""
+    """Yield the axes, in all blocks of a table, that make up a filter's column."""
     return (axis for block in table.blocks for axis in block.axes if axis.filter == filter_name)
 
 
 def in_order(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Returns the items of all sequences, once each, in an order that no sequence contradicts; otherwise as they come.
+    """Return the items of all sequences, once each, in an order that no sequence contradicts.
 
-    Raises `graphlib.CycleError` where two sequences contradict each other.
+    Items that no sequence orders stay in order of first appearance. Raises `graphlib.CycleError` if two sequences
+    contradict each other.
     """
     before: dict[str, set[str]] = {item: set() for item in chain.from_iterable(sequences)}
     for first, second in chain.from_iterable(map(pairwise, sequences)):
@@ -58,13 +59,12 @@ def in_order(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 @cache
 def _levels(table_name: str) -> tuple[tuple[str, ...], ...]:
-    """Returns the levels of all filters, row by row."""
+    """Return the levels of all filters, row by row."""
     return tuple(row.levels for row in rows(TABLES[table_name], all_together=True))
 
 
 def _sequences(filter_name: str) -> Iterator[Sequence[str]]:
-    """Yields the categories of the filter as they follow each other in a table while its other filters stay the
-    same."""
+    """Yield the categories of the filter in the order of a table, for each combination of its other filters."""
     for table in TABLES.values():
         names = [f.name for f in table.filters]
         if filter_name in names:

@@ -1,17 +1,17 @@
-"""What is new in a release: `changes.csv`, figures that moved by more than noise explains, and `changelog.md`.
+"""Changes since the previous release: `changes.csv` (figures that moved by more than the noise) and `changelog.md`.
 
 A cohort is compared with the newest older release that has it. Two releases draw their noise independently, so the
-change of a figure has an interval that follows from both: for percentages and averages that of Zou and Donner (2008),
-as in the methodology, for counts the sum of squares. Both are about the same children, so chance has no part in it. A
-figure has moved where that interval leaves out zero, as wide as the list of all figures compared of a cohort asks for
-(Holm 1979; the macros `asked_at` and `certain_from` of the database): if no record had changed, at most 5% of releases
-would list any.
+interval of a change follows from both: by Zou and Donner (2008) for percentages and averages, as in the methodology,
+and by the sum of squares for counts. Both releases are about the same children, so chance plays no part. A figure has
+moved if that interval excludes zero when it is as wide as the number of figures compared in the cohort requires (Holm
+1979; the macros `asked_at` and `certain_from` of the database): if no record had changed, at most 5% of releases would
+list any.
 
-Where the one release has the noisy counts of the other and further ones, both are about the same records, the one more
-exactly. Both are least squares estimates, so the variance of a change is the difference of their variances (Hausman
-1978). Of figures that are corrected for linkage error it is not: the rates of that error are estimated anew as well, so
-their changes are judged by both intervals, as those of releases with noise of their own, which lists fewer. How many
-figures changed as they are shown is counted, and how much narrower the intervals are.
+If one release has the noisy counts of the other and further ones, both are about the same records, and one is more
+precise. Both are least squares estimates, so the variance of a change is the difference of their variances (Hausman
+1978). This does not hold for figures corrected for linkage error, because the error rates are estimated again too.
+Their changes are judged by both intervals, as for releases with independent noise, which lists fewer. The changelog
+then counts the figures that are shown differently, and says how much narrower the intervals are.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
 _ARITHMETIC = 1e-6
-"""Difference between two estimates of a count that is put down to rounding."""
+"""Largest difference between two estimates of a count that is attributed to rounding."""
 HEADER = (
     "table",
     "measure",
@@ -62,9 +62,11 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Compared:
-    """One table: figures that both releases give, lines of those that moved, rows added and left out since; where the
-    one has noisy counts beside those of the other, how many figures changed as they are shown, and the median ratio of
-    the widths of their intervals, now to before."""
+    """The comparison of one table: figures in both releases, lines of those that moved, rows added and left out since.
+
+    If one release has the noisy counts of the other and further ones, `changed` is the number of figures that are shown
+    differently, and `width_ratio` the median ratio of the widths of their intervals, now to before.
+    """
 
     compared: int
     moved: tuple[tuple[str, ...], ...]
@@ -75,7 +77,7 @@ class Compared:
 
 
 def of_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.Table]:
-    """Selects the rows of one cohort."""
+    """Return the rows of one cohort, by table."""
     return {name: data.filter(pc.equal(data["time_period"], cohort)) for name, data in tables.items()}
 
 
@@ -85,10 +87,10 @@ def compare(
     defined: Mapping[str, Table] = TABLES,
     sharpened: Collection[str] = (),
 ) -> dict[str, Compared]:
-    """Compares those of the tables `defined` whose rows both releases define alike, by name; empty where there is no
-    previous release. `sharpened` are cohorts of which the one has the noisy counts of the other and further ones.
+    """Compare the tables in `defined` whose rows both releases define alike; empty without a previous release.
 
-    Rows of cohorts that the one has and the other has not are neither added nor left out: they are not compared.
+    `sharpened` are cohorts for which one release has the noisy counts of the other and further ones. Rows of cohorts
+    that only one release has are not compared, so they count neither as added nor as left out.
     """
     if previous is None:
         return {}
@@ -109,7 +111,7 @@ def compare(
 
 
 def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Selects the rows of cohorts that both have."""
+    """Return the rows of cohorts that both tables have."""
     older, newer = (
         data.filter(pc.is_in(data["time_period"], value_set=pc.unique(other["time_period"]).cast(pa.string())))
         for data, other in ((before, now), (now, before))
@@ -118,8 +120,7 @@ def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """Writes one line for each figure that moved, by cohort and in order of the tables; only a header where nothing is
-    compared."""
+    """Return one line for each figure that moved, by cohort and in table order; only a header if none is compared."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADER)
@@ -154,7 +155,7 @@ _CHANGED = """
         p DOUBLE, pl DOUBLE, pu DOUBLE, c DOUBLE, cl DOUBLE, cu DOUBLE, sharpened BOOLEAN, shown_anew BOOLEAN,
         change DOUBLE, down DOUBLE, up DOUBLE)
 """
-"""A figure in both releases, its change, and how far the 95% interval of that reaches down and up."""
+"""Figures in both releases, their change, and how far its 95% interval reaches down and up."""
 _SHOWN = ", ".join(
     f"printf('%.' || decimals || 'f', round({number}, decimals) + 0.0)"
     for number in ("p", "pl", "pu", "c", "cl", "cu", "change", "change - wider * down", "change + wider * up")
@@ -174,11 +175,14 @@ _MOVED = f"""
     FROM distances JOIN asked USING (time_period) WHERE distance > 1.959964 * wider AND "table" = ?
     ORDER BY number, position
 """
-"""The lines of a table's figures that moved: their intervals are as wide as the list of the cohort asks for."""
+"""Query for a table's figures that moved, with intervals as wide as all comparisons of the cohort require.
+
+1.959964 is the 97.5% quantile of the standard normal distribution.
+"""
 
 
 def _shown_anew(measure: Measure) -> str:
-    """SQL of whether a figure is shown otherwise than before; a count is shown from 0."""
+    """Return SQL for whether a figure is shown differently from before; counts below 0 are shown as 0."""
     shown = (f"round({f'greatest({name}, 0)' if measure.is_count else name}, {measure.decimals})" for name in "pc")
     return " <> ".join(shown)
 
@@ -188,18 +192,18 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
 
 
 def _columns(measure: Measure) -> tuple[str, str, str]:
-    """Returns the columns of the value compared and of the ends of its interval."""
+    """Return the columns of the value compared and of the ends of its interval."""
     value = ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE
     return column_name(measure, value), column_name(measure, ColumnRole.LOWER), column_name(measure, ColumnRole.UPPER)
 
 
 def _same(table: Table) -> str:
-    """SQL of which rows of the two are the same."""
+    """Return the SQL condition for joining the same row of both releases."""
     return " AND ".join(f"now.{key} IS NOT DISTINCT FROM before.{key}" for key in key_names(table))
 
 
 def _changed(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
-    """SQL of the rows that have the measure in both releases, as table `changed` holds them."""
+    """Return SQL for the rows with the measure in both releases, with the columns of table `changed`."""
     value, lower, upper = _columns(measure)
     is_corrected = any(each.as_linked for each in table.measures) and not measure.as_linked
     by_difference = "false" if is_corrected else "sharpened"
@@ -229,7 +233,10 @@ def _changed(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
 
 
 def _widths(measure: Measure) -> str:
-    """SQL of how far an interval reaches below and above its value; that of a count is cut off at 0."""
+    """Return SQL for how far an interval reaches below and above its value.
+
+    The interval of a count is cut off at 0, so its longer side is used for both.
+    """
     if measure.is_count:
         of = {name: f"greatest({name}u - {name}, {name} - {name}l)" for name in "pc"}
         return ", ".join(f"{width} AS {name}_{side}" for name, width in of.items() for side in ("below", "above"))
@@ -246,7 +253,7 @@ def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 
 
 def changelog_page(facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
-    """Writes the page; `comparisons` by cohort, as from `changes.compare`."""
+    """Return the page; `comparisons` are by cohort, as returned by `compare`."""
     heading = f"## Release {facts.version}, {facts.published}"
     several = len(facts.cohorts) > 1
     parts: list[str] = []
@@ -291,19 +298,19 @@ def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapp
 
 
 def _of_compared(one: Compared, part: int) -> tuple[str, str, str]:
-    """Gives the figures compared, a part of them, and that part in percent."""
+    """Return the number of figures compared, the number of a part of them, and that part in percent."""
     return f"{one.compared:,}", f"{part:,}", f"{100 * part / one.compared:.1f}" if one.compared else ""
 
 
 def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
-    """Returns the cohort if the release has the noisy counts of the one before and further ones; otherwise none."""
+    """Return the cohort if the release has the noisy counts of the previous one and further ones; otherwise none."""
     if previous is None:
         return frozenset()
     return previous.sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())
 
 
 def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """Says what further noisy counts made of the figures."""
+    """Yield the section on figures that became more precise through further noisy counts."""
     yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that became sharper"
     yield (
         f"The noisy counts that release {facts.measured_in[cohort]} drew are used again, together with what was"
@@ -329,7 +336,7 @@ def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared
 
 
 def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """Says what changed in addition to figures, a line each."""
+    """Yield one line for each kind of change other than in figures."""
     yield _difference("Councils", _names(facts.councils), _names(previous.councils))
     now, before = (set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous))
     yield _difference("Sources not sent", now, before)

@@ -1,7 +1,7 @@
-"""Groups of children, in one place whichever table they come from.
+"""Groups of children in one view, whichever table they come from.
 
-`gld_by_group` unites tables of different filters, so that macros and analysts ask for a group in one way. A
-characteristic that several tables break down by comes from the first. What groups are called is in `names`.
+`gld_by_group` combines tables with different filters, so that macros and analysts select every group in the same way.
+If several tables have a characteristic, the first one supplies it. Names of groups are in `names`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ EVERYONE = "Total"
 
 @dataclass(frozen=True)
 class Characteristic:
-    """`table` has its groups in the column `column`, on rows where every filter in `fixed` has the value given."""
+    """A characteristic of children and its groups.
+
+    The groups are in `column` of `table`, on rows where every filter in `fixed` has the given value.
+    """
 
     name: str
     attribute: str
@@ -32,13 +35,13 @@ class Characteristic:
     groups: tuple[str, ...]
 
     def key(self, group: str) -> str:
-        """Name of a group that no other characteristic has."""
+        """Return a name for the group that no other characteristic uses."""
         return EVERYONE if self.name == EVERYONE else f"{self.name}: {group}"
 
 
 @cache
 def characteristics() -> tuple[Characteristic, ...]:
-    """Returns every characteristic: everyone first, then in order of the table definitions."""
+    """Return every characteristic: everyone first, then in order of the table definitions."""
     found: dict[str, Characteristic] = {}
     attributes: set[str] = set()
     for table in TABLES.values():
@@ -61,7 +64,7 @@ class Compared:
 
 @cache
 def comparisons() -> tuple[Compared, ...]:
-    """Returns the comparisons, with the keys of the groups that they compare."""
+    """Return the comparisons, with the keys of the groups that they compare."""
     return tuple(
         Compared(
             block.constants["comparison"],
@@ -75,7 +78,7 @@ def comparisons() -> tuple[Compared, ...]:
 
 
 def gld_by_group_query() -> str:
-    """Returns the SQL of the view: one row for each release, cohort, area and group."""
+    """Return the SQL of the view: one row for each release, cohort, area and group."""
     return " UNION ALL ".join(_query(characteristic) for characteristic in characteristics())
 
 
@@ -102,14 +105,14 @@ def _characteristics(table: Table) -> Iterator[Characteristic]:
             others = {name: EVERYONE for name in names if name != entry.name}
             groups = tuple(level for level in table_categories(table, entry.name) if level != EVERYONE)
             attribute = next(axes_of(table, entry.name)).attribute
-            # Who saw the child and who was concerned are one attribute of the noise plan, and two characteristics.
+            # "Seen by" and "concern by" share one attribute in the noise plan, but are two characteristics.
             yield Characteristic(
                 entry.label, entry.name if attribute == "dots" else attribute, table.name, entry.name, others, groups
             )
 
 
 def _topics(table: Table, others: list[str]) -> Iterator[Characteristic]:
-    """Yields the topics of a table that has a filter for them, everyone first."""
+    """Yield the topics of a table that has a topic filter, everyone first."""
     at_total = dict.fromkeys(others, EVERYONE)
     column = BREAKDOWN_FILTER.name
     fixed = at_total | {TOPIC_FILTER.name: EVERYONE}

@@ -1,7 +1,7 @@
-"""The database while it is built: each statement runs at once, with its comments, and is kept for the bundle's script.
+"""The database while it is being built: each statement runs at once, with its comments, and is kept for a script.
 
-SQL that need not be derived is written out in files. The text above a statement or a column there is its comment in the
-database.
+SQL that does not follow from definitions is in files. The text above a statement or a column there is its comment in
+the database.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _ROWS_AT_ONCE = 100
 
 
 def written_statements(file: str) -> Iterator[tuple[list[str], str]]:
-    """Yields the paragraphs above each statement of a file of SQL, and the statement without its semicolon."""
+    """Yield the paragraphs above each statement of an SQL file, and the statement without its semicolon."""
     text = (Path(__file__).parent / file).read_text(encoding="utf-8")
-    for comment, sql in _STATEMENT.findall(text.partition("\n\n")[2]):
+    for comment, sql in _STATEMENT.findall(text.partition("\n\n")[2]):  # the first comment is about the file
         yield [_joined(paragraph) for paragraph in re.split(r"^--\n", comment, flags=re.MULTILINE)], sql.strip()[:-1]
 
 
 class Database:
-    """A connection to the database that is built, and the statements that built it; names are as SQL writes them."""
+    """A connection to the database being built, and the statements that built it; names are as SQL writes them."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -42,42 +42,45 @@ class Database:
         self.connection.execute(statement)
 
     def create_written(self, file: str, names: Collection[str] = ()) -> None:
-        """Creates the tables, views and macros of a file: all of them, or those of these names."""
+        """Create the tables, views and macros of a file: all of them, or only those in `names`."""
         for paragraphs, sql in written_statements(file):
             found = _CREATED.match(sql)
             assert found is not None, sql
             kind, name, gives_rows = found.groups()
             if not names or name in names:
                 columns = {} if kind == "MACRO" else _described_columns(sql)
-                # The last paragraph above a macro is an example, which help.macros holds.
+                # The third paragraph above a macro is its example, which is in help.macros instead.
                 self._create(sql, kind + (" TABLE" if gives_rows else ""), name, " ".join(paragraphs[:2]), columns)
 
     def create_table(
         self, name: str, description: str, columns: Mapping[str, tuple[str, str]], constraints: Sequence[str]
     ) -> None:
-        """Creates a table; `columns` gives the type and the description of each."""
+        """Create a table; `columns` gives the type and the description of each."""
         lines = [*(f"{identifier(column)} {kind}" for column, (kind, _) in columns.items()), *constraints]
         described = {column: meaning for column, (_, meaning) in columns.items()}
         self._create(f"CREATE TABLE {name} ({', '.join(lines)})", "TABLE", name, description, described)
 
     def create_view(self, name: str, query: str, description: str, columns: Mapping[str, str]) -> None:
-        """Creates a view; `columns` gives the description of each."""
+        """Create a view; `columns` gives the description of each."""
         self._create(f"CREATE VIEW {name} AS {query}", "VIEW", name, description, columns)
 
     def create_enum(self, name: str, values: Iterable[str], description: str) -> None:
-        """Creates a type that sorts in the order of `values`."""
+        """Create a type that sorts in the order of `values`."""
         listed = ", ".join(quoted(value) for value in values)
         self._create(f"CREATE TYPE {name} AS ENUM ({listed})", "TYPE", name, description, {})
 
     def fill(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Inserts rows into a table; values are in the order of its columns."""
+        """Insert rows into a table; values are in the order of its columns."""
         values = [f"({', '.join(map(_literal, row))})" for row in rows]
         for first in range(0, len(values), _ROWS_AT_ONCE):
             self.execute(f"INSERT INTO {name} VALUES {', '.join(values[first : first + _ROWS_AT_ONCE])}")
 
     def insert_file(self, name: str, file: str, rows: pa.Table, selected: str = "*") -> None:
-        """Inserts the rows of a Parquet file into a table. They are in memory under the name of the file: so the
-        statement reads the same here as in the script, where DuckDB opens the file."""
+        """Insert the rows of a Parquet file into a table.
+
+        The rows are registered in memory under the name of the file, so the statement is the same as in the script,
+        where DuckDB opens the file.
+        """
         self.connection.register(file, rows)
         self.execute(f"INSERT INTO {name} BY NAME SELECT {selected} FROM {identifier(file)}")
         self.connection.unregister(file)
@@ -94,7 +97,7 @@ def _described_columns(sql: str) -> dict[str, str]:
 
 
 def _joined(comment: str) -> str:
-    """Joins the lines of a comment."""
+    """Return the lines of a comment as one."""
     return " ".join(" ".join(line.strip().removeprefix("--") for line in comment.splitlines()).split())
 
 

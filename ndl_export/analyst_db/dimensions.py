@@ -1,7 +1,7 @@
-"""Schema `dimension`: what the codes and categories of the tables stand for, and in which order they come.
+"""Schema `dimension`: the meaning and the order of codes and categories in the tables.
 
-Everything is made from the table definitions, the schema and the public reference data. Categories that only earlier
-releases have come after those of today.
+It follows from the table definitions, the schema and the public reference data. Categories that only earlier releases
+have come last.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from sources.reference.targets import targets
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)
-"""Symbols that take no figure away."""
+"""Symbols that accompany a figure rather than replace it."""
 _IN_SHORT = {
     Flag.UNRELIABLE: "unreliable",
     Flag.LINKAGE: "linkage",
@@ -53,7 +53,7 @@ _IN_SHORT = {
 
 
 def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, ...]]:
-    """Creates the ENUM types; returns the categories of each filter."""
+    """Create the ENUM types; return the categories of each filter."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
     categories = all_categories(found)
@@ -63,7 +63,7 @@ def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, 
 
 
 def add_dimensions(database: Database, found: list[Release], categories: Mapping[str, tuple[str, ...]]) -> None:
-    """Fills the tables; `categories` as from `add_types`, which made their types."""
+    """Fill the tables; `categories` comes from `add_types`, which must have created the types."""
     for entry in _PLAIN_FILTERS.values():
         _create_plain(database, entry)
     plain = {name: _plain_rows(name, categories[name]) for name in _PLAIN_FILTERS}
@@ -76,7 +76,7 @@ Rows = Iterable[Sequence[object]]
 
 
 def _of_releases(found: list[Release]) -> dict[str, Rows]:
-    """Rows about the areas and cohorts of the releases."""
+    """Return rows about the areas and cohorts of the releases, by table."""
     areas: dict[str, Geography] = {}
     for *_, area in _areas(found[::-1]):
         areas.setdefault(area.code, area)
@@ -97,7 +97,7 @@ def _of_releases(found: list[Release]) -> dict[str, Rows]:
 
 
 def _areas(found: list[Release]) -> Iterator[tuple[str, str, str, Geography]]:
-    """Yields each area with its release, cohort (the newest first) and family."""
+    """Yield each area with its release, cohort (the newest first) and family."""
     for release in found:
         for cohort, family in product(sorted(release.cohorts, reverse=True), FAMILIES):
             for area in geographies(release.councils, not_sent(release.missing[cohort], family)):
@@ -115,7 +115,7 @@ def _area_row(area: Geography) -> tuple[object, ...]:
 
 
 def _of_tables() -> dict[str, Rows]:
-    """Rows about tables, their figures and symbols."""
+    """Return rows about tables, their measures and symbols, by table."""
     return {
         "published_table": map(table_row, TABLES.values()),
         "measure": chain.from_iterable(map(measure_rows, TABLES.values())),
@@ -127,20 +127,20 @@ def _of_tables() -> dict[str, Rows]:
 
 
 def table_row(table: Table) -> tuple[object, ...]:
-    """Returns the row of a table in `dimension.published_table`."""
+    """Return the row of a table in `dimension.published_table`."""
     source = SOURCES[FAMILIES[table.family].source].title
     filters = [f.name for f in table.filters]
     return table.name, table.title, table.family, table.population, table.description, source, filters
 
 
 def measure_rows(table: Table) -> Iterator[tuple[object, ...]]:
-    """Yields the rows of a table's figures in `dimension.measure`."""
+    """Yield the rows of a table's measures in `dimension.measure`."""
     for m in table.measures:
         yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
 
 
 def _of_filters() -> dict[str, Rows]:
-    """Rows about categories that have more than their order: goals, domains, questions, who saw a child."""
+    """Return rows about categories with more than an order: goals, domains, questions, who saw a child."""
     every_concern = dict.fromkeys(chain.from_iterable(CONCERN_GIVEN_SEEN.values()))
     return {
         "early_learning_goal": (
@@ -170,7 +170,7 @@ def _answer_rows() -> Iterator[tuple[object, ...]]:
 
 
 def _of_groups() -> dict[str, Rows]:
-    """Rows about groups of children."""
+    """Return rows about groups of children, by table."""
     groups = [(each, group) for each in characteristics() for group in each.groups]
     return {
         "characteristic": (
@@ -198,7 +198,7 @@ _PLAIN_FILTERS = {f.name: f for table in TABLES.values() for f in table.filters 
 
 
 def _create_plain(database: Database, entry: Filter) -> None:
-    """Creates the table of a filter that has nothing to add to its categories."""
+    """Create the table of a filter whose categories have only the common columns."""
     database.create_table(
         f"dimension.{entry.name}",
         f"Categories of the column {entry.name}: {entry.description}",

@@ -1,6 +1,6 @@
-"""docs/analyst-database.md, from what the database is made from: `python -m ndl_export.analyst_db.document`.
+"""Generator of docs/analyst-database.md: `python -m ndl_export.analyst_db.document`.
 
-Its words are in `templates/`; tables, macros and queries are those of the database.
+The text is in `templates/`; tables, macros and queries are read from the database.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def analyst_database_page() -> str:
 
 
 def _listed() -> dict[str, list[tuple[str, str]]]:
-    """List tables by schema with the first sentence of their comments; `releases` omits those that `main` has."""
+    """Return tables by schema with the first sentence of their comments; `releases` omits those that `main` has."""
     with in_memory() as connection:
         add_all(Database(connection), [])
         found = connection.execute(

@@ -1,5 +1,8 @@
-"""Schemas `releases` and `latest`: the published tables, those of all versions stacked and those of the newest; and
-`official`: official statistics to hold ours against."""
+"""Schemas `releases`, `latest` and `official`.
+
+`releases` has the published tables of all versions, `latest` those of the newest version, and `official` has official
+statistics to compare them with.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ _CURRENT_COLUMNS = {
 
 
 def add_facts(database: Database, found: list[Release]) -> None:
-    """Adds the facts of the releases and their tables; the types and tables of `dimension` must be there."""
+    """Add the facts of the releases and their tables; the types and tables of `dimension` must exist."""
     database.fill("releases.release", [_facts(number, release) for number, release in enumerate(found, start=1)])
     newest = newest_of(found)
     for table in TABLES.values():
@@ -102,13 +105,13 @@ def _facts(number: int, release: Release) -> tuple[object, ...]:
 
 
 def newest_of(found: Sequence[Release]) -> Release | None:
-    """Returns the newest of these releases that is not withdrawn."""
+    """Return the newest of these releases that is not withdrawn, or None."""
     standing = [release for release in found if release.withdrawal is None]
     return max(standing, key=lambda release: release.version, default=None)
 
 
 def _shown(release: Release | None) -> str:
-    """Says what the views show and what that release lacks, for the comment on them."""
+    """Return the part of a view's comment that names its release and what that release lacks."""
     if release is None:
         return "Nothing: every release with it is withdrawn"
     not_sent = "; ".join(missing.short(release.missing))
@@ -122,8 +125,10 @@ def add_table(
     newest: Release | None,
     type_of: Callable[[str], str],
 ) -> None:
-    """The rows of a table in the releases `found`, and the view of those in `newest`; `type_of` gives the name of the
-    type of a filter's column, which must be there."""
+    """Add a table with its rows in the releases `found`, and the view of those in `newest`.
+
+    `type_of` returns the name of the type of a filter's column; the type must exist.
+    """
     described, name = _described(table), f"releases.{identifier(table.name)}"
     key = ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters))
     database.create_table(

@@ -1,7 +1,7 @@
-"""Schema `help` and the macros: what the database says of itself, where to start, and queries to begin from.
+"""Schema `help` and the macros: where to start, descriptions, and example queries.
 
-The SQL is in `macros.sql`, `start.sql` and `worked_queries.sql`, where an analyst can read it; the text above
-each statement there is its description in the database.
+The SQL is in `macros.sql`, `start.sql` and `worked_queries.sql`, where an analyst can read it; the text above each
+statement is its description in the database.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ _MACRO = re.compile(r"CREATE MACRO ((\w+)\([^)]*\)) AS (TABLE\n)?")
 
 @dataclass(frozen=True)
 class Macro:
-    """`call` is its name with its arguments; `answers` says what it is for, `method` how its figures are made;
-    `example` runs as it stands."""
+    """A macro of the database.
+
+    `call` is its name with its arguments, `answers` says what it is for, `method` how its figures are calculated, and
+    `example` runs unchanged.
+    """
 
     name: str
     call: str
@@ -30,7 +33,10 @@ class Macro:
 
 @dataclass(frozen=True)
 class WorkedQuery:
-    """`sql` runs as it stands in the database; `meaning` says how to read the answer, and what not to make of it."""
+    """A query to start from.
+
+    `sql` runs unchanged in the database; `meaning` says how to read the answer and what not to conclude from it.
+    """
 
     title: str
     question: str
@@ -53,11 +59,11 @@ def _worked_queries() -> Iterator[WorkedQuery]:
 MACROS = tuple(_macros())
 WORKED_QUERIES = tuple(_worked_queries())
 STEPS = tuple((what, sql) for (what,), sql in written_statements("start.sql"))
-"""What to begin with, and a query for it."""
+"""First steps, each with a query."""
 
 
 def add_help(database: Database, notices: Iterable[str]) -> None:
-    """Fills the tables of help; the notices of releases come before the first step."""
+    """Fill the tables of `help`; the notices of releases come before the first step."""
     told = [(notice, "SELECT release_version, notice FROM releases.release;") for notice in notices]
     database.fill("help.start", ((n, *step) for n, step in enumerate((*told, *STEPS), start=1 - len(told))))
     queries = ((query.title, query.question, query.sql.strip(), query.meaning) for query in WORKED_QUERIES)

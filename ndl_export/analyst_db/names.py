@@ -1,8 +1,8 @@
-"""What the macros understand: every name of an area, cohort, characteristic or group of children.
+"""Names that the macros accept for areas, cohorts, characteristics and groups of children.
 
-`dimension.name` has them all. Letter case, punctuation and `&` do not matter, and a name that is not there is an error
-that names the nearest. Published names, codes and folder names follow from the definitions; other names that
-people use are in `names.yaml`.
+`dimension.name` has all of them. Letter case, punctuation and `&` are ignored; an unknown name is an error that
+suggests the nearest ones. Published names, codes and folder names follow from the definitions; other names in common
+use are in `names.yaml`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ndl_export.tables.geography import ALL_TOGETHER
 from privacy.doors.sql import quoted
 
 ALSO_CALLED: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text(encoding="utf-8"))
-"""By kind, and by attribute, key of a group, folder name of a council or official code: what each is called besides."""
+"""Other names, by kind, and by attribute, key of a group, folder name of a council or official code."""
 _Name = tuple[str, str, str, str]
 
 
 def short_names() -> Iterator[tuple[str, str, str]]:
-    """Yields the label of a filter or name of a characteristic, its category, and the short name of that."""
+    """Yield the label of a filter or name of a characteristic, its category, and the category's short name."""
     for filter_label, words in ALSO_CALLED["shown_short"].items():
         for category, short in words.items():
             yield filter_label, category, short
@@ -36,7 +36,7 @@ def short_names() -> Iterator[tuple[str, str, str]]:
 
 
 def add_names(database: Database) -> None:
-    """Fills `dimension.name`, from `dimension.area` and `dimension.cohort` among others."""
+    """Fill `dimension.name`, from `dimension.area`, `dimension.cohort` and other sources."""
     database.execute(
         """INSERT INTO dimension.name
         SELECT DISTINCT 'area', called, area_code, area_name FROM dimension.area,
@@ -52,7 +52,7 @@ def add_names(database: Database) -> None:
 
 
 def _names_of_areas(areas: list[tuple[str, str, str | None, bool]]) -> Iterator[_Name]:
-    """Yields names that the table of areas does not have; one area answers to the names of all together."""
+    """Yield names that `dimension.area` does not have; names for all councils together refer to one area."""
     together = next(((code, name) for code, name, _, is_together in areas if is_together), None)
     for called in ALSO_CALLED["all_together"] if together else ():
         assert together is not None
@@ -69,7 +69,7 @@ def _names_of_characteristics() -> Iterator[_Name]:
 
 
 def _names_of_groups() -> Iterator[_Name]:
-    """Yields a group's own name where no other has it, its name with its characteristic's, and what people say."""
+    """Yield a group's own name if it is unique, its name with its characteristic's, and names in common use."""
     pairs = [(each, group) for each in characteristics() for group in each.groups]
     used = Counter(group for _, group in pairs)
     for each, group in pairs:

@@ -1,4 +1,4 @@
-"""The releases that the database is made from: bundles that are published, or one that is being made."""
+"""The releases that the database is built from: published bundles, or one that is being made."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ndl_export.tables.schema import columns
 
 @dataclass(frozen=True)
 class Release:
-    """A release: its facts, why it was withdrawn, if it was, and its Parquet files.
+    """A release: its facts, its withdrawal, if any, and its Parquet files.
 
-    `read` gives the rows of a file by its name, of these columns or of all; None where the release has no such file.
+    `read` returns the given columns of a file, or all if None; it returns None if the release has no such file.
     """
 
     version: Version
@@ -42,7 +42,7 @@ class Release:
     withdrawal: Withdrawal | None = None
 
     def rows(self, table: Table) -> pa.Table | None:
-        """Returns the rows of a table; None where the release has no such table."""
+        """Return the rows of a table, or None if the release has no such table."""
         return self.read(file_of(table), [column.name for column in columns(table)])
 
 
@@ -51,7 +51,7 @@ def file_of(table: Table) -> str:
 
 
 def releases_of(release_dir: Path) -> list[Release]:
-    """Returns every release, oldest first. Raises `UnreadableWithdrawals`."""
+    """Return every release, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn = withdrawals(release_dir)
     return [
         _published(release_dir / str(version), version, withdrawn.get(str(version)))
@@ -60,7 +60,7 @@ def releases_of(release_dir: Path) -> list[Release]:
 
 
 def _published(folder: Path, version: Version, withdrawal: Withdrawal | None) -> Release:
-    """Reads the release of a bundle."""
+    """Read a release from its bundle."""
 
     def read(file: str, wanted: Sequence[str] | None) -> pa.Table | None:
         path = folder / file
@@ -86,7 +86,7 @@ def _published(folder: Path, version: Version, withdrawal: Withdrawal | None) ->
 
 
 def release_in_making(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Release:
-    """Returns the release of these facts and tables, whose bundle is not written yet."""
+    """Return the release of these facts and tables, whose bundle is not written yet."""
     files = {f"{name}.parquet": data for name, data in tables.items()} | {NOISE_COVARIANCE_FILE: facts.noise_covariance}
     return Release(
         Version.parse(facts.version),
@@ -102,7 +102,7 @@ def release_in_making(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Re
 
 
 def all_categories(found: list[Release]) -> dict[str, tuple[str, ...]]:
-    """Returns the categories of each filter: those of the definitions, then those that only earlier releases have."""
+    """Return the categories of each filter: those of the definitions, then those that only earlier releases have."""
     known = {name: list(categories) for name, categories in filter_categories().items()}
     for table in TABLES.values():
         for release in found:

@@ -1,7 +1,7 @@
-"""Tables on request: what somebody asked for and some release has, beside the tables of every release.
+"""Tables on request: tables that only some releases have, because somebody asked for them.
 
-A table is as the newest release that has it defines it: wide in `releases` and `latest`, short in `main`, with types
-of its own for its filters. `releases.requests` says who asked for it and what for, `releases.request_charges` what was
+A table is defined as in the newest release that has it: wide in `releases` and `latest`, short in `main`, with separate
+types for its filters. `releases.requests` says who asked for it and why, and `releases.request_charges` what was
 charged to measure it.
 """
 
@@ -24,8 +24,10 @@ from privacy.doors.sql import identifier, quoted
 
 @dataclass(frozen=True)
 class _Requested:
-    """A requested table as the newest release that has it defines it; `found` are the releases that have it with the
-    same columns, oldest first, and `definitions` what it is in each."""
+    """A requested table as the newest release that has it defines it.
+
+    `found` are the releases that have it with the same columns, oldest first, and `definitions` its definition in each.
+    """
 
     request: RequestedTable
     found: tuple[Release, ...]
@@ -40,17 +42,17 @@ class _Requested:
         return newest_of(self.found)
 
     def categories(self, name: str) -> tuple[str, ...]:
-        """Returns the categories of a filter, in order; those that only earlier releases have come last."""
+        """Return the categories of a filter, in order; those that only earlier releases have come last."""
         axes = (axis for each in reversed(self.definitions) for axis in axes_of(each.table, name))
         return tuple(dict.fromkeys(selection.label for axis in axes for selection in axis.selections))
 
     def type_of(self, name: str) -> str:
-        """Returns the name of the type of a filter: no name of a table or a filter has two underscores in a row."""
+        """Return the name of a filter's type; no table or filter name has two underscores in a row, so it is unique."""
         return f"dimension.{self.table.name}__{name}_type"
 
 
 def add_requested(database: Database, found: Sequence[Release]) -> None:
-    """Adds everything about the requested tables of the releases `found`, oldest first; all else must be there."""
+    """Add everything about the requested tables of the releases `found`, oldest first; everything else must exist."""
     requested = _requested(found)
     for each in requested:
         for entry in each.table.filters:
@@ -66,7 +68,7 @@ def add_requested(database: Database, found: Sequence[Release]) -> None:
 
 
 def _requested(found: Sequence[Release]) -> list[_Requested]:
-    """Returns the requested tables in order of their names."""
+    """Return the requested tables in order of their names."""
     having: dict[str, list[tuple[Release, RequestedTable]]] = {}
     for release in found:
         for request in release.requested:
@@ -86,13 +88,13 @@ def _shape(request: RequestedTable) -> list[str]:
 
 
 def _add_short_view(database: Database, request: RequestedTable) -> None:
-    """Adds the short view: area, cohort, each of its columns, how many there are, and its figure."""
+    """Add the short view: area, cohort, each of the table's columns, a count and a figure."""
     table = request.table
     named = {column.name or column.attribute for column in request.definition.columns if column.levels}
     words = {}
     for entry in table.filters:
         column = f"t.{identifier(entry.name)}"
-        # A category that the request itself named has no shorter name.
+        # Categories that the request itself names have no shorter name.
         sql = f"{column}::VARCHAR" if entry.name in named else f"in_short({quoted(entry.label)}, {column})"
         words[entry.name] = sql, ": ".join(dict.fromkeys((entry.label, entry.description)))
     figure = next(measure for measure in table.measures if not measure.is_count)
@@ -116,7 +118,7 @@ def _request_row(each: _Requested) -> tuple[object, ...]:
 
 
 def _charge_rows(found: Sequence[Release]) -> list[tuple[object, ...]]:
-    """Lists each charge once, though every release that uses what was measured states it."""
+    """Return each charge once, although every release that uses what was measured states it."""
     stated = (family for release in found for family in release.privacy_record["families"] if "tables" in family)
     keys = ("cohort", "family", "measured_in")
     charges = {tuple(family[key] for key in keys): (list(family["tables"]), family["rho"]) for family in stated}

@@ -1,8 +1,8 @@
-"""Schema `main`: what `SHOW TABLES` lists. A narrow view of each published table, and the questions people come with.
+"""Schema `main`, which `SHOW TABLES` lists: a narrow view of each published table, and answers to common questions.
 
 A row of a view fits a terminal of 120 columns: area, cohort, group of children, figure, interval and flag, in words and
-rounded. Each shows the newest release that is not withdrawn. Everything else that a table has is in `latest`, under the
-same name. The questions are in `questions.sql`.
+rounded. Each view shows the newest release that is not withdrawn. All other columns are in `latest`, under the same
+name. The questions are in `questions.sql`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class _Short:
-    """The view of a published table: `words` are columns of words, each made of these filters; `figure` and `count` are
-    measures. `at_total` are filters whose parts are left to the wide table."""
+    """The view of a published table.
+
+    `words` are text columns, each made of these filters; `figure` and `count` are measures. Only the totals of the
+    filters in `at_total` are shown: their categories are in the wide table.
+    """
 
     words: Mapping[str, tuple[str, ...]]
     figure: str
@@ -75,7 +78,7 @@ SHORT: dict[str, _Short] = {
 
 
 def add_short_views(database: Database) -> None:
-    """Adds the view of each table of `SHORT`, and the questions; the views `latest` and the macros must be there."""
+    """Add the view of each table in `SHORT`, and the questions; the views in `latest` and the macros must exist."""
     for name, short in SHORT.items():
         table = TABLES[name]
         filters, figure = {entry.name: entry for entry in table.filters}, table.measure(short.figure)
@@ -106,8 +109,11 @@ def add_short_view(
     order: Sequence[str],
     at_total: Sequence[str] = (),
 ) -> None:
-    """Adds the short view of a table. `words` gives the SQL and the description of each column of words, over rows `t`;
-    rows are in the order of the columns `order`."""
+    """Add the short view of a table.
+
+    `words` gives the SQL (over rows `t`) and the description of each text column. Rows are in the order of the columns
+    `order`.
+    """
     unit = "percent" if figure.unit == "%" else "points"
     columns = {
         "area": "t.area_name COLLATE NOCASE",
@@ -141,7 +147,7 @@ def add_short_view(
 
 
 def _words(filters: list[Filter], column: str) -> str:
-    """Returns SQL of the categories that are not the total, in short words."""
+    """Return SQL for the short names of the categories that are not totals."""
     nothing = quoted("All children" if column == "child_group" else "All")
     parts = ", ".join(
         f"CASE WHEN t.{each.name} <> {quoted(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
@@ -151,5 +157,5 @@ def _words(filters: list[Filter], column: str) -> str:
 
 
 def _label(entry: Filter) -> str:
-    """Returns SQL of the filter's name in `dimension.short_name`: a breakdown has the topic of its row."""
+    """Return SQL for the filter's name in `dimension.short_name`; for a breakdown that is the topic of its row."""
     return f"t.{TOPIC_FILTER.name}" if entry.name == BREAKDOWN_FILTER.name else quoted(entry.label)

@@ -1,6 +1,6 @@
-"""The page kit: how every page and document of the product is made of a template, and how charts are drawn.
+"""The page kit: renders every page and document of the product from a template, and draws charts.
 
-`kit` renders, `number_format` writes numbers, times and lists, `charts` places everything in a drawing. Templates of
-the kit, which others know as `kit/<name>`, are the frame of a report in the restricted zone, its parts and its
-drawings. What a page says belongs to the package that writes it.
+`kit` renders templates, `number_format` formats numbers, times and lists, and `charts` computes the layout of drawings.
+The kit's own templates, which other packages include as `kit/<name>`, are the frame of a report in the restricted zone,
+its parts and its drawings. The text of a page belongs to the package that writes it.
 """

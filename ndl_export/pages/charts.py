@@ -1,9 +1,9 @@
-"""Drawings of every page: where everything stands. Templates write them as SVG; colours are classes of a style sheet.
+"""Layout of every chart: positions and sizes, which templates write as SVG. Colours are classes of a style sheet.
 
-First the scale that they share, then dot charts, charts over time and the map of tiles for the release page, then bars
-for the rows of a table and column charts for reports. In the release page's charts places across are percentages of the
-width and places down are pixels, so that a chart fills any window with text of one size, and each row has its words
-above its marks, so that no label is cut off on a telephone. Tiles and bars fill a box of their own.
+The scale that charts share comes first, then dot charts, charts over time and the tile map for the release page, then
+bars for table rows and column charts for reports. On the release page, horizontal positions are percentages of the
+width and vertical positions are pixels, so a chart fills any window with text of one size. Each row has its label above
+its marks, so no label is cut off on a phone. Tiles and bars are drawn in a box with its own units.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from typing import Protocol
 from ndl_export.pages.number_format import percent
 
 ROW_HEIGHT, AXIS_HEIGHT, REFERENCE_HEIGHT = 48, 26, 24
-"""Height of a row, of the axis above all, and of the words of each line that rows are compared with, below the axis."""
+"""Heights of a row, of the axis at the top, and of the label of each reference line below the axis."""
 FIRST_ROW, ROW_WORDS, REFERENCE_ENDS = 33, -18, (-13, 15)
-"""Where the first row's marks lie below all that; and from the marks of a row, its words and the ends of such a line,
-which is broken where words are, so that it crosses none."""
+"""Distance from the labels of the reference lines to the first row's marks; and, relative to the marks of a row, its
+label and the ends of a reference line, which is interrupted at labels so that it crosses none."""
 MOST_ON_PAPER = 17
-"""Rows of a chart that a sheet of A4 has room for, with its key."""
+"""Rows of a chart that fit on a sheet of A4 together with its key."""
 _STEPS = {40: 10, 60: 20, 80: 20, 100: 25}
-"""Widths that a scale of percentages may have, and the steps between its lines."""
+"""Widths that a scale of percentages may have, and the step between its grid lines."""
 _TICKS = 3
+"""Steps that a scale of counts aims for, before its step is rounded up."""
 _MOST_TENS = 60
-"""Percentage points over which a scale has a line at each ten."""
+"""Widest range in percentage points that has a grid line every 10; wider ones have one every 20."""
 _DOWN = (-4, 6)
+"""Vertical offsets in pixels of two series from the line of their row."""
 _NARROW_SHARE = 0.05
-"""Of the width of a chart: what a mark covers on a telephone."""
+"""Share of a chart's width that a mark covers on a phone."""
 NARROW_NOTE = "Where no bar shows, the interval is narrower than the mark."
 
 
 class Drawable(Protocol):
-    """A figure that can be drawn: None for what is not shown, and itself in words."""
+    """A figure that can be drawn: numbers are None if not shown, and `words` describes it."""
 
     @property
     def value(self) -> float | None: ...
@@ -55,7 +57,7 @@ class Drawable(Protocol):
 
 @dataclass(frozen=True)
 class Scale:
-    """The axis of a chart, from `low` to `high`, with a line at each step."""
+    """The axis of a chart, from `low` to `high`, with a grid line at each step."""
 
     low: float
     high: float
@@ -63,22 +65,22 @@ class Scale:
     unit: str = "%"
 
     def share(self, value: float) -> float:
-        """The value's place, 0 to 1; what lies outside stands at the edge."""
+        """Return the position of a value, 0 to 1; values outside the scale are moved to its ends."""
         return (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
 
     def at(self, value: float) -> str:
-        """The value's place across, as `42.5%`."""
+        """Return the horizontal position of a value, such as `42.5%`."""
         return f"{round(100 * self.share(value), 2):g}%"
 
     @property
     def lines(self) -> list[tuple[float, str]]:
-        """The value of each line, and its words."""
+        """Value and label of each grid line."""
         values = [self.low + number * self.step for number in range(round((self.high - self.low) / self.step) + 1)]
         return [(value, f"{value:,.0f}{self.unit}") for value in values]
 
     @property
     def ticks(self) -> list[tuple[str, str, str]]:
-        """Place, words and side that the words are aligned to."""
+        """Position, label and text alignment of each grid line."""
         sides = {0: "start", len(self.lines) - 1: "end"}
         return [
             (self.at(value), words, sides.get(number, "middle")) for number, (value, words) in enumerate(self.lines)
@@ -90,13 +92,13 @@ WHOLE = Scale(0, 100, 25)
 
 
 def fitted(figures: Iterable[Drawable]) -> Scale:
-    """A scale of percentages around the intervals: from a ten to a ten, and not so narrow that it misleads."""
+    """Return a scale of percentages around the intervals, between multiples of ten and wide enough not to mislead."""
     ends = [end for figure in figures for end in (figure.lower, figure.value, figure.upper) if end is not None]
     if not ends:
         return WHOLE
     least, most = min(ends), max(ends)
     low, high = 10 * math.floor(least / 10), 10 * math.ceil(most / 10)
-    while high - low not in _STEPS:
+    while high - low not in _STEPS:  # widen the scale on the side with less room, within 0% to 100%
         if low > 0 and (high >= 100 or least - low <= high - most):
             low -= 10
         else:
@@ -105,7 +107,7 @@ def fitted(figures: Iterable[Drawable]) -> Scale:
 
 
 def from_nothing(figures: Iterable[Drawable]) -> Scale:
-    """A scale of counts from 0, to a round number above every interval."""
+    """Return a scale of counts from 0 to a round number above every interval."""
     largest = max((figure.upper for figure in figures if figure.upper is not None), default=0.0)
     rough = max(largest, 1.0) / _TICKS
     power = 10 ** math.floor(math.log10(rough))
@@ -115,7 +117,7 @@ def from_nothing(figures: Iterable[Drawable]) -> Scale:
 
 
 def of_points(figures: Iterable[Drawable]) -> Scale:
-    """A scale of percentage points that holds 0 and every interval, from a ten to a ten."""
+    """Return a scale of percentage points that includes 0 and every interval, between multiples of its step."""
     ends = [end for figure in figures for end in (figure.lower, figure.upper, figure.value) if end is not None]
     step = 10 if max([*ends, 0]) - min([*ends, 0]) <= _MOST_TENS else 20
     low, high = step * math.floor(min([*ends, 0]) / step), step * math.ceil(max([*ends, 1]) / step)
@@ -124,10 +126,10 @@ def of_points(figures: Iterable[Drawable]) -> Scale:
 
 @dataclass(frozen=True)
 class Mark:
-    """A figure drawn: its interval from `start` to `end`, and its own place, None where it is withheld.
+    """A drawn figure: its interval from `start` to `end`, and the `place` of its value, None if it is withheld.
 
-    It lies `down` from the row's line, so that two series do not hide each other. `narrow` says that the mark may hide
-    the interval.
+    `down` moves it from the row's line, so that two series do not hide each other. `narrow` means that the mark may
+    hide the interval.
     """
 
     series: int
@@ -141,7 +143,7 @@ class Mark:
 
 
 def mark(figure: Drawable, series: int, scale: Scale, label: str = "") -> Mark | None:
-    """None where there is neither figure nor interval; `label` tells a series from the other of the same row."""
+    """Return the mark of a figure, or None without an interval; `label` names its series if a row has two."""
     if figure.lower is None or figure.upper is None:
         return None
     return Mark(
@@ -157,15 +159,17 @@ def mark(figure: Drawable, series: int, scale: Scale, label: str = "") -> Mark |
 
 
 SERIES_SYMBOLS = "\N{BLACK CIRCLE}\N{BLACK DIAMOND}"
-"""The marks of the first and the second series, for words in a chart."""
+"""Marks of the first and the second series, for text in a chart."""
 _EDGE = 0.25
-"""Of the width: words of a line as near to an edge begin or end at it, and stay in a chart of 220 pixels."""
+"""Share of the width: labels this close to an edge start or end at their line, so they fit a chart of 220 pixels."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A value that every row is compared with, drawn as a line: its place, its words in the chart, the side that they
-    are aligned to, and its words in the key."""
+    """A value that every row is compared with, drawn as a line.
+
+    `words` is its label in the chart, `side` the alignment of that label, and `in_key` its label in the key.
+    """
 
     series: int
     place: str
@@ -175,7 +179,7 @@ class Reference:
 
 
 def reference(figure: Drawable, series: int, scale: Scale, words: str, in_key: str) -> Reference | None:
-    """None where the figure is not shown."""
+    """Return the reference line of a figure, or None if the figure is not shown."""
     if figure.value is None:
         return None
     share = scale.share(figure.value)
@@ -184,23 +188,26 @@ def reference(figure: Drawable, series: int, scale: Scale, words: str, in_key: s
 
 
 def scale_note(scale: Scale) -> str:
-    """What a reader must know of an axis that does not show the whole of the range."""
+    """Return a note that the axis does not show all percentages, or an empty string if it does."""
     if scale.unit == "%" and (scale.low, scale.high) != (0, 100):
         return f"The scale runs from {scale.low:.0f}% to {scale.high:.0f}%, not from 0% to 100%."
     return ""
 
 
 MOST_SHADES = 6
-"""As many classes as there are shades for."""
+"""Number of shades, which limits the classes of a map."""
 _CLASS_WIDTHS = (5, 10, 20)
 TILE_WIDTH, TILE_ROW = 40, 35
-"""Between the middles of two hexagons of a row, and of two rows."""
+"""Distance between the centres of two hexagons in a row, and between two rows."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A place on a map of hexagons: the middle of its tile, its class (`c0` upwards, or `empty` where no figure is
-    shown), whether it is drawn small, and what it says: in itself and when pointed at."""
+    """A hexagon on a map.
+
+    `x` and `y` are its centre. `kind` is its class: `c0` upwards, or `empty` if no figure is shown. `small` draws it
+    smaller. `number` is its text and `words` what a reader sees when pointing at it.
+    """
 
     code: str
     x: int
@@ -213,8 +220,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class TileMap:
-    """Tiles in a box of `width` by `height`; `blank` are middles of places without a figure of any kind, `classes` are
-    kinds with their words."""
+    """Tiles in a box of `width` by `height`.
+
+    `blank` are the centres of places without any figure, `classes` are the kinds with their labels.
+    """
 
     width: int
     height: int
@@ -224,9 +233,10 @@ class TileMap:
 
 
 def tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[str, Drawable]]) -> TileMap:
-    """A map of percentages in classes of 5 points from a round number, of 10 or 20 where those would be too many.
+    """Return a map of percentages in classes of 5 points, or of 10 or 20 points if there would be too many classes.
 
-    `places` are half columns and rows by code, `figures` the label and the figure of the codes that have one.
+    Classes start at a multiple of their width. `places` gives the half column and row of each code, `figures` the label
+    and figure of the codes that have one.
     """
     middles = {code: (TILE_WIDTH // 2 * (1 + x), TILE_ROW * y + TILE_ROW * 2 // 3) for code, (x, y) in places.items()}
     values = [figure.value for _, figure in figures.values() if figure.value is not None] or [0.0]
@@ -257,8 +267,9 @@ def tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[
 
 
 def _classes(least: float, most: float, width: int) -> tuple[int, int, int]:
-    """Where the first class begins, its width, and how many there are; the whole of the scale ends with a class."""
+    """Return the start of the first class, the class width and the number of classes."""
     low = width * math.floor(least / width)
+    # 1e-9: a value on a boundary belongs to the class above it. 99.9: 100% belongs to the class below it.
     return low, width, max(1, math.ceil((min(most, 99.9) - low + 1e-9) / width))
 
 
@@ -267,16 +278,21 @@ def _class_words(low: int, width: int) -> str:
 
 
 PLOT_TOP, PLOT_HEIGHT, TIMELINE_HEIGHT = 16, 200, 250
-"""Of a chart over time, in pixels: where its plot begins, how high it is, and the height of the whole."""
+"""Pixels of a chart over time: the top of its plot, the height of its plot, and its whole height."""
 _LEFT = 14.0
-"""Of the width: where the words of the axis end and the plot begins."""
+"""Percentage of the width at which the labels of the axis end and the plot begins."""
 _ASIDE = (-6, 6)
+"""Horizontal offsets in pixels of two series from the line of their cohort."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A figure over time: `x` in percent of the width, its interval from `top` to `bottom` and its own place `y` in
-    pixels, None where it is withheld. It lies `aside` from its cohort's line. `join` leads from the point before."""
+    """A figure over time.
+
+    `x` is a percentage of the width. In pixels, its interval reaches from `top` to `bottom` and its value is at `y`,
+    None if it is withheld. `aside` moves it from its cohort's line. `join` is the previous point, if a line leads from
+    there.
+    """
 
     x: str
     aside: int
@@ -290,7 +306,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A chart over time: grid lines and cohorts with their places, points by series, official figures, breaks."""
+    """A chart over time: grid lines, positions of cohorts, points by series, official figures (`beside`) and breaks."""
 
     ticks: list[tuple[float, str]]
     cohorts: list[str]
@@ -306,7 +322,10 @@ def timeline(
     scale: Scale,
     labels: tuple[str, ...],
 ) -> Timeline:
-    """Figures of each series, in order of cohorts; a line leads from one to the next where no break lies between."""
+    """Return the chart of each series, whose figures are in order of cohorts.
+
+    A line joins two consecutive figures unless one is not shown or there is a break between them.
+    """
     step = (100 - _LEFT) / len(broken)
     places = [f"{_LEFT + (number + 0.5) * step:.2f}%" for number in range(len(broken))]
     found = []
@@ -337,13 +356,13 @@ def timeline(
 
 
 def _down(value: float, scale: Scale) -> float:
-    """Pixels from the top of the drawing; what lies outside the scale stands at the edge."""
+    """Return pixels from the top of the drawing; values outside the scale are moved to its ends."""
     return round(PLOT_TOP + PLOT_HEIGHT * (1 - scale.share(value)), 1)
 
 
 @dataclass(frozen=True)
 class Rect:
-    """A part of a drawing; `kind` is the class that gives it its colour."""
+    """A rectangle in a drawing; `kind` is the class that gives it its colour."""
 
     x: float
     y: float
@@ -354,14 +373,14 @@ class Rect:
 
 @dataclass(frozen=True)
 class Bars:
-    """A drawing for the row of a table, which says no more than the row does: a box 100 wide, `height` pixels high."""
+    """A drawing for a table row, 100 wide and `height` pixels high; it shows only what the row says."""
 
     height: int
     rects: tuple[Rect, ...]
 
 
 def shares(now: float | None, last: float | None = None, published: float | None = None) -> Bars:
-    """A thick bar for a share of this file, thin ones below it for the last delivery and the published figure."""
+    """Return a thick bar for a share of this file, and thin bars below for the last delivery and published figure."""
     rects, height = [Rect(0, 0, 100, 9, "track"), Rect(0, 0, 100 * (now or 0), 9, "now")], 9
     for share, top, kind in ((last, 10, "last"), (published, 14, "published")):
         if share is not None:
@@ -371,11 +390,11 @@ def shares(now: float | None, last: float | None = None, published: float | None
 
 
 MOST_STACKED = 4
-"""As many shares as there are colours for."""
+"""Number of colours, which limits the shares that can be stacked."""
 
 
 def stacked(parts: Sequence[float | None]) -> Bars:
-    """Shares of one column one after the other, at most `MOST_STACKED`."""
+    """Return the shares of one column end to end, at most `MOST_STACKED`."""
     rects, start = [Rect(0, 0, 100, 9, "track")], 0.0
     for number, share in enumerate(parts):
         rects.append(Rect(start, 0, 100 * (share or 0), 9, f"part{number}"))
@@ -384,18 +403,19 @@ def stacked(parts: Sequence[float | None]) -> Bars:
 
 
 _ROW = 12
-"""Height of the bars that stand on a scale."""
+"""Height of the bars on a scale."""
 
 
 def span(scale: Scale, start: float, end: float, kind: str) -> Bars:
-    """A bar from one value to another, over a line at 0."""
+    """Return a bar from one value to another, over a line at 0."""
     left, right = sorted((100 * scale.share(start), 100 * scale.share(end)))
     line = Rect(100 * scale.share(0) - 0.15, 0, 0.3, _ROW, "mark")
+    # At least 0.4 wide, so that a bar between equal values shows.
     return Bars(_ROW, (line, Rect(left, 2, max(right - left, 0.4), _ROW - 4, kind)))
 
 
 def interval(scale: Scale, value: float, lower: float, upper: float) -> Bars:
-    """A value with its interval."""
+    """Return a value with its interval."""
     left, right = 100 * scale.share(lower), 100 * scale.share(upper)
     return Bars(
         _ROW,
@@ -409,13 +429,16 @@ def interval(scale: Scale, value: float, lower: float, upper: float) -> Bars:
 
 COLUMNS_WIDTH, COLUMNS_HEIGHT = 420, 180
 COLUMNS_LEFT, COLUMNS_RIGHT, _COLUMNS_TOP, _COLUMNS_BOTTOM = 42, 6, 8, 24
-"""Size of a column chart, and what is left free around its plot."""
+"""Size of a column chart, and the margins of its plot."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """A column chart: what it shows in `words`, grid lines by height, columns, an outline over them, `ticks` as place,
-    side that the words are aligned to, and words."""
+    """A column chart, described by `words`.
+
+    `grid` are grid lines by height, `outline` is a path over the columns, and `ticks` have position, text alignment and
+    label.
+    """
 
     words: str
     grid: list[tuple[float, str]]
@@ -427,8 +450,10 @@ class Columns:
 def columns(
     labels: Sequence[str], parts: Sequence[float], last: Sequence[float], ticks: Mapping[float, str]
 ) -> Columns:
-    """Shares of groups, with those of the last delivery as an outline if any; `ticks` are words at positions 0 to
-    len(parts)."""
+    """Return the shares of groups as columns, with those of the last delivery as an outline, if any.
+
+    `ticks` are labels at positions 0 to len(parts).
+    """
     top = _round_up(max([*parts, *last], default=0))
     step = (COLUMNS_WIDTH - COLUMNS_LEFT - COLUMNS_RIGHT) / max(len(parts), 1)
     edges = [COLUMNS_LEFT + number * step for number in range(max(len(parts), len(last)) + 1)]
@@ -463,5 +488,5 @@ def _height(share: float, top: float) -> float:
 
 
 def _round_up(share: float) -> float:
-    """The next of the tops that an axis may have."""
+    """Return the lowest axis maximum that covers the share."""
     return next((top for top in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8) if share <= top), 1.0)

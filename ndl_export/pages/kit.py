@@ -1,6 +1,6 @@
-"""Rendering: one jinja2 environment for each folder of templates, with the kit's own beside it as `kit/<name>`.
+"""Rendering: one jinja2 environment for each folder of templates, with the kit's own templates as `kit/<name>`.
 
-In HTML every value is escaped, so that no text of a council's can become markup; Markdown is left as it is.
+Values are escaped in HTML, so text from a council cannot become markup. They are not escaped in Markdown.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ndl_export.pages import charts, number_format
 _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ONE_AT_A_TIME = Lock()
-"""Threads that render side by side gain nothing, and each would compile the templates for itself."""
+"""Held while rendering: rendering in parallel saves no time, and each thread would compile the templates again."""
 _DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
-"""Characters that make a reader see text in another order than it is written."""
+"""Characters that make text appear in a different order from the one it is written in."""
 
 
 def render(folder: Path, name: str, **values: object) -> str:
-    """The page or document that the template `name` of `folder` makes of `values`, fit to be XML where it is HTML.
+    """Render the template `name` of `folder` with `values`; characters that XML forbids are replaced.
 
-    Raises jinja2.UndefinedError where the template asks for a value that is not given.
+    Raises jinja2.UndefinedError if the template uses a value that is not given.
     """
     with _ONE_AT_A_TIME:
         rendered = _environment(folder).get_template(name).render(values)
@@ -37,7 +37,7 @@ def render(folder: Path, name: str, **values: object) -> str:
 
 @cache
 def _environment(folder: Path) -> jinja2.Environment:
-    """What renders the templates of `folder`."""
+    """Return the environment that renders the templates of `folder`."""
     made = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.FileSystemLoader(folder), jinja2.PrefixLoader({"kit": jinja2.FileSystemLoader(_OWN)})]
@@ -55,6 +55,5 @@ def _environment(folder: Path) -> jinja2.Environment:
 
 
 def _runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:
-    """Lines that follow each other with one value of `key`: the value, and the lines. Unlike `groupby`, it sorts
-    nothing."""
+    """Return consecutive lines with the same value of `key`, and that value. jinja2's `groupby` would sort them."""
     return [(value, list(run)) for value, run in groupby(lines, key=lambda line: line[key])]

@@ -1,4 +1,4 @@
-"""Numbers, times and lists as pages write them: the filters of every template."""
+"""Formats of numbers, times and lists on pages: the filters of every template."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 def number(count: float | str | None, decimals: int = 0) -> str:
-    """With commas; a dash where there is none. What is in words already stays as it is."""
+    """Format a number with thousands separators, and None as a dash; text is returned unchanged."""
     if isinstance(count, str):
         return count
     return "–" if count is None else f"{count:,.{decimals}f}"
 
 
 def percent(share: float | None) -> str:
-    """A share in percent with one decimal; never rounded to none or all of the rows when it is neither."""
+    """Format a share in percent with one decimal; only 0 and 1 themselves become 0.0% and 100.0%."""
     if share is None:
         return "–"
     if 0 < share < 0.0005:
@@ -25,12 +25,12 @@ def percent(share: float | None) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of two shares in percentage points."""
+    """Format a difference of two shares in percentage points."""
     return f"{difference * 100:.1f}"
 
 
 def signed(value: float) -> str:
-    """With its sign and one decimal; nothing has no sign."""
+    """Format a number with its sign and one decimal; zero has no sign."""
     rounded = f"{abs(value):.1f}"
     return rounded if rounded == "0.0" else f"{'+' if value > 0 else '−'}{rounded}"
 
@@ -44,19 +44,19 @@ def rows(number: int) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """`1 row`, `1,954 rows`."""
+    """Format a count with its noun: `1 row`, `1,954 rows`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def size(in_bytes: int) -> str:
-    """`950 bytes`, `11.3 kB`, `1.2 MB`."""
+    """Format a file size: `950 bytes`, `11.3 kB`, `1.2 MB`."""
     if in_bytes < 1000:
         return f"{in_bytes} bytes"
     return f"{in_bytes / 1000:,.1f} kB" if in_bytes < 1_000_000 else f"{in_bytes / 1_000_000:,.1f} MB"
 
 
 def row_ranges(numbers: Iterable[int]) -> str:
-    """Row numbers in ascending order, consecutive ones as a range: `3-7, 12`."""
+    """Format row numbers in ascending order, consecutive ones as a range: `3-7, 12`."""
     ranges: list[list[int]] = []
     for number in sorted(numbers):
         if ranges and number == ranges[-1][1] + 1:
@@ -67,41 +67,41 @@ def row_ranges(numbers: Iterable[int]) -> str:
 
 
 def said(*parts: str) -> str:
-    """One after the other, without those that are empty."""
+    """Join the parts that are not empty, with spaces."""
     return " ".join(part for part in parts if part)
 
 
 def sentence(words: str) -> str:
-    """With a full stop, where it has none."""
+    """Add a full stop, unless the words end with punctuation."""
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 def listed(words: Iterable[str]) -> str:
-    """`a, b and c`."""
+    """Join words: `a, b and c`."""
     *others, last = list(words) or [""]
     return f"{', '.join(others)} and {last}" if others else last
 
 
 def moment(iso: str) -> str:
-    """An ISO 8601 time as `24 November 2025, 19:24`."""
+    """Format an ISO 8601 time: `24 November 2025, 19:24`."""
     when = dt.datetime.fromisoformat(iso)
     zone = " UTC" if when.utcoffset() == dt.timedelta(0) else ""
     return f"{when.day} {when:%B %Y, %H:%M}{zone}"
 
 
 def day(iso: str) -> str:
-    """`2026-11-25` as `25 November 2026`."""
+    """Format `2026-11-25` as `25 November 2026`."""
     when = dt.date.fromisoformat(iso)
     return f"{when.day} {when:%B %Y}"
 
 
 def month(key: str) -> str:
-    """`2022-05` as `May 2022`."""
+    """Format `2022-05` as `May 2022`."""
     return f"{dt.datetime.strptime(key, '%Y-%m'):%B %Y}"
 
 
 def capital(sentence: str) -> str:
-    """With a capital first; the rest stays as it is."""
+    """Capitalise the first letter and leave the rest unchanged."""
     return sentence[:1].upper() + sentence[1:]
 
 

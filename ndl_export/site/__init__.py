@@ -1,7 +1,7 @@
-"""The release page: the folder `site/` of a bundle, for anyone who reads the figures in a browser.
+"""The release page: the `site/` folder of a bundle, for readers with a browser.
 
-A few static pages with charts, tables and downloads, made from the released tables and the facts of the release alone.
-They ask nothing of the network and work from a folder as from a web server. Words and markup are in `templates/`.
+Static pages with charts, tables and downloads, made only from the released tables and the facts of the release. They
+need no network, and work from a folder as well as from a web server. Text and markup are in `templates/`.
 """
 
 from ndl_export.site.inference import conclusions_of

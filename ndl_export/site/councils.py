@@ -1,4 +1,4 @@
-"""The three findings about each area, and the page of each council: a selection from the panels of the other pages."""
+"""Three findings about each area, and the page of each council, selected from the panels of the other pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
 Charts = Mapping[str, Sequence[Chart]]
-"""The charts of each page, by its name."""
+"""The charts of each page, by page name."""
 _BESIDE = ("gld-by-area", "gap-by-area", "neither-by-area")
 _SERIES = Shape(
     "official-series",
@@ -32,8 +32,10 @@ _SERIES = Shape(
 
 @dataclass(frozen=True)
 class Findings:
-    """How many children of an area were ready, their gap by free school meals, and who had seen them; official figures
-    of all children, of England and of the council."""
+    """How many children of an area were ready, their gap by free school meals, and who had seen them.
+
+    `official` are the official figures of all children, of the council and of England.
+    """
 
     cohort: str
     area: Geography
@@ -47,7 +49,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class StandsOut:
-    """A conclusion about a council, and the page and chart that it is from."""
+    """A conclusion about a council, with the page and chart that it comes from."""
 
     concluded: Concluded
     page: str
@@ -56,7 +58,7 @@ class StandsOut:
 
 @dataclass(frozen=True)
 class Council:
-    """What the page of one council shows, in the newest cohort that it sent; `beside` has it among other councils."""
+    """The content of a council's page, for the newest cohort that it sent; `beside` shows it among other councils."""
 
     area: Geography
     findings: Findings
@@ -72,7 +74,7 @@ def page_of_council(council: str) -> str:
 
 
 def findings(charts: Charts) -> tuple[Findings, ...]:
-    """Returns the findings about every area in every cohort, all councils together first."""
+    """Return the findings about every area in every cohort, all councils together first."""
     by_name = _by_name(charts)
     ready, gaps, seen = (by_name[name].panels for name in ("gld-by-area", "gap-by-area", "seen-by"))
     of_area = {(panel.cohort, panel.area.code): panel for panel in seen if panel.area}
@@ -98,9 +100,10 @@ def _official(cohort: str, area: Geography) -> Iterator[tuple[str, Figure]]:
 
 
 def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
-    """Selects what the page of the council called `name`, which takes part, shows."""
+    """Return the content of the page of the participating council `name`."""
     code, by_name = place(name).new_la_code, _by_name(charts)
     of_council = [each for each in found if each.area.code == code]
+    # The newest cohort that the council sent, or the first one if it sent none.
     own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
     panels = [next(p for p in by_name[chart].panels if p.cohort == own.cohort) for chart in _BESIDE]
     line = _line(panels[0], code)
@@ -126,7 +129,7 @@ def _line(panel: Panel, code: str) -> Line:
 
 
 def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
-    """Yields every conclusion about the council's children that says more than that the data cannot say."""
+    """Yield every conclusion about the council's children in which the data can say something."""
     for page, shown in charts.items():
         for chart in (chart for chart in shown if chart.shape.table != "parent_experience"):
             for panel in (panel for panel in chart.panels if panel.cohort in ("", cohort)):
@@ -137,8 +140,11 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
 
 
 def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:
-    """Cuts a panel with a line for each area to the council, all councils together and the other councils: those of its
-    region alone where there are many. It does not say `without`."""
+    """Reduce a panel of areas to the council, all councils together and the other councils.
+
+    If there are many councils (`of_region`), only those of the same region are kept. `without` is removed from the
+    text.
+    """
     together, own = panel.lines[0], _line(panel, area.code)
     region = area.columns["region_code"]
     others = (
@@ -160,7 +166,7 @@ def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> 
 
 
 def _series(area: Geography) -> Panel | None:
-    """Draws the council's official percentages by year with England's; None where none is held."""
+    """Return a panel of the council's official percentages by year with England's, or None if there are none."""
     lines = []
     for cohort in official_cohorts():
         england, own = official_group(cohort, area, (ALL.label,) * 3)

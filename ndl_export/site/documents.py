@@ -1,6 +1,6 @@
-"""Documents of a bundle as pages, in the look of the release page, and the list of its files as the README has it.
+"""Documents of a bundle as pages in the style of the release page, and the list of its files from the README.
 
-Markup in a document stays words, images are not shown, and a file of the bundle that is named becomes a link to it.
+HTML in a document is shown as text, images are not shown, and names of the bundle's files become links.
 """
 
 from __future__ import annotations
@@ -30,15 +30,18 @@ _MARKDOWN = ".md"
 _TEMPLATES = Path(__file__).parent / "templates"
 _RECONCILIATION = "reconciliation.csv"
 _NUMBER = re.compile(r"[-−+]?\d[^ ]{0,11}( \w+| to [-−\d.,%]+)?$|$")
-"""A cell that is read as a number, with its unit or as an interval, or that has none."""
+"""Matches a cell that is aligned as a number: a number with a unit or as an interval, or an empty cell."""
 _HELD = ("main", "sections")
 """Anchors that the page itself uses."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document as a page: `source` is the file of the bundle that it is made of, `body` its HTML without the title,
-    `sections` the anchor and words of each heading of the second level."""
+    """A document as a page.
+
+    `source` is its file in the bundle, `body` its HTML without the title, and `sections` the anchor and text of each
+    heading of the second level.
+    """
 
     source: str
     title: str
@@ -51,22 +54,22 @@ class Document:
 
 
 def is_document(name: str) -> bool:
-    """Says whether the file of a bundle has a page: its Markdown, and the reconciliation with official figures."""
+    """Check whether a file of the bundle has a page: Markdown files and the reconciliation with official figures do."""
     return name.endswith(_MARKDOWN) or name == _RECONCILIATION
 
 
 def page_of(name: str) -> str:
-    """Returns the name of a document's page: `privacy-statement` for `privacy_statement.md`."""
+    """Return the name of a document's page: `privacy-statement` for `privacy_statement.md`."""
     return PurePath(name).stem.lower().replace("_", "-")
 
 
 def address(name: str) -> str:
-    """Returns the link to a file of the bundle: the page of a document, `../` for any other."""
+    """Return the link to a file of the bundle: the page of a document, `../` and the name for any other file."""
     return f"{page_of(name)}.html" if is_document(name) else f"../{name}"
 
 
 def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
-    """Renders the Markdown `text` of the file `name`; names in `addresses` become links to these."""
+    """Render the Markdown `text` of the file `name`; names in `addresses` become links to those addresses."""
     tokens = _MARKUP.parse(text)
     titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
     title = tokens[titles[0] + 1].content if titles else page_of(name)
@@ -79,9 +82,9 @@ def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
 
 
 def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -> tuple[Document, ...]:
-    """Renders the documents among `files` (content by name), in order of name; `names` are all files of the bundle.
+    """Render the documents among `files` (content by name), in order of page name; `names` are all files of the bundle.
 
-    `notice`, which every page has at its top, is left out of them.
+    `notice` is removed from the documents, because every page shows it at the top.
     """
     found = []
     for name in sorted(filter(is_document, files), key=page_of):
@@ -92,14 +95,16 @@ def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -
 
 
 def synthetic_page(name: str, text: str, names: Collection[str], notice: str) -> bytes:
-    """Renders the quality page of synthetic children, in the look of reports: the document `name` with this Markdown.
-    `names` are the files beside it, which it links to, and `notice` is above it."""
+    """Render the quality page of synthetic children, in the style of reports, from the Markdown `text`.
+
+    `names` are the files beside it, which it links to; `notice` is shown above it.
+    """
     found = document(name, text.replace(f"**{notice}**\n\n", "", 1), {each: each for each in names})
     return kit.render(_TEMPLATES, "synthetic.html.j2", document=found, notice=notice).encode()
 
 
 def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
-    """Gives every heading its own anchor; yields those of the second level."""
+    """Set a unique anchor on every heading; yield anchor and text of those of the second level."""
     taken = set(_HELD)
     for opening, inline in pairwise(tokens):
         if opening.type != "heading_open":
@@ -117,7 +122,7 @@ def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
 
 
 def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
-    """Makes links of file names in code, and lets links between documents lead to their pages."""
+    """Turn file names in code into links, and point links between documents at their pages."""
     for token in tokens:
         within, linked = 0, []
         for child in token.children or ():
@@ -135,7 +140,7 @@ def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
 
 
 def _head(tokens: Sequence[Token]) -> None:
-    """Makes headings of the first row and the first column of tables, unless empty, and aligns numbers to the right."""
+    """Turn the first row and column of tables into headings, except empty cells, and align numbers to the right."""
     rows: list[list[tuple[Token, str, Token]]] = []
     for at, token in enumerate(tokens):
         if token.type == "table_open":
@@ -149,7 +154,10 @@ def _head(tokens: Sequence[Token]) -> None:
 
 
 def _head_table(rows: Sequence[Sequence[tuple[Token, str, Token]]]) -> None:
-    """`rows` of a table, the one above them first: each cell as what opens it, its words and what closes it."""
+    """Set headings and alignment in one table, given as rows of cells.
+
+    The first row is the heading. Each cell is its opening token, its text and its closing token.
+    """
     for number, column in enumerate(zip(*rows, strict=True)):
         is_number = number > 0 and all(_NUMBER.match(words) for _, words, _ in column[1:])
         for place, (opening, words, closing) in enumerate(column):
@@ -161,7 +169,7 @@ def _head_table(rows: Sequence[Sequence[tuple[Token, str, Token]]]) -> None:
 
 
 class _Renderer(RendererHTML):
-    """HTML whose tables scroll in a frame of their own, which a keyboard can reach and which is named."""
+    """HTML renderer whose tables scroll in a labelled section that can be reached with the keyboard."""
 
     def table_open(self, tokens: Sequence[Token], at: int, *_: Any) -> str:
         number = sum(token.type == "table_open" for token in tokens[: at + 1])
@@ -178,7 +186,7 @@ _MARKUP = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enab
 
 
 def _reconciliation(text: str) -> str:
-    """Writes the lines of `reconciliation.csv` as Markdown: a table for each area of a cohort."""
+    """Return the lines of `reconciliation.csv` as Markdown, with a table for each area of a cohort."""
     lines = list(csv.DictReader(io.StringIO(text)))
     head = (
         "Official figures are exact and of every child assessed; ours count the children in the extracts, with noise."
@@ -220,16 +228,16 @@ def _group(line: Mapping[str, str]) -> str:
 README_FILE = "README.md"
 _ABOUT_README = "what this release is, its files, and how to check them"
 _LISTED = re.compile(r"^\| (`[^|]+`) \| ([^|]+) \|$", re.MULTILINE)
-"""A row of the README's list of files: names between backticks, and what they are."""
+"""A row of the README's list of files: names in backticks, and their description."""
 _OF_MANY_TABLES = (".ods", ".zip")
-"""Suffixes of files that hold many tables."""
+"""Suffixes of files that contain many tables."""
 
 Shelf = Literal["tables", "together", "documents", "checks", "records"]
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of the bundle: its name in it, where a page leads to for it, and its size in words, empty if not known."""
+    """A file of the bundle: its name, the link to it from a page, and its size as text, empty if not known."""
 
     name: str
     address: str
@@ -242,7 +250,7 @@ class File:
 
 @dataclass(frozen=True)
 class Kind:
-    """Files that the README describes together; `names` are as it writes them."""
+    """Files that the README describes in one row; `names` are as written there."""
 
     names: tuple[str, ...]
     about: str
@@ -251,8 +259,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Shelves:
-    """The files of a bundle by what they are for, those that hold many tables `together`, and those of each table by
-    its name."""
+    """The files of a bundle grouped by purpose (`together`: files with many tables), and the files of each table."""
 
     kinds: Mapping[Shelf, Sequence[Kind]]
     of_table: Mapping[str, tuple[File, ...]]
@@ -261,9 +268,12 @@ class Shelves:
 def shelves(
     files: Mapping[str, bytes], names: Collection[str], checks: Collection[str], tables: Collection[str]
 ) -> Shelves:
-    """Sorts the files of a bundle, but its pages, by what they are for: `names` are all of them, `files` those whose
-    content is known already. `checks` are the names of checksums, signature and key, `tables` those of the tables. A
-    file that the README does not name has the title of `datapackage.json`."""
+    """Group the files of a bundle by purpose; its pages are left out.
+
+    `names` are all files, and `files` those whose content is known already. `checks` are the names of checksums,
+    signature and key, `tables` the names of the tables. A file that the README does not list gets its title from
+    `datapackage.json`.
+    """
     found: dict[Shelf, list[Kind]] = {shelf: [] for shelf in get_args(Shelf)}
     for kind in _kinds(files, names, tables):
         found[_shelf(kind, checks)].append(kind)
@@ -297,7 +307,7 @@ def _kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collectio
 
 
 def _is(name: str, written: str, exact: Collection[str], tables: Collection[str]) -> bool:
-    """Says whether the README's entry names a file: by its name, or with `<table>` and the like for any word."""
+    """Check whether a README entry names a file: by its exact name, or with `<table>` or another placeholder."""
     if name in exact or "<" not in written:
         return name == written
     if "<table>" in written:
@@ -307,7 +317,7 @@ def _is(name: str, written: str, exact: Collection[str], tables: Collection[str]
 
 
 def _of_table(table: str, kinds: Collection[Kind]) -> Iterator[File]:
-    """Yields the files of one table, in the order in which the README describes them."""
+    """Yield the files of one table, in the order of the README."""
     for kind in kinds:
         wanted = [name.replace("<table>", table) for name in kind.names]
         yield from sorted(

@@ -1,4 +1,4 @@
-"""Figures of the pages: those of the released tables, and official ones beside them, exact and of all children."""
+"""Figures of the pages: those of the released tables, and official ones, which are exact and count all children."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Sentences = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Figure:
-    """A published figure with its interval and flag: nothing that the table does not hold.
+    """A published figure with its interval and flag, as in the table.
 
-    `value` is None where the flag says that no figure is shown, `lower` and `upper` where there is no interval, as of
-    official statistics: what it was for these children. A figure that is not published for an area, since it could not
-    be read there, is withheld without an interval.
+    `value` is None if the flag says that no figure is shown. `lower` and `upper` are None if there is no interval, as
+    for official statistics; an interval is about the children in the data. A figure that is too uncertain to be
+    published for an area is withheld without an interval.
     """
 
     measure: Measure
@@ -60,25 +60,27 @@ class Figure:
 
     @cached_property
     def text(self) -> str:
-        """`63.8%`, `20.8 points`, `34.2% [u]`, or the symbol alone: `[withheld]`."""
+        """The figure with its unit and symbol: `63.8%`, `20.8 points`, `34.2% [u]`, or the symbol: `[withheld]`."""
         return self._with_symbol(" points" if self.measure.kind is MeasureKind.DIFFERENCE else "")
 
     @property
     def short(self) -> str:
-        """The same without the word for its unit, for a chart that says it once; nor `[linkage]`, for which a telephone
-        has no room: the mark beside it has the shape that the key gives to that symbol."""
+        """The figure for a chart, without the word for its unit and without `[linkage]`.
+
+        The chart gives the unit once. The shape of the mark already shows `[linkage]`, for which a phone has no room.
+        """
         return self._with_symbol("").removesuffix(f" [{Flag.LINKAGE}]")
 
     @cached_property
     def range(self) -> str:
-        """`62.2% to 63.3%`; empty where there is no interval."""
+        """The interval: `62.2% to 63.3%`; empty if there is none."""
         if self.lower is None or self.upper is None:
             return ""
         return " to ".join(f"{self._written(end)}{self._percent}" for end in (self.lower, self.upper))
 
     @cached_property
     def words(self) -> str:
-        """The figure and its interval, within a sentence."""
+        """The figure and its interval, for use within a sentence."""
         if self.unpublished:
             return "not published, because it is too uncertain to use"
         if not self.range:
@@ -101,7 +103,7 @@ class Figure:
 
 
 def points(number: float) -> str:
-    """Writes percentage points, without the word."""
+    """Format percentage points, without the unit."""
     return _signed(number, 1)
 
 
@@ -112,7 +114,7 @@ def _signed(number: float, decimals: int) -> str:
 
 @dataclass(frozen=True)
 class Concluded:
-    """A sentence that is inferred, and the same in a few words for a heading, empty where the data cannot say."""
+    """A conclusion as a sentence, and as a short heading (`finding`), empty if the data cannot say."""
 
     words: str
     finding: str = ""
@@ -120,12 +122,12 @@ class Concluded:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a panel: its label, the area it is about, and its figures in the order of the columns.
+    """A row of a panel: its label, its area, and its figures in the order of the columns.
 
-    `compared` is the figure of all councils together on the panel of another area; over time, and beside official
-    figures, it is England's official one. `official` are official figures in the order of the panel's headings. `words`
-    say the line where its area is chosen, `inferred` what would be so for children like these, and `finding` what a
-    heading says of it. `cohort` is set where lines are cohorts, and `broken` where a break in the series precedes it.
+    `compared` is the figure of all councils together on another area's panel; over time, and beside official figures,
+    it is England's official one. `official` are official figures in the order of the panel's headings. `words` is the
+    text if its area is chosen, `inferred` are conclusions about children like these, and `finding` is the text of a
+    heading. `cohort` is set if lines are cohorts, and `broken` if a break in the series precedes the line.
     """
 
     label: str
@@ -141,14 +143,17 @@ class Line:
 
 
 class Released:
-    """The rows that the page shows, by table, cohort, code of the area and levels of the filters."""
+    """The rows that the page shows, by table, cohort, area code and levels of the filters."""
 
     def __init__(self, tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> None:
         self._defined = defined
         self._rows = {name: _by_key(table, tables[name]) for name, table in defined.items()}
 
     def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
-        """Looks up a figure. Raises KeyError where the definition has no such row."""
+        """Return a figure; one that is not published for the area is withheld.
+
+        Raises KeyError if the definition has no such row.
+        """
         row = self._row(measure, table, cohort, area, *levels)
         if row is None:
             return Figure(measure, None, None, None, Flag.WITHHELD)
@@ -157,12 +162,12 @@ class Released:
         return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
 
     def broken(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> bool:
-        """Says whether the row is flagged as a break in the time series."""
+        """Check whether the row is flagged as a break in the time series."""
         row = self._row(measure, table, cohort, area, *levels)
         return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
 
     def _row(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
-        """Finds the row of these children with the measure, under any of its names; None where the area has none."""
+        """Return the row of these children with the measure, under any of its names, or None if the area has none."""
         published = self._rows[table]
         for same in _about_the_same(self._defined[table])[levels]:
             if (same.levels == levels or measure.name in same.applies) and (cohort, area, *same.levels) in published:
@@ -172,10 +177,10 @@ class Released:
 
 @cache
 def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
-    """Returns, by the levels of each row, all rows about the same children, its own first.
+    """Return, by the levels of each row, all rows about the same children, the row itself first.
 
-    A child of whom both services had a concern was seen by both: what is published under one name is not withheld under
-    the other.
+    A child about whom both services had a concern was seen by both, so a figure that is published under one name is not
+    withheld under the other.
     """
     alike: dict[object, list[Row]] = {}
     for row in rows(table, all_together=True):
@@ -200,12 +205,12 @@ def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any
 
 
 def england(cohort: str) -> Figure | None:
-    """Returns England's percentage at a good level of development."""
+    """Return England's percentage at a good level of development."""
     return _figures(cohort).get((_ENGLAND, *_EVERYONE))
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:
-    """Returns England's percentages of children eligible for free school meals and of the others, and the gap."""
+    """Return England's percentages of children eligible and not eligible for free school meals, and the gap."""
     found = [_figures(cohort).get((_ENGLAND, FSM.label, group, ALL.label)) for group in FSM.categories[:2]]
     values = [figure.value for figure in found if figure and figure.value is not None]
     if len(values) < len(found):
@@ -215,7 +220,7 @@ def england_gap(cohort: str) -> tuple[Figure | None, ...]:
 
 
 def official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
-    """Returns England's percentage of a group of children, and the area's own, where they are published."""
+    """Return England's percentage of a group of children and the area's own, each None if not published."""
     figures = _figures(cohort)
     return figures.get((_ENGLAND, *levels)), figures.get((area.code, *levels))
 
@@ -230,7 +235,7 @@ def _figures(cohort: str) -> dict[tuple[str, ...], Figure]:
 
 
 def england_remarks(cohort: str) -> Sentences:
-    """Says where England's figures by area are from, and how they differ from ours."""
+    """Explain the source of England's figures by area, and how they differ from ours."""
     sources = "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code == _ENGLAND))
     if not sources:
         return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
@@ -242,7 +247,7 @@ def england_remarks(cohort: str) -> Sentences:
 
 
 def gld_remarks(cohort: str, area: Geography) -> Sentences:
-    """Says where official figures by characteristic are from, and how they differ from ours."""
+    """Explain the source of official figures by characteristic, and how they differ from ours."""
     figures = [each for each in official_figures(cohort) if each.area_code in (_ENGLAND, area.code)]
     if not figures:
         return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
@@ -260,7 +265,7 @@ def gld_remarks(cohort: str, area: Geography) -> Sentences:
 
 
 def review_remarks(cohort: str, area: Geography) -> Sentences:
-    """Says which official figures on the review are held, and why they cannot be compared with ours directly."""
+    """Explain which official figures on the review exist, and why they cannot be compared with ours directly."""
     found = {(each.area_code, each.measure, each.domain): each for each in official_reviews(cohort)}
     expected = found.get((_ENGLAND, AT_EXPECTED, DOMAINS[ALL_FIVE]))
     used = [(who, found.get((code, USED_ASQ3, ""))) for who, code in (("England", _ENGLAND), (area.name, area.code))]

@@ -1,7 +1,7 @@
-"""What follows for children like these: asked of the macros of the analyst database, which decide, and said in words.
+"""Conclusions about children like these: the macros of the analyst database decide, and this module writes sentences.
 
-Nothing is called ahead, behind, risen or fallen that noise and chance explain. Every sentence begins with whom it is
-about, and has a few words for a heading only where the data can say something.
+A difference that noise and chance can explain is never called ahead, behind, a rise or a fall. Every sentence begins
+with the children that it is about, and has a short form for a heading only if the data can say something.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ndl_export.tables.geography import LOCAL_AUTHORITY
 from privacy.doors.sql import quoted
 
 GAP, OUTCOMES = "Not eligible less eligible", "All five domains at or above less two or more below"
-"""Comparisons of two groups of an area, as `gld_differences` has them."""
+"""Comparisons of two groups within an area, by their names in `gld_differences`."""
 _FROM_ALL, _CHANGE = "Area less all councils together", "Change of "
 _LIKE_THESE = "For children like these"
 _MORE_THAN_CHANCE = "by more than noise and chance explain"
 _MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
-"""Areas, goals or answers that a sentence names, and a heading; they count more than these."""
+"""Areas, goals or answers that a sentence and a heading list by name; longer lists are counted instead."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Percentage points that one figure is above another: both ends of the interval, and `gld_compared`'s verdict."""
+    """A difference of two figures in percentage points: the ends of its interval, and `gld_compared`'s verdict."""
 
     lower: float
     upper: float
@@ -46,8 +46,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far an area is from a target, as `gld_to_target` answers: in points and in children of a year group of this
-    size, each with the ends of its interval."""
+    """The distance of an area from a target, as `gld_to_target` returns it.
+
+    It is given in points and in children of a year group of this size, each with the ends of its interval.
+    """
 
     percent: float
     year: int
@@ -59,9 +61,12 @@ class Distance:
 
 @dataclass(frozen=True)
 class Conclusions:
-    """Differences by what is compared, cohort and area; verdicts beside England by cohort, area and levels of
-    `gld_headline`; the goals or answers that could be the lowest, or given most often, by cohort, area and breakdown or
-    question; and distances from targets by cohort and area."""
+    """All conclusions of a release.
+
+    `differences` are by comparison, cohort and area. `beside_england` has verdicts by cohort, area and levels of
+    `gld_headline`. `could_be` has the goals that could be the lowest, or the answers that could be given most often, by
+    cohort, area and breakdown or question. `targets` has the distances from targets by cohort and area.
+    """
 
     differences: Mapping[tuple[str, str, str], Difference]
     beside_england: Mapping[tuple[str, str, Levels], str]
@@ -70,7 +75,7 @@ class Conclusions:
 
 
 def conclusions_of(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) -> Conclusions:
-    """Asks the database of one release for everything that its pages conclude."""
+    """Query the database of one release for everything that its pages conclude."""
     differences: dict[tuple[str, str, str], Difference] = {}
     england: dict[tuple[str, str, Levels], str] = {}
     could_be: dict[tuple[str, str, str], frozenset[str]] = {}
@@ -113,11 +118,11 @@ def conclusions_of(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) 
 Lines = tuple[Line, ...]
 Said = Iterator[Concluded]
 Inference = Callable[[Lines, Conclusions, str], Iterable[Concluded]]
-"""What a panel concludes from its lines, in a cohort."""
+"""Returns the conclusions of a panel from its lines, for a cohort."""
 
 
 def councils(lines: Lines, found: Conclusions, cohort: str) -> Said:
-    """Says which councils are ahead of or behind all together, of the first line."""
+    """Conclude which councils are ahead of or behind all councils together (the first line)."""
     together, *others = lines
     verdicts = {
         line.label: each.verdict
@@ -128,7 +133,7 @@ def councils(lines: Lines, found: Conclusions, cohort: str) -> Said:
 
 
 def england(levels: Mapping[str, Levels]) -> Inference:
-    """Says which groups are ahead of or behind England's official figure; `levels` by label."""
+    """Return an inference about groups ahead of or behind England's official figure; `levels` are by label."""
 
     def infer(lines: Lines, found: Conclusions, cohort: str) -> Said:
         verdicts = {
@@ -142,7 +147,7 @@ def england(levels: Mapping[str, Levels]) -> Inference:
 
 
 def _apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Said:
-    """Says who is ahead of or behind something, of those that have a verdict."""
+    """Conclude which labels are ahead of or behind `from_what`, given the verdicts by label."""
     apart = {
         where: labels
         for verdict, where in (("ahead", "ahead of"), ("behind", "behind"))
@@ -163,21 +168,21 @@ def _apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Said:
 
 
 def _counted(labels: list[str], kind: str) -> str:
-    """`Halton is`, `Halton and Leeds are`, `5 councils are`."""
+    """Return the subject of a heading: `Halton is`, `Halton and Leeds are`, `5 councils are`."""
     if len(labels) > _MOST_IN_A_HEADING:
         return f"{len(labels)} {kind} are"
     return f"{listed(labels)} {'is' if len(labels) == 1 else 'are'}"
 
 
 def council(lines: Lines, found: Conclusions, cohort: str) -> Said:
-    """Says how the first line differs from the second, all councils together."""
+    """Conclude how the first line differs from the second, all councils together."""
     line, together = lines
     difference = found.differences.get((_FROM_ALL, cohort, line.area.code))
     return _less(line.label, _inside(together.label), difference, (f"{line.label} is", _inside(together.label)))
 
 
 def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Said:
-    """Says how the children of the first line differ from those of the third."""
+    """Conclude how the children of the first line differ from those of the third."""
     first, third = lines[0], lines[2]
     heading = "Children at or above the cut-off in all five domains are", "those below it in two or more"
     difference = found.differences.get((OUTCOMES, cohort, first.area.code))
@@ -185,7 +190,10 @@ def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Said:
 
 
 def _less(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Said:
-    """`heading` is what a heading says of the two: the one with its verb, and the other."""
+    """Conclude whether one is ahead of the other.
+
+    `heading` has both as a heading names them, the first with its verb.
+    """
     if found and found.is_certain:
         who, whom = heading
         where = "ahead of" if found.verdict == "ahead" else "behind"
@@ -198,7 +206,7 @@ def _less(one: str, other: str, found: Difference | None, heading: tuple[str, st
 
 
 def gap(lines: Lines, found: Conclusions, cohort: str) -> Said:
-    """Says whether there would be a gap of the first line by free school meals."""
+    """Conclude whether there would be a gap by free school meals in the area of the first line."""
     each = found.differences.get((GAP, cohort, lines[0].area.code))
     if each:
         sure = "there would be a gap" if each.is_certain else "there might be none"
@@ -208,12 +216,12 @@ def gap(lines: Lines, found: Conclusions, cohort: str) -> Said:
 
 
 def changes(lines: Lines, found: Conclusions, _: str) -> Said:
-    """Says how the figure changed from each cohort to the next, where no break lies between."""
+    """Conclude how the figure changed from each cohort to the next, unless there is a break between them."""
     return _changes(lines, found, EVERYONE, "the figure", {"ahead": "rose", "behind": "fell"})
 
 
 def gap_changes(lines: Lines, found: Conclusions, _: str) -> Said:
-    """Says the same of the gap."""
+    """Conclude how the gap changed from each cohort to the next, unless there is a break between them."""
     return _changes(lines, found, GAP, "the gap", {"ahead": "widened", "behind": "narrowed"})
 
 
@@ -230,18 +238,18 @@ def _changes(lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapp
 
 
 def lowest(of_what: str) -> Inference:
-    """Says which goals could be the lowest."""
+    """Return an inference about which goals could be the lowest."""
     whom = "" if of_what == EVERYONE else f", {of_what[0].lower()}{of_what[1:]}"
     return _could_be(of_what, _LIKE_THESE, "lowest", f"the lowest goal{whom}")
 
 
 def most_often(question: str) -> Inference:
-    """Says which answers could be given most often."""
+    """Return an inference about which answers could be given most often."""
     return _could_be(question, "For responses like these", "given most often", "the answer given most often")
 
 
 def _could_be(of_what: str, like_these: str, what: str, in_short: str) -> Inference:
-    """`in_short` is `what` as a heading has it."""
+    """Return an inference about the lines that could be `what`; `in_short` is the wording for a heading."""
 
     def infer(lines: Lines, found: Conclusions, cohort: str) -> Said:
         could_be = found.could_be.get((cohort, lines[0].area.code, of_what), frozenset())
@@ -257,7 +265,7 @@ def _could_be(of_what: str, like_these: str, what: str, in_short: str) -> Infere
 
 
 def to_targets(lines: Lines, found: Conclusions, cohort: str) -> Said:
-    """Says how far the area of the first line is from what all areas, or this one, are to reach."""
+    """Conclude how far the area of the first line is from targets for all areas or for this one."""
     for target in found.targets.get((cohort, lines[0].area.code), ()):
         aim = f"{target.percent:g}% by {target.year} ({target.name})"
         if target.verdict == "met":
@@ -278,5 +286,5 @@ def _named(labels: list[str], kind: str) -> str:
 
 
 def _inside(label: str) -> str:
-    """A label within a sentence: areas keep their capital, `All ...` loses it."""
+    """Return a label as written within a sentence: areas keep their capital, `All ...` loses it."""
     return label[0].lower() + label[1:] if label.startswith("All ") else label

@@ -1,4 +1,4 @@
-"""Layouts: how the panels of a chart are made of released figures, by area, within each area and over time."""
+"""Layouts: build the panels of a chart from released figures, by area, within each area or over time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
 Words = Callable[[tuple[Line, ...]], Sentences]
-"""What a panel says of its lines."""
+"""Returns the sentences of a panel, from its lines."""
 
 
 def silent(*_: object) -> tuple[()]:
@@ -36,9 +36,9 @@ def silent(*_: object) -> tuple[()]:
 
 @dataclass(frozen=True)
 class Areas:
-    """The areas that one family of tables has rows for, all councils together first, and how the page names them.
+    """The areas with rows in one family of tables, all councils together first, and their names on the page.
 
-    `absent` are the councils that take part and are not among them.
+    `absent` are the councils that take part but have no rows.
     """
 
     every: tuple[Geography, ...]
@@ -49,7 +49,7 @@ class Areas:
         return self.every[0]
 
     def name(self, area: Geography) -> str:
-        """Names an area; all councils together are named by who is not among them."""
+        """Return the name of an area; all councils together are named by the councils that are absent."""
         if area.level != ALL_TOGETHER:
             return area.name
         if not self.absent:
@@ -60,8 +60,7 @@ class Areas:
 
 @dataclass(frozen=True)
 class Release:
-    """The released tables and their definitions by name, the areas that each family has rows for in each cohort, and
-    what is concluded from them."""
+    """The released tables and their definitions by name, the areas of each family and cohort, and the conclusions."""
 
     released: Released
     defined: Mapping[str, Table]
@@ -70,7 +69,7 @@ class Release:
     conclusions: Conclusions | None
 
     def infer(self, inference: Inference, lines: tuple[Line, ...], cohort: str) -> tuple[Concluded, ...]:
-        """Concludes from lines; nothing where figures alone are wanted."""
+        """Return what `inference` concludes from the lines, or nothing if only figures are wanted."""
         return tuple(inference(lines, self.conclusions, cohort)) if self.conclusions else ()
 
     def of(self, table: str, cohort: str) -> Areas:
@@ -81,7 +80,7 @@ class Release:
         return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
 
     def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
-        """Says whether the row of the figure is flagged as a break."""
+        """Check whether the row of the figure is flagged as a break."""
         measure = self.defined[wanted.table].measure(wanted.measure)
         return self.released.broken(measure, wanted.table, cohort, area.code, *wanted.levels)
 
@@ -106,10 +105,12 @@ def release_of(
 
 @dataclass(frozen=True)
 class ByArea:
-    """A panel for each cohort, with a line for each area. It says the first line, what is inferred from all lines, and
-    how far the area is from its targets where `with_targets`; for an area that is chosen it says the same of its own
-    line, and what `infer_each` concludes from that and the first. `official` are England's figures by column, and
-    `remarks` say what they are."""
+    """A panel for each cohort, with a line for each area.
+
+    Its text is about the first line: the figure, what `infer` concludes from all lines, and the distance from targets
+    if `with_targets`. If a reader chooses an area, the text is about that line, with what `infer_each` concludes from
+    it and the first line. `official` returns England's figures by column, and `remarks` explains them.
+    """
 
     shape: Shape
     wanted: tuple[Wanted, ...]
@@ -153,9 +154,11 @@ class ByArea:
 
 @dataclass(frozen=True)
 class InEachArea:
-    """A panel for each cohort and area, with a line for each label of `wanted`; of all councils alone where figures are
-    only `together`. With `official`, a line has England's official figure and the area's own beside it, and not the one
-    of all councils together; `remarks` say what official figures there are of a cohort and area."""
+    """A panel for each cohort and area, with a line for each label of `wanted`; only for all councils if `together`.
+
+    With `official`, a line is shown beside England's official figure and the area's own, and not beside the figure of
+    all councils together. `remarks` explains which official figures exist for a cohort and area.
+    """
 
     shape: Shape
     wanted: Mapping[str, tuple[Wanted, ...]]
@@ -205,17 +208,17 @@ class InEachArea:
         if together:
             return line
         of_all = release.figure(wanted[0], cohort, areas.together)
-        # Counts of an area and of all councils together are not to be compared.
+        # The count of one area cannot be compared with that of all councils together.
         comparable = of_all.measure.kind is not MeasureKind.COUNT and of_all.value is not None
         return replace(line, compared=of_all if comparable else None)
 
 
 @dataclass(frozen=True)
 class OverTime:
-    """A panel for each area, with a line for each cohort; none where there is one cohort alone.
+    """A panel for each area, with a line for each cohort; no panels if there is only one cohort.
 
-    `official` is England's official figure of a cohort, if any. A cohort without rows of an area is not available
-    there.
+    `official` returns England's official figure for a cohort, if any. A cohort without rows for an area is shown as not
+    available.
     """
 
     shape: Shape
@@ -256,18 +259,18 @@ class OverTime:
 
 
 View = ByArea | InEachArea | OverTime
-"""What makes the panels of a chart of a release."""
+"""Builds the panels of a chart from a release."""
 
 
 def _finding(shape: Shape, inferred: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
-    """Returns what a heading says: what is inferred, else the figures that the shape names, unless one has a symbol."""
+    """Return the text of a heading: a conclusion, or else the figures that the shape names unless one has a symbol."""
     found = next((each.finding for each in inferred if each.finding), "")
     plain = shape.finding.format(*figures) if figures else ""
     return found or ("" if "[" in plain else plain)
 
 
 def available(lines: tuple[Line, ...], words: Words) -> Sentences:
-    """Returns what `words` say, or why there is nothing to say."""
+    """Return the sentences of `words`, or the reason why no figures are shown."""
     if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
         return ("These figures are not available [x]: the council has not sent the records.",)
     if all(line.figures[0].unpublished for line in lines):

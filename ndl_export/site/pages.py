@@ -1,7 +1,7 @@
-"""The pages of the release page, and the files that they lead to.
+"""The pages of the release page, and the files that they link to.
 
-A page holds its own style and script, so that it can be read, kept and sent on alone. Templates escape every value that
-is put into them.
+Each page contains its own style and script, so that it can be read, kept and sent by itself. Templates escape every
+value.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Page:
-    """A page: the name of its file, its title, what the list of pages calls it, and its first paragraph."""
+    """A page: file name, title, label in the list of pages, and first paragraph."""
 
     name: str
     title: str
@@ -84,16 +84,17 @@ class Page:
 
     @property
     def tab(self) -> str:
-        """The title as a browser's tab has it, which has no room for more."""
+        """The title, shortened for a browser tab."""
         for_markup = len(html.escape(self.title)) - len(self.title)
         return textwrap.shorten(self.title, _MOST_IN_A_TAB - for_markup, placeholder="…")
 
 
 _MOST_IN_A_TAB = 51
+"""Characters of a title that a browser tab has room for."""
 DOWNLOADS = Page("downloads", "Files and documents", "Downloads")
 ABOUT = Page("about", "About this release", "About")
 REQUESTS = Page("requests", "Requests for tables", "")
-"""Only beside the bundles: it changes when they cannot."""
+"""Published only next to the bundles, because it changes and bundles cannot."""
 PAGES = (
     Page("index", "How many children were ready for school", "Overview"),
     Page("groups", "Groups of children", "Groups"),
@@ -128,8 +129,10 @@ PAGES = (
 def site_names(
     cohorts: Collection[str], councils: Iterable[str], names: Iterable[str], requested: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """Names the files of the pages of a bundle of these cohorts and councils, whose other files are `names` and whose
-    tables on request are called `requested`."""
+    """Return the file names of all pages and downloads of a bundle.
+
+    `names` are the bundle's other files, `requested` the names of its tables on request.
+    """
     shapes = [view.shape for views in VIEWS.values() for view in views]
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [page_of_table(name) for name in requested]
@@ -145,14 +148,13 @@ def site_files(
     names: Collection[str],
     concluded: Conclusions,
 ) -> dict[str, bytes]:
-    """Makes every file of the folder, by name: a function of the facts, the released tables and `files` alone.
+    """Return every file of the folder by name, made only from the facts, the released tables and `files`.
 
-    `concluded` is what may be concluded, as from `conclusions_of`.
-    `names` are those of all other files of the bundle, `files` the content of the ones that are there already: all but
-    checksums, signature and their like.
+    `concluded` comes from `conclusions_of`. `names` are all other files of the bundle, and `files` the contents of
+    those that exist already: all except checksums, signature and similar files.
     """
     requested = facts.on_request.tables
-    if facts.notice:  # What is made up has nothing to conclude from beside official statistics.
+    if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
     release = release_of(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = charts_of(release)
@@ -191,7 +193,7 @@ def site_downloads(
     missing: MissingByCohort,
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, bytes]:
-    """Makes the files of figures alone, by name, which follow from the tables of a release."""
+    """Return the CSV files of figures by name, made only from the tables of a release."""
     release = release_of(tables, councils, cohorts, missing, requested)
     return _downloads(charts_of(release) | requested_charts(release, requested))
 
@@ -201,7 +203,7 @@ def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
 
 
 def _chart_csv(chart: Chart) -> bytes:
-    """Writes one line a figure, just as the page shows them, all councils together included."""
+    """Return one line per figure, exactly as the page shows it, including all councils together."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_HEADER)
@@ -222,12 +224,12 @@ def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
 
 
 def _number(figure: Figure, number: float | None) -> str:
-    """Writes a number with as many decimals as the page shows."""
+    """Format a number with as many decimals as the page shows."""
     return "" if number is None else f"{number:.{figure.measure.decimals}f}"
 
 
 def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
-    """Returns the values that every page may show."""
+    """Return the values that every page may show."""
     cohorts = _labels(release.cohorts)
     return {
         "site": TITLE,
@@ -270,10 +272,10 @@ def _render(page: Page, values: Mapping[str, Any], template: str) -> bytes:
 
 _TO_BUNDLE = 'href="../'
 _TO_PAGE = re.compile(rf'href="(?![#.]|[a-z]+:|{DOWNLOADS.file}|{ABOUT.file})')
-"""A link to another page of the bundle, but for the two that say more beside the bundles than in one."""
+"""A link to another page of the bundle, except the two pages that say more next to the bundles than inside one."""
 _REPLACED = re.compile(r"<!-- (upcoming|beside|requests|register) -->.*?<!-- /\1 -->", re.DOTALL)
-"""Placeholders in a bundle's page for what changes when the bundle cannot, and for links to what is beside the bundle,
-which lead nowhere from an archive that was unpacked."""
+"""Placeholders in a bundle's page for content that changes after the bundle is made, and for links to files next to the
+bundle, which would be broken in an unpacked archive."""
 
 
 def publish_site(
@@ -283,13 +285,16 @@ def publish_site(
     register: Register | None,
     withdrawn: Collection[str],
 ) -> None:
-    """Puts a copy of the page of `version` into `release_dir`: it leads to the files of that bundle, with links
-    to archives, analyst database and synthetic children, the releases that are announced (None where no calendar was
-    given), and a page of the requests in the register where there is one; `withdrawn` are versions.
+    """Copy the page of `version` into `release_dir`, with links to that bundle's files and to files next to it.
 
-    So every page belongs to one release, whatever moment it is read at, though they are replaced one after the other.
-    A copy and not a symbolic link: browsers resolve links from the address that they opened, and not every web server
-    follows symbolic ones. Each file is replaced in one step, and a page that the release does not have is removed.
+    The copy links to archives, analyst database and synthetic children, and lists the announced releases (`upcoming`,
+    None without a calendar). If there is a register, the copy has a page of its requests. `withdrawn` are withdrawn
+    versions.
+
+    Pages are replaced one after the other, but each links to the pages of one release only, so a reader never mixes
+    two. It is a copy and not a symbolic link because browsers resolve links from the address that they opened, and some
+    web servers do not follow symbolic links. Each file is replaced in one step, and pages that the release does not
+    have are removed.
     """
     place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -330,7 +335,7 @@ def publish_site(
 
 
 def _requests_page(bundle: Path) -> bytes:
-    """Renders the page of the register in the look of the release's other pages, without its content."""
+    """Render the page of requests in the style of the release's other pages, with a placeholder for the register."""
     package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
     [by, *_] = package["contributors"]
     facts = {"version": package["version"], "published": day(package["created"][:10]), "notice": package.get("notice")}
@@ -340,8 +345,7 @@ def _requests_page(bundle: Path) -> bytes:
 
 
 def _places(release_dir: Path, version: str, register: Register) -> dict[str, str]:
-    """Returns where the page of each requested table is, by its name: in the release `version`, or else in the one that
-    answered it."""
+    """Return the link to each requested table's page: in the release `version`, or in the release that answered it."""
     found: dict[str, str] = {}
     for each in register.requests:
         for release in filter(None, (version, each.answered_in)):

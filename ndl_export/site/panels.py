@@ -1,4 +1,4 @@
-"""What there is to see on the page: charts of panels of lines, and how they are made of the released figures."""
+"""The content of the page: charts of panels of lines, and how their drawings follow from the figures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENGLAND = "England, official statistics"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A figure: the measure of a table, and the levels of its filters."""
+    """A figure to look up: the measure of a table, and the levels of its filters."""
 
     table: str
     measure: str
@@ -44,17 +44,20 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Shape:
-    """What the panels of a chart have in common; `name` is that of the chart's download, `heading` and `intro` stand
-    above them all.
+    """The common properties of a chart's panels.
 
-    `finding` is what a heading says where nothing is concluded, of the figures of a line by column where lines are
-    areas, else of lines and columns. `columns` head the figures of each line. `drawn` are the columns that the chart
-    shows, each with marks of its own, and `written` is the one that is written beside each row of the chart; where it
-    `spans` the two that are drawn, a line between them shows it. With many councils, the first column that is drawn is
-    `mapped` too. Lines are areas where it is `by_area`, cohorts where it is `over_time`, and else groups of children,
-    goals or answers within one. Where every child is in one of these, `whole` has the colours of a bar that they are
-    parts of. A table replaces a chart that is `roomy` in a narrow window. `measures` are those of the columns, where
-    these have the same levels of the same table.
+    `name` is the name of the chart's download; `heading` and `intro` are shown above all panels. `finding` is the text
+    of a heading if nothing is concluded, formatted with the figures of a line by column if lines are areas, else with
+    lines and columns.
+
+    `columns` are the headings of each line's figures. `drawn` are the columns in the chart, each with its own marks,
+    and `written` is the column written beside each row. `spans` draws a line between the two drawn columns. `mapped`
+    also shows the first drawn column on a map if there are many councils. `measures` are those of the columns, if these
+    have the same levels of the same table.
+
+    Lines are areas if `by_area`, cohorts if `over_time`, and otherwise groups of children, goals or answers within one
+    area. If every child is in exactly one line, `whole` has the colours of a bar with the lines as parts. A `roomy`
+    chart is replaced by a table in a narrow window.
     """
 
     name: str
@@ -76,18 +79,18 @@ class Shape:
     measures: tuple[str, ...] = ()
 
     def wanted(self, levels: Levels) -> tuple[Wanted, ...]:
-        """The figures of a line whose columns are its `measures`."""
+        """Return the figures of a line whose columns are its `measures`."""
         return tuple(Wanted(self.table, measure, levels) for measure in self.measures)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing with its table and its words; `area` is None where each line is an area of its own.
+    """One drawing with its table and its text; `area` is None if each line is an area.
 
-    `words` say what was so for these children, `inferred` what would be for children like these, and `finding` is for a
-    heading. `together` says that it is about all councils, `beside` names those whose figures lines are compared with.
-    `official` head the official figures of the lines, `england` are those of England by column where lines are areas,
-    and `remarks` say what official figures there are and how they are defined.
+    `words` describe the children in the data, `inferred` are conclusions about children like these, and `finding` is
+    the text of a heading. `together` means that the panel is about all councils, and `beside` names the areas that
+    lines are compared with. `official` are headings of the lines' official figures, `england` are England's by column
+    if lines are areas, and `remarks` explain which official figures exist and how they are defined.
     """
 
     shape: Shape
@@ -112,22 +115,22 @@ class Panel:
 
     @property
     def cohort_label(self) -> str:
-        """`2024/25`, or `2023/24 to 2024/25` over time."""
+        """Label of the cohort: `2024/25`, or `2023/24 to 2024/25` over time."""
         return Cohort(self.cohort).label if self.cohort else f"{self.lines[0].label} to {self.lines[-1].label}"
 
     @cached_property
     def about(self) -> str:
-        """`Leeds, 2024/25`."""
+        """Area and cohort: `Leeds, 2024/25`."""
         return ", ".join(part for part in (self.area_name, self.cohort_label) if part)
 
     @property
     def units(self) -> str:
-        """What the panel is about: `children`, or `responses`."""
+        """What the panel counts: `children`, or `responses`."""
         return self.lines[0].figures[0].measure.of
 
     @property
     def flags(self) -> list[Flag]:
-        """The symbols that a reader meets in the panel, in the order of their definition."""
+        """Symbols used in the panel, in the order of their definition."""
         met = {figure.flag for line in self.lines for figure in line.figures}
         return [flag for flag in Flag if flag in met]
 
@@ -147,13 +150,13 @@ class Panel:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know to see the chart for what it is."""
+        """Notes that a reader needs to understand the chart correctly."""
         narrow = any(mark.narrow for marks in self.marks for mark in marks)
         return [note for note in (NARROW_NOTE if narrow else "", scale_note(self.scale), *self.remarks) if note]
 
     @cached_property
     def references(self) -> list[Reference]:
-        """England's official figures of the columns that are drawn, as lines."""
+        """England's official figures for the drawn columns, as lines."""
         drawn = [(column, self.england[column]) for column in self.shape.drawn] if self.england else []
         several = len(drawn) > 1
         found = (
@@ -171,17 +174,17 @@ class Panel:
 
     @property
     def top(self) -> int:
-        """Height of what is above the rows of the chart: the axis, and the words of each line through them."""
+        """Height above the rows of the chart: the axis, and the label of each reference line."""
         return AXIS_HEIGHT + REFERENCE_HEIGHT * len(self.references)
 
     def span(self, row: int) -> tuple[str, str] | None:
-        """Where the line between the two figures of a row begins and ends; None where one of them is not shown."""
+        """Return both ends of the line between the two figures of a row, or None if one is not shown."""
         first, second = (self.lines[row].figures[column].value for column in self.shape.drawn)
         return None if first is None or second is None else (self.scale.at(first), self.scale.at(second))
 
     @property
     def stack(self) -> Bars | None:
-        """The first figures of the lines as parts of a whole; None where they are none, or one is not shown."""
+        """The first figures of the lines as parts of a whole; None if they are not parts, or one is not shown."""
         values = [line.figures[0].value for line in self.lines]
         shown = [value for value in values if value is not None]
         if not self.shape.whole or len(shown) < len(values) or not sum(shown):
@@ -190,7 +193,7 @@ class Panel:
 
     @cached_property
     def map(self) -> TileMap | None:
-        """The first figure of every council on a map of tiles, where a chart of so many is hard to take in."""
+        """The first drawn figure of every council on a tile map, or None if there are few enough for a chart."""
         councils = [line for line in self.lines if line.area.level == LOCAL_AUTHORITY] if self.shape.mapped else []
         if len(councils) <= REGIONS_ABOVE:
             return None
@@ -209,7 +212,7 @@ class Panel:
 
     @cached_property
     def marks(self) -> list[list[Mark]]:
-        """The marks of each row; none for a figure without an interval."""
+        """The marks of each row; a figure without an interval has none."""
         labels = self.shape.columns if len(self.shape.drawn) > 1 else [""] * len(self.shape.columns)
         columns = [(series, column, labels[column]) for series, column in enumerate(self.shape.drawn)]
         found = (
@@ -221,7 +224,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels of one shape, for each cohort and, where lines are not areas themselves, for one or each area."""
+    """Panels of one shape, for each cohort and, unless lines are areas, for one or every area."""
 
     shape: Shape
     panels: tuple[Panel, ...]
@@ -232,7 +235,7 @@ class Chart:
 
     @property
     def findings(self) -> Iterator[tuple[str, str, str]]:
-        """Cohort, code of the area (empty for all councils together) and words of every finding."""
+        """Cohort, code of the area (empty for all councils together) and text of every finding."""
         for panel in self.panels:
             yield panel.cohort, "" if panel.together or not panel.area else panel.area.code, panel.finding
             for line in panel.lines if self.shape.by_area else ():

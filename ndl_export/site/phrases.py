@@ -1,5 +1,7 @@
-"""Sentences of panels: a few figures with their intervals, as it was for these children. What follows for children like
-these is in `inference`."""
+"""Sentences of panels about the children in the data: a few figures with their intervals.
+
+Conclusions about children like these are in `inference`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ def rate(line: Line) -> str:
 
 
 def gap(line: Line) -> str:
-    """Gives both groups, and their gap."""
+    """State both groups and their gap."""
     eligible, others, difference = line.figures
     return (
         f"{line.label}: of the children eligible for free school meals, {eligible.words}; of those not eligible,"
@@ -22,12 +24,12 @@ def gap(line: Line) -> str:
 
 
 def outset(lines: tuple[Line, ...]) -> Sentences:
-    """Gives the first line."""
+    """State the first line."""
     return (rate(lines[0]),)
 
 
 def extremes(lines: tuple[Line, ...]) -> Sentences:
-    """Gives the lowest and the highest of the figures that are shown."""
+    """State the lowest and the highest of the figures that are shown."""
     shown = [line for line in lines if line.figures[0].value is not None]
     if len(shown) < _LINES_TO_COMPARE:
         return ()
@@ -39,7 +41,7 @@ def extremes(lines: tuple[Line, ...]) -> Sentences:
 
 
 def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
-    """Gives the goal that the fewest eligible children reach, in both groups."""
+    """State the goal that the fewest eligible children reach, for both groups."""
     shown = [line for line in lines if line.figures[0].value is not None]
     if not shown:
         return ()
@@ -51,25 +53,25 @@ def of_both_groups(lines: tuple[Line, ...]) -> Sentences:
 
 
 def neither(line: Line) -> str:
-    """Gives the children of an area whom neither service had a record of, and how they did."""
+    """State how many children of an area neither service had a record of, and how they did."""
     share, number, did = (figure.words for figure in line.figures)
     return f"{line.label}: {share}; their number: {number}; of them, at a good level of development: {did}."
 
 
 def no_record(lines: tuple[Line, ...]) -> Sentences:
-    """Gives the children of the line before the last, whom neither service had a record of."""
+    """State how many children neither service had a record of (the line before the last)."""
     share, number = lines[-2].figures
     return (f"Children whom neither had seen: {share.words}; their number: {number.words}.",)
 
 
 def one_service_concerned(lines: tuple[Line, ...]) -> Sentences:
-    """Gives the children about whom one service alone had a concern: the second line and the third."""
+    """State about how many children only one service had a concern (the second line and the third)."""
     _, health_visitor, setting, *_ = (line.figures[0].words for line in lines)
     return (f"The health visitor alone had a concern: {health_visitor}; the nursery alone: {setting}.",)
 
 
 def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
-    """Gives the number of children both had seen and one alone had a concern about: the second line and the third."""
+    """State how many children both services saw but only one had a concern about (the second and third lines)."""
     _, health_visitor, setting, *_ = lines
     return (
         "Number of children whom both had seen and about whom the health visitor alone had a concern:"
@@ -78,7 +80,7 @@ def one_service_alone(lines: tuple[Line, ...]) -> Sentences:
 
 
 def each_cohort(lines: tuple[Line, ...]) -> Sentences:
-    """Gives every cohort, and where a break is."""
+    """State every cohort, and any breaks."""
     return (*(rate(line) for line in lines), *_breaks(lines))
 
 
@@ -88,12 +90,12 @@ def _breaks(lines: tuple[Line, ...]) -> Sentences:
 
 
 def each_gap(lines: tuple[Line, ...]) -> Sentences:
-    """Gives the same of both groups and their gap."""
+    """State both groups and their gap for every cohort, and any breaks."""
     return (*(gap(line) for line in lines), *_breaks(lines))
 
 
 def most_given(lines: tuple[Line, ...]) -> Sentences:
-    """Gives the answer given most often, of those that are shown."""
+    """State the answer given most often, among those that are shown."""
     shown = [line for line in lines if line.figures[0].value is not None]
     if not shown:
         return ("Every figure here is withheld as too uncertain. The chart and the table give their intervals.",)

@@ -1,6 +1,6 @@
-"""The charts of each page and of each table on request: their rows of the released tables, and their sentences.
+"""The charts of each page and of each table on request: the rows that they show, and their sentences.
 
-`shapes.yaml` states what a chart is called and how it is drawn.
+Names and drawing options of charts are in `shapes.yaml`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _GROUPS: dict[str, Levels] = {
         for group in attribute.categories[:-1]
     },
 }
-"""Groups of children that the page shows in each area, but the unknown."""
+"""Groups of children that the page shows in each area, without the unknown ones."""
 _SEEN_GROUPS = {
     "All children": (_TOTAL, _TOTAL),
     **{
@@ -61,7 +61,7 @@ _SEEN_GROUPS = {
         for group in attribute.categories[:-1]
     },
 }
-"""Those by which a release counts who had seen the child, for all councils together."""
+"""Groups for which a release counts who had seen the child, for all councils together."""
 _SEEN = {
     "Health visitor and nursery": (BOTH, _TOTAL),
     "Health visitor only": (HV_ONLY, _TOTAL),
@@ -87,11 +87,11 @@ _SEEN_AND_CONCERN = {
     "Neither saw": (NEITHER, NONE),
     "Record cannot be looked for": (UNSEARCHABLE, NONE),
 }
-"""Every group that can occur: by whom the child was seen, and who had a concern."""
+"""Every combination that can occur: who saw the child, and who had a concern."""
 
 
 def _shape(name: str, stated: dict[str, Any]) -> Shape:
-    """Reads a shape as `shapes.yaml` states it."""
+    """Return a shape from its entry in `shapes.yaml`."""
     return Shape(name, **stated | {key: tuple(value) for key, value in stated.items() if isinstance(value, list)})
 
 
@@ -100,7 +100,7 @@ _SHAPES = {name: _shape(name, stated) for name, stated in _STATED.items()}
 
 
 def _lines(name: str, levels: Mapping[str, Levels]) -> tuple[Shape, dict[str, tuple[Wanted, ...]]]:
-    """Returns the shape of that name, and the figures of its lines, which have these levels."""
+    """Return the shape of this name, and the figures of its lines, which have these levels."""
     return _SHAPES[name], {label: _SHAPES[name].wanted(of) for label, of in levels.items()}
 
 
@@ -205,7 +205,7 @@ _OF_SOME = (
 
 
 def _survey_chart(question: Attribute) -> InEachArea:
-    """Returns the chart of a question of the survey of parents."""
+    """Return the chart of a question of the survey of parents."""
     wording = WORDINGS[question.name].wording
     shape = Shape(
         f"parents-{question.name.replace('_', '-')}",
@@ -233,25 +233,25 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
     "joined-dots": _JOINED_DOTS,
     "parents": tuple(map(_survey_chart, QUESTIONS)),
 }
-"""The charts of each page that has any, by its name."""
+"""The charts of each page that has any, by page name."""
 
 
 def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
-    """Returns the charts of each page that show anything: one cohort alone has none over time."""
+    """Return the charts of each page that show anything; with one cohort there are none over time."""
     charts = {page: [Chart(view.shape, view.panels(release)) for view in views] for page, views in VIEWS.items()}
     return {page: tuple(chart for chart in shown if chart.panels) for page, shown in charts.items()}
 
 
 MOST_DRAWN, LONGEST_LABEL = 40, 80
-"""Rows of a chart, and characters of what one is called: a table with more has no chart."""
+"""Rows of a chart, and characters of a row's label; a table that exceeds either has no chart."""
 _FITS_A_TELEPHONE = 43
-"""Characters of a row's label; a chart with longer ones is not shown there."""
+"""Characters of a row's label; a chart with a longer one is not shown on a phone."""
 MOST_ROWS = 6_000
-"""Rows of a page in all its areas and cohorts, some five megabytes; one with more shows all councils together alone."""
+"""Rows of a page in all its areas and cohorts (about 5 MB); a page with more shows only all councils together."""
 
 
 def requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:
-    """Returns the chart of each page of a table on request, by its name."""
+    """Return the chart of each table on request, by page name."""
     return {page_of_table(each.name): (_chart(release, each),) for each in requested}
 
 
@@ -280,8 +280,10 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
 
 
 def labels(table: Table) -> Mapping[str, Levels]:
-    """Names each row of a table by its levels but the totals, with the names of their columns where the levels alone
-    would not tell it from another row."""
+    """Return the levels of each row by a unique label.
+
+    A label consists of the levels except totals, with the names of their columns if it would otherwise be ambiguous.
+    """
 
     def label(levels: Levels, *, named: bool) -> str:
         pairs = [(entry, level) for entry, level in zip(table.filters, levels, strict=True) if level != ALL.label]
@@ -291,6 +293,7 @@ def labels(table: Table) -> Mapping[str, Levels]:
     found = [row.levels for row in rows(table, all_together=True)]
     plain = {label(levels, named=False): levels for levels in found}
     of_columns = [set(levels) - {ALL.label} for levels in zip(*found, strict=True)]
+    # Every label is unique, and no level occurs in two columns.
     if len(plain) == len(found) and sum(map(len, of_columns)) == len(set().union(*of_columns)):
         return plain
     return {label(levels, named=True): levels for levels in found}

@@ -29,7 +29,7 @@ PROJECT = HERE.parents[1]
 
 @dataclass(frozen=True)
 class Target:
-    """What the wheels must run on: pip's tags of platforms, and what markers are read with."""
+    """The platform that wheels must run on: pip's platform tags, and the values of environment markers."""
 
     name: str
     platforms: tuple[str, ...]
@@ -50,8 +50,10 @@ TARGETS = {target.name: target for target in (WINDOWS, LINUX)}
 
 
 def requirements(lock: Mapping[str, Any], wanted: Iterable[str], target: Target, python: str) -> Iterator[str]:
-    """Lines for pip, one a distribution: all that the `wanted` ones need on the target, as the lock pins it, with the
-    hashes of its wheels. Raises KeyError where the lock lacks one."""
+    """Yield lines for pip, one per distribution: all that the `wanted` ones need on the target, as the lock pins it.
+
+    Each line has the hashes of the distribution's wheels. Raises KeyError if the lock lacks one.
+    """
     environment = {"python_version": python, "python_full_version": f"{python}.9", **target.markers}
     environment |= {"implementation_name": "cpython", "platform_python_implementation": "CPython", "extra": ""}
     packages: dict[str, list[Mapping[str, Any]]] = {}
@@ -78,14 +80,17 @@ def requirements(lock: Mapping[str, Any], wanted: Iterable[str], target: Target,
 
 
 def wanted() -> set[str]:
-    """Distributions that the tool names itself, with those to open returns."""
+    """Return the distributions that the tool names itself, including those for opening returns."""
     project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
     return {re.split(r"[^\w-]", line, maxsplit=1)[0].lower() for line in lines}
 
 
 def build(wheel: Path, out: Path, pip: Path, python: str, target: Target) -> Path:
-    """Fetch the wheels and write the archive into `out`. Raises `subprocess.CalledProcessError` where pip cannot."""
+    """Fetch the wheels and write the archive into `out`; return its path.
+
+    Raises `subprocess.CalledProcessError` if pip fails.
+    """
     version = wheel.name.split("-")[1]
     archive = out / f"readiness-council-{version}-{target.name}-python{python}.zip"
     lock = tomllib.loads((PROJECT / "uv.lock").read_text(encoding="utf-8"))

@@ -30,7 +30,7 @@ def audit(uv: Path, project: Path, words: list[str]) -> subprocess.CompletedProc
 
 
 def write_lock(folder: Path) -> None:
-    """Write a lock file of the lists of tools, because uv audits no other lists."""
+    """Write the lists of tools as a lock file, because uv audits nothing else."""
     versions = sorted({pin[:2] for pin in pinned.of_lists()})
     entries = "".join(f'{{ name = "{n}", version = "{v}", source = {REGISTRY} }},\n' for n, v in versions)
     packages = "".join(f'[[package]]\nname = "{n}"\nversion = "{v}"\nsource = {REGISTRY}\n' for n, v in versions)
@@ -41,7 +41,7 @@ def write_lock(folder: Path) -> None:
 
 
 def exceptions(today: datetime.date) -> list[str]:
-    """Return the ids that `policy.toml` excepts; one that has expired is reported again."""
+    """Return the ids that `policy.toml` excepts; an expired exception no longer counts."""
     listed: list[dict[str, Any]] = pinned.policy().get("advisory", [])  # type: ignore[assignment]
     return [each["id"] for each in listed if each["until"] >= today]
 
@@ -59,6 +59,7 @@ def main() -> None:
         write_lock(Path(folder))
         answers = [audit(given.uv.resolve(), project, words) for project in (pinned.PROJECT, Path(folder))]
     for answer in answers:
+        # uv ends with 0 or 1 and reports what it found; any other result is no answer.
         if answer.returncode not in (0, 1) or "Found" not in answer.stdout + answer.stderr:
             warn = given.or_warn and any(word in answer.stderr for word in UNREACHABLE)
             print(f"{'Warning: n' if warn else 'N'}o answer about vulnerabilities: {answer.stderr}", file=sys.stderr)

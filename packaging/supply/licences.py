@@ -24,7 +24,7 @@ UNKNOWN = "UNKNOWN"
 
 
 def installed(names: set[str], words: Mapping[str, str]) -> dict[str, str]:
-    """SPDX expression of each distribution of `names` that is installed here, or what it says where that is none."""
+    """Return the SPDX expression, or else the stated licence, of each distribution of `names` installed here."""
     command = [sys.executable, "-m", "piplicenses", "--from=mixed", "--format=json", "--with-system"]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     said = {pinned.canonical(each["Name"]): each["License"] for each in told}
@@ -32,8 +32,10 @@ def installed(names: set[str], words: Mapping[str, str]) -> dict[str, str]:
 
 
 def spdx(said: str, words: Mapping[str, str]) -> str:
-    """An SPDX expression; what was said, if it cannot be told as one. Classifiers are told apart by semicolons: all of
-    them must be kept to."""
+    """Return a stated licence as an SPDX expression, or unchanged if that is not possible.
+
+    Classifiers are separated by semicolons, and all of them apply.
+    """
     parts = [words.get(part, part) for part in said.split("; ")]
     try:
         return canonicalize_license_expression(" AND ".join(parts))
@@ -42,19 +44,19 @@ def spdx(said: str, words: Mapping[str, str]) -> str:
 
 
 def is_allowed(expression: str, allowed: set[str]) -> bool:
-    """Whether one of the choices that an expression gives asks for allowed licences alone. No brackets are read."""
+    """Check whether one choice of an expression needs only allowed licences. Brackets are not supported."""
     return any(set(choice.split(" AND ")) <= allowed for choice in expression.split(" OR "))
 
 
 def of_policy() -> tuple[set[str], Mapping[str, str], dict[str, dict[str, Any]]]:
-    """Licences allowed for anything, SPDX by other words, and what is settled for single packages."""
+    """Return the licences allowed for anything, SPDX names by other words, and decisions about single packages."""
     policy: dict[str, Any] = pinned.policy()
     allowed = set(policy["licences"]["allowed"])
     return allowed, policy["licences"]["words"], {each["package"]: each for each in policy.get("licence", ())}
 
 
 def derived(names: set[str]) -> dict[str, str]:
-    """Licences by package as they are to be: as settled, else as installed, else as they were."""
+    """Return the correct licence of each package: as decided, or as installed, or as listed before."""
     _, words, settled = of_policy()
     by_hand = {name: each["licence"] for name, each in settled.items()}
     found = sbom.licences() | installed(names - set(settled), words) | by_hand
@@ -62,7 +64,7 @@ def derived(names: set[str]) -> dict[str, str]:
 
 
 def wrong(names: set[str], told: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Sentences about what the table tells that is not so, or not allowed."""
+    """Return sentences about lines of the table that are incorrect or not allowed."""
     allowed, words, settled = of_policy()
     said = [f"{name} is shipped and not in licences.csv" for name in sorted(names - set(told))]
     said += [f"{name} is in licences.csv and not shipped" for name in sorted(set(told) - names)]

@@ -1,4 +1,4 @@
-"""What is pinned, and where: `uv.lock`, and the lists of tools that builds and tests run apart from it."""
+"""Pinned packages: those of `uv.lock`, and the lists of tools that builds and tests run separately from it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ class Pin(NamedTuple):
 
 
 def lists() -> list[Path]:
-    """Files of pinned requirements beside the lock. Those of `bench/linkage/rivals` are not among them: they are other
-    people's programs at the versions that were measured, run on public sets alone."""
+    """Return the files of pinned requirements other than the lock.
+
+    Those of `bench/linkage/rivals` are left out: they are other people's programs at the versions that were measured,
+    run on public data sets only.
+    """
     return [BUILD_TOOLS, *(path for path in sorted(VALIDATORS.glob("*.txt")) if path.name != "overrides.txt")]
 
 
 def of_lock() -> list[Pin]:
-    """All that the lock pins, the project itself left out."""
+    """Return everything that the lock pins, except the project itself."""
     lock = tomllib.loads((PROJECT / "uv.lock").read_text(encoding="utf-8"))
     return [Pin(each["name"], each["version"], "uv.lock") for each in lock["package"] if "registry" in each["source"]]
 
@@ -46,7 +49,7 @@ def of_list(path: Path) -> Iterator[Pin]:
 
 
 def shipped(uv: Path = UV) -> set[str]:
-    """Names of what comes along with the software, whichever extras and platform: nothing of the development group."""
+    """Return the names of packages shipped with any extra on any platform, without development tools."""
     command: list[str | Path] = [uv, "export", "--quiet", "--frozen", "--offline", "--no-dev", "--all-extras"]
     command += ["--no-emit-project", "--no-hashes", "--no-annotate", "--no-header"]
     told = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
@@ -54,7 +57,7 @@ def shipped(uv: Path = UV) -> set[str]:
 
 
 def policy() -> dict[str, object]:
-    """What is allowed, and what is excepted, by people who give a reason: `policy.toml`."""
+    """Return `policy.toml`: allowed licences, and exceptions that people give a reason for."""
     return tomllib.loads((PROJECT / "packaging" / "supply" / "policy.toml").read_text(encoding="utf-8"))
 
 

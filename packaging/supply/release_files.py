@@ -35,19 +35,19 @@ def git(*words: str) -> bytes:
 
 
 def checkout(folder: Path) -> None:
-    """The last commit's files, and no others that lie about."""
+    """Extract the files of the last commit, and no others."""
     with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", "HEAD"))) as archive:
         archive.extractall(folder, filter="data")
 
 
 def fixed(epoch: str) -> dict[str, str]:
-    """This environment without what would show in a file: time, zone, language, and other code in the way."""
+    """Return this environment without settings that change the files: time, zone, language and other code."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LANG", "LANGUAGE")}
     return kept | {"SOURCE_DATE_EPOCH": epoch, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 
 
 def wheels(tree: Path, out: Path, uv: Path, environment: dict[str, str]) -> None:
-    """The project's wheel and source, and the wheel for councils, by the build tools that are pinned."""
+    """Build the project's wheel and source, and the wheel for councils, with the pinned build tools."""
     tools = tree / pinned.BUILD_TOOLS.relative_to(pinned.PROJECT)
     command: list[str | Path] = [uv, "build", "--quiet", "--no-create-gitignore", "--python", sys.executable]
     command += ["--build-constraints", tools, "--require-hashes", "--out-dir", out]
@@ -56,7 +56,7 @@ def wheels(tree: Path, out: Path, uv: Path, environment: dict[str, str]) -> None
 
 
 def bills(tree: Path, out: Path, version: str, given: argparse.Namespace, environment: dict[str, str]) -> None:
-    """Of everything with every extra, and of the tool for councils on Windows."""
+    """Write the bills of materials of everything with every extra, and of the tool for councils on Windows."""
     command = [given.uv, "export", "--quiet", "--frozen", "--offline", "--no-dev", "--all-extras"]
     exported = subprocess.run(
         [*command, "--format", "cyclonedx1.5"], cwd=tree, env=environment, capture_output=True, check=True
@@ -74,7 +74,7 @@ def bills(tree: Path, out: Path, version: str, given: argparse.Namespace, enviro
 
 
 def archive(tree: Path, out: Path, given: argparse.Namespace, environment: dict[str, str]) -> None:
-    """What councils install on Windows without a network."""
+    """Build the archive that councils install on Windows without a network."""
     (wheel,) = out.glob("readiness_council-*.whl")
     script = tree / "packaging" / "council" / "wheelhouse.py"
     words = ["--pip", given.pip, "--python", given.council_python, "--out", out]
@@ -83,13 +83,13 @@ def archive(tree: Path, out: Path, given: argparse.Namespace, environment: dict[
 
 
 def sums(folder: Path) -> str:
-    """Lines for `sha256sum --check`, one for each file of the folder but the list itself."""
+    """Return lines for `sha256sum --check`, one for each file of the folder except the list itself."""
     files = sorted(path for path in folder.iterdir() if path.name != SUMS and not path.name.startswith(f"{SUMS}."))
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
 
 
 def why_not(folder: Path, sums_only: bool) -> str | None:
-    """Why the files of a version cannot be made here, or only their sums."""
+    """Return the reason why the files of a version (or only their sums) cannot be made here, or None."""
     if sums_only:
         return None if folder.is_dir() else f"there is no {folder}"
     changed = git("status", "--porcelain", "--untracked-files=no").decode().splitlines()
@@ -97,7 +97,7 @@ def why_not(folder: Path, sums_only: bool) -> str | None:
 
 
 def make(given: argparse.Namespace, folder: Path, version: str) -> None:
-    os.umask(0o022)
+    os.umask(0o022)  # the same file permissions on every machine
     environment = fixed(git("log", "-1", "--format=%ct").decode().strip())
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -28,9 +28,11 @@ OUR_LICENCE = [{"license": {"id": "MIT"}}]
 
 
 def finished(bill: Bill, licences: Mapping[str, str], epoch: str | None, further: Sequence[Bill] = ()) -> Bill:
-    """With licences, without chance: the time is that of `epoch` (seconds since 1970), or none; the serial number
-    follows from the content. `further` are components that do not come from the lock file. Raises KeyError for a
-    component whose licence is not known."""
+    """Return the bill with licences, without anything that differs between two runs.
+
+    The time is `epoch` (in Unix seconds), or left out if None; the serial number is derived from the content. `further`
+    are components that are not in the lock file. Raises KeyError for a component whose licence is not known.
+    """
     root = {**bill["metadata"]["component"], "type": "application", "licenses": OUR_LICENCE}
     metadata = {**bill["metadata"], "component": root}
     del metadata["timestamp"]
@@ -43,7 +45,10 @@ def finished(bill: Bill, licences: Mapping[str, str], epoch: str | None, further
 
 
 def part(bill: Bill, name: str, pins: Mapping[str, str]) -> Bill:
-    """Of a bill, what one part of the software brings along: versions by distribution."""
+    """Return the components of a bill that one part of the software needs, given versions by distribution.
+
+    Raises KeyError if the bill lacks one.
+    """
     kept = [each for each in bill["components"] if pins.get(each["name"]) == each["version"]]
     if lost := set(pins) - {each["name"] for each in kept}:
         raise KeyError(f"the bill lacks {', '.join(sorted(lost))}")
@@ -60,7 +65,7 @@ def part(bill: Bill, name: str, pins: Mapping[str, str]) -> Bill:
 
 
 def of_debian(listed: str) -> list[Bill]:
-    """Components, of lines with name, version and architecture between tabs."""
+    """Return components from lines with name, version and architecture, separated by tabs."""
     found = []
     for name, version, architecture in (line.split("\t") for line in listed.splitlines()):
         purl = f"pkg:deb/debian/{name}@{urllib.parse.quote(version, safe='')}?arch={architecture}"

@@ -1,4 +1,4 @@
-"""`readiness backup` and `readiness restore`: the records and keys that can never be made again."""
+"""`readiness backup` and `readiness restore`: the records and keys that cannot be made again."""
 
 from __future__ import annotations
 

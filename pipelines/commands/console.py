@@ -1,5 +1,4 @@
-"""What the commands share: kinds of argument, one meaning for each option, what is answered in which form, and how a
-command that cannot continue ends."""
+"""Parts that commands share: types of argument, options with one meaning, forms of output, and exits with an error."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 class _HomeFolder(click.Path):
-    """A home folder, whose path must be one that all its databases can open."""
+    """A home folder with a path that all its databases can open."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return environment.check_home(Path(str(super().convert(value, param, ctx))))
@@ -43,18 +42,20 @@ FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
 
 
 def stop(message: str, ending: Ending = Ending.INPUT) -> NoReturn:
-    """End the command with one sentence on standard error, and the exit status of how it ended."""
+    """End the command with one sentence on standard error and this exit status."""
     click.echo(f"readiness: {message}", err=True)
     sys.exit(int(ending))
 
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
-"""New objects after which Python looks for garbage in cycles; after its own 700, a release takes a tenth longer."""
+"""New objects between garbage collections; with Python's default of 700, a release takes a tenth longer."""
 
 
 class PlainGroup(click.Group):
-    """Commands that end with one sentence and an exit status that says why, whatever happens: an error that none of
-    them foresaw may quote a row, and so may its stack trace. `add` lists them by who uses them."""
+    """Commands that always end with one sentence and an exit status that says why. `add` lists them by their users.
+
+    Unforeseen errors are not printed, because they may quote a row, and so may their stack traces.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,7 +63,7 @@ class PlainGroup(click.Group):
         self.params.append(_version_option())
 
     def add(self, used_by: Mapping[str, Sequence[click.Command]]) -> None:
-        """Add commands under the names of those who use them."""
+        """Add commands, listed by their users."""
         self.used_by |= used_by
         for command in (each for own in used_by.values() for each in own):
             self.add_command(command)
@@ -74,11 +75,10 @@ class PlainGroup(click.Group):
                 formatter.write_dl([(f"{each.name:<{wide}}", each.get_short_help_str(formatter.width)) for each in own])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As a program, which has the process to itself: it looks for garbage less often, and not when it ends, where
-        what is left goes anyway."""
+        """Run as a program: collect garbage less often, and not at exit, when the memory is freed anyway."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="replace")  # Windows pipes in cp1252, which lacks letters that headings have
+                stream.reconfigure(errors="replace")  # Windows pipes use cp1252, which lacks letters in headings
         gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
         atexit.register(gc.freeze)
         return super().__call__(*args, **kwargs)
@@ -114,23 +114,25 @@ def _tell_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 
 
 def answer(facts: Any, text: Callable[[], str], *, as_json: bool) -> None:
-    """Print what a command found: as one JSON document, or as text."""
+    """Print what a command found, as one JSON document or as text."""
     click.echo(json.dumps(facts, indent=1) if as_json else text())
 
 
 def wait_for_yes() -> NoReturn:
-    """End a command that has told what it would do."""
+    """End a command that has only said what it would do."""
     stop("nothing was done yet: the same command with --yes does it", Ending.HOLD)
 
 
 def end(ending: Ending) -> NoReturn:
-    """End a command whose answer is printed already."""
+    """End a command that has already printed its answer."""
     sys.exit(int(ending))
 
 
 SILENCE_SECONDS, BETWEEN_SIGNS = 2.0, 5.0
-"""After how long a command says what it is at, and then says so again where it cannot count on a terminal. Nobody waits
-more than ten seconds for a sign: half of that, as the thread that gives it may wait for a busy processor."""
+"""Seconds before a command says what it is doing, and between repeats if it cannot count seconds on a terminal.
+
+Nobody should wait more than ten seconds for a sign of life. Half of that leaves time for a busy processor.
+"""
 
 
 @contextmanager
@@ -141,10 +143,10 @@ def at_work(
     now: Callable[[], float] = time.monotonic,
     wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
 ) -> Iterator[None]:
-    """Say on standard error, from two seconds on, what the command is at.
+    """Say on standard error what the command is doing, after two seconds and while it lasts.
 
-    On a terminal in one line that counts the seconds; elsewhere, and where the work prints lines itself (`in_lines`),
-    in a line every five seconds. `now` and `wait` are the clock.
+    On a terminal this is one line that counts the seconds. Elsewhere, and if the work prints lines itself (`in_lines`),
+    it is a line every five seconds. `now` and `wait` are the clock.
     """
     done, lines, began = threading.Event(), in_lines or not sys.stderr.isatty(), now()
 
@@ -167,20 +169,22 @@ def at_work(
 
 
 def things_to_change(problems: Sized) -> str:
-    """Their number, in words."""
+    """Return the number of problems, in words."""
     return f"{len(problems)} thing{'s' if len(problems) > 1 else ''} to change"
 
 
 def check_environment() -> None:
-    """Stop where a variable of the environment cannot be used; say which ones nothing reads."""
+    """Stop if an environment variable cannot be used; name those that nothing reads."""
     environment.settings()
     for sentence in environment.unknown():
         click.echo(f"readiness: {sentence}", err=True)
 
 
 class Checked(click.ParamType):
-    """A value that `read` makes from a text; if it raises ValueError, the command stops with that message. A shell
-    completes it from `known`."""
+    """A value that `read` makes from text.
+
+    If `read` raises ValueError, the command stops with its message. A shell completes the text from `known`.
+    """
 
     def __init__(self, name: str, read: Callable[[str], Any], known: Callable[[], Iterable[str]] = tuple) -> None:
         self.name, self.read, self.known = name, read, known
@@ -244,11 +248,11 @@ def _sources() -> Iterable[str]:
 
 
 ROW = Checked("row", _row)
-"""The number of a row in its extract, by its number in the file or in a part."""
+"""The number of a row in its extract, given as its number in the file or in a part."""
 COHORT = Checked("cohort", _cohort, _cohorts)
-"""A `Cohort`, as people write it."""
+"""A `Cohort`, in the forms that people write."""
 COUNCIL = Checked("council", _council, _councils)
-"""The name of a council's folders, given that name, the full name, or the DfE or ONS code."""
+"""The name of a council's folders, given as that name, the full name, or the DfE or ONS code."""
 SOURCE = Checked("source", _source, _sources)
 """The name of a source."""
 
@@ -276,53 +280,53 @@ yes = click.option("--yes", is_flag=True, help="Do it. Without, what would be do
 
 
 def cohort(further: str = "", **given: Any) -> Callable[..., Any]:
-    """The cohort; an option that must be given, unless it is said when it need not be."""
+    """Return the option for the cohort; it is required unless `further` says when it is not."""
     words = "Academic year of the assessment, as 202425 or 2024/25"
     return _option("--cohort", COHORT, {"required": not further, "help": f"{words}{further}."} | given)
 
 
 def council(further: str = "", **given: Any) -> Callable[..., Any]:
-    """A council by its name or code."""
+    """Return the option for a council, by name or code."""
     return _option("--council", COUNCIL, {"help": f"Name or code of a council, as leeds{further}."} | given)
 
 
 def source(further: str = "", **given: Any) -> Callable[..., Any]:
-    """A source by its name."""
+    """Return the option for a source, by name."""
     return _option("--source", SOURCE, {"help": f"Name of a source, as hv_reviews{further}."} | given)
 
 
 def reason(told: str, **given: Any) -> Callable[..., Any]:
-    """Why a person does it; `told` says who reads it."""
+    """Return the option for a person's reason; `told` says who reads it."""
     return _option(
         "--reason", click.STRING, {"metavar": "TEXT", "help": f"Why, in a sentence{told}.", "required": True} | given
     )
 
 
 def home(**given: Any) -> Callable[..., Any]:
-    """The home folder."""
+    """Return the option for the home folder."""
     words = "Home folder of the installation."
     return _option("--home", HOME_FOLDER, {"envvar": environment.HOME, "required": True, "help": words} | given)
 
 
 def landing(**given: Any) -> Callable[..., Any]:
-    """The folder of extracts as they were sent."""
+    """Return the option for the folder of extracts as they were sent."""
     words = "Folder of the extracts as they were sent."
     return _option("--landing", FOLDER, {"envvar": environment.LANDING, "help": words} | given)
 
 
 def keys(**given: Any) -> Callable[..., Any]:
-    """The folder of a key set."""
+    """Return the option for the folder of a key set."""
     words = "Folder of the key set."
     return _option("--keys", FOLDER, {"envvar": environment.KEYS, "help": words} | given)
 
 
 def own_key(**given: Any) -> Callable[..., Any]:
-    """A recipient's own private key."""
+    """Return the option for a recipient's own private key."""
     return click.option("--key", "key_file", type=FILE, help="File of your own private key.", **given)
 
 
 def own_signing_key(further: str) -> Callable[..., Any]:
-    """A person's own private key, which can be piped into a container in which their files are not."""
+    """Return the option for a person's own private key, which can be piped into a container that lacks their files."""
     words = f"File of your own private key, or - to read it from standard input{further}."
     kind = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
     return click.option("--key", "key_file", type=kind, metavar="FILE", help=words)
@@ -343,16 +347,16 @@ signature_file = click.option(
 
 
 def signer(further: str = "", **given: Any) -> Callable[..., Any]:
-    """The public key of those who sign, by which a signature is checked."""
+    """Return the option for the public key that a signature is checked against."""
     words = f"Public key (PEM) of who must have signed, got by another way{further}."
     return _option("--signer", FILE, {"help": words} | given)
 
 
 def council_file(further: str = "") -> Callable[..., Any]:
-    """A council file of one's own, beside those that are shipped."""
+    """Return the option for a council file of the user's own, in addition to those that are shipped."""
     return _option("--council-file", FILE, {"help": f"Council file (YAML) of your own{further}."})
 
 
 def _option(name: str, kind: click.ParamType, given: dict[str, Any]) -> Callable[..., Any]:
-    """An option that names the variable it may be given by, in its help and where it is missing."""
+    """Return an option whose help and error messages name its environment variable."""
     return click.option(name, type=kind, **{"show_envvar": bool(given.get("envvar"))} | given)

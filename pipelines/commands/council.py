@@ -122,7 +122,7 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
-    """In memory, with the normaliser's check digits."""
+    """Return an in-memory database with the normaliser's check digits."""
     from privacy import normalise
     from privacy.doors.database import in_memory
 

@@ -1,6 +1,6 @@
-"""What keeps and removes personal data: `readiness forget`, `retention`, `shred`, `parts` and `log`.
+"""Commands that keep and remove personal data: `readiness forget`, `retention`, `shred`, `parts` and `log`.
 
-What removes does so with `--yes` alone: without, it tells what would go, and ends as one that waits.
+Nothing is removed without `--yes`: a command then says what it would remove, and exits with the status for waiting.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def forget(
 
 
 def _as_named(found: Forgotten) -> dict[str, Any]:
-    """The facts, with rows of parts as people name them."""
+    """Return the facts, with the rows of parts numbered as people do."""
     from privacy.row_keys import part_and_row, written
 
     facts = asdict(found)

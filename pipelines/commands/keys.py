@@ -1,4 +1,4 @@
-"""`readiness keys`: make and look at key sets, and the keys of people who sign releases off."""
+"""`readiness keys`: make and show key sets, and make the keys of people who sign releases off."""
 
 from __future__ import annotations
 

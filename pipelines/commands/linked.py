@@ -1,5 +1,4 @@
-"""The results of the linkage: explained (`readiness link`), and returned to services (`readiness returns` at the
-pipeline)."""
+"""Results of the linkage: `readiness link` explains them, and `readiness returns` sends them back to services."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""A release before and after it is made: `readiness plan` and `budget`, `verify`, `recompute`, `synthesise` and `diff`,
-`publish` and `withdraw`."""
+"""Commands before and after a release is made.
+
+They are `readiness plan`, `budget`, `verify`, `recompute`, `synthesise`, `diff`, `publish` and `withdraw`.
+"""
 
 from __future__ import annotations
 
@@ -343,7 +345,7 @@ def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bo
 
 
 def _bundle(named: str, home: Path | None) -> Path:
-    """The folder that is meant: that of a version in the home folder, or the path itself."""
+    """Return the folder of a version in the home folder, or the path itself."""
     from assets.home.paths import Home
     from ndl_export.facts.release_facts import InvalidVersion, Version
 

@@ -1,4 +1,4 @@
-"""`readiness request`: tables that somebody asks for, from the file to fill in to the release that answers it."""
+"""`readiness request`: tables on request, from the file to fill in to the release that answers it."""
 
 from __future__ import annotations
 

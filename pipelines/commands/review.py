@@ -1,4 +1,4 @@
-"""`readiness review`: a clerical review of links, drawn and taken in at the pipeline, opened by the services."""
+"""`readiness review`: a clerical review of links, drawn and collected at the pipeline, opened by the services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data engineer runs: `readiness synth`, `run`, `status`, `doctor` and `metrics`."""
+"""Commands for data engineers: `readiness synth`, `run`, `status`, `doctor` and `metrics`."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def run(
         from assets.intake import validation_worker
 
         if not Home(home).any_taken(cohort.code):
-            validation_worker.begin()  # and let it load while the rest does
+            validation_worker.begin()  # loads in parallel with the imports below
         from assets.home.installation import Installation
         from pipelines.run import run_cohort
 
@@ -154,8 +154,10 @@ def run(
 
 
 def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> None:
-    """Verify a bundle, unless it was found `sound` and has not changed since, and print where everything is; stop if
-    it is not sound."""
+    """Verify a bundle and print where everything is; stop if it is not sound.
+
+    It is not verified again if it was found `sound` and has not changed since.
+    """
     from ndl_export.facts.directory_files import withdrawals
 
     if not sound:
@@ -185,7 +187,7 @@ def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> N
 
 
 def _short(path: Path) -> str:
-    """The path as a shell takes it, relative to the working directory if it is below it."""
+    """Return the path for use in a shell, relative to the working directory if it is below it."""
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 

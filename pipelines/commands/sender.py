@@ -1,4 +1,4 @@
-"""`readiness pseudonymise`: what a council or health provider runs before anything leaves the building."""
+"""`readiness pseudonymise`: run by a council or health provider before any data leaves the building."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def pseudonymise(
 
 
 def _council_file(extract: Path, council: str | None, own: Path | None) -> CouncilFile:
-    """The sender's own council file, or the one that is shipped for the council."""
+    """Return the sender's own council file, or the one that is shipped for the council."""
     from sources.councils.council_file import council_file, load
     from sources.reference.places import place
 
@@ -96,7 +96,7 @@ def _council_file(extract: Path, council: str | None, own: Path | None) -> Counc
 
 
 def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> list[Landed]:
-    """The extract, or the parts that it is one of or the folder of."""
+    """Return the extract, or its parts if it is a part or a folder of parts."""
     from sources.extract.landed import Landed, parts_in
 
     source = source or _folder(extract, 1) or _ask("source")
@@ -110,7 +110,7 @@ def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | No
 
 
 def _is_part(extract: Path) -> bool:
-    """Whether it lies in the folder of a cohort, in the folder of a source."""
+    """Check whether the extract is in a cohort's folder inside a source's folder."""
     from sources.contracts import CONTRACTS
 
     parents = extract.resolve().parents
@@ -118,7 +118,7 @@ def _is_part(extract: Path) -> bool:
 
 
 def _folder(extract: Path, above: int) -> str | None:
-    """The name of the folder 1 or 2 levels above the extract, if the folders are laid out like landing."""
+    """Return the name of the folder 1 or 2 levels above the extract, if the folders are laid out like landing."""
     from sources.contracts import CONTRACTS
 
     of = extract.resolve().parent if _is_part(extract) else extract.resolve()

@@ -1,4 +1,4 @@
-"""How a report is shown: as text, as one JSON document, as a page."""
+"""Output of a report: as text, as one JSON document, or as a page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ as_html = click.option("--html", type=OUT, help="Write the answer as a page, to 
 
 
 def show(report: Report, *, as_json: bool, html: Path | None) -> None:
-    """Print a report, as text or as one JSON document, and write it as a page where a file for it is named."""
+    """Print a report as text or as one JSON document, and write it as a page if a file for it is named."""
     if html:
         from privacy.doors import files
 

@@ -1,4 +1,4 @@
-"""`readiness approve` and `accept`: people sign a release off, and accept what it is held for."""
+"""`readiness approve` and `accept`: people sign releases off, and accept what holds them."""
 
 from __future__ import annotations
 
@@ -102,8 +102,7 @@ HOW_TO_SIGN = (
 def signed_by(
     key_file: Path | None, sheet_read: str | None, signature: BinaryIO | None, sheet_now: str
 ) -> Ed25519PrivateKey | bytes | None:
-    """What a person signs with: their key, where the page is still the one that they read, or a signature made
-    elsewhere; None where neither is given."""
+    """Return a person's key, if the page is still the one that they read, or a signature made elsewhere, or None."""
     from assets.release.sign_off import check_read
     from privacy.keys import load_own_key
     from privacy.release.approval import signature_of
@@ -121,7 +120,7 @@ def signed_by(
 
 
 def _said(found: Count, request: Request, again: str) -> str:
-    """What was signed, and what comes next."""
+    """Return the text after signing: the signature, and the next step."""
     stage, release = request["stage"], request["release"]
     what = f"the {stage} of release {release}" if release else "the change of people"
     lines = [f"Signed: {what}, as {found.role}; {found.signed} of {found.needed}."]
@@ -252,7 +251,7 @@ def _accept(
 
 
 def _facts(state: State, cohort: str) -> dict[str, Any]:
-    """JSON-ready; people by their roles."""
+    """Return facts that are JSON-ready, with people named by their roles."""
     return {
         "cohort": cohort,
         "open": [_fact(hold) for hold in state.open],
@@ -266,7 +265,7 @@ def _fact(hold: Hold) -> dict[str, str]:
 
 
 def _listed(state: State, cohort: str) -> str:
-    """A table of what is open for each cause, then what was accepted; in bands, people by their roles."""
+    """Return a table of open holds for each cause, and acceptances, with counts in bands and people's roles."""
     from pipelines.reports.document import Report, Section
 
     if not state.holds:
@@ -295,7 +294,7 @@ def _of_cause(cause: str, open_holds: Sequence[Hold]) -> Section:
 
 
 def _as_configuration(names: Sequence[str], reason: str, code: str) -> str:
-    """Lines below `accept:` in the configuration of `release__measurements`."""
+    """Return lines for `accept:` in the configuration of `release__measurements`."""
     import yaml
 
     return yaml.safe_dump([{"holds": [*names], "reason": reason, "signature": code}], sort_keys=False, width=1_000)

@@ -1,4 +1,4 @@
-"""`readiness ui`: Dagster's web interface and daemon over a home folder, which it makes ready first."""
+"""`readiness ui`: Dagster's web interface and daemon for a home folder, which is created if needed."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, po
     note_taking_part(place, folder)
     environment = of_a_child(
         DAGSTER_HOME=str(prepared(place)),
-        PYTHONWARNINGS="ignore:Function `dev_command` is superseded",  # by `dg dev`, which brings 17 packages
+        PYTHONWARNINGS="ignore:Function `dev_command` is superseded",  # by `dg dev`, which needs 17 more packages
         **{HOME: str(place.root)},
         **{LANDING: str(folder)},
         **{KEYS: str((keys or settings().keys).resolve())},
     )
     os.chdir(PROJECT)
-    own = os.getpid()  # this process becomes Dagster and gets its signals; its child looks whether it listens
+    own = os.getpid()  # this process becomes Dagster and gets its signals; its child waits until it listens
     if not os.fork():
         announce(
             f"http://{host}:{port}  (home {place.root})",
@@ -68,7 +68,7 @@ def announce(
     is_running: Callable[[], bool],
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Print the address once Dagster is ready, however long it takes; never where it ends before."""
+    """Print the address once Dagster is ready, however long that takes; never if Dagster ends first."""
     with at_work("Starting Dagster", in_lines=True):
         while not (ready := is_ready()) and is_running():
             pause(0.2)
@@ -77,7 +77,10 @@ def announce(
 
 
 def listens(host: str, port: int) -> bool:
-    """Whether something accepts connections at the address; `0.0.0.0` and `::` are every address of this machine."""
+    """Check whether something accepts connections at the address.
+
+    `0.0.0.0` and `::` mean every address of this machine.
+    """
     try:
         with socket.create_connection((host, port), timeout=5):
             return True

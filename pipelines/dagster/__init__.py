@@ -1,1 +1,1 @@
-"""What runs by itself and where: jobs, schedules, sensors, alerts, the instance."""
+"""The Dagster side of the pipeline: jobs, schedules, sensors, alerts and the instance."""

@@ -1,7 +1,7 @@
-"""Whether a file in landing has arrived whole: two looks at it agree, or a marker beside it says so.
+"""Checks that a file in landing has arrived completely: two looks at it agree, or a marker says so.
 
-A sender may write `<name>.ready` beside the file when it is complete. Names that transfer tools and office
-programs give to unfinished files are never an extract's.
+A sender may write `<name>.ready` next to a complete file. Files with names that transfer tools and office programs give
+to unfinished files are never treated as extracts.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from privacy.doors.regular import leads_out
 from sources.extract.landed import READY, Landed, candidates, files_in, is_unfinished, state
 
 YOUNG_SECONDS = 5.0
-"""A file that changed longer ago than this is taken to be whole."""
+"""A file that has not changed for this long is assumed to be complete."""
 SETTLED_SECONDS = 600.0
-"""A file that arrived longer ago than this is taken to be whole where nobody looks a second time."""
+"""A file that arrived this long ago is assumed to be complete without a second look."""
 PAUSE_SECONDS = 1.5
-"""Between two looks at young files."""
+"""Pause between two looks at files that changed recently."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """An extract as it was seen: a hash of sizes and times, whether a marker calls it whole, and its last change."""
+    """An extract at one moment: a hash of sizes and times, whether a marker calls it complete, and its last change."""
 
     landed: Landed
     identity: str
@@ -36,12 +36,12 @@ class Look:
     changed: float
 
     def is_whole(self, earlier_identity: str | None) -> bool:
-        """Whether the extract has arrived, given its identity at an earlier look."""
+        """Check whether the extract is complete, given its identity at an earlier look."""
         return not self.unfinished and (self.ready or self.identity == earlier_identity)
 
 
 def looks(landing: Path) -> Iterator[Look]:
-    """A look at every extract in landing; those that disappear meanwhile are left out."""
+    """Yield a look at every extract in landing, except those that disappear in the meantime."""
     for landed in candidates(landing):
         try:
             yield _look(landed)
@@ -50,7 +50,10 @@ def looks(landing: Path) -> Iterator[Look]:
 
 
 def still_arriving(landing: Path, cohort: str) -> list[str]:
-    """Names of the cohort's extracts that are being written. Waits `PAUSE_SECONDS` if one is young."""
+    """Return the names of the cohort's extracts that are still being written.
+
+    Waits `PAUSE_SECONDS` if one changed recently.
+    """
     first = {look.landed: look for look in looks(landing) if look.landed.cohort == cohort}
     young = [look for look in first.values() if look.changed > time.time() - YOUNG_SECONDS and not look.ready]
     moving = {look.landed.name for look in first.values() if look.unfinished}
@@ -66,15 +69,18 @@ def still_arriving(landing: Path, cohort: str) -> list[str]:
 
 
 def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
-    """By cohort, the councils with an extract that arrived or changed after it was last taken in, found unchanged or
-    stopped. Those that are being written are left out. Times are compared; no file is opened."""
+    """Return, by cohort, the councils with an extract that arrived or changed since the intake last dealt with it.
+
+    The intake may have taken it in, found it unchanged or stopped it. Extracts that are still being written are left
+    out. Only times are compared: no file is opened.
+    """
     found: dict[str, set[str]] = {}
     for look in looks(landing):
         landed, now = look.landed, time.time()
         key = (landed.source, landed.cohort, landed.council)
         results = [path.stat().st_mtime for path in (home.quality(*key), home.stopped(*key)) if path.exists()]
         if landed.several and not home.parts(*key).exists() and (sorted_ := home.several(*key[::2])).exists():
-            results.append(sorted_.stat().st_mtime)  # of files that were found to hold no row of this cohort
+            results.append(sorted_.stat().st_mtime)  # when files were found to contain no row of this cohort
         came = max((path.stat().st_ctime for each in landed.paths for path in files_in(each)), default=now)
         settled = look.ready or (not look.unfinished and came < now - SETTLED_SECONDS)
         if settled and came > max(results, default=0.0):
@@ -83,17 +89,17 @@ def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
 
 
 def _inside(landed: Landed) -> Iterator[Path]:
-    """What is in the folder of an extract; nothing of one that is elsewhere, which may be the whole disk."""
+    """Yield the files in the folder of an extract; none if it leads outside landing, possibly to the whole disk."""
     if not (landed.within and leads_out(landed.path, landed.within)):
         yield from landed.path.rglob("*")
 
 
 def _is_marked(path: Path) -> bool:
-    """Whether a marker beside it says that it is complete."""
+    """Check whether a marker says that the file is complete."""
     changed = max((times[1] for times in state(path)), default=0)
     try:
         return path.with_name(path.name + READY).stat().st_mtime_ns >= changed
-    except OSError:  # there is none, or the name would be too long
+    except OSError:  # no marker exists, or its name would be too long
         return False
 
 

@@ -1,7 +1,7 @@
-"""The console logger: one plain line for each message of an asset, and none for the engine's.
+"""The console logger: one plain line for each message of an asset, and none for Dagster's engine.
 
-An asset says it in a message, or as the description of what it materialized. What the intake materialized it says
-together, in messages.
+An asset reports in a message, or in the description of what it materialised. The intake reports on all its
+materialisations together, in messages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _plain_lines(_: dg.InitLoggerContext) -> logging.Logger:
 
 
 def _of_an_asset(record: logging.LogRecord) -> bool:
-    """Whether a record is an asset's. Why a step stopped is left out: the command ends by saying that."""
+    """Check whether a record comes from an asset. Why a step stopped is left out: the command says so when it ends."""
     event = getattr(record, "dagster_meta", {}).get("dagster_event")
     if event is not None:
         return event.is_step_materialization and _is_told(event.step_materialization_data.materialization)

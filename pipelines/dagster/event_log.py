@@ -15,10 +15,11 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
 
 class OpenEventLog(SqliteEventLogStorage):
-    """Dagster's event log in SQLite files, which keeps two of them open: that of all runs and that of the latest run.
+    """Dagster's event log in SQLite files, with two of them kept open: that of all runs and that of the latest run.
 
     Dagster opens a file for each event, and SQLite writes all of it back when it is closed: 12% of the processor time
-    of the demonstration. Events do not wait for the disk: a process that dies loses none, a power cut the latest.
+    of the demonstration. Events are not synced to disk one by one: a process that dies loses none, and a power cut only
+    the latest.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -32,13 +33,13 @@ class OpenEventLog(SqliteEventLogStorage):
 
     @contextmanager
     def run_connection(self, run_id: str | None = None) -> Iterator[sqlalchemy.Connection]:
-        """A transaction on the file of a run."""
+        """Yield a transaction on the file of a run."""
         with self._engine(str(run_id)).begin() as connection:
             yield connection
 
     @contextmanager
     def index_connection(self) -> Iterator[sqlalchemy.Connection]:
-        """A transaction on the file of all runs."""
+        """Yield a transaction on the file of all runs."""
         with self._engine(INDEX_SHARD_NAME).begin() as connection:
             yield connection
 
@@ -51,7 +52,7 @@ class OpenEventLog(SqliteEventLogStorage):
         with self._opening:
             if shard not in self._open:
                 with super().run_connection(shard):
-                    pass  # creates the file
+                    pass  # opening it creates the file
                 self._close([other for other in self._open if INDEX_SHARD_NAME not in (shard, other)])
                 place, patience = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
                 self._open[shard] = sqlalchemy.create_engine(place, connect_args=patience)
@@ -64,9 +65,11 @@ class OpenEventLog(SqliteEventLogStorage):
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def _not_waiting_for_the_disk(connection: object, _: Any) -> None:
-    """Set up a connection to one of Dagster's files, the only ones that SQLAlchemy opens here. A write-ahead log stays
-    consistent without a sync for each transaction."""
+    """Set up a connection to one of Dagster's files, the only ones that SQLAlchemy opens here.
+
+    A write-ahead log stays consistent without a sync for each transaction.
+    """
     if isinstance(connection, sqlite3.Connection):
-        with suppress(sqlite3.OperationalError):  # another process is making it
+        with suppress(sqlite3.OperationalError):  # another process is creating the file
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

@@ -1,4 +1,4 @@
-"""Jobs of an installation that a command executes itself, in its own process, in the history that Dagster shows."""
+"""Jobs that a command executes in its own process, recorded in the history that Dagster shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from pipelines.ending import Ending, RunStopped, ending_named
 
 
 class Jobs:
-    """Each method executes the job of its name, and raises `RunStopped` where it does not complete."""
+    """The jobs of an installation: each method executes the job of its name.
+
+    Methods raise `RunStopped` if the job does not complete.
+    """
 
     def __init__(self, folders: Installation, instance: dg.DagsterInstance, tags: dict[str, str]) -> None:
         self._definitions = build_definitions(folders)
@@ -61,8 +64,10 @@ class Jobs:
 
 @contextmanager
 def jobs_of(folders: Installation) -> Iterator[Jobs]:
-    """The jobs of an installation, with Dagster's storage of its home folder open. Raises `RunStopped` where that
-    cannot be used."""
+    """Yield the jobs of an installation, with Dagster's storage of its home folder open.
+
+    Raises `RunStopped` if the storage cannot be used.
+    """
     try:
         with working_instance(folders.home) as (instance, of_this_process):
             yield Jobs(folders, instance, of_this_process)
@@ -71,11 +76,11 @@ def jobs_of(folders: Installation) -> Iterator[Jobs]:
 
 
 _OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
-"""The class name before the message of one of the project's own errors, whose message is enough."""
+"""The class name in front of the message of a project error, which needs only its message."""
 
 
 def _stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
-    """The messages of failed checks, or of the error that stopped a step."""
+    """Return an error with the messages of failed checks, or of the error that stopped a step."""
     failed = [
         check.description or ""
         for check in result.get_asset_check_evaluations()

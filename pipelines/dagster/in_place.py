@@ -1,4 +1,4 @@
-"""Runs in their code location's own process: the launcher that `packaging/containers/dagster/in_place.yaml` names."""
+"""Runs in the process of their code location: the launcher that `packaging/containers/dagster/in_place.yaml` names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LOST = CheckRunHealthResult(WorkerStatus.FAILED, "its code location ended, or w
 
 
 class WatchedLauncher(dg.DefaultRunLauncher):
-    """Dagster's own, and a run that its code server does not know any more is lost, since the server is another one.
+    """Dagster's own launcher, which also reports a run as lost if its code server was replaced and does not know it.
 
-    With Dagster's own such a run counts as started for as long as runs may last, and no other begins.
+    With Dagster's own launcher such a run counts as started for as long as runs may last, and no other run begins.
     """
 
     @property
@@ -21,8 +21,11 @@ class WatchedLauncher(dg.DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Asked of runs that have started. A server at an address that cannot be reached says nothing, and is asked
-        again later; behind a socket of this machine there is none any more."""
+        """Return the health of a run that has started.
+
+        A server at an address that cannot be reached is asked again later. If a local server's socket cannot be
+        reached, the server is gone.
+        """
         server = self._get_grpc_client_for_termination(run.run_id)
         if server is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)

@@ -1,4 +1,4 @@
-"""Dagster's storage of a home folder: how it is opened, whose runs are closed, and what retention removes from it."""
+"""Dagster's storage in a home folder: opening it, closing runs of dead processes, and retention."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _RUNS_AT_ONCE = 500
 PROCESS = "readiness/process"
-"""Tag of a run that a command works off itself: the name of a file that is locked as long as the command lives."""
+"""Tag of a run that a command executes itself: the name of a file that is locked as long as the command runs."""
 LOCATION, REPOSITORY = "readiness", "__repository__"
-"""Names of the code location in workspace.yaml and pyproject.toml, and of what Dagster makes of its definitions."""
+"""Names of the code location in workspace.yaml and pyproject.toml, and of the repository that Dagster makes of it."""
 OF_LOCATION = {".dagster/repository": f"{REPOSITORY}@{LOCATION}"}
 """Tag by which the web server finds the runs of a code location."""
 _ALIVE = ".alive"
@@ -43,7 +43,7 @@ _NOT_ENDED = [
 
 
 def prepared(home: Home) -> Path:
-    """The folder of Dagster's storage in a home folder, with the project's settings; made where there is none."""
+    """Return the folder of Dagster's storage in a home folder, created if needed, with the project's settings."""
     home.prepare()
     folder = home.dagster
     shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
@@ -51,7 +51,7 @@ def prepared(home: Home) -> Path:
 
 
 def instance(home: Home) -> dg.DagsterInstance:
-    """The Dagster instance of a home folder, with the project's settings."""
+    """Open the Dagster instance of a home folder, with the project's settings."""
     folder = prepared(home)
     event_log = {
         "module": OpenEventLog.__module__,
@@ -59,19 +59,23 @@ def instance(home: Home) -> dg.DagsterInstance:
         "config": {"base_dir": str(folder / "history" / "runs")},
     }
     return dg.DagsterInstance.from_ref(
-        InstanceRef.from_dir(str(folder), overrides={"event_log_storage": event_log})  # where Dagster's own would lie
+        # The event log is in the folder that Dagster's own would use.
+        InstanceRef.from_dir(str(folder), overrides={"event_log_storage": event_log})
     )
 
 
 def history(home: Home) -> dg.DagsterInstance:
-    """The instance that `DAGSTER_HOME` names, else that of the home folder, else an empty one. To be closed."""
+    """Open the instance that `DAGSTER_HOME` names, or that of the home folder, or an empty one.
+
+    The caller closes it.
+    """
     if (named := dagster_home()) is not None:
         return dg.DagsterInstance.from_config(str(named))
     return instance(home) if home.dagster.is_dir() else dg.DagsterInstance.ephemeral()
 
 
 def note_taking_part(home: Home, landing: Path) -> None:
-    """Make sure that there is a partition for each council with a folder in landing."""
+    """Add a partition for each council with a folder in landing."""
     if landing.is_dir():
         with instance(home) as opened:
             note_councils(opened, taking_part(landing))
@@ -79,8 +83,11 @@ def note_taking_part(home: Home, landing: Path) -> None:
 
 @contextmanager
 def working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
-    """The instance for runs that this process executes itself, and their tags. Runs of processes that died are closed
-    first: Dagster would show them as at work for ever, and its queue would wait for them."""
+    """Yield the instance for runs that this process executes itself, and their tags.
+
+    Runs of dead processes are closed first: Dagster would show them as running for ever, and its queue would wait for
+    them.
+    """
     with instance(home) as opened, _alive(home.processes) as tags:
         _end_left_over(opened, home.processes)
         yield opened, tags
@@ -88,7 +95,7 @@ def working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str,
 
 @contextmanager
 def _alive(folder: Path) -> Iterator[dict[str, str]]:
-    """Tags for the runs of this process, by which others see that it lives. `folder` is for files of such processes."""
+    """Yield tags for this process's runs that show others that it is alive; `folder` has a locked file per process."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{uuid.uuid4().hex}{_ALIVE}"
     unlocked = place.with_suffix("")
@@ -101,20 +108,20 @@ def _alive(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def place_in_history(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Let the web server show a run that a command executed itself where it shows those that Dagster launched: on the
-    timeline, and among the runs of its job."""
+    """Make the web server show a run that a command executed: on the timeline, and among the runs of its job."""
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), REPOSITORY)
     instance.run_storage.replace_job_origin(run, RemoteJobOrigin(repository, run.job_name))
 
 
 def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
-    """Mark as failed the runs of processes that are gone.
+    """Mark the runs of dead processes as failed.
 
-    Whoever starts a run in Dagster may write its tags: no path is made of one, and a run that is executed again there
-    has inherited them.
+    Anyone who starts a run in Dagster can write its tags, so no path is built from a tag. Runs that were executed again
+    in Dagster are skipped, because they have inherited their tags.
     """
     unfinished = instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED))
-    alive = {place.name for place in folder.glob(f"*{_ALIVE}") if is_held(place)}  # after the runs: each had its file
+    # Read after the runs, because a process has its file before it has a run.
+    alive = {place.name for place in folder.glob(f"*{_ALIVE}") if is_held(place)}
     for run in unfinished:
         if (name := run.tags.get(PROCESS)) and name not in alive and not run.parent_run_id:
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
@@ -135,8 +142,8 @@ def expire_all(
 ) -> list[str]:
     """Remove what the retention policy no longer allows, from the restricted zone, landing and Dagster's storage.
 
-    Returns a sentence for each thing that was removed, or with `dry_run` would be. `storage` is Dagster's; by default
-    that of the home folder, where there is one. Raises `InUse`, `InvalidRetention`.
+    Returns a sentence for each thing that was removed, or would be with `dry_run`. `storage` is Dagster's, by default
+    that of the home folder if it exists. Raises `InUse` and `InvalidRetention`.
     """
     policy, now = retention(), now or dt.datetime.now(dt.UTC)
     found = due(home, landing, keys, policy, now) if dry_run else expire(home, landing, keys, policy, now)

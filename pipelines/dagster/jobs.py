@@ -64,7 +64,7 @@ synthetic_job = dg.define_asset_job(
 
 
 def run_of_release(cohort: str, version: str, asked: ReleaseOptions) -> dict[str, Any]:
-    """Partition, tags and configuration of a run of the job `release`."""
+    """Return partition, tags and configuration for a run of the job `release`."""
     asked_for = {
         "version": version,
         "allow_missing": asked.allow_missing,
@@ -81,7 +81,7 @@ def run_of_release(cohort: str, version: str, asked: ReleaseOptions) -> dict[str
 
 
 def run_of_publication(cohort: str, version: str) -> dict[str, Any]:
-    """The same of the job `republish`, which publishes a bundle that was held."""
+    """Return the same for the job `republish`, which publishes a bundle that was held."""
     return {
         "partition_key": cohort,
         "tags": {RELEASE: version},

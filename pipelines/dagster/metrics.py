@@ -1,4 +1,4 @@
-"""`readiness metrics`: the state of an installation for Prometheus. Nothing in it equals a count that is measured."""
+"""`readiness metrics`: the state of an installation for Prometheus. No value is a count that releases measure."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from privacy.release.policy import Stage
 
 _SUCCEEDED, _FAILED = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE
 _JOBS = [*(job.name for job in (*RESTRICTED_JOBS, *RELEASE_JOBS, returns_job)), "__ASSET_JOB"]
-"""The last is what Dagster calls runs of assets alone, as the automation and the button Materialize start them."""
+"""The last is Dagster's name for runs of assets without a job, started by the automation or the button Materialize."""
 
 Sample = tuple[Iterable[str], float]
 """The values of the labels, and the figure."""
 
 
 class InstallationCollector(Collector):
-    """Reads everything again each time that it is asked: runs, deliveries, releases that wait, disks and budget."""
+    """Collector for runs, deliveries, waiting releases, disks and budget; it reads everything again for each scrape."""
 
     def __init__(self, home: Home, folders: Iterable[tuple[str, Path]]) -> None:
         self._home, self._folders = home, tuple(folders)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Every metric. Raises `LedgerError` where the ledger is broken: a scrape that fails is an alarm, too."""
+        """Yield every metric. Raises `LedgerError` if the ledger is broken: a scrape that fails is an alarm, too."""
         yield from self._runs()
         yield _gauge("newest_delivery_timestamp_seconds", "When an extract last came in.", "source", self._newest())
         yield _gauge("releases_waiting", "Releases that wait for people to sign.", "stage", self._waiting())

@@ -5,17 +5,18 @@ from typing import Any
 import dagster as dg
 
 _NAMESPACES = {"readiness", "dagster", ".dagster", "docker"}
-"""`docker` is the launcher's own, which a run that is executed again inherits; it is overwritten at the launch."""
+"""`docker` is the launcher's own tag: a run that is executed again inherits it, and the launch overwrites it."""
 
 
 class TagsRefused(Exception):
-    """A run with tags by which a launcher or executor may be told what the run's container holds."""
+    """Raised for tags through which a launcher or executor could change the contents of the run's container."""
 
 
 class TagCheckingCoordinator(dg.QueuedRunCoordinator):
-    """Dagster's own queue, which takes no run with a tag of another namespace, such as `dagster-k8s/config`.
+    """Dagster's own queue, which refuses runs with tags of other namespaces, such as `dagster-k8s/config`.
 
-    Whoever starts a run writes its tags. Some integrations read image, secrets, mounts or environment from them.
+    Anyone who starts a run can write its tags, and some integrations read image, secrets, mounts or environment from
+    them.
     """
 
     def submit_run(self, context: Any) -> dg.DagsterRun:

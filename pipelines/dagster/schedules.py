@@ -1,4 +1,4 @@
-"""Schedules, all off until switched on. Nothing here spends budget: only a person starts a release."""
+"""Schedules, all off until switched on. None of them spends budget: only a person starts a release."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequ
 
 
 def last_assessed(day: dt.date) -> str:
-    """The cohort whose Profile was last due: returns close at the end of June."""
+    """Return the cohort whose Profile was last due; returns close at the end of June."""
     year = day.year - 1 if day.month >= 7 else day.year - 2
     code = f"{year}{(year + 1) % 100:02d}"
     keys = COHORTS.get_partition_keys()

@@ -1,9 +1,11 @@
-"""Sensors: an extract that has arrived whole starts the intake of its council and cohort; changed extracts start the
-linkage; a failed run is told.
+"""Sensors that start work or raise alerts.
 
-An alert is one sentence in the daemon's log, and, where the environment asks, to a webhook or a program. It names job,
-partition, step and kind of error, and where to read on. It repeats no message: what leaves the machine holds no
-identifier and no count, whatever went wrong.
+A complete extract starts the intake of its council and cohort, changed extracts start the linkage, a signed release
+goes on, and a failed run raises an alert.
+
+An alert is one sentence in the daemon's log and, if the environment asks for it, to a webhook or a program. It names
+job, partition, step and kind of error, and where to read more. It repeats no error message, so that no identifier and
+no count leaves the machine, whatever went wrong.
 """
 
 import hashlib
@@ -41,7 +43,7 @@ _BY_KIND: dict[str, str] = {
     for kinds, advice in yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text(encoding="utf-8")).items()
     for kind in kinds.split(", ")
 }
-"""What to do by the kind of an error; of other kinds, by job."""
+"""Advice by kind of error; other kinds get the advice of their job."""
 
 Identities = dict[str, dict[str, str]]
 """By partition, the identity of each of its extracts."""
@@ -142,7 +144,7 @@ def approved_releases(
 
 
 def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
-    """What failed and what to do; `steps` are the failed ones, with the kinds of their errors."""
+    """Return the alert about a run; `steps` are the failed steps with the kinds of their errors."""
     partition = run.tags.get(PARTITION) or "..".join(
         run.tags[tag] for tag in (RANGE_START, RANGE_END) if tag in run.tags
     )
@@ -155,7 +157,7 @@ def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
 
 
 def _advice(job: str, kinds: list[str]) -> str:
-    """What fits the gravest of the errors; where none is known, what fits the job."""
+    """Return the advice for the most serious error, or for the job if no kind is known."""
     return next((advice for kind, advice in _BY_KIND.items() if kind in kinds), _ADVICE.get(job, _OTHER_ADVICE))
 
 

@@ -1,1 +1,1 @@
-"""What commands print for people."""
+"""Reports that commands print for people."""

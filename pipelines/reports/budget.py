@@ -20,10 +20,10 @@ _LEGEND = "Open: a run is drawing noise now, or stopped doing so: the next run t
 
 
 def statement(location: Path | str) -> list[Account]:
-    """By cohort and unit: cap, releases with their charges, and what is left; JSON-ready.
+    """Return the accounts by cohort and unit: cap, releases with their charges, and what is left; JSON-ready.
 
-    `charges` are in the order of the ledger, `releases` add them up, with what had been spent up to each; `given_back`
-    is how often a charge was; `approvals` are what people signed, and whether it counted. Raises `LedgerError`.
+    `charges` are in the order of the ledger. `releases` add them up, with the total spent up to each. `given_back` is
+    how often a charge was given back. `approvals` are signatures, and whether each counted. Raises `LedgerError`.
     """
     ledger = Ledger(location)
     ledger.verify_chain()
@@ -37,7 +37,7 @@ def statement(location: Path | str) -> list[Account]:
 
 
 def report(found: Sequence[Account]) -> Report:
-    """Of each account what it may spend, has spent and has left; its charges by release; what was signed."""
+    """Report what each account may spend, has spent and has left, its charges by release, and signatures."""
     return Report(
         kind="ledger",
         title="What was spent of the privacy budget",
@@ -69,7 +69,7 @@ def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> 
 
 
 def _approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
-    """Signatures on releases of the cohort, oldest first. Names are not among them."""
+    """Yield the signatures on releases of the cohort, oldest first, without names."""
     for each in signed.approvals:
         stage, release = each.request["stage"], each.request["release"]
         if each.approval.cohort == cohort:
@@ -97,7 +97,7 @@ def _charge(reserved: Entry, end: Entry | None, delta: float) -> dict[str, Any]:
 
 
 def _releases(reserved: Sequence[Entry], delta: float) -> list[dict[str, Any]]:
-    """Each release, in the order of its first charge: its charge, and the running total after it."""
+    """Return each release in the order of its first charge, with its charge and the running total."""
     found = []
     for release in dict.fromkeys(entry.release for entry in reserved):
         own = [entry for entry in reserved if entry.release == release]
@@ -146,7 +146,7 @@ def _section(account: Account) -> Section:
 
 
 def _charges(account: Account) -> Grid:
-    """A line for each charge, and for each release what it came to and what had been spent up to it."""
+    """Return a line for each charge, and for each release its total and the running total."""
     lines = []
     for release in account["releases"]:
         own = [charge for charge in account["charges"] if charge["release"] == release["release"]]
@@ -185,7 +185,7 @@ def _by_whom(approval: dict[str, Any]) -> str:
 
 
 def units_of_budget(delta: float) -> Section:
-    """What rho and epsilon are, and whose they are, for a person who signs."""
+    """Explain rho and epsilon, and whose budgets they are, for a person who signs."""
     return Section(
         "How to read it",
         [

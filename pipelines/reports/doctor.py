@@ -1,4 +1,4 @@
-"""Examine an installation: versions, settings, keys, folders, ledger, logs, clock, and optional parts."""
+"""Examination of an installation: versions, settings, keys, folders, ledger, logs, clock and optional parts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from sources.extract.landed import not_read, taking_part
 
 GIB = 1 << 30
 LEAST_FREE = 2 * GIB
-"""Enough for a cohort of England, with room to stage it twice; one of the pilot needs 0.1 GiB."""
+"""Enough for a cohort of England, staged twice; a cohort of the pilot needs 0.1 GiB."""
 _MODE_OF_OTHERS = 0o077
 _CLOCK_TOLERANCE = dt.timedelta(minutes=5)
 _TIMEZONE = "Europe/London"
@@ -58,13 +58,16 @@ _OPTIONAL_MODULES = {
 
 INTAKE_AND_LINKAGE, RELEASES = "intake and linkage", "release"
 _USES = {"intake, linkage and release": PIPELINE, INTAKE_AND_LINKAGE: RESTRICTED, RELEASES: RELEASE}
-"""What a key set is for, by who needs the keys in it."""
+"""Uses of a key set, with the keys that each needs."""
 _NEVER_AGAIN = (Processing.MEASUREMENT, Processing.FORGETTING, Processing.WITHDRAWAL)
-"""What must not be lost: a measurement is never drawn again, and who was removed would come back."""
+"""Processing that a backup must cover: a measurement cannot be drawn again, and removed children would come back."""
 
 
 class State(StrEnum):
-    """`missing` is what a run needs and lacks; `look` is for a person to look at; the rest is in order or optional."""
+    """State of a finding.
+
+    `missing` is something that a run needs; `look` needs a person's attention; the rest is in order or optional.
+    """
 
     OK = "ok"
     LOOK = "look"
@@ -73,12 +76,12 @@ class State(StrEnum):
 
 
 Answers = Iterator[tuple[State, str]]
-"""What a check finds: states, each with a sentence."""
+"""The findings of a check: states, each with a sentence."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One line: what was examined, its state, and a sentence."""
+    """One finding: what was examined, its state, and a sentence."""
 
     what: str
     state: State
@@ -86,7 +89,10 @@ class Diagnosis:
 
 
 def examine(home: Path | None = None, landing: Path | None = None, keys: Path | None = None) -> list[Diagnosis]:
-    """Every finding, in the order in which a person would mend things; no failing check prevents another."""
+    """Return every finding, in the order in which a person would fix things.
+
+    A check that fails does not prevent the others.
+    """
     usable, problems = environment.usable()
     where = Home((home or usable.home).resolve())
     lies = (landing or usable.landing).resolve()
@@ -115,7 +121,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
 
 
 def _answers(check: Callable[[], Answers]) -> Answers:
-    """The answers of a check, ending with the error that stopped it, if any."""
+    """Yield the findings of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
     except (LedgerError, LogBroken, PlaceError, StoreError, UnreadableAnchor) as problem:
@@ -127,7 +133,7 @@ def _answers(check: Callable[[], Answers]) -> Answers:
 
 
 def report(found: Sequence[Diagnosis]) -> Report:
-    """What is missing, and what a person should look at, before all that was examined."""
+    """Report missing parts and points for attention before everything that was examined."""
     missing, look = ([each for each in found if each.state is state] for state in (State.MISSING, State.LOOK))
     outcome = [f"A run would miss {len(missing)} of these." if missing else "Nothing that a run needs is missing."]
     outcome += [f"{len(look)} of these a person should look at."] if look else []
@@ -188,7 +194,7 @@ def _settings(found: environment.Settings, problems: list[environment.InvalidSet
 
 
 def _usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
-    """What a key set is for, of `_USES` (empty: for nothing), its keys, and what it lacks to be for all of it."""
+    """Return the use of a key set (empty if it has none), its keys, and what it lacks for full use."""
     lacks = ""
     for use, holder in _USES.items():
         try:
@@ -199,7 +205,7 @@ def _usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
 
 
 def _of_another(location: str) -> Answers:
-    """Of what a code location does not see, since it has no keys for it."""
+    """Yield a finding for a check that this code location cannot make because it lacks the keys."""
     yield State.OPTIONAL, f"with these keys it is the {location} location's: look at it there"
 
 
@@ -221,7 +227,7 @@ def _keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) 
 
 
 def _sign_off(folder: Path, ring: KeyRing | None) -> Answers:
-    """Who may sign releases off; by the policy alone, since the ledger is another check's."""
+    """Yield findings on who may sign releases off, from the policy alone: the ledger has its own check."""
     if ring is not None and ring.demonstration_key is None and (folder / DEMONSTRATION_FILE).exists():
         yield State.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
     try:
@@ -293,7 +299,7 @@ def _privacy(folder: Path) -> Answers:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or the nearest parent that exists."""
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 
@@ -358,7 +364,7 @@ def _removals(home: Home, keys: Path) -> Answers:
 
 
 def _backup(home: Home) -> Answers:
-    """Whether what can be lost for good has been backed up since it last changed."""
+    """Yield whether data that can be lost for good has been backed up since it last changed."""
     for entry in reversed(entries(home)):
         if entry.what == Processing.BACKUP and not entry.note.startswith(Part.KEYS):
             yield State.OK, f"nothing was measured or removed since that of {entry.time[:10]}"

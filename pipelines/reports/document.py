@@ -1,5 +1,7 @@
-"""What a command reports: facts for programs, and the same facts as words and tables, which become text of 80 columns
-or a page. A report is made from its facts alone, so that the three cannot differ."""
+"""Reports of commands: facts for programs, and the same facts as text of 80 columns or as a page.
+
+A report is made from its facts alone, so the three forms cannot differ.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ Row = Sequence[str]
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: what it shows, the heads of its columns, and its rows. The last `numbers` columns are numbers."""
+    """A table: its caption, column headings and rows. The last `numbers` columns are numbers."""
 
     caption: str
     header: Row
@@ -35,7 +37,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: its title, sentences, and tables."""
+    """A part of a report: its title, sentences and tables."""
 
     title: str
     sentences: Sequence[str] = ()
@@ -44,9 +46,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """`kind` says what it is, `title` of what; `outcome` is what a person must know first, and `good` whether all is as
-    it should be. `facts` are JSON-ready. One that is `public` is made of public facts alone; one about the reader's
-    `own` file stays with them."""
+    """A report of a command.
+
+    `kind` is the type of report and `title` its subject. `outcome` is the most important result, and `good` says
+    whether everything is in order. `facts` are JSON-ready. A `public` report contains only public facts; an `own`
+    report is about the reader's own file and stays with them.
+    """
 
     kind: str
     title: str
@@ -58,11 +63,11 @@ class Report:
     own: bool = False
 
     def text(self) -> str:
-        """The report as lines of at most `WIDTH` columns."""
+        """Return the report as lines of at most `WIDTH` columns."""
         return "\n".join(self._lines()).rstrip()
 
     def page(self) -> str:
-        """The report as a page to be read, printed and signed; for the restricted zone unless it is public or own."""
+        """Return the report as a page to read, print and sign; for the restricted zone unless it is public or own."""
         made_by = f"Made by readiness {software()} on {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC."
         return kit.render(_TEMPLATES, "report.html.j2", report=self, made_by=made_by)
 
@@ -82,12 +87,12 @@ class Report:
 
 
 def to_minute(moment: str) -> str:
-    """`2026-11-27 10:57` of an ISO time in UTC."""
+    """Format an ISO time in UTC: `2026-11-27 10:57`."""
     return f"{dt.datetime.fromisoformat(moment).astimezone(dt.UTC):%Y-%m-%d %H:%M}"
 
 
 def wrapped(text: str, indent: int = 0) -> list[str]:
-    """Lines of at most `WIDTH` columns; what does not fit into one is broken where it must be."""
+    """Return lines of at most `WIDTH` columns, breaking words only if they are longer than a line."""
     space = " " * indent
     return wrap(text, WIDTH, initial_indent=space, subsequent_indent=space, break_on_hyphens=False) or [""]
 
@@ -107,10 +112,10 @@ def _of_grid(grid: Grid) -> Iterator[str]:
 
 
 def _widths(grid: Grid) -> list[int]:
-    """Of each column as much as it needs; where that is too much together, the widest columns of words get less."""
+    """Return the width that each column needs; if they are too wide together, the widest columns of words get less."""
     widths = [max(len(cell) for cell in column) for column in zip(grid.header, *grid.rows, strict=True)]
     words = range(len(widths) - grid.numbers)
-    for number in range(len(words), len(widths)):  # heads of numbers may take several lines
+    for number in range(len(words), len(widths)):  # headings of numbers may take several lines
         of_rows = max((len(row[number]) for row in grid.rows), default=0)
         widths[number] = max(of_rows, *(len(word) for word in grid.header[number].split()))
     while sum(widths) + _GAP * len(widths) > WIDTH:

@@ -1,4 +1,4 @@
-"""`readiness link explain` as text: the verdict, the waterfall, and what was decided."""
+"""`readiness link explain` as text: the verdict, the waterfall of match weights, and the decision."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ _REASONS = {
 
 
 def render(found: dict[str, Any]) -> str:
-    """The text of an explanation; `found` as `privacy.linkage.explain` gives it."""
+    """Return an explanation from `privacy.linkage.explain` as text."""
     return "\n".join(part for line in _lines(found) for part in _fitted(line))
 
 
 def _fitted(line: str) -> list[str]:
-    """The line, or as many as its sentence needs; rows of the waterfall fit as they are."""
+    """Return the line, wrapped if it is too long; rows of the waterfall fit unwrapped."""
     return wrapped(line.strip(), indent=len(line) - len(line.lstrip())) if len(line) > WIDTH else [line]
 
 
@@ -87,7 +87,7 @@ def _waterfall(found: dict[str, Any]) -> Iterator[str]:
         m, u = ("" if entry[name] is None else f"{entry[name]:.7g}" for name in ("m", "u"))
         name = entry["comparison"].replace("_", " ").replace("nhs", "NHS")
         rows.append((name, entry["level"], m, u, _signed(entry["bits"]), _signed(total)))
-    if abs(pair["correction"]) > 0.005:
+    if abs(pair["correction"]) > 0.005:  # less is shown as 0.00
         rows.append(
             ("household rule", "in place of the sum", "", "", _signed(pair["correction"]), _signed(pair["weight"]))
         )
@@ -104,7 +104,7 @@ def _decision(found: dict[str, Any]) -> Iterator[str]:
     decision = found["decision"]
     yield f'Step "{found["step"]}":'
     if decision["weight"] is not None:
-        of_records = abs(decision["weight"] - found["pair"]["weight"]) > 0.005
+        of_records = abs(decision["weight"] - found["pair"]["weight"]) > 0.005  # less is shown as 0.00
         stronger = (
             " (of the strongest records of the two children, which are others than these rows)" if of_records else ""
         )
@@ -113,7 +113,7 @@ def _decision(found: dict[str, Any]) -> Iterator[str]:
             f" posterior {_probability(decision['posterior_alone'])} alone,"
             f" {_probability(decision['posterior'])} among its rivals"
         )
-        if abs(decision["bits_raised"]) > 0.005:
+        if abs(decision["bits_raised"]) > 0.005:  # less is shown as 0.00
             yield f"  raised by {_signed(decision['bits_raised'])} in the posterior: a record has one partner at most"
         if decision["of_those_left_over"]:
             yield "  linked among the records left over, where the prior is higher"
@@ -129,5 +129,5 @@ def _signed(bits: float) -> str:
 
 
 def _probability(value: float) -> str:
-    """Never rounded to 0 or 1 unless it is."""
+    """Format a probability, never rounded to 0 or 1 unless it is."""
     return f"{value:.2g}" if value < 0.0001 else f"1 - {1 - value:.2g}" if 0.9999 < value < 1 else f"{value:.4f}"

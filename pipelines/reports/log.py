@@ -1,4 +1,4 @@
-"""`readiness log`: what was done with personal data, summed up, and line by line."""
+"""`readiness log`: what was done with personal data, summarised and line by line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pipelines.reports.document import Grid, Report, Section, to_minute
 
 
 def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Report:
-    """What was done to which cohort, by whom, from when to when; with `everything` each line too. `checked` says that
-    every line was found in its place and unchanged."""
+    """Report what was done with each cohort's data, by which people and when; with `everything` each line too.
+
+    `checked` means that all lines were verified: none was changed or removed.
+    """
     outcome = [_outcome(found) if found else "Nothing was recorded."]
     outcome += ["None was changed or removed."] if checked else []
     sections = [Section("What was done", grids=[Grid("", _SUMMARY, list(_summed_up(found)), numbers=1)])]
@@ -37,7 +39,7 @@ _SUMMARY = ("what was done", "of", "by", "first", "last", "lines")
 
 
 def _summed_up(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:
-    """A row for each kind of thing done to a cohort, or for a release of it, in the order in which it first was."""
+    """Yield a row for each kind of processing of a cohort or of its release, in order of first occurrence."""
     kinds = list(dict.fromkeys((entry.what, _whole(entry)) for entry in found))
     ordered = sorted(found, key=lambda entry: kinds.index((entry.what, _whole(entry))))
     for (what, of), own in groupby(ordered, key=lambda entry: (entry.what, _whole(entry))):

@@ -1,4 +1,4 @@
-"""`readiness plan`: what a release would cost and be worth; in brief, for one council, or in full."""
+"""`readiness plan`: the cost and the accuracy of a release; in brief, for one council, or in full."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from pipelines.reports.document import Grid, Report, Section
 from privacy.release.policy import load_policy
 
 ROWS_PER_WARNING = 3
-"""How many rows of a table are warned of, unless all are asked for."""
+"""Rows of a table that warnings list, unless all are asked for."""
 
 Row = dict[str, Any]
 
 
 def report(found: Row, *, council: str | None = None, everything: bool = False) -> Report:
-    """What the release would charge and whether it fits, whether it is worth its budget, then how accurate its tables
-    will be: each over the councils; in one `council`; or, with `everything`, in each area, with all warnings."""
+    """Report what the release would charge, whether it fits and is worth that, and how accurate its tables will be.
+
+    Accuracy is given over the councils, in one `council`, or with `everything` in each area, with all warnings.
+    """
     minima = [entry for entry in found["minimum_accuracy"] if not entry["met"]]
     most = None if everything else ROWS_PER_WARNING
     if council is not None:
@@ -48,7 +50,7 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
 
 
 def _verdict(room: Row) -> Iterator[str]:
-    """Whether it fits; of a cohort that was measured already first what that cost, and what the same costs again."""
+    """Yield whether the release fits; for a cohort already measured, first the cost so far and of a repeat."""
     released = room["releases"]
     if released:
         yield (
@@ -119,7 +121,7 @@ def _minima(found: Row) -> Section:
 
 
 def _in_brief(found: Row) -> Section:
-    """A line for each table: least, median and greatest council, and how much of what it defines is published."""
+    """Return a line per table: the lowest, median and highest council, and how much of the table is published."""
     rows, by_table = found["tables"], {row["table"]: row for row in found["by_table"]}
     councils = {row["council"] for row in rows} - {None}
     lines = []
@@ -145,7 +147,7 @@ def _spread(widths: Sequence[float | None]) -> list[str]:
 
 
 def _outlook(row: Row) -> tuple[str, ...]:
-    """How many rates there are, and which shares are published and can be used."""
+    """Return the number of rates, and the shares that are published and usable."""
     return (f"{row['rates']:,}", *(percent_of(row[what], row["rates"]) for what in ("published", "usable")))
 
 
@@ -175,7 +177,7 @@ def _area(row: Row) -> tuple[str, ...]:
 
 
 def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
-    """The rows that will be unusable, the largest groups of each table first."""
+    """Return the rows that will be unusable, the largest groups of each table first."""
     grids = []
     for table, rows in groupby(warnings, key=itemgetter("table")):
         largest = sorted(rows, key=lambda row: -row["denominator"])

@@ -1,4 +1,4 @@
-"""Releases as text: what `readiness publish` did with one, and two side by side for `readiness diff`."""
+"""Releases as text: the result of `readiness publish`, and two releases compared for `readiness diff`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
 
 _FIGURES_SHOWN = 20
-"""How many figures are listed, unless all are asked for."""
+"""Figures that are listed, unless all are asked for."""
 _SHARPER = (
     "Both have the same noisy counts of the same records, and one has further ones, measured for tables on request:\n"
     "a figure has changed where it is shown otherwise, and moved where that is more than these explain. Widths of\n"
@@ -24,7 +24,7 @@ _COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "
 
 
 def published_facts(found: Published, version: str) -> dict[str, Any]:
-    """What was sent, or would be, JSON-ready."""
+    """Return facts about files that were sent, or would be; JSON-ready."""
     return {
         "version": version,
         "url": found.store.url,
@@ -37,7 +37,7 @@ def published_facts(found: Published, version: str) -> dict[str, Any]:
 
 
 def published(found: Published, version: str, *, done: bool) -> str:
-    """What was sent, or would be unless it is `done`, and what is where."""
+    """Return text about files that were sent, or would be unless `done`, and the addresses of the release."""
     lines = [] if done else [f"{each}  ({found.sizes[each]:,} bytes)" for each in found.sent]
     lines += [] if done else [f"{each}  (taken away)" for each in found.removed]
     lines.append(_summary(found, version, done))
@@ -76,7 +76,7 @@ def _places(found: Published, version: str) -> list[str]:
 
 
 def differences(found: ReleaseDiff, *, everything: bool) -> str:
-    """Changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
+    """Return changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
     blocks = [f"{_named(found.before)} -> {_named(found.now)}", _schema(found), *_asked(found), _figures(found)]
     moved = [line for one in found.figures.values() for line in one.moved]
     if moved:
@@ -97,7 +97,7 @@ def _schema(found: ReleaseDiff) -> str:
 
 
 def _asked(found: ReleaseDiff) -> list[str]:
-    """Tables on request that came and went."""
+    """Return a line about tables on request that are new or gone, if any."""
     came, went = (", ".join(names) for names in found.requested)
     told = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
     return [f"Tables on request, {' '.join(told)}"] if told else []

@@ -1,4 +1,4 @@
-"""`readiness request check`: what answers each request, in words that whoever asked understands."""
+"""`readiness request check`: the answer to each request, in terms that the person who asked understands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_ROWS = 12
 
 
 def report(found: Facts) -> Report:
-    """The answers of `check_requests`: in a sentence each, then in full."""
+    """Report the answers of `check_requests`: in a sentence each, then in full."""
     asked = found["requests"]
     return Report(
         kind="request",
@@ -103,7 +103,7 @@ def _of_synthetic(request: Facts, own: Facts) -> str:
 
 
 def _how_far_off(held_out: Sequence[Facts]) -> str:
-    """In the worst of the sets of columns that were tried."""
+    """Return the errors in the worst of the sets of columns that were tested, or an empty string."""
     if not held_out:
         return ""
     median, ninetieth = (max(each[what] for each in held_out) for what in ("median", "ninetieth"))
@@ -171,5 +171,5 @@ def _together(own: Facts) -> Section:
 
 
 def template_note(path: object) -> str:
-    """What to do with a new request's file."""
+    """Return the next step for a person with a new request file."""
     return f"{path} is a request to fill in. Then: readiness request check {path} --home HOME"

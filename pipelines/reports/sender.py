@@ -1,4 +1,4 @@
-"""What a sender is told about its own extract before it sends tokens: counts, rules and row numbers, never a value."""
+"""Report to a sender on its own extract before it sends tokens: counts, rules and row numbers, never a value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_DIRECTORY = "No --postcode-directory was given: the deprivation quintile (im
 
 
 def summary(landed: Landed, done: Pseudonymised) -> str:
-    """What came of an extract, or of a part, for a terminal."""
+    """Return the result of an extract, or of a part, for a terminal."""
     outputs, lines = done.outputs, list(_of_the_whole(landed, done))
     for title, found in _by_severity(done):
         lines += [f"\n{title}:", *(_line(rule, done.sheet) for rule in found)]
@@ -34,8 +34,10 @@ def summary(landed: Landed, done: Pseudonymised) -> str:
 
 
 def report(landed: Sequence[Landed], done: Sequence[Pseudonymised], stopped: str) -> Report:
-    """The same of an extract, or of its parts as far as they were read, as a page; `stopped` says why no tokens of the
-    last were written, where they were not."""
+    """Report the same as a page, for an extract or its parts as far as they were read.
+
+    `stopped` says why no tokens were written for the last one; it is empty if they were.
+    """
     first, read = landed[0], list(zip(landed, done, strict=False))
     sent = [f"Send {of.outputs.tokens}: it holds no identifier, and only the pipeline can open it." for of in done]
     no_quintile = [_NO_DIRECTORY] if any(map(_lacks_quintile, done)) else []
@@ -59,7 +61,7 @@ def _sections(landed: Landed, done: Pseudonymised) -> Iterator[Section]:
 
 
 def _of_the_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
-    """The counts, and what shows that it may be the wrong file or sheet."""
+    """Yield the counts, and signs that it may be the wrong file or sheet."""
     manifest = done.manifest
     yield (
         f"{landed.name}: {manifest.rows_read:,} rows read, {manifest.rows_kept:,} kept,"
@@ -90,7 +92,7 @@ def _line(rule: RuleCount, sheet: SheetTaken | None) -> str:
 
 
 def _all_rows(rule: RuleCount, sheet: SheetTaken | None) -> str:
-    """All that are known by number, consecutive ones as a range, and how many more there are."""
+    """Return the row numbers that are known, consecutive ones as a range, and how many more rows there are."""
     left = rule.rows - len(rule.first_rows)
     return row_ranges(_numbers(rule, sheet)) + (f" and {left:,} more" if left else "")
 

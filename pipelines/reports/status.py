@@ -1,4 +1,4 @@
-"""`readiness status`: who has sent what of a cohort, since when, what that means for its release, and what holds it."""
+"""`readiness status`: who has sent what for a cohort, since when, and what that means for its release."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sources.reference.places import place
 
 
 def status(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Arrival]:
-    """Arrivals of every council with a folder in landing."""
+    """Return the arrivals of every council with a folder in landing."""
     return arrivals(landing, Home(home), cohort, taking_part(landing), today)
 
 
 def held(home: Path, cohort: Cohort) -> list[str]:
-    """What a release of the cohort as it is linked waits for, until a named person accepts it; in bands, by name."""
+    """Return the holds of a release of the linked cohort that a named person must accept; counts are in bands."""
     try:
         return [f"{hold.sentence} ({hold.name})" for hold in state(Home(home), [cohort.code]).open]
     except NotLinked:
@@ -33,8 +33,10 @@ def held(home: Path, cohort: Cohort) -> list[str]:
 
 
 def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held: Sequence[str] = ()) -> Report:
-    """What the arrivals mean for a release, what holds it, why deliveries were stopped, what is not read (`unread`, as
-    `not_read` gives it), and a line for each council with a column for each source."""
+    """Report the arrivals and their meaning for a release: holds, stopped deliveries, and files that are not read.
+
+    A table has a line for each council and a column for each source. `unread` comes from `not_read`.
+    """
     meant = meaning(found, cohort).splitlines()
     meant += ["something in landing is not read, and may be an extract: see below"] if unread else []
     facts = {
