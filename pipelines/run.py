@@ -100,7 +100,7 @@ def run_cohort(
         say(f"! {sentence}")
     for code, origin in series.items():
         if origin != release:
-            spent = "what is asked for is measured besides" if requests else "nothing is spent"
+            spent = "only the requested tables are measured" if requests else "nothing is spent"
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; {spent}")
     steps = [
         *(step for each in measured for step in _made_ready(folders, each, arrived, len(measured) > 1)),

@@ -222,7 +222,7 @@ told AS (SELECT *, count(*) OVER (PARTITION BY pair, reviewer) AS times,
                 dense_rank() OVER (PARTITION BY pair ORDER BY reviewer) AS place FROM given)
 SELECT file, line, 'pair', 'is no pair of this sample' FROM given WHERE pair NOT IN (SELECT pair FROM pairs)
 UNION ALL
-SELECT file, line, 'decision', 'is none of {", ".join(Decision)}' FROM given
+SELECT file, line, 'decision', 'is not one of {", ".join(Decision)}' FROM given
  WHERE decision NOT IN ({", ".join(f"{quoted(each)}" for each in Decision)})
 UNION ALL
 SELECT file, line, 'reviewer', 'is not a code of 1 to 20 letters or digits' FROM given

@@ -116,7 +116,7 @@ class Manifest:
         _require(all(_is_count(n) for n in (read, kept, rejected)) and read == kept + rejected, "rows do not add up")
         _require(isinstance(content["rules"], list), "rules must be a list")
         rules = tuple(_rule(entry, read) for entry in content["rules"])
-        _require(len({rule.rule for rule in rules}) == len(rules), "a rule stands twice")
+        _require(len({rule.rule for rule in rules}) == len(rules), "a rule is listed twice")
         _require({rule.rule for rule in rules} <= _rules_of(content["source"]), "it names a rule that no pass knows")
         by_rule = [rule.rows for rule in rules if rule.severity == Severity.REJECT]
         _require(max(by_rule, default=0) <= rejected <= sum(by_rule), "rejected rows do not agree with the rules")

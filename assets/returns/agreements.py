@@ -102,14 +102,14 @@ def _key_fault(key: str) -> str | None:
 
 def _need(facts: frozenset[Fact]) -> str | None:
     if facts and OTHERS_NEED not in facts:
-        return f"{', '.join(sorted(facts))} cannot be told without {OTHERS_NEED.value}; add it"
+        return f"{', '.join(sorted(facts))} needs {OTHERS_NEED.value}; add it"
     return None
 
 
 def _or_none(content: Any) -> Any:
     if isinstance(content, list) and _NONE in content:
         if len(content) > 1:
-            raise ValueError(f"{_NONE} stands alone")
+            raise ValueError(f"{_NONE} cannot be combined with other facts")
         return []
     return content
 

@@ -108,7 +108,7 @@ def release(home: Home, cohort: str, council: str, source: str, reason: str) -> 
     extract = deliveries.current(home, source, cohort, council)
     if extract is None or held_mac(home, cohort, council, source) != extract.file_mac:
         raise NothingToReturn(
-            f"{council}/{source}, cohort {cohort}: no delivery waits for somebody to look at it; make the returns first"
+            f"{council}/{source}, cohort {cohort}: no delivery is waiting for review; make the returns first"
         )
     entry = LogEntry(ReturnState.RELEASED, cohort, council, source, SERVICES[source], software())
     record(home, replace(entry, extract_mac=extract.file_mac, reason=reason))
@@ -199,7 +199,7 @@ class _Maker:
             return f"no agreement lets any service tell {service} anything"
         if found := self.unusual.get((council, source)):
             return (
-                f"its delivery is unusual ({'; '.join(found.reasons)}): somebody must look at it, with the summary of"
+                f"its delivery is unusual ({'; '.join(found.reasons)}): a person must review it, with the summary of"
                 f" {council}, and release it (readiness returns release)"
             )
         return None

@@ -694,6 +694,6 @@ SELECT round(target_percent - p, 1) AS points_to_go, round(target_percent - u, 1
        round((target_percent - l) / 100 * children_count_estimate) AS children_upper_ci,
        round(normal_cdf((p - target_percent) / noise), 3) AS chance_met,
        CASE WHEN p IS NULL THEN 'no figure' WHEN l >= target_percent THEN 'met' WHEN u < target_percent THEN 'not met'
-            ELSE 'cannot be told from the noise' END AS verdict,
+            ELSE 'cannot say' END AS verdict,
        CASE WHEN years > 0 THEN round((target_percent - p) / years, 2) END AS points_a_year, f.area_code
 FROM figures AS f ORDER BY is_all_together DESC, points_to_go DESC, area_name, target;

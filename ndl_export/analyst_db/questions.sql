@@ -69,7 +69,7 @@ SELECT
     -- Upper end of it
     t.children_upper_ci::BIGINT AS upper,
     -- Whether the target is met, as far as the noise lets one tell
-    CASE WHEN t.verdict LIKE 'cannot%' THEN 'too close to tell' ELSE t.verdict END AS verdict
+    t.verdict
 FROM gld_to_target('Total') AS t JOIN dimension.cohort AS y ON y.time_period = t.time_period;
 
 -- Tables that somebody asked for: who, what for and when, the first release that had each, and what was charged for it.

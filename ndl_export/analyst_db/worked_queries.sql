@@ -30,8 +30,8 @@ ORDER BY gld_children_percent DESC;
 -- How many more children would have to reach a good level of development for 75%, in each area, and how sure is that?
 --
 -- Points and children that these children lacked, with the interval of the noise; a negative number is above the
--- target. Where the verdict is that it cannot be told, the noise is larger than the distance. A local target stands in
--- a line of its own.
+-- target. If the verdict is 'cannot say', the noise is larger than the distance. A local target has a
+-- row of its own.
 SELECT area_name, target, target_percent, gld_percent, points_to_go, children_to_go, children_lower_ci,
        children_upper_ci, verdict, points_a_year
 FROM gld_to_target('Total');
@@ -64,8 +64,8 @@ ORDER BY points DESC;
 -- Which councils' gaps are surely wider or narrower than others'?
 --
 -- A council is surely among the widest where surely_narrower_than is 0 and surely_wider_than is most of the others, by
--- more than noise and chance explain, with allowance for the number of pairs. Councils with nothing in either column
--- cannot be told apart. Councils whose gap is withheld are left out.
+-- more than noise and chance would explain, with allowance for the number of pairs. Councils with nothing in either column
+-- do not differ clearly from any other. Councils whose gap is withheld are left out.
 SELECT area_name, any_value(percent) AS points, count(*) FILTER (verdict = 'ahead') AS surely_wider_than,
        count(*) FILTER (verdict = 'behind') AS surely_narrower_than, count(*) AS other_councils
 FROM gld_compared('Not eligible less eligible', 'Not eligible less eligible', false, cohort_or_newest(NULL),
@@ -78,7 +78,7 @@ ORDER BY any_value(percent) DESC;
 --
 -- Which councils are surely ahead of or behind all councils together?
 --
--- Those named are ahead of (above 0) or behind all councils by more than noise and chance explain, with allowance for
+-- Those named are ahead of (above 0) or behind all councils by more than noise and chance would explain, with allowance for
 -- the number of councils. The table gld_differences has the interval for the children of this cohort, without chance.
 SELECT area_name, points, round(lower_end, 1) AS lower_ci, round(upper_end, 1) AS upper_ci, verdict
 FROM gld_compared('Total', 'Total', false, cohort_or_newest(NULL), cohort_or_newest(NULL))
@@ -107,7 +107,7 @@ FROM gld_rank('Total');
 --
 -- Which councils differ from all together by more than chance and noise would make them?
 --
--- For children like these: a council outside its limits is ahead or behind, by more than noise and chance explain, with
+-- For children like these: a council outside its limits is ahead or behind, by more than noise and chance would explain, with
 -- allowance for the number of councils. The limits know nothing of who lives there.
 FROM gld_funnel('Total');
 
@@ -131,7 +131,7 @@ ORDER BY breakdown_topic, breakdown;
 --
 -- official is the Department for Education's figure of the same children: it should lie within lower_ci to upper_ci,
 -- which are of the noise, in 95 of 100 rows, and tells of the extracts where it does not. beside_england is for children
--- like these: by more than noise and chance explain, with allowance for the number of rows. Official figures count every
+-- like these: by more than noise and chance would explain, with allowance for the number of rows. Official figures count every
 -- child assessed in the academic year; of some characteristics there are none by council. source says whose they are.
 SELECT e.time_period, e.area_name, e.breakdown_topic, e.breakdown, e.percent, round(e.low, 1) AS lower_ci,
        round(e.high, 1) AS upper_ci, round(own.gld_children_percent, 2) AS official, round(e.england, 2) AS england,
@@ -242,7 +242,7 @@ WHERE time_period = latest_cohort()
 -- In which early learning goals are the fewest children at the expected level?
 --
 -- The lowest share comes first. lower_ci and upper_ci are for these children: noise. could_be_lowest says which goals
--- could be the lowest for children like these: no other is lower by more than noise and chance explain, with allowance
+-- could be the lowest for children like these: no other is lower by more than noise and chance would explain, with allowance
 -- for the number of goals. Goals are of the same children, who do alike in them, so that chance is rather overstated.
 SELECT item AS early_learning_goal, percent, round(low, 1) AS lower_ci, round(high, 1) AS upper_ci,
        could_be AS could_be_lowest
@@ -421,7 +421,7 @@ ORDER BY area_name, time_period, release_version;
 -- How did an area's figure change from cohort to cohort?
 --
 -- change_points compares the releases that stand, cohort by cohort. is_certain says that it would be a change for
--- children like these: more than noise and chance explain. It is empty where a break lies between, and with one cohort
+-- children like these: more than noise and chance would explain. It is empty where a break lies between, and with one cohort
 -- alone.
 FROM gld_over_time('Liverpool City Region', 'Total');
 

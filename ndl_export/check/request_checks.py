@@ -37,7 +37,7 @@ def request_faults(
 def _table_faults(tables: Collection[RequestedTable], version: str, cohorts: Collection[str]) -> Iterator[str]:
     for each in tables:
         if not each.cohorts:
-            yield f"{each.name} is of no cohort"
+            yield f"{each.name} names no cohort"
         if odd := sorted(set(each.cohorts) - set(cohorts)):
             yield f"{each.name} is of cohort {', '.join(odd)}, which the release has not"
         if Version.parse(each.release) > Version.parse(version):

@@ -245,7 +245,7 @@ class AskedTable:
                 yield f"{what} is not one line of text"
         dt.date.fromisoformat(self.asked_on)
         if not self.cohorts:
-            yield "it is of no cohort"
+            yield "it names no cohort"
         for cohort in self.cohorts:
             Cohort(cohort)
         if bool(self.answered_in) != (self.status == Status.ANSWERED):

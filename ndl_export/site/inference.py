@@ -22,7 +22,7 @@ GAP, OUTCOMES = "Not eligible less eligible", "All five domains at or above less
 """Comparisons of two groups within an area, by their names in `gld_differences`."""
 _FROM_ALL, _CHANGE = "Area less all councils together", "Change of "
 _LIKE_THESE = "For children like these"
-_MORE_THAN_CHANCE = "by more than noise and chance explain"
+_MORE_THAN_CHANCE = "by more than noise and chance would explain"
 _MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
 """Areas, goals or answers that a sentence and a heading list by name; longer lists are counted instead."""
 
@@ -278,7 +278,7 @@ def to_targets(lines: Lines, found: Conclusions, cohort: str) -> Said:
                 f" group of this size ({fewest} to {greatest})."
             )
         else:
-            yield Concluded(f"Whether {aim} is reached cannot be told from the noise.")
+            yield Concluded(f"Whether {aim} is reached cannot be said: the noise is too large.")
 
 
 def _named(labels: list[str], kind: str) -> str:

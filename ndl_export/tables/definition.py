@@ -225,7 +225,7 @@ def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Fami
     named |= {"figure": figure.attribute} if figure else {}
     for place, name in named.items():
         if name not in known:
-            yield f"{place}.attribute: {name!r} is none of {family.name}: {', '.join(known)}"
+            yield f"{place}.attribute: {name!r} is not an attribute of {family.name}; choose from: {', '.join(known)}"
     names = [*named.values()]
     yield from (f"{name} is named twice" for name in dict.fromkeys(names) if names.count(name) > 1)
     found_by_linkage = sorted({*names} & {*family.found_by_linkage})

@@ -276,7 +276,7 @@ reuse = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
 everything = click.option("--all", "everything", is_flag=True, help="Everything, not only what is shown first.")
-yes = click.option("--yes", is_flag=True, help="Do it. Without, what would be done is told, and nothing is done.")
+yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
 
 
 def cohort(further: str = "", **given: Any) -> Callable[..., Any]:

@@ -243,8 +243,8 @@ def withdraw_part(
 ) -> None:
     """Take back a part that should never have been sent.
 
-    Its rows go, those that they replaced come back into force; of a file of several cohorts, in all of them. Links and
-    tables are made anew. Ledger and releases stay.
+    Its rows are removed, and rows that they replaced count again; for a file with several cohorts, in all of them.
+    Links and tables are made anew. Ledger and releases stay.
     """
     from assets.keeping.withdrawing import to_withdraw, withdraw
 

@@ -188,7 +188,7 @@ def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
         try:
             alert(said, to)
         except (OSError, subprocess.SubprocessError) as error:
-            context.log.error(f"{ALERT} could not be told of it ({type(error).__name__})")
+            context.log.error(f"{ALERT} could not be alerted ({type(error).__name__})")
     yield dg.SkipReason(said)
 
 

@@ -135,8 +135,8 @@ def _answers(check: Callable[[], Answers]) -> Answers:
 def report(found: Sequence[Diagnosis]) -> Report:
     """Report missing parts and points for attention before everything that was examined."""
     missing, look = ([each for each in found if each.state is state] for state in (State.MISSING, State.LOOK))
-    outcome = [f"A run would miss {len(missing)} of these." if missing else "Nothing that a run needs is missing."]
-    outcome += [f"{len(look)} of these a person should look at."] if look else []
+    outcome = [f"A run needs {len(missing)} of these." if missing else "Nothing that a run needs is missing."]
+    outcome += [f"{len(look)} of these need attention."] if look else []
     return Report(
         kind="installation",
         title=f"Installation of readiness {software()}",

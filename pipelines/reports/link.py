@@ -40,7 +40,7 @@ _REASONS = {
         f" of the same child, it would need a posterior of {FURTHER_THRESHOLD:g} and a forename that agrees."
     ),
     Why.RIVALS_TOO_NEAR: (
-        "The pair would do alone, but others weigh nearly as much, and which of them is the child's cannot be told, so"
+        "The pair would do alone, but others weigh nearly as much, and it is unclear which of them is the child's, so"
         " none of them is linked."
     ),
     Why.NOT_SURE_ENOUGH: (

@@ -28,7 +28,7 @@ def summary(landed: Landed, done: Pseudonymised) -> str:
     lines += [f"\n{_NO_DIRECTORY}"] if _lacks_quintile(done) else []
     lines.append(f"\nStays here:  {outputs.quarantine}  (rows and rules, by number)")
     if not done.stopped:
-        lines.append(f"             {outputs.manifest}  (what the tokens file says of itself)")
+        lines.append(f"             {outputs.manifest}  (description of the tokens file)")
         lines.append(f"To send:     {outputs.tokens}")
     return "\n".join(lines)
 

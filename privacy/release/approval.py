@@ -373,7 +373,7 @@ class SignOffs:
         if signature.key in self.release_keys:
             return person, "is of the key that signs releases, which may not sign them off"
         if person is STRANGER:
-            return person, "is of a key that no person who may sign is recorded with"
+            return person, "was made with a key that belongs to no recorded signer"
         if not person.may_sign(at[:10]):
             return person, f"does not count, because the time of the {person.role} is over"
         return person, "" if signature.is_genuine else "does not verify"

@@ -116,7 +116,7 @@ class LedgerCopy:
             entries = [Entry(**line) for line in said["entries"]]
             sign_offs = [SignOffLine(**line) for line in said["sign_offs"]]
         except (ValueError, KeyError, TypeError):
-            raise LedgerCorrupt("the copy of the ledger is none of this version's") from None
+            raise LedgerCorrupt("this copy of the ledger was not written by this version of the software") from None
         return cls(_checked(entries), _checked(sign_offs))
 
     def document(self) -> bytes:

@@ -36,7 +36,7 @@ READER_STOPPED = stop(
 )
 LONG_ROW = stop("row-too-long", "A row is longer than 1 MiB; it is not a row of an extract.")
 TOO_MANY_COLUMNS = stop("too-many-columns", "The file has more than 500 columns.")
-LONG_HEADING = stop("heading-too-long", "A heading is longer than 1,000 characters; it is none of an extract.")
+LONG_HEADING = stop("heading-too-long", "A heading is longer than 1,000 characters; no extract has such a heading.")
 TOO_MANY_ROWS = stop("too-many-rows", "The file has more rows than an extract of all England; it is not an extract.")
 TOO_MANY_UNUSABLE = stop(
     "too-many-unusable-rows", "A million rows of the file cannot be read; it is damaged or no extract, send it again."

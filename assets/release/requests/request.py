@@ -149,4 +149,4 @@ def _of_table(document: Mapping[str, Any]) -> list[str]:
 def _twice(cohorts: object) -> list[str]:
     codes = [str(each) for each in cohorts] if isinstance(cohorts, list | tuple) else []
     repeated = [code for code in dict.fromkeys(codes) if codes.count(code) > 1 and len(code) <= _LONGEST_SHOWN]
-    return [f"cohorts: {code} stands twice" for code in repeated]
+    return [f"cohorts: {code} is listed twice" for code in repeated]

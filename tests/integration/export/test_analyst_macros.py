@@ -426,7 +426,7 @@ def test_the_distance_from_a_target(reader: duckdb.DuckDBPyConnection, tables: d
         for column, rate in (("to_go", p), ("lower_ci", high), ("upper_ci", low)):
             assert told[f"children_{column}"] == pytest.approx((75 - rate) / 100 * children, abs=0.51)
         assert told["points_a_year"] == pytest.approx((75 - p) / 3, abs=0.006)
-        sure = {"met": low >= 75, "not met": high < 75, "cannot be told from the noise": low < 75 <= high}
+        sure = {"met": low >= 75, "not met": high < 75, "cannot say": low < 75 <= high}
         assert sure[told["verdict"]]
         error = max(high - p, p - low) / norm.ppf(0.975)
         assert told["chance_met"] == pytest.approx(norm.cdf((p - 75) / error), abs=0.002)

@@ -258,7 +258,7 @@ ATTACKS = {
         table(TOGETHER, lambda t: t.update(cohorts=["202324"])),
         f"{TOGETHER} is of cohort 202324, which the release has not",
     ),
-    "a table is of no cohort": (table(TOGETHER, lambda t: t.update(cohorts=[])), f"{TOGETHER} is of no cohort"),
+    "a table is of no cohort": (table(TOGETHER, lambda t: t.update(cohorts=[])), f"{TOGETHER} names no cohort"),
     "a table was published later than the release": (
         table(TOGETHER, lambda t: t.update(release="2027.01.0")),
         f"{TOGETHER} was first published in 2027.01.0, which is later",

@@ -271,7 +271,10 @@ def test_decisions_become_the_measured_table_and_a_report(sampled: Home, tmp_pat
         ("", "odd.csv: is not a CSV file"),
         ("pair,decision,reviewer\nSECRET,match\n", "odd.csv: is not a CSV file"),
         ("pair,decision,reviewer\nSECRET,match,R1\n", "odd.csv, row 2, column pair: is no pair of this sample"),
-        ("pair,decision,reviewer\nPAIR,SECRET,R1\n", "odd.csv, row 2, column decision: is none of match, not a match"),
+        (
+            "pair,decision,reviewer\nPAIR,SECRET,R1\n",
+            "odd.csv, row 2, column decision: is not one of match",
+        ),
         ("pair,decision,reviewer\nPAIR,match,\n", "odd.csv, row 2, column reviewer: is not a code of 1 to 20"),
         ("pair,decision,reviewer\nPAIR,match,S SECRET\n", "odd.csv, row 2, column reviewer: is not a code of 1 to 20"),
         (

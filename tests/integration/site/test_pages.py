@@ -166,7 +166,7 @@ TARGET = re.compile(
     r"(?:Whether )?(?P<aim>[\d.]+)% by \d{4} \([^)]*\) is"
     r" (?:(?P<points>[\d.]+) points away \(95% interval (?P<least>[\d.]+) to (?P<most>[\d.]+)\): (?P<children>[\d,]+)"
     r" more children in a year group of this size \((?P<fewest>[\d,]+) to (?P<greatest>[\d,]+)\)"
-    r"|(?P<met>reached)|reached (?P<unsure>cannot be told from the noise))\."
+    r"|(?P<met>reached)|reached (?P<unsure>cannot be said: the noise is too large))\."
 )
 
 

@@ -68,7 +68,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     del wrong["purpose"]
     said = refusal(tmp_path, wrong)
     for place, rule in {
-        "columns[1]": "'fms' is none of pupil: sex, fsm, ",
+        "columns[1]": "'fms' is not an attribute of pupil; choose from: sex, fsm, ",
         "accuracy.half_width_points": "greater than or equal to 0.1",
         "accuracy.share_of_rates": "less than or equal to 1",
         "asked_by": "is the name of an organisation, and no address",
@@ -98,14 +98,14 @@ def test_rules_of_the_family_are_said_beside_what_cannot_be_read(tmp_path: Path)
     for place, rule in {
         "title": "is one line of text",
         "geography": "must be",
-        "columns[1]": "'fms' is none of pupil",
+        "columns[1]": "'fms' is not an attribute of pupil",
         "columns[2].levels.White": "ethnic_group has no category 'white'",
         "columns[2].levels.None": "it is empty",
         "columns[3].levels": "'Total' is the word for all categories",
         "columns[4].label": "is one line of text",
         "a column cannot be called children_count": "",
         "figure.categories": "gld has no category 'Maybe'",
-        "cohorts": "202425 stands twice",
+        "cohorts": "202425 is listed twice",
         "cohorts[3]": "'x' is not a cohort",
     }.items():
         assert any(f": {place}" in line and rule in line for line in said), (place, said)
@@ -119,9 +119,9 @@ def test_rules_of_the_family_are_said_beside_what_cannot_be_read(tmp_path: Path)
         ({"name": "gld_headline"}, "name: gld_headline is what something else of a release is called"),
         ({"name": "Robert'); DROP TABLE"}, "name: is written in small letters"),
         ({"cohorts": ["202426"]}, "cohorts[1]: '202426' is not a cohort"),
-        ({"cohorts": ["202425", "202425"]}, "cohorts: 202425 stands twice"),
+        ({"cohorts": ["202425", "202425"]}, "cohorts: 202425 is listed twice"),
         ({"cohorts": []}, "cohorts: "),
-        ({"columns": ["linkage_agreement"]}, "'linkage_agreement' is none of pupil"),
+        ({"columns": ["linkage_agreement"]}, "'linkage_agreement' is not an attribute of pupil"),
         ({"purpose": "<script>"}, "purpose: is one line of text"),
         ({"purpose": "two\nlines"}, "purpose: is one line of text"),
         ({"asked_by": "[a](b)"}, "asked_by: is one line of text"),

@@ -32,7 +32,7 @@ def distance(verdict: str, **values: object) -> Distance:
             " (972 to 1,044).",
         ),
         ("met", f"{AIM} is reached."),
-        ("cannot be told from the noise", f"Whether {AIM} is reached cannot be told from the noise."),
+        ("cannot be said: the noise is too large", f"Whether {AIM} is reached cannot be said: the noise is too large."),
     ],
 )
 def test_what_the_database_answers_is_said(verdict: str, sentence: str) -> None:
