@@ -231,7 +231,7 @@ def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: S
     if not len(there):
         return key
     known, keys = [values[there] for values in marks], key[there]
-    silent = np.logical_or.reduce([values == 0 for values in known])  # a missing value could be anyone's: do not split
+    silent = np.logical_or.reduce([values == 0 for values in known])  # their keys are not split
     pairs = [one * _ODD ^ other for one, other in combinations(known, 2)]
     child = _components([*pairs, np.where(np.isin(keys, keys[silent]), keys, 0)])
     apart = key.copy()
