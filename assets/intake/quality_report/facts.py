@@ -257,7 +257,7 @@ def _sheets(now: ExtractQuality) -> dict[int, SheetTaken]:
 
 
 def _row_places(numbers: Sequence[int], sheets: Mapping[int, SheetTaken]) -> str:
-    """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. For workbooks, these are the sheet's row numbers."""
+    """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. For workbooks, these are the sheet's numbers."""
     by_part: dict[int, list[int]] = {}
     for part, row in map(part_and_row, numbers):
         by_part.setdefault(part, []).append(sheets[part].row(row) if part in sheets else row)
