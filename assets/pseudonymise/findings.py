@@ -124,7 +124,7 @@ class Staged:
 
     @property
     def hints(self) -> tuple[str, str]:
-        """Guesses at what mostly wrong columns hold, to end a sentence (for operators, for the sender); may be empty."""
+        """Guesses at the content of mostly wrong columns, to end a sentence (for operators, for the sender)."""
         said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
         return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
 
