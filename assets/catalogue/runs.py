@@ -22,6 +22,7 @@ from sources.reference.cohorts import Cohort, cohort_codes
 from sources.reference.places import place, places
 
 LAST_COHORT_YEAR = 2030
+"""First year of the last cohort that has a partition (2030/31)."""
 
 COHORTS = dg.StaticPartitionsDefinition(cohort_codes(LAST_COHORT_YEAR))
 COUNCILS = dg.DynamicPartitionsDefinition(name="councils")
@@ -118,7 +119,7 @@ def redact_errors(step: F) -> F:
 
 @contextmanager
 def _in_a_run() -> Iterator[None]:
-    """Log an error in the block as a line of its own, because Dagster shows it only between two stack traces."""
+    """Log an error in the block on a separate line, because Dagster shows it only between two stack traces."""
     try:
         run = _run()
         with of_run(run.run_id if run else ""), plainly():

@@ -89,6 +89,7 @@ def plainly() -> Iterator[None]:
     except Exception as error:
         if is_own(error) or type(error).__module__.partition(".")[0] == "dagster":
             raise
+        # without its cause, whose message may quote a row
         raise StepFailed(in_plain_words(error)).with_traceback(error.__traceback__) from None
 
 
@@ -97,7 +98,7 @@ def check_readable(home: _Rooted, path: Path) -> None:
     try:
         pyarrow.parquet.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno is not None:  # a system error, not a damaged file
             raise
         raise damaged(home, path) from None
 

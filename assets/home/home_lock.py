@@ -111,6 +111,7 @@ def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[
     home.prepare()
     mine, ordered = _mine.get(), sorted({(cohort, council) for council, cohort in senders})
     with ExitStack() as held:
+        # shared: keeps out work on the whole cohort, but not intakes of other councils
         for cohort in sorted({cohort for cohort, _ in ordered}):
             _take(held, home, cohort, mine, shared=True)
         for cohort, council in ordered:

@@ -63,15 +63,15 @@ class Home:
         return self.root / "tokens"
 
     def tokens(self, source: str, cohort: str, council: str) -> Path:
-        """Tokens of an extract's rows, encrypted for the linkage. Sources that are not linked have none."""
+        """Return the path of an extract's tokens, encrypted for the linkage. Sources that are not linked have none."""
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
 
     def pair_cache(self, cohort: str) -> Path:
-        """Pairs that the linkage has scored, encrypted for it."""
+        """Return the path of the pairs that the linkage has scored, encrypted for it."""
         return self.tokens("weighed", cohort, "pairs")
 
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
-        """Payload of an extract's rows."""
+        """Return the path of an extract's payload."""
         return self._extract("pseudonymised", source, cohort, council, "parquet")
 
     def any_taken(self, cohort: str) -> bool:
@@ -79,34 +79,34 @@ class Home:
         return any(self.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
 
     def quarantine(self, source: str, cohort: str, council: str) -> Path:
-        """Row key, rule, columns and severity of every finding, without values."""
+        """Return the path of an extract's quarantine: row key, rule, columns and severity of findings, no values."""
         return self._extract("quarantine", source, cohort, council, "parquet")
 
     def quality(self, source: str, cohort: str, council: str) -> Path:
         return self._extract("quality", source, cohort, council, "json")
 
     def stopped(self, source: str, cohort: str, council: str) -> Path:
-        """Reason why the latest delivery was stopped. Removed when a good one is ingested."""
+        """Return the path of the reason why the latest delivery was stopped. Removed when a good one is ingested."""
         return self._extract("stopped", source, cohort, council, "json")
 
     def history(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the intake results of superseded deliveries, by MAC of the file."""
+        """Return the folder of intake results of superseded deliveries, named by the file's MAC."""
         return self._extract("history", source, cohort, council, "d")
 
     def parts(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the parts of an extract that have been read, by part number."""
+        """Return the folder of the parts of an extract that have been read."""
         return self._extract("parts", source, cohort, council, "d")
 
     def several(self, source: str, council: str) -> Path:
-        """Cohorts of each multi-cohort file."""
+        """Return the path of the list of sorted multi-cohort files, with their cohorts."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"
 
     def tokens_of_parts(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the tokens of an extract's parts, each encrypted for the linkage."""
+        """Return the folder of the tokens of an extract's parts, encrypted for the linkage."""
         return self.tokens(source, cohort, council).with_suffix(".d")
 
     def reports(self, cohort: str, council: str) -> Path:
-        """Folder of the quality reports for one council, which can be sent to it."""
+        """Return the folder of the quality reports to send to one council."""
         return self.restricted / "reports" / f"cohort={cohort}" / council
 
     @property
@@ -133,7 +133,7 @@ class Home:
 
     @property
     def processing_log(self) -> Path:
-        """Log of all processing of personal data: what, when and by whom."""
+        """Log of all processing of personal data, with time and person."""
         return self.restricted / "processing_log.jsonl"
 
     @property
@@ -152,7 +152,7 @@ class Home:
         return self.unfinished_removal.exists() or self.unfinished_withdrawal.exists()
 
     def forgotten(self, source: str, cohort: str, council: str) -> Path:
-        """Row numbers that were removed on request, by MAC of the file."""
+        """Return the path of an extract's list of rows removed on request, by file MAC and row number."""
         return self._extract("forgotten", source, cohort, council, "json")
 
     def any_forgotten(self, cohort: str) -> bool:
@@ -165,15 +165,18 @@ class Home:
         return self.restricted / "landing_seen.json"
 
     def token_sample(self, source: str, cohort: str, council: str) -> Path:
-        """Sample of an extract's smallest tokens, to compare with later extracts. Encrypted for the linkage."""
+        """Return the path of a sample of an extract's smallest tokens, to compare with later extracts.
+
+        It is encrypted for the linkage.
+        """
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.sample"
 
     def newest_sample(self, source: str, cohort: str, council: str) -> Path:
-        """Sample of the current extract, if it differs. It replaces the other sample after a measurement."""
+        """Return the path of the current extract's sample if it differs. It replaces the other after a measurement."""
         return self.token_sample(source, cohort, council).with_suffix(".newest")
 
     def overlaps(self, cohort: str) -> Path:
-        """Comparison of each linked extract with an earlier delivery."""
+        """Return the path of the comparison of each linked extract with an earlier delivery."""
         return self.linked(cohort) / "replaced.json"
 
     @property
@@ -191,23 +194,23 @@ class Home:
         return self.linked(cohort) / "links.parquet"
 
     def linkage_report(self, cohort: str) -> Path:
-        """Linkage report as JSON; the page is `linkage.html` in the same folder."""
+        """Return the path of the linkage report as JSON. The page is `linkage.html` in the same folder."""
         return self.linked(cohort) / "linkage.json"
 
     def doubts(self, cohort: str) -> Path:
-        """Pairs of linked children who may be one child."""
+        """Return the path of the pairs of linked children that could be one child."""
         return self.linked(cohort) / "doubts.parquet"
 
     def agreement(self, cohort: str) -> Path:
-        """Agreement between the records of each child, and records with too little information."""
+        """Return the path of the agreement between each child's records, and records with too little information."""
         return self.linked(cohort) / "agreement.parquet"
 
     def review(self, cohort: str) -> Path:
-        """Folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
+        """Return the folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
         return self.restricted / "reviews" / f"cohort={cohort}"
 
     def reviewed(self, cohort: str) -> Path:
-        """Confidential table of a review, over which noise is added; one row per child."""
+        """Return the path of a review's confidential table, over which noise is added; one row per child."""
         return self.review(cohort) / "reviewed.parquet"
 
     @property
@@ -219,15 +222,18 @@ class Home:
         return self.returns / council / source / f"{cohort}.age"
 
     def told_file(self, service: str, cohort: str, council: str) -> Path:
-        """Record of the facts about a service's rows that were disclosed, and to whom; encrypted for that service."""
+        """Return the path of the record of facts disclosed about a service's rows, encrypted for that service."""
         return self.returns / council / f"told-{service}-{cohort}.age"
 
     def return_summary(self, cohort: str, council: str) -> Path:
-        """Number of children known to only one service (JSON; page in `.html`). Never leaves the restricted zone."""
+        """Return the path of the number of children known to only one service (JSON; page in `.html`).
+
+        It never leaves the restricted zone.
+        """
         return self.returns / council / f"summary-{cohort}.json"
 
     def row_history(self, cohort: str) -> Path:
-        """Date when each row of the extracts behind returns first appeared, under keyed marks."""
+        """Return the path of the dates when rows of the extracts behind returns first appeared, under keyed marks."""
         return self.returns / f"standing-{cohort}.parquet"
 
     def all_returns(self, cohort: str) -> list[Path]:
@@ -241,23 +247,23 @@ class Home:
         return self.returns / "disclosures.jsonl"
 
     def linkage_record(self, cohort: str) -> Path:
-        """Councils in the linkage of a cohort, and the extracts that its confidential tables were built from."""
+        """Return the path of a cohort's linkage record: councils, and the extracts behind its confidential tables."""
         return self.linked(cohort) / "linkage_record.json"
 
     def release_record(self, version: str) -> Path:
-        """Inputs of each cohort of a release, frozen before the first charge."""
+        """Return the path of a release's inputs for each cohort, frozen before the first charge."""
         return self.restricted / "releases" / f"release={version}.json"
 
     def release_day(self, version: str) -> Path:
-        """Date of a release: the day its bundle was first built."""
+        """Return the path of a release's date, the day its bundle was first built."""
         return self.restricted / "releases" / f"day={version}.json"
 
     def release_made(self, version: str) -> Path:
-        """Hashes of a release's inputs, and of its files at publication."""
+        """Return the path of the hashes of a release's inputs, and of its files at publication."""
         return self.restricted / "releases" / f"made={version}.json"
 
     def request_plan(self, version: str, cohort: str, family: str) -> Path:
-        """Measurement plan of a release for a family's tables on request."""
+        """Return the path of a release's measurement plan for a family's tables on request."""
         return self.restricted / "releases" / f"plan={version}-{cohort}-{family}.json"
 
     @property
@@ -281,19 +287,19 @@ class Home:
         return self.restricted / "first_intake" / "not_synthetic.json"
 
     def decision_sheet(self, version: str, stage: str) -> Path:
-        """Page to read before approving a release."""
+        """Return the path of the page to read before approving a release."""
         return self.restricted / "decisions" / f"{version}-{stage}.html"
 
     def list_of_holds(self, cohort: str) -> Path:
-        """Page to read before accepting holds."""
+        """Return the path of the page to read before accepting holds."""
         return self.restricted / "decisions" / f"{cohort}-holds.txt"
 
     def acceptance_to_sign(self, cohort: str) -> Path:
-        """File to sign to accept holds."""
+        """Return the path of the file to sign to accept holds."""
         return self.list_of_holds(cohort).with_suffix(".request")
 
     def confidential(self, family: str, cohort: str) -> Path:
-        """Confidential table of a family, over which noise is added; one row per unit (pupils: `children.parquet`)."""
+        """Return the path of a family's confidential table, over which noise is added; one row per unit."""
         return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
 
     def prepare(self) -> None:

@@ -134,7 +134,7 @@ def _intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogE
     with locked(home.processing_log, shared=True):  # a run of another cohort may be adding lines
         lines = verify(home)
     for line in lines:
-        is_part = line.what == Processing.INTAKE and line.note
+        is_part = line.what == Processing.INTAKE and line.note  # a part is not a delivery of the whole extract
         if line.what in (Processing.INTAKE, Processing.STOPPED) and not is_part:
             found.setdefault((line.source, line.cohort, line.council), []).append(line)
     return found

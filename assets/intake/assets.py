@@ -139,6 +139,7 @@ def pseudonymised_extracts(
         stopped = _take_in_all(context, installation, sources)
     for source in sources:
         for cohort in cohorts:
+            # freshness is judged by the landing asset, so it is materialised only when all councils have delivered
             if _all_have_sent(installation, source, cohort):
                 whole = descriptions.checked({"cohort": cohort})
                 context.log_event(dg.AssetMaterialization(dg.AssetKey([LANDING, source]), metadata=whole))
@@ -150,7 +151,7 @@ def pseudonymised_extracts(
             severity=dg.AssetCheckSeverity.WARN,
             description=_first(waiting) if waiting else "no newest delivery is stopped or in doubt",
         )
-    if stopped:
+    if stopped:  # last, so that the other extracts are ingested and all checks reported
         raise ExtractsStopped(_first(stopped))
 
 
@@ -165,7 +166,7 @@ def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, 
     intake = Intake(installation.landing, installation.home_folder, installation.key_ring(INTAKE))
     landed: list[Landed] = []
     cohorts = {parts(partition)[1] for partition in context.partition_keys}
-    for cohort in cohorts:
+    for cohort in cohorts:  # before any file is read
         check_may_be_held(Cohort(cohort), dt.date.today())
     for source, partition in product(sources, context.partition_keys):
         council, cohort = parts(partition)

@@ -65,6 +65,7 @@ def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Answers, judge: J
                 job.go_on()
             for kind, answer in answers.items():
                 _give(answer, kind, group)
+        # outside the semaphore, so that another group can be read during validation
         _give(judge, ValidationRequest, group)
         return [job.outcome for job in group]
 
@@ -76,7 +77,7 @@ def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Answers, judge: J
             for group in made:
                 yield from group.result()
         finally:
-            for group in made:
+            for group in made:  # groups that have not started, if one failed
                 group.cancel()
 
 
@@ -98,7 +99,7 @@ def _given(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequence[An
 
 def _by_size(extracts: Sequence[_Job[R]]) -> Iterator[list[_Job[R]]]:
     """Yield groups of consecutive extracts, each within the limits on bytes and number; a large extract goes alone."""
-    # small enough for at least two groups per reader, so that one is read while another is tokenised
+    # two groups for each reader, so that one is read while another is tokenised
     most = min(BYTES_TOGETHER, sum(each.size for each in extracts) // (2 * GROUPS_READ_AT_ONCE))
     together: list[_Job[R]] = []
     for extract in extracts:

@@ -166,6 +166,7 @@ class IntakeContext:
         try:
             yield tools
         except BaseException:
+            # all tools are cursors of one database
             self._first, self._idle = None, SimpleQueue()
             _look_ups.cache_clear()
             raise
@@ -176,12 +177,12 @@ class IntakeContext:
             if self._first is None:
                 found = _look_ups(self._directory, self.directory_sha256)
                 self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
-            return self._first.another()
+            return self._first.another()  # a new cursor, with the same look-ups
 
 
 @lru_cache(maxsize=1)
 def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
-    """Return look-ups that all intakes of a process share; `sha256`, the postcode directory's, is for the cache key."""
+    """Return look-ups that all intakes of a process share. The directory's `sha256` is only part of the cache key."""
     return look_ups(directory)
 
 

@@ -132,7 +132,7 @@ class ExtractQuality:
         return {part.file_mac: part.number for part in self.parts.parts} if self.parts else {self.file_mac: 0}
 
     def has_row(self, number: int) -> bool:
-        """Return whether the extract had a row with this number (with the part in its upper bits, for parts)."""
+        """Return whether the extract had a row with this number. For parts, the number includes the part."""
         part, row = part_and_row(number)
         read = {each.number: each.rows_read for each in self.parts.parts} if self.parts else {0: self.rows_read}
         return 0 < row <= read.get(part, 0)
@@ -212,7 +212,7 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
     """
     quality = read(home.quality(source, cohort, council))
     try:
-        held = mac_of(home.pseudonymised(source, cohort, council))
+        held = mac_of(home.pseudonymised(source, cohort, council))  # the MAC in the payload itself
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
     if source in SERVICES and not sealed.is_whole(home.tokens(source, cohort, council)):

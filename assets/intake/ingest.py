@@ -68,7 +68,7 @@ class _Counted:
 
     def request(self) -> ValidationRequest:
         staged, contract = self.staged, self.delivery.contract
-        of_last = share_of(staged.rows_kept, self.rows_last)
+        of_last = share_of(staged.rows_kept, self.rows_last)  # None if there is no earlier delivery
         if of_last is not None and self.from_parts and self.from_parts.how != Parts.CUMULATIVE:
             of_last = min(of_last, 1.0)  # parts that add up always grow
         return ValidationRequest(
@@ -225,7 +225,7 @@ class Intake:
         return (yield from self._validate(counted))
 
     def _ingest_parts(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Steps[Outcome]:
-        """Ingest one extract from its parts, which have all been read; then as `_ingest_whole`."""
+        """Ingest one extract from its parts, which have all been read, in the same steps as `_ingest_whole`."""
         mac = ""
         try:
             if stopped:
@@ -249,8 +249,9 @@ class Intake:
         quality = counted.quality((yield counted.request()))
         if quality.failures:
             return self._stop(landed, counted.delivery.mac, _stopped_by(quality.failures, landed, staged))
+        # the log gets its line before the rows are promoted
         record(self.home, Processing.INTAKE, *landed.key, file_mac=counted.delivery.mac)
-        if quality.parts is None:
+        if quality.parts is None:  # a whole file replaces all parts
             PartStore(self.home, landed.key).drop()
         deliveries.accept(self.home, quality, staged)
         report_extract(self.home, quality, counted.last)
@@ -289,7 +290,7 @@ class Intake:
                     f"{landed.name}: part {part.number} was read under other keys or by another version, and its file"
                     " is no longer in landing; ask for it again"
                 )
-        for part in found:
+        for part in found:  # their files may have been renamed
             store.note(part)
         return found
 
@@ -330,7 +331,7 @@ class Intake:
             if self.home.stopped(*landed.key).exists():  # the current file is back in landing
                 record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
                 self.home.stopped(*landed.key).unlink()
-            self.home.quality(*landed.key).touch()  # its time tells `_came_since` when landing was last checked
+            self.home.quality(*landed.key).touch()  # `_came_since` compares with its time
         return replace(earlier, unchanged=True)
 
     def _stage(self, delivery: Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:
@@ -378,7 +379,7 @@ class Intake:
             headings=stopped.headings,
         )
         known = deliveries.stopped(self.home, *landed.key)
-        if known is None or known.file_mac != mac:
+        if known is None or known.file_mac != mac:  # each stopped file is logged once
             record(self.home, Processing.STOPPED, *landed.key, file_mac=mac)
         deliveries.note_stopped(self.home, note)
         report_extract(self.home, note, deliveries.current(self.home, *landed.key))

@@ -33,6 +33,7 @@ from sources.reference.cohorts import Cohort
 MAX_BYTES = 1 << 30
 """Limit on the text of a multi-cohort file (1 GiB), which is held in memory until its rows are sorted."""
 MAX_EXAMPLE_ROWS = 100
+"""Most row numbers stored of the rows set aside."""
 _BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 ELSE 4 END)"
 """SQL of the first year of a child's cohort. Years of birth run from September to August."""
 
@@ -108,10 +109,11 @@ def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
     """Return a SELECT of `source_row` and `first_year` of each row's cohort, or NULL if the row gives no cohort."""
     year = "NULL::INTEGER"
     if "academic_year" in contract:
+        # `2024/25`, `202425` and `2024.0` all begin with the first year, once only digits are left
         digits = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
         year = f"try_cast(left({digits}, 4) AS INTEGER)"
     born = f"CASE WHEN year(date_of_birth) > 1900 THEN {_BORN_IN} END"
-    near = f"abs({year} - ({born})) <= 1"
+    near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
     first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
     return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
 
@@ -173,6 +175,7 @@ def assign_by_earlier_parts(rows: CohortRows, records: pa.Table, earlier: Mappin
     """
     numbers, marks = records[SOURCE_ROW].to_numpy(), records["record"].fill_null(0).to_numpy()
     there = {code: (marks != 0) & np.isin(marks, table["record"].fill_null(0)) for code, table in earlier.items()}
+    # a record in several cohorts cannot decide
     alone = sum(found.astype(int) for found in there.values()) == 1 if there else np.zeros(len(marks), bool)
     of_cohort = dict(rows.of_cohort)
     for code, found in there.items():

@@ -87,6 +87,7 @@ class PartsReader:
             except ExtractStopped as unreadable:
                 stopped[landed.key] = unreadable
         wrong = self._read(groups, staging / "together")
+        # a group fails as a whole, so read its parts one by one to find the wrong one
         several = [group for group, _ in wrong if len(group) > 1]
         wrong = [each for each in wrong if len(each[0]) == 1]
         wrong += self._read([[replace(part, extract=None)] for group in several for part in group], staging / "alone")
@@ -134,7 +135,7 @@ class PartsReader:
         entry = known
         if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
             entry = self._sort(delivery, staging)
-        entry = replace(entry, state=now)
+        entry = replace(entry, state=now)  # the same content may have been written anew
         if known != entry:
             files.remember(mac, entry)
         if landed.cohort in entry.cohorts and not landed.in_parts:
@@ -197,9 +198,10 @@ class PartsReader:
             given = pa.concat_tables(others)
             given = given.filter(pc.equal(given["state"], str(RowState.KEPT)))
             if cohort in here:
+                # records with rows in both cohorts stay here too
                 own_records = here[cohort]["record"].combine_chunks()
                 given = given.filter(pc.invert(pc.is_in(given["record"], value_set=own_records)))
-            run = 1 + max(part.arrived for part in held)
+            run = 1 + max(part.arrived for part in held)  # after all held parts, whose records it deletes
             number = store.give_numbers([mac])[mac]
             part = Part(number, delivery.file, "", mac, run, now(), delivery.made_under, moved=True)
             write_moved(store, self._keys, part, given, held, staging / f"moved-{cohort}")
@@ -242,6 +244,7 @@ class PartsReader:
             part = replace(landed, path=path, parts=(), part=numbers[mac])
             delivery, earlier = self._context.delivery(part, sha256, mac), known.get(mac)
             if mac not in found and not (earlier and (earlier.withdrawn or earlier.made_under == delivery.made_under)):
+                # a part that is read again keeps its place in the order
                 found[mac] = Unread(delivery, earlier.arrived if earlier else run)
         return [*found.values()]
 

@@ -133,7 +133,7 @@ class PartStore:
         stem = _stem_of(parts)
         place = self.files(stem)
         promote_all([(marks, place.marks), *staged.moves(place.payload, place.quarantine, place.tokens)])
-        for part in parts:
+        for part in parts:  # last: a note proves that the part is complete
             self.note(replace(part, kept_in=stem))
         self.clear()
 

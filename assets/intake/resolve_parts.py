@@ -110,6 +110,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         con.execute(_STATES)
         how = stated or (Parts.CUMULATIVE if _each_holds_the_one_before(con, ordered) else Parts.INCREMENTAL)
         _stop_at_contradictions(con, name, ordered, how)
+        # of cumulative parts, only the last one with rows counts
         last = sum(part.has_rows for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
         con.execute(_FATES, {"last": last})
         con.execute(_SET_ASIDE, {"last": last})
@@ -267,7 +268,7 @@ def _places(ordered: Ordered) -> list[float]:
 def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
     """Return whether every part after the first holds nearly all records of the part before it."""
     own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if part.has_rows]
-    if len(own) < 2 or len(set(own)) < len(own):
+    if len(own) < 2 or len(set(own)) < len(own):  # one part, or parts without an order
         return False
     found = con.execute(
         "WITH held AS (SELECT key, place FROM states WHERE has_kept) SELECT count(later.key) / count(*)"
@@ -279,7 +280,7 @@ def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered)
 
 def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: Ordered, how: Parts) -> None:
     own = [(part, tie) for part, tie in zip(ordered.parts, ordered.ties, strict=True) if part.has_rows]
-    if len({tie for _, tie in own}) == len(own):
+    if len({tie for _, tie in own}) == len(own):  # no ties: the order decides
         return
     places = con.execute(
         "SELECT DISTINCT place FROM states SEMI JOIN (SELECT key, tie FROM states GROUP BY key, tie"
@@ -288,6 +289,7 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
     ).fetchall()
     found = [int(place) for (place,) in places]
     if how is Parts.CUMULATIVE and sum(tie == own[-1][1] for _, tie in own) > 1:
+        # the last part alone counts, and several could be the last
         found = [place for place, (_, tie) in enumerate(own) if tie == own[-1][1]]
     if found:
         *others, last = (str(own[place][0].number) for place in found)

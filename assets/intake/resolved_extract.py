@@ -47,6 +47,7 @@ def write_resolved(
     source, parts = store.key[0], resolved.parts.parts
     payload, quarantine, tokens = (folder / f"{name}.parquet" for name in ("payload", "quarantine", "tokens"))
     rows = resolved.rows
+    # if no row is in force, one file is still read for its columns
     with_rows = {*pc.unique(rows["part"]).to_pylist()} or {next(part.number for part in parts if not part.moved)}
     files = by_stem([part for part in parts if part.number in with_rows])
     stem_of_part = {part.number: place for place, of in enumerate(files.values()) for part in of}
@@ -64,6 +65,7 @@ def write_resolved(
         of_index = {**metadata, PARTS_KEY: json.dumps([*files])}
         with KeyedWriter(tokens, of_index, sealed.sealed_to(keys.seals_to("tokens"))) as out:
             out.write(index)
+    # a rejected row does not count if its record is in force from another part
     rejected = sum(part.rows_rejected for part in resolved.counting) - len(resolved.answered)
     forgotten = sum(part.rows_forgotten for part in resolved.counting)
     headings = {column: heading for part in parts for column, heading in part.headings.items()}

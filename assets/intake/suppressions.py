@@ -99,7 +99,7 @@ def suppress(home: Home, source: str, cohort: str, council: str, rows: Collectio
     """Add rows to the suppression list, durable on return."""
     known = {(row.file_mac, row.source_row): row for row in suppressed(home, source, cohort, council)}
     for row in rows:
-        earlier = known.get((row.file_mac, row.source_row))
+        earlier = known.get((row.file_mac, row.source_row))  # its objection is kept
         known[row.file_mac, row.source_row] = earlier if earlier and earlier.objection else row
     ordered = [asdict(known[key]) for key in sorted(known)]
     write_json(home.forgotten(source, cohort, council), ordered)
@@ -194,6 +194,7 @@ class HeldBack:
             with prepared(self._keys) as con:
                 self._renew(con, table)
                 now = marks.made_under(self._keys)
+                # marks are comparable only under the same keys and versions
                 known = [e for e in objections(self._home) if (e.made_under, e.cohort) == (now, self._cohort)]
                 held |= objected(con, known, table)
         self.rows |= set(rows[held].tolist())

@@ -81,7 +81,7 @@ class _Beside:
                 "-m",
                 __name__,
                 str(theirs.fileno()),
-            ],  # nobody here can act on libraries' warnings
+            ],  # hides libraries' warnings, which are of no use to users
             pass_fds=[theirs.fileno()],
             env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path)),
             process_group=0,  # so that only the parent receives a keyboard interrupt

@@ -43,12 +43,15 @@ FORMAT = 1
 LEDGER_FILE, RECORDS_FOLDER = "ledger.json", "restricted"
 MANIFEST, MAC = "manifest.json", "manifest.mac"
 _FOLDERS = ("measurements", "drawn", "releases", "forgotten", "reviews", "decisions", "first_intake")
+"""Folders of the restricted zone that hold records."""
 _LOGS = ("processing_log", "requests", "returns/disclosures")
+"""Logs of the restricted zone that are records, each with a `.head.json`."""
 _SUFFIX = ".age"
 _LOCATIONS = {"restricted": RESTRICTED, "release": RELEASE}
 _NAME = re.compile(rf"readiness-(records|keys)(?:-(?:{'|'.join(_LOCATIONS)}))?-(\d{{8}}T\d{{6}})Z\.age")
 _NOTE = re.compile(r"(records|keys) of epoch (\d+) to ([0-9a-f ]+)")
 _LOOK_AGAIN_SECONDS = 0.1
+"""Pause before trying another file name. Names contain the time in whole seconds."""
 
 
 class CannotBackUp(Exception):
@@ -132,7 +135,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
             record(home, Processing.BACKUP, note=note)
         held = {path.name: path.read_bytes() for path in keys_folder.iterdir() if path.is_file()}
     else:
-        with alone(home):
+        with alone(home):  # nothing changes the records while they are copied
             _check_apart(home, part, to)
             ledger = _copy_of_ledger(home)
             record(home, Processing.BACKUP, note=note)

@@ -221,7 +221,7 @@ def _look_for_charges(
     """Report charges in reachable bundles that the ledger lacks, and charges whose measurement is in no home folder."""
     place = published or settings().publish_to
     stated = stated_charges([*anchors_in(homes[0].release), *(anchors_at(open_store(place)) if place else ())])
-    checked = Ledger(folder / "checked.sqlite")
+    checked = Ledger(folder / "checked.sqlite")  # a scratch copy, so that the live ledger stays unchanged
     if ledger is not None:
         checked.restore(ledger)
     unknown: dict[str, str] = {each.release: each.place for each in checked.unknown(stated)}

@@ -37,8 +37,9 @@ _SHREDDING_PREFIX = ".shredding-"
 _IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
 """Errors from renaming a file that no longer exists, or whose new name is a folder's."""
 _LAST_YEAR = 2098
+"""First year of the last cohort that is looked for in landing (209899)."""
 _LONG_AGO = "1970-01-01T00:00:00+00:00"
-"""Stands in for the intake time of a file whose rows are no longer held."""
+"""Placeholder for the intake time of a file whose rows are no longer held, so that it counts as overdue."""
 
 
 @dataclass(frozen=True, order=True)
@@ -281,7 +282,7 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
         if error.errno not in _IN_THE_WAY:
             raise
         return False
-    if _mac(keys, replace(landed, path=begun)) != file.file_mac:
+    if _mac(keys, replace(landed, path=begun)) != file.file_mac:  # replaced: put it back, unless a newer one is there
         if not landed.path.exists():
             begun.rename(landed.path)
         return False

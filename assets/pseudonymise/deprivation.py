@@ -44,6 +44,7 @@ class Quintiles:
         the published edition.
         """
         _check_edition(con, directory)
+        # deciles 1 and 2 are quintile 1
         rows = f"SELECT {HASH_SQL} AS postcode, (try_cast(imd_decile AS INTEGER) + 1) // 2 AS quintile"
         found = rows_of(
             con,

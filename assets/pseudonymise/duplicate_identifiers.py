@@ -66,6 +66,7 @@ class DuplicateIdentifiers:
         forename, and rows whose number belongs to many children."""
         of_many = {OF_MANY[number]: _of_many(np.concatenate(seen)) for number, seen in self._children.items()}
         of_two = np.unique(np.concatenate([_NO_ROW, *self._of_two]))
+        # a number of many children is reported once
         of_two = of_two[~np.isin(of_two, of_many.get(OF_MANY["upn"], _NO_ROW))]
         found = {UPN_OF_TWO: of_two, **of_many}
         return {rule: rows for rule, rows in found.items() if len(rows)}
@@ -80,14 +81,15 @@ class DuplicateIdentifiers:
 
     def _see_upns(self, seen: np.ndarray) -> None:
         seen = np.concatenate([self._first, seen[seen[:, 0] != 0]])
-        seen = seen[np.lexsort((seen[:, -1], seen[:, 0]))]
+        seen = seen[np.lexsort((seen[:, -1], seen[:, 0]))]  # by UPN, then by row number
         starts = np.flatnonzero(np.diff(seen[:, 0], prepend=np.uint64(0)) != 0)
         first = seen[np.repeat(starts, np.diff(np.append(starts, len(seen))))]
         told, told_first = seen[:, 1:-1], first[:, 1:-1]
+        # 0 is a missing value, which differs from nothing
         other = ((told != told_first) & (told != 0) & (told_first != 0)).all(axis=1)
         if other.any():
             self._of_two.append(np.concatenate([seen[other, -1], first[other, -1]]).astype(np.int64))
-        self._first = seen[starts]
+        self._first = seen[starts]  # rows of later chunks are compared with the first row of each UPN
 
 
 _NO_ROW = np.empty(0, np.int64)

@@ -207,6 +207,7 @@ class Findings:
         """Count broken rules in a chunk, write them to the quarantine, and return a mask of the rows to keep."""
         self.rows_read += chunk.num_rows
         rows = chunk[SOURCE_ROW].to_numpy()
+        # each issue column is a bit mask, with one bit for each check
         masks = [chunk[name].to_numpy() for name in self.issue_columns]
         present = [int(np.bitwise_or.reduce(mask)) for mask in masks]
         broken = {}
@@ -216,6 +217,7 @@ class Findings:
                 broken[check.rule] = masks[mask] & bit != 0
         rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
         rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
+        # a garbled row is reported once, and a rejected row not as a repeat too
         if (garbled := self._garbled(broken, rejected)).any():
             broken = {rule: found & ~garbled for rule, found in broken.items()} | {GARBLED_ROW: garbled}
         if (repeats := self._repeats(chunk[ROW_HASH]) & ~rejected).any():

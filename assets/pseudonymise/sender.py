@@ -181,7 +181,7 @@ def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, 
     quarantine = work / outputs.quarantine.name
     with in_memory() as con:
         found = con.sql(f"FROM {parquet(staged.quarantine)}").order("source_row, rule")
-        above = staged.sheet.header_row if staged.sheet else 0
+        above = staged.sheet.header_row if staged.sheet else 0  # number rows as in the sheet
         found.project(f"* REPLACE (source_row + {above} AS source_row)").write_csv(str(quarantine))
     finished = {quarantine: outputs.quarantine}
     if with_tokens:

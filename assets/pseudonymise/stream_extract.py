@@ -126,7 +126,7 @@ def stream_extract(
     findings = Findings(projection, contract)
     out.note(QUARANTINE.empty_table())
     first, second = next(chunks), next(chunks, None)
-    if second is None:
+    if second is None:  # a small extract, which fits into one chunk
         _write((yield _untokenised(extract, contract, projection, first, out.scope)), findings, out)
     else:
         pieces = (
@@ -241,6 +241,7 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         rows = _with_tokens(tools, rows, contract, passed, whole=scope.whole)
     else:
         rows = rows.select(passed)
+    # columns that only rows in another format have
     of_others = {form: [name for name in passed[1:] if name not in columns] for form, columns in kept.items()}
     parts = zip(wanted, _apart(rows, len(wanted)), strict=True)
     return [part.drop_columns(of_others[entry.form]) for entry, part in parts]

@@ -41,7 +41,9 @@ if hasattr(os, "fork"):  # Windows has no fork; there, tokens files are only wri
 MANIFEST_KEY = "readiness_manifest"
 """Metadata key of the manifest (JSON)."""
 _MAX_MANIFEST_BYTES = 1 << 20
+"""Longest manifest that is read (1 MiB)."""
 _LONGEST_TEXT = 2000
+"""Most characters of a text in a manifest."""
 _NAMES_SHOWN = 5
 _TYPES = {
     Kind.TEXT: pa.string(),
@@ -339,7 +341,7 @@ def _all(found: pa.ChunkedArray) -> bool:
 
 
 class _Noted:
-    """Counts the rows of a tokens file, and records which of the manifest's example rows were kept."""
+    """Counts the rows of a tokens file, and collects the manifest's example rows that were kept."""
 
     def __init__(self, rules: tuple[RuleCount, ...]) -> None:
         self._rules = rules

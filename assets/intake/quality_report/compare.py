@@ -189,4 +189,5 @@ def _measure(profile: Profile | None, name: str) -> Share | None:
 def largest_change(groups: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the group of a column with the largest flagged change (the first if tied), or None."""
     moved = [group for group in groups if group["changed"]]
+    # rounded, so that floating-point error does not break ties
     return max(moved, key=lambda group: round(abs(group["share"] - group["last_share"]), 9), default=None)

@@ -357,6 +357,7 @@ def _values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality 
         if not column.groups:
             continue
         kind = contract[column.column].kind if column.column in contract else Kind.CODE
+        # dates in another cohort are about a year apart
         comparable = last is not None and (same_cohort or kind is not Kind.DATE)
         earlier = last.profile.by_column.get(column.column) if last and comparable else None
         yield {

@@ -128,7 +128,7 @@ def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms
     files = parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
     counted = f"count(*), {', '.join(terms)} FROM {files}"
     found = {file: values for file, *values in con.execute(f"SELECT filename, {counted} GROUP BY filename").fetchall()}
-    if len(found) < len(extracts):
+    if len(found) < len(extracts):  # GROUP BY returns no row for an empty file
         empty = [extract.kept for extract in extracts if not pyarrow.parquet.read_metadata(extract.kept).num_rows]
         (of_no_rows,) = con.execute(f"SELECT {counted} WHERE false").fetchall()
         found |= {str(file): list(of_no_rows) for file in empty}
@@ -154,8 +154,8 @@ def months(cohort: Cohort) -> tuple[dt.date, ...]:
 
     The months run from nine months before the oldest child is born to the end of the academic year.
     """
-    start = cohort.born_from.year * 12 + cohort.born_from.month - 1 - 9
-    end = (cohort.first_year + 1) * 12 + 8
+    start = cohort.born_from.year * 12 + cohort.born_from.month - 1 - 9  # months since year 0
+    end = (cohort.first_year + 1) * 12 + 8  # September, exclusive
     return tuple(dt.date(month // 12, month % 12 + 1, 1) for month in range(start, end))
 
 

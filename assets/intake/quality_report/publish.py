@@ -65,6 +65,7 @@ def report_extract(
     else:
         report = extract_report(outcome, last, sent_again)
         pages = _pages(folder, outcome.source, report, render(report))
+        # written last: `has_report` takes it as proof that the report is complete
         pages[folder / f"{outcome.source}.expectations.json"] = files.as_json(_expectations(outcome))
     files.write_all(pages)
 
