@@ -1,4 +1,4 @@
-"""Backs up files that cannot be recreated, an installation's records or its keys, as one encrypted file.
+"""Backs up an installation's records or its keys, which cannot be recreated, as one encrypted file.
 
 Records are the ledger, measurements, approvals, decisions, removals and logs: small files that must never be older than
 what was published. Keys are backed up separately, for other people, because they open the tokens in the home folder.

@@ -184,7 +184,7 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
 def remove_again(
     home: Home, keys: KeyRing, changed: Collection[parts.Key], objections: Sequence[Objection]
 ) -> list[str]:
-    """Remove suppressed rows and children with objections again, after a restored home folder brought them back.
+    """Remove suppressed rows and children with objections again, after a restored home folder contained them.
 
     Returns a sentence for each cohort that a run must link again. Raises what `forget` raises.
     """

@@ -224,8 +224,10 @@ def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -
 
 
 def _mac(keys: KeyRing, landed: Landed) -> str:
-    """Return a file's MAC. If it cannot be read, or is a link out of its council's folder, return an empty string,
-    which matches no delivery.
+    """Return a file's MAC.
+
+    If the file cannot be read, or is a link out of its council's folder, return an empty string, which matches no
+    delivery.
     """
     try:
         return deliveries.file_mac(keys, content_sha256(landed.path, within=landed.within))

@@ -111,7 +111,7 @@ def _finish(home: Home, keys: KeyRing, asked: _Withdrawal) -> tuple[list[Withdra
     part = _part(home, key, asked.number)
     entries = _of_same_file(home, keys, key, part)
     for place, own in entries:
-        # a withdrawal that is repeated keeps the first reason
+        # if the withdrawal is repeated, the first reason is kept
         _take_back(home, keys, place, replace(own, withdrawn=own.withdrawn or asked.reason))
     if part.of_several:
         SortedFiles(home, key[0], key[2]).close(part.file_mac)

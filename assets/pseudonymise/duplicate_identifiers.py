@@ -62,8 +62,11 @@ class DuplicateIdentifiers:
 
     @property
     def rows(self) -> dict[Rule, np.ndarray]:
-        """Row numbers by broken rule: rows that share a UPN with a row that differs in date of birth, surname and
-        forename, and rows whose number belongs to many children."""
+        """Row numbers by broken rule.
+
+        The rules are for rows that share a UPN with a row of different date of birth, surname and forename, and for
+        rows whose number belongs to many children.
+        """
         of_many = {OF_MANY[number]: _of_many(np.concatenate(seen)) for number, seen in self._children.items()}
         of_two = np.unique(np.concatenate([_NO_ROW, *self._of_two]))
         # a number of many children is reported once

@@ -163,8 +163,9 @@ class Staged:
 
 
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
-    """Raise `ExtractStopped` if the file changed during the pass (`moved`), seems to be the wrong file, or has columns
-    under each other's headings.
+    """Raise `ExtractStopped` if the pass shows that the file cannot be accepted.
+
+    The file changed during the pass (`moved`), seems to be the wrong one, or has columns under each other's headings.
     """
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
