@@ -1,1 +1,1 @@
-"""What Dagster's catalogue shares: partitions, conditions, descriptions, and the one resource that assets need."""
+"""Shared parts of the Dagster catalogue: partitions, automation conditions, asset descriptions and run tags."""

@@ -1,7 +1,7 @@
-"""What the catalogue says of an asset: the columns that it holds, where each comes from, and where to read on.
+"""Builds asset descriptions for the catalogue: columns, column lineage and links to documentation.
 
-Columns are public: names and descriptions of contracts and published domains. `checked` is the gate for metadata of
-runs: only keys of `ALLOWED` pass, and none of them counts rows of linked children or holds a value of a row.
+Columns are public: names and descriptions from contracts and published domains. `checked` is the gate for metadata:
+only the keys in `ALLOWED` pass, and none of them counts rows of linked children or holds a value of a row.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ ALLOWED = (
     COLUMN_SCHEMA,
     COLUMN_LINEAGE,
     DOCUMENTS,
-    *("rows_read", "rows_rejected", "file_mac", "contract"),  # of one landed file, as its sender knows it
+    *("rows_read", "rows_rejected", "file_mac", "contract"),  # about one landed file, and known to its sender
     *("cohort", "missing", "not_taken", "not_read"),  # names of councils and sources
     *("share_rejected", "share_warned", "rows_of_expected", "rows_of_last", "least_filled"),  # shares, rounded
-    *("expected_rows", "rules", "rules_broken"),  # published, or the operator's; and counts of rules
-    *("report", "dagster/row_count"),  # a path; rows of published tables alone
-    *("rows_outside_their_domain", "units_twice", "problems"),  # of checks that must find none
+    *("expected_rows", "rules", "rules_broken"),  # published or set by the operator; counts of rules
+    *("report", "dagster/row_count"),  # a path; rows of published tables only
+    *("rows_outside_their_domain", "units_twice", "problems"),  # from checks, which must find 0
     *("release", "path"),
     *(r"rho( of \d{6})?", r"plan_sha256( of \d{6})?"),
 )
-"""Patterns of the keys that metadata may have."""
+"""Patterns of the allowed metadata keys."""
 
 _TEXT = "string"
 _COLUMNS_NAMED = 4
 
 
 class NotAllowed(Exception):
-    """Metadata with a key that is not on the list."""
+    """Raised for metadata with a key that is not in `ALLOWED`."""
 
 
 def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a run, if every key is allowed; raises `NotAllowed`."""
+    """Return the metadata. Raises `NotAllowed` if a key is not allowed."""
     for key in metadata:
         if not any(re.fullmatch(pattern, key) for pattern in ALLOWED):
             raise NotAllowed(f"metadata may not have the key {key!r}; the list is in assets/catalogue/descriptions.py")
@@ -51,16 +51,16 @@ def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lineage(of_definition: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run says of the columns: the same as the definition."""
+    """Return column lineage for a run's metadata: the same as in the asset's definition."""
     return checked({COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]})
 
 
 _Column = tuple[str, str, str, Sequence[dg.TableColumnDep]]
-"""Name, type, description, and the columns that it is made of."""
+"""Name, type, description and input columns of a column."""
 
 
 def _described(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
-    """Columns, and what each is made of, in words too: the open web server draws no lineage of columns."""
+    """Return metadata with columns and lineage. Descriptions repeat it, as open-source Dagster does not draw it."""
     listed = list(columns)
     schema = [
         dg.TableColumn(name, kind, description=". ".join(filter(None, (said, _words(made_of)))))
@@ -77,7 +77,7 @@ def _described(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
 
 
 def _words(made_of: Sequence[dg.TableColumnDep]) -> str:
-    """`From landing/eyfsp: sex`, at most so many columns of each asset."""
+    """Return text such as `From landing/eyfsp: sex`, with at most `_COLUMNS_NAMED` columns of each asset."""
     by_asset: dict[str, list[str]] = {}
     for dep in made_of:
         by_asset.setdefault(dep.asset_key.to_user_string(), []).append(dep.column_name)
@@ -91,13 +91,13 @@ def _some(columns: Sequence[str]) -> str:
 
 
 def landed(contract: SourceContract) -> dict[str, Any]:
-    """Of an extract as a council sends it."""
+    """Return metadata for a landed extract."""
     columns = [dg.TableColumn(c.name, c.kind.value, description=c.description) for c in contract.columns]
     return checked({COLUMN_SCHEMA: dg.TableSchema(columns), **documents("docs/sources.md", "docs/formats.md")})
 
 
 def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
-    """Of what intake makes of it."""
+    """Return metadata for a pseudonymised extract."""
     tokens = token_columns({c.name for c in contract.with_role(Role.IDENTIFIER)})
     born, home = _of(landing, "date_of_birth"), [_of(landing, "postcode"), _of(directory, "imd_decile")]
     columns: list[_Column] = [
@@ -124,7 +124,7 @@ def _kept(column: Column) -> str:
 
 
 def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
-    """Of the table of links."""
+    """Return metadata for the table of links."""
     keys = list(extracts)
     tokens = [
         _of(key, token.name)
@@ -146,7 +146,10 @@ def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
 def confidential(
     family: str, made_of: Mapping[str, Mapping[str, Sequence[str]]], extracts: Mapping[str, dg.AssetKey]
 ) -> dict[str, Any]:
-    """Of a table that noise is added over: by attribute and source the columns it is made of; by source the asset."""
+    """Return metadata for a confidential table, over which noise is added.
+
+    `made_of` maps attribute and source to input columns; `extracts` maps source to asset key.
+    """
     columns: list[_Column] = [
         (
             a.name,
@@ -160,7 +163,7 @@ def confidential(
 
 
 def documents(*names: str, and_more: str = "") -> dict[str, Any]:
-    """Where to read on."""
+    """Return metadata that names documents to read."""
     text = "To read on: " + ", ".join(f"`{name}`" for name in names)
     return checked({DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")})
 

@@ -1,9 +1,9 @@
-"""When the catalogue calls an asset stale, and what Dagster starts by itself inside the restricted zone.
+"""Freshness policies, and the automation condition for steps that Dagster starts inside the restricted zone.
 
-Dagster judges a partitioned asset by its newest materialisation, whichever the partition. The policy of a source is
-therefore that of its landing, which is materialised only when every council that takes part has sent it; that of the
-linkage says whether any cohort was linked. Which council and cohort is late is said by the check `arrivals`. Nothing of
-the release has a policy of either kind.
+Dagster judges a partitioned asset by its newest materialisation in any partition. A source's policy is therefore on its
+landing asset, which is materialised only when every participating council has delivered. The linkage's policy shows
+whether any cohort was linked. The check `arrivals` reports which council and cohort is late. Release assets have
+neither a freshness policy nor an automation condition.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import dagster as dg
 from sources.contracts import SourceContract
 
 WINDOW = dt.timedelta(days=180)
-"""How long before the due date an extract that is taken counts for it."""
+"""Period before the due date in which an accepted extract counts as this year's."""
 LINKED_WITHIN, LINKED_WARN = dt.timedelta(days=160), dt.timedelta(days=155)
-"""The linkage runs after each term; from April to September are 153 days."""
+"""The linkage runs after each term. The longest gap, from April to September, is 153 days."""
 LINK_AT = "0 4 * * *"
-"""The nightly intake is over by then."""
+"""04:00 every day, after the nightly intake has ended."""
 _TIMEZONE = "Europe/London"
 
 
 def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
-    """Stale from the end of the source's due date, every year, until every council that takes part has sent it."""
+    """Return a policy that is stale from the source's yearly due date until every participating council has sent it."""
     return dg.FreshnessPolicy.cron(
         deadline_cron=f"59 23 {contract.due.day} {contract.due.month} *",
         lower_bound_delta=WINDOW,
@@ -33,14 +33,14 @@ def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
 
 
 def linked_freshness() -> dg.FreshnessPolicy:
-    """Stale where no cohort was linked for longer than the termly schedule leaves between two runs."""
+    """Return a policy that is stale if no cohort was linked for longer than the gap between two termly runs."""
     return dg.FreshnessPolicy.time_window(fail_window=LINKED_WITHIN, warn_window=LINKED_WARN)
 
 
 def linked_at_night() -> dg.AutomationCondition:
-    """Once a night, for a cohort whose extracts changed since it was last linked, and no intake of it is at work.
+    """Return a condition that links a cohort at night if its extracts changed and no intake or linkage of it runs.
 
-    Extracts of a cohort come in one by one, over weeks: linking after each would link forty times.
+    Extracts of a cohort arrive one by one over weeks. Linking after each would link about forty times.
     """
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     tonight = dg.AutomationCondition.cron_tick_passed(LINK_AT, _TIMEZONE)

@@ -1,8 +1,8 @@
-"""What every run has: the partition that it is of, its tags, and, round the body of every asset and op, errors in
-plain words.
+"""Partitions, run tags and error handling shared by all runs.
 
-Partitions are council x cohort for what is about one sender, cohort for everything after linkage. Tags say who started
-a run, why, and what it spends: the list of runs in Dagster can be searched by them.
+Assets about one sender are partitioned by council and cohort; assets from the linkage on, by cohort. Tags record who
+started a run, why, and what it spends, so that the list of runs in Dagster is searchable. Every asset and op body is
+wrapped so that its errors hold no values.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from sources.reference.cohorts import Cohort, cohort_codes
 from sources.reference.places import place, places
 
 LAST_COHORT_YEAR = 2030
+"""First year of the last cohort that has a partition (2030/31)."""
 
 COHORTS = dg.StaticPartitionsDefinition(cohort_codes(LAST_COHORT_YEAR))
 COUNCILS = dg.DynamicPartitionsDefinition(name="councils")
-"""Those that take part: each is added when it first has a folder in landing."""
+"""Participating councils. Each is added when its folder first appears in landing."""
 COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": COUNCILS})
 
 PARTITION = "dagster/partition"
@@ -36,27 +37,28 @@ RELEASE, SHARE = "readiness/release", "readiness/share"
 SPENDS_BUDGET = "spends_budget"
 
 STOPPED = "The step stopped: "
-"""How the sentence begins that says in a run's log why a step failed."""
+"""Start of the sentence in a run's log that gives the reason for a failed step."""
 
 
 def council_cohort(council: str, cohort: str) -> str:
-    """Key of one sender's partition."""
+    """Return the partition key of one sender."""
     return str(dg.MultiPartitionKey({"cohort": cohort, "council": council}))
 
 
 def parts(key: str) -> tuple[str, str]:
-    """(council, cohort) of a partition key; dimensions stand in order of their names.
+    """Return (council, cohort) from a partition key, in which dimensions are sorted by name.
 
-    Raises `UnknownCouncil` and `InvalidCohort`: a launch may name any partition, and folders are called by them.
+    Raises `UnknownCouncil` or `InvalidCohort` if either does not exist: a launch may name any partition, and both
+    become names of folders.
     """
     cohort, council = key.split("|")
     return place(council).council, Cohort(cohort).code
 
 
 def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
-    """Make sure that there are partitions of these councils; all that there are, in their order.
+    """Add missing partitions for these councils, and return all council partitions in order.
 
-    Partitions that are no council's, which anyone can add in the UI, are removed: a range of councils may span them.
+    Partitions that are not a council are removed, because anyone can add them in the UI and a range could include them.
     """
     name = str(COUNCILS.name)
     for stray in instance.get_dynamic_partitions(name):
@@ -70,8 +72,10 @@ def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list
 
 
 def one_run(councils: Iterable[str], cohort: str, known: Sequence[str]) -> dict[str, str]:
-    """Run tags that ask for the smallest range of partitions holding these councils of a cohort, as one run; `known`
-    are all councils in the order of their partitions."""
+    """Return tags for one run over the smallest partition range that includes these councils of a cohort.
+
+    `known` lists all councils in partition order.
+    """
     positions = [known.index(council) for council in councils]
     return {
         RANGE_START: council_cohort(known[min(positions)], cohort),
@@ -80,17 +84,17 @@ def one_run(councils: Iterable[str], cohort: str, known: Sequence[str]) -> dict[
 
 
 def started_by_command(command: str) -> dict[str, str]:
-    """Tags of a run that a person started with a command: the account of the operating system, and the command."""
+    """Return tags for a run started by a command: the operating system account and the command."""
     return {BY: getpass.getuser(), WHY: command}
 
 
 def of_release(version: str, share: float | None) -> dict[str, str]:
-    """Tags that say which release is made, and which share of the policy's split it may spend."""
+    """Return tags with the release version and the share of the policy's split that it may spend."""
     return {RELEASE: version, SHARE: "as begun, else 1" if share is None else f"{share:g}"}
 
 
 def versioned(data: str, code: str) -> dict[str, str]:
-    """Tags of a materialisation that a step reports besides its own: the versions by which Dagster compares them."""
+    """Return data and code version tags for a materialisation that a step reports itself."""
     return {"dagster/data_version": data, "dagster/code_version": code}
 
 
@@ -98,8 +102,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def redact_errors(step: F) -> F:
-    """The body of an asset or op, of a partition that there is and within `plainly`; the sentence of an error stands in
-    the run's log."""
+    """Decorate the body of an asset or op: check its partition, and log errors as one sentence without values."""
 
     @functools.wraps(step)
     def whole(*args: Any, **kwargs: Any) -> Any:
@@ -116,7 +119,7 @@ def redact_errors(step: F) -> F:
 
 @contextmanager
 def _in_a_run() -> Iterator[None]:
-    """An error in the block is a line of the run's log, where otherwise it stands between two stack traces."""
+    """Log an error in the block on a separate line, because Dagster shows it only between two stack traces."""
     try:
         run = _run()
         with of_run(run.run_id if run else ""), plainly():
@@ -129,7 +132,7 @@ def _in_a_run() -> Iterator[None]:
 
 
 def _run() -> dg.DagsterRun | None:
-    """The run whose step this is; None where a test calls the body by itself."""
+    """Return the current run; None if a test calls the body directly."""
     try:
         return dg.OpExecutionContext.get().run
     except dg.DagsterInvariantViolationError:

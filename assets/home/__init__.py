@@ -1,1 +1,1 @@
-"""Paths below a home folder, and how its files are written, locked and described in messages. Imports no stage."""
+"""Home folder: its paths, locks, processing log and settings, and plain error messages. Imports no stage."""

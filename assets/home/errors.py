@@ -1,7 +1,7 @@
-"""Errors that a step did not foresee, turned into one sentence that says what to do and never shows a value.
+"""Turns unexpected errors into one sentence that says what to do and never shows a value.
 
-The project's own errors say what they mean and pass through. Errors of the system and of libraries may quote a row;
-only their kind and place are kept, and for a full disk, a permission or a damaged file, what to do about it.
+The project's own errors pass through unchanged. Errors from the system and from libraries may quote a row, so only
+their type and location are kept, with advice for a full disk, missing permissions or a damaged file.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class _Rooted(Protocol):
 
 
 class StepFailed(Exception):
-    """A step could not go on; the message is one sentence and contains nothing of a row."""
+    """Raised if a step failed unexpectedly. The message is one sentence without any value of a row."""
 
 
 class Damaged(Exception):
-    """A file of the restricted zone cannot be read; the message names it and says how to restore it."""
+    """Raised if a file of the restricted zone cannot be read. The message names it and says how to restore it."""
 
 
 def in_plain_words(error: Exception) -> str:
-    """Describe an error of the system or of a library in one sentence."""
+    """Describe an error from the system or a library in one sentence."""
     said, where = _texts(error), _place(error)
     if _DISK_FULL.search(said):
         return f"the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
@@ -80,28 +80,31 @@ def is_own(error: Exception) -> bool:
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Raise `StepFailed` for errors in the block that are not the project's own; the traceback keeps places in the
-    code and no values."""
+    """Raise `StepFailed` for errors in the block that are neither the project's nor Dagster's.
+
+    The traceback keeps code locations but no values.
+    """
     try:
         yield
     except Exception as error:
         if is_own(error) or type(error).__module__.partition(".")[0] == "dagster":
             raise
+        # without its cause, whose message may quote a row
         raise StepFailed(in_plain_words(error)).with_traceback(error.__traceback__) from None
 
 
 def check_readable(home: _Rooted, path: Path) -> None:
-    """Raise `Damaged` if a Parquet file is incomplete. Only its end is read, which a truncated file lacks."""
+    """Raise `Damaged` if a Parquet file is incomplete. Only the footer is read, which a truncated file lacks."""
     try:
         pyarrow.parquet.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno is not None:  # a system error, not a damaged file
             raise
         raise damaged(home, path) from None
 
 
 def damaged(home: _Rooted, path: Path) -> Damaged:
-    """Return the error for a file of the home folder that is incomplete."""
+    """Build the error for an incomplete file of the home folder."""
     return Damaged(f"{path.relative_to(home.root)} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}")
 
 
@@ -117,7 +120,7 @@ _REMEDY = {
 
 
 def _texts(error: BaseException) -> str:
-    """Return the messages of an error and of its causes; a library's own class often hides the system's."""
+    """Return the messages of an error and its causes, because a library's error often wraps the system's."""
     found, seen = "", error
     while seen is not None:
         found += f" {seen}"
@@ -126,8 +129,10 @@ def _texts(error: BaseException) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Return ` (path)` if the error names one. Names below a source's folder are the sender's, and are left out unless
-    the contract defines them."""
+    """Return ` (path)` if the error names one, else an empty string.
+
+    The sender chose the names below a source's folder; they are left out unless they follow the naming rules.
+    """
     name = getattr(error, "filename", None) or next((path for _, path in _QUOTED_PATH.findall(str(error))), None)
     if not name:
         return ""

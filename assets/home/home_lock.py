@@ -1,8 +1,8 @@
-"""Locks of the restricted zone: which steps may run at the same time. Locks never have to be removed by hand.
+"""Locks of the restricted zone, which decide what may run at the same time. They never need removing by hand.
 
-Many steps run in parallel, but only one per cohort at a time, and during intake one per council's extracts; a removal
-of rows or files runs alone. No step reads while a removal is unfinished: opening the home folder finishes it first
-(`pipelines.opening`).
+Steps run in parallel, but only one at a time for a cohort or, during intake, for a council's extracts of a cohort. A
+removal of rows or files runs alone. No step reads while a removal is unfinished: opening the home folder finishes it
+first (`pipelines.opening`).
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ R = TypeVar("R")
 
 
 class InUse(Exception):
-    """Other processes are using the home folder and did not finish in time."""
+    """Raised if other processes are using the home folder and did not finish in time."""
 
 
 class RemovalUnfinished(InUse):
-    """A removal has begun and not finished: its process is still running, or died."""
+    """Raised if a removal is unfinished because its process is still running or has died."""
 
 
 class Busy(Exception):
-    """Another process is working on the cohort and did not finish in time."""
+    """Raised if another process is working on the cohort and did not finish in time."""
 
 
 @contextmanager
 def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Prevent removals during the block. Raises `InUse` if one does not end within `patience` seconds, and
-    `RemovalUnfinished` if one was interrupted."""
+    """Prevent removals during the block.
+
+    Raises `InUse` if a removal does not end within `patience` seconds, and `RemovalUnfinished` if one was interrupted.
+    """
     if _held.get():
         yield
         return
@@ -54,7 +56,10 @@ def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
 
 @contextmanager
 def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Prevent all other work during the block, after cleaning up after steps that died; raises `InUse`."""
+    """Prevent all other work during the block, and first clean up after steps that died.
+
+    Raises `InUse` if other work does not end within `patience` seconds.
+    """
     if _held.get():
         yield
         return
@@ -69,7 +74,7 @@ def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
 
 
 def while_in_use(step: Callable[Concatenate[Home, P], R]) -> Callable[Concatenate[Home, P], R]:
-    """Decorate a function of a home folder so that nothing is removed from it while the function runs."""
+    """Decorate a function of a home folder to prevent removals while it runs."""
 
     @functools.wraps(step)
     def kept(home: Home, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -81,10 +86,10 @@ def while_in_use(step: Callable[Concatenate[Home, P], R]) -> Callable[Concatenat
 
 @contextmanager
 def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
-    """Keep every other process that works on these cohorts out for the block; raises `Busy`.
+    """Lock these cohorts during the block. Raises `Busy` if another process does not release one in time.
 
-    Waits as long as every lock does, so the second of two runs of a partition finds what the first has made. A nested
-    block holds the locks of both.
+    It waits, so that the second of two runs of a partition finds the first one's results. A nested block holds its
+    locks in addition to the outer ones.
     """
     home.prepare()
     mine = _mine.get()
@@ -99,11 +104,14 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[None]:
-    """Keep out, for the block, intakes of extracts of these (council, cohort) and work on the whole cohorts; other
-    councils' extracts are still ingested in parallel. Raises `Busy`."""
+    """Lock the extracts of these (council, cohort) during the block, against intakes and work on the whole cohorts.
+
+    Other councils' extracts can still be ingested in parallel. Raises `Busy` as `turn` does.
+    """
     home.prepare()
     mine, ordered = _mine.get(), sorted({(cohort, council) for council, cohort in senders})
     with ExitStack() as held:
+        # shared: keeps out work on the whole cohort, but not intakes of other councils
         for cohort in sorted({cohort for cohort, _ in ordered}):
             _take(held, home, cohort, mine, shared=True)
         for cohort, council in ordered:
@@ -114,7 +122,7 @@ def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[
 def _take(
     held: ExitStack, home: Home, cohort: str, mine: frozenset[Path], council: str = "", *, shared: bool = False
 ) -> Path:
-    """Lock a cohort, or one council's part of it, until `held` ends."""
+    """Lock a cohort, or one council's part of it, until `held` closes, and return the lock's path."""
     place = home.restricted / "turns" / f"cohort={cohort}{f'.{council}' if council else ''}"
     if place not in mine:
         place.parent.mkdir(exist_ok=True)
@@ -125,7 +133,7 @@ def _take(
 
 
 def with_cohort_lock(step: Callable[Concatenate[Home, str, P], R]) -> Callable[Concatenate[Home, str, P], R]:
-    """Decorate a function of a home folder and a cohort so that only one process runs it for a cohort at a time."""
+    """Decorate a function of a home folder and a cohort, so that only one process at a time runs it for a cohort."""
 
     @functools.wraps(step)
     def waiting(home: Home, cohort: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -140,7 +148,7 @@ def _refusal(home: Home, why: str) -> str:
 
 
 def _clear(home: Home) -> None:
-    """Remove what steps that died have left unfinished."""
+    """Remove unfinished files of steps that died."""
     for folder in home.restricted.glob("staging-*"):
         shutil.rmtree(folder)
     kinds = (
@@ -156,6 +164,6 @@ def _clear(home: Home) -> None:
         "forgotten",
     )
     for folder in (home.tokens_zone, *(home.restricted / kind for kind in kinds)):
-        for left in ("*.new", ".*.unfinished"):  # the first is what earlier releases left
+        for left in ("*.new", ".*.unfinished"):  # earlier versions left `*.new`
             for path in folder.rglob(left):
                 path.unlink()

@@ -13,10 +13,10 @@ from privacy.keys import PIPELINE, Holder, KeyRing
 
 @dataclass(frozen=True)
 class Installation:
-    """Absolute paths of one installation. `agreements` is None if nothing is returned, which is the default.
+    """Absolute paths of one installation. `agreements` is None, the default, if there are no returns to services.
 
-    Fixed when the process starts, from its options or environment. In Dagster this is a plain object and not run
-    configuration, so that someone who may launch a run cannot choose other keys, extracts or output folders.
+    Paths are fixed at process start, from options or the environment. In Dagster this is a plain object and not run
+    configuration, so that someone with permission to launch runs cannot choose other keys, extracts or output folders.
     """
 
     landing: Path
@@ -32,8 +32,10 @@ class Installation:
         keys: Path | None = None,
         agreements: Path | None = None,
     ) -> Self:
-        """Build the installation from options, or from the environment where they are not given; raises
-        `InvalidSettings`."""
+        """Build the installation from options, or from the environment for those not given.
+
+        Raises `InvalidSettings` if the environment's settings are invalid.
+        """
         found = settings()
         return cls(
             (landing or found.landing).resolve(),
@@ -44,15 +46,17 @@ class Installation:
 
     @property
     def home_folder(self) -> Home:
-        """Return the home folder, created if it is missing."""
+        """Home folder, created if it is missing."""
         self.home.prepare()
         return self.home
 
     def open_home(self) -> Home:
-        """Return the home folder for a step that reads rows. Unfinished removals were completed when the definitions
-        were loaded (`pipelines.definitions`)."""
+        """Return the home folder for a step that reads rows.
+
+        Unfinished removals were completed when the definitions were loaded (`pipelines.definitions`).
+        """
         return self.home_folder
 
     def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
-        """Load the keys that `holder` needs, checked each time; raises `KeyProblem`."""
+        """Load and check the keys that `holder` needs. Raises `KeyProblem` if one is missing or wrong."""
         return KeyRing.load(self.keys, holder)

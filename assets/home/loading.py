@@ -1,5 +1,4 @@
-"""Imports without garbage collection, which take a fifth of the time; imported objects are excluded from later
-collections, because they are never freed."""
+"""Speeds up imports by disabling garbage collection, which takes a fifth of their time."""
 
 from __future__ import annotations
 
@@ -10,8 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Disable garbage collection for the block, and exclude the objects that exist at its end from later
-    collections."""
+    """Disable garbage collection during the block, then freeze existing objects, because imports are never freed."""
     gc.disable()
     try:
         yield

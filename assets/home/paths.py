@@ -26,16 +26,16 @@ _restored_by_this_process: set[Path] = set()
 
 
 class BeingRestored(Exception):
-    """Records are being applied to the home folder, or that broke off; the message says what to do."""
+    """Raised if a restore of the home folder is running or was interrupted. The message says what to do."""
 
 
 class MadeByLater(Exception):
-    """A later version of the software has worked on the home folder; the message says which."""
+    """Raised if a later version of the software has used the home folder. The message names the version."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """The folders of one installation."""
+    """Paths in the home folder of one installation."""
 
     root: Path
 
@@ -63,60 +63,60 @@ class Home:
         return self.root / "tokens"
 
     def tokens(self, source: str, cohort: str, council: str) -> Path:
-        """Tokens of the rows of an extract, encrypted to the linkage; sources that are not linked have none."""
+        """Return the path of an extract's tokens, encrypted for the linkage. Sources that are not linked have none."""
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
 
     def pair_cache(self, cohort: str) -> Path:
-        """Pairs that the linkage has scored, encrypted to it."""
+        """Return the path of the pairs that the linkage has scored, encrypted for it."""
         return self.tokens("weighed", cohort, "pairs")
 
     def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
-        """Payload of the rows of an extract."""
+        """Return the path of an extract's payload."""
         return self._extract("pseudonymised", source, cohort, council, "parquet")
 
     def any_taken(self, cohort: str) -> bool:
-        """Return whether any extract of a cohort has been ingested; its file may have left landing since."""
+        """Return whether any extract of a cohort is held, even if its file has left landing."""
         return any(self.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
 
     def quarantine(self, source: str, cohort: str, council: str) -> Path:
-        """Row key, rule, columns and severity of every finding; no values."""
+        """Return the path of an extract's quarantine: row key, rule, columns and severity of findings, no values."""
         return self._extract("quarantine", source, cohort, council, "parquet")
 
     def quality(self, source: str, cohort: str, council: str) -> Path:
         return self._extract("quality", source, cohort, council, "json")
 
     def stopped(self, source: str, cohort: str, council: str) -> Path:
-        """Why the newest delivery was stopped; removed when a good one is ingested."""
+        """Return the path of the reason why the latest delivery was stopped. Removed when a good one is ingested."""
         return self._extract("stopped", source, cohort, council, "json")
 
     def history(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the quality results of superseded deliveries, by MAC of the file."""
+        """Return the folder of intake results of superseded deliveries, named by the file's MAC."""
         return self._extract("history", source, cohort, council, "d")
 
     def parts(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the parts of an extract that have been read, by part number."""
+        """Return the folder of the parts of an extract that have been read."""
         return self._extract("parts", source, cohort, council, "d")
 
     def several(self, source: str, council: str) -> Path:
-        """Which cohorts each multi-cohort file contained."""
+        """Return the path of the list of sorted multi-cohort files, with their cohorts."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"
 
     def tokens_of_parts(self, source: str, cohort: str, council: str) -> Path:
-        """Folder of the tokens of an extract's parts, each encrypted to the linkage."""
+        """Return the folder of the tokens of an extract's parts, encrypted for the linkage."""
         return self.tokens(source, cohort, council).with_suffix(".d")
 
     def reports(self, cohort: str, council: str) -> Path:
-        """Folder of the quality reports for one council, which may be sent to it."""
+        """Return the folder of the quality reports to send to one council."""
         return self.restricted / "reports" / f"cohort={cohort}" / council
 
     @property
     def restoring(self) -> Path:
-        """Mark of a restore that is in progress or broke off."""
+        """Marker file of a restore that is running or was interrupted."""
         return self.restricted / "restoring"
 
     @contextmanager
     def being_restored(self) -> Iterator[None]:
-        """Refuse all other work on the home folder until the block has ended without an error, after a crash too."""
+        """Refuse all other work on the home folder until the block ends without an error, even after a crash."""
         _restored_by_this_process.add(self.root)
         write(self.restoring, b"")
         try:
@@ -128,31 +128,31 @@ class Home:
 
     @property
     def lock(self) -> Path:
-        """File whose lock shows who is working in the restricted zone."""
+        """Lock file of the restricted zone."""
         return self.restricted / ".in-use.lock"
 
     @property
     def processing_log(self) -> Path:
-        """Log of what was done with personal data, when and by whom."""
+        """Log of all processing of personal data, with time and person."""
         return self.restricted / "processing_log.jsonl"
 
     @property
     def unfinished_removal(self) -> Path:
-        """Cohorts whose rows are being removed; deleted when all have been."""
+        """The removal that is in progress; deleted when it is complete."""
         return self.restricted / "forgotten" / "unfinished.json"
 
     @property
     def unfinished_withdrawal(self) -> Path:
-        """The part of an extract that is being withdrawn; deleted when it has been."""
+        """The withdrawal of a part that is in progress; deleted when it is complete."""
         return self.restricted / "forgotten" / "withdrawal.json"
 
     @property
     def is_removal_unfinished(self) -> bool:
-        """Return whether a removal is running or was interrupted."""
+        """True if a removal is running or was interrupted."""
         return self.unfinished_removal.exists() or self.unfinished_withdrawal.exists()
 
     def forgotten(self, source: str, cohort: str, council: str) -> Path:
-        """Row numbers of deliveries that were removed on request, by MAC of the file."""
+        """Return the path of an extract's list of rows removed on request, by file MAC and row number."""
         return self._extract("forgotten", source, cohort, council, "json")
 
     def any_forgotten(self, cohort: str) -> bool:
@@ -161,25 +161,27 @@ class Home:
 
     @property
     def landing_seen(self) -> Path:
-        """Files of landing that nothing reads, and the sources it has folders for, at the last look."""
+        """Unread files in landing and sources with a folder there, as of the last check."""
         return self.restricted / "landing_seen.json"
 
     def token_sample(self, source: str, cohort: str, council: str) -> Path:
-        """The smallest tokens of an extract's children, with which later extracts are compared; encrypted to the
-        linkage."""
+        """Return the path of a sample of an extract's smallest tokens, to compare with later extracts.
+
+        It is encrypted for the linkage.
+        """
         return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.sample"
 
     def newest_sample(self, source: str, cohort: str, council: str) -> Path:
-        """The same sample of the current extract if it differs; it replaces the former after a measurement."""
+        """Return the path of the current extract's sample if it differs. It replaces the other after a measurement."""
         return self.token_sample(source, cohort, council).with_suffix(".newest")
 
     def overlaps(self, cohort: str) -> Path:
-        """How each linked extract compares with an earlier delivery."""
+        """Return the path of the comparison of each linked extract with an earlier delivery."""
         return self.linked(cohort) / "replaced.json"
 
     @property
     def objections(self) -> Path:
-        """Folder of keyed marks that identify the rows of children that no delivery may bring back."""
+        """Folder of keyed marks that identify children whose rows must not come back in a delivery."""
         return self.restricted / "forgotten" / "objections"
 
     def _extract(self, kind: str, source: str, cohort: str, council: str, suffix: str) -> Path:
@@ -192,117 +194,120 @@ class Home:
         return self.linked(cohort) / "links.parquet"
 
     def linkage_report(self, cohort: str) -> Path:
-        """The linkage report as JSON; `linkage.html` beside it is the page."""
+        """Return the path of the linkage report as JSON. The page is `linkage.html` in the same folder."""
         return self.linked(cohort) / "linkage.json"
 
     def doubts(self, cohort: str) -> Path:
-        """Pairs of children that may be the same child."""
+        """Return the path of the pairs of linked children that could be one child."""
         return self.linked(cohort) / "doubts.parquet"
 
     def agreement(self, cohort: str) -> Path:
-        """How well the records of each child agree, and which say too little."""
+        """Return the path of the agreement between each child's records, and records with too little information."""
         return self.linked(cohort) / "agreement.parquet"
 
     def review(self, cohort: str) -> Path:
-        """Folder of a clerical review: the sample, the sheets sealed to senders, decisions and report."""
+        """Return the folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
         return self.restricted / "reviews" / f"cohort={cohort}"
 
     def reviewed(self, cohort: str) -> Path:
-        """The table that a review's noise is added over, one row a child."""
+        """Return the path of a review's confidential table, over which noise is added; one row per child."""
         return self.review(cohort) / "reviewed.parquet"
 
     @property
     def returns(self) -> Path:
-        """Encrypted files that go back to services under a sharing agreement, by council."""
+        """Folder of encrypted files to return to services under a sharing agreement, by council."""
         return self.restricted / "returns"
 
     def return_file(self, source: str, cohort: str, council: str) -> Path:
         return self.returns / council / source / f"{cohort}.age"
 
     def told_file(self, service: str, cohort: str, council: str) -> Path:
-        """Record of which facts about a service's rows were disclosed to whom, encrypted to that service."""
+        """Return the path of the record of facts disclosed about a service's rows, encrypted for that service."""
         return self.returns / council / f"told-{service}-{cohort}.age"
 
     def return_summary(self, cohort: str, council: str) -> Path:
-        """How many children only one service knows; `.html` beside it is the page. Never leaves the restricted zone."""
+        """Return the path of the number of children known to only one service (JSON; page in `.html`).
+
+        It never leaves the restricted zone.
+        """
         return self.returns / council / f"summary-{cohort}.json"
 
     def row_history(self, cohort: str) -> Path:
-        """When each row of the extracts behind returns first appeared, under keyed marks."""
+        """Return the path of the dates when rows of the extracts behind returns first appeared, under keyed marks."""
         return self.returns / f"standing-{cohort}.parquet"
 
     def all_returns(self, cohort: str) -> list[Path]:
-        """Return every file of a cohort's returns: those for services, the disclosure records and the summaries."""
+        """Return every file of a cohort's returns: files for services, disclosure records and summaries."""
         patterns = (f"*/*/{cohort}.age", f"*/told-*-{cohort}.age", f"*/summary-{cohort}.*")
         return sorted(path for pattern in patterns for path in self.returns.glob(pattern))
 
     @property
     def disclosures(self) -> Path:
-        """Log of every return that was made or withdrawn."""
+        """Log of all returns that were made or withdrawn."""
         return self.returns / "disclosures.jsonl"
 
     def linkage_record(self, cohort: str) -> Path:
-        """Who took part in the linkage of a cohort, and which extracts its confidential tables were built from."""
+        """Return the path of a cohort's linkage record: councils, and the extracts behind its confidential tables."""
         return self.linked(cohort) / "linkage_record.json"
 
     def release_record(self, version: str) -> Path:
-        """What was fixed for each cohort of a release before its first charge."""
+        """Return the path of a release's inputs for each cohort, frozen before the first charge."""
         return self.restricted / "releases" / f"release={version}.json"
 
     def release_day(self, version: str) -> Path:
-        """The date that a release carries: when its bundle was first made."""
+        """Return the path of a release's date, the day its bundle was first built."""
         return self.restricted / "releases" / f"day={version}.json"
 
     def release_made(self, version: str) -> Path:
-        """Hashes of a release's inputs, and of the files that were there when it was published."""
+        """Return the path of the hashes of a release's inputs, and of its files at publication."""
         return self.restricted / "releases" / f"made={version}.json"
 
     def request_plan(self, version: str, cohort: str, family: str) -> Path:
-        """The plan under which a release measures a family for tables on request."""
+        """Return the path of a release's measurement plan for a family's tables on request."""
         return self.restricted / "releases" / f"plan={version}-{cohort}-{family}.json"
 
     @property
     def requests(self) -> Path:
-        """Log of every table that was requested or refused."""
+        """Log of all requested tables, including refused ones."""
         return self.restricted / "requests.jsonl"
 
     @property
     def held(self) -> Path:
-        """Bundles that were made and wait for approval before publication."""
+        """Bundles that need approval before publication."""
         return self.restricted / "held"
 
     @property
     def first_people(self) -> Path:
-        """The people whom the policy named when the first extract was ingested."""
+        """People named in the policy when the first extract was ingested."""
         return self.restricted / "first_intake" / "people.json"
 
     @property
     def first_real_extract(self) -> Path:
-        """The name of the first extract that was not synthetic."""
+        """Name of the first extract that was not synthetic."""
         return self.restricted / "first_intake" / "not_synthetic.json"
 
     def decision_sheet(self, version: str, stage: str) -> Path:
-        """The page that people read before they approve a release."""
+        """Return the path of the page to read before approving a release."""
         return self.restricted / "decisions" / f"{version}-{stage}.html"
 
     def list_of_holds(self, cohort: str) -> Path:
-        """The page that people read before they accept holds."""
+        """Return the path of the page to read before accepting holds."""
         return self.restricted / "decisions" / f"{cohort}-holds.txt"
 
     def acceptance_to_sign(self, cohort: str) -> Path:
-        """The file that a person signs to accept holds."""
+        """Return the path of the file to sign to accept holds."""
         return self.list_of_holds(cohort).with_suffix(".request")
 
     def confidential(self, family: str, cohort: str) -> Path:
-        """The table that a family's noise is added over, one row per unit; `children.parquet` for pupils."""
+        """Return the path of a family's confidential table, over which noise is added; one row per unit."""
         return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
 
     def prepare(self) -> None:
-        """Create the home folder and its zones, accessible to their owner only, whatever mode it had.
+        """Create the home folder and its zones, accessible only to their owner, whatever mode they had.
 
-        Releases are not readable by others either: readers get a published copy (`readiness publish`). The root of a
-        mounted volume that someone else owns keeps its mode; everything created inside is private. Raises
-        `BeingRestored` and `MadeByLater`.
+        This includes releases: readers get a published copy (`readiness publish`). The root of a mounted volume with
+        another owner keeps its mode, but everything created inside is private. Raises `BeingRestored` during a restore,
+        and `MadeByLater` if a later version has used the folder.
         """
         if self.restoring.exists() and self.root not in _restored_by_this_process:
             raise BeingRestored(
@@ -317,8 +322,10 @@ class Home:
             close_to_others(folder)
 
     def _check_version(self) -> None:
-        """Compare with the version that last wrote to the processing log: this version does not know what a later one
-        changed."""
+        """Raise `MadeByLater` if a later version last wrote to the processing log.
+
+        This version does not know what a later one changed.
+        """
         if (line := chained_log.last(self.processing_log)) is None:
             return
         own, theirs = Version(software()), Version(line.get("software", "0"))
@@ -330,13 +337,13 @@ class Home:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Create a folder in the restricted zone for unfinished files; removed afterwards."""
+        """Create a folder for unfinished files in the restricted zone, and remove it afterwards."""
         self.prepare()
         with scratch(self.restricted, _STAGING) as folder:
             yield folder
 
     def clear_half_made(self) -> None:
-        """Remove the unfinished files of processes that died, in the restricted zone and beside the releases."""
+        """Remove unfinished files of processes that died, in the restricted zone and the release folder."""
         with locked(self.restricted):
             clear_scratch(self.restricted, _STAGING)
         with alone(self.release):
@@ -344,6 +351,5 @@ class Home:
 
     @property
     def processes(self) -> Path:
-        """Marks of the processes that run Dagster's jobs from the command line, including dead ones until they are
-        noticed."""
+        """Markers of processes that run Dagster jobs from the command line; dead ones stay until they are noticed."""
         return self.dagster / "processes"

@@ -1,7 +1,7 @@
-"""The processing log: what was done with personal data, on what, when and by whom.
+"""Processing log: all processing of personal data, with the data, time and person.
 
-A line is added before the action; `chained_log` describes how changed or removed lines are detected. Contains names of
-councils and sources, MACs of files and versions; no identifiers, row numbers or counts.
+A line is added before the action. `chained_log` describes how changed or removed lines are detected. Lines contain
+names of councils and sources, MACs of files and versions, but no identifiers, row numbers or counts.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ class Processing(StrEnum):
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One line. `time` is ISO 8601 in UTC; `run_id` is Dagster's run, if there was one; fields that do not apply are
-    empty."""
+    """One line of the log. `time` is ISO 8601 in UTC; `run_id` is a Dagster run. Fields that do not apply are empty."""
 
     seq: int
     time: str
@@ -67,7 +66,7 @@ class LogEntry:
 
 @contextmanager
 def of_run(run_id: str) -> Iterator[None]:
-    """Attribute what is recorded in the block to this Dagster run."""
+    """Attribute lines recorded in the block to this Dagster run."""
     token = _run_id.set(run_id)
     try:
         yield
@@ -86,7 +85,7 @@ def record(
     release: str = "",
     note: str = "",
 ) -> LogEntry:
-    """Append a line, durable on return. Raises `LogBroken` if the log is not the one that was last written to."""
+    """Append a line, durable on return. Raises `LogBroken` if the log was replaced since it was last written to."""
     home.prepare()
     content = {
         "time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -105,23 +104,23 @@ def record(
 
 
 def entries(home: Home) -> list[LogEntry]:
-    """Return every line, oldest first; empty if nothing was recorded. Raises `LogBroken` for a malformed line."""
+    """Return all lines, oldest first. Raises `LogBroken` if one is malformed."""
     return [_entry(home, line) for line in chained_log.unchecked_entries(home.processing_log)]
 
 
 def last_restore(home: Home) -> LogEntry | None:
-    """Return when the home folder or its records last came from a backup; None if they never did."""
+    """Return the line of the last restore of the home folder or its records, or None."""
     restored = (line for line in entries(home) if line.what == Processing.RESTORE and not line.note.startswith("keys"))
     return max(restored, key=lambda line: line.seq, default=None)
 
 
 def verify(home: Home) -> list[LogEntry]:
-    """Return every line, after checking that each is in its place and unchanged; raises `LogBroken`."""
+    """Return all lines, oldest first. Raises `LogBroken` if one was changed, moved or removed."""
     return [_entry(home, line) for line in chained_log.entries(home.processing_log)]
 
 
 def intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
-    """Return which deliveries of each extract were ingested or stopped, oldest first. Raises `LogBroken`."""
+    """Return the lines of ingested and stopped deliveries by extract, oldest first. Raises `LogBroken` as `verify`."""
     if not home.processing_log.exists():
         return {}
     stat = home.processing_log.stat()
@@ -130,12 +129,12 @@ def intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
 
 @lru_cache(maxsize=2)
 def _intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogEntry]]:
-    """Cache `intakes` by size and time of the log, because a gate asks once for each family."""
+    """Return `intakes`, cached by the log's size and modification time, because a gate asks once for each family."""
     found: dict[Key, list[LogEntry]] = {}
     with locked(home.processing_log, shared=True):  # a run of another cohort may be adding lines
         lines = verify(home)
     for line in lines:
-        is_part = line.what == Processing.INTAKE and line.note
+        is_part = line.what == Processing.INTAKE and line.note  # a part is not a delivery of the whole extract
         if line.what in (Processing.INTAKE, Processing.STOPPED) and not is_part:
             found.setdefault((line.source, line.cohort, line.council), []).append(line)
     return found

@@ -1,4 +1,4 @@
-"""How long personal data may be kept: `privacy/retention.yaml`, or an installation's own file."""
+"""Retention policy for personal data, from `privacy/retention.yaml` or an installation's own file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _OWN_POLICY = Path(__file__).resolve().parents[2] / "privacy" / "retention.yaml"
 
 
 class InvalidRetention(InvalidSettings):
-    """A retention file that cannot be used."""
+    """Raised for an invalid retention file."""
 
 
 class CohortExpired(Exception):
-    """A cohort whose children's data may no longer be kept."""
+    """Raised for a cohort whose data may no longer be kept."""
 
 
 class Retention(Settings):
@@ -34,17 +34,17 @@ class Retention(Settings):
 
     def ends(self, cohort: Cohort) -> dt.date:
         """Return the first day on which the cohort's data may no longer be kept."""
-        month = (cohort.first_year + 1) * 12 + 8 + self.cohort_months
+        month = (cohort.first_year + 1) * 12 + 8 + self.cohort_months  # 8: September, after the academic year
         return dt.date(month // 12, month % 12 + 1, 1)
 
 
 def retention() -> Retention:
-    """Return this installation's retention policy; raises `InvalidRetention`."""
+    """Return this installation's retention policy. Raises `InvalidRetention` if its file is invalid."""
     return read_retention(settings().retention or _OWN_POLICY)
 
 
 def read_retention(path: Path) -> Retention:
-    """Read the policy from a YAML file; raises `InvalidRetention`."""
+    """Read the policy from a YAML file. Raises `InvalidRetention` if it is invalid."""
     return read_settings(path, Retention, InvalidRetention)
 
 

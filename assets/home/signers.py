@@ -1,8 +1,8 @@
-"""People whose signatures count in this home: kept from its first intake on, and recorded in the ledger.
+"""Records the people who may sign in this home, from the first intake on, and copies them to the ledger.
 
-Intake may run where there is no ledger (in its own code location). Two facts must survive until a release begins, each
-in a file of the restricted zone that is written once: the people whom the policy named at the first intake, and the
-first extract that `readiness synth` did not write.
+Intake may run without a ledger, in its own code location. Two facts must survive until a release begins, and each is
+written once to a file in the restricted zone: the people named in the policy at the first intake, and the first extract
+that `readiness synth` did not write.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from privacy.release.policy import SignOff, load_policy, public_text
 
 
 def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
-    """Store the people whom the policy names at the first intake, and the name of the first extract that is not
-    synthetic. A process with the key that signs releases also records them in the ledger."""
+    """Store the people named in the policy at the first intake, and the name of the first real extract.
+
+    A process with the release signing key also records them in the ledger.
+    """
     people = load_policy().sign_off
     new = people.people and _keep(home.first_people, people.content())
     if ((not_synthetic and _keep(home.first_real_extract, not_synthetic)) or new) and keys.can_sign:
@@ -29,8 +31,10 @@ def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
 
 
 def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
-    """Record in the ledger who may sign, what the intake stored, and the public keys of a key set that signs releases;
-    returns the ledger."""
+    """Record people who may sign, the first real extract and public signing keys in the ledger, and return it.
+
+    Public keys are recorded if `keys` holds the release signing key.
+    """
     ledger = Ledger(home.ledger)
     if first := _kept(home.first_people):
         note_people(ledger, SignOff.parse(first))
@@ -45,7 +49,7 @@ def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
 
 
 def _keep(path: Path, content: Any) -> bool:
-    """Write a file unless it exists; returns whether it was new."""
+    """Write a file unless it exists, and return whether it was written."""
     if path.exists():
         return False
     files.write_json(path, content)

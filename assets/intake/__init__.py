@@ -1,1 +1,1 @@
-"""Ingests extracts: one pass over each identifiable file, then validation, promotion and a report."""
+"""Ingests extracts: reads each identifiable file in one pass, validates and promotes the result, and reports on it."""

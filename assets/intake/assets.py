@@ -1,4 +1,4 @@
-"""Dagster assets of the intake: extracts in landing, and each source pseudonymised, by council and cohort."""
+"""Dagster assets for intake: landed extracts, and pseudonymised extracts partitioned by council and cohort."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -37,11 +37,11 @@ GROUP = "intake"
 LANDING = "landing"
 RESTRICTED = "restricted"
 _SENTENCES_SHOWN = 3
-"""Stopped extracts named in the error of a run; its log names every one."""
+"""Number of stopped extracts named in a run's error, to keep it short; the run's log names all of them."""
 
 
 class ExtractsStopped(Exception):
-    """Extracts that were stopped; the message says which, and why."""
+    """Raised after a run that stopped extracts. The message names the extracts and the reasons."""
 
 
 postcode_directory = dg.AssetSpec(
@@ -139,6 +139,7 @@ def pseudonymised_extracts(
         stopped = _take_in_all(context, installation, sources)
     for source in sources:
         for cohort in cohorts:
+            # freshness is judged by the landing asset, so it is materialised only when all councils have delivered
             if _all_have_sent(installation, source, cohort):
                 whole = descriptions.checked({"cohort": cohort})
                 context.log_event(dg.AssetMaterialization(dg.AssetKey([LANDING, source]), metadata=whole))
@@ -150,7 +151,7 @@ def pseudonymised_extracts(
             severity=dg.AssetCheckSeverity.WARN,
             description=_first(waiting) if waiting else "no newest delivery is stopped or in doubt",
         )
-    if stopped:
+    if stopped:  # last, so that the other extracts are ingested and all checks reported
         raise ExtractsStopped(_first(stopped))
 
 
@@ -160,13 +161,12 @@ def _all_have_sent(installation: Installation, source: str, cohort: str) -> bool
 
 
 def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, sources: Sequence[str]) -> list[str]:
-    """Take in each partition's extracts, and say how they fared by every family of rules; the sentences of those that
-    were stopped."""
+    """Ingest each partition's extracts, log their check results, and return a sentence for each stopped extract."""
     stopped: list[str] = []
     intake = Intake(installation.landing, installation.home_folder, installation.key_ring(INTAKE))
     landed: list[Landed] = []
     cohorts = {parts(partition)[1] for partition in context.partition_keys}
-    for cohort in cohorts:
+    for cohort in cohorts:  # before any file is read
         check_may_be_held(Cohort(cohort), dt.date.today())
     for source, partition in product(sources, context.partition_keys):
         council, cohort = parts(partition)
@@ -250,7 +250,7 @@ def _sentence(quality: ExtractQuality) -> str:
 
 
 def _metadata(quality: ExtractQuality) -> dict[str, Any]:
-    """Return what the event log may hold: bands of row counts, and the MAC of the file."""
+    """Return the facts that are safe for Dagster's event log: row counts as bands, the file's MAC and the contract."""
     return {
         "rows_read": magnitude(quality.rows_read),
         "rows_rejected": magnitude(quality.rows_rejected),

@@ -1,7 +1,7 @@
-"""Runs many extracts at once and batches work that costs the same for many as for one.
+"""Processes extracts concurrently and batches the steps whose cost does not depend on the number of extracts.
 
-The steps of an extract pause where its rows need types and tokens, and where what was written is to be counted: one
-statement does that for several small extracts. They pause again for validation: one run of the suites does for many.
+An extract's generator yields when its rows need types and tokens, and again when the written rows need counting: one
+SQL statement then serves several small extracts. It yields once more for validation: one run of the suites serves many.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from assets.intake.quality_report.profile import Uncounted
 from assets.pseudonymise.stream_extract import Untokenised
 
 GROUPS_READ_AT_ONCE = 2
-"""While the rows of one group are given tokens, those of another can be read."""
+"""One group can be read while another is tokenised."""
 GROUPS_AT_ONCE = 4
-"""Groups that are read, validated or put in place: the last two wait for another process and for the disk."""
+"""Groups being read, validated or promoted. Validation waits for another process, and promotion for the disk."""
 EXTRACTS_TOGETHER = 32
+"""Most extracts in one group."""
 BYTES_TOGETHER = 4 << 20
-"""Of the files of extracts that go through one statement together: the rows of each group are held in memory."""
+"""Most bytes of files in one group of several extracts (4 MiB), because a group's rows are held in memory."""
 
 R = TypeVar("R")
 Wanted: TypeAlias = Untokenised | Uncounted | ValidationRequest
 Steps: TypeAlias = Generator[Wanted, Any, R]
-"""Yields what it needs; receives the rows with tokens, the counts, the findings."""
+"""Generator of one extract's steps: yields requests, and receives rows with tokens, counts or findings."""
 Judge: TypeAlias = Callable[[Sequence[ValidationRequest]], Sequence[tuple[Finding, ...]]]
 Answers: TypeAlias = Mapping[type, Callable[[Sequence[Any]], Sequence[Any]]]
-"""By kind of request before validation, in this order, the function that answers several extracts at once."""
+"""Functions that answer several requests at once, by type of request, in the order of the steps before validation."""
 
 
 @dataclass(eq=False)
 class _Job(Generic[R]):
-    """An extract that is being processed: the bytes of its file, what it waits for, and its outcome."""
+    """An extract being processed: its file size in bytes, its pending request and its outcome."""
 
     size: int
     steps: Steps[R]
@@ -44,7 +45,7 @@ class _Job(Generic[R]):
     outcome: R = field(init=False)
 
     def go_on(self, answer: Any = None) -> None:
-        """Run to the next request, or to the end. An answer that is an exception is raised there."""
+        """Run to the next request or to the end. An answer that is an exception is raised inside the generator."""
         try:
             self.waits_for = self.steps.throw(answer) if isinstance(answer, Exception) else self.steps.send(answer)
         except StopIteration as end:
@@ -52,9 +53,9 @@ class _Job(Generic[R]):
 
 
 def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Answers, judge: Judge) -> Iterator[R]:
-    """Yield the outcome of each extract, in order; each is given as the bytes of its file and its steps.
+    """Yield the outcome of each extract, in order. A job is the size of the extract's file in bytes, and its steps.
 
-    Groups of extracts run side by side: while some are validated and put in place, others are read.
+    Groups of extracts run concurrently: some are read while others are validated and promoted.
     """
     reading = Semaphore(GROUPS_READ_AT_ONCE)
 
@@ -64,22 +65,24 @@ def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Answers, judge: J
                 job.go_on()
             for kind, answer in answers.items():
                 _give(answer, kind, group)
+        # outside the semaphore, so that another group can be read during validation
         _give(judge, ValidationRequest, group)
         return [job.outcome for job in group]
 
     groups = _by_size([_Job(size, steps) for size, steps in jobs])
     with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
-        made = [pool.submit(copy_context().run, finish, group) for group in groups]  # the log asks whose run this is
+        # each thread gets a copy of the context, because the log reads from it who started the run
+        made = [pool.submit(copy_context().run, finish, group) for group in groups]
         try:
             for group in made:
                 yield from group.result()
         finally:
-            for group in made:
+            for group in made:  # groups that have not started, if one failed
                 group.cancel()
 
 
 def _give(answer: Callable[[Sequence[Any]], Sequence[Any]], kind: type, group: list[_Job[R]]) -> None:
-    """Answer the extracts of a group that wait for something of this kind, all with one call."""
+    """Answer all requests of this type in a group with one call."""
     waiting = [(job, job.waits_for) for job in group if isinstance(job.waits_for, kind)]
     given = _given(answer, [wanted for _, wanted in waiting]) if waiting else []
     for (job, _), each in zip(waiting, given, strict=True):
@@ -87,7 +90,7 @@ def _give(answer: Callable[[Sequence[Any]], Sequence[Any]], kind: type, group: l
 
 
 def _given(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequence[Any]) -> Sequence[Any]:
-    """Return what is wanted, or the error. If all together fail, each is tried alone."""
+    """Return an answer or an error for each request. If a joint call fails, retry each request alone."""
     try:
         return answer(wanted)
     except Exception as failure:
@@ -95,7 +98,8 @@ def _given(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequence[An
 
 
 def _by_size(extracts: Sequence[_Job[R]]) -> Iterator[list[_Job[R]]]:
-    """Group the extracts in order, as many as are small enough together while others are read; a large one alone."""
+    """Yield groups of consecutive extracts, each within the limits on bytes and number; a large extract goes alone."""
+    # two groups for each reader, so that one is read while another is tokenised
     most = min(BYTES_TOGETHER, sum(each.size for each in extracts) // (2 * GROUPS_READ_AT_ONCE))
     together: list[_Job[R]] = []
     for extract in extracts:

@@ -1,8 +1,8 @@
-"""Outcomes of checks for operators, and the lines on the console.
+"""Check outcomes for operators, and progress lines for the console.
 
-Whoever opens Dagster or reads a log sees these: shares are rounded so far that no count of rows follows from them, and
-counts of rows are bands, as is an operator's expected number, which may be near the count. Published numbers and counts
-of rules are exact.
+Dagster and logs show these to anyone who opens them. Shares are therefore too coarse to work out a row count. Row
+counts are given as bands, and so is an operator's expected number, which may be close to the count. Published numbers
+and counts of rules are exact.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FAMILIES = {
     FILLED: "Columns are as full as they should be",
 }
 ALL_COUNCILS = "every_council"
-"""Name of the check that looks at every council, and that no other council's good delivery makes green."""
+"""Name of the check over all councils. One council's good delivery cannot turn it green while another is stopped."""
 _OF_SIZE = {FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id}
 _THIN = "-thin"
 
@@ -39,7 +39,7 @@ Number = float | int | str
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of one family of rules for one extract."""
+    """Outcome of one family of rules for one extract. `numbers` must be safe to log."""
 
     family: str
     passed: bool
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
-    """Yield the outcome of each family for an extract that was taken."""
+    """Yield the outcome of each family of rules for an accepted extract."""
     yield Outcome(QUALITY, True, "the extract was taken", {"rows_read": magnitude(quality.rows_read)})
     yield Outcome(
         ROWS,
@@ -72,10 +72,10 @@ def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
 
 
 def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
-    """Return what may block a release of a source.
+    """Return the extracts of a source that may block a release.
 
-    `wirral/202425 stopped` for every latest delivery that was stopped, of any cohort; `wirral/202425 in doubt` for an
-    extract of these cohorts that breaks a rule that can hold a release, which is known once the cohort is linked.
+    `wirral/202425 stopped` is a latest delivery that was stopped, in any cohort. `wirral/202425 in doubt` is an extract
+    of these cohorts that breaks a rule that can hold a release; linkage decides whether it does.
     """
     stopped: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
     found = [f"{path.stem}/{path.parent.name.removeprefix('cohort=')} stopped" for path in stopped]
@@ -118,7 +118,7 @@ def _rounded(part: int, whole: int, digits: int) -> float:
 def progress_lines(
     home: Home, cohorts: Iterable[str], taken: Sequence[ExtractQuality], any_stopped: bool
 ) -> Iterator[str]:
-    """Yield lines about the extracts of these cohorts that were taken, and where new reports are."""
+    """Yield lines about the accepted extracts of these cohorts, and the location of new reports."""
     new = [quality for quality in taken if not quality.unchanged]
     wrong = {quality.key: found for quality in new if (found := _wrong(quality))}
     if sound := [quality for quality in new if quality.key not in wrong]:
@@ -136,7 +136,7 @@ def progress_lines(
 
 
 def _wrong(quality: ExtractQuality) -> list[str]:
-    """Return the reasons to name an extract on a line of its own."""
+    """Return the reasons to give an extract a separate line; none if it is sound."""
     found = [other.looks_like for other in quality.other_origins]
     found += [
         f"number of rows: {each.sentence}" for each in outcomes(quality) if each.family == SIZE and not each.passed

@@ -1,4 +1,4 @@
-"""State that every step of an intake shares: landing, home folder, keys, settings and borrowed tools."""
+"""State shared by all steps of an intake: landing, home folder, keys, settings and a pool of tools."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Delivery:
-    """One landed file as it was found.
+    """One landed file.
 
-    `file` is its name as it may be stored, `made_under` what its rows depend on besides its content, and `manifest`
-    that of a tokens file.
+    `file` is a name that is safe to store. `made_under` holds the settings and versions that, with the content,
+    determine the rows. `manifest` is set for a tokens file.
     """
 
     landed: Landed
@@ -63,9 +63,9 @@ class Delivery:
 
 
 class IntakeContext:
-    """Landing, home folder and keys of an intake, and tools over one database in memory.
+    """Landing, home folder and keys of an intake, and tools that share one in-memory database.
 
-    Raises `InvalidExpectedRows` for a file of expected numbers that cannot be read.
+    Raises `InvalidExpectedRows` if the file of expected row numbers cannot be read.
     """
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
@@ -87,12 +87,12 @@ class IntakeContext:
         self._lock = Lock()
 
     def fingerprint(self, landed: Landed, path: Path | None = None) -> tuple[str, str]:
-        """Return the SHA-256 of a landed file, or of the file at `path` that is part of it, and its MAC."""
+        """Return the SHA-256 and the MAC of a landed file, or of one of its parts at `path`."""
         sha256 = content_sha256(path or landed.path, f"a part of {landed.name}" if path else landed.name, landed.within)
         return sha256, file_mac(self.keys, sha256)
 
     def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
-        """Describe a landed file. Raises `ExtractStopped` for a tokens file without a usable manifest."""
+        """Describe a landed file. Raises `ExtractStopped` if a tokens file has no usable manifest."""
         manifest = read_manifest(landed, self.keys) if landed.holds_tokens else None
         if manifest:
             of_sender: dict[str, Any] = {
@@ -110,23 +110,23 @@ class IntakeContext:
         return Delivery(landed, self.stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
 
     def stored_name(self, file: Path) -> str:
-        """Return a file's name as it may be stored: words that may be a child's name are replaced by keyed marks."""
+        """Return a file name that is safe to store: words that could be a child's name are replaced by keyed marks."""
         own = self.keys.subkey("input-mac", "file-names")
         return file.name if names_an_extract(file.name) else marked(file.name, own)
 
     def metadata(self, landed: Landed, mac: str | None = None) -> dict[str, str]:
-        """Return the metadata of payload and tokens."""
+        """Return the Parquet metadata for payload and tokens."""
         found = {"council": landed.council, "source": landed.source, TOKENS_KEY: tokens_made_under(self.keys)}
         return found if mac is None else found | {MAC_KEY: mac}
 
     def note_if_real(self, landed: Landed, hashes: Iterable[str]) -> None:
-        """Note an extract that the generator of synthetic ones did not write: it ends a demonstration."""
+        """Record an extract that the synthetic data generator did not write, which ends a demonstration."""
         if not self._synthetic.issuperset(hashes):
             with self._lock:
                 note_intake(self.home, self.keys, f"{landed.council}/{landed.source}/{landed.cohort}")
 
     def open(self, delivery: Delivery) -> OpenExtract:
-        """Open an identifiable file. Raises `ExtractStopped`."""
+        """Open an identifiable file. Raises `ExtractStopped` if it cannot be read or recognised."""
         landed = delivery.landed
         extract = open_recognised(landed, delivery.contract, dialect_of(landed))
         if landed.part and (mark := extract.dialect.deleted) and mark.heading not in extract.inputs:
@@ -137,14 +137,14 @@ class IntakeContext:
         return extract
 
     def rekey(self, delivery: Delivery, out: RowWriter) -> Staged:
-        """Read a tokens file. Raises `ExtractStopped`."""
+        """Read a tokens file and rekey its rows. Raises `ExtractStopped` if it was not made for this pipeline."""
         assert delivery.manifest
         stop_if_foreign(delivery.landed, delivery.manifest, self.keys, delivery.contract)
         with self.tools() as tools:
             return rekey(tools.keys, self.keys, delivery.landed, delivery.manifest, delivery.contract, out)
 
     def run(self, jobs: Iterable[tuple[int, Steps[R]]]) -> Iterator[R]:
-        """Run many extracts at once, each given as the bytes of its file and its steps; yield outcomes in order."""
+        """Process extracts concurrently and yield their outcomes in order: see `run_batches`."""
         answers: Answers = {Untokenised: self._tokenise, Uncounted: self._count}
         return run_batches(jobs, answers, validation_worker.judge)
 
@@ -158,7 +158,7 @@ class IntakeContext:
 
     @contextmanager
     def tools(self) -> Iterator[Tools]:
-        """Lend tools that nobody else uses meanwhile: made once, used for many extracts, all discarded on failure."""
+        """Lend tools for exclusive use. They are reused between extracts, and all are discarded after a failure."""
         try:
             tools = self._idle.get_nowait()
         except Empty:
@@ -166,6 +166,7 @@ class IntakeContext:
         try:
             yield tools
         except BaseException:
+            # all tools are cursors of one database
             self._first, self._idle = None, SimpleQueue()
             _look_ups.cache_clear()
             raise
@@ -176,17 +177,17 @@ class IntakeContext:
             if self._first is None:
                 found = _look_ups(self._directory, self.directory_sha256)
                 self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
-            return self._first.another()
+            return self._first.another()  # a new cursor, with the same look-ups
 
 
 @lru_cache(maxsize=1)
 def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
-    """Share look-ups between all intakes of a process. `sha256` is the directory's."""
+    """Return look-ups that all intakes of a process share. The directory's `sha256` is only part of the cache key."""
     return look_ups(directory)
 
 
 def dialect_of(landed: Landed) -> Dialect:
-    """Return how the council writes the source. Raises `ExtractStopped` if its council file cannot be used."""
+    """Return the council's dialect for a source. Raises `ExtractStopped` if its council file is invalid."""
     try:
         return council_file(landed.council).dialect(landed.source)
     except InvalidCouncilFile as invalid:

@@ -1,7 +1,6 @@
-"""Results of intakes: of each delivery that is in, of superseded ones and of those that were stopped.
+"""Stored intake results for current, superseded and stopped deliveries.
 
-A delivery is known by the MAC of its file's content under a key of the pipeline. Nothing here holds a value of an
-extract.
+A delivery is identified by a MAC of its file's content under a pipeline key. No result holds a value from an extract.
 """
 
 from __future__ import annotations
@@ -34,23 +33,23 @@ from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort
 
 MAC_KEY = "file_mac"
-"""Name, in the metadata of a pseudonymised extract, of the MAC of the file it was made from."""
+"""Metadata key of a pseudonymised extract: the MAC of the file that it was made from."""
 PARTS_KEY = "parts"
-"""Name, in the metadata of the tokens of an extract in parts, of the stems of the files that its tokens lie in."""
+"""Metadata key of the tokens of an extract in parts: the stems of the files that hold the tokens."""
 TOKENS_KEY = "tokens_made_under"
-"""Name, in the metadata of payload and tokens, of what the tokens of their rows were made under: with the MAC, it says
-what they are, though no two encrypted files are the same."""
+"""Metadata key of payload and tokens: the keys and versions that the tokens were made under. With the MAC, this
+identifies the tokens; the encrypted files cannot, because no two are the same."""
 
 
 @dataclass(frozen=True)
 class PartRows:
-    """One part of an extract, and what became of its rows when the parts were put together.
+    """One part of an extract, and the outcome of its rows when the parts were resolved.
 
-    Of the rows that were not set aside, some are `in_force`; others repeat what an earlier part says, or were
-    `replaced` or deleted by a later one. `deletions` are rows that delete a record, `of_nothing` those among them whose
-    record was not held. `sent_again` is the number of the part of the same name that took its place, or 0.
-    `sender_mac` is of the file that the sender holds, also where it handed over tokens in its place. Of a file of
-    several cohorts, `of_no_cohort` rows are in none of them, the first of them by number.
+    A row that was not set aside is `in_force`, is `repeated` from an earlier part, or was `replaced` or deleted by a
+    later part. `deletions` counts rows that delete a record, and `of_nothing` those whose record was not held.
+    `sent_again` is the number of the part of the same name that replaced this one, or 0. `sender_mac` identifies the
+    sender's original file, even if the sender delivered tokens. In a multi-cohort file, `of_no_cohort` rows belong to
+    no cohort; the numbers of the first are in `first_of_no_cohort`.
     """
 
     number: int
@@ -69,7 +68,7 @@ class PartRows:
     of_no_cohort: int = 0
     first_of_no_cohort: tuple[int, ...] = ()
     withdrawn: str = ""
-    """Why, if it was; its rows are not counted then."""
+    """Reason for withdrawal, or empty. The rows of a withdrawn part are not counted."""
     sheet: SheetTaken | None = None
 
 
@@ -77,8 +76,8 @@ class PartRows:
 class FromParts:
     """How an extract was built from its parts.
 
-    `how` says how the parts belong together, and `seen` that this was inferred rather than stated. `order` is what
-    their order is by. `parts` are in order, withdrawn and repeated ones first.
+    `how` is a value of `Parts`; `seen` means that it was inferred and not stated. `order` describes what the parts were
+    sorted by. `parts` are in that order, after withdrawn and replaced parts.
     """
 
     how: str
@@ -89,14 +88,14 @@ class FromParts:
 
 @dataclass(frozen=True)
 class ExtractQuality:
-    """What intake found in one extract. Holds the file's own counts and row numbers, no values.
+    """Intake result for one extract: counts and row numbers from the file, but no values.
 
-    `taken_at` is an ISO 8601 time. `headings` are the file's own names of contract columns, where they differ.
-    `rows_warned` counts kept rows with a warning; `rows_expected` is how many there should be, where anybody knows, and
-    `rows_last` how many were kept of the last delivery that no release had to wait for. Of an extract in parts,
-    `rows_read` are the rows in force and those set aside, and `file_mac` is of the parts together. `sender_mac` is of
-    the file that the sender holds, also where it handed over tokens in its place. `sheet` is the one that a whole
-    extract was read from, of a workbook. `elsewhere` says which other year or council its rows look to be of.
+    `taken_at` is an ISO 8601 time. `headings` maps contract columns to the file's headings that differ from them.
+    `rows_warned` counts kept rows with a warning. `rows_expected` is the expected number of rows, if known. `rows_last`
+    is the number kept from the last delivery that did not hold a release. For an extract in parts, `rows_read` counts
+    rows in force and rows set aside, and `file_mac` covers all parts. `sender_mac` identifies the sender's original
+    file, even if the sender delivered tokens. `sheet` is the workbook sheet that a whole extract was read from.
+    `other_origins` are other cohorts or councils that its rows seem to come from.
     """
 
     council: str
@@ -124,16 +123,16 @@ class ExtractQuality:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Source, cohort and council, by which a home folder knows it."""
+        """Source, cohort and council, which identify an extract in a home folder."""
         return self.source, self.cohort, self.council
 
     @property
     def part_numbers(self) -> dict[str, int]:
-        """The number of each of its files by MAC: those of its parts, or 0 of a whole one."""
+        """Part number of each file by MAC; 0 for a whole extract."""
         return {part.file_mac: part.number for part in self.parts.parts} if self.parts else {self.file_mac: 0}
 
     def has_row(self, number: int) -> bool:
-        """Return whether a row of this number in the whole extract was read."""
+        """Return whether the extract had a row with this number. For parts, the number includes the part."""
         part, row = part_and_row(number)
         read = {each.number: each.rows_read for each in self.parts.parts} if self.parts else {0: self.rows_read}
         return 0 < row <= read.get(part, 0)
@@ -144,13 +143,13 @@ class ExtractQuality:
 
     @property
     def holds(self) -> tuple[Finding, ...]:
-        """What a release waits for."""
+        """Failed findings that can hold a release."""
         return tuple(finding for finding in self.findings if finding.severity == HOLD and not finding.passed)
 
 
 @dataclass(frozen=True)
 class StoppedExtract:
-    """A delivery that was not taken, and why, in words for operators and in words for the sender."""
+    """A delivery that was stopped, with the reason worded for operators (`sentence`) and for the sender."""
 
     council: str
     source: str
@@ -164,22 +163,22 @@ class StoppedExtract:
 
 
 def file_mac(keys: KeyRing, sha256: str) -> str:
-    """Return the HMAC-SHA256 of a file's SHA-256: nobody without the pipeline's key can test a guess."""
+    """Return the HMAC-SHA256 of a file's SHA-256, so that nobody without the pipeline's key can test a guess."""
     return hmac.digest(keys.subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
 def made_of(quality: ExtractQuality) -> str:
-    """Return a SHA-256 of what an extract was made of: the delivery's MAC, and the settings that its rows depend on."""
+    """Return a SHA-256 of an extract's inputs: the delivery's MAC and the settings that its rows depend on."""
     return hashlib.sha256(json.dumps([quality.file_mac, quality.made_under], sort_keys=True).encode()).hexdigest()
 
 
 def tokens_made_under(keys: KeyRing) -> str:
-    """Return what tokens of the same identifiers depend on."""
+    """Return, as JSON, the keys and versions that tokens depend on."""
     return json.dumps(pseudonyms.manifest(keys), sort_keys=True)
 
 
 def mac_of(pseudonymised: Path) -> str:
-    """Return the MAC of the delivery that a pseudonymised extract was made from, or an empty text."""
+    """Return the MAC of the delivery that a pseudonymised extract was made from, or an empty string."""
     metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
     return bytes(metadata.get(MAC_KEY.encode(), b"")).decode()
 
@@ -188,7 +187,7 @@ _EXTRACT_QUALITY, _STOPPED_EXTRACT = TypeAdapter(ExtractQuality), TypeAdapter(St
 
 
 def read(path: Path) -> ExtractQuality | None:
-    """Read the stored result of an intake; None if there is none or it is damaged, so that it is made again."""
+    """Read a stored intake result. Return None if it is missing or damaged, so that the extract is ingested again."""
     try:
         return _quality(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -197,23 +196,23 @@ def read(path: Path) -> ExtractQuality | None:
 
 @lru_cache(maxsize=1024)
 def _quality(content: bytes) -> ExtractQuality:
-    """Parse a stored result. A release looks several times at each, of which England has 765."""
+    """Parse a stored result. Cached, because a release reads each several times, and England has 765."""
     return _EXTRACT_QUALITY.validate_json(content)
 
 
 def keep(path: Path, quality: ExtractQuality) -> None:
-    """Store the result of an intake, durable on return."""
+    """Store an intake result, durable on return."""
     write(path, _EXTRACT_QUALITY.dump_json(quality, indent=1))
 
 
 def current(home: Home, source: str, cohort: str, council: str) -> ExtractQuality | None:
-    """Return the delivery whose rows are in, or None.
+    """Return the result of the delivery whose rows are in the home folder.
 
-    None if the rows are of another delivery, damaged or without their tokens.
+    Return None if the rows are missing, damaged, without their tokens, or from another delivery.
     """
     quality = read(home.quality(source, cohort, council))
     try:
-        held = mac_of(home.pseudonymised(source, cohort, council))
+        held = mac_of(home.pseudonymised(source, cohort, council))  # the MAC in the payload itself
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
     if source in SERVICES and not sealed.is_whole(home.tokens(source, cohort, council)):
@@ -224,14 +223,14 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
 def last(
     home: Home, source: str, cohort: str, council: str, mac: str, *, that_stood: bool = False
 ) -> ExtractQuality | None:
-    """Return what to compare a delivery with: the one before it of this cohort, else of the cohort before.
+    """Return the previous delivery for the cohort, or else the current one for the previous cohort.
 
-    With `that_stood`, the latest that no release had to wait for. `mac` is the delivery's own.
+    `that_stood` skips deliveries that could hold a release. `mac` is the MAC of the delivery to compare.
     """
     key, before = (source, cohort, council), Cohort(cohort).previous
     superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
     found = [
-        read(home.quality(*key)),  # whatever the clock said when it was taken
+        read(home.quality(*key)),  # first, whatever the clock said when it was ingested
         *sorted(superseded, key=lambda quality: quality.taken_at, reverse=True),
         read(home.quality(source, before.code, council)) if before else None,
     ]
@@ -240,10 +239,10 @@ def last(
 
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
-    """Put a judged extract in place of the earlier one.
+    """Replace the earlier extract with a validated one.
 
-    The earlier tokens go first and the quality result comes last: whatever a death leaves, no tokens stand beside rows
-    of another delivery, and the result says that the extract is in.
+    The earlier tokens are removed first and the quality result is written last. If the process dies in between, no
+    tokens remain next to another delivery's rows, and a stored result proves that the extract is complete.
     """
     key = quality.key
     earlier = read(home.quality(*key))
@@ -256,7 +255,7 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
 
 
 def take_out(home: Home, key: tuple[str, str, str]) -> None:
-    """Remove what is in of an extract; its result stays among the superseded ones."""
+    """Remove an extract's current files, and move its result to the superseded ones."""
     earlier = read(home.quality(*key))
     for path in (home.tokens(*key), home.pseudonymised(*key), home.quarantine(*key)):
         path.unlink(missing_ok=True)
@@ -266,7 +265,7 @@ def take_out(home: Home, key: tuple[str, str, str]) -> None:
 
 
 def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
-    """Return the row keys of the extract that is in. Raises `KeyProblem` if it was ingested under another row key."""
+    """Return the row keys of the current extract. Raises `KeyProblem` if it was ingested under another row key."""
     quality = read(home.quality(source, cohort, council))
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
     if made_under != keys.fingerprints["row"]:
@@ -280,11 +279,11 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
 
 
 def stopped(home: Home, source: str, cohort: str, council: str) -> StoppedExtract | None:
-    """Return the latest delivery if it was stopped."""
+    """Return the latest delivery if it was stopped, else None."""
     path = home.stopped(source, cohort, council)
     return _STOPPED_EXTRACT.validate_json(path.read_bytes()) if path.exists() else None
 
 
 def note_stopped(home: Home, note: StoppedExtract) -> None:
-    """Keep why a delivery was stopped; the earlier good one stays in place."""
+    """Store the reason for a stop. The earlier good delivery stays in place."""
     write_json(home.stopped(note.source, note.cohort, note.council), asdict(note))

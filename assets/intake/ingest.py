@@ -1,6 +1,6 @@
-"""Ingests extracts: one pass over each identifiable file, validation of what came of it, and promotion.
+"""Ingests extracts: reads each identifiable file in one pass, validates the result and promotes it.
 
-`Intake._ingest_whole` shows what is done with one extract, from top to bottom; `batching` runs many at once.
+`Intake._ingest_whole` shows all steps for one extract; `batching` runs many extracts concurrently.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from sources.extract.landed import Landed, files_in, find, size_of, state
 from sources.reference.expected_rows import published_rows
 
 EXPECTED_ROWS = "expected_rows"
-"""Name, in `made_under`, of the number of rows that the operator expects of an extract."""
+"""Key in `made_under` for the operator's expected number of rows."""
 _RULES_OF_REJECTED_ROWS = {NO_USABLE_ROW.id, TOO_MANY_REJECTED.id}
 _COMPARED = ("keys", "pseudonyms", "normaliser", "contract")
 """Settings that must be the same for all parts of an extract."""
 
 Outcome: TypeAlias = ExtractQuality | ExtractStopped | None
-"""None if the files in landing hold several cohorts, and no row of this one."""
+"""None if no file in landing has rows of this cohort."""
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """What was staged of a delivery, and what it is validated and reported by."""
+    """A staged delivery with the counts that it is validated against and reported with."""
 
     delivery: Delivery
     staged: Staged
@@ -68,7 +68,7 @@ class _Counted:
 
     def request(self) -> ValidationRequest:
         staged, contract = self.staged, self.delivery.contract
-        of_last = share_of(staged.rows_kept, self.rows_last)
+        of_last = share_of(staged.rows_kept, self.rows_last)  # None if there is no earlier delivery
         if of_last is not None and self.from_parts and self.from_parts.how != Parts.CUMULATIVE:
             of_last = min(of_last, 1.0)  # parts that add up always grow
         return ValidationRequest(
@@ -111,7 +111,10 @@ class _Counted:
 
 
 class Intake:
-    """Ingests extracts of a landing folder into a home folder. Raises `InvalidExpectedRows` as `IntakeContext` does."""
+    """Ingests extracts from a landing folder into a home folder.
+
+    Raises `InvalidExpectedRows` if the file of expected row numbers cannot be read.
+    """
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
         self._context = IntakeContext(landing, home, keys)
@@ -120,11 +123,11 @@ class Intake:
 
     @property
     def not_read(self) -> list[str]:
-        """Sentences about files beside whole extracts that cannot be read."""
+        """Sentences about unreadable files next to whole extracts."""
         return self._reader.not_read
 
     def ingest(self, landed: Landed) -> ExtractQuality:
-        """Pseudonymise one landed extract into the restricted zone; raises `ExtractStopped`. See `ingest_all`."""
+        """Ingest one landed extract: see `ingest_all`. Raises `ExtractStopped` if it is stopped or has no rows."""
         (outcome,) = self.ingest_all([landed])
         if outcome is None:
             raise ExtractStopped(f"{landed.name}: no row of the files that came is of this extract")
@@ -133,10 +136,11 @@ class Intake:
         return outcome
 
     def ingest_all(self, extracts: Iterable[Landed]) -> Iterator[Outcome]:
-        """Yield the outcome of each extract, in order; pass those of one source together, which is faster.
+        """Pseudonymise extracts into the restricted zone and yield their outcomes in order.
 
-        `ExtractStopped` names file and rule of an extract that cannot be taken. The same file under the same contract,
-        keys and normaliser is answered from its earlier result.
+        It is faster to pass the extracts of one source together. The outcome of a stopped extract is an
+        `ExtractStopped` that names the file and rule. An unchanged file under the same contract, keys and normaliser
+        gets its earlier result.
         """
         with in_use(self.home), self.home.staging() as staging:
             note_intake(self.home, self._keys)
@@ -151,7 +155,7 @@ class Intake:
                 report_council(self.home, cohort, council)
 
     def ingest_held_parts(self, landed: Landed) -> Outcome:
-        """Resolve the held parts of an extract, whatever is in landing. None if nothing is held."""
+        """Resolve the held parts of an extract without reading landing. Return None if no part with rows is held."""
         with in_use(self.home), self.home.staging() as staging:
             steps = self._ingest_parts(replace(landed, parts=(), several=()), staging / "0", None)
             (outcome,) = self._context.run([(0, steps)])
@@ -159,7 +163,7 @@ class Intake:
             return outcome
 
     def needing_intake(self, cohort: str, councils: Iterable[str]) -> list[str]:
-        """Return the councils of which an intake would take, stop or report anything; all that others sent is in."""
+        """Return the councils for which an intake has work to do. Extracts and reports of the others are current."""
         return [
             council
             for council in councils
@@ -168,7 +172,7 @@ class Intake:
         ]
 
     def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
-        """Keep, and report to the sender, why nothing in landing for a cohort can be an extract."""
+        """Record, and report to the sender, why nothing in landing can be used as an extract of a cohort."""
         folder = self._context.landing / council / source
         self._stop(Landed(council, source, cohort, folder / cohort), "", stopped)
         report_council(self.home, cohort, council)
@@ -199,9 +203,9 @@ class Intake:
         return (self._ingest_parts if landed.in_parts else self._ingest_whole)(landed, folder, stopped)
 
     def _ingest_whole(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Steps[Outcome]:
-        """Take one extract from its file to its place: stage it in `folder`, validate, then promote or stop it, report.
+        """Ingest one extract from its file: stage it in `folder`, validate it, promote or stop it, and report.
 
-        An extract that is stopped leaves the previous good one in place. Waits for others twice: see `Steps`.
+        If it is stopped, the previous good extract stays in place. Yields when steps can be batched: see `Steps`.
         """
         mac = ""
         try:
@@ -212,7 +216,7 @@ class Intake:
             if earlier := self._taken_before(delivery):
                 return earlier
             self._context.note_if_real(landed, [sha256])
-            validation_worker.begin()  # so that it has loaded by the time there is something to validate
+            validation_worker.begin()  # it loads for seconds, while rows are staged
             staged = yield from self._stage(delivery, folder)
             counted = yield from self._count(delivery, staged)
             stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
@@ -221,7 +225,7 @@ class Intake:
         return (yield from self._validate(counted))
 
     def _ingest_parts(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Steps[Outcome]:
-        """Take one extract from its parts, all of which have been read, to its place, as `_ingest_whole` does."""
+        """Ingest one extract from its parts, which have all been read, in the same steps as `_ingest_whole`."""
         mac = ""
         try:
             if stopped:
@@ -245,8 +249,9 @@ class Intake:
         quality = counted.quality((yield counted.request()))
         if quality.failures:
             return self._stop(landed, counted.delivery.mac, _stopped_by(quality.failures, landed, staged))
+        # the log gets its line before the rows are promoted
         record(self.home, Processing.INTAKE, *landed.key, file_mac=counted.delivery.mac)
-        if quality.parts is None:
+        if quality.parts is None:  # a whole file replaces all parts
             PartStore(self.home, landed.key).drop()
         deliveries.accept(self.home, quality, staged)
         report_extract(self.home, quality, counted.last)
@@ -269,9 +274,9 @@ class Intake:
         return replace(delivery, made_under=delivery.made_under | {EXPECTED_ROWS: expected})
 
     def _held_parts(self, landed: Landed) -> list[Part]:
-        """Return every part of an extract that has been read, in landing or not any more.
+        """Return every part of an extract that has been read, even if its file has left landing.
 
-        Raises `ExtractStopped` if one was read under other settings than the rest.
+        Raises `ExtractStopped` if a part was read under different settings and its file is no longer in landing.
         """
         store = PartStore(self.home, landed.key)
         hashes = {path: self._context.fingerprint(landed, path) for path in (*landed.parts, *landed.several)}
@@ -285,7 +290,7 @@ class Intake:
                     f"{landed.name}: part {part.number} was read under other keys or by another version, and its file"
                     " is no longer in landing; ask for it again"
                 )
-        for part in found:
+        for part in found:  # their files may have been renamed
             store.note(part)
         return found
 
@@ -302,20 +307,20 @@ class Intake:
         return staged, describe(resolved, replaced, aside, store.withdrawn())
 
     def _earlier(self, delivery: Delivery) -> ExtractQuality | None:
-        """Return the earlier result of the same file under the same settings, if its rows are in."""
+        """Return the current result if it is for the same file and settings, else None."""
         earlier = deliveries.current(self.home, *delivery.landed.key)
         same = earlier and (earlier.file_mac, earlier.made_under) == (delivery.mac, delivery.made_under)
         return earlier if same else None
 
     def _came_since(self, landed: Landed) -> bool:
-        """Return whether any file came after the extract was last looked at, or one that was stopped may have gone."""
+        """Return whether a file arrived after the extract was last checked, or the latest delivery was stopped."""
         if self.home.stopped(*landed.key).exists():
             return True
         looked_at = self.home.quality(*landed.key).stat().st_mtime
         return any(path.stat().st_ctime > looked_at for each in landed.paths for path in files_in(each))
 
     def _taken_before(self, delivery: Delivery) -> ExtractQuality | None:
-        """Return the earlier result as `_earlier` does, after its reports are up to date."""
+        """Return the earlier result as `_earlier` does, and bring its reports up to date."""
         landed, earlier = delivery.landed, self._earlier(delivery)
         if earlier is None:
             return None
@@ -323,14 +328,14 @@ class Intake:
         if again or not has_report(self.home, earlier):
             report_extract(self.home, earlier, deliveries.last(self.home, *landed.key, delivery.mac), again)
         if again:
-            if self.home.stopped(*landed.key).exists():  # landing holds again what is in
+            if self.home.stopped(*landed.key).exists():  # the current file is back in landing
                 record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
                 self.home.stopped(*landed.key).unlink()
-            self.home.quality(*landed.key).touch()  # it was looked at
+            self.home.quality(*landed.key).touch()  # `_came_since` compares with its time
         return replace(earlier, unchanged=True)
 
     def _stage(self, delivery: Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:
-        """Write payload, tokens and quarantine to `folder`, without rows that must not come back."""
+        """Write payload, tokens and quarantine to `folder`, without rows that were removed or objected to."""
         folder.mkdir()
         landed, context = delivery.landed, self._context
         held_back = HeldBack(self.home, self._keys, landed, {delivery.mac: 0})
@@ -361,7 +366,7 @@ class Intake:
         )
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
-        """Keep why a delivery was stopped, and report it."""
+        """Record why a delivery was stopped, and report it to the sender."""
         note = StoppedExtract(
             landed.council,
             landed.source,
@@ -374,7 +379,7 @@ class Intake:
             headings=stopped.headings,
         )
         known = deliveries.stopped(self.home, *landed.key)
-        if known is None or known.file_mac != mac:
+        if known is None or known.file_mac != mac:  # each stopped file is logged once
             record(self.home, Processing.STOPPED, *landed.key, file_mac=mac)
         deliveries.note_stopped(self.home, note)
         report_extract(self.home, note, deliveries.current(self.home, *landed.key))
@@ -391,7 +396,7 @@ def _stopped_by(failures: Iterable[Finding], landed: Landed, staged: Staged) -> 
 
 
 def _postcode_findings(delivery: Delivery, directory_sha256: str | None) -> tuple[Finding, ...]:
-    """Warn if a sender's deprivation quintiles are not what the pipeline's own directory would give."""
+    """Return a warning if a sender did not look up deprivation quintiles in the pipeline's postcode directory."""
     manifest = delivery.manifest
     if not manifest or not has_quintile(delivery.contract) or manifest.postcode_directory_sha256 == directory_sha256:
         return ()

@@ -1,8 +1,8 @@
-"""Multi-cohort files: assigns their rows to cohorts, and stores which files were sorted.
+"""Assigns the rows of multi-cohort files to cohorts, and stores which files have been sorted.
 
-A row belongs to the cohort of its date of birth. It belongs to the academic year that it names if that is one year
-before or after, as for a child who starts school a year later, or if it has no date. A row with neither belongs to the
-cohort in which an earlier part has its record. Other rows are set aside and counted.
+A row belongs to the cohort given by its date of birth. If its academic year is at most one year away from that, as for
+a child who starts school a year late, or if it has no date of birth, the academic year decides. A row with neither
+belongs to the cohort in which an earlier part has its record. Other rows are set aside and counted.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
 
 MAX_BYTES = 1 << 30
-"""Of the text of a file of several cohorts, which is held in memory until its rows are told apart."""
+"""Limit on the text of a multi-cohort file (1 GiB), which is held in memory until its rows are sorted."""
 MAX_EXAMPLE_ROWS = 100
+"""Most row numbers stored of the rows set aside."""
 _BORN_IN = "(year(date_of_birth) + CASE WHEN month(date_of_birth) >= 9 THEN 5 ELSE 4 END)"
+"""SQL of the first year of a child's cohort. Years of birth run from September to August."""
 
 
 @dataclass(frozen=True)
 class Sorted:
-    """A multi-cohort file that was sorted: its cohorts, and the rows that were set aside, the first of them by number.
+    """A sorted multi-cohort file: its cohorts, and the number of rows set aside with the row numbers of the first.
 
-    A file without cohorts has no rows left here and is not read again. `state` is its size and time of change, by which
-    it is recognised without a key until it is written anew.
+    A file without cohorts has no rows here and is not read again. `state` is its size and modification time, which
+    identify it without a key until it is rewritten.
     """
 
     state: list[list[int]]
@@ -56,7 +58,7 @@ _SORTED = TypeAdapter(dict[str, Sorted])
 
 @dataclass(frozen=True)
 class SortedFiles:
-    """The multi-cohort files of one source and council that were sorted, in a home folder."""
+    """Store of the sorted multi-cohort files of one source and council, in a home folder."""
 
     home: Home
     source: str
@@ -67,11 +69,11 @@ class SortedFiles:
         return self.home.several(self.source, self.council)
 
     def entries(self) -> dict[str, Sorted]:
-        """Return the sorted files by MAC."""
+        """Return the sorted files by their MAC."""
         return _SORTED.validate_json(self._path.read_bytes()) if self._path.exists() else {}
 
     def is_waiting(self, landed: Landed) -> bool:
-        """Return whether any file of `landed` has not been sorted yet, or was found to hold rows of its cohort."""
+        """Return whether a file of `landed` is not sorted yet, or holds rows of the cohort of `landed`."""
         entries = list(self.entries().values())
         of_files = ([entry.cohorts for entry in entries if entry.state == state(path)] for path in landed.several)
         return any(not found or any(landed.cohort in cohorts for cohorts in found) for found in of_files)
@@ -81,12 +83,12 @@ class SortedFiles:
         write_json(self._path, {each: asdict(of) for each, of in (self.entries() | {mac: entry}).items()})
 
     def close(self, mac: str) -> None:
-        """Remember of a file only that it was sorted, so that it is not read again: none of its rows is held."""
+        """Mark a file as sorted and without rows here, so that it is not read again."""
         if entry := self.entries().get(mac):
             self.remember(mac, replace(entry, cohorts=(), rows_set_aside=0, first_rows=()))
 
     def close_cohort(self, cohort: str) -> None:
-        """Forget of every file that it had rows of a cohort."""
+        """Remove a cohort from every file's entry."""
         for mac, entry in self.entries().items():
             left = tuple(each for each in entry.cohorts if each != cohort)
             if not left:
@@ -96,7 +98,7 @@ class SortedFiles:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one process at a time sort these files."""
+        """Hold a lock, so that one process at a time sorts these files."""
         place = self._path.with_suffix(".lock")
         make_folder(place.parent)
         with locked(place):
@@ -104,19 +106,20 @@ class SortedFiles:
 
 
 def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
-    """Return a SELECT of `source_row` and the first year of each row's cohort, NULL if the row names none."""
+    """Return a SELECT of `source_row` and `first_year` of each row's cohort, or NULL if the row gives no cohort."""
     year = "NULL::INTEGER"
     if "academic_year" in contract:
+        # `2024/25`, `202425` and `2024.0` all begin with the first year, once only digits are left
         digits = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
         year = f"try_cast(left({digits}, 4) AS INTEGER)"
     born = f"CASE WHEN year(date_of_birth) > 1900 THEN {_BORN_IN} END"
-    near = f"abs({year} - ({born})) <= 1"
+    near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
     first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
     return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
 
 
 def check_can_be_sorted(name: str, contract: SourceContract) -> None:
-    """Raise `ExtractStopped` for a source whose rows never name a cohort."""
+    """Raise `ExtractStopped` if rows of the source have no date of birth to sort them by."""
     if "date_of_birth" not in contract:
         raise ExtractStopped(
             f"{name}: rows of {contract.name} do not say their cohort; send a file for each, called by it, as"
@@ -125,7 +128,7 @@ def check_can_be_sorted(name: str, contract: SourceContract) -> None:
 
 
 def read_text(name: str, extract: OpenExtract) -> pa.Table:
-    """Read the whole file as text. Raises `ExtractStopped` if it is too long to be sorted."""
+    """Read the whole file as text. Raises `ExtractStopped` if it is longer than `MAX_BYTES`."""
     batches: list[pa.RecordBatch] = []
     held = 0
     for batch in extract.batches:
@@ -138,14 +141,14 @@ def read_text(name: str, extract: OpenExtract) -> pa.Table:
 
 @dataclass(frozen=True)
 class CohortRows:
-    """Row numbers of a file by cohort, and of rows that name none."""
+    """Row numbers of a file by cohort, and of rows without a cohort."""
 
     of_cohort: dict[str, np.ndarray]
     of_none: np.ndarray
 
 
 def split_by_cohort(found: pa.Table) -> CohortRows:
-    """Split row numbers by the first years of their cohorts."""
+    """Split row numbers by the first year of the cohort."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
     codes = {year: code for year in np.unique(years).tolist() if (code := _code(year))}
     of_cohort = {code: numbers[years == year] for year, code in codes.items()}
@@ -153,7 +156,7 @@ def split_by_cohort(found: pa.Table) -> CohortRows:
 
 
 def _code(year: int) -> str | None:
-    """Return the cohort that begins in a year, if its children have been born and their data may be held."""
+    """Return the cohort that begins in a year, or None if its children are not born or its data may not be held."""
     code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
     return code if code in cohorts_of_children() and today < retention().ends(Cohort(code)) else None
 
@@ -166,12 +169,13 @@ def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, coh
 
 
 def assign_by_earlier_parts(rows: CohortRows, records: pa.Table, earlier: Mapping[str, pa.Table]) -> CohortRows:
-    """Assign rows without a cohort to the only one in which an earlier part has their record.
+    """Assign rows without a cohort to the cohort whose earlier parts have their record, if there is exactly one.
 
-    `records` are `source_row` and `record`.
+    `records` has columns `source_row` and `record` (mark of the record, or null).
     """
     numbers, marks = records[SOURCE_ROW].to_numpy(), records["record"].fill_null(0).to_numpy()
     there = {code: (marks != 0) & np.isin(marks, table["record"].fill_null(0)) for code, table in earlier.items()}
+    # a record in several cohorts cannot decide
     alone = sum(found.astype(int) for found in there.values()) == 1 if there else np.zeros(len(marks), bool)
     of_cohort = dict(rows.of_cohort)
     for code, found in there.items():

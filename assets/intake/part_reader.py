@@ -1,4 +1,4 @@
-"""Reads the parts of extracts, each once, and sorts multi-cohort files, so that `ingest` can resolve them."""
+"""Reads each part of an extract once, and sorts multi-cohort files, so that `ingest` can resolve the parts."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ from sources.extract.table import SOURCE_ROW
 
 @dataclass(frozen=True)
 class Unread:
-    """A part to be read, with the run that first found it; opened, unless it holds tokens.
+    """A part to be read. `arrived` is the number of the run that first found it.
 
-    `of_several` if its file also held rows of other cohorts.
+    `extract` is set once the file is open, and never for a tokens file. `of_several` means that the file also holds
+    rows of other cohorts.
     """
 
     delivery: Delivery
@@ -60,7 +61,7 @@ class Unread:
 
 
 class TwoWays(ExtractStopped):
-    """An extract that arrived whole although other files have rows of it."""
+    """Raised if an extract arrived as a whole file, but a multi-cohort file has rows of it too."""
 
 
 class PartsReader:
@@ -70,12 +71,12 @@ class PartsReader:
         self._context, self._home, self._keys = context, context.home, context.keys
         self._keeping = Lock()
         self.not_read: list[str] = []
-        """Sentences about files beside whole extracts that cannot be read."""
+        """Sentences about unreadable files next to whole extracts."""
 
     def read(self, extracts: Sequence[Landed], staging: Path) -> dict[Key, ExtractStopped]:
-        """Read the unread parts of extracts; return, by extract, why one of its parts cannot be taken.
+        """Read the unread parts of extracts. Return, by extract, the reason if one of its parts is stopped.
 
-        Parts that are written alike go through one pass together, and each by itself if one of them is wrong.
+        Parts with the same columns are read together in one pass. If that fails, each is read alone.
         """
         stopped: dict[Key, ExtractStopped] = {}
         groups: list[list[Unread]] = []
@@ -86,6 +87,7 @@ class PartsReader:
             except ExtractStopped as unreadable:
                 stopped[landed.key] = unreadable
         wrong = self._read(groups, staging / "together")
+        # a group fails as a whole, so read its parts one by one to find the wrong one
         several = [group for group, _ in wrong if len(group) > 1]
         wrong = [each for each in wrong if len(each[0]) == 1]
         wrong += self._read([[replace(part, extract=None)] for group in several for part in group], staging / "alone")
@@ -95,7 +97,7 @@ class PartsReader:
         return stopped
 
     def has_read_all(self, landed: Landed) -> bool:
-        """Return whether every part and multi-cohort file was read under these settings, or is not read again."""
+        """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
         noted, sorted_ = PartStore(self._home, landed.key).noted(), self._sorted_files(landed).entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
@@ -111,9 +113,9 @@ class PartsReader:
         return SortedFiles(self._home, landed.source, landed.council)
 
     def _sort_files(self, landed: Landed, staging: Path) -> None:
-        """Give the rows of multi-cohort files to their cohorts, as parts; each file once, whoever comes first.
+        """Split multi-cohort files into parts of their cohorts. Each file is sorted once, by the first extract to ask.
 
-        A file that cannot be read stops an extract in parts, but not a whole one: `not_read` tells of it then.
+        An unreadable file stops an extract in parts. It does not stop a whole extract, and is added to `not_read`.
         """
         try:
             if landed.several:
@@ -133,7 +135,7 @@ class PartsReader:
         entry = known
         if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
             entry = self._sort(delivery, staging)
-        entry = replace(entry, state=now)
+        entry = replace(entry, state=now)  # the same content may have been written anew
         if known != entry:
             files.remember(mac, entry)
         if landed.cohort in entry.cohorts and not landed.in_parts:
@@ -143,7 +145,10 @@ class PartsReader:
             )
 
     def _sort(self, delivery: Delivery, staging: Path) -> Sorted:
-        """Give the rows of one multi-cohort file to their cohorts. Raises `ExtractStopped`."""
+        """Split one multi-cohort file into parts of its cohorts.
+
+        Raises `ExtractStopped` if the file holds tokens, gives no cohort, or has a part that cannot be read.
+        """
         landed = delivery.landed
         if delivery.manifest:
             raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
@@ -176,8 +181,10 @@ class PartsReader:
         }
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
-        """Note in each cohort which records of its earlier parts a file gives to another cohort, as after a date of
-        birth was corrected."""
+        """Record, in each cohort, the records of its earlier parts that a file now gives to another cohort.
+
+        This happens if, for example, a date of birth was corrected.
+        """
         stores, here = self._stores(delivery.landed), dict[str, pa.Table]()
         for cohort in of_cohort:
             own = [part for part in stores[cohort].held() if part.file_mac == delivery.mac]
@@ -191,15 +198,16 @@ class PartsReader:
             given = pa.concat_tables(others)
             given = given.filter(pc.equal(given["state"], str(RowState.KEPT)))
             if cohort in here:
+                # records with rows in both cohorts stay here too
                 own_records = here[cohort]["record"].combine_chunks()
                 given = given.filter(pc.invert(pc.is_in(given["record"], value_set=own_records)))
-            run = 1 + max(part.arrived for part in held)
+            run = 1 + max(part.arrived for part in held)  # after all held parts, whose records it deletes
             number = store.give_numbers([mac])[mac]
             part = Part(number, delivery.file, "", mac, run, now(), delivery.made_under, moved=True)
             write_moved(store, self._keys, part, given, held, staging / f"moved-{cohort}")
 
     def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> CohortRows:
-        """Split the rows of a file by what they say, else by the cohort in which an earlier part has their record."""
+        """Split a file's rows by the cohort that they give, else by the cohort whose earlier parts have the record."""
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.tools() as tools:
@@ -217,7 +225,7 @@ class PartsReader:
         return assign_by_earlier_parts(found, records, earlier)
 
     def _read(self, groups: Sequence[list[Unread]], staging: Path) -> list[tuple[list[Unread], ExtractStopped]]:
-        """Read each group of parts in one pass; return those that cannot be taken, and why."""
+        """Read each group of parts in one pass. Return the groups that were stopped, with the reasons."""
         staging.mkdir()
         jobs = (
             (sum(size_of(part.delivery.landed.path) for part in group), self._read_group(group, staging / str(n)))
@@ -236,25 +244,26 @@ class PartsReader:
             part = replace(landed, path=path, parts=(), part=numbers[mac])
             delivery, earlier = self._context.delivery(part, sha256, mac), known.get(mac)
             if mac not in found and not (earlier and (earlier.withdrawn or earlier.made_under == delivery.made_under)):
+                # a part that is read again keeps its place in the order
                 found[mac] = Unread(delivery, earlier.arrived if earlier else run)
         return [*found.values()]
 
     def _group(self, unread: Iterable[Unread]) -> list[list[Unread]]:
-        """Group the parts that can be read together because their columns are the same."""
+        """Group parts with the same columns, which can be read together."""
         groups: dict[Any, list[Unread]] = {}
         for part in unread:
-            with suppress(ExtractStopped):  # reported when it is read by itself
+            with suppress(ExtractStopped):  # reported when the part is read alone
                 part = self._opened(part)
             groups.setdefault(part.extract.form if part.extract else part.delivery.mac, []).append(part)
         return [*groups.values()]
 
     def _opened(self, part: Unread) -> Unread:
-        """Return the part, opened unless it holds tokens. Raises `ExtractStopped`."""
+        """Return the part with its file open, unless it holds tokens. Raises `ExtractStopped` if that fails."""
         closed = not (part.extract or part.delivery.manifest)
         return replace(part, extract=self._context.open(part.delivery)) if closed else part
 
     def _read_group(self, group: Sequence[Unread], folder: Path) -> Steps[ExtractStopped | None]:
-        """Take parts from their files to their place; return why one, and so none of them, can be taken."""
+        """Read parts from their files and store them. If one is stopped, none is stored; return the reason."""
         landed = group[0].delivery.landed
         try:
             seen = [state(part.delivery.landed.path) for part in group]
@@ -264,14 +273,14 @@ class PartsReader:
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.delivery.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
-                own = replace(own, other_origins=())  # found over all these parts together
+                own = replace(own, other_origins=())  # computed over all parts of the group, not this one
                 stop_if_wrong(landed, own, moved=state(landed.path) != before)
                 own.check_rejected(landed.name)
         except Exception as error:
             return unexpected(landed.name, error)
         for each in found:
             record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
-        with self._keeping:  # `keep` removes files that no note names yet
+        with self._keeping:  # `keep` removes files that no note names, which another thread may have just written
             PartStore(self._home, landed.key).keep(found, staged, out.marks)
         return None
 
@@ -294,7 +303,7 @@ class PartsReader:
 
 
 def _part(unread: Unread, staged: Staged, out: PartsSplitWriter, held_back: HeldBack) -> Part:
-    """Describe a part that was read, with its own counts out of those of the parts staged together."""
+    """Describe a part that was read, with its share of the counts of the parts staged together."""
     delivery, number = unread.delivery, unread.delivery.landed.part
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
     forgotten = sum(part_and_row(row)[0] == number for row in held_back.rows)
@@ -321,11 +330,11 @@ def _part(unread: Unread, staged: Staged, out: PartsSplitWriter, held_back: Held
 
 
 def _rule_of(rule: RuleCount, part: int, out: PartsSplitWriter) -> RuleCount:
-    """Return how often a rule was broken in one of the parts that were read together."""
+    """Return a broken rule's count and first rows for one of the parts that were read together."""
     first = tuple(row for of, row in map(part_and_row, rule.first_rows) if of == part)
     return replace(rule, rows=out.counts[part, rule.rule], first_rows=first)
 
 
 def now() -> str:
-    """Return the time, in whole seconds."""
+    """Return the current UTC time as ISO 8601, in whole seconds."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

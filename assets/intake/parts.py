@@ -1,9 +1,9 @@
-"""The parts of an extract that have been read, and the files that hold their rows.
+"""Store for the parts of an extract that have been read, and for the files that hold their rows.
 
-A part is read once: it is known by the MAC of its content, and read again only under other settings. Parts that are
-found together go through one pass and share files: payload, quarantine and marks in a folder of the extract, tokens in
-the tokens zone, sealed to the linkage. The marks are sealed to the intake, which alone resolves parts
-(`resolve_parts`). The note of a part, written last, says that it is in.
+A part is identified by the MAC of its content, and read again only if settings change. Parts that are found together
+are read in one pass and share files. Payload, quarantine and marks are in a folder of the extract; tokens are in the
+tokens zone, encrypted for the linkage. Marks are encrypted for the intake, which alone resolves parts
+(`resolve_parts`). A part's note is written last and proves that the part is complete.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from sources.extract.table import SheetTaken
 Key = tuple[str, str, str]
 """Source, cohort and council of an extract."""
 NUMBER = "number"
-"""Name, among the marks of a row, of its number in its part."""
+"""Column name, among a row's marks, of its number in its part."""
 
 
 @dataclass(frozen=True)
 class Part:
     """One part of an extract as it was read.
 
-    `number` never changes: row 17 of part 3 is known by both. `file` is the sender's name of it, which no message
-    repeats; `arrived` counts the runs that found new parts. `rows_deleted` are rows that delete a record.
+    `number` never changes, because rows are identified by part and row number. `file` is the sender's file name, which
+    no message repeats. `arrived` is the number of the run that found the part, counting only runs that found new parts.
+    `rows_deleted` are rows that delete a record.
     """
 
     number: int
@@ -57,19 +58,19 @@ class Part:
     rules: tuple[RuleCount, ...] = ()
     rows_forgotten: int = 0
     kept_in: str = ""
-    """Stem of the names of the files that hold its rows."""
+    """Stem of the files that hold its rows."""
     of_several: bool = False
-    """Return whether its file also held rows of other cohorts."""
+    """True if its file also held rows of other cohorts."""
     moved: bool = False
-    """It has no rows, but says which records a multi-cohort file now gives to other cohorts."""
+    """True for a part without rows that lists the records a multi-cohort file now gives to other cohorts."""
     sheet: SheetTaken | None = None
-    """The sheet of a workbook that it was read from."""
+    """Workbook sheet that it was read from."""
     withdrawn: str = ""
-    """Why it was withdrawn: none of its rows is kept, and its file is not read again."""
+    """Reason for withdrawal, or empty. No rows of a withdrawn part are kept, and its file is not read again."""
 
     @property
     def has_rows(self) -> bool:
-        """Return whether its file holds rows of the extract; an empty file is a month without news."""
+        """True if its file holds rows of the extract. An empty file is a month without changes."""
         return not self.moved and self.rows_read + self.rows_deleted > 0
 
 
@@ -78,7 +79,7 @@ _PART = TypeAdapter(Part)
 
 @dataclass(frozen=True)
 class PartFiles:
-    """Files with the rows of parts that were read together; a source that is not linked has no tokens."""
+    """Files with the rows of parts that were read together. A source that is not linked has no tokens."""
 
     payload: Path
     quarantine: Path
@@ -91,13 +92,13 @@ class PartFiles:
 
     @property
     def sealed(self) -> list[tuple[Path, str]]:
-        """Each sealed file, and the name of the key that opens it."""
+        """Each encrypted file with the name of the key that opens it."""
         return [(self.tokens, "tokens"), (self.marks, "intake")]
 
 
 @dataclass(frozen=True)
 class PartStore:
-    """The parts of one extract in a home folder. `key` is its source, cohort and council."""
+    """Store of the parts of one extract in a home folder. `key` is source, cohort and council."""
 
     home: Home
     key: Key
@@ -124,26 +125,26 @@ class PartStore:
         return [part for part in self.noted() if part.withdrawn]
 
     def next_run(self) -> int:
-        """Return the number of the run that finds new parts now."""
+        """Return the number of the current run if it finds new parts."""
         return 1 + max((part.arrived for part in self.noted()), default=0)
 
     def keep(self, parts: Sequence[Part], staged: Staged, marks: Path) -> None:
-        """Put parts that were read together in place, then remove files that they replace."""
+        """Store parts that were read together, then remove the files that they replace."""
         stem = _stem_of(parts)
         place = self.files(stem)
         promote_all([(marks, place.marks), *staged.moves(place.payload, place.quarantine, place.tokens)])
-        for part in parts:
+        for part in parts:  # last: a note proves that the part is complete
             self.note(replace(part, kept_in=stem))
         self.clear()
 
     def keep_moved(self, part: Part, marks: Path) -> None:
-        """Put in place which records other cohorts have now."""
+        """Store a part that lists records which now belong to other cohorts."""
         stem = _stem_of([part])
         promote(marks, self.files(stem).marks)
         self.note(replace(part, kept_in=stem))
 
     def clear(self) -> None:
-        """Remove files that hold no part's rows any more."""
+        """Remove files that hold the rows of no current part."""
         in_use = {part.kept_in for part in self.held()}
         for folder in self._folders:
             for path in folder.glob("*-*.parquet"):
@@ -151,7 +152,7 @@ class PartStore:
                     path.unlink()
 
     def drop(self) -> None:
-        """Remove all parts, because a whole file took their place; their numbers stay taken."""
+        """Remove all parts after a whole file replaced them. Their numbers are not reused."""
         for folder in self._folders:
             for path in (*folder.glob("*.json"), *folder.glob("*.parquet")):
                 path.unlink()
@@ -163,7 +164,7 @@ class PartStore:
             write_json(path, asdict(part))
 
     def give_numbers(self, macs: Sequence[str]) -> dict[str, int]:
-        """Return the number of every part that was ever found, by MAC; new ones count on, and none is given twice."""
+        """Return the number of every part ever found, by MAC, after numbering new ones. Numbers are never reused."""
         path = self._folders[0] / "numbers"
         known: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
         new = [mac for mac in dict.fromkeys(macs) if mac not in known]
@@ -174,7 +175,7 @@ class PartStore:
         return known
 
     def marks(self, keys: KeyRing, parts: Iterable[Part]) -> dict[int, pa.Table]:
-        """Return the marks of the rows of parts, by number of the part."""
+        """Return the marks of the rows of parts, by part number."""
         opens, of_extract = keys.opens("intake"), row_keys.of_parts(keys, *self.key)
         found: dict[int, pa.Table] = {}
         for stem, together in by_stem(parts).items():
@@ -198,7 +199,7 @@ def by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
 
 
 def mac_of_moved(keys: KeyRing, mac: str) -> str:
-    """Return the MAC under which a multi-cohort file is known in the cohorts that it takes records from."""
+    """Return the MAC that identifies a multi-cohort file in the cohorts that it moves records out of."""
     return file_mac(keys, hashlib.sha256(f"moved {mac}".encode()).hexdigest())
 
 

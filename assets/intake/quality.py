@@ -1,9 +1,9 @@
-"""Great Expectations over pseudonymised extracts: one suite over their values, one over what is said of each extract.
+"""Validates pseudonymised extracts with Great Expectations: one suite for values, and one for facts about each extract.
 
-Both are built from the source contract, and run once over many extracts: a run costs a fifth of a second whatever it
-looks at. What is promised of the rows is promised of each value by itself, so the suite first sees every different
-value once; only where one breaks a promise do the rows follow, extract by extract, to be counted. The suites see
-payload only. Results are reduced to counts: no value of a row leaves this module.
+Both suites are built from the source contract. A run costs a fifth of a second whatever its size, so one run covers
+many extracts. Row expectations apply to single values, so the suite first sees each distinct value once. Only if a
+value fails does it see all rows, one extract at a time, to count failures. The suites see the payload only. Results
+are reduced to counts: no value of a row leaves this module.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 
 _EXTRACT_NUMBER = "extract"
 SUITES = Path(__file__).parent / "expectations"
-"""Folder of the suites as files, for whoever reads them or runs them with Great Expectations."""
+"""Folder of the suites as JSON files, to read or to run with Great Expectations."""
 _BATCH_ROWS = 1 << 19
+"""Rows converted to pandas at once (524,288), which bounds memory."""
 _ROW_RESULTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
-"""The one result format that stores no offending values."""
+"""Result format for rows, the only one that stores no offending values."""
 _EXTRACT_RESULTS = {
     "result_format": "COMPLETE",
     "unexpected_index_column_names": [_EXTRACT_NUMBER],
     "exclude_unexpected_values": True,
     "partial_unexpected_count": 0,
 }
-"""Says which extracts fail: what this suite looks at are counts and shares, not values."""
+"""Result format that lists the failing extracts. This suite sees counts and shares, so no values are stored."""
 CRITICAL, HOLD, _WARNING = "critical", "hold", "warning"
 _SEVERITIES = {Severity.STOP: CRITICAL, Severity.HOLD: HOLD, Severity.WARN: _WARNING}
-"""What a finding is called; Great Expectations knows no hold, and calls it a warning."""
+"""Severity of a finding by the severity of its rule. Great Expectations has no "hold", so it gets "warning"."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One expectation and its outcome; `rule` is its name in the contract's suite, `severity` critical, hold or
-    warning."""
+    """One expectation and its outcome. `rule` is its id in the suite; `severity` is critical, hold or warning."""
 
     rule: str
     expectation: str
@@ -65,7 +65,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ValidationRequest:
-    """What an extract is validated by: its kept rows (Parquet) and the known facts of `ExtractRule`."""
+    """Input to validation for one extract: its kept rows (Parquet), and the facts that each `ExtractRule` tests."""
 
     source: str
     kept: Path
@@ -80,13 +80,13 @@ class ValidationRequest:
     rows_of_many: float | None = None
 
     def complete(self, column: Column) -> float | None:
-        """Share of the kept rows with a usable value of a column."""
+        """Return the share of kept rows with a usable value in a column, or None if there are no rows."""
         return self.filled[column.name] / self.rows_kept if self.rows_kept else None
 
 
 @dataclass(frozen=True)
 class _Expected:
-    """An expectation under the rule that it holds up: its id, column and sentence."""
+    """An expectation with its rule's id, column, sentence and severity."""
 
     rule: str
     column: str | None
@@ -100,14 +100,14 @@ _ONE_AT_A_TIME = Lock()
 
 
 def load() -> None:
-    """Load Great Expectations and make every suite, so that no judgement need."""
+    """Load Great Expectations and build all suites ahead of the first `judge`."""
     for source in CONTRACTS:
         _rows(source)
         _extract(source)
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-    """Run the suites of their contracts, once for the extracts of each source; findings by extract, in their order."""
+    """Return the findings for each extract, in order. Suites run once for all extracts of a source."""
     found: dict[Path, tuple[Finding, ...]] = {}
     for source in dict.fromkeys(extract.source for extract in extracts):
         alike = [extract for extract in extracts if extract.source == source]
@@ -118,6 +118,7 @@ def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
 
 def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
     of_rows = [_judge_values(contract, extracts)] * len(extracts)
+    # only a broken expectation needs counts, which take a pass over all rows
     if not all(finding.passed for finding in of_rows[0].values()):
         of_rows = [_judge_rows(contract, extract) for extract in extracts]
     of_extracts = _judge_extracts(contract, extracts)
@@ -125,7 +126,7 @@ def _judge(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
 
 
 def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> dict[str, Finding]:
-    """Findings over every different value of the extracts: rows of them, the shorter columns filled by repetition."""
+    """Return findings over one table of all extracts' distinct values; shorter columns are padded by repetition."""
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
     found: dict[str, pa.Array] = {}
     for extract in extracts:
@@ -141,7 +142,7 @@ def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest
 
 
 def _judge_rows(contract: SourceContract, extract: ValidationRequest) -> dict[str, Finding]:
-    """Findings over every row of one extract, with how many break each rule."""
+    """Return findings over every row of one extract, with the number of rows that break each rule."""
     found: dict[str, Finding] = {}
     for batch in _batches(contract, extract):
         findings = _findings(contract, pa.table(batch).unify_dictionaries())
@@ -154,7 +155,7 @@ def _batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[p
     coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
     file = pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=coded)
-    if not file.metadata.num_rows:
+    if not file.metadata.num_rows:  # iter_batches yields nothing then
         yield from file.schema_arrow.empty_table().select(names).combine_chunks().to_batches()
     yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
 
@@ -194,7 +195,7 @@ def _facts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
 
 
 def _rows_repeated(extract: ValidationRequest) -> int:
-    """Count kept rows with the key, and so the row number, of another: rows are in the order of their keys."""
+    """Count kept rows that have the same key, and so the same row number, as another. Rows are sorted by key."""
     keys = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
     return int((keys[1:] == keys[:-1]).sum())
 
@@ -208,7 +209,7 @@ def _both(one: Finding | None, other: Finding) -> Finding:
 
 
 def _run(checked: _Checked, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int]]]:
-    """Return, by rule, its finding and the extracts that break it, if the result format names them."""
+    """Return each rule's finding and, if the result format lists them, the extracts that break it."""
     found = {}
     (validated,) = checked.checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
     for outcome in validated.results:
@@ -230,12 +231,12 @@ def _run(checked: _Checked, frame: pd.DataFrame) -> dict[str, tuple[Finding, set
 
 
 def _failing(result: Mapping[str, Any]) -> set[int]:
-    """Return the extracts in a result's list of failing rows, which comes as one entry with a list of them."""
+    """Return the extracts in a result's list of failing rows, which has one entry that lists them all."""
     return {index for entry in result.get("unexpected_index_list") or () for index in entry[_EXTRACT_NUMBER]}
 
 
 def _great_expectations() -> Any:
-    """Import Great Expectations where it is used, which takes 5.6 s of processor time, with its analytics off."""
+    """Import Great Expectations with analytics off. Imported on demand, because it takes 5.6 s of processor time."""
     environment.tell_libraries(GX_ANALYTICS_ENABLED="false")
     import great_expectations
 
@@ -252,14 +253,14 @@ def _context() -> Any:
 
 @cache
 def _batch_definition() -> Any:
-    """Return the batch definition for data frames; made first, because suites need the context that it makes."""
+    """Return the batch definition for data frames. Build it before any suite: suites need the context it creates."""
     source = _context().data_sources.add_pandas("extracts")
     return source.add_dataframe_asset("extract").add_batch_definition_whole_dataframe("whole")
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """A suite by its checkpoint, and the rules that its expectations hold up."""
+    """A suite with its checkpoint, and its expectations by rule."""
 
     suite: Any
     checkpoint: Any
@@ -281,7 +282,7 @@ def _extract(source: str) -> _Checked:
 
 
 def _checked(title: str, expected: Iterator[_Expected], results: Mapping[str, Any]) -> _Checked:
-    """Build a suite, its validation definition over data frames, and the checkpoint that runs it."""
+    """Build a suite, its validation definition for data frames, and its checkpoint."""
     data, gx, by_rule = _batch_definition(), _great_expectations(), {}
     suite = gx.ExpectationSuite(name=title)
     for entry in expected:
@@ -296,9 +297,9 @@ def _checked(title: str, expected: Iterator[_Expected], results: Mapping[str, An
 
 
 def suite_files() -> dict[str, str]:
-    """Return each suite as JSON by file name: `eyfsp.rows.json` over payload, `eyfsp.extract.json` over counts.
+    """Return each suite as JSON by file name: `eyfsp.rows.json` for payload, `eyfsp.extract.json` for counts.
 
-    Ids are left out, because they are random.
+    Ids are left out because they are random.
     """
     found = {}
     for checked in (make(source) for source in CONTRACTS for make in (_rows, _extract)):
@@ -310,7 +311,7 @@ def suite_files() -> dict[str, str]:
 
 
 def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:
-    """Yield expectations of a payload column: what the intake promises, checked again on what it wrote."""
+    """Yield a payload column's expectations, which check the intake's guarantees again on its output."""
 
     def expected(what: str, kind: Any, sentence: str, **kwargs: Any) -> _Expected:
         expectation = kind(column=column.name, severity="critical", **kwargs)

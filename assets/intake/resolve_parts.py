@@ -1,8 +1,8 @@
-"""Resolves which rows of an extract's parts are in force, from the marks of the rows alone.
+"""Resolves which rows of an extract's parts are in force, using only the marks of the rows.
 
-A later part's record replaces an earlier one's. A row that repeats an earlier one is counted and left out, and the
-first such row stays, with its key. Within one part rows have no order, as in a whole file: several rows of one record
-all stay, except in `changes`, where the last of them counts.
+A record in a later part replaces the same record in an earlier part. If a later row repeats an earlier one, the earlier
+row stays with its key, and the later one is counted and left out. Rows within a part have no order, as in a whole file:
+several rows of one record all stay, except for `changes`, where the last row counts.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from sources.errors import ExtractStopped
 from sources.extract.part_names import Place, are_comparable, place_of
 
 NEARLY_ALL = 0.95
-"""Share of the records of the part before that a part holds if parts are cumulative, each pair of them."""
+"""Parts are cumulative if every part holds at least this share of the records of the part before it."""
 MOSTLY = 0.5
-"""Share of the records of an earlier part of the same name that a part holds if it is sent in its place."""
+"""A part replaces an earlier part of the same name if it holds at least this share of the earlier part's records."""
 _SOLE = ("sole_names", "sole_born", "sole_home")
 _TELLING = ("record_born", "record_surname", "record_forename")
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-"""Mixes two marks into one value."""
+"""Multiplier that mixes two marks into one value: 2**64 over the golden ratio, as in splitmix64."""
 
 
 @dataclass(frozen=True)
 class Ordered:
-    """The parts of an extract in order; parts that neither names nor runs put in order share a number in `ties`.
+    """The parts of an extract in order. Parts that cannot be ordered by name or run share a number in `ties`.
 
-    `by` says what the order is by.
+    `by` describes what the parts were sorted by.
     """
 
     parts: tuple[Part, ...]
@@ -47,7 +47,7 @@ class Ordered:
 
 
 def order_parts(parts: Sequence[Part]) -> Ordered:
-    """Order parts by the dates or numbers in their names if all have one, else by run and by name within it."""
+    """Sort parts by the dates or numbers in their names if all have one, else by run and then by name."""
     if are_comparable(places := [place_of(part.file) for part in parts]):
         of_dates = places and places[0] and places[0].form == "date"
         keys = [(_numbers(place), part.arrived) for place, part in zip(places, parts, strict=True)]
@@ -70,7 +70,7 @@ def _numbers(place: Place | None) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of the rows of a part that were not set aside, in numbers."""
+    """Counts of a part's rows that were not set aside, by outcome."""
 
     in_force: int
     repeated: int
@@ -80,9 +80,9 @@ class Tally:
 
 @dataclass(frozen=True)
 class Resolved:
-    """The rows in force (`row_key`, `part` and `t_names`, by key) and what became of the rows of each part, by number.
+    """The rows in force (`row_key`, `part` and `t_names`, sorted by key), and a tally for each part number.
 
-    `answered` are keys of rows set aside whose record a part gives nevertheless. `seen` says that `how` was inferred.
+    `answered` holds the keys of rows set aside whose record is nevertheless in force. `seen` means `how` was inferred.
     """
 
     how: Parts
@@ -94,15 +94,15 @@ class Resolved:
 
     @property
     def counting(self) -> tuple[Part, ...]:
-        """The parts of which rows that were set aside still count."""
+        """Parts whose rows set aside still count: the last one if parts are cumulative, else all."""
         own = tuple(part for part in self.parts.parts if part.has_rows)
         return own[-1:] if self.how is Parts.CUMULATIVE else own
 
 
 def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: Parts | None) -> Resolved:
-    """Resolve parts as `stated`, or as inferred from them. `marks` are those of each part's rows, by its number.
+    """Resolve parts as `stated`, or as inferred if None. `marks` holds the marks of each part's rows, by part number.
 
-    Raises `ExtractStopped` if parts that nothing puts in order contradict one another.
+    Raises `ExtractStopped` if parts that cannot be ordered contradict one another.
     """
     with in_memory() as con:
         con.register("entries", _entries(con, ordered, marks))
@@ -110,6 +110,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         con.execute(_STATES)
         how = stated or (Parts.CUMULATIVE if _each_holds_the_one_before(con, ordered) else Parts.INCREMENTAL)
         _stop_at_contradictions(con, name, ordered, how)
+        # of cumulative parts, only the last one with rows counts
         last = sum(part.has_rows for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
         con.execute(_FATES, {"last": last})
         con.execute(_SET_ASIDE, {"last": last})
@@ -126,7 +127,7 @@ CREATE TEMP TABLE live AS
 SELECT *, row_number() OVER (PARTITION BY key, place, content, kept ORDER BY row_key) > 1 AS again
 FROM (SELECT * FROM entries WHERE NOT rejected {qualify})
 """
-"""Rows that were not set aside; those are `again` that say what a row of the same part and record says."""
+"""Rows that were not set aside. `again` marks duplicates of a row within the same part and record."""
 _STATES = """
 CREATE TEMP TABLE states AS
 WITH state AS (
@@ -140,7 +141,7 @@ FROM state
 WINDOW so_far AS (PARTITION BY key ORDER BY place),
     of_key AS (PARTITION BY key ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 """
-"""One state of a record a part: what its kept rows `said`, or that it is `gone`."""
+"""The state of each record in each part: a hash of its kept rows (`said`), or deleted (`gone`)."""
 _FATES = """
 CREATE TEMP TABLE fates AS
 WITH since AS (
@@ -152,8 +153,8 @@ SELECT live.*, kept AND NOT again AND counting.key IS NOT NULL AS in_force,
     again OR coalesce(before = said AND NOT gone_before, false) AS repeats, before IS NULL AS first
 FROM live JOIN states USING (key, place) LEFT JOIN counting USING (key, place)
 """
-"""A record counts as its last state has it, by the rows of the first part that says so since anything else was said;
-not if the parts from `last` on say nothing of it."""
+"""The last state of a record is in force. Its rows are taken from the first part after the latest change to the record.
+A record is not in force if no part from place `last` on mentions it."""
 _SET_ASIDE = """
 CREATE TEMP TABLE set_aside AS
 SELECT *, key IN (SELECT key FROM fates WHERE in_force) AS given FROM entries WHERE rejected AND place >= $last
@@ -171,9 +172,9 @@ WITH pool AS (
 SELECT row_key, part, alone.sole_names AS t_names
 FROM fates LEFT JOIN alone USING (sole_names) WHERE in_force ORDER BY row_key
 """
-"""The rows in force, with `t_names` if a single child of the extract bears both names (`pseudonyms`).
+"""The rows in force, with `t_names` if only one child of the extract has both names (see `pseudonyms`).
 
-It is looked for among all rows that a whole file would have had and, as for one, not in a long extract."""
+The search covers all rows that a whole file would contain. As for a whole file, it is skipped for long extracts."""
 _TALLIES = """
 SELECT part, count_if(in_force), count_if(kept AND NOT in_force AND repeats),
     count_if(kept AND NOT in_force AND NOT repeats), count_if(NOT kept AND first)
@@ -182,9 +183,9 @@ FROM fates GROUP BY part
 
 
 def _entries(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int, pa.Table]) -> pa.Table:
-    """Return the rows of all parts, with the `place` of the part and the `key` of the record; a missing mark is 0.
+    """Return the rows of all parts with the `place` of the part and the `key` of the record. A missing mark is 0.
 
-    The key of a row that names no record is made from what it says.
+    If a row does not identify a record, its key is made from its content.
     """
     tables = [marks[part.number] for part in ordered.parts]
     numbers = [part.number for part in ordered.parts]
@@ -201,7 +202,7 @@ def _entries(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[in
 
 
 def _values(table: pa.Table, name: str) -> np.ndarray:
-    """Return a mark of each row, 0 if it has none."""
+    """Return one mark of each row, or 0 if it is missing."""
     return table[name].fill_null(0).to_numpy() if name in table.column_names else np.zeros(table.num_rows, np.uint64)
 
 
@@ -214,9 +215,10 @@ def _mixed(values: np.ndarray) -> np.ndarray:
 
 
 def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: Sequence[np.ndarray]) -> np.ndarray:
-    """Give different keys to rows of one UPN that agree in no two of date of birth, surname and forename.
+    """Give different keys to rows of different children who share a UPN, so that neither replaces the other.
 
-    They are of two children, and neither replaces the other.
+    Rows are of one child if they agree in at least two of date of birth, surname and forename, directly or through
+    other rows.
     """
     if not marks[0].any():
         return key
@@ -230,7 +232,7 @@ def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: S
     if not len(there):
         return key
     known, keys = [values[there] for values in marks], key[there]
-    silent = np.logical_or.reduce([values == 0 for values in known])  # of one that lacks something nobody can say
+    silent = np.logical_or.reduce([values == 0 for values in known])  # their keys are not split
     pairs = [one * _ODD ^ other for one, other in combinations(known, 2)]
     child = _components([*pairs, np.where(np.isin(keys, keys[silent]), keys, 0)])
     apart = key.copy()
@@ -239,8 +241,8 @@ def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: S
 
 
 def _components(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the component of each row, where an equal value other than 0 in any of the columns joins two rows."""
-    from scipy.sparse import coo_array  # loads for a tenth of a second: only where parts are resolved
+    """Return the connected component of each row. An equal, non-zero value in any column connects two rows."""
+    from scipy.sparse import coo_array  # imported on demand, because it takes a tenth of a second
     from scipy.sparse.csgraph import connected_components
 
     count = len(columns[0])
@@ -258,15 +260,15 @@ def _components(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _places(ordered: Ordered) -> list[float]:
-    """Return the place of each part; one without rows is placed between those of the parts around it."""
+    """Return the place of each part: 0, 1, ... for parts with rows, and halfway between for a part without."""
     own = np.cumsum([part.has_rows for part in ordered.parts]) - 1
     return [place + 0.5 * (not part.has_rows) for place, part in zip(own.tolist(), ordered.parts, strict=True)]
 
 
 def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
-    """Return whether every part but the first holds nearly all records of the one before it."""
+    """Return whether every part after the first holds nearly all records of the part before it."""
     own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if part.has_rows]
-    if len(own) < 2 or len(set(own)) < len(own):
+    if len(own) < 2 or len(set(own)) < len(own):  # one part, or parts without an order
         return False
     found = con.execute(
         "WITH held AS (SELECT key, place FROM states WHERE has_kept) SELECT count(later.key) / count(*)"
@@ -278,7 +280,7 @@ def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered)
 
 def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: Ordered, how: Parts) -> None:
     own = [(part, tie) for part, tie in zip(ordered.parts, ordered.ties, strict=True) if part.has_rows]
-    if len({tie for _, tie in own}) == len(own):
+    if len({tie for _, tie in own}) == len(own):  # no ties: the order decides
         return
     places = con.execute(
         "SELECT DISTINCT place FROM states SEMI JOIN (SELECT key, tie FROM states GROUP BY key, tie"
@@ -287,6 +289,7 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
     ).fetchall()
     found = [int(place) for (place,) in places]
     if how is Parts.CUMULATIVE and sum(tie == own[-1][1] for _, tie in own) > 1:
+        # the last part alone counts, and several could be the last
         found = [place for place, (_, tie) in enumerate(own) if tie == own[-1][1]]
     if found:
         *others, last = (str(own[place][0].number) for place in found)
@@ -297,7 +300,7 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
 
 
 def sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dict[int, int]:
-    """Return parts that a later part of the same name replaces because it holds most of their records, by number."""
+    """Return, by part number, the later part of the same name that replaces it and holds most of its records."""
     found: dict[int, int] = {}
     for part in sorted(parts, key=lambda each: (each.arrived, each.number)):
         for earlier in parts:

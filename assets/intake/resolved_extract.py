@@ -1,4 +1,4 @@
-"""Builds one extract from its parts: the files that every later step reads, as if it had come as one file."""
+"""Builds one extract from its parts. Later steps read its files as if it had been delivered as one file."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from privacy.services import SERVICES
 from sources.councils.dialect import Parts
 
 _RESOLVED_UNDER = "1"
-"""Of the rules by which parts are put together; to be raised where they change."""
+"""Version of the rules that resolve parts. Raise it if they change."""
 
 
 def identity(parts: Sequence[Part], stated: Parts | None) -> str:
-    """Return a SHA-256 of all that an extract in parts is made of."""
+    """Return a SHA-256 of the inputs of an extract in parts."""
     said = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
     return hashlib.sha256(json.dumps([_RESOLVED_UNDER, stated, said]).encode()).hexdigest()
 
@@ -39,14 +39,15 @@ def identity(parts: Sequence[Part], stated: Parts | None) -> str:
 def write_resolved(
     folder: Path, store: PartStore, resolved: Resolved, keys: KeyRing, metadata: Mapping[str, str]
 ) -> Staged:
-    """Write payload, quarantine and, for a linked source, which tokens are in force, to `folder`.
+    """Write payload, quarantine and, for a linked source, an index of the tokens in force to `folder`.
 
-    The tokens themselves stay where they are: the intake cannot read them.
+    The tokens stay in their files, because the intake cannot read them.
     """
     folder.mkdir()
     source, parts = store.key[0], resolved.parts.parts
     payload, quarantine, tokens = (folder / f"{name}.parquet" for name in ("payload", "quarantine", "tokens"))
     rows = resolved.rows
+    # if no row is in force, one file is still read for its columns
     with_rows = {*pc.unique(rows["part"]).to_pylist()} or {next(part.number for part in parts if not part.moved)}
     files = by_stem([part for part in parts if part.number in with_rows])
     stem_of_part = {part.number: place for place, of in enumerate(files.values()) for part in of}
@@ -64,6 +65,7 @@ def write_resolved(
         of_index = {**metadata, PARTS_KEY: json.dumps([*files])}
         with KeyedWriter(tokens, of_index, sealed.sealed_to(keys.seals_to("tokens"))) as out:
             out.write(index)
+    # a rejected row does not count if its record is in force from another part
     rejected = sum(part.rows_rejected for part in resolved.counting) - len(resolved.answered)
     forgotten = sum(part.rows_forgotten for part in resolved.counting)
     headings = {column: heading for part in parts for column, heading in part.headings.items()}
@@ -83,9 +85,9 @@ def write_resolved(
 def write_moved(
     store: PartStore, keys: KeyRing, part: Part, records: pa.Table, held: Sequence[Part], staged: Path
 ) -> None:
-    """Keep, as a part of an extract, which of its records other cohorts have now, if there are any.
+    """Store, as a part, the records of an extract that now belong to other cohorts. Does nothing if there are none.
 
-    `records` are the marks of the rows that a file gives to other cohorts.
+    `records` holds the marks of the rows that a multi-cohort file gives to other cohorts.
     """
     known = store.all_records(keys, held)["record"].drop_null().combine_chunks()
     there = records.filter(pc.is_in(records["record"], value_set=known))
@@ -109,7 +111,7 @@ def describe(
 ) -> FromParts:
     """Describe the parts for the sender.
 
-    `aside` says, by MAC, how many rows of a multi-cohort file are of no cohort, and which are the first.
+    `aside` gives, by MAC, the number of rows of a multi-cohort file without a cohort, and the first row numbers.
     """
     rows = [_described(part, None, 0) for part in withdrawn if not part.moved]
     rows += [_described(part, None, number) for part, number in sent_again]
@@ -142,20 +144,20 @@ def _described(part: Part, resolved: Resolved | None, sent_again: int) -> PartRo
 
 
 def _tables(path: Path) -> Iterator[pa.Table]:
-    """Yield the columns of a file without rows, then its row groups."""
+    """Yield an empty table with a file's columns, then its row groups."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     yield sealed.schema(file).empty_table()
     yield from (file.read_row_group(group) for group in range(file.num_row_groups))
 
 
 def _findings(store: PartStore, resolved: Resolved, of_extract: RowKeys) -> tuple[tuple[RuleCount, ...], pa.Table]:
-    """Counts of broken rules, and their lines: of rows in force, and of those set aside that still count."""
+    """Return counts and quarantine lines of broken rules, for rows in force and rows set aside that still count."""
     in_force, counting = resolved.rows[ROW_KEY].to_numpy(), [part.number for part in resolved.counting]
     lines: list[pa.Table] = [_no_lines()]
     counts: Counter[str] = Counter()
     for stem, parts in by_stem([part for part in resolved.parts.parts if not part.moved]).items():
         path = store.files(stem).quarantine
-        found = pa.concat_tables(_tables(path)) if path.exists() else _no_lines()  # it is kept for a time
+        found = pa.concat_tables(_tables(path)) if path.exists() else _no_lines()  # removed when its retention ends
         keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
         of, _ = part_and_row(of_extract.rows(keys))
         still = np.isin(of, [part.number for part in parts]) & np.where(
@@ -174,9 +176,9 @@ def _findings(store: PartStore, resolved: Resolved, of_extract: RowKeys) -> tupl
 
 
 def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Counter[str]:
-    """Count broken rules of rows without lines.
+    """Count broken rules for rows without quarantine lines.
 
-    A sender that hands over tokens keeps most lines, and forgotten rows have none.
+    A sender that delivers tokens keeps most lines, and forgotten rows have none.
     """
     counts: Counter[str] = Counter()
     for part in parts:
@@ -186,7 +188,7 @@ def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Co
 
 
 def _first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
-    """Return the first rows of each rule, by their numbers in the extract."""
+    """Return, by rule, the first row numbers in the extract."""
     numbers = pa.table({"rule": lines["rule"], "number": pa.array(of_extract.rows(lines[ROW_KEY].to_numpy()))})
     numbers = numbers.sort_by("number")
     rules = pc.unique(numbers["rule"]).to_pylist()

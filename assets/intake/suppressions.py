@@ -1,8 +1,8 @@
-"""List of what must not come back: rows that were removed on request, and marks of children who object.
+"""Suppression list: rows removed on request, and marks of children with an objection.
 
-A removed row is known by the MAC of its delivery and its number, so that the same file cannot bring it back. An
-objection adds marks (`privacy.marks`), so that later deliveries are ingested without the child. Neither holds a token
-or an identifier.
+A removed row is identified by its delivery's MAC and its row number, so that the same file cannot bring it back. An
+objection adds marks (`privacy.marks`), so that later deliveries are ingested without the child. The list holds no
+tokens and no identifiers.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ OTHER_KEYS = Finding(
 
 @dataclass(frozen=True)
 class Suppressed:
-    """One row of one delivery; `objection` is the id of the objection that it belongs to, or empty."""
+    """A removed row of one delivery. `objection` is the id of its objection, or empty."""
 
     file_mac: str
     source_row: int
@@ -67,7 +67,7 @@ class Suppressed:
 
 @dataclass(frozen=True)
 class Objection:
-    """Marks of one child, made under one set of keys and versions; `id` is random. `marks` are (kind, mark)."""
+    """Marks of one child under one set of keys and versions. `id` is random; `marks` are (kind, mark)."""
 
     id: str
     cohort: str
@@ -79,44 +79,44 @@ _SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
 
 
 def in_extract(row: Suppressed, part: int) -> Suppressed:
-    """Return a row of a part with its number in the whole extract."""
+    """Return a part's row with its row number in the whole extract."""
     return replace(row, source_row=int(numbers_of(part, np.array(row.source_row))))
 
 
 def suppressed(home: Home, source: str, cohort: str, council: str) -> list[Suppressed]:
-    """Return the rows of an extract's deliveries that were removed."""
+    """Return the removed rows of an extract's deliveries."""
     path = home.forgotten(source, cohort, council)
     return _SUPPRESSED.validate_json(path.read_bytes()) if path.exists() else []
 
 
 def listed(home: Home, key: tuple[str, str, str], parts: Mapping[str, int]) -> list[int]:
-    """Return listed rows by number in the extract; `parts` gives its part numbers by MAC of their files."""
+    """Return the sorted numbers, in the extract, of removed rows. `parts` maps file MACs to part numbers."""
     rows = suppressed(home, *key)
     return sorted(in_extract(row, parts[row.file_mac]).source_row for row in rows if row.file_mac in parts)
 
 
 def suppress(home: Home, source: str, cohort: str, council: str, rows: Collection[Suppressed]) -> None:
-    """Add rows to the list, durable on return."""
+    """Add rows to the suppression list, durable on return."""
     known = {(row.file_mac, row.source_row): row for row in suppressed(home, source, cohort, council)}
     for row in rows:
-        earlier = known.get((row.file_mac, row.source_row))
+        earlier = known.get((row.file_mac, row.source_row))  # its objection is kept
         known[row.file_mac, row.source_row] = earlier if earlier and earlier.objection else row
     ordered = [asdict(known[key]) for key in sorted(known)]
     write_json(home.forgotten(source, cohort, council), ordered)
 
 
 def objections(home: Home) -> list[Objection]:
-    """Return every objection; one that was renewed under other keys is there once for each set."""
+    """Return every objection. An objection renewed under other keys appears once for each set of keys."""
     return [objection_in(path) for path in sorted(home.objections.glob("*.json"))]
 
 
 def objection_in(path: Path) -> Objection:
-    """Return the objection that a file holds."""
+    """Read an objection from a file."""
     return _OBJECTION.validate_json(path.read_bytes())
 
 
 def add_objection(home: Home, objection: Objection) -> None:
-    """Keep the marks, durable on return. The name says what they are of, so that nothing is kept twice."""
+    """Store an objection, durable on return. The file name is a hash of the content, so that none is stored twice."""
     said = json.dumps(asdict(objection), sort_keys=True)
     write_json(
         home.objections / f"{objection.id}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.json", asdict(objection)
@@ -124,7 +124,7 @@ def add_objection(home: Home, objection: Objection) -> None:
 
 
 def out_of_reach(home: Home, keys: KeyRing) -> list[str]:
-    """Return ids of objections without marks under these keys: a new delivery would bring the child back."""
+    """Return ids of objections without marks under these keys: a new delivery would bring these children back."""
     if not (found := objections(home)):
         return []
     now = marks.made_under(keys)
@@ -133,14 +133,14 @@ def out_of_reach(home: Home, keys: KeyRing) -> list[str]:
 
 @contextmanager
 def prepared(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a connection that can make marks."""
+    """Open an in-memory database that can make marks."""
     with in_memory() as con:
         marks.prepare(con, keys)
         yield con
 
 
 def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str, str]]:
-    """Return (kind, mark) of rows of tokens with their council, over a connection that is `prepared`."""
+    """Return the distinct (kind, mark) of rows of tokens and council. `con` must come from `prepared`."""
     con.register("tokens", tokens)
     found = con.execute(
         "SELECT DISTINCT kind, mark FROM"
@@ -151,9 +151,9 @@ def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str
 
 
 def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens: pa.Table) -> np.ndarray:
-    """Return a mask of the rows of `tokens`, with their council, that objections are about.
+    """Return a mask of the rows of `tokens` (tokens and council) that match an objection.
 
-    `con` is `prepared`, and the objections must be made under its keys.
+    `con` must come from `prepared`, and the objections must be made under its keys.
     """
     mask = np.zeros(tokens.num_rows, bool)
     lines = [{"objection": entry.id, "kind": kind, "mark": mark} for entry in known for kind, mark in entry.marks]
@@ -172,10 +172,10 @@ def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens:
 
 
 class HeldBack:
-    """Finds rows of a delivery that must not come back, one table at a time.
+    """Finds a delivery's rows that are on the suppression list, one table at a time.
 
-    `parts` are the numbers of its parts by MAC of their files; 0 for a whole file. If a removed row belongs to an
-    objection, its marks under the keys now in use are kept first.
+    `parts` maps file MACs to part numbers; 0 for a whole file. If a removed row belongs to an objection without marks
+    under the current keys, those marks are stored first.
     """
 
     def __init__(self, home: Home, keys: KeyRing, landed: Landed, parts: Mapping[str, int]) -> None:
@@ -184,16 +184,17 @@ class HeldBack:
         self._listed = [in_extract(row, parts[row.file_mac]) for row in listed if row.file_mac in parts]
         self._any_objection = any(home.objections.glob("*.json"))
         self.rows: set[int] = set()
-        """Numbers of those that were found."""
+        """Row numbers found so far."""
 
     def mask(self, table: pa.Table) -> np.ndarray:
-        """Return which rows of a table, with `source_row`, council and tokens, are held back."""
+        """Return a mask of the suppressed rows of a table with `source_row`, council and tokens."""
         rows = table[SOURCE_ROW].to_numpy()
         held = np.isin(rows, [row.source_row for row in self._listed])
         if self._any_objection:
             with prepared(self._keys) as con:
                 self._renew(con, table)
                 now = marks.made_under(self._keys)
+                # marks are comparable only under the same keys and versions
                 known = [e for e in objections(self._home) if (e.made_under, e.cohort) == (now, self._cohort)]
                 held |= objected(con, known, table)
         self.rows |= set(rows[held].tolist())
@@ -210,7 +211,7 @@ class HeldBack:
 
 
 def left_out(staged: Staged, keys: RowKeys, rows: Collection[int]) -> Staged:
-    """Return a staged extract without the rows that were held back: counted under `FORGOTTEN`, not listed."""
+    """Return a staged extract without the suppressed rows, which are counted under `FORGOTTEN` but not listed."""
     if not rows:
         return staged
     quarantine = staged.quarantine.with_name(f"held-{staged.quarantine.name}")
@@ -220,18 +221,18 @@ def left_out(staged: Staged, keys: RowKeys, rows: Collection[int]) -> Staged:
 
 
 Gone: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""Which of the rows of an extract, by their keys, are no longer held."""
+"""Function from row keys to a mask of the rows that are to be removed."""
 
 
 def without(path: Path, out: Path, gone: Gone) -> None:
-    """Copy a Parquet file of the intake but for the rows that are `gone`."""
+    """Copy a Parquet file of the intake without the rows that are `gone`."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     with TableWriter(out, sealed.metadata(file)) as writer:
         copy_without(file, writer, gone)
 
 
 def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: Gone) -> None:
-    """Write the rows of a file but for those that are `gone`."""
+    """Write the rows of a file, except those that are `gone`."""
     if not file.num_row_groups:
         writer.write(sealed.schema(file).empty_table())
     for group in range(file.num_row_groups):
@@ -246,7 +247,7 @@ def holds_any(path: Path, gone: Gone) -> bool:
 
 
 def without_rows(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[RuleCount, ...]:
-    """Counts of broken rules that no longer name these rows, and the count of them as forgotten."""
+    """Return counts of broken rules without these row numbers, and a count of the rows as forgotten."""
     kept = [
         replace(rule, first_rows=tuple(row for row in rule.first_rows if row not in rows))
         for rule in rules

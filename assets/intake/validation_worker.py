@@ -1,7 +1,7 @@
-"""Validates extracts in a separate process beside the pass.
+"""Validates extracts in a separate process while others are read.
 
-Great Expectations takes 5.6 s of processor time to load, and its work is Python's, of which one process does one thing
-at a time. `ValidationRequest` and `Finding` go between the two: counts, and the place of a file without identifiers.
+Great Expectations takes 5.6 s of processor time to load, and runs pure Python, which holds the interpreter lock. Only
+`ValidationRequest` and `Finding` pass between the processes: counts, and the path of a file without identifiers.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from assets.intake.quality import Finding, ValidationRequest
 from privacy.doors import environment
 
 GRACE_SECONDS = 10
-"""How long the process may take to end before it is killed."""
+"""Time that the process may take to end before it is killed."""
 _NOT_FOUND = ("azure", "boto3", "botocore", "google", "psycopg2", "sqlalchemy")
-"""Libraries for extracts that lie elsewhere, which Great Expectations loads where they are installed."""
+"""Libraries for remote data, which Great Expectations loads if they are installed."""
 _EMPTY = ("altair", "scipy.stats")
-"""Libraries of expectations that no suite has, which it always loads."""
+"""Libraries for expectations that no suite uses, which Great Expectations always loads."""
 _starting = Lock()
 
 
 def begin() -> None:
-    """Start the process, once, so that it is ready when there is something to judge. It ends with this one."""
-    with suppress(OSError):  # the system gives none
+    """Start the worker process if it is not running, so that it is loaded when needed. It ends with this process."""
+    with suppress(OSError):  # if the system cannot start a process, `judge` works in this one
         if not _here():
             _beside()
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-    """Return findings by extract, in order: see `quality.judge`.
+    """Return the findings for each extract, in order: see `quality.judge`.
 
-    If the process was killed or failed, the extracts are judged here, where an error is reported like any other.
+    If the worker was killed or failed, this process validates the extracts, so that errors are reported as usual.
     """
     if not _here():
         with suppress(EOFError, OSError):
@@ -51,7 +51,7 @@ def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
 
 
 def _here() -> bool:
-    """Return whether this process judges, because Great Expectations is already loaded."""
+    """Return whether to validate in this process, because Great Expectations is already loaded."""
     return "great_expectations" in sys.modules
 
 
@@ -66,33 +66,37 @@ def _started() -> _Beside:
 
 
 class _Beside:
-    """The process, and this end of the pipe to it.
+    """The worker process and the parent's end of the pipe.
 
-    It is ended when this process exits, and ends by itself when the pipe is closed, as after a crash.
+    The worker is terminated when the parent exits, and ends by itself if the pipe closes, as after a crash.
     """
 
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", __name__, str(theirs.fileno())],  # of libraries, to nobody here
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                __name__,
+                str(theirs.fileno()),
+            ],  # hides libraries' warnings, which are of no use to users
             pass_fds=[theirs.fileno()],
             env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path)),
-            process_group=0,  # an interruption from the keyboard is the parent's to act on
+            process_group=0,  # so that only the parent receives a keyboard interrupt
         )
         theirs.close()
         atexit.register(self._end)
         self._in_turn = Lock()
 
     def judge(self, extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
-        """Return findings by extract, in order: see `quality.judge`.
-
-        If the process was killed or failed, the extracts are judged here, where an error is reported like any other.
-        """
+        """Return the findings for each extract, in order. Raises `EOFError` or `OSError` if the worker has ended."""
         with self._in_turn:
             try:
                 self._pipe.send(extracts)
                 found: list[tuple[Finding, ...]] = self._pipe.recv()
-            except BaseException:  # nobody may read an answer that was not waited for
+            except BaseException:  # the next call must not read this call's answer
                 self._process.terminate()
                 raise
             return found
@@ -108,24 +112,24 @@ class _Beside:
 
 
 def _answer(pipe: Connection) -> None:
-    """Judge, in the process, what comes until the pipe is closed; an error ends it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # at once, but with everything given back
+    """Run the worker: answer requests until the pipe is closed or an error occurs."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # exits at once, but releases resources
     with suppress(Exception):
         with loading():
             _leave_out()
             quality.load()
         while True:
             pipe.send(quality.judge(pipe.recv()))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # already ending
 
 
 def _leave_out() -> None:
-    """Leave out libraries that no suite uses, which take half of Great Expectations' loading time.
+    """Stub out libraries that no suite uses, which take half of Great Expectations' loading time.
 
-    If one is used after all, that is an error, and the extracts are judged in the parent, which has them all.
+    If one is used after all, the worker fails and the parent, which has all libraries, validates the extracts.
     """
     sys.modules.update({name: ModuleType(name) for name in _EMPTY})
-    sys.modules.update(dict.fromkeys(_NOT_FOUND))  # type: ignore[arg-type]  # None: as if it were not installed
+    sys.modules.update(dict.fromkeys(_NOT_FOUND))  # type: ignore[arg-type]  # None: as if not installed
 
 
 if __name__ == "__main__":

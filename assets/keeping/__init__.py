@@ -1,1 +1,1 @@
-"""Removal of personal data: on request, at the end of its retention period, and from landing once ingested."""
+"""Removes personal data on request, after retention and from landing; backs up and restores records and keys."""

@@ -1,12 +1,12 @@
-"""Backups of what can never be made again: the records of an installation, or its keys, as one encrypted file.
+"""Backs up an installation's records or its keys, which cannot be recreated, as one encrypted file.
 
-The records are the ledger, measurements, approvals, decisions, removals and logs: small files that must never be older
-than what was published. Keys are backed up apart, to other people, because they open the tokens of the home folder.
-Any file backup copies the rest of the home folder.
+Records are the ledger, measurements, approvals, decisions, removals and logs: small files that must never be older than
+what was published. Keys are backed up separately, for other people, because they open the tokens in the home folder.
+An ordinary file backup is enough for the rest of the home folder.
 
-A backup is a tar archive, encrypted with age, that ends with `manifest.json` (SHA-256 of every file) and
-`manifest.mac` (HMAC-SHA256 of the manifest, under a key of the installation). `age -d -i KEY FILE | tar -x` opens it
-without this software.
+A backup is a tar archive, encrypted with age, that ends with `manifest.json` (SHA-256 of every file) and `manifest.mac`
+(HMAC-SHA256 of the manifest, under a key of the installation). `age -d -i KEY FILE | tar -x` opens it without this
+software.
 """
 
 from __future__ import annotations
@@ -39,29 +39,34 @@ from privacy.release.ledger import Ledger, LedgerCopy, LedgerCorrupt
 from privacy.release.store import charges
 
 FORMAT = 1
-"""Format of the archive. A reader refuses any other."""
+"""Version of the archive format. Readers refuse any other."""
 LEDGER_FILE, RECORDS_FOLDER = "ledger.json", "restricted"
 MANIFEST, MAC = "manifest.json", "manifest.mac"
 _FOLDERS = ("measurements", "drawn", "releases", "forgotten", "reviews", "decisions", "first_intake")
+"""Folders of the restricted zone that hold records."""
 _LOGS = ("processing_log", "requests", "returns/disclosures")
+"""Logs of the restricted zone that are records, each with a `.head.json`."""
 _SUFFIX = ".age"
 _LOCATIONS = {"restricted": RESTRICTED, "release": RELEASE}
 _NAME = re.compile(rf"readiness-(records|keys)(?:-(?:{'|'.join(_LOCATIONS)}))?-(\d{{8}}T\d{{6}})Z\.age")
 _NOTE = re.compile(r"(records|keys) of epoch (\d+) to ([0-9a-f ]+)")
 _LOOK_AGAIN_SECONDS = 0.1
+"""Pause before trying another file name. Names contain the time in whole seconds."""
 
 
 class CannotBackUp(Exception):
-    """There is nothing to back up, or the target is not allowed. The message says what to do."""
+    """Raised if there is nothing to back up, or the target is not allowed. The message says what to do."""
 
 
 class UnusableBackup(Exception):
-    """A file that is not a backup, is damaged, or belongs to another installation. The message says which and what to
-    do."""
+    """Raised for a file that is not a backup, is damaged or belongs to another installation.
+
+    The message names the file and says what to do.
+    """
 
 
 class Part(StrEnum):
-    """The kinds of backup. Keys are never in one file with the data they open."""
+    """Kinds of backup. Keys are never in one file with the data they open."""
 
     RECORDS = "records"
     KEYS = "keys"
@@ -69,8 +74,11 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Manifest:
-    """Description of a backup: `made_at` is ISO 8601 in UTC; `epoch` and `installation` identify the keys (the number
-    of the set, and the fingerprint of the key that every set carries over); `files` are SHA-256 by name."""
+    """Description of a backup. `made_at` is ISO 8601 in UTC.
+
+    `epoch` is the number of the key set, `installation` the fingerprint of the key that every key set keeps, and
+    `files` the SHA-256 of each file by name.
+    """
 
     format: int
     part: str
@@ -81,24 +89,24 @@ class Manifest:
     files: dict[str, str]
 
     def document(self) -> bytes:
-        """Return the manifest as a file of the archive."""
+        """Return the manifest as JSON for the archive."""
         return json.dumps(asdict(self), sort_keys=True).encode()
 
     def age(self) -> dt.timedelta:
-        """Return how long ago the backup was made."""
+        """Return the age of the backup."""
         return dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(self.made_at)
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A backup that was read: its manifest, and its files by name. `mac` has not been checked against keys yet."""
+    """A backup that was read: its manifest and its files by name. `mac` is not yet checked against keys."""
 
     manifest: Manifest
     files: dict[str, bytes]
     mac: str
 
     def check_made_by(self, keys: KeyRing) -> None:
-        """Raise `UnusableBackup` unless an installation with these keys made the backup."""
+        """Raise `UnusableBackup` unless the backup was made by the installation with these keys."""
         if self.manifest.installation != keys.fingerprints["input-mac"]:
             raise UnusableBackup(
                 "this is a backup of another installation than that of the keys: give its own with --keys"
@@ -111,11 +119,11 @@ class Archive:
 
 
 def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Path, recipients: Sequence[str]) -> Path:
-    """Write a backup to an existing folder, encrypted to age public keys, and return its path.
+    """Write a backup to an existing folder, encrypted for age public keys, and return its path.
 
-    The file gets its name only when it is complete, durable and read back successfully. Raises `CannotBackUp`, `InUse`
-    if a run does not end, `AgeProblem`, `LedgerError`, `UnusableBackup` if the disk returns other bytes than were
-    written, and `OSError`.
+    The file gets its name only when it is complete, durable and read back successfully. Raises `CannotBackUp` if the
+    folder or a recipient is not allowed, `InUse` if a run does not end, `AgeProblem` for an invalid recipient,
+    `LedgerError`, `UnusableBackup` if the disk does not return the bytes that were written, and `OSError`.
     """
     _check_place(home, keys_folder, folder, part)
     to = {hashlib.sha256(each.encode()).hexdigest()[:16]: str(age.recipient(each)) for each in recipients}
@@ -127,7 +135,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
             record(home, Processing.BACKUP, note=note)
         held = {path.name: path.read_bytes() for path in keys_folder.iterdir() if path.is_file()}
     else:
-        with alone(home):
+        with alone(home):  # nothing changes the records while they are copied
             _check_apart(home, part, to)
             ledger = _copy_of_ledger(home)
             record(home, Processing.BACKUP, note=note)
@@ -137,7 +145,10 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
 
 
 def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
-    """Read a backup and check each file against the manifest. Raises `AgeProblem` and `UnusableBackup`."""
+    """Read a backup and check each file against the manifest.
+
+    Raises `AgeProblem` if it cannot be decrypted, and `UnusableBackup` if it is damaged or of another kind.
+    """
     found: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(age.decrypt(place, identities)), mode="r:") as archive:
@@ -170,7 +181,7 @@ def past_their_time(folder: Path, policy: Retention, now: dt.datetime) -> list[P
 
 
 def record_paths(home: Home) -> list[Path]:
-    """Return every file of a home folder that is one of its records, other than the ledger."""
+    """Return the paths of a home folder's records, without the ledger."""
     found = [home.restricted / f"{log}{suffix}" for log in _LOGS for suffix in (".jsonl", ".head.json")]
     for top in _FOLDERS:
         for folder, _, names in os.walk(home.restricted / top, followlinks=True):
@@ -179,12 +190,12 @@ def record_paths(home: Home) -> list[Path]:
 
 
 def latest_epoch(home: Home) -> int:
-    """Return the epoch of the keys at the last backup that a home folder knows; 0 if there was none."""
+    """Return the highest key epoch in a home folder's log of backups; 0 if there are none."""
     return max((int(note[2]) for note in _notes(home)), default=0)
 
 
 def location_of(keys: Path) -> str:
-    """Return the code location whose keys a folder holds; empty if it holds those of both or of neither."""
+    """Return the code location whose keys a folder holds; empty if it holds the keys of both or neither."""
 
     def has(holder: Holder) -> bool:
         try:
@@ -196,8 +207,10 @@ def location_of(keys: Path) -> str:
 
 
 def _copy_of_ledger(home: Home) -> LedgerCopy | None:
-    """Copy both chains of the ledger, checked to contain every stored measurement; None before the first release.
-    Raises `LedgerError`."""
+    """Copy both chains of the ledger, or return None before the first release.
+
+    Raises `LedgerError` if the ledger is missing or does not contain every stored measurement.
+    """
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     kept = [each for cohort in cohorts for each in charges(home.restricted, cohort)]
     if isinstance(home.ledger, Path) and not home.ledger.exists():
@@ -210,7 +223,7 @@ def _copy_of_ledger(home: Home) -> LedgerCopy | None:
 
 
 def _records_of(home: Home) -> dict[str, bytes]:
-    """Read the records of a home folder, each log at a moment when nobody writes to it."""
+    """Read the records of a home folder, with its logs locked against writers."""
     with ExitStack() as held:
         for log in (home.restricted / f"{name}.jsonl" for name in _LOGS):
             if log.exists():
@@ -239,7 +252,7 @@ def _write_whole(place: Path, content: bytes) -> None:
             out.write(content)
         files.sync(staged)
         with staged.open("rb") as file:
-            if hasattr(os, "posix_fadvise"):  # so that the bytes come from the disk, not from the system's cache
+            if hasattr(os, "posix_fadvise"):  # read back from disk, not from the system's cache
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             if file.read() != content:
                 raise UnusableBackup(f"{place.parent} returns other bytes than were written to it: use another disk")
@@ -263,7 +276,7 @@ def _check_place(home: Home, keys: Path, folder: Path, part: Part) -> None:
 
 
 def _check_apart(home: Home, part: Part, to: Iterable[str]) -> None:
-    """Raise `CannotBackUp` if one person could open both the keys and the data they open."""
+    """Raise `CannotBackUp` if a recipient could open both the keys and the records."""
     others = {each for note in _notes(home) if note[1] != part for each in note[3].split()}
     if others & set(to):
         what = "records" if part is Part.KEYS else "keys"
@@ -274,13 +287,13 @@ def _check_apart(home: Home, part: Part, to: Iterable[str]) -> None:
 
 
 def _notes(home: Home) -> list[re.Match[str]]:
-    """Return what the processing log says of each backup: its kind, the epoch of the keys and the recipients."""
+    """Return the processing log's notes on backups, matched to kind, key epoch and recipients."""
     notes = (_NOTE.fullmatch(entry.note) for entry in entries(home) if entry.what == Processing.BACKUP)
     return [note for note in notes if note]
 
 
 def _free_name(folder: Path, part: Part, location: str) -> Path:
-    """Return an unused file name: no backup is ever replaced. A backup of keys names their code location."""
+    """Return an unused file name, because no backup is ever replaced. For keys, it includes their code location."""
     kind = f"{part}-{location}" if location else str(part)
     while (place := folder / f"readiness-{kind}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}{_SUFFIX}").exists():
         time.sleep(_LOOK_AGAIN_SECONDS)

@@ -1,8 +1,8 @@
-"""Removal of a child's rows from the restricted zone on request, and the rebuilding of what depends on them.
+"""Removes a child's rows from the restricted zone on request, and rebuilds dependent files.
 
-The rows are first added to the list of what must not come back (`suppressions`), and the cohorts are marked as
-unfinished; everything else can be repeated from these two, so the next process finishes an interrupted removal.
-Ledger, stored measurements and releases do not change: they contain noise, and the noise was charged.
+The removal is stored first, and an extract's rows are added to the suppression list (`suppressions`) before its files
+change. Every later step can be repeated, so the next process finishes an interrupted removal. The ledger, stored
+measurements and releases do not change: they contain noise, which was charged to the budget.
 """
 
 from __future__ import annotations
@@ -71,18 +71,18 @@ from sources.extract.landed import cohorts_of_children
 from sources.extract.table import SOURCE_ROW
 
 GoneOf: TypeAlias = Callable[[parts.Key], Gone]
-"""The same, by extract."""
+"""Function from an extract to its `Gone` function."""
 
 
 class CannotForget(Exception):
-    """There is nothing to remove, or it is not one child's; the message says why in one sentence."""
+    """Raised if there is nothing to remove, or the rows are not one child's. The message gives the reason."""
 
 
 @dataclass(frozen=True, order=True)
 class ExtractRows:
-    """Row numbers of one current extract; `file_mac` identifies the delivery that the numbers belong to.
+    """Row numbers in one current extract. `file_mac` identifies the delivery that the numbers refer to.
 
-    `objection` is the id of the objection that the rows belong to, or empty.
+    `objection` is the id of the rows' objection, or empty.
     """
 
     cohort: str
@@ -99,7 +99,7 @@ class ExtractRows:
 
 @dataclass(frozen=True)
 class _Removal:
-    """A removal to carry out, stored until it is finished."""
+    """A removal in progress, stored until it is finished."""
 
     extracts: tuple[ExtractRows, ...]
     objections: tuple[Objection, ...]
@@ -110,7 +110,7 @@ _REMOVAL = TypeAdapter(_Removal)
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed, or would be; `not_linked` are cohorts that a run must link again, and why."""
+    """Result, or preview, of a removal. `not_linked` holds a sentence for each cohort that a run must link again."""
 
     extracts: tuple[ExtractRows, ...]
     not_linked: tuple[str, ...] = ()
@@ -120,11 +120,10 @@ class Forgotten:
 def rows_named(
     home: Home, cohort: str, council: str, source: str, rows: Sequence[int], keys: KeyRing, *, linked: bool
 ) -> Forgotten:
-    """Find the rows with these numbers in the current extract and, with `linked`, every row linked to the same
-    children.
+    """Find rows by number in the current extract and, with `linked`, all rows linked to the same children.
 
-    `keys` are those of a removal (`RESTRICTED`). Raises `CannotForget` if there is no such extract or row, or if the
-    links were made from other extracts; `Busy` if a run does not end; `KeyProblem`.
+    `keys` are the keys for removals (`RESTRICTED`). Raises `CannotForget` if the extract or a row does not exist, or if
+    the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`.
     """
     quality = deliveries.current(home, source, cohort, council)
     if quality is None:
@@ -141,9 +140,9 @@ def rows_named(
 
 
 def rows_of_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
-    """Find every row of the child with this child_id, or with this token, in one cohort or in all.
+    """Find all rows of the child with this child_id or token, in one cohort or, if `cohort` is None, in all.
 
-    Raises `CannotForget` if there is none, if several children share the token, or if the links were made from other
+    Raises `CannotForget` if there are none, if several children share the token, or if the links were made from other
     extracts; `Busy` if a run does not end; `KeyProblem`.
     """
     held = {path.name.removeprefix("cohort=") for path in home.restricted.glob("pseudonymised/source=*/cohort=*")}
@@ -158,11 +157,10 @@ def rows_of_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyR
 
 
 def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = False) -> Forgotten:
-    """Remove these rows and, with an `objection`, everything else that the child's marks identify, now and in later
-    deliveries.
+    """Remove rows and, with `objection`, all other rows that match the child's marks, now and in later deliveries.
 
     Raises `InUse` if a run is using the home folder, `CannotForget` if an extract has changed meanwhile, `KeyProblem`,
-    and `TokensUnusable` if the extract was ingested under other keys.
+    and `TokensUnusable` if an extract was ingested under other keys.
     """
     with alone(home):
         _finish(home, keys)
@@ -178,7 +176,7 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
 
 
 def finish(home: Home, keys: KeyRing) -> list[str]:
-    """Finish an interrupted removal; returns sentences about cohorts that a run must link again."""
+    """Finish an interrupted removal, and return a sentence for each cohort that a run must link again."""
     with alone(home):
         return _finish(home, keys)
 
@@ -186,10 +184,9 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
 def remove_again(
     home: Home, keys: KeyRing, changed: Collection[parts.Key], objections: Sequence[Objection]
 ) -> list[str]:
-    """Remove listed rows and the subjects of objections from these extracts after a restored home folder brought them
-    back; returns sentences about cohorts that a run must link again.
+    """Remove suppressed rows and children with objections again, after a restored home folder contained them.
 
-    Raises what `forget` raises.
+    Returns a sentence for each cohort that a run must link again. Raises what `forget` raises.
     """
     with alone(home):
         _finish(home, keys)
@@ -218,8 +215,11 @@ def councils_linked(home: Home, cohort: str) -> list[str]:
 
 
 def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
-    """Build the removal. Raises `CannotForget` if the rows belong to another delivery than the current one, and for
-    anything that prevents removing them."""
+    """Build a removal, with the same records in other parts.
+
+    Raises `CannotForget` if the rows are not from the current delivery, and `KeyProblem` or `TokensUnusable` if they
+    cannot be removed with these keys.
+    """
     of_cohort = {objection.cohort: objection.id for objection in objections}
     for extract in found.extracts:
         quality = deliveries.current(home, *extract.key)
@@ -250,14 +250,14 @@ def _finish(home: Home, keys: KeyRing) -> list[str]:
 
 
 def _listed(home: Home, extract: ExtractRows) -> list[Suppressed]:
-    """Return rows as the list stores them: by the MAC of the file that contains each."""
+    """Return rows as the suppression list stores them: each with the MAC of its file."""
     macs = {number: mac for mac, number in _numbers_of_files(home, extract.key).items()}
     rows = (part_and_row(row) for row in extract.rows)
     return [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
 
 
 def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
-    """Return the part numbers of an extract by MAC of their files; 0 for a whole file."""
+    """Return the part numbers of an extract by file MAC; 0 for a whole file."""
     if held := PartStore(home, key).held():
         return {part.file_mac: part.number for part in held}
     quality = deliveries.read(home.quality(*key))
@@ -265,8 +265,7 @@ def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
 
 
 def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
-    """Return the rows, and those of the same records in other parts and cohorts: identical ones, and ones they
-    replaced."""
+    """Yield the rows, and rows of the same records in other parts and cohorts, such as repeats and replaced rows."""
     yield extract
     store = PartStore(home, extract.key)
     marks = store.marks(keys, store.held())
@@ -288,7 +287,7 @@ def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterato
 
 
 def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> None:
-    """Rewrite all files of one extract without its listed rows."""
+    """Rewrite all files of an extract without its suppressed rows."""
     key = (source, cohort, council)
     for path in home.history(*key).glob("*.json"):
         _forget_numbers(path)
@@ -304,7 +303,7 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     write_without(home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
     for part in held:
         _note_without(home, keys, key, part, rows)
-    if quality is None:  # parts that have not been put together yet
+    if quality is None:  # parts that are not resolved yet
         return
     now = _counted(home, quality, rows)
     deliveries.keep(home.quality(*key), now)
@@ -318,8 +317,11 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
 def write_without(
     home: Home, keys: KeyRing, unsealed: Iterable[Path], sealed_files: Iterable[tuple[Path, str]], gone: Gone
 ) -> None:
-    """Rewrite those of an extract's files that exist without the rows that are `gone`; an encrypted one is given with
-    the name of the key that opens it. Raises `KeyProblem`."""
+    """Rewrite an extract's existing files without the rows that are `gone`.
+
+    `sealed_files` pairs each encrypted file with the name of the key that opens it. Raises `KeyProblem` if a key is
+    missing.
+    """
     with home.staging() as staging:
         for path in filter(Path.exists, unsealed):
             if holds_any(path, gone):
@@ -338,7 +340,7 @@ def _without_sealed(path: Path, staged: Path, keys: KeyRing, holder: str, gone: 
 
 
 def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, rows: Collection[int]) -> None:
-    """Update the stored facts about a part as if these rows had been left out when it was read."""
+    """Update the note of a part as if these rows had been left out when it was read."""
     own = {row for of, row in map(part_and_row, rows) if of == part.number}
     if not own:
         return
@@ -356,7 +358,7 @@ def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, r
 
 
 def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
-    """Return the result of an intake as if it had left out these rows."""
+    """Return an intake result as if these rows had been left out."""
     key = quality.key
     kept = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).num_rows
     with in_memory() as con:
@@ -373,8 +375,10 @@ def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> Extr
 
 
 def _forget_numbers(path: Path) -> None:
-    """Remove every row number from the result of a superseded delivery: its rows are gone, so nobody can tell which of
-    its numbers was the child's."""
+    """Remove all row numbers from a superseded delivery's result.
+
+    Its rows are no longer held, so it is unknown which numbers were the child's.
+    """
     earlier = deliveries.read(path)
     if earlier and any(rule.first_rows for rule in earlier.rules):
         rules = tuple(replace(rule, first_rows=()) for rule in earlier.rules)
@@ -382,8 +386,10 @@ def _forget_numbers(path: Path) -> None:
 
 
 def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str]:
-    """Rebuild links, tables and report without the rows that are `gone`; returns a sentence if that needs a run.
-    Returns are dropped: they cannot be opened here, and their own job makes them again."""
+    """Rebuild links, tables and report without the rows that are `gone`. Return a sentence if that needs a run.
+
+    Files for return to services are deleted: they cannot be opened here, and their own job rebuilds them.
+    """
     if not home.linked(cohort).exists():
         return []
     councils = councils_linked(home, cohort)
@@ -408,7 +414,7 @@ def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str
 
 
 def _of_list(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
-    """Return the rows on the list of what must not come back."""
+    """Return the `Gone` function for an extract's rows on the suppression list."""
     quality = deliveries.read(home.quality(*key))
     rows = listed(home, key, quality.part_numbers) if quality else []
     gone = row_keys_of(home, keys, *key).of(np.array(rows)) if rows else np.empty(0, np.uint64)
@@ -416,7 +422,7 @@ def _of_list(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
 
 
 def _drop_links(home: Home, cohort: str, gone: GoneOf) -> None:
-    """Remove rows that no longer exist from the links; other children keep their ids."""
+    """Remove rows that are `gone` from the links. Other children keep their ids."""
     if not home.links(cohort).exists():
         return
     links = pyarrow.parquet.read_table(home.links(cohort), partitioning=None)
@@ -430,7 +436,7 @@ def _drop_links(home: Home, cohort: str, gone: GoneOf) -> None:
 
 
 def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
-    """Return the child's marks, by cohort."""
+    """Build an objection for each cohort from the child's marks."""
     id_, made = secrets.token_hex(8), marks.made_under(keys)
     marked: dict[str, set[tuple[str, str]]] = {}
     with prepared(keys) as con:
@@ -444,7 +450,7 @@ def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
 
 
 def _known_by(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
-    """Return other current rows that carry the marks."""
+    """Yield all current rows that match the marks of the objections."""
     with prepared(keys) as con:
         for objection in objections:
             for source, council in _linked_extracts(home, objection.cohort):
@@ -462,7 +468,7 @@ def _mac(home: Home, source: str, cohort: str, council: str) -> str:
 
 
 def _check_links(home: Home, cohort: str) -> None:
-    """Raise `CannotForget` if the links would name rows of other children."""
+    """Raise `CannotForget` if extracts changed after linkage: links could then point to other children's rows."""
     if moved := changed_since_linked(home, cohort, councils_in(home, cohort)):
         raise CannotForget(
             f"cohort {cohort}: {named(moved)} came in or changed since it was linked, so that row numbers of the links"
@@ -508,7 +514,7 @@ def _of_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[Extrac
 
 
 def _children_of(home: Home, cohort: str, rows: pa.Table) -> list[str]:
-    """Return the child_ids of rows by their keys."""
+    """Return the distinct child_ids of rows."""
     with in_memory() as con:
         con.register("rows_named", rows)
         found = con.execute(
@@ -519,7 +525,7 @@ def _children_of(home: Home, cohort: str, rows: pa.Table) -> list[str]:
 
 
 def _linked_to(home: Home, keys: KeyRing, cohort: str, children: Sequence[str]) -> list[ExtractRows]:
-    """Return every row of children by their child_ids."""
+    """Return all rows of the children with these child_ids."""
     links = pyarrow.parquet.read_table(home.links(cohort), columns=["source", "council", ROW_KEY, "child_id"])
     return _numbered(
         home, keys, cohort, links.filter(pc.is_in(links["child_id"], value_set=pa.array(children, pa.string())))
@@ -534,7 +540,7 @@ def _numbered(home: Home, keys: KeyRing, cohort: str, rows: pa.Table) -> list[Ex
 
 
 def _token_value(text: str) -> int | None:
-    """Parse a token given as a decimal number or as 16 hexadecimal digits."""
+    """Parse a token (64 bits) from a decimal number or 16 hexadecimal digits; None if it is neither."""
     if text.isascii() and text.isdigit() and int(text) < 1 << 64:
         return int(text)
     digits = text.lower().removeprefix("0x")
@@ -542,7 +548,7 @@ def _token_value(text: str) -> int | None:
 
 
 def _linked_extracts(home: Home, cohort: str) -> list[tuple[str, str]]:
-    """Return (source, council) of every current extract of a cohort that can be linked."""
+    """Return (source, council) of all current extracts of a cohort whose sources are linked."""
     paths = sorted(home.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
     found = [(path.parent.parent.name.removeprefix("source="), path.stem) for path in paths]
     return [(source, council) for source, council in found if source in SERVICES]
@@ -563,7 +569,7 @@ def _extract_rows(home: Home, cohort: str, source: str, council: str, rows: Sequ
 
 
 def _merged(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:
-    """Merge rows so that each delivery of an extract appears once."""
+    """Merge entries, so that each delivery of an extract appears once."""
     by_extract: dict[tuple[str, str, str, str], set[int]] = {}
     for extract in extracts:
         key = (extract.cohort, extract.council, extract.source, extract.file_mac)

@@ -1,8 +1,8 @@
-"""Restoring of keys and records from backups, without bringing back what was removed since.
+"""Restores keys and records from backups without bringing back removed data.
 
-A home folder that a file backup put back is older than its newest records: it still contains what was removed later.
-The records are applied to it before anything else may use it. Rows that they list as removed, and what retention has
-ended, are removed again. The longer ledger counts, and bundles published since are searched for.
+A home folder from a file backup is older than its newest records, and still contains data that was removed later. The
+records are applied before anything else may use the folder. Rows that they list as removed, and data past its retention
+period, are removed again. The longer ledger wins, and published bundles are searched for charges that it lacks.
 """
 
 from __future__ import annotations
@@ -43,17 +43,19 @@ from privacy.release.store import path_of
 
 Key = tuple[str, str, str]
 ANY_HOLDER = Holder(("input-mac",), remedy=FROM_BACKUP)
-"""What every key set of an installation has, whoever holds it."""
+"""Holder of the key that every key set of an installation contains."""
 
 
 class CannotRestore(Exception):
-    """Existing data must not be replaced, or the parts do not belong together. The message says what to do."""
+    """Raised if data would be replaced or the parts do not belong together. The message says what to do."""
 
 
 @dataclass
 class Restored:
-    """What was restored, or would be: `done` and `to_do` are sentences; while something is `lacking`, nothing can be
-    charged."""
+    """Result, or preview, of a restore. `done`, `to_do` and `lacking` hold sentences.
+
+    While something is `lacking`, nothing can be charged to the ledger.
+    """
 
     manifest: Manifest
     done: list[str] = field(default_factory=list)
@@ -62,9 +64,10 @@ class Restored:
 
 
 def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any], *, do: bool) -> Restored:
-    """Restore a key set to a folder that is missing or empty.
+    """Restore a key set to a missing or empty folder. Without `do`, only check.
 
-    Raises `CannotRestore`, `UnusableBackup`, `AgeProblem` and `KeyProblem`.
+    Raises `CannotRestore` if the folder is not empty or a newer key set exists, `UnusableBackup`, `AgeProblem` and
+    `KeyProblem`.
     """
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise CannotRestore(
@@ -102,11 +105,10 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
 def restore_records(
     home: Home, keys: KeyRing, backup: Path, identities: Sequence[Any], published: str | None, *, do: bool
 ) -> Restored:
-    """Apply records to a home folder: to one that lost its ledger or measurements, or to an older copy, which is
-    brought up to date. Without `do`, report what a restore would do.
+    """Restore a home folder's lost ledger or measurements from records, or bring an older copy of it up to date.
 
-    Raises `CannotRestore`, `InUse` if a run is in progress, `UnusableBackup`, `AgeProblem`, `LedgerError` and
-    `LogBroken`.
+    Without `do`, report what a restore would do. Raises `CannotRestore` if the records and the folder do not belong
+    together, `InUse` if a run is in progress, `UnusableBackup`, `AgeProblem`, `LedgerError` and `LogBroken`.
     """
     if not home.root.is_dir():
         raise CannotRestore(f"{home.root} does not exist: put a copy of the home folder there first")
@@ -144,8 +146,10 @@ def restore_records(
 
 
 def _is_older(log: Sequence[LogEntry], newest: Sequence[LogEntry]) -> bool:
-    """Return whether the records go on from where a home folder is. Raises `CannotRestore` if neither goes on from the
-    other."""
+    """Return whether the home folder's log is an earlier state of the records' log.
+
+    Raises `CannotRestore` if neither log continues the other.
+    """
     hashes, newest_hashes = [line.entry_hash for line in log], [line.entry_hash for line in newest]
     if newest_hashes[: len(hashes)] == hashes:
         return len(newest_hashes) > len(hashes)
@@ -172,7 +176,7 @@ def _check_epoch(manifest: Manifest, home: Home, keys: KeyRing) -> None:
 
 
 def _lists(home: Home) -> dict[Key, set[Suppressed]]:
-    """Return the rows that were removed on request, by extract."""
+    """Return the rows removed on request, by extract."""
     found = {}
     for path in home.restricted.glob("forgotten/source=*/cohort=*/*.json"):
         source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
@@ -182,7 +186,7 @@ def _lists(home: Home) -> dict[Key, set[Suppressed]]:
 
 
 def _missing_measurements(newest: Home, home: Home) -> list[Path]:
-    """Return records that never change once written (measurements, and what was fixed with a release) and are gone."""
+    """Return paths of records that never change once written (measurements, releases) and are missing from `home`."""
     found = [path.relative_to(newest.root) for path in record_paths(newest)]
     folders = (f"{RECORDS_FOLDER}/measurements/", f"{RECORDS_FOLDER}/releases/")
     return [path for path in found if path.as_posix().startswith(folders) and not (home.root / path).exists()]
@@ -195,7 +199,7 @@ def _replace_records(newest: Home, home: Home) -> None:
 
 
 def _furthest(ledger: LedgerCopy | None, found: Restored, place: Path | str) -> LedgerCopy | None:
-    """Return the longer ledger: the backup's, or the one that is at its place."""
+    """Return the longer of the backup's ledger and the current one."""
     is_there = not isinstance(place, Path) or place.exists()
     live = Ledger(place).copy() if is_there else None
     further = ledger.newer(live) if ledger and live else ledger or live
@@ -214,11 +218,10 @@ def _furthest(ledger: LedgerCopy | None, found: Restored, place: Path | str) -> 
 def _look_for_charges(
     folder: Path, homes: Sequence[Home], ledger: LedgerCopy | None, published: str | None, found: Restored
 ) -> None:
-    """Report charges that reachable bundles state and the ledger lacks, and charges whose measurement is in none of
-    the homes."""
+    """Report charges in reachable bundles that the ledger lacks, and charges whose measurement is in no home folder."""
     place = published or settings().publish_to
     stated = stated_charges([*anchors_in(homes[0].release), *(anchors_at(open_store(place)) if place else ())])
-    checked = Ledger(folder / "checked.sqlite")
+    checked = Ledger(folder / "checked.sqlite")  # a scratch copy, so that the live ledger stays unchanged
     if ledger is not None:
         checked.restore(ledger)
     unknown: dict[str, str] = {each.release: each.place for each in checked.unknown(stated)}
@@ -241,7 +244,7 @@ def _look_for_charges(
 def _report_since(
     found: Restored, since: Sequence[LogEntry], new_rows: dict[Key, set[Suppressed]], new: Sequence[Objection]
 ) -> None:
-    """Report what the records say happened after the home folder was copied."""
+    """Report what happened, according to the records, after the home folder was copied."""
     limit = retention().backup_days
     if found.manifest.age() > dt.timedelta(days=limit):
         found.to_do.append(f"the backup is older than the {limit} days that one may be kept: destroy it after this")
@@ -267,7 +270,7 @@ def _extract(entry: LogEntry) -> str:
 def _bring_up_to_date(
     home: Home, keys: KeyRing, new_rows: dict[Key, set[Suppressed]], new: Sequence[Objection], found: Restored
 ) -> None:
-    """Remove from a copied home folder what was removed after the copy, and what may no longer be kept."""
+    """Remove data from a copied home folder that was removed after the copy, or is past its retention period."""
     for key, rows in new_rows.items():
         quality = deliveries.current(home, *key)
         if quality and not quality.parts and {row.file_mac for row in rows} != {quality.file_mac}:

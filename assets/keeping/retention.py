@@ -1,8 +1,8 @@
-"""Retention periods (`privacy/retention.yaml`), and removal of what has reached them or was ingested from landing.
+"""Removes data past its retention period (`privacy/retention.yaml`), and files from landing once ingested.
 
-Ledger, stored measurements, releases and the processing log are never removed. Files in landing are shredded:
-overwritten once, then unlinked. On flash storage and on copy-on-write file systems the old bytes may survive the
-overwriting; what protects a removed file there is disk encryption.
+The ledger, stored measurements, releases and the processing log are never removed. Files in landing are shredded:
+overwritten once, then unlinked. On flash storage and copy-on-write file systems the old bytes may survive, so removed
+files are protected there only by disk encryption.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from sources.extract.landed import READY, Landed, content_sha256, files_in, find
 from sources.reference.cohorts import Cohort, cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
-"""Folders of the restricted zone with a folder for each source, and in it one for each cohort."""
+"""Folders of the restricted zone that are divided by source, then by cohort."""
 _OF_SEVERAL = "files of several cohorts"
 _SHREDDING_PREFIX = ".shredding-"
 _IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
-"""Why a file cannot be renamed that is gone, or for whose new name there is a folder."""
+"""Errors from renaming a file that no longer exists, or whose new name is a folder's."""
 _LAST_YEAR = 2098
+"""First year of the last cohort that is looked for in landing (209899)."""
 _LONG_AGO = "1970-01-01T00:00:00+00:00"
-"""When a file was taken in of which no row is held any more."""
+"""Placeholder for the intake time of a file whose rows are no longer held, so that it counts as overdue."""
 
 
 @dataclass(frozen=True, order=True)
 class Due:
-    """One item whose retention period is over: a path of the home folder, and what it is."""
+    """An item past its retention period: its path in the home folder, and its kind (`what`)."""
 
     cohort: str
     what: str
@@ -54,7 +55,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Shreddable:
-    """A file, or folder of files, in landing whose rows are in force."""
+    """A file in landing, or folder of files, whose rows are in force."""
 
     landed: Landed
     file_mac: str
@@ -63,7 +64,7 @@ class Shreddable:
 
 @dataclass(frozen=True)
 class Looked:
-    """Files that may be shredded, and a sentence for each that may not."""
+    """Files in landing that may be shredded, and a sentence for each that may not."""
 
     ready: tuple[Shreddable, ...]
     kept: tuple[str, ...]
@@ -71,14 +72,14 @@ class Looked:
 
 @dataclass(frozen=True)
 class Expiry:
-    """What is due, or was removed."""
+    """Items and files that are due for removal, or were removed."""
 
     held: tuple[Due, ...]
     landing: tuple[Shreddable, ...]
 
 
 def due(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
-    """Return what is kept for longer than allowed. Files in landing are checked if `landing` and `keys` are given."""
+    """Return items kept for longer than allowed. Files in landing are included if `landing` and `keys` are given."""
     found = sorted({*_cohorts(home, policy, now.date()), *_parts(home, policy, now), *_of_parts(home, policy, now)})
     files = []
     if landing and keys and landing.is_dir():
@@ -91,7 +92,7 @@ def due(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retentio
 
 
 def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
-    """Remove what is `due`; each removal is recorded before it happens. Raises `InUse` if a run is in progress."""
+    """Remove all items that are `due`, each recorded before it is removed. Raises `InUse` if a run is in progress."""
     with alone(home):
         found = due(home, landing, keys, policy, now)
         for entry in found.held:
@@ -109,7 +110,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
 
 
 def _cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
-    """Yield everything of the cohorts whose period is over, except what belongs to releases."""
+    """Yield all items of cohorts past their retention period, except those of releases."""
     for entry in (*_folders(home), *_of_files_of_several(home), *_returned(home), *_objections(home)):
         if today >= policy.ends(Cohort(entry.cohort)):
             yield entry
@@ -127,7 +128,7 @@ def _folders(home: Home) -> Iterator[Due]:
 
 
 def _of_files_of_several(home: Home) -> Iterator[Due]:
-    """Yield what is stored about multi-cohort files that held rows of a cohort."""
+    """Yield an item for each cohort in the stored entries of multi-cohort files."""
     for path in home.restricted.glob("several/source=*/*.json"):
         source, council = path.parent.name.removeprefix("source="), path.stem
         for cohort in {
@@ -153,7 +154,7 @@ def _objections(home: Home) -> Iterator[Due]:
 
 
 def _parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
-    """Yield quarantine and superseded results of cohorts that are still kept."""
+    """Yield quarantines and superseded results past their time, for cohorts that are still kept."""
     for path in home.restricted.glob("quality/source=*/cohort=*/*.json"):
         source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
         if source not in CONTRACTS or now.date() >= policy.ends(Cohort(cohort)):
@@ -167,7 +168,7 @@ def _parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
 
 
 def _of_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
-    """Yield the quarantine of extract parts of cohorts that are still kept."""
+    """Yield quarantines of parts past their time, for cohorts that are still kept."""
     for folder in home.restricted.glob("parts/source=*/cohort=*/*.d"):
         source, cohort = (above.name.partition("=")[2] for above in (folder.parent.parent, folder.parent))
         key = (source, cohort, folder.stem)
@@ -188,7 +189,7 @@ def _is_over(since: str, days: int, now: dt.datetime) -> bool:
 
 
 def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
-    """Return the files in landing, of one cohort or of all, that were ingested exactly as they are there."""
+    """Return the files in landing that were ingested and have not changed since, for one cohort or for all."""
     found: list[Shreddable | str] = []
     for council in taking_part(landing):
         for source in CONTRACTS:
@@ -205,7 +206,10 @@ def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = No
 
 
 def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
-    """Return why a multi-cohort file stays; empty if each of its cohorts has ingested it, or none was asked about."""
+    """Return a multi-cohort file as shreddable if all its cohorts have ingested it, else the reason why it stays.
+
+    The reason is empty if the file has no rows of the given `cohort`.
+    """
     entry = SortedFiles(home, landed.source, landed.council).entries().get(mac := _mac(keys, landed))
     if entry is None:
         return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
@@ -220,8 +224,11 @@ def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -
 
 
 def _mac(keys: KeyRing, landed: Landed) -> str:
-    """Return the file's MAC; empty, which matches no delivery, if it cannot be read or is a link out of its council's
-    folder."""
+    """Return a file's MAC.
+
+    If the file cannot be read, or is a link out of its council's folder, return an empty string, which matches no
+    delivery.
+    """
     try:
         return deliveries.file_mac(keys, content_sha256(landed.path, within=landed.within))
     except ExtractStopped:
@@ -229,14 +236,14 @@ def _mac(keys: KeyRing, landed: Landed) -> str:
 
 
 def _files_of(landed: Landed | None) -> list[Landed]:
-    """Return the extract, or each of its parts."""
+    """Return the extract, or each of its parts, as single files."""
     if landed is None or (landed.in_parts and not landed.parts):
         return []
     return [replace(landed, path=path, parts=(), several=()) for path in landed.parts] or [landed]
 
 
 def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
-    """Shred what is `shreddable`; raises `InUse` if a run is in progress."""
+    """Shred all `shreddable` files. Raises `InUse` if a run is in progress."""
     with alone(home):
         found = shreddable(landing, home, keys, cohort)
         odd = _finish_shredding(home, landing)
@@ -250,7 +257,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
 
 
 def _finish_shredding(home: Home, landing: Path) -> list[str]:
-    """Destroy the remains of interrupted shredding; returns a sentence for each file that only has such a name."""
+    """Destroy the remains of interrupted shredding. Return a sentence for each folder that only has such a name."""
     odd = []
     for left in sorted((*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*"))):
         council, source = left.relative_to(landing).parts[:2]
@@ -263,9 +270,10 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 
 
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
-    """Record, overwrite and unlink a file. Returns False if the sender has replaced the file since it was checked, or
-    put a link or folder in its place. An interrupted one leaves a name that no extract has, and the next call finishes
-    it."""
+    """Record, overwrite and unlink a file. Return False if the sender has replaced it, or put a link or folder there.
+
+    The file is first renamed to a name that no extract has, so that `_finish_shredding` can finish an interrupted call.
+    """
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
     if landed.within and leads_out(landed.path, landed.within):
@@ -276,7 +284,7 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
         if error.errno not in _IN_THE_WAY:
             raise
         return False
-    if _mac(keys, replace(landed, path=begun)) != file.file_mac:
+    if _mac(keys, replace(landed, path=begun)) != file.file_mac:  # replaced: put it back, unless a newer one is there
         if not landed.path.exists():
             begun.rename(landed.path)
         return False
@@ -285,12 +293,12 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     destroy(begun)
     folder = landed.path.parent
     if folder.name == landed.cohort and not any(folder.iterdir()):
-        folder.rmdir()  # an empty one would look like an extract that is still to come
+        folder.rmdir()  # an empty folder would look like an extract that has not arrived yet
     return True
 
 
 def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
-    """Return the extract as shreddable, or why it stays."""
+    """Return a file as shreddable, or the reason why it stays."""
     files = files_in(landed.path)
     if any(path.is_symlink() for path in (landed.path, *files)):
         return f"{landed.name} is a link; what it leads to stays"

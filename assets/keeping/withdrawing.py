@@ -1,8 +1,8 @@
-"""Withdrawal of a part of an extract that should not have been sent: another council's, or the wrong file.
+"""Withdraws a part of an extract that should not have been sent, such as another council's or the wrong file.
 
-Its rows are removed from the restricted zone, rows that they had replaced come back into force, and dependent files
-are rebuilt. The note of the part stays, with the reason, so that its file is not read again. Ledger, stored
-measurements and releases do not change: a correction is a new release.
+Its rows are removed from the restricted zone, rows that they replaced come back into force, and dependent files are
+rebuilt. The part's note stays, with the reason, so that its file is not read again. The ledger, stored measurements and
+releases do not change: a correction needs a new release.
 """
 
 from __future__ import annotations
@@ -35,13 +35,15 @@ from sources.extract.landed import Landed, cohorts_of_children
 
 
 class CannotWithdraw(Exception):
-    """There is no such part, or the reason cannot be repeated; the message lists the parts, or says what a reason
-    is."""
+    """Raised if the part does not exist or the reason is not valid.
+
+    The message lists the parts, or describes a valid reason.
+    """
 
 
 @dataclass(frozen=True)
 class _Withdrawal:
-    """A withdrawal to carry out, with the landing folder from which the rest is rebuilt."""
+    """A withdrawal in progress, with the landing folder for the rebuild."""
 
     key: parts.Key
     number: int
@@ -54,7 +56,7 @@ _WITHDRAWAL = TypeAdapter(_Withdrawal)
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """Result for an extract: None if no part of it is left, or why it was stopped."""
+    """Result for one extract. `outcome` is None if no part is left, or the reason if the rest was stopped."""
 
     key: parts.Key
     number: int
@@ -62,15 +64,15 @@ class Withdrawn:
 
     @property
     def is_in(self) -> bool:
-        """Return whether the rest of the extract has been ingested."""
+        """True if the rest of the extract was ingested."""
         return isinstance(self.outcome, ExtractQuality)
 
 
 def to_withdraw(home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str) -> list[tuple[parts.Key, int]]:
-    """Return the part that would be withdrawn, with what the same file contributed to other cohorts: extracts, and the
-    number in each.
+    """Return the parts that would be withdrawn, including parts of other cohorts from the same file.
 
-    Raises `CannotWithdraw` and `KeyProblem`.
+    Each is an extract and a part number. Raises `CannotWithdraw` if the part does not exist or the reason is not valid,
+    and `KeyProblem` if a part was read under other keys.
     """
     _check_reason(reason)
     found = _of_same_file(home, keys, key, _part(home, key, number))
@@ -80,10 +82,11 @@ def to_withdraw(home: Home, keys: KeyRing, key: parts.Key, number: int, reason: 
 def withdraw(
     landing: Path, home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str
 ) -> tuple[list[Withdrawn], list[str]]:
-    """Withdraw a part, with what the same file contributed to other cohorts; returns the result for each extract, and
-    a sentence about each cohort that a run must link again. `finish` completes an interrupted withdrawal.
+    """Withdraw a part, including parts of other cohorts from the same file.
 
-    Raises `CannotWithdraw`, `InUse` if a run is in progress, `KeyProblem`, `TokensUnusable` and `InvalidExpectedRows`.
+    Returns the result for each extract, and a sentence for each cohort that a run must link again. `finish` completes
+    an interrupted withdrawal. Raises what `to_withdraw` raises, `InUse` if a run is in progress, `TokensUnusable` and
+    `InvalidExpectedRows`.
     """
     _check_reason(reason)
     with alone(home):
@@ -108,6 +111,7 @@ def _finish(home: Home, keys: KeyRing, asked: _Withdrawal) -> tuple[list[Withdra
     part = _part(home, key, asked.number)
     entries = _of_same_file(home, keys, key, part)
     for place, own in entries:
+        # if the withdrawal is repeated, the first reason is kept
         _take_back(home, keys, place, replace(own, withdrawn=own.withdrawn or asked.reason))
     if part.of_several:
         SortedFiles(home, key[0], key[2]).close(part.file_mac)
@@ -133,8 +137,10 @@ def _part(home: Home, key: parts.Key, number: int) -> parts.Part:
 
 
 def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> list[tuple[parts.Key, parts.Part]]:
-    """Return the part and, for a multi-cohort file, what it gave to or took from the others. Raises `KeyProblem` if
-    their rows were ingested under other keys."""
+    """Return the part and, for a multi-cohort file, the parts of other cohorts that came from it.
+
+    Raises `KeyProblem` if a part was read under other keys.
+    """
     macs = {part.file_mac, parts.mac_of_moved(keys, part.file_mac)}
     places = [(key[0], cohort, key[2]) for cohort in cohorts_of_children()] if part.of_several else [key]
     found = [(place, each) for place in places for each in PartStore(home, place).noted() if each.file_mac in macs]
@@ -148,7 +154,7 @@ def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -
 
 
 def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> None:
-    """Mark the part as withdrawn first, so that it is not read again; then remove its rows."""
+    """Mark a part as withdrawn, so that it is not read again, and then remove its rows."""
     emptied = replace(
         part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
     )
@@ -162,13 +168,13 @@ def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> N
 
 
 def _is_without(quality: ExtractQuality | None, number: int) -> bool:
-    """Return whether an extract has been rebuilt since a part of it was withdrawn."""
+    """Return whether an extract has been rebuilt since this part was withdrawn."""
     found = quality.parts.parts if quality and quality.parts else ()
     return any(part.number == number and part.withdrawn for part in found)
 
 
 def _rows_of(keys: KeyRing, key: parts.Key, number: int) -> Gone:
-    """Return the rows of a part."""
+    """Return the `Gone` function for the rows of a part."""
     of_extract = row_keys.of_parts(keys, *key)
     return lambda own: np.asarray(part_and_row(of_extract.rows(own))[0] == number)
 

@@ -1,1 +1,1 @@
-"""The streaming pass that replaces identifiers with tokens: the same code at a sender and in the pipeline's intake."""
+"""Replaces identifiers with tokens in one streaming pass. Senders and the pipeline's intake run the same code."""

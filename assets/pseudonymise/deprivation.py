@@ -1,7 +1,7 @@
-"""Deprivation quintiles by postcode.
+"""Looks up deprivation quintiles by postcode.
 
-The postcodes of the directory are kept as sorted hashes: a look-up costs what its rows cost, while a join would go
-through the whole directory for every extract. Two postcodes share a hash with chance 2**-64.
+The directory's postcodes are kept as sorted hashes. The cost of a look-up depends only on its own rows, while a join
+would read the whole directory for every extract. Two postcodes share a hash with probability 2**-64.
 """
 
 from __future__ import annotations
@@ -19,30 +19,32 @@ from sources.errors import ExtractStopped
 from sources.reference.deprivation import EDITION
 
 HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode)) END"
-"""What is looked up, over rows with a postcode as it is written. Needs the normaliser's functions."""
+"""SQL of the hash to look up, for rows with a postcode as written. Needs the normaliser's functions."""
 
 
 class OtherEdition(ExtractStopped):
-    """A directory whose deciles are of another edition of the index than releases publish.
+    """Raised for a directory with another edition of the index than the one releases publish.
 
-    No extract whose rows have quintiles is ingested with it.
+    It stops every extract whose rows get quintiles.
     """
 
 
 @dataclass(frozen=True)
 class Quintiles:
-    """`hashes` (uint64, rising) of postcodes and the quintile (int32) of each, 1 being the most deprived."""
+    """Sorted `hashes` (uint64) of postcodes, and the quintile (int32) of each; 1 is the most deprived."""
 
     hashes: np.ndarray
     quintiles: np.ndarray
 
     @classmethod
     def read(cls, con: duckdb.DuckDBPyConnection, directory: Path) -> Quintiles:
-        """Read a file with the columns `postcode` and `imd_decile`, of the published edition.
+        """Read a CSV file with the columns `postcode` and `imd_decile`.
 
-        Raises `duckdb.Error` for another file, and `OtherEdition` if its column `imd_edition` differs.
+        Raises `duckdb.Error` if it cannot be read as such, and `OtherEdition` if its column `imd_edition` differs from
+        the published edition.
         """
         _check_edition(con, directory)
+        # deciles 1 and 2 are quintile 1
         rows = f"SELECT {HASH_SQL} AS postcode, (try_cast(imd_decile AS INTEGER) + 1) // 2 AS quintile"
         found = rows_of(
             con,
@@ -53,11 +55,11 @@ class Quintiles:
 
     @classmethod
     def empty(cls) -> Quintiles:
-        """Return the look-up without a directory."""
+        """Return a look-up that knows no postcodes, for use without a directory."""
         return cls(np.empty(0, np.uint64), np.empty(0, np.int32))
 
     def look_up(self, hashes: pa.ChunkedArray) -> pa.Array:
-        """Return the quintile of each hash (Int32Array), NULL if the directory has none."""
+        """Return the quintile (int32) of each hash, or NULL if the directory does not have it."""
         wanted = hashes.fill_null(0).to_numpy()
         places = np.searchsorted(self.hashes, wanted)
         known = hashes.is_valid().to_numpy() & (places < len(self.hashes))
@@ -68,7 +70,7 @@ class Quintiles:
 
 
 def _check_edition(con: duckdb.DuckDBPyConnection, directory: Path) -> None:
-    """Check the edition of a directory; without the column it is taken to be the published one."""
+    """Raise `OtherEdition` if a directory states another edition. Without the column, assume the published one."""
     file = csv(directory, all_varchar=True)
     if "imd_edition" not in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
         return

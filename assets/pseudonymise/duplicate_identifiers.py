@@ -1,4 +1,4 @@
-"""Finds rows of an extract whose number is also another child's, by hashes in memory, wherever the rows are."""
+"""Finds rows anywhere in an extract whose UPN, NHS or other number also belongs to another child, using hashes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sources.contracts.people import NUMBERS, OF_MANY, UPN_OF_TWO
 from sources.extract.table import SOURCE_ROW
 
 _TELLING = ("date_of_birth", "surname", "forename")
-"""What differs in all of these is not one child."""
+"""Two rows that differ in all of these belong to different children."""
 _CHILD = "hash(date_of_birth, lower(coalesce(forename, surname, postcode)))"
-"""A child, as the linkage counts those who share a number; a row that says too little is a child of its own."""
+"""SQL that identifies a child, as in the linkage's count of children who share a number."""
 
 
 def _hashed(name: str) -> str:
@@ -22,12 +22,12 @@ def _hashed(name: str) -> str:
 
 
 def _with_child(number: str) -> str:
-    """Return the name of the hash of a number together with its child."""
+    """Return the column name for the hash of a number and its child."""
     return f"{number}_child_hash"
 
 
 def _plain(number: str) -> str:
-    """Return SQL of a number without grouping of digits."""
+    """Return SQL for a number without spaces or hyphens, in lower case."""
     return f"translate(lower({number}::VARCHAR), ' -', '')"
 
 
@@ -35,12 +35,13 @@ HASHES = (*map(_hashed, (*NUMBERS, *_TELLING)), *map(_with_child, NUMBERS))
 
 
 def hashes_sql(contract: SourceContract) -> str:
-    """Return SQL of the columns that `DuplicateIdentifiers` reads, with a comma in front; empty without numbers."""
+    """Return SQL for the columns that `DuplicateIdentifiers` reads, after a comma; empty if there are no numbers."""
     numbers = [number for number in NUMBERS if number in contract]
     part = row_keys.part_sql(SOURCE_ROW)
     columns = {_hashed(name): f"hash({_plain(name)}, {part})" for name in numbers}
     if "upn" in numbers:
         columns |= {_hashed(name): f"hash(lower({name}::VARCHAR), {part})" for name in _TELLING}
+    # a row that does not identify a child counts as a separate child
     nobody = "date_of_birth IS NULL OR coalesce(forename, surname, postcode) IS NULL"
     child = f"CASE WHEN {nobody} THEN hash({SOURCE_ROW}) ELSE {_CHILD} END"
     columns |= {_with_child(name): f"hash({_plain(name)}, {part}, {child})" for name in numbers}
@@ -49,9 +50,9 @@ def hashes_sql(contract: SourceContract) -> str:
 
 
 class DuplicateIdentifiers:
-    """Looks at the typed rows of an extract, a chunk at a time.
+    """Collects hashes from the typed rows of an extract, one chunk at a time.
 
-    Holds 24 bytes for each row and number, and 40 for each different UPN.
+    Uses 24 bytes of memory for each row and number, and 40 for each distinct UPN.
     """
 
     def __init__(self) -> None:
@@ -61,10 +62,14 @@ class DuplicateIdentifiers:
 
     @property
     def rows(self) -> dict[Rule, np.ndarray]:
-        """Numbers of the rows that break each rule: those that share a UPN with a row that differs in date of birth,
-        surname and forename, and those with a number of many children."""
+        """Row numbers by broken rule.
+
+        The rules are for rows that share a UPN with a row of different date of birth, surname and forename, and for
+        rows whose number belongs to many children.
+        """
         of_many = {OF_MANY[number]: _of_many(np.concatenate(seen)) for number, seen in self._children.items()}
         of_two = np.unique(np.concatenate([_NO_ROW, *self._of_two]))
+        # a number of many children is reported once
         of_two = of_two[~np.isin(of_two, of_many.get(OF_MANY["upn"], _NO_ROW))]
         found = {UPN_OF_TWO: of_two, **of_many}
         return {rule: rows for rule, rows in found.items() if len(rows)}
@@ -79,14 +84,15 @@ class DuplicateIdentifiers:
 
     def _see_upns(self, seen: np.ndarray) -> None:
         seen = np.concatenate([self._first, seen[seen[:, 0] != 0]])
-        seen = seen[np.lexsort((seen[:, -1], seen[:, 0]))]
+        seen = seen[np.lexsort((seen[:, -1], seen[:, 0]))]  # by UPN, then by row number
         starts = np.flatnonzero(np.diff(seen[:, 0], prepend=np.uint64(0)) != 0)
         first = seen[np.repeat(starts, np.diff(np.append(starts, len(seen))))]
         told, told_first = seen[:, 1:-1], first[:, 1:-1]
+        # 0 is a missing value, which differs from nothing
         other = ((told != told_first) & (told != 0) & (told_first != 0)).all(axis=1)
         if other.any():
             self._of_two.append(np.concatenate([seen[other, -1], first[other, -1]]).astype(np.int64))
-        self._first = seen[starts]
+        self._first = seen[starts]  # rows of later chunks are compared with the first row of each UPN
 
 
 _NO_ROW = np.empty(0, np.int64)
@@ -97,7 +103,10 @@ def _columns(chunk: pa.Table, *names: str) -> np.ndarray:
 
 
 def _of_many(seen: np.ndarray) -> np.ndarray:
-    """Return row numbers of numbers that more children have than may share one; `seen` has number, child and row."""
+    """Return rows whose number belongs to more than `MAX_CHILDREN_A_NUMBER` children.
+
+    `seen` has a column each for number, child and row.
+    """
     _, first = np.unique(seen[:, 1], return_index=True)
     numbers, children = np.unique(seen[first, 0], return_counts=True)
     many = np.isin(seen[:, 0], numbers[children > MAX_CHILDREN_A_NUMBER])

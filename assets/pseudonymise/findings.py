@@ -1,4 +1,4 @@
-"""Findings of the pass over one extract: broken rules with their first rows, and whether the file must be stopped."""
+"""Counts broken rules and their first rows during the pass over one extract, and decides whether to stop the file."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from sources.extract.rules import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, stoppe
 from sources.extract.table import SOURCE_ROW, SheetTaken
 
 ROW_HASH = "row_hash"
-"""Name of the column by which a row is known to repeat an earlier one; NULL where it cannot."""
+"""Name of the hash column that detects repeated rows; NULL in rows that cannot repeat another."""
 MAX_EXAMPLE_ROWS = 100
+"""Most row numbers stored for each broken rule."""
 _MOST_OF_THE_ROWS = 0.5
 FEW_ROWS = 5
-"""Rows that break a rule without showing that the whole file is wrong."""
+"""Number of rows that may break a rule before it can stop the file."""
 GARBLED_AT = 3
-"""Columns by which a child is known, from so many on of which are blank or wrong in one row that is set aside, the row
-is told of once: its values stand under the headings of others, or it is a sum or a note. Of records of children hardly
-any lack three."""
+"""Number of identifying columns that are blank or wrong from which a rejected row is reported once, as garbled. Such a
+row has values under the wrong headings, or is a total or a note. Hardly any record of a child lacks three."""
 _BROKEN_BY_OTHERS = {
     True: (BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id, ANOTHER_YEAR.id),
     False: (ANOTHER_COUNCIL.id,),
 }
-"""Rules that rows of another year, and of another council, break."""
+"""Rules that rows from another year (True) or another council (False) break."""
 _SENTENCES = {
     rule.sentence
     for rule in (*FILE_RULES, *(rule for one in CONTRACTS.values() for rule in (*one.rules, one.repeated)))
 }
-"""Of rules that are the same for every file; the others may speak of a column in the sender's words."""
+"""Sentences of rules that are the same for every file. Others may quote the sender's column headings."""
 QUARANTINE = pa.schema(
     {
         SOURCE_ROW: pa.int64(),
@@ -54,12 +54,12 @@ QUARANTINE = pa.schema(
         "row_kept": pa.bool_(),
     }
 )
-"""One line for each row and rule broken, whether the row was rejected or kept; as the pass has it, by row number."""
+"""Schema of the quarantine during the pass: one line for each row and broken rule, for rejected and kept rows."""
 
 
 @dataclass(frozen=True)
 class RuleCount:
-    """How often a rule was broken, with the first rows by number."""
+    """Number of rows that break a rule, and the numbers of the first."""
 
     rule: str
     severity: str
@@ -71,9 +71,9 @@ class RuleCount:
 
 @dataclass(frozen=True)
 class Staged:
-    """What the pass found, and where it wrote `kept` (payload), `tokens` if they are apart from it, and `quarantine`.
+    """Result of the pass: counts, and the staged files `kept` (payload), `tokens` (if separate) and `quarantine`.
 
-    `sheet` is the one that a whole extract was read from, if it was a workbook.
+    `sheet` is the workbook sheet that a whole extract was read from.
     """
 
     kept: Path
@@ -88,16 +88,16 @@ class Staged:
     rows_forgotten: int = 0
     sheet: SheetTaken | None = None
     other_origins: tuple[OtherOrigin, ...] = ()
-    """The other year and council that the rows look to be of."""
+    """Other years and councils that the rows seem to come from."""
 
     def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
-        """Return each file and its place, tokens last."""
+        """Return pairs of staged file and destination, tokens last."""
         found = [(self.kept, kept), (self.quarantine, quarantine)]
         return [*found, (self.tokens, tokens)] if self.tokens else found
 
     @property
     def renamed_headings(self) -> dict[str, str]:
-        """The file's own headings that differ from the contract's column names."""
+        """The file's headings that differ from the contract's column names, by column."""
         return {column: heading for column, heading in self.headings.items() if heading != column}
 
     @property
@@ -106,33 +106,31 @@ class Staged:
 
     @property
     def rejected_share(self) -> float | None:
-        """Of the rows read, where so many were rejected that it can say something of the file; rows that were forgotten
-        on request say nothing of it."""
+        """Share of the rows read that were rejected, without rows forgotten on request; None below `MANY_ROWS` rows."""
         wrong = self.rows_rejected - self.rows_forgotten
         return wrong / self.rows_read if wrong >= MANY_ROWS else None
 
     def rows_of_many(self, contract: SourceContract) -> float | None:
-        """Return the share of rows with a number of many children, if there are enough to say anything."""
+        """Return the share of rows whose number belongs to many children; None below `MANY_ROWS` rows."""
         of_many = {rule.id for rule in rules_of_many(contract)}
         most = max((count.rows for count in self.rules if count.rule in of_many), default=0)
         return most / self.rows_read if most >= MANY_ROWS else None
 
     def check_rejected(self, name: str) -> None:
-        """Raise `ExtractStopped` if more rows were rejected than an extract may have."""
+        """Raise `ExtractStopped` if the share of rejected rows is above `MAX_REJECTED_SHARE`."""
         if self.rejected_share is not None and self.rejected_share > MAX_REJECTED_SHARE:
             plain, own = (f"{name}: {TOO_MANY_REJECTED.sentence}{why}" for why in self.why_rejected)
             raise ExtractStopped(plain, own)
 
     @property
     def hints(self) -> tuple[str, str]:
-        """What columns that are mostly wrong may be, for the end of a sentence, and the same for the sender; empty
-        where there is nothing to say."""
+        """Guesses at the content of mostly wrong columns, to end a sentence (for operators, for the sender)."""
         said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
         return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
 
     @property
     def why_rejected(self) -> tuple[str, str]:
-        """The rule that most rejected rows break, and the hints, for the end of a sentence, and for the sender."""
+        """The rule that most rejected rows break, with hints, to end a sentence (for operators, for the sender)."""
         rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
         most = max(rejecting, key=lambda count: count.rows, default=None)
         said = self.how_often(most) if most else ("", "")
@@ -140,7 +138,7 @@ class Staged:
         return plain + self.hints[0], own + self.hints[1]
 
     def how_often(self, count: RuleCount) -> tuple[str, str]:
-        """Return how many rows break a rule, in words, and for the sender counted and in the file's own words."""
+        """Return how many rows break a rule: as a rounded share for operators, and as exact counts for the sender."""
         public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
         return (
             f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
@@ -148,7 +146,7 @@ class Staged:
         )
 
     def other_that_breaks(self, count: RuleCount) -> OtherOrigin | None:
-        """Return the other year or council that most rows are of, if that is why they break the rule."""
+        """Return the other year or council that most rows come from, if that explains the broken rule."""
         said = (
             other for other in self.other_origins if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]
         )
@@ -156,7 +154,7 @@ class Staged:
 
     @property
     def too_often(self) -> RuleCount | None:
-        """The rule, if any, that is broken in more rows than an extract may have."""
+        """The first rule broken in a larger share of rows than it allows, or None."""
         for count in self.rules:
             share = self.stop_shares.get(count.rule)
             if share is not None and count.rows > max(share * self.rows_read, FEW_ROWS):
@@ -165,9 +163,9 @@ class Staged:
 
 
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
-    """Raise `ExtractStopped` if the file `moved` during the pass, or a rule shows that it is the wrong one.
+    """Raise `ExtractStopped` if the pass shows that the file cannot be accepted.
 
-    Also if its columns are under the headings of others.
+    The file changed during the pass (`moved`), seems to be the wrong one, or has columns under each other's headings.
     """
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
@@ -190,7 +188,7 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
 
 
 class Findings:
-    """Counts of broken rules and their first rows, added up over the chunks of one file."""
+    """Counts broken rules and keeps their first rows, over all chunks of one file."""
 
     def __init__(self, projection: Projection, contract: SourceContract) -> None:
         self._checks, self._repeated = projection.checks, contract.repeated
@@ -207,9 +205,10 @@ class Findings:
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
 
     def add(self, chunk: pa.Table, out: RowWriter) -> pa.ChunkedArray:
-        """Count and note what is wrong in `chunk`; return which rows are kept."""
+        """Count broken rules in a chunk, write them to the quarantine, and return a mask of the rows to keep."""
         self.rows_read += chunk.num_rows
         rows = chunk[SOURCE_ROW].to_numpy()
+        # each issue column is a bit mask, with one bit for each check
         masks = [chunk[name].to_numpy() for name in self.issue_columns]
         present = [int(np.bitwise_or.reduce(mask)) for mask in masks]
         broken = {}
@@ -219,6 +218,7 @@ class Findings:
                 broken[check.rule] = masks[mask] & bit != 0
         rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
         rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
+        # a garbled row is reported once, and a rejected row not as a repeat too
         if (garbled := self._garbled(broken, rejected)).any():
             broken = {rule: found & ~garbled for rule, found in broken.items()} | {GARBLED_ROW: garbled}
         if (repeats := self._repeats(chunk[ROW_HASH]) & ~rejected).any():
@@ -230,27 +230,27 @@ class Findings:
         return pa.chunked_array([pa.array(~rejected)])
 
     def see(self, chunk: pa.Table) -> None:
-        """Look at all rows, kept or not, for numbers that children share and for whose children these are."""
+        """Collect shared numbers and the origin of rows from a chunk with all rows, kept or not."""
         self._shared.see(chunk)
         self._whose.see(chunk)
 
     def other_origins(self, landed: Landed) -> tuple[OtherOrigin, ...]:
-        """Return the other year and council that the rows look to be of."""
+        """Return other years and councils that the rows seem to come from."""
         return self._whose.other_origins(landed.council, landed.cohort)
 
     def note_shared_numbers(self, out: RowWriter) -> None:
-        """Note the rows whose number is another child's too; no row is rejected for that alone."""
+        """Write rows with a shared number to the quarantine. No row is rejected for that alone."""
         for rule, rows in self._shared.rows.items():
             self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
 
     def set_aside(self, rows: Mapping[Rule, list[int]], out: RowWriter) -> None:
-        """Add the rows that the reader could not give."""
+        """Count rows that the reader could not read, as rejected rows."""
         for rule, numbers in rows.items():
             self.rows_read += len(numbers)
             self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)
 
     def counts(self) -> tuple[RuleCount, ...]:
-        """Return the rules that were broken, in the order of the contract."""
+        """Return the broken rules, in the order of the contract."""
         return tuple(
             RuleCount(
                 rule.id, rule.severity, rule.sentence, rule.columns, self._totals[rule.id], tuple(self._first[rule.id])
@@ -260,9 +260,9 @@ class Findings:
         )
 
     def mostly_wrong(self, contract: SourceContract) -> tuple[str, ...]:
-        """Return the contract columns that are wrong in most of the rows where they are filled.
+        """Return the contract columns that are wrong in most of their filled rows.
 
-        Wrong by the rule of their own values, or by one about them alone of which few may be broken.
+        A value is wrong if it is invalid or malformed, or breaks a rule about this column alone that can stop the file.
         """
         return tuple(column.name for column in contract.columns if self._is_mostly_wrong(column.name))
 
@@ -276,9 +276,9 @@ class Findings:
         return max(self._totals.get(rule, 0) for rule in own)
 
     def _garbled(self, broken: Mapping[Rule, np.ndarray], rejected: np.ndarray) -> np.ndarray:
-        """Return which rejected rows hold no child, such as rows whose values are shifted by a cell.
+        """Return a mask of rejected rows that do not describe a child, such as rows shifted by a cell.
 
-        None if most rows are such: then the file is wrong, and its rules say how.
+        The mask is empty if most rows are garbled: then the file is wrong, and the broken rules show how.
         """
         wrong = np.zeros((len(self._person), len(rejected)), bool)
         for rule, found in broken.items():
@@ -298,10 +298,10 @@ class Findings:
         out.note(pa.table([pa.array(rows), *same, pa.array(kept)], schema=QUARANTINE))
 
     def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
-        """Return which rows have a hash that an earlier row has; two different rows share one with chance 2**-64."""
+        """Return a mask of rows with the hash of an earlier row. Two different rows share one with chance 2**-64."""
         known, values = hashes.is_valid().to_numpy(), hashes.fill_null(0).to_numpy()
         seen, self._seen = self._seen, np.concatenate([self._seen, np.sort(values[known])])
-        self._seen.sort(kind="stable")  # merges the two sorted parts
+        self._seen.sort(kind="stable")  # a stable sort merges the two sorted runs
         if not (self._seen[1:] == self._seen[:-1]).any():
             return np.zeros(len(values), bool)
         self._seen = np.unique(self._seen)
@@ -311,7 +311,7 @@ class Findings:
 
 
 def _person(contract: SourceContract) -> tuple[str, ...]:
-    """Return the columns that identify a child, and its sex."""
+    """Return the columns that identify a child, including sex."""
     if "date_of_birth" not in contract:
         return ()
     return tuple(c.name for c in contract.columns if c.role is Role.IDENTIFIER or c.name == "sex")

@@ -1,6 +1,6 @@
-"""The sender's side: turns an identifiable extract into a tokens file for the pipeline; nothing else leaves.
+"""Sender's side: turns an identifiable extract into a tokens file, the only file that leaves the sender.
 
-The pass is the pipeline's (`stream_extract`), stopped after the first keying.
+It runs the same pass as the pipeline (`stream_extract`), but stops after the first keying.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from sources.extract.table import SheetTaken
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files of one extract, or one part, in the folder that the sender chose.
+    """Output files for one extract or part, in the folder that the sender chose.
 
-    They are named by the cohort, those of a part like the part's file.
+    They are named after the cohort or, for a part, after its file.
     """
 
     folder: Path
@@ -45,26 +45,26 @@ class Outputs:
 
     @property
     def tokens(self) -> Path:
-        """The one file to send, sealed to the pipeline."""
+        """The file to send, encrypted for the pipeline."""
         return self.folder / f"{self.called}{TOKENS_SUFFIX}"
 
     @property
     def manifest(self) -> Path:
-        """The manifest that the tokens file carries, for people; stays with the sender."""
+        """A readable copy of the manifest in the tokens file. It stays with the sender."""
         return self.folder / f"{self.called}.manifest.json"
 
     @property
     def quarantine(self) -> Path:
-        """Each row and rule broken, by number and name; stays with the sender."""
+        """A line for each row and broken rule. It stays with the sender."""
         return self.folder / f"{self.called}.quarantine.csv"
 
 
 @dataclass(frozen=True)
 class Pseudonymised:
-    """Result for one extract; `stopped` says why no tokens were written, if so.
+    """Result for one extract. `stopped` is the reason if no tokens were written.
 
-    `sheet` is the one that it was read from, of a workbook: the quarantine has its row numbers. `other_origins` says
-    which other year or council the rows look to be of.
+    `sheet` is the workbook sheet that it was read from, whose row numbers the quarantine uses. `other_origins` are
+    other years or councils that the rows seem to come from.
     """
 
     outputs: Outputs
@@ -82,10 +82,10 @@ def pseudonymise(
     keys: KeyRing,
     folder: Path,
 ) -> Pseudonymised:
-    """Pseudonymise an extract into `folder`; the same extract gives the same rows again, sealed anew.
+    """Pseudonymise an extract into `folder`. The same extract gives the same rows again, under new encryption.
 
-    Raises `ExtractStopped` where the file cannot be read. Where it can, and its rows show that the pipeline would not
-    take it, the quarantine is written and the tokens are not.
+    If the pipeline would stop the extract because of its rows, only the quarantine is written. Raises `ExtractStopped`
+    if the file cannot be read.
     """
     outputs = Outputs(folder, without_endings(landed.path.name) if landed.part else landed.cohort)
     _stop_if_it_cannot_be(landed, outputs)
@@ -144,7 +144,7 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
 
 
 def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
-    """Return why the pipeline would not take what was staged."""
+    """Return the reason why the pipeline would stop the staged extract, or None."""
     try:
         stop_if_wrong(landed, staged, moved=moved)
         if not staged.rows_kept and not landed.part:
@@ -157,7 +157,7 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
 
 @contextmanager
 def _beside(outputs: Path) -> Iterator[Path]:
-    """Make a folder beside the outputs for unfinished files, and remove it afterwards."""
+    """Create a folder inside the output folder for unfinished files, and remove it afterwards."""
     files.make_folder(outputs)
     with TemporaryDirectory(prefix=".working-", dir=outputs, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
@@ -177,11 +177,11 @@ def _tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
 
 
 def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, with_tokens: bool) -> None:
-    """Put the outputs in place, the tokens last."""
+    """Write the outputs, the tokens last."""
     quarantine = work / outputs.quarantine.name
     with in_memory() as con:
         found = con.sql(f"FROM {parquet(staged.quarantine)}").order("source_row, rule")
-        above = staged.sheet.header_row if staged.sheet else 0
+        above = staged.sheet.header_row if staged.sheet else 0  # number rows as in the sheet
         found.project(f"* REPLACE (source_row + {above} AS source_row)").write_csv(str(quarantine))
     finished = {quarantine: outputs.quarantine}
     if with_tokens:

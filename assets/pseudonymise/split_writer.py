@@ -1,9 +1,8 @@
-"""Writes the rows of an extract: payload to one file, tokens to another, both by row key.
+"""Writes the payload and the tokens of an extract to separate files, both by row key.
 
-Neither file says where a row was in the extract: the keys are a keyed permutation of row numbers (`privacy.row_keys`),
-and rows are in the order of their keys. Dates of the payload are those of their month: the day of
-a visit to a newborn would tell the date of birth. Whoever reads the payload cannot read the tokens, which are sealed to
-the linkage.
+Neither file reveals a row's position in the extract: keys are a keyed permutation of row numbers (`privacy.row_keys`),
+and rows are sorted by key. Dates in the payload are cut to the month, because the day of a visit to a newborn would
+reveal the date of birth. Readers of the payload cannot read the tokens, which are encrypted for the linkage.
 """
 
 from __future__ import annotations
@@ -31,24 +30,24 @@ from privacy.row_keys import ROW_KEY, RowKeys, part_and_row
 from sources.extract.table import SOURCE_ROW
 
 CHUNK_ROWS = 3 << 15
-"""Rows in work at once, and in a row group of what is written."""
+"""Rows processed at once, and rows in a row group of the output (98,304)."""
 LINKED_PAYLOAD = ("council", "sex")
-"""Columns of the payload that the linkage compares as well."""
+"""Payload columns that the linkage also compares."""
 _TOKENS, _MARKS = frozenset(pseudonyms.TOKEN_COLUMNS), frozenset(pseudonyms.MARK_COLUMNS)
 _PIECES = 32
-"""Of a long extract, which is put in order a piece at a time."""
+"""Number of ranges of keys that a long extract is split into, to be sorted one at a time."""
 _STARTS = np.arange(1, _PIECES, dtype=np.uint64) * np.uint64(2**64 // _PIECES)
-"""The first key of each piece but the first: keys are spread evenly over 64 bits."""
+"""First key of each piece after the first. Keys are spread evenly over 64 bits."""
 _KEY_BYTES = 32
 
 
 class TableWriter:
-    """A Parquet file that is written a table at a time; it exists once a table, even an empty one, was written."""
+    """Writes a Parquet file one table at a time. The file is created by the first table, even an empty one."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
         self._path, self._encryption = path, encryption
         self.metadata = dict(metadata or {})
-        """What the file says of itself; to be complete when it is closed."""
+        """Metadata of the file, written when it is closed."""
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self.rows = 0
 
@@ -66,7 +65,7 @@ class TableWriter:
 
     def write(self, table: pa.Table) -> None:
         if self._writer is None:
-            plain = self._encryption is not None  # who reads it need not trust what unpacks
+            plain = self._encryption is not None  # uncompressed, so that its reader need not trust a decompressor
             text = [field.name for field in table.schema if pa.types.is_string(field.type) and not plain]
             packed = {name: "none" if plain or name == ROW_KEY else "zstd" for name in table.column_names}
             self._writer = pyarrow.parquet.ParquetWriter(
@@ -76,7 +75,7 @@ class TableWriter:
                 use_dictionary=text,
                 store_schema=False,
                 write_statistics=[ROW_KEY],
-                write_page_checksum=not plain,  # what is encrypted is authenticated
+                write_page_checksum=not plain,  # encrypted pages are authenticated
                 encryption_properties=self._encryption,
             )
         self._writer.write_table(table)
@@ -84,10 +83,10 @@ class TableWriter:
 
 
 class KeyedWriter:
-    """A Parquet file of rows in the order of their keys, in whatever order they come.
+    """Writes a Parquet file of rows sorted by key. Rows can arrive in any order.
 
-    So many as `CHUNK_ROWS` are put in order in memory. Those of a longer extract are kept beside the file until the
-    end, encrypted under a key that is written nowhere; memory then holds a chunk, or one of `_PIECES` parts of all.
+    Up to about `CHUNK_ROWS` rows are sorted in memory. A longer extract is kept in a temporary file next to the output,
+    encrypted under a key that is never stored. Memory then holds one chunk, or one of `_PIECES` pieces of all rows.
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
@@ -112,7 +111,7 @@ class KeyedWriter:
 
     @property
     def begun(self) -> bool:
-        """Return whether anything, if an empty table, was written."""
+        """True once a table, even an empty one, was written."""
         return bool(self._held)
 
     def write(self, table: pa.Table) -> None:
@@ -164,9 +163,9 @@ def by_month(table: pa.Table) -> pa.Table:
 
 @dataclass(frozen=True)
 class Scope:
-    """Scope of rows to tokenise: a `whole` extract, or a piece, which cannot show which child alone has its names.
+    """Scope of rows to tokenise: a `whole` extract or a piece. A piece cannot show that only one child has its names.
 
-    `marked` rows also get the marks by which parts are resolved.
+    `marked` rows also get the marks for resolving parts.
     """
 
     whole: bool = True
@@ -177,12 +176,12 @@ WHOLE = Scope()
 
 
 class RowState(StrEnum):
-    """What became of a row of a part."""
+    """Outcome of a row of a part."""
 
     KEPT = "kept"
     REJECTED = "rejected"
     DELETED = "deleted"
-    """It says that the record it names is no longer held."""
+    """The row says that its record is deleted."""
 
 
 def _without_marks(table: pa.Table) -> pa.Table:
@@ -190,13 +189,13 @@ def _without_marks(table: pa.Table) -> pa.Table:
 
 
 class RowWriter(ABC):
-    """Destination of the rows that a pass keeps, and of its findings; open during the pass."""
+    """Destination for the rows and findings of a pass, open during the pass."""
 
     kept: Path
     quarantine: Path
     scope = WHOLE
     tokens: Path | None = None
-    """None if no tokens were written apart from what is `kept`."""
+    """File of the tokens; None if none were written separately from `kept`."""
 
     def __init__(self, keys: RowKeys, rows: KeyedWriter, *writers: KeyedWriter | TableWriter) -> None:
         self._keys, self._rows, self._writers = keys, rows, (rows, *writers)
@@ -212,15 +211,15 @@ class RowWriter(ABC):
 
     @property
     def rows(self) -> int:
-        """The number of rows kept."""
+        """Number of rows kept."""
         return self._rows.rows
 
     @abstractmethod
     def write(self, table: pa.Table) -> None:
-        """Keep rows with `source_row`, payload and tokens."""
+        """Write rows to keep, with `source_row`, payload and tokens."""
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        """Remember the marks of rows that are not kept, if the writer keeps marks."""
+        """Write the marks of rows that are not kept, if this writer stores marks."""
         return
 
     @abstractmethod
@@ -229,10 +228,10 @@ class RowWriter(ABC):
 
 
 class SplitWriter(RowWriter):
-    """Writes payload, tokens and quarantine of an extract by row key, each to a file of a folder, in the pipeline.
+    """Writes an extract's payload, tokens and quarantine in the pipeline, by row key, to one file each.
 
-    The tokens are sealed to `holder`; `held_back` gives a mask of the rows of a table that are not kept. The metadata
-    go into payload and tokens.
+    Tokens are encrypted for `holder`. `held_back` returns a mask of the rows of a table to leave out. Payload and
+    tokens get the metadata.
     """
 
     def __init__(
@@ -260,7 +259,7 @@ class SplitWriter(RowWriter):
         self._write_keyed(keyed(self._without_held_back(_without_marks(table)), self._keys))
 
     def mark(self, table: pa.Table, state: RowState) -> None:
-        """Look for rows that are held back among those not kept as well: the quarantine must not name them."""
+        """Find rows to hold back among rejected and deleted rows too, because the quarantine must not name them."""
         self._held_back(table)
 
     def note(self, lines: pa.Table) -> None:
@@ -279,9 +278,9 @@ class SplitWriter(RowWriter):
 
 
 class PartsSplitWriter(SplitWriter):
-    """Writes parts of an extract that are read together, by the numbers of their rows in the extract.
+    """Writes parts of an extract that are read together, by row number in the whole extract.
 
-    The marks of the rows go to another file, sealed to the `intake`.
+    Marks of the rows go to a separate file, encrypted for the `intake`.
     """
 
     scope = Scope(whole=False, marked=True)
@@ -298,7 +297,7 @@ class PartsSplitWriter(SplitWriter):
         self.marks = folder / "marks.parquet"
         self._marks = KeyedWriter(self.marks, metadata, sealed.sealed_to(intake))
         self.counts: Counter[tuple[int, str]] = Counter()
-        """Rows of each part that are in each state, or break each rule."""
+        """Number of rows by part and state, and by part and broken rule."""
         super().__init__(folder, keys, holder, metadata, held_back, self._marks)
 
     def write(self, table: pa.Table) -> None:
@@ -328,7 +327,7 @@ class PartsSplitWriter(SplitWriter):
 
 
 class SenderWriter(RowWriter):
-    """Writes all that a sender hands over of an extract to one file, by row key and sealed to the pipeline's intake.
+    """Writes the one file that a sender delivers, by row key and encrypted for the pipeline's intake.
 
     The quarantine, by row number, stays with the sender. `schema` gives the columns of the file, in order.
     """
@@ -348,5 +347,5 @@ class SenderWriter(RowWriter):
         self._quarantine.write(lines)
 
     def describe(self, metadata: Mapping[str, str]) -> None:
-        """Add metadata to the file, under the same seal."""
+        """Add metadata to the encrypted file."""
         self._rows.metadata.update(metadata)

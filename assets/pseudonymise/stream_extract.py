@@ -1,8 +1,8 @@
-"""Streams an identifiable file in one pass: reads, checks, normalises and tokenises a chunk of rows at a time.
+"""Streams an identifiable file in one pass: reads, checks, normalises and tokenises it in chunks of rows.
 
-What is written, by `split_writer`, holds no identifier. Memory does not grow with the file, except for eight bytes a
-row that tell whether it repeats an earlier one, and what `duplicate_identifiers` holds. Connections are in memory and
-cannot spill to disk, because identifiers pass through.
+The output, written by `split_writer`, holds no identifiers. Memory does not grow with the file, except for eight bytes
+a row to detect repeats, and the hashes in `duplicate_identifiers`. Databases are in memory and cannot spill to disk,
+because identifiers pass through them.
 """
 
 from __future__ import annotations
@@ -42,24 +42,25 @@ DERIVED: dict[str, tuple[str, ...]] = {
     TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
     IMD_QUINTILE: ("1", "2", "3", "4", "5"),
 }
-"""Columns that are made from a date of birth and a postcode, and their groups."""
+"""Columns derived from the date of birth and the postcode, with their groups."""
 _TERM_SQL = (
     "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
     " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
     " WHEN month(birth_date(date_of_birth)) <= 8 THEN 'Summer-born' END"
 )
-"""September to December, January to March, April to August (DfE); the date itself is not kept."""
+"""DfE's terms: September to December, January to March, April to August. The date itself is not kept."""
 
 CHUNK_BYTES = 32 << 20
-"""Bytes of text in work at once, which rows of a usual length keep. Normalising takes some twenty times as much."""
+"""Bytes of text processed at once (32 MiB). Chunks of ordinary rows stay below it. Normalising takes about twenty times
+as much memory."""
 _PART, _POSTCODE, _PERSON = "part", "postcode_hash", "person_hash"
 
 
 @dataclass(frozen=True)
 class Tools:
-    """Tools of the pass: a connection with the normaliser, deprivation by postcode, and the keys of tokens.
+    """Tools for the pass: a connection with the normaliser, deprivation quintiles by postcode, and token keys.
 
-    `second_keying` says whether tokens get the pipeline's own keying too.
+    `second_keying` means that tokens also get the pipeline's keying.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -68,32 +69,35 @@ class Tools:
     second_keying: bool
 
     def another(self) -> Tools:
-        """Return the same tools for another thread: look-ups are shared, the connection is not."""
+        """Return tools for another thread, with shared look-ups and a separate connection."""
         con = self.con.cursor()
         con.execute("SET enable_progress_bar = false")
         return replace(self, con=con)
 
 
 def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
-    """Return tools with the look-up of deprivation quintiles by postcode."""
+    """Return tools for a key ring, with deprivation quintiles from a postcode directory, if given."""
     return Tools(*look_ups(postcode_directory), TokenKeys(keys), second_keying)
 
 
 def look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
-    """Return a connection with the normaliser, and deprivation by postcode.
+    """Return a connection with the normaliser, and deprivation quintiles by postcode.
 
-    They take time to make (a directory has some two million postcodes) and hold no key and nothing of an extract.
+    They are slow to build (a directory has about two million postcodes), and hold no keys and no data from an extract.
     """
     con = in_memory()
     con.execute("SET GLOBAL preserve_insertion_order = false")
-    con.execute("SET GLOBAL threads = 1")  # of each statement: several are at work, and threads of one cost it double
+    con.execute("SET GLOBAL threads = 1")  # statements run concurrently; threads within one double its processor time
     pseudonyms.prepare(con)
     return con, Quintiles.read(con, postcode_directory) if postcode_directory else Quintiles.empty()
 
 
 @dataclass(frozen=True)
 class Untokenised:
-    """All rows of a small extract, or some of a long one, to be typed by `sql` over `extract` and tokenised."""
+    """Request to type rows with `sql` over the table `extract`, and to tokenise them.
+
+    The rows are a whole small extract or a chunk of a long one.
+    """
 
     contract: SourceContract
     sql: str
@@ -102,7 +106,7 @@ class Untokenised:
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """What is the same of rows that one statement can type."""
+        """Key that is equal for rows that one statement can type together."""
         return self.sql, *self.rows.column_names
 
 
@@ -114,15 +118,15 @@ def stream_extract(
 ) -> Generator[Untokenised, pa.Table, Staged]:
     """Read, check, type, tokenise and write one extract to `out`.
 
-    The rows of a small extract are yielded, so that others can be given tokens with them, and sent back with theirs; a
-    long one goes through by itself, a chunk at a time. Tools are `lent` when they are needed. Raises `ExtractStopped`
-    where the file breaks off.
+    A small extract yields its rows, to be tokenised together with other extracts, and receives them with tokens. A long
+    one is tokenised alone, in chunks. `lent` lends tools when they are needed. Raises `ExtractStopped` if the file
+    breaks off.
     """
     projection, chunks = _projection(extract, contract), _chunks(extract)
     findings = Findings(projection, contract)
     out.note(QUARANTINE.empty_table())
     first, second = next(chunks), next(chunks, None)
-    if second is None:
+    if second is None:  # a small extract, which fits into one chunk
         _write((yield _untokenised(extract, contract, projection, first, out.scope)), findings, out)
     else:
         pieces = (
@@ -154,7 +158,7 @@ def stream_extract(
 
 
 def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, out: RowWriter) -> Staged:
-    """Run `stream_extract` over a single extract, without batching others with it."""
+    """Run `stream_extract` for a single extract, without batching."""
     steps = stream_extract(lambda: nullcontext(tools), extract, contract, out)
     rows = None
     while True:
@@ -166,14 +170,14 @@ def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, o
 
 
 def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: pa.Table) -> pa.Table:
-    """Return the marks of some rows of an extract, by `source_row`."""
+    """Return `source_row` and the `record` mark of some rows of an extract."""
     projection, scope = _projection(extract, contract), Scope(whole=False, marked=True)
     (made,) = tokenise(tools, [_untokenised(extract, contract, projection, rows, scope)])
     return made.select([SOURCE_ROW, "record"])
 
 
 def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
-    """Return rows with tokens, in order. Those of one source are tokenised together."""
+    """Return the rows of each request with tokens, in order. Requests with the same source and scope share one pass."""
     alike: dict[tuple[str, Scope], list[int]] = {}
     for number, entry in enumerate(wanted):
         alike.setdefault((entry.contract.name, entry.scope), []).append(number)
@@ -190,7 +194,7 @@ def _projection(extract: OpenExtract, contract: SourceContract) -> Projection:
 def _untokenised(
     extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, scope: Scope
 ) -> Untokenised:
-    """Return rows with their council and cohort. Extracts of a cohort that are written alike have the same SQL."""
+    """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
     for name, value in of_place(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
     terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
@@ -202,7 +206,7 @@ def _untokenised(
 
 
 def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
-    """Count what is wrong in rows that have been given tokens, and write what is kept."""
+    """Count broken rules in tokenised rows, and write the rows to keep."""
     findings.see(chunk)
     if DELETED in chunk.column_names:
         deletions = chunk[DELETED]
@@ -218,10 +222,10 @@ def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
 
 
 def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
-    """Return the rows typed, with tokens instead of identifiers, by `source_row`; all are of one contract and scope.
+    """Return, for each request, typed rows with tokens in place of identifiers, sorted by `source_row`.
 
-    Planning a statement costs the same for any number of rows, so rows that are written alike are typed together, and
-    all are given tokens together.
+    All requests must have the same contract and scope. Planning a statement costs the same for any number of rows, so
+    rows in the same format are typed together, and all rows are tokenised together.
     """
     contract, scope = wanted[0].contract, wanted[0].scope
     forms: dict[tuple[Any, ...], list[int]] = {}
@@ -237,20 +241,21 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
         rows = _with_tokens(tools, rows, contract, passed, whole=scope.whole)
     else:
         rows = rows.select(passed)
+    # columns that only rows in another format have
     of_others = {form: [name for name in passed[1:] if name not in columns] for form, columns in kept.items()}
     parts = zip(wanted, _apart(rows, len(wanted)), strict=True)
     return [part.drop_columns(of_others[entry.form]) for entry, part in parts]
 
 
 def _kept(typed: Sequence[str], contract: SourceContract) -> list[str]:
-    """Return the columns of `typed` rows that are passed on."""
+    """Return the columns of typed rows to pass on."""
     payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
     found = [name for name in typed if name.startswith("issues_") or name in (ROW_HASH, *HASHES, *COLUMNS, DELETED)]
     return ["council", SOURCE_ROW, *payload, *found, *(DERIVED if "date_of_birth" in contract else ())]
 
 
 def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
-    """Return the `kept` columns with tokens, and the marks of each row."""
+    """Return the `kept` columns with tokens and marks for each row."""
     said = [column.name for column in contract.columns]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers)
@@ -266,9 +271,9 @@ def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[
 
 
 def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
-    """Return the `kept` columns with tokens, made once for rows of one extract with the same identifiers.
+    """Return the `kept` columns with tokens, computed once for rows of one extract with the same identifiers.
 
-    Most of a child's reviews are such. Others are taken for the same with chance 2**-64.
+    Most reviews of a child share them. Different identifiers are confused with probability 2**-64.
     """
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     _, first, of_row = np.unique(typed[_PERSON].to_numpy(), return_index=True, return_inverse=True)
@@ -283,7 +288,7 @@ def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: 
 
 
 def _typed(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
-    """Return the rows of extracts that are written alike, by number, in the column `part`."""
+    """Return the typed rows of requests with the same SQL. The column `part` holds the number of the request."""
     parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in wanted.items()]
     (sql,) = {entry.sql for entry in wanted.values()}
     tools.con.register("extract", pa.concat_tables(parts))
@@ -295,7 +300,7 @@ def _typed(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
 
 
 def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
-    """Split rows by part, in the order of `source_row`."""
+    """Split rows by `part`, sorted by `source_row`."""
     rows = rows.take(pa.array(np.lexsort((rows[SOURCE_ROW].to_numpy(), rows[_PART].to_numpy()))))
     ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(parts + 1))
     rows = rows.drop_columns([_PART])
@@ -310,7 +315,7 @@ def _row_hash(contract: SourceContract) -> str:
 
 
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
-    """Yield tables of about `CHUNK_ROWS` rows, or of fewer long ones; one empty table if the file has none."""
+    """Yield tables of about `CHUNK_ROWS` rows, or fewer if rows are long; one empty table if the file has no rows."""
     waiting: list[pa.RecordBatch] = []
     given = False
     for batch in chain.from_iterable(map(_of_usual_size, extract.batches)):
@@ -323,14 +328,14 @@ def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
 
 
 def _of_usual_size(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Split a batch whose rows are long into batches that fit into `CHUNK_BYTES`."""
+    """Split a batch of long rows into batches of about `CHUNK_BYTES`."""
     pieces = max(batch.nbytes // CHUNK_BYTES, 0) + 1
     rows = -(-batch.num_rows // pieces)
     return (batch.slice(start, rows) for start in range(0, batch.num_rows, max(rows, 1)))
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """Yield the same items, none of which is None, each made in a thread while the one before it is in use."""
+    """Yield the same items, computing the next one in a thread while the last is in use. Items must not be None."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:

@@ -1,10 +1,10 @@
-"""Tokens files: what a sender hands over instead of an extract, with its manifest, and how the pipeline reads it.
+"""Reads tokens files, which a sender can deliver instead of an extract, and their manifests.
 
 Rows hold `row_key`, payload, term of birth, deprivation quintile and tokens under the first keying. The manifest, in
-the metadata of the Parquet file, says what they were made from and under. The file is sealed to the pipeline's intake,
-and its rows are in the order of their keys, from which the intake has their numbers. The reader trusts nothing in it:
-form and content are checked. The rows that come out under the second keying are, to the bit, those that the pipeline's
-pass over the identifiable file would have written.
+the Parquet metadata, gives their inputs, keys and versions. The file is encrypted for the pipeline's intake. Its rows
+are sorted by key, and the intake works out row numbers from the keys. The reader trusts nothing in the file and checks
+its format and content. After the second keying, the rows are identical, bit for bit, to those from the pipeline's own
+pass over the identifiable file.
 """
 
 from __future__ import annotations
@@ -35,13 +35,15 @@ from sources.extract.readers.parquet import MAKE_AGAIN, serve_manifest, serve_ro
 from sources.extract.rules import FILE_RULES
 from sources.extract.table import SOURCE_ROW, columns
 
-if hasattr(os, "fork"):  # on Windows, tokens are only made
+if hasattr(os, "fork"):  # Windows has no fork; there, tokens files are only written
     from sources.extract.reader_process import Reader, Serve
 
 MANIFEST_KEY = "readiness_manifest"
-"""Name of the manifest (JSON) in the file's metadata."""
+"""Metadata key of the manifest (JSON)."""
 _MAX_MANIFEST_BYTES = 1 << 20
+"""Longest manifest that is read (1 MiB)."""
 _LONGEST_TEXT = 2000
+"""Most characters of a text in a manifest."""
 _NAMES_SHOWN = 5
 _TYPES = {
     Kind.TEXT: pa.string(),
@@ -70,10 +72,10 @@ def has_quintile(contract: SourceContract) -> bool:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Manifest of a tokens file. Holds the extract's counts and row numbers, no values.
+    """Manifest of a tokens file: counts and row numbers of the extract, but no values.
 
-    `key_fingerprints` are those of the sender's keys; hashes are SHA-256, hexadecimal: of the contract, of the
-    identifiable extract, and of the council file and the postcode directory, None if there was none.
+    `key_fingerprints` are those of the sender's keys. Hashes are hexadecimal SHA-256 of the contract, the identifiable
+    extract, the council file and the postcode directory; the last two are None if there was no such file.
     """
 
     software: str
@@ -98,7 +100,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
-        """Raises `ValueError`, with a sentence about the first thing that is not as it must be."""
+        """Parse and check a manifest. Raises `ValueError` that describes the first problem."""
         content = json.loads(text)
         fields = cls.__dataclass_fields__
         _require(isinstance(content, dict) and set(content) == set(fields), f"it must hold {', '.join(fields)}")
@@ -124,7 +126,7 @@ class Manifest:
 
 
 def _rules_of(source: str) -> set[str]:
-    """Return ids of the rules that a row of a source can break."""
+    """Return the ids of all rules that a row of a source can break."""
     contract, of_files = CONTRACTS[source], {rule.id for rule in FILE_RULES}
     own = {rule.id for rule in (*contract.rules, contract.repeated, *ORPHANS.values())}
     of_columns = {f"{column.name}-{what}" for column in contract.columns for what in ("blank", "invalid")}
@@ -132,7 +134,7 @@ def _rules_of(source: str) -> set[str]:
 
 
 def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
-    """Read the manifest of a tokens file. Raises `ExtractStopped` if it has none that can be used."""
+    """Read the manifest of a tokens file. Raises `ExtractStopped` if it is missing or invalid."""
     text = None
     for sent in _reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES):
         assert isinstance(sent, bytes)
@@ -154,9 +156,9 @@ def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
 
 
 def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Iterator[pa.Table]:
-    """Yield a tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table if it has none.
+    """Yield a tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table if it has no rows.
 
-    Raises `ExtractStopped` unless the file has the source's columns, in order, no other, and can be read throughout.
+    Raises `ExtractStopped` unless the file has exactly the source's columns, in order, and is readable to the end.
     """
     given = False
     for batch in _reader(landed, keys, serve_rows, CHUNK_ROWS):
@@ -170,7 +172,7 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
 
 
 def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
-    """Raise `ExtractStopped` if a tokens file is of another place or was made under other settings."""
+    """Raise `ExtractStopped` if a tokens file is for another council, source or cohort, or under other settings."""
     own = pseudonyms.manifest(keys)
     tool = f"{MAKE_AGAIN} with a tool of this version"
     for what in ("council", "source", "cohort"):
@@ -199,10 +201,10 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 def rekey(
     token_keys: TokenKeys, keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: RowWriter
 ) -> Staged:
-    """Write a tokens file's rows under the second keying to `out`, as `stream_extract` would.
+    """Write a tokens file's rows to `out` under the second keying, as `stream_extract` would.
 
-    The quarantine holds the rows that the manifest gives as examples: the sender keeps the whole of it. Raises
-    `ExtractStopped` for rows that no sound pass writes.
+    The quarantine gets only the example rows in the manifest, because the sender keeps the full one. Raises
+    `ExtractStopped` for rows that a correct pass could not have written.
     """
     noted, last = _Noted(manifest.rules), None
     sent = row_keys.of_sent_file(keys, *landed.key, manifest.extract_sha256)
@@ -268,7 +270,7 @@ def _require(condition: bool, sentence: str) -> None:
 
 
 def _is_text(value: Any) -> bool:
-    """Return whether it is text without control characters, which a terminal would obey."""
+    """Return whether a value is short text without control characters, which a terminal would act on."""
     return (
         isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value)
     )
@@ -298,7 +300,10 @@ def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
 
 
 def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None:
-    """Check that row keys go on from `last`; return the last. Raises `ExtractStopped` for impossible rows."""
+    """Check a chunk and return its last row key. Raises `ExtractStopped` for impossible values, or if keys do not rise.
+
+    `last` is the last key of the chunk before.
+    """
     keys = chunk[ROW_KEY].to_numpy()
     rising = (keys[1:] > keys[:-1]).all() and (last is None or not len(keys) or keys[0] > last)
     if chunk[ROW_KEY].null_count or not rising:
@@ -313,7 +318,7 @@ def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | No
 
 
 def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
-    """Replace the sender's keys with row numbers in the extract, and sort by them."""
+    """Replace the sender's keys with row numbers in the extract, and sort by number."""
     rows = sent.rows(chunk[ROW_KEY].to_numpy())
     if ((rows < 1) | (rows > manifest.rows_read)).any():
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {MAKE_AGAIN}")
@@ -322,7 +327,7 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
 
 
 def _in_extract(rows: pa.Table, part: int) -> pa.Table:
-    """Return rows of a part with their numbers in the whole extract."""
+    """Return a part's rows with their row numbers in the whole extract."""
     at = rows.column_names.index(SOURCE_ROW)
     return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.numbers_of(part, rows[SOURCE_ROW].to_numpy())))
 
@@ -336,7 +341,7 @@ def _all(found: pa.ChunkedArray) -> bool:
 
 
 class _Noted:
-    """Rows that a manifest names under its rules, whether each was kept, and how many there are."""
+    """Counts the rows of a tokens file, and collects the manifest's example rows that were kept."""
 
     def __init__(self, rules: tuple[RuleCount, ...]) -> None:
         self._rules = rules
@@ -350,7 +355,7 @@ class _Noted:
         self._kept.update(numbers.filter(pc.is_in(numbers, value_set=self._named)).to_pylist())
 
     def examples(self) -> pa.Table:
-        """Return lines of a quarantine, in its schema."""
+        """Return the quarantine lines of the manifest's example rows."""
         lines = [
             (row, rule.rule, ", ".join(rule.columns), rule.severity, row in self._kept)
             for rule in self._rules

@@ -1,6 +1,6 @@
-"""Quality report for the sender of an extract, and for a council about all its extracts of a cohort.
+"""Quality reports: one for the sender of each extract, and one for a council about all its extracts of a cohort.
 
-`facts` builds JSON-ready dictionaries from what the intake found (with `compare` for the last delivery and published
-figures, and `profile` for the values), and `publish` renders and writes the pages. Counts, shares, rule names, row
-numbers and codes of the contract go into a report; a value of a row never does.
+`profile` summarises the values, `compare` sets them against the last delivery and published figures, `facts` builds
+JSON-ready dictionaries from the intake's results, and `publish` renders and writes the pages. Reports hold counts,
+shares, rule names, row numbers and codes of the contract, but never a value of a row.
 """

@@ -1,8 +1,9 @@
-"""Rule for differences that are worth a look, and the differences that it finds.
+"""Compares an extract with the last delivery and with published figures, and flags differences worth a look.
 
-A difference is worth a look when it is larger than `POINTS` and a chance of less than one in a thousand: a two-sided
-normal test, of two shares for the last delivery (with the shares' common variance), of one share against a fixed one
-for a published figure. With some hundred comparisons a report, one in twenty would cry wolf every time.
+A difference is worth a look if it is larger than `POINTS` and has a probability below one in a thousand by chance. The
+test is two-sided and normal: two shares with pooled variance for the last delivery, and one share against a fixed value
+for a published figure. A report makes about a hundred comparisons, so a threshold of one in twenty would raise false
+alarms in every report.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from sources.reference.goals import AREAS_OF_LEARNING
 from sources.reference.places import Place
 
 POINTS = 0.05
+"""Smallest difference between two shares that is worth a look (5 percentage points)."""
 STANDARD_ERRORS = 3.29
-"""Two-sided chance of one in a thousand."""
+"""Two-sided probability of one in a thousand under the normal distribution."""
 SIZE_SAME_YEAR, SIZE_OTHER_YEAR = 0.05, 0.10
-"""Difference from the published number of children that is worth a look."""
+"""Relative difference from the published number of children that is worth a look."""
 SIZE_LAST = 0.10
-"""Change of the number of rows since the last delivery that is worth a look."""
+"""Relative change in the number of rows since the last delivery that is worth a look."""
 
 RULE = (
     f"A share is worth a look when it differs by more than {POINTS * 100:.0f} percentage points and by more than chance"
@@ -65,16 +67,16 @@ _CODE_GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "first_language": (profile_results.FIRST_LANGUAGE, LANGUAGE_CODES),
 }
-"""Columns with a published breakdown: its topic, and the breakdown of each code; other codes count as not known."""
+"""Topic of the published breakdown for each column, and the group for each code. Other codes count as not known."""
 MEASURE_TOPICS = {"eyfsp": "Children at the expected level", "hv_reviews": "Reviews"}
-"""What a source's measures are shares of; the other topics are breakdowns, whose shares add up to one."""
+"""Topic of a source's measures. All other topics are breakdowns, whose shares add up to one."""
 _OF_ALL_CHILDREN = ("eyfsp", "school_census")
-"""Sources that hold every child of the cohort, so that numbers and mixes can be laid beside published ones."""
+"""Sources that cover every child of the cohort, so that totals and breakdowns are comparable with published ones."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share, as `rows` out of `of`."""
+    """A share: `rows` out of `of`."""
 
     rows: int
     of: int
@@ -85,7 +87,7 @@ class Share:
 
 
 def changed(now: Share, last: Share) -> bool:
-    """Return whether the share has changed since the last delivery by more than the rule allows."""
+    """Return whether a share's change since the last delivery is worth a look."""
     if not now.of or not last.of:
         return False
     common = (now.rows + last.rows) / (now.of + last.of)
@@ -94,7 +96,7 @@ def changed(now: Share, last: Share) -> bool:
 
 
 def departs(now: Share, from_share: float) -> bool:
-    """Return whether the share is further from a published one than the rule allows."""
+    """Return whether a share's distance from a published one is worth a look."""
     if not now.of:
         return False
     return _apart(now.rows / now.of - from_share, math.sqrt(from_share * (1 - from_share) / now.of))
@@ -107,7 +109,7 @@ def _apart(difference: float, error: float) -> bool:
 def against_published(
     contract: SourceContract, place: Place, cohort: Cohort, now: Profile, last: Profile | None
 ) -> list[dict[str, Any]]:
-    """Return figures of the file that have a published one, or are measured across columns, in report order."""
+    """Return, in report order, the file's measures and the breakdowns that have published figures, with comparisons."""
     figures = profile_results.expected_level(place, cohort) if contract.name == "eyfsp" else {}
     rows = [
         _compared(
@@ -127,7 +129,7 @@ def against_published(
 
 
 def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, rows: int) -> dict[str, Any] | None:
-    """Return the rows of the file beside the published number of children, if there is one."""
+    """Return the file's rows compared with the published number of children, or None if none is published."""
     figure = profile_results.number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
     if not figure:
         return None
@@ -170,7 +172,7 @@ def _breakdowns(contract: SourceContract) -> Iterator[tuple[str, tuple[str, dict
 
 
 def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, Share]:
-    """Share of each breakdown among the rows of all of them."""
+    """Return the share of each group among the rows of all groups."""
     counts = dict.fromkeys(groups.values(), 0)
     for group in profile.by_column[column].groups if column in profile.by_column else ():
         if group.key in groups:
@@ -185,6 +187,7 @@ def _measure(profile: Profile | None, name: str) -> Share | None:
 
 
 def largest_change(groups: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the changed group of a column whose share has changed most; the first of equals."""
+    """Return the group of a column with the largest flagged change (the first if tied), or None."""
     moved = [group for group in groups if group["changed"]]
+    # rounded, so that floating-point error does not break ties
     return max(moved, key=lambda group: round(abs(group["share"] - group["last_share"]), 9), default=None)

@@ -1,6 +1,7 @@
-"""Facts of a report about one extract, JSON-ready.
+"""Builds the JSON-ready facts of the report about one extract.
 
-Shares are 0 to 1: of the rows read for rules, of the rows kept for completeness, of the filled rows for values.
+Shares are from 0 to 1. Their denominator is the rows read for rules, the rows kept for completeness, and the filled
+rows for values.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ from sources.reference.places import place
 
 TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
 FALL = 0.05
-"""A column filled in so many fewer of the rows than in the last delivery is worth a look."""
+"""Fall in a column's filled share since the last delivery that is worth a look (5 percentage points)."""
 
 MUCH = 0.1
-"""Share of rows that repeat an earlier one, or have a date of birth in another form, from which on the file, not its
-rows, is told to be wrong: systems and hands that err do so in one or two of a hundred rows."""
+"""Share of rows with a repeat or a misformed date of birth above which the report says that the whole file is wrong.
+Ordinary system or typing errors affect one or two rows in a hundred."""
 _MISDATED = "date_of_birth-invalid"
 
 SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
@@ -59,7 +60,7 @@ _DERIVED_COLUMNS = {
         f"Of the neighbourhood by the {INDEX}, found by the postcode; 1 is the most deprived",
     ),
 }
-"""Heading and description of what intake makes."""
+"""Heading and description of columns that the intake derives."""
 _HOW = {
     Parts.CUMULATIVE: "Each file holds everything up to its day, so that the latest counts alone.",
     Parts.INCREMENTAL: "Each file holds what is new or corrected.",
@@ -75,14 +76,14 @@ _CHECKS = {
     **{rule.id: "The numbers of rows are as expected" for rule in ROW_COUNT_RULES},
     NUMBER_OF_MANY.id: "Each number is one child's",
 }
-"""What a check says when it is passed, by its rule, or by what the rule says of a column."""
+"""Sentence for a passed check, by rule id or by the suffix of a column's rule."""
 _ACROSS_COLUMNS = "Values of several columns agree with each other"
 
 
 def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again: str = "") -> dict[str, Any]:
-    """Return everything that a report tells the sender of an extract that was taken.
+    """Return the facts of the report on an accepted extract.
 
-    `last` is the delivery before it; `sent_again` is when the same file came once more, if it did.
+    `last` is the previous delivery. `sent_again` is the time the same file was delivered again, or empty.
     """
     contract = CONTRACTS[now.source]
     cohort, area = Cohort(now.cohort), place(now.council)
@@ -126,7 +127,7 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
 
 
 def _held(now: ExtractQuality) -> Iterator[str]:
-    """Yield `1,954 of about 3,209 children` and the like, for everything that a release may wait for."""
+    """Yield a phrase such as `1,954 of about 3,209 children` for each rule that can hold a release."""
     kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
     known = {
         FAR_FROM_EXPECTED.id: (now.rows_expected, f"{unit} expected", f"of about {{:,}} {unit}"),
@@ -144,7 +145,7 @@ def _held(now: ExtractQuality) -> Iterator[str]:
 
 
 def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:
-    """Yield what shows that the file, not single rows, is wrong: the first thing to know, with its numbers."""
+    """Yield sentences, with counts, on signs that the whole file is wrong. They come first in the report."""
     yield from (other.for_sender for other in now.other_origins)
     for rule in _too_many(now):
         named = f"{rule.rows:,} of {now.rows_read:,} rows"
@@ -159,7 +160,7 @@ def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[
 
 
 def _too_many(now: ExtractQuality) -> list[RuleCount]:
-    """Return rules that do not stop the file but are broken in so many rows that the file is at fault."""
+    """Return rules that do not stop the file, but are broken in so many rows that the whole file is wrong."""
     least = max(MUCH * now.rows_read, MANY_ROWS)
     return [
         rule for rule in now.rules if rule.rule in (CONTRACTS[now.source].repeated.id, _MISDATED) and rule.rows > least
@@ -179,7 +180,7 @@ def _told_of_the_whole(now: ExtractQuality) -> set[str]:
 
 
 def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
-    """Return what a report tells the sender of an extract that was stopped; `last` is the one that stays in place."""
+    """Return the facts of the report on a stopped extract. `last` is the one that stays in place."""
     return {
         "report": "extract",
         "outcome": STOPPED,
@@ -194,7 +195,7 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
 
 
 def _of_the_file(stopped: StoppedExtract) -> str:
-    """Return why it was stopped, without its folders: the page says which file it is about."""
+    """Return the reason for the stop without the file's path, because the page names the file."""
     said = stopped.for_sender
     file, _, why = said.partition(": ")
     return (why[:1].upper() + why[1:] if file.startswith(f"{stopped.council}/") and why else said).removesuffix(
@@ -250,13 +251,13 @@ def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
 
 
 def _sheets(now: ExtractQuality) -> dict[int, SheetTaken]:
-    """Return the sheets that were read, by the number of their part; 0 of a whole extract."""
+    """Return the workbook sheets that were read, by part number; 0 for a whole extract."""
     of_parts = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     return {part: sheet for part, sheet in of_parts.items() if sheet}
 
 
 def _row_places(numbers: Sequence[int], sheets: Mapping[int, SheetTaken]) -> str:
-    """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. Rows of a sheet have the sheet's numbers."""
+    """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. For workbooks, these are the sheet's numbers."""
     by_part: dict[int, list[int]] = {}
     for part, row in map(part_and_row, numbers):
         by_part.setdefault(part, []).append(sheets[part].row(row) if part in sheets else row)
@@ -287,7 +288,7 @@ def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_of_the_file(finding: Finding, now: ExtractQuality) -> bool:
-    """Return whether a check failed that nothing else has told already."""
+    """Return whether a check failed and is not already reported as a rule or a problem of the whole file."""
     return not finding.passed and finding.rule not in {rule.rule for rule in now.rules} | _told_of_the_whole(now)
 
 
@@ -302,7 +303,7 @@ def _kind(finding: Finding) -> str:
 
 
 def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
-    """Return, for each identifier, the rows with a blank and with an unusable value, as the rules found them."""
+    """Return, for each identifier, the number of rows with a blank and with an invalid value; None if not checked."""
     found = {rule.rule: rule.rows for rule in now.rules}
     return [
         {
@@ -316,7 +317,7 @@ def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str
 
 
 def _has_a_form(column: Column) -> bool:
-    """Return whether a rule tells wrong values of the column from right ones."""
+    """Return whether a rule can detect invalid values of the column."""
     return column.kind is not Kind.TEXT or column.name in VALID
 
 
@@ -345,7 +346,7 @@ def _completeness(
 
 
 def _named(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
-    """Return a column's name in the contract, its heading in the file, and what it is."""
+    """Return a column's name in the contract, heading in the file, and description."""
     heading, description = _DERIVED_COLUMNS.get(column) or (headings.get(column, column), contract[column].description)
     return {"column": column, "heading": heading, "description": description}
 
@@ -356,6 +357,7 @@ def _values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality 
         if not column.groups:
             continue
         kind = contract[column.column].kind if column.column in contract else Kind.CODE
+        # dates in another cohort are about a year apart
         comparable = last is not None and (same_cohort or kind is not Kind.DATE)
         earlier = last.profile.by_column.get(column.column) if last and comparable else None
         yield {
@@ -382,7 +384,7 @@ def _groups(now: Mapping[str, compare.Share], last: Mapping[str, compare.Share] 
 
 
 def _by_label(contract: SourceContract, column: ColumnProfile) -> dict[str, compare.Share]:
-    """Groups in the words of a report; codes of one label are added up."""
+    """Return the share of each group by its label in the report. Codes with the same label are added up."""
     counts: dict[str, int] = {}
     for group, label in zip(column.groups, _labels(contract, column), strict=True):
         counts[label] = counts.get(label, 0) + group.rows
@@ -408,7 +410,7 @@ def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
 
 
 def _code_labels(codes: Mapping[str, str]) -> list[str]:
-    """Return `Female (F)` and the like; codes that mean the same are together, as in `Yes (Y, 1)`."""
+    """Return labels such as `Female (F)`. Codes with the same meaning share a label, as in `Yes (Y, 1)`."""
     together = {label: ", ".join(code for code in codes if codes[code] == label) for label in codes.values()}
     return [f"{label} ({together[label]})" for label in codes.values()]
 
@@ -451,7 +453,7 @@ def _measure_changes(figures: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _departures(figures: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each measure that departs from its published figure, and one for each breakdown."""
+    """Yield a sentence for each measure that departs from its published figure, and at most one for each breakdown."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         departing = [figure for figure in group if figure["departs"]]
         departing.sort(key=lambda figure: -abs(figure["share"] - figure["published_share"]))

@@ -1,7 +1,7 @@
-"""Profiles the kept rows of an extract: how full each payload column is, and how its values are spread.
+"""Profiles the kept rows of an extract: the filled rows of each payload column, and the distribution of its values.
 
-One aggregate pass. Groups are public, from the contract or stated here, never from the data: a code, a tenth of a
-public range, a month of a public window. No value of a row is held.
+One aggregate query does it. Groups come from the contract or this module, never from the data: a code, a tenth of a
+public range, or a month of a public window. No value of a row is stored.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
 
 BINS = 10
 OPEN_RANGES = {"asq_se2_score": (0.0, 200.0)}
-"""Range drawn for a number whose contract names no maximum; the last bin holds everything from its lower end on."""
+"""Range to draw for a number without a maximum in its contract. The last bin has no upper end."""
 BEFORE, AFTER = "before", "after"
 """Groups of dates outside the window of `months`."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The `rows` of one group. `key` is a code, the lower end of a bin, a month `2022-05`, `before` or `after`."""
+    """Number of rows in a group. `key` is a code, the lower end of a bin, a month (`2022-05`), `before` or `after`."""
 
     key: str
     rows: int
@@ -45,7 +45,7 @@ class Group:
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """A column's `filled` rows, and `groups` that add up to them; free text has no groups."""
+    """Number of filled rows of a column, and `groups` that add up to it. Free text has no groups."""
 
     column: str
     filled: int
@@ -54,7 +54,7 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class Measure:
-    """How many `rows` out of `of` meet a condition across columns."""
+    """Number of rows, out of `of`, that meet a condition across columns."""
 
     name: str
     rows: int
@@ -63,7 +63,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Profile:
-    """The kept rows of one extract, in counts."""
+    """Counts over the kept rows of one extract."""
 
     rows: int
     columns: tuple[ColumnProfile, ...]
@@ -80,7 +80,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Uncounted:
-    """Kept rows of an extract (Parquet) that are to be counted."""
+    """Request to count the kept rows of an extract (a Parquet file)."""
 
     contract: SourceContract
     cohort: str
@@ -89,14 +89,14 @@ class Uncounted:
 
 @dataclass(frozen=True)
 class Counted:
-    """A profile, and how many rows break each rule across columns that can be judged on the payload."""
+    """A profile, and the number of rows that break each rule across payload columns."""
 
     profile: Profile
     breaking: dict[str, int]
 
 
 def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list[Counted]:
-    """Count the rows of each extract.
+    """Profile each extract.
 
     One statement counts all extracts of a source and cohort, because planning costs the same for any number of rows.
     """
@@ -124,11 +124,11 @@ def _count_alike(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) 
 
 
 def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:
-    """Return the number of rows of each extract, and the terms over them."""
+    """Return, for each extract, the number of rows and the values of the SQL aggregates `terms`."""
     files = parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
     counted = f"count(*), {', '.join(terms)} FROM {files}"
     found = {file: values for file, *values in con.execute(f"SELECT filename, {counted} GROUP BY filename").fetchall()}
-    if len(found) < len(extracts):
+    if len(found) < len(extracts):  # GROUP BY returns no row for an empty file
         empty = [extract.kept for extract in extracts if not pyarrow.parquet.read_metadata(extract.kept).num_rows]
         (of_no_rows,) = con.execute(f"SELECT {counted} WHERE false").fetchall()
         found |= {str(file): list(of_no_rows) for file in empty}
@@ -136,13 +136,13 @@ def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms
 
 
 def rows_warned(quarantine: Path) -> int:
-    """Return how many kept rows have at least one warning, from the extract's quarantine file."""
+    """Return the number of kept rows with at least one warning, from the extract's quarantine file."""
     found = pyarrow.parquet.ParquetFile(quarantine).read(columns=[ROW_KEY, "row_kept"])
     return len(pc.unique(found[ROW_KEY].filter(found["row_kept"])))
 
 
 def bins(column: Column) -> tuple[float, ...]:
-    """Return the lower ends of the bins of a number, and the upper end of the last."""
+    """Return the bin edges of a number column: each lower end, and the upper end of the last bin."""
     low, high = OPEN_RANGES.get(column.name, (column.minimum, column.maximum))
     if low is None or high is None:
         raise ValueError(f"{column.name} needs a minimum and a maximum in its contract, or a place in OPEN_RANGES")
@@ -150,18 +150,18 @@ def bins(column: Column) -> tuple[float, ...]:
 
 
 def months(cohort: Cohort) -> tuple[dt.date, ...]:
-    """Return the first days of the months in which something about a child of the cohort can be dated.
+    """Return the first day of each month in which an event about a child of the cohort can be dated.
 
-    From nine months before the oldest is born, to the end of the academic year.
+    The months run from nine months before the oldest child is born to the end of the academic year.
     """
-    start = cohort.born_from.year * 12 + cohort.born_from.month - 1 - 9
-    end = (cohort.first_year + 1) * 12 + 8
+    start = cohort.born_from.year * 12 + cohort.born_from.month - 1 - 9  # months since year 0
+    end = (cohort.first_year + 1) * 12 + 8  # September, exclusive
     return tuple(dt.date(month // 12, month % 12 + 1, 1) for month in range(start, end))
 
 
 @dataclass(frozen=True)
 class _Grouped:
-    """How the values of a column are grouped: SQL of a row's group, and all groups in order."""
+    """Grouping of a column's values: SQL for a row's group (`group`), and all groups in order (`keys`)."""
 
     name: str
     group: str
@@ -202,7 +202,7 @@ def _grouped(column: Column, cohort: Cohort) -> _Grouped:
 
 
 def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
-    """Return, by measure, the condition of the rows counted and of those they are a share of."""
+    """Return, by measure, SQL conditions for the rows counted and for the denominator."""
     if contract.name == "eyfsp":
         goals = {"gld": GLD_GOALS, "all_goals": tuple(GOALS)}
         goals |= {area: tuple(goal for goal in GOALS if goal.startswith(area)) for area in AREAS_OF_LEARNING}
@@ -215,5 +215,5 @@ def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
 
 
 def _count(condition: str) -> str:
-    """Count rows that meet a condition. DuckDB's `count_if` is NULL if the condition is NULL in every row."""
+    """Return SQL that counts rows meeting a condition. `count_if` is NULL if the condition is NULL in every row."""
     return f"coalesce(count_if({condition}), 0)"

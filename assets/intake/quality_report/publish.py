@@ -1,4 +1,4 @@
-"""Renders the quality reports of a council and writes them: one page for each extract, one for all of a cohort."""
+"""Renders and writes a council's quality reports: one page for each extract, and one for all extracts of a cohort."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from sources.reference.profile_results import SOURCE as PUBLISHED_BY
 
 Facts = dict[str, Any]
 FIRST_TO_FIX = 10
-"""Rules named at the top of the page; all of them are in the tables below."""
+"""Number of rules named at the top of the page. The tables below list all of them."""
 TOGETHER = 3
-"""So many columns in a row with the same codes are shown in one table."""
+"""Smallest number of consecutive columns with the same codes that share one table."""
 _NAMED_COLUMNS = 4
+"""Columns of a rule that are listed by name; more are shown as a range."""
 _LONGEST_NUMBERS = 60
+"""Characters of row numbers shown at the top of the page."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _LINE = (
     "held",
@@ -43,18 +45,18 @@ _LINE = (
     "last",
     "sentence",
 )
-"""What a council's report repeats of an extract's."""
+"""Facts of an extract's report that the council's report repeats."""
 ALL_EXTRACTS = "council"
-"""Name of the page about all extracts of a council."""
+"""Name of the page about all extracts of a council and cohort."""
 
 
 def report_extract(
     home: Home, outcome: ExtractQuality | StoppedExtract, last: ExtractQuality | None, sent_again: str = ""
 ) -> None:
-    """Write the report of a delivery; `report_council` gathers those of its council.
+    """Write the report of a delivery. `report_council` gathers the reports of a council.
 
-    `last` is the delivery before it, or the one that stays in place of a stopped one. `sent_again` is when the same
-    file came once more.
+    `last` is the previous delivery; for a stopped delivery, the one that stays in place. `sent_again` is the time the
+    same file was delivered again, or empty.
     """
     folder = home.reports(outcome.cohort, outcome.council)
     if isinstance(outcome, StoppedExtract):
@@ -63,12 +65,13 @@ def report_extract(
     else:
         report = extract_report(outcome, last, sent_again)
         pages = _pages(folder, outcome.source, report, render(report))
+        # written last: `has_report` takes it as proof that the report is complete
         pages[folder / f"{outcome.source}.expectations.json"] = files.as_json(_expectations(outcome))
     files.write_all(pages)
 
 
 def _expectations(quality: ExtractQuality) -> Facts:
-    """Return the result of each expectation by its rule, as in the suite's file, without a value of a row."""
+    """Return the result of each expectation, named as in the suite's file, without values of rows."""
     return {
         "source": quality.source,
         "council": quality.council,
@@ -81,7 +84,7 @@ def _expectations(quality: ExtractQuality) -> Facts:
 
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:
-    """Return whether the report of a delivery was written; the result of its expectations is put in place last."""
+    """Return whether the report of a delivery is complete, from the expectations file, which is written last."""
     folder = home.reports(quality.cohort, quality.council)
     page, expectations = (folder / f"{quality.source}.{what}" for what in ("html", "expectations.json"))
     if not (page.exists() and expectations.exists()):
@@ -91,7 +94,7 @@ def has_report(home: Home, quality: ExtractQuality) -> bool:
 
 
 def report_council(home: Home, cohort: str, council: str) -> None:
-    """Gather the reports of a council's extracts if one is newer than what was gathered."""
+    """Write a council's report if one of its extracts' reports is newer."""
     if has_council_report(home, cohort, council):
         return
     folder = home.reports(cohort, council)
@@ -101,7 +104,7 @@ def report_council(home: Home, cohort: str, council: str) -> None:
 
 
 def has_council_report(home: Home, cohort: str, council: str) -> bool:
-    """Return whether all reports of a council's extracts have been gathered since they were written."""
+    """Return whether a council's report is newer than the reports of all its extracts."""
     folder = home.reports(cohort, council)
     gathered, own = folder / f"{ALL_EXTRACTS}.html", _of_extracts(folder)
     newest = max((path.stat().st_mtime_ns for path in own), default=0)
@@ -117,7 +120,7 @@ def _pages(folder: Path, name: str, report: Facts, page: str) -> dict[Path, byte
 
 
 def council_report(reports: Sequence[Facts]) -> Facts:
-    """Gather the extract reports of one council and cohort; raises ValueError where there are none or of several."""
+    """Gather the extract reports of one council and cohort. Raises `ValueError` for none, or for several of either."""
     if len({(report["council"], report["cohort"]) for report in reports}) != 1:
         raise ValueError("a council's report gathers the reports of one council and one cohort")
     by_source = {report["source"]: report for report in reports}
@@ -147,7 +150,7 @@ def _line_of(report: Facts) -> Facts:
 
 
 def _findings_by_share(reports: list[Facts]) -> list[Facts]:
-    """Return rules broken in any extract, by severity, then by share of the extract's rows."""
+    """Return the broken rules of all extracts, sorted by severity, then by share of the extract's rows."""
     return sorted(
         _gathered(reports, "findings"),
         key=lambda finding: (SEVERITIES.index(Severity(finding["severity"])), -finding["share"], finding["rule"]),
@@ -164,7 +167,7 @@ def _gathered(reports: list[Facts], key: str) -> list[Facts]:
 
 
 def render(report: Facts) -> str:
-    """Render the page of an extract's report, taken or stopped."""
+    """Render the report page of an extract, accepted or stopped."""
     if report["outcome"] == STOPPED:
         return kit.render(_TEMPLATES, "stopped.html.j2", report=report)
     broken = [_with_rows(finding) for finding in report["findings"]]
@@ -186,7 +189,7 @@ def render(report: Facts) -> str:
 
 
 def render_council(report: Facts) -> str:
-    """Render the page of a council's report."""
+    """Render the report page of a council."""
     extracts = report["extracts"]
     stopped = [line for line in extracts if line["outcome"] == STOPPED]
     return kit.render(
@@ -203,7 +206,7 @@ def render_council(report: Facts) -> str:
 
 
 def _to_fix(report: Facts) -> Facts:
-    """Return the rules to name first, each with where its rows are, failed checks, and how many rules are left out."""
+    """Return the first rules to fix, each with its row numbers, all failed checks, and the number of rules left out."""
     left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
     first = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]]
     return {
@@ -228,14 +231,14 @@ def _shortened(numbers: str) -> str:
 
 
 def _check_sentence(check: Facts) -> str:
-    """Return what is wrong, without a full stop; a column has its heading, with the contract's name beside it."""
+    """Return a failed check's sentence without its full stop. A renamed column gets its heading and contract name."""
     sentence = str(check["sentence"]).removesuffix(".")
     ours, theirs = check["column"], check["heading"]
     return sentence.replace(ours, f"{theirs} ({ours})", 1) if ours and ours != theirs else sentence
 
 
 def _topics(figures: list[Facts]) -> Iterator[Facts]:
-    """Yield figures by topic, each with the first that has a published one beside it."""
+    """Yield figures by topic, and the first figure of each topic that has a published one."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         members = list(group)
         published = next((figure for figure in members if figure["published_share"] is not None), None)
@@ -243,7 +246,7 @@ def _topics(figures: list[Facts]) -> Iterator[Facts]:
 
 
 def _values(columns: list[Facts]) -> Iterator[Facts]:
-    """Yield columns as they are shown: numbers and dates drawn, columns of the same few codes together."""
+    """Yield groups of columns by display: numbers and dates as charts, columns with the same few codes in one table."""
     for labels, group in groupby(columns, key=_codes_of):
         members = list(group)
         if not labels:
@@ -255,12 +258,12 @@ def _values(columns: list[Facts]) -> Iterator[Facts]:
 
 
 def _codes_of(column: Facts) -> tuple[str, ...]:
-    """Return the codes of a column, none for a number or a date."""
+    """Return the labels of a column's codes; empty for a number or a date."""
     return tuple(group["label"] for group in column["groups"]) if column["kind"] == Kind.CODE else ()
 
 
 def _drawn(column: Facts) -> Facts:
-    """Return a number or a date with its column chart, if any row has a value."""
+    """Add a column chart to a number or a date, if any row has a value."""
     if not column["filled"]:
         return column
     is_date = column["kind"] == Kind.DATE
@@ -280,7 +283,7 @@ def _without_empty_ends(groups: list[Facts]) -> list[Facts]:
 
 
 def _month_ticks(groups: list[Facts]) -> dict[float, str]:
-    """Return the year at each January, or else the first and last group."""
+    """Return axis ticks: the year at each January or, if there is none, the first and last group."""
     years = {
         float(place): group["label"].removeprefix("January ")
         for place, group in enumerate(groups)
