@@ -73,8 +73,8 @@ def _landed(contract: SourceContract) -> dg.AssetSpec:
         group_name=LANDING,
         description=(
             f"{contract.title}, one row per {contract.row_per}, as sent to `landing/<council>/{contract.name}/`."
-            " Identifiable; read by intake alone. Fresh where every council that takes part had sent it, of one cohort,"
-            f" in the {WINDOW.days} days before its yearly due date."
+            " Identifiable; only intake reads it. Fresh if every participating council sent it for one cohort in the"
+            f" {WINDOW.days} days before its yearly due date."
         ),
         kinds={"csv"},
         owners=["team:councils"],
@@ -97,10 +97,9 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetSpec:
         tags={"zone": RESTRICTED},
         metadata=descriptions.pseudonymised(contract, landing, postcode_directory.key),
         description=(
-            f"{contract.title} without identifiers: payload by row key and, apart from it and sealed to the linkage,"
-            " the tokens in their place, beside the quarantine and the quality result. Taken in one streaming pass."
-            " Its checks are of one council and cohort each; which council is missing, of which cohort, is in the check"
-            " `arrivals` of `links`."
+            f"{contract.title} without identifiers, made in one streaming pass: payload by row key, tokens in a separate"
+            " file that only the linkage can open, quarantine and quality result. Each check covers one council and"
+            " cohort. The check `arrivals` of `links` lists missing councils by cohort."
         ),
     )
 
@@ -121,7 +120,7 @@ landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
                 for name, said in FAMILIES.items()
             ),
             dg.AssetCheckSpec(
-                ALL_COUNCILS, asset=key, description="Of no council was the newest delivery stopped, or holds a release"
+                ALL_COUNCILS, asset=key, description="No council's latest delivery was stopped or is holding a release"
             ),
         )
     ],
@@ -149,7 +148,7 @@ def pseudonymised_extracts(
             asset_key=EXTRACTS[source],
             passed=not waiting,
             severity=dg.AssetCheckSeverity.WARN,
-            description=_first(waiting) if waiting else "no newest delivery is stopped or in doubt",
+            description=_first(waiting) if waiting else "no latest delivery is stopped or in doubt",
         )
     if stopped:  # last, so that the other extracts are ingested and all checks reported
         raise ExtractsStopped(_first(stopped))

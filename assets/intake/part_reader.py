@@ -157,7 +157,7 @@ class PartsReader:
         found = self._split_by_cohort(delivery, extract, text)
         if not found.of_cohort:
             raise ExtractStopped(
-                f"{landed.name}: no row says of which cohort it is, by a date of birth or an academic year; send a file"
+                f"{landed.name}: no row gives a cohort (date of birth or academic year); send a file"
                 " for each cohort, called by it"
             )
         groups = []

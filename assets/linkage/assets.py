@@ -63,8 +63,8 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     tags={"zone": RESTRICTED},
     metadata=_LINKS_METADATA,
     description=(
-        "Which rows are of one child, in any council and service: own numbers first, then Splink over tokens with"
-        " fixed parameters, one-to-one. `links.parquet`: source, council, row_key, child_id, match_rule,"
+        "Links rows of the same child across councils and services: by their own numbers first, then with Splink over"
+        " tokens with fixed parameters, one-to-one. `links.parquet`: source, council, row_key, child_id, match_rule,"
         " match_probability. `linkage.html` beside it reports on the linkage. Its check `arrivals` names the councils"
         " that have not sent what was due."
     ),
@@ -170,7 +170,7 @@ def _table_check(key: dg.AssetKey, found: TableCheck) -> dg.AssetCheckResult:
         asset_key=key,
         check_name=TABLE_CHECK,
         passed=found.ok,
-        description="each unit once, each value of its domain" if found.ok else "it must not be counted: link again",
+        description="each unit once, each value in its domain" if found.ok else "it must not be counted: link again",
         metadata=descriptions.checked(
             {
                 "rows_outside_their_domain": magnitude(found.rows_outside_their_domain),

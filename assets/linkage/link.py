@@ -204,7 +204,7 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
     if foreign:
         raise CannotBeLinked(
             f"cohort {cohort}: {named(foreign)}"
-            " hold tokens of other keys, pseudonyms or another normaliser than the rest: take them in again; where the"
+            " have tokens made with different keys, pseudonyms or normaliser: take them in again; where the"
             " file is no longer in landing, ask for it again"
         )
 

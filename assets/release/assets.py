@@ -68,7 +68,7 @@ _RELEASE_CONFIG = {
         description="Share of the policy's split that the release spends, as 0.2 for a revision; 1 by default.",
     ),
     "with_cohorts": dg.Field(
-        [str], default_value=[], description="Earlier cohorts that stand beside the partition's, as a time series."
+        [str], default_value=[], description="Earlier cohorts to publish beside the partition's, as a time series."
     ),
     "reuse": dg.Field(bool, default_value=False, description="Measure nothing: publish what earlier releases drew."),
     "requests": dg.Field(
@@ -81,10 +81,12 @@ _RELEASE_CONFIG = {
             {
                 "holds": dg.Field(
                     [str],
-                    description="Names by the check `holds`, such as wirral/eyfsp/rows-far-from-expected: all that the"
-                    " signature is of.",
+                    description="Names from the check `holds`, such as wirral/eyfsp/rows-far-from-expected: all that the"
+                    " signature covers.",
                 ),
-                "reason": dg.Field(str, description="Why they are right as they are; the decision sheet repeats it."),
+                "reason": dg.Field(
+                    str, description="Why the data are right as they are; the decision sheet repeats it."
+                ),
                 "signature": dg.Field(
                     str,
                     default_value="",
@@ -93,8 +95,7 @@ _RELEASE_CONFIG = {
             }
         ],
         default_value=[],
-        description="What is held, and is right as it is. Everyone who can open Dagster reads it: no count, no name of"
-        " a person.",
+        description="Accepted holds. Everyone who can open Dagster can read this: give no count and no person's name.",
     ),
 }
 """Configuration of the release that a run makes.
@@ -106,8 +107,8 @@ _BUNDLE_CONFIG = {
     "version": dg.Field(
         str,
         is_required=False,
-        description="Only to write the bundle of a release again, which was begun before. A run that measures names the"
-        " version once, at the measurements.",
+        description="Only to write the bundle of an existing release again. A run that measures gives the version at the"
+        " measurements.",
     )
 }
 _SYNTHETIC_CONFIG = {
@@ -116,8 +117,10 @@ _SYNTHETIC_CONFIG = {
         is_required=False,
         description="A published release, such as 2026.11.0; by default the current one.",
     ),
-    "cohort": dg.Field(str, is_required=False, description="A cohort of it; by default its newest."),
-    "seed": dg.Field(int, default_value=1, description="Where drawing begins; the same seed gives the same children."),
+    "cohort": dg.Field(str, is_required=False, description="A cohort of the release; by default its newest."),
+    "seed": dg.Field(
+        int, default_value=1, description="Seed of the random draws; the same seed gives the same children."
+    ),
 }
 
 
@@ -144,8 +147,8 @@ def _measurement(family: str) -> dg.AssetSpec:
         metadata=descriptions.documents("docs/privacy.md", "docs/operations.md"),
         description=(
             f"Noisy counts behind {tables}: charged to the ledger, drawn once from OpenDP's discrete Gaussian, stored."
-            " The same release is read back, never drawn again. All families are measured in one step, so that a"
-            " release is of one state of the extracts. Until people have signed, nothing is charged and nothing made."
+            " A repeated run reads the stored measurement and never draws again. All families are measured in one step,"
+            " from one state of the extracts. Nothing is charged before people have signed."
         ),
     )
 
@@ -171,7 +174,7 @@ def _signed(
     )
 
 
-_NOTHING_HELD = "nothing is held that nobody has accepted"
+_NOTHING_HELD = "every hold was accepted, or there is none"
 
 
 def _holds(*, passed: bool, description: str) -> dg.AssetCheckResult:

@@ -249,7 +249,7 @@ class AskedTable:
         for cohort in self.cohorts:
             Cohort(cohort)
         if bool(self.answered_in) != (self.status == Status.ANSWERED):
-            yield "a release is named for one that is answered, and for no other"
+            yield "`answered_in` must be given if, and only if, the request was answered"
         elif self.answered_in:
             Version.parse(self.answered_in)
         if is_line(self.reason) != (self.status == Status.REFUSED):

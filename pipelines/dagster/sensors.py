@@ -31,9 +31,9 @@ from sources.extract.landed import taking_part
 INTERVAL_SECONDS = 60
 _PATIENCE_SECONDS = 10
 _ADVICE = {
-    "intake": "Nothing that was in is lost. Correct or replace the extract; its intake starts by itself, or at night.",
-    "linkage": "The tables of the last linkage stand. Do what the log says, and start the linkage again.",
-    "release": "Start the same release again: it finds what was committed, and what was not cost nothing.",
+    "intake": "No data are lost. Correct or replace the extract; its intake starts by itself, or at night.",
+    "linkage": "The tables of the last linkage are kept. Do what the log says, and start the linkage again.",
+    "release": "Start the same release again: it continues from what was committed; the rest cost nothing.",
     "republish": "Nothing was spent. Do what the log says, and start it again.",
     "publication": "Readers see what they saw before. Do what the log says, and start it again.",
 }

@@ -152,7 +152,7 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
     publisher = Signer("Release Machine", "machine", keys.signing_key)
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, publisher])))
     stranger = accept(home, who=Signer.new("Somebody Else"))
-    assert (stranger.exit_code, "no person who may sign is recorded with" in stranger.output) == (1, True)
+    assert (stranger.exit_code, "belongs to no recorded signer" in stranger.output) == (1, True)
     accept(home, who=publisher)
     begun = pytest.raises(WaitsForAcceptance)
     with begun:
