@@ -81,12 +81,10 @@ _RELEASE_CONFIG = {
             {
                 "holds": dg.Field(
                     [str],
-                    description="Names from the check `holds`, such as wirral/eyfsp/rows-far-from-expected: all that the"
-                    " signature covers.",
+                    description="Names from the check `holds`, such as wirral/eyfsp/rows-far-from-expected: all"
+                    " that the signature covers.",
                 ),
-                "reason": dg.Field(
-                    str, description="Why the data are right as they are; the decision sheet repeats it."
-                ),
+                "reason": dg.Field(str, description="Why the data are right; the decision sheet repeats it."),
                 "signature": dg.Field(
                     str,
                     default_value="",
@@ -107,8 +105,8 @@ _BUNDLE_CONFIG = {
     "version": dg.Field(
         str,
         is_required=False,
-        description="Only to write the bundle of an existing release again. A run that measures gives the version at the"
-        " measurements.",
+        description="Only to write the bundle of an existing release again. A run that measures gives the version at"
+        " the measurements.",
     )
 }
 _SYNTHETIC_CONFIG = {
@@ -118,9 +116,7 @@ _SYNTHETIC_CONFIG = {
         description="A published release, such as 2026.11.0; by default the current one.",
     ),
     "cohort": dg.Field(str, is_required=False, description="A cohort of the release; by default its newest."),
-    "seed": dg.Field(
-        int, default_value=1, description="Seed of the random draws; the same seed gives the same children."
-    ),
+    "seed": dg.Field(int, default_value=1, description="Seed of the draws; the same seed gives the same children."),
 }
 
 
