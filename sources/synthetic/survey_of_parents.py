@@ -21,7 +21,8 @@ _AGE_BANDS = {"1": 0.12, "2": 0.15, "3": 0.22, "4": 0.21, "5": 0.22, "6": 0.08}
 _FSM_UNSURE = (0.05, 0.04)
 _SEND = {"1": 0.13, "2": 0.73, "3": 0.08, "8": 0.04, "9": 0.02}
 _SOUGHT = {"1": (0.24, 0.48), "2": (0.10, 0.30), "3": (0.05, 0.10), "4": (0.61, 0.12)}
-"""Shares of parents of children without and with special needs, by code of `sought_support`."""
+"""Shares of parents who got support, are waiting, were refused or did not seek it, of children without and with special
+needs."""
 _SERVICES_USED = (0.68, 0.34, 0.61, 0.13, 0.11, 0.09)
 """In the order of `SERVICES`."""
 _SERVICES_WITH_NEEDS = (0.74, 0.41, 0.66, 0.48, 0.52, 0.16)
