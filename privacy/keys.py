@@ -147,8 +147,8 @@ class KeyRing:
     def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> KeyRing:
         """Create a new key set in `directory` (mode 0700, files 0600) and load it.
 
-        A `demonstration` set includes a key that signs off its releases. Raises `KeyProblem` if a key file exists: it is
-        never replaced, because rotation uses a new directory.
+        A `demonstration` set includes a key that signs off its releases. Raises `KeyProblem` if a key file exists: none
+        is ever replaced, because rotation uses a new directory.
         """
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
         contents = _new_symmetric(names)
