@@ -17,7 +17,7 @@ from privacy.doors import files
 from privacy.doors.locks import locked
 from privacy.release.canonical import canonical_json, sha256_hex
 
-_NO_HASH = "0" * 64
+_NO_HASH = "0" * 64  # stands for the hash before the first line
 _USUAL_LINES_BYTES, _LONGEST_LINE_BYTES = 1 << 13, 1 << 20
 """Bytes at the end of the log that usually contain the last line, and the maximum length of a line."""
 

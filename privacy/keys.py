@@ -89,7 +89,7 @@ RELEASE = Holder(("input-mac",), signing=True)
 _CARRIED_OVER = ("row.key", "input-mac.key", SIGNING_FILE)
 
 _MIN_DISTINCT_BYTES = 16  # 32 random bytes hold 16 or fewer distinct values with probability below 2**-40
-_OTHERS = 0o077
+_OTHERS = 0o077  # all permissions of group and others
 
 
 class KeyProblem(Exception):

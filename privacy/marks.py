@@ -27,11 +27,11 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Tokens from which each kind of mark is made; the last kind also includes the council's name."""
 _NUMBERS = ("upn", "nhs")
-"""Kinds of number of which a child has only one."""
+"""Kinds of number that are unique: each child has only one."""
 PLACE = "place"
 """Name of the column with a row's number among the rows that are compared together."""
-_DIGITS = 32
-_BLOCK_BYTES = 64
+_DIGITS = 32  # hexadecimal digits of 128 bits
+_BLOCK_BYTES = 64  # a block of SHA-256, to which HMAC pads its key
 
 
 def made_under(keys: KeyRing) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def marks_sql(relation: str, columns: Collection[str]) -> str:
 def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     """Pass the key of the marks to a connection, as bound values."""
     key = keys.subkey("linker", "marks").ljust(_BLOCK_BYTES, b"\0")
-    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]
+    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # HMAC's inner and outer pad (FIPS 198-1)
     con.execute("CREATE OR REPLACE TEMP TABLE mark_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
 
 

@@ -6,12 +6,12 @@ type share a token in a table of n rows is below n**2 / 2**65, or 1e-7 for two m
 single token.
 
 Every token about a person combines a name with a date of birth or postcode, or part of one of these with the other, or
-two names. No token is made of a name, date or postcode alone: ranking such tokens by frequency would reveal the names.
-A token of two names alone exists only if both are uncommon enough that its frequency reveals nothing, or if a single
-child in the extract has both names; in the second case it includes council and cohort, so that it cannot match children
-in other files of the same service. Two names with part of a date or postcode make a token; if the surname is common,
-the token includes the postcode sector, or all but the last character. Surname and given name share a key in each
-context, so that swapped names can be recognised.
+two names. No token is made of a single name, date or postcode: ranking such tokens by frequency would reveal the names.
+A token of only two names exists if they are uncommon enough for its frequency to reveal nothing, or if a single child
+in the extract has both; in the second case it includes council and cohort, so that it cannot match children in other
+files of the same service. Two names with part of a date or postcode make a token; if the surname is common, the token
+includes the postcode sector, or all but the last character. Surname and given name share a key in each context, so that
+swapped names can be recognised.
 
 There are two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the
 first token under `linker.key`, which no sender has, so that a sender cannot look up its own tokens in the pipeline's
@@ -38,7 +38,7 @@ from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 PSEUDONYM_VERSION = "6"
 
 _UNIT_SEPARATOR, _MISSING = 31, 30  # ASCII; no component can contain them, so joined components are unambiguous
-BAND_BITS = 3
+BAND_BITS = 3  # for bands 0 to 5
 _HEX_DIGITS, _BYTES = 16, 8
 """Length of a token of 64 bits."""
 RARE_SURNAME, RARE_PAIR = 2, 3
@@ -100,7 +100,7 @@ _WHOLE_WORDS = ("", "written", "first", "last")
 
 _BANDS = ("n_surname_band", "n_forename_band")
 _NEIGHBOURS, _SECTOR = "left(n_postcode_full, -1)", "left(n_postcode_full, -2)"
-"""Parts of a complete postcode; of an outward part alone, they would leave almost nothing."""
+"""Taken only from a complete postcode: they would leave almost nothing of an outward part."""
 
 
 def _or_where_common(component: str, place: str) -> str:
@@ -118,8 +118,8 @@ _ONLY_BEARER = """
     AND (count(n_dob_sorted) OVER namesakes = count(*) OVER namesakes
          OR coalesce(min(n_postcode) OVER namesakes = max(n_postcode) OVER namesakes, true))
 """
-"""Condition on the rows of an extract with the same two names: they all have one date of birth or, if some have none,
-one date of birth among the others and one postcode. A token of the names then matches only one date and address."""
+"""Condition on the rows of an extract with the same two names: their known dates of birth are equal and, if one is
+missing, so are their known postcodes. A token of the names then matches only one date and one address."""
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),

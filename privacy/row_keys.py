@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from privacy.keys import KeyRing
 
 ROW_KEY = "row_key"
-_ROUNDS = 10
+_ROUNDS = 10  # as in FF1
 _LITTLE_ENDIAN = np.dtype("<u8")
 _HALF = np.uint64(32)
 _LOW = np.uint64(2**32 - 1)
@@ -55,6 +55,7 @@ class RowKeys:
         raise TypeError("row keys cannot be pickled: make them where they are used")
 
 
+# Rows take the lower 40 bits and parts the next 23, so that a number is a positive int64.
 _PART_BITS, _MOST_DIGITS = 40, 12
 _ROW_OF_PART, _MOST_PARTS = np.int64(2**_PART_BITS - 1), 2**23
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from privacy.doors import files
 
-_OTHERS = 0o077
+_OTHERS = 0o077  # all permissions of group and others
 _ANOTHER_KEY = "No matching keys"
 
 

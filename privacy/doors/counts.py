@@ -13,7 +13,7 @@ EXACT_BELOW = 100
 FEW = "under a hundred"
 _UNITS = ((100, 1000, "hundred"), (1000, 1_000_000, "thousand"), (1_000_000, None, "million"))
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-_COUNTS_OF_A_SHARE = 10
+_COUNTS_OF_A_SHARE = 10  # at least this many counts round to the same share, so that none can be worked out
 _SHARE_STEPS = (10, 20, 50, 100, 200, 500, 1000)
 """Steps in which a share is rounded: tenths, twentieths, and so on."""
 _PARTS = ((0.01, "few"), (0.1, "under a tenth"), (0.5, "under half"), (0.9, "more than half"), (1.0, "nearly all"))

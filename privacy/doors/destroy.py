@@ -13,6 +13,7 @@ from pathlib import Path
 
 from privacy.doors.files import overwrite
 
+# Opens the path itself rather than a link's target, and does not wait on a pipe.
 _ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _FOLDER = getattr(os, "O_DIRECTORY", 0)
 

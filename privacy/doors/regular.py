@@ -11,6 +11,7 @@ import stat
 from io import BufferedReader, FileIO
 from pathlib import Path
 
+# Does not wait on a pipe that has replaced the file.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 

@@ -16,7 +16,7 @@ from sources.reference.goals import GOALS
 
 SURE_SCORE = 0.9
 """A heading with at least this score is matched to the column; a lower score is a guess that a person must check."""
-LIKE_SCORE = 0.6
+LIKE_SCORE = 0.6  # lower scores count as no match
 
 _NEAR_LIKENESS = 0.8
 _TELLING_LENGTH = 5

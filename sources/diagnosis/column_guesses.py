@@ -19,9 +19,9 @@ from sources.reference.goals import GOALS
 
 _FITTING_SHARE = 0.8
 """Share of values that must fit for a column to be recognised by its values."""
-_DOUBTFUL_SHARE = 0.3
+_DOUBTFUL_SHARE = 0.3  # with fewer fitting values, a match by heading is doubtful
 _MAX_CODES = 60
-_MAX_GOAL_VALUES = 5
+_MAX_GOAL_VALUES = 5  # distinct values in all goals together; the contract has three codes
 _COMMA_NAME = r"regexp_full_match(cell, '\pL[^,0-9]*, *\pL[^,0-9]*')"
 _CAPITALS_NAME = r"regexp_full_match(cell, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,0-9]*')"
 """`SURNAME, Forename` and `Forename SURNAME`: forms that a single name does not have."""

@@ -19,7 +19,7 @@ from sources.reference.places import place, places
 def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) -> OpenExtract:
     """Open an extract; raises `ExtractStopped`, whose message says if it is another source's or council's extract.
 
-    It is if it lacks columns of its own source and has all that the other requires.
+    A file counts as another's if it lacks required columns of its own source and has all that the other requires.
     """
     try:
         return open_extract(landed, contract, dialect)

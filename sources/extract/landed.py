@@ -50,7 +50,7 @@ REFERENCE = "reference"
 SYNTHETIC_MARKER = Path(REFERENCE, "synthetic.json")
 """File in landing that lists the SHA-256 of each file written there by `readiness synth`. All others count as real."""
 READY = ".ready"
-"""Suffix of the empty file that a sender may put beside an extract once it is complete."""
+"""Suffix of the empty file that a sender may put next to an extract once it is complete."""
 TABLE_NAME = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
 """Matches a CSDS table in a file name."""
 _UNFINISHED_ENDS = (".part", ".filepart", ".tmp")
@@ -61,8 +61,8 @@ class Landed:
     """One extract in landing, or one part of it.
 
     `parts` are the files of an extract that arrives in parts, in the folder `path`; a whole extract has none.
-    `several` are files beside that folder that may contain rows of several cohorts. For a part, `path` is its file and
-    `part` its number. Links out of `within`, the council's folder, are not followed; a file outside landing has no
+    `several` are files next to that folder that may contain rows of several cohorts. For a part, `path` is its file
+    and `part` its number. Links out of `within`, the council's folder, are not followed; a file outside landing has no
     such folder.
     """
 
@@ -333,7 +333,8 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
 
 
 def cohorts_of_children() -> list[str]:
-    """Return the cohorts of children born by now, all of which one file may contain."""
+    """Return the cohorts with children born by now, all of which one file may contain."""
+    # A cohort's first children are born five years before its first year.
     return [code for code in cohort_codes(dt.date.today().year + 5) if Cohort(code).born_from <= dt.date.today()]
 
 

@@ -59,7 +59,7 @@ class Projection:
 
 
 def of_place(landed: Landed) -> dict[str, str]:
-    """Return the columns that tell the extracts of several councils apart in one relation, with their values."""
+    """Return the columns that distinguish the extracts of several councils in one relation, with their values."""
     council = place(landed.council)
     values = landed.council, landed.cohort, council.old_la_code, council.new_la_code
     return dict(zip(OF_PLACE, values, strict=True))

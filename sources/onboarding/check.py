@@ -247,6 +247,7 @@ class _Reading:
         first = Cohort(f"{FIRST_COHORT}{(FIRST_COHORT + 1) % 100:02d}")
         if "date_of_birth" not in self.contract:
             return first.code
+        # School years begin on 1 September: eight months earlier, all birth dates of a cohort are in one year.
         rows = self.con.execute(
             "SELECT year(date_of_birth - INTERVAL 8 MONTH) + 5 AS start"
             f" FROM ({self._projection(first).sql}) WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1"

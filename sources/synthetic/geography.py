@@ -25,11 +25,11 @@ _DISTRICTS = yaml.safe_load(Path(__file__).with_name("pilot_districts.yaml").rea
 ROYAL_MAIL_AREAS = frozenset((Path(__file__).parent / "royal_mail_areas.txt").read_text(encoding="ascii").split())
 """Two-letter postcode areas in use, which invented ones avoid."""
 _UNIT_LETTERS = "ABDEFGHJLNPQRSTUWXYZ"
-_UNITS_A_DISTRICT = 9 * len(_UNIT_LETTERS) ** 2
+_UNITS_A_DISTRICT = 9 * len(_UNIT_LETTERS) ** 2  # sectors 1 to 9 and two letters
 _POSTCODES_A_CHILD = 1.2
 _POSTCODES_AN_LSOA = 40
 _SHARE_NOT_IN_DIRECTORY = 0.005
-_POSITION = (np.arange(1, 11) - 5.5) / 4.5
+_POSITION = (np.arange(1, 11) - 5.5) / 4.5  # of deciles 1 to 10, scaled from -1 to 1
 _FSM_TILT = np.array([0.4, 1.5, 0.0])
 """Log ratio of children in the most deprived to a middle decile: FSM unknown, eligible, not eligible."""
 

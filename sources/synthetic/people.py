@@ -253,7 +253,7 @@ def nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
     stem = 999_000_000 + np.arange(1_000_000)
     digits = stem[:, None] // 10 ** np.arange(8, -1, -1) % 10
     check = (11 - digits @ np.arange(10, 1, -1) % 11) % 11
-    valid = (stem * 10 + check)[check != 10]
+    valid = (stem * 10 + check)[check != 10]  # modulus 11: a remainder that needs the digit 10 is not used
     if size > len(valid):
         raise ValueError(
             f"{size:,} children need NHS numbers; the test range holds {len(valid):,}: use a smaller scale"
@@ -269,5 +269,5 @@ def _numbered(la_code: Ints, estab: Ints, year: int, serial: Ints, last: Texts) 
     serial, place = np.divmod(serial, len(last))
     stem = ((la_code * 10_000 + estab) * 100 + year % 100) * 100 + serial
     digits = stem[:, None] // 10 ** np.arange(10, -1, -1) % 10
-    remainder = (digits @ np.arange(2, 13) + 13 * place) % 23
+    remainder = (digits @ np.arange(2, 13) + 13 * place) % 23  # weights 2 to 13, modulus 23
     return np.strings.add(np.strings.add(UPN_LETTERS[remainder], stem.astype("U11")), last[place])

@@ -105,8 +105,8 @@ def _tokens(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _looks(tokens: pd.DataFrame) -> np.ndarray:
-    """Return each row's appearance to someone who cannot make tokens: which it has, which rows share them, and the
-    appearance of those rows."""
+    """Return each row's appearance to someone who cannot make tokens: which tokens it has, which rows share them, and
+    the appearance of those rows."""
     has = tokens.notna()
     looks = pd.util.hash_pandas_object(has, index=False)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The rooms of the product and the imports between them, read from the code, for the tests and the diagram.
+"""The rooms of the product and the imports between them, read from the code: for the tests and for the picture.
 
 `python -m tests.support.architecture` prints `docs/stages.svg`; with `--counts`, modules and lines by room.
 """

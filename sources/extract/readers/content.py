@@ -28,8 +28,8 @@ MAX_UNPACKED = 8 << 30
 """Bytes that one packed file may unpack to: an extract of all England is below 1 GiB."""
 MAX_RATIO = 200
 """Unpacked over packed size, beyond the first `FREE_BYTES`: extracts compress to a tenth, seldom to a fiftieth."""
-FREE_BYTES = 64 << 20
-LOOK_BYTES = 4 << 10
+FREE_BYTES = 64 << 20  # so that small files with a high ratio are accepted
+LOOK_BYTES = 4 << 10  # enough to detect a format
 SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".xlsb", ".ods")
 EXTRACT_SUFFIXES = (".csv", ".txt", ".tsv", ".psv", *SPREADSHEET_SUFFIXES, ".parquet", ".xml")
 ARCHIVE_SUFFIXES = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".bz2", ".xz", ".zst")
@@ -40,7 +40,7 @@ _GZIP, _PACKED_BLOCK = 31, 256 << 10
 """zlib's window bits for a gzip header and checksum; packed bytes read at a time."""
 _MAX_DIRECTORY_BYTES = 4 << 20
 """Bytes of a zip archive's directory: about 50,000 entries."""
-_ENCRYPTED = 0x1
+_ENCRYPTED = 0x1  # flag of a zip entry
 _CLUTTER = {
     *(".ds_store", ".localized", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "__macosx"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
@@ -266,7 +266,7 @@ def _marked_up(name: str, start: bytes) -> Format:
 
 
 def detect_zip_format(name: str, stream: BinaryIO) -> Format:
-    """Return whether a zip archive is a workbook, and of which format.
+    """Return the format of a zip file: a kind of workbook, or a plain archive.
 
     Raises `ExtractStopped` for office files that are not read.
     """

@@ -241,7 +241,7 @@ def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
 
 
 def _to_row_width(header: list[str], lines: list[str], delimiter: str) -> list[str]:
-    """Add an unnamed last column to the header, or remove one, if every row has one, or lacks one."""
+    """Add an unnamed last column if every row ends with an extra delimiter, or remove one that no row has."""
     rows = [row for row in (_record([line], delimiter)[0] for line in lines[:_LOOK_LINES]) if any(row)]
     if rows and all(len(row) == len(header) + 1 and not row[-1].strip() for row in rows):
         return [*header, ""]

@@ -49,10 +49,10 @@ _LEAVES = frozenset({*IDENTITY, *PLACE, *POSTCODES, *FACTS, "academicyear"})
 _HOLDERS = ASSESSMENTS | PUPILS | {KEY_STAGE}
 _BLOCK_BYTES = 1 << 20
 _BATCH_ROWS, _BATCH_BYTES = 4096, 16 << 20
-_LONGEST_NAME = 64
+_LONGEST_NAME = 64  # characters of an element's name, and of a value outside pupils
 _MAX_DEPTH = 64
-_TEXT_BYTES = 8 << 10
-_MAX_TOKEN_BYTES = 8 << 20
+_TEXT_BYTES = 8 << 10  # limit of a value
+_MAX_TOKEN_BYTES = 8 << 20  # limit of a tag or comment, which Expat holds in memory
 _BREAKS_OFF = frozenset(
     expat.errors.codes[message]
     for message in (

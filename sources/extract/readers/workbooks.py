@@ -361,4 +361,4 @@ def unescape(text: str) -> str:
 
 def _character(found: re.Match[str]) -> str:
     code = int(found[1], 16)
-    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)
+    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)  # surrogates are not characters
