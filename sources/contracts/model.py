@@ -30,7 +30,7 @@ class Role(StrEnum):
     IDENTIFIER = "identifier"
     """Identifies a person: replaced by tokens within the intake pass and never written."""
     PAYLOAD = "payload"
-    """Kept, typed, in the pseudonymised extract."""
+    """Kept in the pseudonymised extract, with its type."""
     CHECK = "check"
     """Used by the rules of the intake pass, then dropped."""
 

@@ -88,7 +88,7 @@ class Landed:
 
     @property
     def in_parts(self) -> bool:
-        """Whether the extract is built from any number of files."""
+        """Whether the extract is built from parts, even if there is only one."""
         return bool(self.parts or (self.several and not _is_there(self.path)))
 
     @property

@@ -51,7 +51,7 @@ _Target = tuple[Ints, Floats]
 
 @dataclass(frozen=True)
 class Attainment:
-    """`ability` is standard normal over all children; `goals` (pupil x 17) indexes `GOAL_CODES`."""
+    """Attainment of all children: `ability` is standard normal; `goals` (pupil x 17) indexes `GOAL_CODES`."""
 
     ability: Floats
     gld: Bools

@@ -241,7 +241,7 @@ class Deployment:
         return False
 
     def kill_one_at_random(self, chance: random.Random) -> str:
-        """Kill the container of a run, or else of a service, and return which."""
+        """Kill the container of a run or of a service, and return which; "" if it had ended."""
         runs = self.run_containers()
         if runs and chance.random() < 0.7:
             return "a run" if self.kill(chance.choice(runs)) else ""

@@ -213,7 +213,7 @@ def kept(site: Site) -> dict[str, bytes]:
 
 
 def check_books(site: Site, releases: int) -> None:
-    """Check that ledger and stored measurements agree, and that charges which do not count were refunded."""
+    """Check that ledger and stored measurements agree, and that charges count for at most `releases` releases."""
     ledger = Ledger(site.ledger)
     files = [*(site.restricted / "measurements").glob("*/*/*.json"), *(site.restricted / "drawn").glob("[!.]*.json")]
     ledger.check_known(store.charges(site.restricted, COHORT))

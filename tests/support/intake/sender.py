@@ -30,7 +30,7 @@ DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E0100000
 
 @dataclass
 class Place:
-    """A landing folder and a home: the pipeline's, or the sender's own for its files."""
+    """A pipeline that ingests files: its landing folder, home and keys."""
 
     landing: Path
     home: Home

@@ -45,7 +45,10 @@ def home_of(folder: Path, rows: int, councils: Sequence[str], seed: int = 1) -> 
 def note_linked(
     home: Home, cohort: str, councils: Sequence[str], without: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Write the record of a linkage of these councils, `without` some by source, with nothing in landing unread."""
+    """Write the record of a linkage of these councils, in which nothing in landing was unread.
+
+    `without` has, by source, the council that did not send it.
+    """
     write_json(home.landing_seen, asdict(LandingSeen()))
     sent = {source: [name for name in councils if name != without.get(source)] for source in CONTRACTS}
     write_record(home, cohort, LinkageRecord(councils, sent))
