@@ -1,10 +1,10 @@
-"""Everything a privacy reviewer must read, and nothing else.
+"""Everything that a privacy reviewer must read, and nothing else.
 
-`doors` are the only ways to a database, a private file, a lock, SQL and the environment; `keys` holds and checks the
-secret keys; `normalise` gives names, dates and postcodes one form; `pseudonyms` replaces identifiers by keyed tokens;
-`names/` is the public table of given-name forms; `linkage/` decides which pseudonymised rows are the same child;
-`release/` draws noise under a budget that cannot be overspent; `estimation/` makes figures of noisy counts; `returns/`
-decides what a sender may be told; `marks` are what an objection leaves behind; `chained_log` shows whether a line of a
-log was changed or removed. Nothing here knows of Dagster, and nothing opens an extract: rows come in through the table
-a caller hands over.
+`doors/` is the only access to databases, private files, locks, SQL and the environment. `keys` checks the secret keys;
+`normalise` standardises names, dates and postcodes; `pseudonyms` replaces identifiers with keyed tokens; `names/` has
+public tables of names; `linkage/` decides which pseudonymised rows are about the same child; `release/` draws noise
+under a budget that cannot be overspent; `synthetic/` fits synthetic records to noisy counts; `estimation/` turns noisy
+counts into figures; `returns/` decides what may be disclosed to a sender; `marks` recognises children removed after an
+objection; `chained_log` detects changed or removed lines of a log. Nothing here uses Dagster or opens an extract: rows
+come in a table passed by the caller.
 """

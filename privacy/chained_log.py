@@ -1,7 +1,7 @@
-"""An append-only log: one JSON object a line, each with the hash of the one before.
+"""Append-only log with one JSON object per line, each with the hash of the previous line.
 
-A file beside the log holds the hash of the last line. So a line that was changed, put in or removed is seen, at the end
-too. A line is durable before `append` returns.
+A second file stores the hash of the last line, so changed, inserted and removed lines are detected, even at the end. A
+line is durable before `append` returns.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from privacy.doors import files
 from privacy.doors.locks import locked
 from privacy.release.canonical import canonical_json, sha256_hex
 
-_NO_HASH = "0" * 64
+_NO_HASH = "0" * 64  # stands for the hash before the first line
 _USUAL_LINES_BYTES, _LONGEST_LINE_BYTES = 1 << 13, 1 << 20
-"""What holds the last line as a rule, and what no line is longer than."""
+"""Bytes at the end of the log that usually contain the last line, and the maximum length of a line."""
 
 
 class LogBroken(Exception):
-    """A line of the log was changed, removed or cannot be read; the message says which."""
+    """A line of the log was changed, removed or cannot be read; the message names it."""
 
 
 def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def account() -> str:
-    """Name of the operating-system account that is running, or its number if it has no name."""
+    """Return the name of the current operating-system account, or its number if it has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -80,12 +80,12 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _hash(entry: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of everything but the hash itself."""
+    """Return the SHA-256 of the entry's canonical JSON, without the hash itself."""
     return sha256_hex(canonical_json({key: value for key, value in entry.items() if key != "entry_hash"}))
 
 
 def _whole_lines_at_end(log: int) -> bytes:
-    """Return the end of the log, at least its last line, without a line that a crash cut short."""
+    """Return the end of the log, at least its last line, after removing an incomplete line left by a crash."""
     size = os.fstat(log).st_size
     for length in (_USUAL_LINES_BYTES, _LONGEST_LINE_BYTES):
         tail = os.pread(log, length, max(0, size - length))
@@ -104,7 +104,8 @@ def _last(path: Path, lines: bytes) -> dict[str, Any] | None:
 
 
 def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
-    """Check that the log ends where its head file says, or one line later if a crash came between the two writes."""
+    """Raise `LogBroken` unless the log ends where its head file says, or one line later, as after a crash between the
+    two writes."""
     head = _head(path)
     known = json.loads(head.read_text(encoding="utf-8")) if head.exists() else {"seq": 0, "entry_hash": _NO_HASH}
     ends = (last["seq"], last["entry_hash"]) if last else (0, _NO_HASH)

@@ -1,17 +1,18 @@
-"""Secret keys: how they are stored and checked, and the sub-keys that the rest of the package uses.
+"""Secret keys: storage, checks, and the sub-keys used by the rest of the package.
 
 A key set is a directory with one file per key. Symmetric keys are 32 random bytes, raw or as 64 hexadecimal digits;
-the release signing key is an Ed25519 private key in PEM. Two pairs (X25519, PEM) seal files: `intake` what senders
-hand over, `tokens` what the linkage alone reads; who writes such a file holds `<name>.pub.pem` alone. A sender that
-pseudonymises on its own premises holds the first three symmetric keys and `intake.pub.pem`, and never `linker.key`.
+the release signing key is an Ed25519 private key in PEM. Two key pairs (X25519, PEM) seal files: `intake` for files
+from senders, `tokens` for files that only the linkage reads; the writer of such a file needs only `<name>.pub.pem`. A
+sender that pseudonymises on its own premises has the first three symmetric keys and `intake.pub.pem`, never
+`linker.key`.
 
-A set belongs to an epoch, a number in its file `epoch` (no secret; 1 where there is none). Rotation makes a new set for
-the next epoch: tokens of different epochs have nothing in common, so extracts are pseudonymised again. The keys that
-make no token (`row`, `input-mac`, the signing key) are carried over, so that children keep their ids and releases
-stay what they are.
+A set belongs to an epoch, a number in its file `epoch` (not secret; 1 if the file is missing). Rotation creates a new
+set for the next epoch: tokens of different epochs cannot be compared, so extracts are pseudonymised again. The keys
+that make no tokens (`row`, `input-mac`, the signing key) are carried over, so children keep their ids and releases
+stay valid.
 
-Keys never leave this module as they are: callers get sub-keys (HKDF-SHA256, RFC 5869, one per purpose) and
-fingerprints. No message, `repr` or pickle of a key ring holds key material.
+Symmetric keys never leave this module: callers get sub-keys (HKDF-SHA256, RFC 5869, one per purpose) and fingerprints.
+No message, `repr` or pickle of a key ring contains key material.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ from privacy.doors import files
 KEY_BYTES = 32
 SIGNING_FILE = "signing.pem"
 DEMONSTRATION_FILE = "demo-approver.pem"
-"""The key that signs releases off in a demonstration, below a line that binds it to its own set. A key set for real
-extracts has none."""
+"""Key that signs off releases in a demonstration, below a line that binds it to its key set. Key sets for real extracts
+do not have it."""
 STANDARD_INPUT = Path("-")
 EPOCH_FILE = "epoch"
 SENDER_KEYS = ("linkage", "upn", "nhs")
-"""What a sender needs to pseudonymise: health and education share all three, or nothing links."""
+"""Keys with which a sender pseudonymises: health and education must share all three, or nothing can be linked."""
 LINKED_UNDER = (*SENDER_KEYS, "linker")
-"""What the tokens that are linked are made with."""
+"""Keys of the tokens that are linked; `linker` is for their second keying."""
 PIPELINE_KEYS = (*LINKED_UNDER, "row", "input-mac")
-"""What the pipeline holds: the second keying of tokens, the keys of rows, and the identity of files and of the child
-table in the ledger, besides."""
+"""Symmetric keys of the pipeline: also `row`, for row keys, and `input-mac`, for the identity of files and of the child
+table in the ledger."""
 PAIRS = ("intake", "tokens")
-"""Key pairs to which files are sealed: what senders hand over, and the tokens that are linked."""
+"""Key pairs to which files are sealed: files from senders, and the tokens that are linked."""
 
 FROM_BACKUP = (
     "if keys were lost, restore their backup first (`readiness restore keys`): new ones open nothing sealed before"
@@ -60,8 +61,8 @@ _REMEDY = f"{FROM_BACKUP}. `readiness keys create` makes a set for a new install
 
 @dataclass(frozen=True)
 class Holder:
-    """A holder of keys and the keys it needs: public keys to seal `to`, private keys to `open`. `remedy` says what to
-    do if one is missing."""
+    """A holder of keys and the keys it needs: public keys to seal `to`, private keys to `open`. `remedy` is the advice
+    if one is missing."""
 
     symmetric: tuple[str, ...] = ()
     signing: bool = False
@@ -73,30 +74,30 @@ class Holder:
 PIPELINE = Holder(PIPELINE_KEYS, signing=True, to=PAIRS, open=PAIRS)
 SENDER = Holder(SENDER_KEYS, to=("intake",), remedy="ask whoever runs the pipeline for the senders' keys")
 RESTRICTED = Holder(PIPELINE_KEYS, to=PAIRS, open=PAIRS)
-"""Intake and linkage where the release is made elsewhere, and whoever removes rows."""
+"""Intake and linkage in an installation without releases, and removal of rows."""
 INTAKE = Holder(PIPELINE_KEYS, to=("tokens",), open=("intake",))
 LINKAGE = Holder(open=("tokens",))
 ROWS = Holder(("row",))
-"""Who tells people the numbers of rows."""
+"""Commands that show row numbers."""
 EXPLANATION = Holder(("row",), open=("tokens",))
-"""Who asks the linkage about rows."""
+"""Explanations of links."""
 REVIEW = Holder(("row",), signing=True, open=("tokens",))
-"""Who draws a clerical review and seals its sheets."""
+"""Clerical review: drawing the sample and sealing its sheets."""
 RELEASE = Holder(("input-mac",), signing=True)
-"""Measurement and publication where extracts are taken in elsewhere."""
+"""Measurement and publication in an installation without intake."""
 
 _CARRIED_OVER = ("row.key", "input-mac.key", SIGNING_FILE)
 
 _MIN_DISTINCT_BYTES = 16  # 32 random bytes hold 16 or fewer distinct values with probability below 2**-40
-_OTHERS = 0o077
+_OTHERS = 0o077  # all permissions of group and others
 
 
 class KeyProblem(Exception):
-    """A key set cannot be used. The message names the file and the remedy, never the content."""
+    """A key set cannot be used. The message names the file and the remedy, never its content."""
 
 
 class KeyRing:
-    """The keys of one directory, checked. Made by `load` or `create`."""
+    """The checked keys of one directory, created by `load` or `create`."""
 
     def __init__(
         self,
@@ -144,10 +145,10 @@ class KeyRing:
 
     @classmethod
     def create(cls, directory: Path, *, at_sender: bool = False, demonstration: bool = False) -> KeyRing:
-        """Make a new key set in `directory` (mode 0700, files 0600) and load it. A `demonstration` set includes a key
-        that signs off its releases.
+        """Create a new key set in `directory` (mode 0700, files 0600) and load it.
 
-        An existing key file is never replaced: rotation makes a new directory. Raises `KeyProblem` if one exists.
+        A `demonstration` set includes a key that signs off its releases. Raises `KeyProblem` if a key file exists: none
+        is ever replaced, because rotation uses a new directory.
         """
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
         contents = _new_symmetric(names)
@@ -164,9 +165,9 @@ class KeyRing:
         return ring
 
     def rotate(self, directory: Path) -> KeyRing:
-        """Make the set of the next epoch in `directory`, a new one, and load it; this one stays as it is.
+        """Create the key set of the next epoch in a new `directory` and load it; this set is unchanged.
 
-        Raises `KeyProblem` where a key is there already, or where this is a sender's set: senders are given theirs.
+        Raises `KeyProblem` if the directory has a key already, or if this is a sender's set: senders receive theirs.
         """
         contents = _new_symmetric(LINKED_UNDER) | _new_pairs(PAIRS)
         for file in (*_CARRIED_OVER, *([DEMONSTRATION_FILE] if self.demonstration_key else [])):
@@ -175,24 +176,27 @@ class KeyRing:
         return KeyRing.load(directory)
 
     def of_sender(self) -> KeyRing:
-        """Return the set with only the keys that a sender may hold."""
+        """Return the set with only the keys that a sender may have."""
         symmetric = {name: self._symmetric[name] for name in SENDER.symmetric}
         public = {name: self.seals_to(name) for name in SENDER.to}
         return KeyRing(self._directory, symmetric, None, public, {}, self.epoch)
 
     def holds(self, key: str) -> bool:
-        """Whether the set has this symmetric key."""
+        """Return whether the set has this symmetric key."""
         return key in self._symmetric
 
     def subkey(self, key: str, purpose: str) -> bytes:
-        """32 bytes derived from one key for one purpose (HKDF-SHA256 with the purpose as `info`)."""
+        """Return 32 bytes derived from one key for one purpose (HKDF-SHA256 with the purpose as `info`).
+
+        Raises `KeyProblem` if the set does not have the key.
+        """
         if key not in self._symmetric:
             raise KeyProblem(f"{self._directory / (key + '.key')} is needed here and is not in this key set")
         info = f"readiness/{key}/{purpose}".encode()
         return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric[key])
 
     def seals_to(self, pair: str) -> X25519PublicKey:
-        """Return the public key that seals files for the holder of a pair."""
+        """Return the public key of a pair, to seal files. Raises `KeyProblem` if it is missing."""
         if pair not in self._public and pair in self._private:
             return self._private[pair].public_key()
         if pair not in self._public:
@@ -200,7 +204,7 @@ class KeyRing:
         return self._public[pair]
 
     def opens(self, pair: str) -> X25519PrivateKey:
-        """Return the private key of a pair."""
+        """Return the private key of a pair, to open files. Raises `KeyProblem` if it is missing."""
         if pair not in self._private:
             raise KeyProblem(f"{_private_file(self._directory, pair)} is needed here and is not in this key set")
         return self._private[pair]
@@ -218,7 +222,7 @@ class KeyRing:
 
     @property
     def signing_key(self) -> Ed25519PrivateKey:
-        """The key that signs releases."""
+        """Key that signs releases. Raises `KeyProblem` if it is missing."""
         if self._signing is None:
             raise KeyProblem(f"{self._directory / SIGNING_FILE} is needed here and is not in this key set")
         return self._signing
@@ -275,8 +279,10 @@ def new_private_pem(password: bytes | None = None) -> bytes:
 
 
 def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateKey:
-    """Load a person's private key from a file, or from standard input if the path is `-`. Calls `ask_password` if the
-    key is encrypted. Raises `KeyProblem`."""
+    """Load a person's private key from a file, or from standard input if the path is `-`.
+
+    Calls `ask_password` if the key is encrypted. Raises `KeyProblem`.
+    """
     remedy = "`readiness keys approver` makes one"
     content = sys.stdin.buffer.read() if path == STANDARD_INPUT else _private_bytes(path, remedy)
     password = ask_password().encode() if b"BEGIN ENCRYPTED PRIVATE KEY" in content else None
@@ -291,7 +297,7 @@ def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateK
 
 
 def _write_set(directory: Path, contents: dict[str, bytes]) -> None:
-    """Write a directory of mode 0700 with files of mode 0600. Refuses to replace a file."""
+    """Write files (mode 0600) into a directory (mode 0700). Raises `KeyProblem` rather than replace a file."""
     files.make_folder(directory)
     directory.chmod(files.OWNER_ONLY_FOLDER)
     present = [file for file in contents if (directory / file).exists()]
@@ -363,16 +369,16 @@ def _private_bytes(path: Path, remedy: str) -> bytes:
 
 
 def _exposed(status: os.stat_result) -> bool:
-    """Whether other accounts can read a key. A key owned by root may be readable by its group, as mounted secrets are
-    (PostgreSQL applies the same rule to its private key)."""
-    if os.name != "posix":  # the mode says nothing of who may read
+    """Return whether other accounts can read a key. A key owned by root may be readable by its group, as mounted
+    secrets are (PostgreSQL applies the same rule to its private key)."""
+    if os.name != "posix":  # the mode does not say who may read
         return False
     mounted = status.st_uid == 0 and os.geteuid() != 0
     return bool(status.st_mode & (_OTHERS & ~0o040 if mounted else _OTHERS))
 
 
 def _guessable(key: bytes) -> bool:
-    """Whether a key could be guessed: constants, short alphabets, arithmetic sequences, repeated halves, text."""
+    """Return whether a key is guessable: constant, short alphabet, arithmetic sequence, repeated half or text."""
     steps = {(after - before) % 256 for before, after in pairwise(key)}
     half = len(key) // 2
     return (

@@ -1,8 +1,8 @@
-"""Marks that recognise the rows of a child who was removed after an objection, without keeping the child's tokens.
+"""Marks that recognise rows about a child who was removed after an objection, without keeping the child's tokens.
 
-A mark is HMAC-SHA256, cut to 128 bits, of one or more tokens of the second keying, under a sub-key of `linker.key`. Own
-numbers give one mark each, and so do names and date of birth with the postcode or with the council. A row with a
-different number of the same kind belongs to another child, whatever its names.
+A mark is HMAC-SHA256, truncated to 128 bits, of one or more tokens of the second keying, under a sub-key of
+`linker.key`. Each person number gives one mark, and so do names and date of birth with the postcode or the council. A
+row with a different UPN or NHS number belongs to another child, whatever its names.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ KINDS: dict[str, tuple[str, ...]] = {
     "names_dob_postcode": (*_NAMED, "t_dob_postcode"),
     "names_dob_council": _NAMED,
 }
-"""The tokens that a mark of each kind is made of; the last is made of the council's name as well."""
+"""Tokens from which each kind of mark is made; the last kind also includes the council's name."""
 _NUMBERS = ("upn", "nhs")
-"""Kinds of which a child has one."""
+"""Kinds of number that are unique: each child has only one."""
 PLACE = "place"
-"""Name of the column that numbers the rows that are looked at together."""
-_DIGITS = 32
-_BLOCK_BYTES = 64
+"""Name of the column with a row's number among the rows that are compared together."""
+_DIGITS = 32  # hexadecimal digits of 128 bits
+_BLOCK_BYTES = 64  # a block of SHA-256, to which HMAC pads its key
 
 
 def made_under(keys: KeyRing) -> dict[str, Any]:
@@ -44,7 +44,8 @@ def made_under(keys: KeyRing) -> dict[str, Any]:
 
 
 def marks_sql(relation: str, columns: Collection[str]) -> str:
-    """Return a SELECT with one column of marks per kind, NULL if tokens are missing, and `PLACE` if `relation` has it.
+    """Return a SELECT with a column of marks for each kind, NULL if tokens are missing, and `PLACE` if `relation` has
+    it.
 
     `columns` are the columns of the relation, including council. Call `prepare` on the connection first.
     """
@@ -54,16 +55,16 @@ def marks_sql(relation: str, columns: Collection[str]) -> str:
 
 
 def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
-    """Pass the key of the marks to a connection as bound values."""
+    """Pass the key of the marks to a connection, as bound values."""
     key = keys.subkey("linker", "marks").ljust(_BLOCK_BYTES, b"\0")
-    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]
+    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # HMAC's inner and outer pad (FIPS 198-1)
     con.execute("CREATE OR REPLACE TEMP TABLE mark_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
 
 
 def matching_sql(marked: str, objections: str) -> str:
-    """Return a SELECT of the place of each row of `marked` (from `marks_sql`) that matches an objection.
+    """Return a SELECT of the `PLACE` of each row of `marked` (from `marks_sql`) that matches an objection.
 
-    `objections` has one row for each mark: objection, kind, mark.
+    `objections` has one row per mark: objection, kind, mark.
     """
     known = " UNION ALL ".join(f"SELECT place, {quoted(kind)} AS kind, {kind} AS mark FROM rows" for kind in KINDS)
     numbers = ", ".join(quoted(kind) for kind in _NUMBERS)

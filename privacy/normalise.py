@@ -1,18 +1,18 @@
 """Normalises names, dates, postcodes and numbers before they are compared or hashed.
 
-All of it is SQL over a relation, so it streams inside DuckDB. The rules are versioned together: two files
-normalised under different versions are not comparable, and the linker refuses to mix them.
+It is all SQL over a relation, so it streams inside DuckDB. The rules are versioned together: files normalised under
+different versions are not comparable, and the linker refuses to mix them.
 
-- Names are upper-cased, apostrophes go, hyphens and spaces part words, titles and suffixes go. Accented Latin
-  letters lose their accents through an explicit map (Unicode decomposition alone would make UKASZ of Łukasz);
-  letters of other scripts stay as they are (NFC), so 李, Мария and محمد remain names.
-- A name of several words is kept whole (joined) beside its first and last word: DE SILVA is DESILVA, SMITH-JONES is
+- Names are upper-cased; apostrophes, titles and suffixes are removed; hyphens and spaces separate words. Accented Latin
+  letters lose their accents through an explicit map (Unicode decomposition alone would turn Łukasz into UKASZ); letters
+  of other scripts are unchanged (NFC), so 李, Мария and محمد remain names.
+- A name of several words is kept whole (joined), with its first and last word: DE SILVA is DESILVA, SMITH-JONES is
   SMITHJONES with the words SMITH and JONES.
-- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, an initial
-  or a relation ("Son") alone, and blanks are NULL.
-- A surname and a given name have a band, 0 (many people share it) to 5 (few do), by public lists of frequencies
-  (`names/surnames.txt`, `names/given_name_bands.txt`): that two records share a rare name says more.
-- A given name has a canonical form by a public table of short forms and spellings (`names/given_names.txt`).
+- Placeholders ("Unknown", "Baby boy", "Infant of ...", "Test", "N/K", 1900-01-01, ZZ99 postcodes), a title, initial or
+  relation ("Son") alone, and blanks are NULL.
+- A surname or given name has a band from 0 (common) to 5 (rare), by public lists of frequencies (`names/surnames.txt`,
+  `names/given_name_bands.txt`), because agreement on a rare name is stronger evidence.
+- A given name has a canonical form, from a public table of short forms and spellings (`names/given_names.txt`).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ import duckdb
 NORMALISER_VERSION = "4"
 
 VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
-"""Identifiers with a check digit, and the SQL condition that a usable value meets."""
+"""Identifiers with a check digit, and the SQL condition of a usable value."""
 
 INPUTS = ("surname", "forename", "postcode", "date_of_birth", "upn", "nhs_number")
-"""Contract columns that are read, where present: VARCHAR, and DATE for date_of_birth."""
+"""Contract columns that are read, if present: VARCHAR, and DATE for date_of_birth."""
 
 RAREST_BAND = 5
-"""Band of a name that is in no list. One band is half an order of magnitude of frequency."""
+"""Band of a name that is in neither list. One band is half an order of magnitude of frequency."""
 
 _MACROS = resources.files("privacy").joinpath("normalise.sql").read_text(encoding="utf-8")
 _FORMS = resources.files("privacy").joinpath("normalised_forms.sql").read_text(encoding="utf-8")
 
 
 def install(con: duckdb.DuckDBPyConnection) -> None:
-    """Create the normaliser's macros and its table of given names (`given_name_forms`) in a connection.
+    """Create the normaliser's macros and its tables of names in a connection.
 
-    The validity macros `upn_valid(x)`, `upn_permanent(x)`, `nhs_valid(x)` take a VARCHAR as sent (spaces and case
-    do not matter) and return BOOLEAN, or NULL for NULL. `soundex(x)` takes upper-case letters.
+    The validity macros `upn_valid(x)`, `upn_permanent(x)`, `nhs_valid(x)` take a VARCHAR as sent (spaces and case are
+    ignored) and return BOOLEAN, or NULL for NULL. `soundex(x)` takes upper-case letters.
     """
     con.execute(f"CREATE OR REPLACE MACRO rarest_band() AS {RAREST_BAND}").fetchall()
     con.execute(_MACROS).fetchall()
@@ -60,7 +60,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
 
 @cache
 def given_name_forms() -> dict[str, str]:
-    """Read the public table of given names: form -> canonical form. Each form has one canonical name."""
+    """Return the public table of given names: form -> canonical form. Each form has one canonical name."""
     text = resources.files("privacy").joinpath("names/given_names.txt").read_text(encoding="utf-8")
     forms: dict[str, str] = {}
     for line in text.splitlines():
@@ -72,13 +72,13 @@ def given_name_forms() -> dict[str, str]:
 
 @cache
 def surname_bands() -> dict[str, int]:
-    """Read the public list of common surnames: surname -> band, 0 for the most common."""
+    """Return the public list of common surnames: surname -> band, 0 for the most common."""
     return _bands("surnames.txt")
 
 
 @cache
 def given_name_bands() -> dict[str, int]:
-    """Read the public list of common given names: canonical name -> band, 0 for the most common."""
+    """Return the public list of common given names: canonical name -> band, 0 for the most common."""
     return _bands("given_name_bands.txt")
 
 
@@ -95,17 +95,17 @@ def _bands(file: str) -> dict[str, int]:
 
 
 def normalise_sql(relation: str, columns: set[str]) -> str:
-    """Return a SELECT of every column of `relation` and its normalised forms; `columns` says which of `INPUTS` it has.
+    """Return a SELECT of every column of `relation` and its normalised forms; `columns` are the `INPUTS` that it has.
 
-    The forms, VARCHAR or NULL, DATE for `n_dob` and UTINYINT for `*_band`:
+    The forms are VARCHAR, DATE for `n_dob` and UTINYINT for `*_band`, or NULL:
 
     - `n_surname` and `n_forename` (the canonical form; `n_forename_written` as written), each with `*_first` and
-      `*_last` (set only for names of several words), `*_sound` (Soundex, only for names in Latin letters), `*_start`
-      and `*_end` (two letters), and `*_band` (how common the name is);
-    - `n_dob`, `n_dob_sorted` (the smaller of day and month first, so that a swap of the two makes no difference),
+      `*_last` (only for names of several words), `*_sound` (Soundex, only for names in Latin letters), `*_start` and
+      `*_end` (two letters), and `*_band` (how common the name is);
+    - `n_dob`, `n_dob_sorted` (the smaller of day and month first, so that swapping them makes no difference),
       `n_dob_day`, `n_dob_month`;
-    - `n_postcode` (missing where the outward part alone was sent), `n_postcode_outward` (the part before the space, or
-      two characters of a code of another form), `n_postcode_full` (only of the form of a whole postcode);
+    - `n_postcode` (NULL if only the outward part was sent), `n_postcode_outward` (the part before the space, or two
+      characters of a code of another form), `n_postcode_full` (only for a complete postcode);
     - `n_upn` (permanent) and `n_upn_temporary` numbers, `n_nhs`.
 
     Only the format of numbers is checked: intake has already applied the check digits (`VALID`). `relation` is held

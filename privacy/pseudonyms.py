@@ -1,22 +1,23 @@
 """Pseudonymisation: replaces identifiers with keyed tokens in one streaming pass.
 
-A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key of its own type, cut to 64 bits, computed
-over whole columns by a library in Rust (polars-hash). In a table of n rows some two different values of one type share
-a token with probability below n**2 / 2**65: 1e-7 for two million rows, and a link never rests on one token.
+A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key for its type, truncated to 64 bits. It is
+computed over whole columns by a library in Rust (polars-hash). The probability that any two different values of one
+type share a token in a table of n rows is below n**2 / 2**65, or 1e-7 for two million rows; a link never depends on a
+single token.
 
-Every token about a person joins a name with a date of birth or a postcode, or a part of one of these with the other,
-or a name with a name. There is no token of a name alone, nor of a date or a postcode alone: ranking such tokens by
-frequency would reveal the names. A token of two names alone exists only if one of them is uncommon, so that its
-frequency says nothing, or if a single child in the extract has both names; then it includes the council and the
-cohort, so that it cannot join children in other files of the same service. Two names with part of a date or postcode
-make a token; if the surname is common, the token includes the postcode sector, or all but the last character.
-Surname and given name share a key in each context, so that swapped names can be recognised.
+Every token about a person combines a name with a date of birth or postcode, or part of one of these with the other, or
+two names. No token is made of a single name, date or postcode: ranking such tokens by frequency would reveal the names.
+A token of only two names exists if they are uncommon enough for its frequency to reveal nothing, or if a single child
+in the extract has both; in the second case it includes council and cohort, so that it cannot match children in other
+files of the same service. Two names with part of a date or postcode make a token; if the surname is common, the token
+includes the postcode sector, or all but the last character. Surname and given name share a key in each context, so that
+swapped names can be recognised.
 
-Two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the first
-token under `linker.key`, which no sender holds, so that a sender cannot look its own tokens up in what the pipeline
-stores. `tokenise` does both, or the first alone; `rekey` does the second; the results are the same bits.
+There are two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the
+first token under `linker.key`, which no sender has, so that a sender cannot look up its own tokens in the pipeline's
+files. `tokenise` does both or only the first; `rekey` does the second, with identical results.
 
-Missing stays missing: a NULL component gives a NULL token.
+A NULL component gives a NULL token.
 """
 
 from __future__ import annotations
@@ -36,24 +37,24 @@ from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 
 PSEUDONYM_VERSION = "6"
 
-_UNIT_SEPARATOR, _MISSING = 31, 30  # ASCII; no component can hold them, so joined components cannot be confused
-BAND_BITS = 3
+_UNIT_SEPARATOR, _MISSING = 31, 30  # ASCII; no component can contain them, so joined components are unambiguous
+BAND_BITS = 3  # for bands 0 to 5
 _HEX_DIGITS, _BYTES = 16, 8
-"""Of 64 bits."""
+"""Length of a token of 64 bits."""
 RARE_SURNAME, RARE_PAIR = 2, 3
-"""Band of the surname from which two names have tokens with next to nothing else: one child in 1,500 or fewer has the
-surname. And sum of both names' bands from which they have one without a place or a date: one child in 100,000 or fewer
-has both. A token of two names joins children of one surname who were born on different days; where many bear it, enough
-are joined to tell how many they are, and so which surname it is."""
+"""Lowest band of a surname for tokens of two names with little else (at most one child in 1,500 has such a surname),
+and lowest sum of both names' bands for a token without place or date (at most one child in 100,000 has both). A token
+of two names matches children of one surname who were born on different days; for a common surname there would be enough
+of them to count its bearers, and so to recognise it."""
 
 
 @dataclass(frozen=True)
 class TokenColumn:
-    """One token of a row: `name` (UBIGINT), HMAC of `components` under the sub-key `domain` of `key`.
+    """A token column `name` (UBIGINT): the HMAC of `components` under the sub-key `domain` of `key`.
 
-    `components` are SQL over the normalised relation, its columns `council` and `cohort`, and `only_bearer`; `inputs`
-    are the contract columns that must all be in the source for the token to exist. Columns of the same domain are
-    comparable. The last bits of the token, `BAND_BITS` for each of `bands`, say how common its names are.
+    `components` are SQL over the normalised relation, including `council`, `cohort` and `only_bearer`. The token exists
+    only if the source has all contract columns in `inputs`. Columns of the same domain are comparable. The last bits of
+    the token, `BAND_BITS` for each of `bands`, state how common its names are.
     """
 
     name: str
@@ -71,11 +72,11 @@ _MADE_OF = {
     "forename_front": "front(n_forename_written)",
     "forename_rest": "rest(n_forename_written)",
 }
-"""Parts of names that are no column of the normaliser."""
+"""Parts of names that are not columns of the normaliser."""
 
 
 def _name_tokens(forms: Mapping[str, tuple[str, ...]], context: str, component: str, of: str) -> Iterator[TokenColumn]:
-    """Yield a token for each form of each name with `component`, which comes from the contract column `of`."""
+    """Yield a token column for each form of each name with `component`, which comes from the contract column `of`."""
     for name, form in ((name, form) for name, forms_of in forms.items() for form in forms_of):
         part = f"{name}_{form}" if form else name
         yield TokenColumn(
@@ -93,13 +94,13 @@ _WITH_DOB = {
     "forename": ("", "written", "first", "last", "sound", "start", "end"),
 }
 _WITH_POSTCODE = dict.fromkeys(("surname", "forename"), ("", "start", "end", "front", "rest"))
-"""The forms of a name that have a token with the date of birth, and with the postcode."""
+"""Forms of a name that make a token with the date of birth, and with the postcode."""
 _WHOLE_WORDS = ("", "written", "first", "last")
-"""Forms that can be compared with one another; each other form with its own kind."""
+"""Forms that can be compared with each other; other forms can only be compared with the same form."""
 
 _BANDS = ("n_surname_band", "n_forename_band")
 _NEIGHBOURS, _SECTOR = "left(n_postcode_full, -1)", "left(n_postcode_full, -2)"
-"""Narrow only in a whole postcode: of a postcode of which the outward part alone was sent, next to nothing is left."""
+"""Taken only from a complete postcode: they would leave almost nothing of an outward part."""
 
 
 def _or_where_common(component: str, place: str) -> str:
@@ -117,8 +118,8 @@ _ONLY_BEARER = """
     AND (count(n_dob_sorted) OVER namesakes = count(*) OVER namesakes
          OR coalesce(min(n_postcode) OVER namesakes = max(n_postcode) OVER namesakes, true))
 """
-"""Of the rows of an extract with these two names: they have one date of birth and, where one of them has none, one
-postcode. A token of the names then joins no two dates there, and no two addresses."""
+"""Condition on the rows of an extract with the same two names: their known dates of birth are equal and, if one is
+missing, so are their known postcodes. A token of the names then matches only one date and one address."""
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
@@ -170,13 +171,13 @@ TOKENS: tuple[TokenColumn, ...] = (
     *_name_tokens(_WITH_DOB, "dob", "n_dob_sorted", "date_of_birth"),
     *_name_tokens(_WITH_POSTCODE, "postcode", "n_postcode", "postcode"),
 )
-"""Every token, in column order. `forename_written` is set only where it differs from the canonical form, first and
-last words only for names of several words, the token of two names alone only where they are rare or one child has them:
-most rows carry some 26 tokens. Name tokens take the date of birth with day and month sorted, so that a swap costs
-nothing; `t_dob_postcode` takes it plain.
+"""Every token, in column order. Most rows have about 26 tokens: `forename_written` is set only if it differs from the
+canonical form, first and last words only for names of several words, the token of two names alone only if they are rare
+or only one child has them. Name tokens use the date of birth with day and month sorted, so that swapping them makes no
+difference; `t_dob_postcode` uses it unsorted.
 """
 BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)
-"""Domains whose tokens are compared without their last bits: see `bare_sql`."""
+"""Domains whose tokens are compared without their band bits: see `bare_sql`."""
 TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
 
 MARKS: tuple[TokenColumn, ...] = (
@@ -187,16 +188,16 @@ MARKS: tuple[TokenColumn, ...] = (
     TokenColumn("sole_born", "linkage", "sole|dob", (), ()),
     TokenColumn("sole_home", "linkage", "sole|postcode", (), ()),
 )
-"""Marks of a row, made like tokens, by which the parts of an extract are put together (`marks_of_rows`). The linkage is
-given none of them: `record` and `content` take in council and source, so that they join nothing outside one extract
-and its parts. A UPN may stand for two children: `record_born` and the like say, of rows of one UPN alone, whether they
-agree. The others exist for common names alone. `sole_names` is what `t_names` is if a single child of the
-extract bears both names, which no part can tell; `sole_born` and `sole_home` tell whether that is so."""
+"""Marks of a row, made like tokens, used to combine the parts of an extract (`marks_of_rows`). They are not passed to
+the linkage: `record` and `content` include council and source, so they match nothing outside one extract and its parts.
+`record_born` and similar marks show whether rows with one UPN, which may belong to two children, agree. Others exist
+only for common names: `sole_names` is the `t_names` of a child who is the only one in the extract with both names, and
+`sole_born` and `sole_home` show, across all parts, whether that is so."""
 MARK_COLUMNS = tuple(mark.name for mark in MARKS)
 
 
 class TokenKeys:
-    """The sub-keys of every domain under the first keying and, if the ring holds `linker.key`, under the second."""
+    """The sub-keys of every domain for the first keying and, if the ring has `linker.key`, for the second."""
 
     def __init__(self, keys: KeyRing) -> None:
         self._first = {token.domain: keys.subkey(token.key, f"token/{token.domain}") for token in (*TOKENS, *MARKS)}
@@ -205,11 +206,11 @@ class TokenKeys:
         )
 
     def first(self, domain: str) -> bytes:
-        """Return the sub-key of a domain that all senders share."""
+        """Return the first sub-key of a domain, which all senders share."""
         return self._first[domain]
 
     def second(self, domain: str) -> bytes:
-        """Return the sub-key of a domain at the linker. Raises `KeyProblem` if the ring has no `linker.key`."""
+        """Return the second sub-key of a domain. Raises `KeyProblem` if the ring has no `linker.key`."""
         if not self._second:
             raise KeyProblem("linker.key is needed here and is not in this key set")
         return self._second[domain]
@@ -219,9 +220,9 @@ class TokenKeys:
 
 
 def prepare(con: duckdb.DuckDBPyConnection) -> None:
-    """Make a connection ready for `tokenise`.
+    """Prepare a connection for `tokenise`.
 
-    The connection must be in memory, without a temporary directory: it sees identifiers.
+    The connection must be in memory, without a temporary directory, because it reads identifiers.
     """
     normalise.install(con)
     con.execute(
@@ -237,8 +238,8 @@ def token_columns(source_columns: set[str]) -> list[TokenColumn]:
 def marks_of_rows(
     source: str, record: Sequence[Sequence[str]], said: Sequence[str], columns: set[str]
 ) -> list[TokenColumn]:
-    """Return the marks of the rows of a source. `record` lists sets of columns; the first one that is filled identifies
-    the record. `said` are all columns of a row; `columns` as in `tokenise`."""
+    """Return the marks of the rows of a source. `record` lists sets of columns, of which the first complete one
+    identifies the record. `said` are all columns of a row; `columns` as in `tokenise`."""
     of_source = [quoted(source), "council"]
     sets = (_joined_sql([str(number), *map(_as_compared, names)]) for number, names in enumerate(record))
     content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
@@ -266,7 +267,7 @@ _NUMBERS = {
     "forename": "n_forename",
     "date_of_birth": "n_dob",
 }
-"""Columns that are compared in their normalised form."""
+"""SQL of columns that are compared in normalised form."""
 
 
 def _as_compared(column: str) -> str:
@@ -278,7 +279,8 @@ def _joined_sql(texts: Sequence[str]) -> str:
 
 
 def without_sole_bearers(table: pa.Table) -> pa.Table:
-    """Return the rows of an extract as rows of a part: `t_names` stays only for names that public lists call rare."""
+    """Return the rows of an extract as rows of a part: `t_names` is kept only for names that are rare by the public
+    lists."""
     if "t_names" not in table.column_names:
         return table
     values, missing = with_mask(_one_chunk(table["t_names"]))
@@ -304,11 +306,11 @@ def tokenise(
 ) -> pa.Table:
     """Return the `passthrough` columns of `relation` and a UInt64 column per token, in any order of rows.
 
-    `columns` are the contract columns that `relation` has, VARCHAR, and DATE for date_of_birth; its columns `council`
-    and `cohort` say which extract of one source a row belongs to. With `whole=False` the relation is one part of an
-    extract, which cannot show whether a name occurs once in the whole, so no token depends on it. `marks` are made
-    beside the tokens (`marks_of_rows`). With `second_keying=False` the result is what a sender hands over; `rekey`
-    turns it into what the pipeline makes itself. Call `prepare` on the connection first.
+    `columns` are the contract columns of `relation`, VARCHAR, and DATE for date_of_birth; its columns `council` and
+    `cohort` identify the extract of a row. With `whole=False` the relation is one part of an extract, which cannot show
+    whether a name occurs only once in the whole, so no token depends on that. `marks` are added to the tokens
+    (`marks_of_rows`). With `second_keying=False` the result is what a sender sends, and `rekey` turns it into the
+    pipeline's own result. Call `prepare` on the connection first.
     """
     tokens = [*token_columns(columns), *marks]
     rows = rows_of(con, _messages_sql(relation, columns, tokens, passthrough, whole))
@@ -334,7 +336,7 @@ def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
 
 
 def manifest(keys: KeyRing) -> dict[str, str]:
-    """Return the metadata of a tokenised file; files that differ in any of it cannot be linked."""
+    """Return the metadata of a tokenised file; files with different metadata cannot be linked."""
     return {
         "pseudonym_version": PSEUDONYM_VERSION,
         "normaliser_version": normalise.NORMALISER_VERSION,
@@ -391,19 +393,19 @@ def _without_bands(token: TokenColumn) -> np.uint64:
 
 
 def _widest(token: TokenColumn) -> TokenColumn:
-    """Return the token of the same domain that carries the most bands."""
+    """Return the token of the same domain that has the most bands."""
     return max((t for t in TOKENS if t.domain == token.domain), key=lambda t: len(t.bands))
 
 
 def bare_sql(token: TokenColumn) -> str:
-    """Return SQL of a token without its bands (zero bits), as it is compared with others of its domain."""
+    """Return SQL of a token with its band bits set to zero, as compared with others of its domain."""
     if token.domain not in BANDED_DOMAINS:
         return token.name
     return f"{token.name} & {_without_bands(_widest(token))}::UBIGINT"
 
 
 def band_sql(name: str, columns: set[str]) -> str:
-    """Return SQL of the band (UTINYINT) of a row's `surname` or `forename`, from any token that has one, else NULL."""
+    """Return SQL of the band (UTINYINT) of a row's `surname` or `forename`, from any token that has one, or NULL."""
     column = f"n_{name}_band"
     found = [
         f"({token.name} >> {BAND_BITS * (len(token.bands) - 1 - token.bands.index(column))}) & {2**BAND_BITS - 1}"
@@ -416,11 +418,11 @@ def band_sql(name: str, columns: set[str]) -> str:
 def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict[str, pa.Array]:
     """Return the first 64 bits (UInt64Array, big-endian) of the HMAC of each message, NULL for NULL.
 
-    `messages` are string or binary arrays of equal length by name, `keys` the sub-key of each. The key of a column is
-    the 64 hexadecimal digits of its 32-byte sub-key: one block of SHA-256, as a library that takes keys as text can be
-    given them. Keys go to it as arguments: no query text, plan or message holds one.
+    `messages` are string or binary arrays of equal length by name, `keys` the sub-key of each. The library takes keys
+    as text, so a column's key is the 64 hexadecimal digits of its 32-byte sub-key: one block of SHA-256. Keys are
+    passed as arguments, so no query text, plan or message contains one.
     """
-    import polars as pl  # loads for a tenth of a second: only where something is hashed
+    import polars as pl  # imported here because it takes a tenth of a second
     import polars_hash
 
     frame = pl.DataFrame({name: pl.Series(pl.from_arrow(column)) for name, column in messages.items()})
@@ -437,7 +439,7 @@ def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict
 
 
 def as_bytes(numbers: pa.Array) -> pa.Array:
-    """Return each 64-bit number as eight bytes, most significant first; NULL for NULL."""
+    """Return each 64-bit number as eight bytes, big-endian; NULL for NULL."""
     values, missing = with_mask(numbers)
     offsets = np.arange(0, _BYTES * (len(values) + 1), _BYTES, dtype=np.int32)
     present = pa.array(~missing).buffers()[1] if missing.any() else None
@@ -446,6 +448,6 @@ def as_bytes(numbers: pa.Array) -> pa.Array:
 
 
 def with_mask(numbers: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values as uint64, 0 for NULL, and a mask of the NULLs."""
+    """Return the values as uint64, 0 for NULL, and a mask of NULLs."""
     missing = numbers.is_null().to_numpy(zero_copy_only=False)
     return numbers.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64), missing

@@ -1,10 +1,9 @@
-"""Row keys: what a row is called outside the pass that read it, so that neither its name nor its place tells where it
-stood in its file.
+"""Row keys: identifiers of rows outside the pass that read them, which do not reveal a row's position in its file.
 
-A row key is the row's number under a keyed permutation of 64-bit numbers, another one for every delivery; of an extract
-in parts, one for all of them, in which a part's number is the upper bits of its rows' numbers. It is a
-Feistel network of ten rounds, as in FF1 (NIST SP 800-38G), whose round function is AES-256 over whole columns: no two
-rows of a file share a key, and who holds the key has the number again without a table of them.
+A row key is the row number under a keyed permutation of 64-bit numbers, which is different for every delivery. An
+extract in parts has one permutation, and the upper bits of its row numbers are the part's number. The permutation is a
+Feistel network of ten rounds, as in FF1 (NIST SP 800-38G), whose round function is AES-256 over whole columns: row keys
+of a file are unique, and a holder of the secret key can invert them without a table.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from privacy.keys import KeyRing
 
 ROW_KEY = "row_key"
-_ROUNDS = 10
+_ROUNDS = 10  # as in FF1
 _LITTLE_ENDIAN = np.dtype("<u8")
 _HALF = np.uint64(32)
 _LOW = np.uint64(2**32 - 1)
@@ -30,7 +29,7 @@ class RowKeys:
         self._aes = Cipher(algorithms.AES(subkey), modes.ECB())
 
     def of(self, rows: np.ndarray) -> np.ndarray:
-        """The keys (uint64) of row numbers (int64)."""
+        """Return the row keys (uint64) of row numbers (int64)."""
         numbers = np.asarray(rows, np.int64).astype(np.uint64)
         left, right = numbers >> _HALF, numbers & _LOW
         for number in range(_ROUNDS):
@@ -38,7 +37,7 @@ class RowKeys:
         return (left << _HALF) | right
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
-        """The row numbers (int64) of keys (uint64)."""
+        """Return the row numbers (int64) of row keys (uint64)."""
         numbers = np.asarray(keys, np.uint64)
         left, right = numbers >> _HALF, numbers & _LOW
         for number in reversed(range(_ROUNDS)):
@@ -46,7 +45,7 @@ class RowKeys:
         return ((left << _HALF) | right).astype(np.int64)
 
     def _mixed(self, number: int, half: np.ndarray) -> np.ndarray:
-        """32 bits of AES of each half beside the number of the round."""
+        """Return 32 bits of the AES encryption of each half with the round's number."""
         blocks = np.empty((len(half), 2), _LITTLE_ENDIAN)
         blocks[:, 0], blocks[:, 1] = half, number
         encrypted = np.frombuffer(self._aes.encryptor().update(blocks.tobytes()), _LITTLE_ENDIAN)
@@ -56,33 +55,35 @@ class RowKeys:
         raise TypeError("row keys cannot be pickled: make them where they are used")
 
 
+# Rows take the lower 40 bits and parts the next 23, so that a number is a positive int64.
 _PART_BITS, _MOST_DIGITS = 40, 12
 _ROW_OF_PART, _MOST_PARTS = np.int64(2**_PART_BITS - 1), 2**23
 
 
 def numbers_of(part: int, rows: np.ndarray) -> np.ndarray:
-    """The numbers in the whole extract (int64) of rows of a part; those of a whole file (part 0) are its own."""
+    """Return the numbers in the whole extract (int64) of rows of a part; part 0, a whole file, keeps its numbers."""
     return np.asarray(rows, np.int64) + (np.int64(part) << np.int64(_PART_BITS))
 
 
 def part_and_row(number: Any) -> tuple[Any, Any]:
-    """The part and the row in it of a number in the whole extract, or of many (int64); part 0 is a whole file."""
+    """Return the part, and the row in it, of a number in the whole extract or an array (int64) of them; part 0 is a
+    whole file."""
     return number >> _PART_BITS, number & int(_ROW_OF_PART)
 
 
 def part_sql(number: str) -> str:
-    """SQL of the part of a number in the whole extract."""
+    """Return SQL of the part of a number in the whole extract."""
     return f"({number} >> {_PART_BITS})"
 
 
 def written(number: int) -> str:
-    """A row as people name it: `17`, or `3:17` for row 17 of part 3."""
+    """Return a row number as people write it: `17`, or `3:17` for row 17 of part 3."""
     part, row = part_and_row(number)
     return f"{part}:{row}" if part else str(row)
 
 
 def number_of(text: str) -> int | None:
-    """The number in the whole extract of a row as people name it; None where the text names none."""
+    """Return the number in the whole extract of a row as people write it; None if the text is not a row number."""
     part, colon, row = text.rpartition(":")
     digits = [row, *([part] if colon else [])]
     if not all(each.isascii() and each.isdigit() and len(each) < _MOST_DIGITS for each in digits):
@@ -93,15 +94,15 @@ def number_of(text: str) -> int | None:
 
 
 def of_parts(keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
-    """The row keys of an extract that comes in parts: a row keeps its key as parts are added. Raises `KeyProblem`."""
+    """Return the row keys of an extract in parts: a row keeps its key as parts are added. Raises `KeyProblem`."""
     return RowKeys(keys.subkey("row", f"row/{source}/{cohort}/{council}/parts"))
 
 
 def of_delivery(keys: KeyRing, source: str, cohort: str, council: str, file_mac: str) -> RowKeys:
-    """The row keys of an extract in the restricted zone, by the MAC of its delivery. Raises `KeyProblem`."""
+    """Return the row keys of an extract in the restricted zone, by the MAC of its delivery. Raises `KeyProblem`."""
     return RowKeys(keys.subkey("row", f"row/{source}/{cohort}/{council}/{file_mac}"))
 
 
 def of_sent_file(keys: KeyRing, source: str, cohort: str, council: str, sha256: str) -> RowKeys:
-    """The row keys of a file of tokens that a sender makes of the extract of this SHA-256. Raises `KeyProblem`."""
+    """Return the row keys of a sender's file of tokens, by the SHA-256 of its extract. Raises `KeyProblem`."""
     return RowKeys(keys.subkey("linkage", f"sent-row/{source}/{cohort}/{council}/{sha256}"))

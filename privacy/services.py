@@ -1,4 +1,4 @@
-"""Which service keeps the records of each source about children, and how many children of one may share a number."""
+"""The service that keeps the records of each source about children, and the limit of children per number."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ SERVICES: dict[str, str] = {
     "early_years_census": "settings",
     "hv_reviews": "health",
 }
-"""Each linked source and the service whose own records it holds. Parents' responses are never linked."""
+"""Each linked source, with the service that keeps its records. Parents' responses are never linked."""
 SERVICE_NAMES = tuple(dict.fromkeys(SERVICES.values()))
 MAX_CHILDREN_A_NUMBER = 6
-"""A number on records of more children than this (forename and date of birth) within one service identifies nobody: no
-record is linked by it."""
+"""A number on records of more children than this (by forename and date of birth) within one service identifies nobody,
+so no record is linked by it."""

@@ -1,7 +1,7 @@
-"""What comes in.
+"""Source data: contracts, council mappings, readers and synthetic extracts.
 
-`contracts/` says what each of the five sources must hold; `councils/` how each council's own export maps to it;
-`reference/` the public facts (places, code lists, cut-offs, published figures); `extract/` opens a landed file and
-streams it in contract form; `synthetic/` makes believable extracts with the truth beside them.
-Nothing here knows of keys, tokens, linkage or Dagster.
+`contracts/` defines the columns and rules of the five sources. `councils/` maps each council's export to them.
+`reference/` has public facts (places, code lists, cut-offs, published figures). `extract/` opens a landed file and
+streams it in contract form. `diagnosis/` recognises a wrong file, `onboarding/` drafts council files and `synthetic/`
+generates realistic extracts with the true links. Nothing here knows about keys, tokens, linkage or Dagster.
 """

@@ -1,4 +1,4 @@
-"""The contracts as a page for those who send extracts: `python -m sources.document > docs/sources.md`."""
+"""Documentation of the contracts for senders of extracts: `python -m sources.document > docs/sources.md`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sources.reference.cohorts import Cohort
 
 
 def render() -> str:
-    """The whole page, Markdown."""
+    """Render the page as Markdown."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["percent"] = "{:.0%}".format
     template = environment.from_string(Path(__file__).with_name("sources.md.j2").read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ def render() -> str:
 
 
 def _shared(name: str) -> list[object]:
-    """Columns or rules that every source about named children has, so that the page lists them once."""
+    """Return the columns or rules shared by every source about named children, which the page lists once."""
     people = [contract for contract in CONTRACTS.values() if "surname" in contract]
     first, *others = (list(getattr(contract, name)) for contract in people)
     return [each for each in first if all(each in found for found in others)]

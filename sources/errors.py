@@ -1,4 +1,4 @@
-"""The one error of an extract that cannot be taken."""
+"""The error raised for an extract that cannot be accepted."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class HeadingsMissing:
-    """Headings that a file lacks, each with the one of its own that it may be renamed to or nothing, and those of its
-    own that are used for nothing. For the sender alone."""
+    """Missing headings, each with the heading that may be its new name (or ""), and the file's unused headings. Only
+    the sender may see these."""
 
     missing: tuple[tuple[str, str], ...]
     unused: tuple[str, ...]
 
 
 class ExtractStopped(Exception):
-    """The extract is not taken. The message names the place of the file, the rule and what to change.
+    """The extract is not accepted. The message names the file's location, the rule and what to change.
 
-    It repeats nothing that a sender wrote: columns, sheets and members go by number. `for_sender` is the same for the
-    sender, who finds its own headings in it; it stays in the restricted zone, as do the `headings` that are missing.
-    None of them holds a value.
+    The message repeats nothing that the sender wrote: columns, sheets and archive members are numbered. `for_sender`
+    is the same message with the sender's own headings; it and `headings` stay in the restricted zone. None of them
+    contains a value.
     """
 
     def __init__(self, message: str, for_sender: str = "", headings: HeadingsMissing | None = None) -> None:
@@ -31,9 +31,9 @@ class ExtractStopped(Exception):
 
 
 def unexpected(name: str, error: Exception) -> ExtractStopped:
-    """Return an error as the reason to stop an extract, which messages call `name`.
+    """Return `error` as an `ExtractStopped`; messages call the extract `name`.
 
-    Of any error but `ExtractStopped` it says kind and place, not the message, which may quote a value.
+    For any other error, only its type and location are given: its message may quote a value.
     """
     if isinstance(error, ExtractStopped):
         return error

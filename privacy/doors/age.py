@@ -1,7 +1,7 @@
-"""Encryption to named recipients in the age format (C2SP age v1, X25519), which `age -d` also opens.
+"""Encryption to named recipients in the age format (C2SP age v1, X25519), which `age -d` can also decrypt.
 
-What was decrypted is complete and unchanged; age does not say who made it. Uses `pyrage`, and works on Windows, where
-senders run it.
+Decrypted content is complete and unchanged, but age does not authenticate its author. Uses `pyrage`, and works on
+Windows, where senders run it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 from privacy.doors import files
 
-_OTHERS = 0o077
+_OTHERS = 0o077  # all permissions of group and others
 _ANOTHER_KEY = "No matching keys"
 
 
 class AgeProblem(Exception):
-    """A key that cannot be used, or a file that it does not open. The message shows none of the content."""
+    """A key cannot be used or does not decrypt a file. The message quotes none of the content."""
 
 
 def encrypt(content: bytes, recipients: Sequence[str]) -> bytes:
@@ -28,8 +28,8 @@ def encrypt(content: bytes, recipients: Sequence[str]) -> bytes:
 
 
 def decrypt(path: Path, identities: Sequence[Any]) -> bytes:
-    """Return the content of an encrypted file. Raises `AgeProblem` for a file encrypted to other keys, and for one that
-    was changed or truncated."""
+    """Return the content of an encrypted file. Raises `AgeProblem` if it is encrypted to other keys, was changed or is
+    truncated."""
     age = library()
     try:
         content: bytes = age.decrypt(path.read_bytes(), list(identities))
@@ -63,7 +63,7 @@ def create_identity(path: Path) -> str:
 
 
 def read_identity(path: Path) -> Any:
-    """Read an age X25519 private key as age-keygen and `create_identity` write it; raises `AgeProblem`."""
+    """Read an age X25519 private key written by age-keygen or `create_identity`; raises `AgeProblem`."""
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
         raise AgeProblem(f"{path} {what}; give the private key that `readiness returns keygen` wrote")
@@ -94,7 +94,7 @@ def recipient(text: str) -> Any:
 
 
 def is_recipient(text: str) -> bool:
-    """Whether `text` is an age X25519 public key."""
+    """Return whether `text` is an age X25519 public key."""
     age = library()
     try:
         age.x25519.Recipient.from_str(text)
@@ -104,7 +104,7 @@ def is_recipient(text: str) -> bool:
 
 
 def library() -> Any:
-    """Import `pyrage`, which a sender may not have installed; raises `AgeProblem`."""
+    """Import and return `pyrage`, which a sender may not have installed; raises `AgeProblem`."""
     try:
         import pyrage
     except ImportError:

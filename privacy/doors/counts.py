@@ -1,8 +1,7 @@
-"""True counts in logs, messages and reports: only their order of magnitude, never the number.
+"""True counts in logs, messages and reports, given only by order of magnitude.
 
-Rows and children are counted under noise when they are published, so the exact count must not appear anywhere that
-more people read than the restricted zone. The steps are 1, 2, 5, 10 and so on, in words, fixed in advance and the same
-for every count.
+Published counts of rows and children have noise added, so the exact count must not appear outside the restricted zone.
+The steps are 1, 2, 5, 10 and so on, in words, fixed in advance and the same for every count.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 
 EXACT_BELOW = 100
-"""Counts of mistakes and doubts, which are not measured, may be told in numbers below this."""
+"""Counts of errors and doubtful cases, which are not published, may be shown exactly below this."""
 FEW = "under a hundred"
 _UNITS = ((100, 1000, "hundred"), (1000, 1_000_000, "thousand"), (1_000_000, None, "million"))
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-_COUNTS_OF_A_SHARE = 10
+_COUNTS_OF_A_SHARE = 10  # at least this many counts round to the same share, so that none can be worked out
 _SHARE_STEPS = (10, 20, 50, 100, 200, 500, 1000)
-"""Of a share of one: a tenth, a twentieth, and so on."""
+"""Steps in which a share is rounded: tenths, twentieths, and so on."""
 _PARTS = ((0.01, "few"), (0.1, "under a tenth"), (0.5, "under half"), (0.9, "more than half"), (1.0, "nearly all"))
 
 
@@ -34,7 +33,7 @@ def magnitude(count: int) -> str:
 
 
 def least_of_size(count: int) -> int:
-    """Return the smallest count that `magnitude` describes in the same words; 0 for one under a hundred."""
+    """Return the smallest count with the same `magnitude`; 0 for a count under a hundred."""
     for unit, end, _ in _UNITS:
         if unit <= count and (end is None or count < end):
             return _STEPS[bisect_right(_STEPS, count // unit) - 1] * unit
@@ -42,10 +41,10 @@ def least_of_size(count: int) -> int:
 
 
 def share_in_steps(part: float, whole: int) -> float | None:
-    """Round a share of true counts to steps so wide that at least ten counts give the same result; None under a
-    hundred.
+    """Round a share of true counts to steps wide enough that at least ten counts give the same result; return None for
+    a total under a hundred.
 
-    Someone who knows the total, such as a published council total, cannot work out the part: the step follows from the
+    Someone who knows the total, such as a published council total, cannot work out the part. The step depends on the
     order of magnitude of the total, from a tenth (100 to 999) to a thousandth (10,000 and more).
     """
     fit = [step for step in _SHARE_STEPS if least_of_size(whole) >= _COUNTS_OF_A_SHARE * step]

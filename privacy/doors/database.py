@@ -11,8 +11,8 @@ warnings.filterwarnings("ignore", "Arrow output on a DB-API result makes an extr
 
 
 def in_memory(**limits: str) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory database that shows no progress bar and fails instead of spilling, so that personal data stays
-    in memory. `limits` are DuckDB settings such as `memory_limit="1GiB"`."""
+    """Open an in-memory database without progress bar that fails instead of spilling, so that personal data stays in
+    memory. `limits` are DuckDB settings such as `memory_limit="1GiB"`."""
     con = duckdb.connect(config={"temp_directory": "", "max_temp_directory_size": "0B", **limits})
     con.execute("SET enable_progress_bar = false").fetchall()
     return con
@@ -27,8 +27,11 @@ def memory_gib() -> float:
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
-    """Run one statement and return its result. A relation would be bound twice; for a long statement over few rows
-    that is a third of the time, and more than copying the rows costs."""
+    """Run one statement and return its result.
+
+    DuckDB's relation API would bind it twice; for a long statement over few rows that takes a third of the time, more
+    than copying the rows.
+    """
     result = con.execute(sql)
     try:
         return result.to_arrow_table()

@@ -1,7 +1,7 @@
-"""Destruction of files that others have written: the bytes of regular files, and their names.
+"""Destruction of files written by others: overwrites and unlinks regular files.
 
 Links are never followed, and a file with another hard link keeps its content, even if someone swaps one in at the last
-moment: nothing is opened through a link, and a file is checked after it is opened.
+moment: nothing is opened through a link, and files are checked after they are opened.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from pathlib import Path
 
 from privacy.doors.files import overwrite
 
+# Opens the path itself rather than a link's target, and does not wait on a pipe.
 _ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _FOLDER = getattr(os, "O_DIRECTORY", 0)
 
 
 def destroy(path: Path) -> None:
-    """Overwrite and unlink a file, or a folder of files; of a link, only the link is removed. Raises
-    `IsADirectoryError` for a folder that contains folders, and other `OSError`."""
+    """Overwrite and unlink a file, or a folder of files; a link is only unlinked. Raises `IsADirectoryError` for a
+    folder that contains folders, and other `OSError`."""
     parent = os.open(path.parent, os.O_RDONLY | _FOLDER)
     try:
         _destroy(parent, path.name)
@@ -46,7 +47,7 @@ def _destroy_file(folder: int, name: str) -> None:
     try:
         file = os.open(name, os.O_RDWR | _ITSELF, dir_fd=folder)
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link or a socket: only unlinked
             raise
     else:
         try:

@@ -1,8 +1,8 @@
 """Settings of an installation: the `READINESS_` environment variables, read and validated together in one place.
 
 Call `settings()` to get them. Secrets (a ledger URL with its password, the address of an alert) stay in this object
-and out of every configuration, log and `repr`. Light to import, because the command line validates the environment
-when it starts.
+and out of every configuration, log and `repr`. The module imports quickly, because the command line validates the
+environment when it starts.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _PREFIXES_OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_", "READINESS_TEST_")
 
 _UNUSABLE = re.compile(r"[#?\\]")
 _CHECK = "check"
-"""The key, in a field's metadata, of the function that checks a variable and gives the field's value."""
+"""Key in a field's metadata of the function that checks a variable and returns the field's value."""
 
 
 class InvalidSettings(ValueError):
-    """An environment variable that cannot be used; the message names it but never shows a secret value."""
+    """An environment variable is invalid; the message names it but never shows a secret value."""
 
 
 def check_home(folder: Path) -> Path:
-    """Return the folder; raises `InvalidSettings` if its path contains what a database address may not: `#`, `?`, a
-    backslash that is no separator, or unprintable characters."""
+    """Return the folder; raises `InvalidSettings` if its path contains characters that a database address may not: `#`,
+    `?`, a backslash that is not a separator, or unprintable characters."""
     path = folder.absolute().as_posix()
     wrong = _UNUSABLE.search(path)
     if wrong or not is_line(path):
@@ -91,7 +91,7 @@ def _unchecked(_: str, value: str) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """Validated settings; each field is filled from the variable of its name. Paths are absolute."""
+    """Validated settings; each field is set by the environment variable of its name. Paths are absolute."""
 
     landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _folder})
     home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _home})
@@ -108,7 +108,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Parse the settings from an environment; raises `InvalidSettings` for the first value that cannot be used."""
+        """Parse the settings from an environment; raises `InvalidSettings` for the first invalid value."""
         found, problems = usable(environment)
         if problems:
             raise problems[0]
@@ -116,11 +116,11 @@ class Settings:
 
 
 VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
-"""Every variable, and the field of `Settings` that it fills."""
+"""Every variable, and the field of `Settings` that it sets."""
 
 
 def settings() -> Settings:
-    """Return the settings of this process, validated once for as long as its environment does not change.
+    """Return the settings of this process, validated again only if its environment changes.
 
     Raises `InvalidSettings`.
     """
@@ -138,7 +138,7 @@ def _checked(given: tuple[tuple[str, str], ...]) -> Settings:
 
 
 def usable(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:
-    """Return the settings that are valid, and what is wrong with the others."""
+    """Return the valid settings, and the problems with the others."""
     given, problems = {}, []
     for variable, setting in VARIABLES.items():
         if value := environment.get(variable):
@@ -150,7 +150,7 @@ def usable(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[
 
 
 def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return a sentence for each `READINESS_` variable that nothing reads, with the closest known name."""
+    """Return a sentence for each unknown `READINESS_` variable, with the closest known name."""
     found = []
     for name in sorted(environment):
         if name.startswith(_PREFIX) and name not in VARIABLES and not name.startswith(_PREFIXES_OF_TESTS):
@@ -166,7 +166,7 @@ def dagster_home() -> Path | None:
 
 
 def of_a_child(**further: str) -> dict[str, str]:
-    """Return the environment for a subprocess: this process's own, plus `further` variables."""
+    """Return the environment for a subprocess: this process's environment and `further` variables."""
     return os.environ | further
 
 

@@ -1,7 +1,7 @@
-"""Files of the restricted zone: readable by their owner only, durable, and written completely or not at all.
+"""Files of the restricted zone: readable only by their owner, durable, and written completely or not at all.
 
-A file is written under a temporary name, synced, renamed into place, and its folder synced: after a power cut there is
-the old file or the new one, and a write that was reported as done is there. Works on Windows, where senders run it.
+A file is written under a temporary name, synced and renamed into place, and its folder is synced: after a power cut
+either the old or the new file exists, and a write that had returned is kept. Works on Windows, where senders run it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SYNCED_AT_ONCE = 8
 
 
 def make_folder(folder: Path) -> None:
-    """Create `folder` and its missing parents, accessible to their owner only and durable on return."""
+    """Create `folder` and its missing parents, accessible only to their owner and durable on return."""
     missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
     for each in reversed(missing):
         each.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
@@ -32,7 +32,7 @@ def make_folder(folder: Path) -> None:
 
 
 def close_to_others(folder: Path) -> None:
-    """Make a folder accessible to its owner only, unless someone else owns it, as with the root of a mounted volume."""
+    """Make a folder accessible only to its owner, unless someone else owns it, such as the root of a mounted volume."""
     found = folder.stat()
     if stat.S_IMODE(found.st_mode) != OWNER_ONLY_FOLDER and found.st_uid == os.geteuid():
         folder.chmod(OWNER_ONLY_FOLDER)
@@ -65,7 +65,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def as_json(content: Any) -> bytes:
-    """Return the bytes that `write_json` writes: an object with one member a line."""
+    """Return the bytes that `write_json` writes: an object with one member per line."""
     if not isinstance(content, dict):
         return json.dumps(content).encode()
     members = (f" {json.dumps(str(name))}: {json.dumps(value)}" for name, value in content.items())
@@ -108,8 +108,8 @@ def overwrite(handle: int) -> None:
 
 
 def sync_all(paths: Sequence[Path]) -> None:
-    """Sync files and folders to disk in parallel: a journalling file system writes everything that is waiting at once,
-    so two hundred files take a twentieth of the time of one after another."""
+    """Sync files and folders to disk in parallel. A journalling file system writes all pending data at once, so two
+    hundred files take a twentieth of the time that they take one by one."""
     if len(paths) == 1:
         return sync(paths[0])
     list(_syncing().map(sync, paths))

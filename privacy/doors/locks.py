@@ -17,7 +17,7 @@ from pathlib import Path
 from privacy.doors.files import OWNER_ONLY_FILE
 
 PATIENCE_SECONDS = 600.0
-"""How long one process waits for another, unless it says otherwise."""
+"""Default time that a process waits for a lock."""
 _LOOK_AGAIN_SECONDS = 0.1
 
 
@@ -27,8 +27,8 @@ def locked(
 ) -> Iterator[int]:
     """Hold the lock on `place` for the block and yield its descriptor. A missing file is created.
 
-    Raises `refusal` if others hold the lock for longer than `patience` seconds; without one it waits as long as it
-    takes. Any number of holders may share a `shared` lock; an exclusive one has a single holder.
+    Raises `refusal` if others hold the lock for longer than `patience` seconds; without `refusal`, it waits for ever.
+    Any number of holders may have a `shared` lock; an exclusive lock has a single holder.
     """
     flags = os.O_RDONLY if place.is_dir() else os.O_CREAT | os.O_RDWR
     handle = os.open(place, flags | os.O_CLOEXEC, OWNER_ONLY_FILE)
@@ -62,7 +62,7 @@ def take_if_free(place: Path) -> int | None:
 
 
 def clear_scratch(folder: Path, prefix: str) -> None:
-    """Remove the temporary folders in `folder` that `scratch` made for processes that died."""
+    """Remove temporary folders in `folder` that `scratch` created for processes that died."""
     for left in folder.glob(f"{prefix}*"):
         if (handle := take_if_free(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
@@ -71,7 +71,7 @@ def clear_scratch(folder: Path, prefix: str) -> None:
 
 @contextmanager
 def scratch(folder: Path, prefix: str) -> Iterator[Path]:
-    """Make a temporary folder in `folder`, removed afterwards; those of processes that died are removed first."""
+    """Create a temporary folder in `folder` for the block; first remove those of processes that died."""
     with locked(folder):
         clear_scratch(folder, prefix)
         made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))

@@ -1,4 +1,4 @@
-"""Identity of the running program, for results that are rebuilt when the code that makes them has changed."""
+"""Identity of the running program, for results that are rebuilt if the code that makes them changes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ _SOURCE_SUFFIXES = (".py", ".sql", ".yaml", ".json", ".csv")
 
 @cache
 def program_sha256(folders: tuple[str, ...], libraries: tuple[str, ...]) -> str:
-    """Return the SHA-256 (hexadecimal) over the source files of folders of the project and the versions of
-    libraries."""
+    """Return the SHA-256 (hexadecimal) of the source files in project folders and the versions of libraries."""
     sources = (path for part in folders for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
     said = [*(f"{name} {version(name)}" for name in libraries), *digests(sources, PROJECT)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()

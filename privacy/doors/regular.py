@@ -1,6 +1,6 @@
-"""Opening of files that others have written: regular files only.
+"""Opens files written by others, if they are regular files.
 
-A pipe, a device or a socket could block for ever or never end.
+A pipe, device or socket could block for ever or never end.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import stat
 from io import BufferedReader, FileIO
 from pathlib import Path
 
+# Does not wait on a pipe that has replaced the file.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class NotRegular(OSError):
-    """Something other than a regular file is at the path."""
+    """The path is not a regular file."""
 
 
 class LeadsOut(OSError):
-    """A link at the path leads out of its folder."""
+    """The path is a link that leads out of its folder."""
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
-    """Open the file at `path` for reading; a link is followed, but not out of `within`. Raises `NotRegular`,
-    `LeadsOut` or another `OSError`.
+    """Open the file at `path` for reading, following links only within `within`. Raises `NotRegular`, `LeadsOut` or
+    another `OSError`.
 
     The path is checked before it is opened, because opening a device can have effects, and again afterwards, because
     it may have been replaced in between.
@@ -42,7 +43,7 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Return whether `path` leads out of `folder` by a link, or nowhere, as a link to itself does."""
+    """Return whether `path` is a link out of `folder` or a broken link, such as a link to itself."""
     try:
         return not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
     except (OSError, RuntimeError):
@@ -50,7 +51,7 @@ def leads_out(path: Path, folder: Path) -> bool:
 
 
 def _place(handle: int, path: Path) -> Path:
-    """Return where an open file is, as Linux reports it; elsewhere, where its path leads now."""
+    """Return the path of an open file as reported by Linux; on other systems, resolve its path again."""
     told = f"/proc/self/fd/{handle}"
     return Path(os.readlink(told)) if os.path.lexists(told) else path.resolve()  # noqa: PTH115
 

@@ -1,4 +1,4 @@
-"""Parquet files that only one holder can read (Parquet modular encryption).
+"""Sealed Parquet files, which only one holder can read (Parquet modular encryption).
 
 Each file has its own random key (AES-256-GCM over footer, schema, statistics and pages), which is stored in the file,
 encrypted to the holder's public key (HPKE, RFC 9180: X25519, HKDF-SHA256, AES-256-GCM). The writer needs no secret and
@@ -24,7 +24,7 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _INFO = b"readiness sealed Parquet 1"
 _OPEN_MAGIC, _SEALED_MAGIC = b"PAR1", b"PARE"
 _LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 16}
-"""Of what a footer may claim."""
+"""Limits of sizes stated in a footer."""
 
 
 class NotForThisKey(Exception):
@@ -48,7 +48,7 @@ class _Sealing(modular.KmsClient):
 
 
 def sealed_to(key: X25519PublicKey) -> Any:
-    """Return encryption properties for one file that only its holder can read."""
+    """Return encryption properties for one file that only the holder of the private key can read."""
     how = modular.EncryptionConfiguration(
         "holder", uniform_encryption=True, double_wrapping=False, data_key_length_bits=256
     )
@@ -58,13 +58,13 @@ def sealed_to(key: X25519PublicKey) -> Any:
 
 
 def for_one_process(key: bytes) -> tuple[Any, Any]:
-    """Return encryption and decryption properties for temporary files that only the writing process can read again."""
+    """Return encryption and decryption properties for temporary files that only the writing process can read."""
     return modular.create_encryption_properties(key), modular.create_decryption_properties(key)
 
 
 def opened(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> pyarrow.parquet.ParquetFile:
-    """Open the file for reading; `options` are those of `ParquetFile`. Raises `NotForThisKey`, and what pyarrow raises
-    for a damaged file."""
+    """Open the file for reading; `options` are those of `ParquetFile`. Raises `NotForThisKey`, and pyarrow's errors for
+    a damaged file."""
     if is_open(source):
         raise NotForThisKey
     factory = modular.CryptoFactory(lambda _: _Sealing(private=key))
@@ -76,7 +76,7 @@ def opened(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> py
 
 
 def is_open(source: Path | BinaryIO) -> bool:
-    """Return whether a file is Parquet that anyone can read."""
+    """Return whether a file is Parquet that anyone can read, without encryption."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             return is_open(file)
@@ -86,8 +86,7 @@ def is_open(source: Path | BinaryIO) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether `path` is an encrypted file that was not truncated; nothing more can be checked without its
-    key."""
+    """Return whether `path` is an encrypted file that is not truncated; more cannot be checked without its key."""
     if not path.exists() or path.stat().st_size < 2 * len(_SEALED_MAGIC):
         return False
     with path.open("rb") as file:

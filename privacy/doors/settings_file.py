@@ -1,8 +1,8 @@
-"""Settings that people write in YAML: one safe reader, and pydantic models that say what a file may hold.
+"""Settings that people write in YAML: one safe reader, and pydantic models for the content.
 
-Every value is read as text until its model gives it a type, so `No`, `0383` and `1` mean what they say. Tags, deep
-nesting and large files are refused, and aliases that unfold to more than a person would write. All mistakes of a file
-are reported at once, each with file, line, column, key and rule. Messages never repeat a value that pydantic refused.
+Every value is read as text until its model gives it a type, so `No`, `0383` and `1` stay as written. Tags, deep
+nesting, large files, and aliases that expand to more than a person would write are refused. All mistakes in a file are
+reported at once, each with file, line, column, key and rule. Messages never repeat a value that pydantic refused.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _Model = TypeVar("_Model")
 
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 12
-_MAX_VALUES = 20_000  # a council file with a mapping for every goal has some 200
+_MAX_VALUES = 20_000  # a council file with a mapping for every goal has about 200
 _MAX_LISTED_NAMES = 12
 _KEY = "[key]"
-"""Ends the place of a mistake in a key, as pydantic marks it."""
+"""Last part of the location of a mistake in a key, as in pydantic."""
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing to change: file, line and column (from 1), and a sentence."""
+    """A mistake: file, line and column (from 1), and a sentence."""
 
     file: str
     line: int
@@ -56,7 +56,7 @@ class Problem:
 
 
 class InvalidSettings(ValueError):
-    """A settings file that cannot be used; `problems` lists every mistake in it."""
+    """A settings file is invalid; `problems` lists every mistake in it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = in_order(problems)
@@ -64,7 +64,7 @@ class InvalidSettings(ValueError):
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Sort problems by place; a mistake in a mapping that is used again through an alias is listed once."""
+    """Sort problems by location; a mistake in a mapping that an alias uses again is listed once."""
     listed = sorted(problems, reverse=True)
     return tuple({(each.line, each.column, each.sentence.rpartition(": ")[2]): each for each in listed}.values())[::-1]
 
@@ -75,7 +75,7 @@ def read_settings(
     raises: Callable[[list[Problem]], Exception],
     context: Any = None,
 ) -> _Model:
-    """Read a file as `model`, a pydantic model or a dataclass; raises `raises` with every problem of the file."""
+    """Read a file as `model`, a pydantic model or dataclass; raises `raises(problems)` with every problem found."""
     try:
         document = read_document(path)
     except InvalidSettings as invalid:
@@ -93,7 +93,7 @@ def read_settings(
 
 
 def read_document(path: Path) -> Document:
-    """Read a file before a model gives its values types; raises `InvalidSettings` if it is not YAML."""
+    """Read a file without a model, so that all values are text; raises `InvalidSettings` if it is not YAML."""
     try:
         if not path.is_file():
             raise _stop(path.name, "there is no such file")
@@ -116,7 +116,7 @@ def _adapter(model: type[Any]) -> TypeAdapter[Any]:
 
 
 class _Loader(yaml.BaseLoader):
-    """Composes nodes of text, lists and mappings, nested no deeper than a person would."""
+    """Composes nodes of text, lists and mappings, nested at most `_MAX_DEPTH` deep."""
 
     depth = 0
 
@@ -133,7 +133,7 @@ class _Loader(yaml.BaseLoader):
 
 
 class Document:
-    """The text, lists and mappings of a YAML file, with the place of each in the file."""
+    """The text, lists and mappings of a YAML file, each with its location in the file."""
 
     def __init__(self, file: str, root: Node) -> None:
         self.file, self.root = file, root
@@ -142,7 +142,7 @@ class Document:
         self.content = self._plain(root)
 
     @classmethod
-    @lru_cache(maxsize=64)  # a command reads the privacy policy up to 33 times, in some 20 ms each
+    @lru_cache(maxsize=64)  # a command reads the privacy policy up to 33 times, at about 20 ms each
     def parse(cls, name: str, content: bytes) -> Self:
         """Parse the content of a file called `name`; raises `InvalidSettings` if it is not YAML."""
         try:
@@ -165,7 +165,7 @@ class Document:
             raise _stop(name, f"not readable as YAML: {str(error).splitlines()[0]}") from None
 
     def _plain(self, node: Node) -> Any:
-        """Return what a node holds; a value that is empty, `~` or `null` is None."""
+        """Return the content of a node; an empty value, `~` or `null` is None."""
         self._values += 1
         if self._values > _MAX_VALUES:
             raise yaml.MarkedYAMLError(problem="its aliases unfold to too many values", problem_mark=node.start_mark)
@@ -192,7 +192,7 @@ class Document:
         return Problem(self.file, node.start_mark.line + 1, node.start_mark.column + 1, sentence)
 
     def problem(self, error: Mapping[str, Any]) -> Problem:
-        """Return an error of pydantic as a problem: the key and the rule, never the value."""
+        """Return pydantic's error as a problem: the key and the rule, never the value."""
         place: Place = error["loc"]
         if error["type"] in _UNKNOWN_KEY:
             place = (*place, _KEY)
@@ -201,7 +201,7 @@ class Document:
         return self._at(node, f"{where}: {rule}" if where else rule)
 
     def _find(self, place: Place) -> tuple[Node, str, bool]:
-        """Return the node at a place or the last above it, the place in words, and whether anything is there."""
+        """Return the node at a location or its nearest parent, the location in words, and whether the node exists."""
         node, words = self.root, ""
         for number, part in enumerate(place):
             if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
@@ -230,7 +230,7 @@ _IN_OUR_WORDS = {
 
 
 def rule_of(error: Mapping[str, Any]) -> str:
-    """Return the rule that was broken, as the end of a sentence; pydantic's messages repeat no value."""
+    """Return the broken rule as the end of a sentence; pydantic's messages repeat no value."""
     if error["type"] in _UNKNOWN_KEY:
         return f"{error['loc'][-1]!r} is not a key here"
     rule = re.sub(r"^Value error, |, unable to parse.*| or instance of.*", "", error["msg"])
@@ -242,13 +242,13 @@ def rule_of(error: Mapping[str, Any]) -> str:
 
 
 class Faults:
-    """Collects broken rules with their places below a validator, and raises them together with those of pydantic."""
+    """Collects broken rules with their locations in a validator, and raises them together with pydantic's errors."""
 
     def __init__(self) -> None:
         self._found: list[InitErrorDetails] = []
 
     def add(self, place: Place, sentence: str | None, *, key: bool = False) -> None:
-        """Note a sentence about what is at `place`, or about its key; None is no fault."""
+        """Add a sentence about the value at `place`, or about its key; None is ignored."""
         if sentence:
             error = PydanticCustomError("rule", "{rule}", {"rule": sentence})
             self._found.append(InitErrorDetails(type=error, loc=(*place, _KEY) if key else place, input=None))
@@ -267,7 +267,7 @@ class Faults:
 
 
 class Settings(BaseModel):
-    """A mapping with these keys and no others; a key without a value counts as left out."""
+    """A mapping that allows only these keys; a key without a value counts as missing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -287,7 +287,7 @@ class Settings(BaseModel):
 
 
 def perhaps(name: str, names: Sequence[str]) -> str:
-    """The closest valid name, and all of them where they are few."""
+    """Return the end of a sentence with the closest valid name, and with all names if they are few."""
     by_lower = {other.lower(): other for other in names}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
     closest = f"; perhaps {by_lower[near[0]]!r}" if near else ""
@@ -295,7 +295,7 @@ def perhaps(name: str, names: Sequence[str]) -> str:
 
 
 def one_of(names: Callable[[], Sequence[str]] | Sequence[str], called: str) -> AfterValidator:
-    """Accept one of the names; the message calls them `called` and suggests the closest."""
+    """Return a validator that accepts one of the names; its message calls them `called` and suggests the closest."""
 
     def check(text: str) -> str:
         known = names() if callable(names) else names
@@ -307,7 +307,7 @@ def one_of(names: Callable[[], Sequence[str]] | Sequence[str], called: str) -> A
 
 
 def without(fault: Callable[[str], str | None]) -> AfterValidator:
-    """Accept a text that `fault` finds nothing wrong with."""
+    """Return a validator that accepts a text for which `fault` returns None."""
 
     def check(text: str) -> str:
         if sentence := fault(text):
@@ -324,7 +324,7 @@ def _filled(text: Any) -> Any:
 
 
 Text: TypeAlias = Annotated[str, BeforeValidator(_filled)]
-"""One text that is not blank."""
+"""A text that is not blank."""
 
 
 def _is_day(text: Any) -> Any:
@@ -344,4 +344,4 @@ def _as_list(content: Any) -> Any:
 
 
 AsList = BeforeValidator(_as_list)
-"""One text, or a list of them."""
+"""A text or a list of texts, validated as a list."""

@@ -20,7 +20,7 @@ def identifier(name: str) -> str:
 
 
 def parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
-    """Return the table function that reads Parquet files at exactly these paths; none is treated as a pattern.
+    """Return the table function that reads Parquet files at exactly these paths, none of which is treated as a pattern.
 
     `options` are those of `read_parquet`, such as `union_by_name=True`.
     """

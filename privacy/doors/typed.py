@@ -1,4 +1,4 @@
-"""Validation of text that people type, and that pages, logs and records repeat: one line, so that none of it can
+"""Validation of text that people type and that pages, logs and records repeat: it must be one line, so that it cannot
 imitate another entry."""
 
 LONGEST_REASON = 500
@@ -16,5 +16,5 @@ def printable(text: str) -> str:
 
 
 def is_reason(text: str) -> bool:
-    """Return whether a text can be repeated as the reason for something a person did."""
+    """Return whether a text may be recorded as the reason for a person's action."""
     return is_line(text) and len(text) <= LONGEST_REASON

@@ -1,1 +1,1 @@
-"""Public data about names: forms of given names, and how common names are. No child's data is here."""
+"""Public data about names: forms of given names, and how common names are. It contains no child's data."""

@@ -1,7 +1,7 @@
 """Source contracts: the columns, codes and rules of each source.
 
-The readers, the generator, the quality suites and the documents are all derived from them: a column's name, values,
-role and checks are declared once, here.
+A column's name, values, role and checks are declared once, here. Readers, generator, quality suites and documentation
+are derived from these declarations.
 """
 
 from sources.contracts import early_years_census, eyfsp, hv_reviews, parent_experience, school_census

@@ -1,4 +1,4 @@
-"""`early_years_census`: nurseries and childminders, one row per child and setting."""
+"""`early_years_census`: children at nurseries and childminders, one row per child and setting."""
 
 from sources.contracts.model import Due, Kind, SourceContract, checked, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, OF_MANY, PEOPLE_RULES, SEN_PROVISION, YES_NO
@@ -15,9 +15,9 @@ PROGRESS_CHECK_CODES = {
 }
 
 DUE = Due(3, 15, 0, "early years census returns of January are loaded by mid-March")
-"""Of the first calendar year, whose census is the last before the cohort's children start Reception. Census day is the
-third Thursday of January; returns were to be loaded by 15 March 2013, 11 March 2022 and 10 March 2023 (GOV.UK, Early
-years census guides of these years). Corrections are taken until mid-April.
+"""In the first calendar year: its census is the last before the cohort's children start Reception. Census day is the
+third Thursday of January. Returns had to be loaded by 15 March 2013, 11 March 2022 and 10 March 2023 (GOV.UK, Early
+years census guides of these years). Corrections are accepted until mid-April.
 """
 
 CONTRACT = SourceContract(

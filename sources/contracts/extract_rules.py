@@ -1,4 +1,4 @@
-"""Rules about an extract as a whole: how many rows there are, how many were rejected, how full columns are."""
+"""Rules about a whole extract: number of rows, share of rejected rows, completeness of columns."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from sources.contracts.people import OF_MANY
 
 @dataclass(frozen=True)
 class ExtractRule:
-    """A rule that the number called `fact` must be within `low`..`high`, if it is known.
+    """A rule that the fact named `fact` must be within `low`..`high`, if it is known.
 
-    Facts: `rows_kept`; `rows_repeated`, those among them with the row number of another; `rejected_share`, of the rows
-    read, where at least `MANY_ROWS` were rejected; `rows_of_last` and `rows_of_expected`, rows kept as a share of the
-    last delivery's and of the expected number, where that is at least `MANY_ROWS`; `rows_of_many`, those with a number
-    of many children, as a share of the rows read, where they are at least `MANY_ROWS`; `<column>_complete`, share of
-    kept rows with a usable value; `<rule>_rows`, kept rows that break a rule across columns. The rest are facts of a
-    release, which the intake of one extract cannot know: see `RELEASE_RULES`.
+    Facts about an extract:
+
+    - `rows_kept`; `rows_repeated`, kept rows with the row number of another row;
+    - `rejected_share`, of the rows read, if at least `MANY_ROWS` were rejected;
+    - `rows_of_last` and `rows_of_expected`, rows kept as a share of the last delivery's and of the expected number, if
+      that is at least `MANY_ROWS`;
+    - `rows_of_many`, rows with an identifier shared by many children, as a share of the rows read, if there are at
+      least `MANY_ROWS` such rows;
+    - `<column>_complete`, share of kept rows with a usable value; `<rule>_rows`, kept rows that break a cross-column
+      rule.
+
+    The other facts are known only for a release: see `RELEASE_RULES`.
     """
 
     id: str
@@ -31,26 +37,26 @@ class ExtractRule:
 
 
 MANY_ROWS = 20
-"""A handful of rows does not show that the file, not its rows, is wrong."""
+"""Fewer rows cannot show that the file is wrong rather than the rows."""
 MAX_REJECTED_SHARE = 0.2
 HOLD_BELOW, HOLD_ABOVE = 0.8, 1.25
-"""Shares of the last delivery, or of the expected number of rows, beyond which a release waits. Corrections move a file
-by a few per cent; from 2021/22 to 2024/25 the published numbers of the pilot councils fell by 7% to 10%."""
+"""A release is held outside these shares of the last delivery or of the expected number of rows. Corrections change a
+file by a few per cent; from 2021/22 to 2024/25 the pilot councils' published numbers fell by 7% to 10%."""
 MIN_SHARED_CHILDREN = 0.8
-"""Of the children of a delivery, in the one that replaces it. Corrections and movers change a few in a hundred; the
-file of another school, council or year shares hardly any."""
+"""Share of a delivery's children that must also be in its replacement. Corrections and movers change a few in a
+hundred; the file of another school, council or year shares hardly any."""
 SMALL_TRIAL = 0.2
-"""Where every council of a demonstration sends less than this share of the expected number, the extracts are made up
-at a size of their own, which nobody expects to be the published one."""
+"""If every council of a demonstration sends less than this share of the expected number, the extracts are synthetic
+and small on purpose, and are not compared with published numbers."""
 OTHER_COUNCILS = 3
-"""Councils with which one is compared, at least: of fewer, nobody can say which is the odd one."""
+"""Minimum number of councils to compare one with: with fewer, nobody can say which is the outlier."""
 OF_OTHERS = {"hv_reviews": (0.65, 1.5), "early_years_census": (0.65, 1.5), "parent_experience": (0.33, 3.0)}
-"""Rows for each child, as a share of the median of the other councils, beyond which a release waits: of sources with no
-published number of rows. Set by judgement: coverage of reviews and places truly differs between councils, and who
-answers a survey differs more."""
+"""Rows per child, as a share of the median of the other councils, outside which a release is held; for sources without
+a published number of rows. Set by judgement: coverage of reviews and places really differs between councils, and survey
+response differs more."""
 MIN_COMPLETE_SHARE = 0.9
 MAX_SHARE_OF_MANY = 0.05
-"""Of the rows, with a UPN or other number of many children. Every child has a number of its own; a default that
+"""Share of rows whose UPN or other number belongs to many children. Every child has a unique number; a default that
 somebody typed for a few children without one stays far below this."""
 
 NO_USABLE_ROW = ExtractRule("no-usable-row", Severity.STOP, "The extract has no usable row.", "rows_kept", low=1)
@@ -170,11 +176,11 @@ RELEASE_RULES = (
     *(FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, NOT_COMPARED),
     *(NOT_JUDGED, LEFT_OUT, STOPPED, MISSING, NOT_READ, NOT_SEEN),
 )
-"""What else a release waits for."""
+"""Other rules that can hold a release."""
 
 
 def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
-    """Return every rule about an extract of this source as a whole."""
+    """Yield every rule about a whole extract of this source."""
     yield ROWS_ONCE
     yield from ROW_COUNT_RULES
     if rules_of_many(contract):
@@ -194,8 +200,10 @@ def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
 
 
 def judged_on_payload(contract: SourceContract) -> tuple[Rule, ...]:
-    """Return the cross-column rules that can be checked again on kept rows, using only payload columns. The payload has
-    only the month of a date, so a rule about days may find fewer rows than intake did."""
+    """Return the cross-column rules that can be checked again on kept rows, using only payload columns.
+
+    The payload has only the month of a date, so a rule about days may find fewer rows than intake did.
+    """
     payload = {column.name for column in contract.with_role(Role.PAYLOAD)}
     return tuple(rule for rule in contract.rules if set(rule.columns) <= payload and rule.columns)
 
@@ -211,7 +219,7 @@ def broken_rows(rule: Rule) -> str:
 
 
 def expected_complete(contract: SourceContract) -> tuple[Column, ...]:
-    """Return the payload columns that should be filled, although a blank does not reject the row."""
+    """Return the payload columns that should be complete, although a blank does not reject the row."""
     payload = contract.with_role(Role.PAYLOAD)
     return tuple(column for column in payload if column.required and column.blank is not Severity.REJECT)
 

@@ -15,7 +15,7 @@ _ALL_A = " AND ".join(f"{goal} = 'A'" for goal in GOALS)
 DUE = Due(
     7, 31, 1, "last day for local authorities to correct their EYFS Profile return to the Department for Education"
 )
-"""Of the second calendar year. GOV.UK, Early years foundation stage profile return guide, updated 13 March 2024:
+"""In the second calendar year. GOV.UK, Early years foundation stage profile return guide, updated 13 March 2024:
 deadline for submitting 12 July 2024, final date to correct errors 31 July 2024."""
 
 ANOTHER_YEAR = reject(

@@ -17,10 +17,10 @@ TWO_YEAR_REVIEW = "2-2.5Y"
 ASQ3_MONTHS = {"24": "24 months", "27": "27 months", "30": "30 months"}
 
 DUE = Due(5, 31, -1, "policy of the programme: three months after the youngest child of the cohort is two and a half")
-"""Of the year before the cohort's first: children of 202425 are born by 31 August 2020 and two and a half years old by
+"""In the year before the cohort's first: children of 202425 are born by 31 August 2020 and two and a half years old by
 the end of February 2023. There is no official date by cohort. Providers submit the Community Services Data Set monthly
 (data provision notice of 2017; GOV.UK, Healthy child programme: supplementary guidance for completing the CSDS), so
-that three months cover the submissions of the last reviews."""
+three months cover the submissions of the last reviews."""
 
 _BELOW_CUT_OFF = " OR ".join(
     f"coalesce(asq3_months = '{months}' AND {domain} < {cut_off}, false)"

@@ -1,4 +1,4 @@
-"""Classes that source contracts are written in."""
+"""Classes for declaring source contracts."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """What becomes of a column after intake."""
+    """What happens to a column at intake."""
 
     IDENTIFIER = "identifier"
-    """Points at a person: becomes tokens inside the intake pass and is never written."""
+    """Identifies a person: replaced by tokens within the intake pass and never written."""
     PAYLOAD = "payload"
-    """Kept, typed, in the pseudonymised extract."""
+    """Kept in the pseudonymised extract, with its type."""
     CHECK = "check"
-    """Read by the rules of the intake pass, then dropped."""
+    """Used by the rules of the intake pass, then dropped."""
 
 
 class Severity(StrEnum):
     """What happens when a rule is broken."""
 
     STOP = "stop"
-    """The extract is not taken; the previous good one stays in place."""
+    """The extract is not accepted; the previous good one stays in place."""
     HOLD = "hold"
-    """The extract is taken; a release with it waits until a named person accepts it as it is."""
+    """The extract is accepted, but a release with it is held until a named person accepts it as it is."""
     REJECT = "reject"
     """The row goes to quarantine."""
     WARN = "warn"
@@ -52,9 +52,9 @@ class Severity(StrEnum):
 class Column:
     """One column of a source.
 
-    `codes` maps each accepted value to its label. `required` means that a file without the column is stopped;
-    `blank` is what an empty value does; `invalid` is what a value outside `codes`, `minimum`..`maximum`,
-    `pattern` or the kind's own form does.
+    `codes` maps each accepted value to its label. A file without a `required` column is stopped. `blank` is the
+    severity of an empty value; `invalid` that of a value outside `codes`, `minimum`..`maximum`, `pattern` or the form
+    of its kind.
     """
 
     name: str
@@ -68,16 +68,16 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     pattern: str | None = None
-    """Regular expression (RE2) that the whole of a text must match; letters are brought to upper case first."""
+    """Regular expression (RE2) that the whole text must match, in upper case."""
     note: str = ""
     """Added to the message about a wrong value."""
     also: Mapping[str, str] = field(default_factory=dict)
-    """Further values, each with the code that it stands for; with none, it counts as blank."""
+    """Other accepted values, each with its code; an empty code means that the value counts as blank."""
     other: str | None = None
-    """The code that stands for whatever else matches `pattern`: of a long list, no more is kept than is used."""
+    """Code for any other value that matches `pattern`, so that only the codes we use are kept from a long list."""
 
     def code_of(self, value: str) -> str | None:
-        """Return the code of a value, in upper case: empty if it counts as blank, None if it is not valid."""
+        """Return the code of an upper-case value: empty if it counts as blank, None if it is not valid."""
         if value in (self.codes or {}):
             return value
         if value in self.also:
@@ -88,17 +88,17 @@ class Column:
 identifier = partial(Column, role=Role.IDENTIFIER)
 checked = partial(Column, kind=Kind.TEXT, role=Role.CHECK, required=False)
 kept = partial(Column, role=Role.PAYLOAD, invalid=Severity.WARN)
-"""A column of the payload, in which a wrong value counts as missing unless it says otherwise."""
+"""A payload column; an invalid value counts as missing by default."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule about a row, beyond what its columns say for themselves.
+    """A rule about a row, in addition to the rules of its columns.
 
-    `broken` is a SQL condition over the contract's columns in their typed form (DATE, INTEGER, DOUBLE or VARCHAR)
-    and the parameters `$cohort_start`, `$cohort_end` (DATE), `$cohort` (VARCHAR) and `$la_codes` (the council's two
-    codes); the row breaks the rule where it is true. Rules that are not about typed values keep the default: readers
-    find those broken. `stop_share` stops the extract when more than that share of its rows break the rule.
+    `broken` is an SQL condition, true for a row that breaks the rule, over the contract's columns in their typed form
+    (DATE, INTEGER, DOUBLE or VARCHAR) and the parameters `$cohort_start`, `$cohort_end` (DATE), `$cohort` (VARCHAR)
+    and `$la_codes` (the council's two codes). Rules that are not about typed values keep the default, and readers
+    check them. `stop_share` stops the extract if more than that share of its rows break the rule.
     """
 
     id: str
@@ -118,7 +118,7 @@ REPEATED_ROW = warn("repeated-row", "The row repeats an earlier one in every col
 
 @dataclass(frozen=True)
 class Due:
-    """Deadline for the extract of a cohort: a day in the calendar year `years` after the cohort's first one.
+    """Deadline for a cohort's extract: a day in the calendar year `years` after the cohort's first one.
 
     `reason` says who set the date.
     """
@@ -142,15 +142,15 @@ class SourceContract:
     due: Due
     columns: tuple[Column, ...]
     record: tuple[tuple[str, ...], ...]
-    """What identifies a record: the first of these sets of columns that a row fills. A row that fills none can be told
-    from others by all that it says alone."""
+    """Key of a record: the first of these sets of columns that is complete in a row. Without one, rows can only be
+    distinguished by all their values."""
     rules: tuple[Rule, ...] = ()
     repeated: Rule = REPEATED_ROW
-    """What becomes of a row with the values of an earlier one in the rule's columns, or in all if it names none."""
+    """Rule for a row that repeats an earlier one in the rule's columns, or in every column if it names none."""
     refused_columns: Mapping[str, str] = field(default_factory=dict)
-    """Column names that show a file to be of another kind, each with the sentence that says why it is stopped."""
+    """Column names that show a file to be of another kind, each with the reason given for stopping it."""
     concern: str | None = None
-    """SQL condition by which a row says that the service had a concern about the child; None where no row says so."""
+    """SQL condition for rows that record a concern about the child; None if the source does not record concerns."""
 
     def __getitem__(self, column: str) -> Column:
         return self._by_name[column]
@@ -171,6 +171,6 @@ class SourceContract:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the contract without its deadline, stored in every file that is made under it."""
+        """Hash of the contract without `due` and `concern`, stored in every file made under it."""
         content = {name: part for name, part in asdict(self).items() if name not in ("due", "concern")}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

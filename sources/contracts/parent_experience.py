@@ -7,7 +7,7 @@ from sources.reference.survey import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, R
 _USED = YES_NO | {"1": "Yes", "2": "No", "0": "No"}
 
 DUE = Due(7, 31, 1, "policy of the programme: with the EYFS Profile, at the end of the cohort's Reception year")
-"""Of the second calendar year. The survey is the programme's own; there is no official date."""
+"""In the second calendar year. The programme runs this survey itself; there is no official date."""
 
 CONTRACT = SourceContract(
     name="parent_experience",

@@ -1,4 +1,4 @@
-"""Columns and rules shared by every source with named children."""
+"""Columns and rules shared by every source about named children."""
 
 from sources.contracts.model import Kind, Severity, identifier, kept, reject, warn
 from sources.reference.ethnicity import ETHNICITY_CODES
@@ -68,7 +68,7 @@ WRITTEN_AS_A_POSTCODE = (
     "regexp_full_match(upper(regexp_replace({}, '[^A-Za-z0-9]', '', 'g')),"
     " '[A-Z]{{1,2}}[0-9O][A-Z0-9]?[0-9O][A-Z]{{2}}')"
 )
-"""SQL condition on a text: it has one of the forms in BS 7666, spaces aside; a letter O for a zero is read."""
+"""SQL condition that a text has one of the forms in BS 7666, ignoring spaces and accepting a letter O for a zero."""
 POSTCODE_FORM = warn(
     "postcode-malformed",
     "The postcode is not written as one, in full; the row is kept.",
@@ -89,7 +89,7 @@ UPN_OF_TWO = warn(
     ("upn", "date_of_birth", "surname", "forename"),
 )
 NUMBERS = ("upn", "nhs_number", "local_patient_id")
-"""Columns with a number by which a sender knows one child."""
+"""Columns with a number that identifies one child to the sender."""
 OF_MANY = {
     number: warn(
         f"{number.replace('_', '-')}-of-many-children",

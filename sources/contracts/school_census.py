@@ -1,4 +1,4 @@
-"""`school_census`: the spring school census, Reception pupils. Reaches the Profile child by UPN."""
+"""`school_census`: the spring school census, Reception pupils. Linked to the EYFS Profile by UPN."""
 
 from sources.contracts.model import Due, Kind, SourceContract, kept
 from sources.contracts.people import (
@@ -14,11 +14,12 @@ from sources.contracts.people import (
 )
 
 LANGUAGE_CODES = {"ENG": "English", "OTH": "Other than English"}
-"""Which other language is not used, so it is not kept. ENB and OTB are believed to be one or the other; refused, not
-obtained and pending are not known (DfE, Find and explore data in the National Pupil Database, `LANG1ST`)."""
+"""Other languages are not used, so they are not kept apart. ENB is "believed to be English", OTB "believed to be
+other"; refused, not obtained and pending are unknown (DfE, Find and explore data in the National Pupil Database,
+`LANG1ST`)."""
 
 DUE = Due(2, 17, 1, "latest day on which the spring school census return can be due, four weeks after census day")
-"""Of the second calendar year. Census day is the third Thursday of January and returns are due on the Wednesday in the
+"""In the second calendar year. Census day is the third Thursday of January and returns are due on the Wednesday in the
 fourth week after it: 19 January and 15 February 2023, 18 January and 14 February 2018, 17 January and 13 February 2019
 (GOV.UK, School census: guide to submitting data). A third Thursday is the 21st at the latest; the Wednesday the 17th.
 """

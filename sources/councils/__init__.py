@@ -1,5 +1,5 @@
-"""One YAML file per council: how its exports' columns, codes, dates and encoding map to the source contracts.
+"""Council files: one YAML file per council that maps its exports' columns, codes, dates and encoding to the contracts.
 
-`council_file.py` reads and checks them. A council without a file, or a file sent with the contract's own column names,
-is read as the contract says.
+`council_file.py` reads and checks them. Extracts of a council without a file, and extracts under contract column names,
+are read in contract form.
 """

@@ -1,4 +1,4 @@
-"""Council files: where each is, what it may say of each source, and every mistake in it at once.
+"""Reads council files and reports every mistake in a file at once.
 
     council: leeds
     sources:
@@ -11,10 +11,10 @@
         codes: {sex: {Male: M}}            # contract column: {the council's value: contract code}
         constants: {la_code: 383}
         derived: {surname: {from: Child name, pattern: '^([^,]+),'}}
-        parts: changes                     # or cumulative, incremental; seen from the parts where it is not said
+        parts: changes                     # or cumulative, incremental; detected from the parts by default
         deleted: {Record status: D}        # with changes: the council's column and the value that deletes a record
 
-Every value is read as text, so `No`, `0383` and `1` mean what they say. docs/council-files.md has all of it.
+Every value is read as text, so `No`, `0383` and `1` stay as written. docs/council-files.md documents every key.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ _OPERATIONS = {
     "join": ("separator",),
     "first_of": (),
 }
-"""Ways to make a column, each with the other fields that go with it."""
+"""Operations that derive a column, each with the other fields that it takes."""
 
 
 class InvalidCouncilFile(ExtractStopped):
-    """A council file that cannot be used; an extract that needs it is not taken. `problems` lists every mistake."""
+    """A council file is invalid; extracts that need it are not accepted. `problems` lists every mistake."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = in_order(problems)
@@ -95,7 +95,7 @@ class InvalidCouncilFile(ExtractStopped):
 
 @dataclass(frozen=True)
 class CouncilFile:
-    """A council and its dialect of each source it sends."""
+    """A council and its dialect for each source it sends."""
 
     council: str
     sources: Mapping[str, Dialect] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class CouncilFile:
 
 
 def council_file(council: str) -> CouncilFile:
-    """Return the dialects of `council`; the contract's own form if it has no file.
+    """Return the dialects of `council`; contract form if it has no file.
 
     Raises `UnknownCouncil` and `InvalidCouncilFile`.
     """
@@ -120,12 +120,15 @@ def council_file(council: str) -> CouncilFile:
 
 @lru_cache(maxsize=512)
 def _load_once(path: Path, mtime_ns: int, size: int) -> CouncilFile:
-    """`load`, again only when the file has changed."""
+    """Call `load`, but only if the file has changed; the arguments are the cache key."""
     return load(path)
 
 
 def _operators_folder(council: str) -> tuple[Path, ...]:
-    """Return the installation's own folder, which comes before the shipped one; refuses a misspelt file name there."""
+    """Return the installation's folder of council files, if any, which takes precedence over the shipped ones.
+
+    Raises `InvalidCouncilFile` for a misspelt file name of this council in it.
+    """
     folder = settings().councils
     if folder is None:
         return ()
@@ -189,7 +192,7 @@ _Formats = Annotated[
 
 
 class _Derived(Settings):
-    """A column made from others: exactly one operation, with the keys that go with it."""
+    """A derived column: exactly one operation, with the keys that it takes."""
 
     heading: Annotated[Text | None, Field(alias="from")] = None
     pattern: Annotated[str, without(pattern_fault)] | None = None
@@ -246,14 +249,14 @@ def _encoding_fault(text: str) -> str | None:
     known = ("utf-8", "utf-8-sig", "utf-16", "windows-1252", "latin-1", "iso-8859-15", "cp850")
     try:
         codec = codecs.lookup(text)
-        "".encode(codec.name)  # refuses codecs that are not of text
+        "".encode(codec.name)  # refuses codecs that do not encode text
     except (LookupError, ValueError):
         return f"{text!r} is not the name of an encoding{perhaps(text, known)}"
     return None
 
 
 class _Source(Settings):
-    """How a council writes one source; what `Dialect` says of it, and the rules of the source's contract."""
+    """A council's settings for one source, checked against the source's contract; see `Dialect` for the fields."""
 
     contract: ClassVar[SourceContract]
 
@@ -349,7 +352,7 @@ class _Source(Settings):
         return self
 
     def _one_origin_each(self, faults: Faults) -> None:
-        """A contract column is mapped, constant or derived, one of the three."""
+        """Report contract columns that are more than one of mapped, constant and derived."""
         seen: dict[str, str] = {}
         for kind in ("columns", "constants", "derived"):
             for name in getattr(self, kind):
@@ -357,7 +360,7 @@ class _Source(Settings):
                     faults.add((kind, name), f"{name} is under {first} too; keep one", key=True)
 
     def _one_column_each(self, faults: Faults) -> None:
-        """A heading gives one contract column; where it must give two, they are derived."""
+        """Report headings that are mapped to two contract columns; one of the two must be derived instead."""
         names = {column.name for column in self.contract.columns}
         seen: dict[str, str] = {}
         for name, heading in self.columns.items():
@@ -391,7 +394,7 @@ class _File(Settings):
 
 
 def _unreachable(column: Column, value: str, seen: Mapping[str, str]) -> str | None:
-    """Why a value of a code map can never be met."""
+    """Return why a value of a code map can never match, or None."""
     if not value:
         return "a blank value needs no code"
     if value.lower() in seen:

@@ -1,4 +1,4 @@
-"""How a council writes dates: strptime formats, and `excel` for the day numbers of a spreadsheet."""
+"""Date formats of councils: strptime formats, and `excel` for the day numbers of a spreadsheet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
 
 ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
-"""Read everywhere, whatever a council file says."""
+"""Accepted everywhere, whatever the council file says."""
 
 EXCEL = "excel"
 USUAL_FORMATS = (
@@ -20,9 +20,9 @@ USUAL_FORMATS = (
     "%d-%b-%y", "%d/%m/%y", "%d-%m-%y", "%d.%m.%y", "%d %b %y", "%Y/%m/%d", "%d%m%Y", "%d/%m/%Y %H:%M",
     "%d/%m/%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%m/%d/%Y", "%m/%d/%y", EXCEL,
 )  # fmt: skip
-"""What councils write, tried in this order; day before month where a column leaves it open."""
-_LAST_EXCEL_DAY = 73_050  # 2099-12-31; keeps 20200203 from being taken for a day number
-_PLACEHOLDERS = (  # longest first, as others write them
+"""Formats that councils use, tried in this order: day before month if a column is ambiguous."""
+_LAST_EXCEL_DAY = 73_050  # 2099-12-31, so that 20200203 is not read as a day number
+_PLACEHOLDERS = (  # as in Excel, longest first
     ("yyyy", "%Y"), ("mmmm", "%B"), ("mmm", "%b"), ("mm", "%m"), ("dd", "%d"), ("yy", "%y"), ("m", "%m"), ("d", "%d"),
 )  # fmt: skip
 _LOOK_ALIKES, _DIGITS = "OoIl|ZzSsGB", "00111225568"
@@ -30,7 +30,7 @@ _CLOCK = {"hh:mm:ss": "%H:%M:%S", "hh:mm": "%H:%M"}
 
 
 def in_words(form: str) -> str:
-    """A format as people write it: `DD/MM/YYYY` for `%d/%m/%Y`, `DD-MMM-YYYY` for `02-Sep-2019`."""
+    """Return a format as people write it: `DD/MM/YYYY` for `%d/%m/%Y`, `DD-MMM-YYYY` for `02-Sep-2019`."""
     if form == EXCEL:
         return "as an Excel day"
     for placeholder, meaning in (*_PLACEHOLDERS[:-2], ("hh", "%H"), ("mm", "%M"), ("ss", "%S")):
@@ -39,9 +39,10 @@ def in_words(form: str) -> str:
 
 
 def date_sql(text: str, formats: Iterable[str]) -> str:
-    """SQL (DATE) of the SQL expression `text`, read by the first of `formats` that fits, then as ISO; else NULL.
+    """Return SQL (DATE) that reads the SQL expression `text` in the first of `formats` that fits, then as ISO, or else
+    is NULL.
 
-    Formats with two-digit years come first: `%Y` would read 20 as the year 20, `%y` never takes four digits. DuckDB
+    Formats with two-digit years come first: `%Y` would read 20 as the year 20, `%y` never reads four digits. DuckDB
     reads 00 to 68 as 2000 to 2068 and 69 to 99 as 1969 to 1999.
     """
     strptime = sorted((form for form in formats if form != EXCEL), key=lambda form: "%y" not in form)
@@ -55,10 +56,10 @@ def date_sql(text: str, formats: Iterable[str]) -> str:
 
 
 def mended_date_sql(text: str, formats: Iterable[str]) -> str:
-    """SQL (DATE) of a `text` that `date_sql` cannot read, where one slip explains it; else NULL.
+    """Return SQL (DATE) that repairs a `text` that `date_sql` cannot read, or is NULL.
 
-    Day and month stand in each other's place (the month is above 12), or letters stand for the digits that they look
-    like. Formats with names of months are left out: their letters are letters.
+    Repairs are day and month exchanged (the month is above 12) and letters in place of similar digits. Formats with
+    month names are left out because they contain letters.
     """
     numeric = [form for form in (*formats, *ISO_DATES) if "%d" in form and "%m" in form]
     exchanged = list(map(_day_and_month_exchanged, numeric))
@@ -68,9 +69,9 @@ def mended_date_sql(text: str, formats: Iterable[str]) -> str:
 
 
 def likeliest(shares: Mapping[str, float]) -> tuple[str, str | None]:
-    """The format that reads most values, and the one with day and month exchanged if it reads as many.
+    """Return the format that reads most values, and the same with day and month exchanged if it reads as many.
 
-    `shares` gives the share of values that each format reads.
+    `shares` has the share of values that each format reads.
     """
     best = max(shares, key=lambda form: round(shares[form], 2))
     other = _day_and_month_exchanged(best)
@@ -78,7 +79,7 @@ def likeliest(shares: Mapping[str, float]) -> tuple[str, str | None]:
 
 
 def plausible(date: str) -> str:
-    """SQL condition: the SQL expression `date` is one of a century about ours."""
+    """Return the SQL condition that the SQL expression `date` is between 1900 and 2099."""
     return f"year({date}) BETWEEN 1900 AND 2099"
 
 
@@ -87,20 +88,20 @@ def _day_and_month_exchanged(form: str) -> str:
 
 
 def is_date(text: str, formats: Iterable[str]) -> bool:
-    """Whether `date_sql` reads `text`."""
+    """Return whether `date_sql` can read `text`."""
     with _tried_out().cursor() as con:
         return con.execute(f"SELECT {date_sql(quoted(text), formats)} IS NOT NULL").fetchall() == [(True,)]
 
 
 @cache
 def _tried_out() -> duckdb.DuckDBPyConnection:
-    """The database that formats are tried out in, without tables; to open one takes longer than what is asked of it."""
+    """Return an empty database for trying formats, cached because opening it takes longer than the queries."""
     return in_memory()
 
 
 @lru_cache(maxsize=1024)
 def format_fault(form: str) -> str | None:
-    """Why a format cannot be used, or None."""
+    """Return why a format cannot be used, or None."""
     if form == EXCEL:
         return None
     if "%" not in form:
@@ -119,7 +120,8 @@ def format_fault(form: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def ambiguity(formats: tuple[str, ...]) -> str | None:
-    """A sentence about two of `formats` (each sound on its own) that read one text as different dates, or None."""
+    """Return a sentence about two of `formats` (each valid alone) that read the same text as different dates, or
+    None."""
     with _tried_out().cursor() as con:
         for index, first in enumerate(formats):
             for second in formats[:index]:
@@ -130,7 +132,7 @@ def ambiguity(formats: tuple[str, ...]) -> str | None:
 
 
 def _differently_read(written: str, formats: tuple[str, ...]) -> str:
-    """SQL that has a row if some date, written in one format, comes back from `formats` as another."""
+    """Return SQL that has a row if some date, written in one format, is read by `formats` as another date."""
     text = f"strftime(day, {quoted(written)})"
     if written == EXCEL:
         text = "(day::DATE - DATE '1899-12-30')::VARCHAR"
@@ -139,12 +141,12 @@ def _differently_read(written: str, formats: tuple[str, ...]) -> str:
 
 
 def _translated(form: str) -> str | None:
-    """`DD/MM/YYYY` and its like as strptime, if that is a date format."""
+    """Return a format such as `DD/MM/YYYY` as strptime; None if that is not a date format."""
     rest = form.lower()
     for clock, theirs in _CLOCK.items():
         rest = rest.replace(clock, theirs)
     for placeholder, theirs in _PLACEHOLDERS:
         rest = re.sub(rf"(?<![%a-zA-Z]){placeholder}(?![a-zA-Z])|(?<![%a-z]){placeholder}(?=%)", theirs, rest)
-    if "%" not in rest:  # run together: yyyymmdd
+    if "%" not in rest:  # no separators: yyyymmdd
         rest = re.sub("yyyy", "%Y", re.sub("mm", "%m", re.sub("dd", "%d", form.lower())))
     return rest if "%" in rest and format_fault(rest) is None else None

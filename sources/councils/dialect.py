@@ -1,7 +1,7 @@
-"""How one source is written by one council, with the columns that its file makes from others of the extract.
+"""Dialect of a council for one source, including derived columns.
 
-Five operations make a column, each a declaration: nothing that stands in a council file is run. A council file's texts
-reach SQL as string literals alone, and its headings not at all: the caller hands in the expression of each input.
+There are five operations for deriving a column. All are declarative: nothing in a council file is executed. Its texts
+reach SQL only as string literals, and its headings not at all: the caller passes the expression of each input.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from privacy.doors.sql import quoted
 
 @dataclass(frozen=True)
 class Derived:
-    """A column made from `inputs`, the council's own headings of other columns."""
+    """A column derived from `inputs`, the council's headings of other columns."""
 
     inputs: tuple[str, ...]
 
     def sql(self, columns: Mapping[str, str]) -> str:
-        """SQL expression (VARCHAR) over `columns`, which maps each input to an SQL expression of its trimmed text.
+        """Return an SQL expression (VARCHAR); `columns` maps each input to an SQL expression of its trimmed text.
 
-        An input without text is NULL there, and so is a result without text or with nothing to make it from.
+        Empty inputs are NULL, and so are empty results and results without usable input.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Pattern(Derived):
-    """The part of one column that the one capture group of an RE2 `pattern` takes; NULL where it does not match."""
+    """The part of a column that the capture group of an RE2 `pattern` matches; NULL if it does not match."""
 
     pattern: str
 
@@ -45,7 +45,7 @@ class Pattern(Derived):
 
 @dataclass(frozen=True)
 class Characters(Derived):
-    """The characters `first` to `last` of one column, counted from 1, both included."""
+    """Characters `first` to `last` of a column, inclusive, counted from 1."""
 
     first: int
     last: int
@@ -56,7 +56,7 @@ class Characters(Derived):
 
 @dataclass(frozen=True)
 class Join(Derived):
-    """Several columns, one after the other, with `separator` between them; NULL where one of them is blank."""
+    """Several columns joined by `separator`; NULL if one of them is blank."""
 
     separator: str
 
@@ -74,7 +74,7 @@ class FirstOf(Derived):
 
 @dataclass(frozen=True)
 class Filled(Derived):
-    """One value where a column is filled, another (or none) where it is blank."""
+    """One value if a column is filled, another (or NULL) if it is blank."""
 
     filled: str
     blank: str
@@ -86,7 +86,7 @@ class Filled(Derived):
 
 @lru_cache(maxsize=1024)
 def pattern_fault(pattern: str) -> str | None:
-    """Why `pattern` cannot be used, or None: it must be RE2 with exactly one capture group."""
+    """Return why `pattern` cannot be used, or None: it must be RE2 with exactly one capture group."""
     literal = quoted(pattern)
     with in_memory() as con:
         try:
@@ -107,19 +107,19 @@ def _has_groups(con: duckdb.DuckDBPyConnection, literal: str, number: int) -> bo
 
 
 class Parts(StrEnum):
-    """How the parts of an extract belong together."""
+    """How the parts of an extract are combined."""
 
     CUMULATIVE = "cumulative"
-    """Each holds everything up to its day: the latest counts alone."""
+    """Each part has all records up to its date: only the latest counts."""
     INCREMENTAL = "incremental"
-    """Each holds what is new or corrected."""
+    """Each part has new and corrected records."""
     CHANGES = "changes"
-    """The same, and rows that delete a record; of several rows of one record in a part the last counts."""
+    """As incremental, with rows that delete a record; the last row of a record in a part counts."""
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """The column of the council's own (`heading`) that marks a row as the deletion of its record, by these `values`."""
+    """The council's column (`heading`) whose `values` mark a row as the deletion of its record."""
 
     heading: str
     values: tuple[str, ...]
@@ -127,13 +127,13 @@ class Deletion:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one source is written by one council; the defaults are the contract's own form.
+    """Form of one council's extracts of one source; the defaults are contract form.
 
-    `columns` maps contract column to the council's heading. `codes` maps, for a contract column, the council's value
-    to the contract's code, or to "" where it means that nothing is known. `column_date_formats` are those of a column
-    that differs from the rest of its file. `derived` are contract columns made from others of the file. `parts` says
-    how several files of one extract belong together, None where that is to be seen from them; `deleted` marks rows of
-    `changes`. `sheet` is the one of a workbook to read, None where its columns tell.
+    `columns` maps contract columns to the council's headings. `codes` maps, for a contract column, the council's values
+    to contract codes, or to "" for unknown. `column_date_formats` override the file's date formats for a column.
+    `derived` are contract columns made from other columns of the file. `parts` says how several files of one extract
+    are combined (None: detected from the files); `deleted` marks deleting rows in `changes`. `sheet` is the workbook
+    sheet to read (None: found by its columns).
     """
 
     delimiter: str = ","
@@ -150,35 +150,35 @@ class Dialect:
 
     @property
     def date_format(self) -> str:
-        """The format that the council writes dates in, the first of those it may use."""
+        """The council's first date format."""
         return self.date_formats[0]
 
     def formats_of(self, column: str) -> tuple[str, ...]:
-        """The formats that dates of a contract column may be written in."""
+        """Return the date formats of a contract column."""
         return self.column_date_formats.get(column, self.date_formats)
 
     @property
     def in_contract_form(self) -> Dialect:
-        """That of a file of the same council under the contract's own names."""
+        """Dialect of the same council's files under contract column names."""
         return Dialect(parts=self.parts, deleted=self.deleted, sheet=self.sheet)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The council's own names of the columns that are read beside those of the contract."""
+        """The council's headings that are read for derived columns and deletions."""
         names = [name for derived in self.derived.values() for name in derived.inputs]
         return tuple(dict.fromkeys([*names, *([self.deleted.heading] if self.deleted else [])]))
 
     def local_name(self, column: str) -> str:
-        """The council's own name of a contract column."""
+        """Return the council's heading of a contract column."""
         return self.columns.get(column, column)
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of everything that the council file says of the source: an extract read under another is read anew."""
+        """Hash of the source's settings that affect reading; an extract read with another hash is read again."""
         content = asdict(self) | {"derived": {name: repr(derived) for name, derived in self.derived.items()}}
         content.pop("parts")  # does not change how a file is read
         if self.sheet is None:
-            content.pop("sheet")  # nor does what is not said
+            content.pop("sheet")  # nor does an unset sheet
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What headings and values usually stand for: the table of known ones, and likeness to them."""
+"""Usual meanings of headings and values: a table of known ones (`headings.yaml`), and similarity to them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sources.contracts import Column, Kind, Role, SourceContract
 from sources.reference.goals import GOALS
 
 SURE_SCORE = 0.9
-"""A heading that scores so much is taken for the column; less is a guess that a person must look at."""
-LIKE_SCORE = 0.6
+"""A heading with at least this score is matched to the column; a lower score is a guess that a person must check."""
+LIKE_SCORE = 0.6  # lower scores count as no match
 
 _NEAR_LIKENESS = 0.8
 _TELLING_LENGTH = 5
-"""Shorter headings are like too many others."""
+"""Shorter headings are similar to too many others."""
 _NOISE_WORDS = frozenset(
     "pupil student child childs patient person learner the of legal current code flag yn s".split()
 )
@@ -28,35 +28,36 @@ _HEADINGS_FILE = Path(__file__).with_name("headings.yaml")
 
 
 def squash(text: str) -> str:
-    """Letters and digits alone, in lower case."""
+    """Return only the letters and digits, in lower case."""
     return re.sub(r"[\W_]", "", text.lower())
 
 
 @cache
 def words(heading: str) -> tuple[str, ...]:
-    """The telling words of a heading, in order of the alphabet: `PupilSENStatus` and `SEN status` have the same."""
+    """Return the significant words of a heading, sorted: `PupilSENStatus` and `SEN status` have the same."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", heading)
     return tuple(sorted(word for word in re.split(r"[\W_]+", parted.lower()) if word and word not in _NOISE_WORDS))
 
 
 def heading_score(column: Column, heading: str) -> float:
-    """How surely `heading` stands for a contract column, 0 to 1, from its words alone."""
+    """Score from 0 to 1 how well `heading` matches a contract column, by its words alone."""
     return _score(heading, (column.name, *_headings(column.name), *([column.description] if column.codes else [])))
 
 
 def part_score(part: str, heading: str) -> float:
-    """How surely `heading` is a part that columns are made from, such as `full_name` (see headings.yaml)."""
+    """Score from 0 to 1 how well `heading` matches an input of derived columns, such as `full_name` (see
+    headings.yaml)."""
     return _score(heading, tuple(_table()["parts"][part]))
 
 
 def resembled(contract: SourceContract, heading: str) -> str | None:
-    """The contract column that a heading is most like, if it is like any."""
+    """Return the contract column most similar to a heading; None if none is similar."""
     best = max(contract.columns, key=lambda column: heading_score(column, heading))
     return best.name if heading_score(best, heading) >= LIKE_SCORE else None
 
 
 def of_identifier(contract: SourceContract, heading: str) -> bool:
-    """Whether a heading is known as one of an identifier, so that nothing under it may be shown."""
+    """Return whether a heading is a known heading of an identifier, whose values must not be shown."""
     identifiers = contract.with_role(Role.IDENTIFIER)
     return (
         any(heading_score(column, heading) >= SURE_SCORE for column in identifiers)
@@ -65,7 +66,7 @@ def of_identifier(contract: SourceContract, heading: str) -> bool:
 
 
 def code_of(column: Column, value: str) -> tuple[str, bool] | None:
-    """The contract code that a value stands for, and whether that is known rather than guessed."""
+    """Return the contract code of a value, and whether it is known (True) or guessed; None if there is no match."""
     known = _known_values(column)
     folded = squash(value) or value.strip()
     if folded in known:
@@ -97,8 +98,10 @@ def _score(heading: str, known: Iterable[str]) -> float:
 
 
 def likeness(one: str, other: str, least: float) -> float:
-    """Share of their letters that two texts have in common, in order; 0 where it is below `least`, which costs less:
-    their lengths say so at once, and the letters that they have in any order soon."""
+    """Return the share of letters that two texts have in common, in order; 0 if it is below `least`.
+
+    Most texts below `least` are ruled out cheaply, by their lengths or by their letters in any order.
+    """
     compared = difflib.SequenceMatcher(None, one, other)
     if compared.real_quick_ratio() < least or compared.quick_ratio() < least:
         return 0.0
@@ -117,7 +120,7 @@ def _headings(column: str) -> tuple[str, ...]:
 
 
 def _known_values(column: Column) -> dict[str, str]:
-    """Folded value to code: known ones, the contract's labels, the contract's codes last, so that they win."""
+    """Map folded values to codes: known values, the contract's labels and then its codes, which take precedence."""
     if column.kind is not Kind.CODE:
         return {}
     codes = column.codes or {}

@@ -1,4 +1,4 @@
-"""Diagnosis of a wrong file: another source's, council's or cohort's extract, or columns under the wrong headings.
+"""Diagnosis of wrong files: an extract of another source, council or cohort, or columns under the wrong headings.
 
-The intake uses it to say why an extract is stopped, onboarding to draft a council file.
+The intake uses it to explain why an extract is stopped, onboarding to draft a council file.
 """

@@ -1,7 +1,7 @@
-"""Guesses which heading of a sample is which contract column, by what the column holds and by its words.
+"""Guesses the contract column of each heading in a sample, from its values and its words.
 
-What a column holds outranks its heading: numbers with a check digit, postcodes, dates and full names are known by their
-form, and a column of them is never taken for another kind of thing, whatever it is called.
+Values outrank headings: numbers with a check digit, postcodes, dates and full names are recognised by their form, and a
+column of them is never matched to a column of another kind, whatever its heading.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from sources.diagnosis.text_sample import DateForm, TextSample, identifier_forms
 from sources.reference.goals import GOALS
 
 _FITTING_SHARE = 0.8
-"""Share of values that must fit for a column to be recognised by what it holds."""
-_DOUBTFUL_SHARE = 0.3
+"""Share of values that must fit for a column to be recognised by its values."""
+_DOUBTFUL_SHARE = 0.3  # with fewer fitting values, a match by heading is doubtful
 _MAX_CODES = 60
-_MAX_GOAL_VALUES = 5
+_MAX_GOAL_VALUES = 5  # distinct values in all goals together; the contract has three codes
 _COMMA_NAME = r"regexp_full_match(cell, '\pL[^,0-9]*, *\pL[^,0-9]*')"
 _CAPITALS_NAME = r"regexp_full_match(cell, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,0-9]*')"
-"""`SURNAME, Forename` and `Forename SURNAME`, which one name alone is not written like."""
+"""`SURNAME, Forename` and `Forename SURNAME`: forms that a single name does not have."""
 _UNPARTED_DATES = (EXCEL, "%Y%m%d", "%d%m%Y")
-"""Formats that other numbers are written in too."""
+"""Date formats that other numbers may have too."""
 _NAMES = ("surname", "forename")
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A contract column, the heading or the operation it is taken from, and why; `sure` or for a person to look at."""
+    """A contract column, the heading or operation that it is read from, and why. Unless `sure`, a person must check."""
 
     column: str
     heading: str | None
@@ -42,7 +42,7 @@ class Guess:
 
 
 class Guesser:
-    """Guesses for one sample. `valid` gives SQL conditions for identifiers with a check digit, as in `project`."""
+    """Guesses columns of one sample. `valid` has SQL conditions for identifiers with a check digit, as in `project`."""
 
     def __init__(self, sample: TextSample, contract: SourceContract, valid: Mapping[str, str]) -> None:
         self.sample, self.contract, self._forms = sample, contract, identifier_forms(valid)
@@ -53,7 +53,7 @@ class Guesser:
         self._kinds = {heading: self._kind(heading) for heading in sample.headings}
 
     def guesses(self) -> dict[str, Guess]:
-        """Return a guess for each contract column that has one; no heading is used twice."""
+        """Return a guess for each contract column for which one is found; no heading is used twice."""
         scored = sorted(
             (
                 (-score, contract_index, index, guess)
@@ -103,7 +103,8 @@ class Guesser:
         return 0.0, Guess(column.name, heading, None, "", False)
 
     def _kind(self, heading: str) -> str | None:
-        """Return what a column surely holds: a contract column with a form, "date" or a full "name"."""
+        """Return the kind of a column's values if it is certain: a contract column with a form, "date", or "name" for
+        full names."""
         if not self.sample.filled[heading]:
             return None
         for name, condition in self._forms.items():
@@ -115,7 +116,7 @@ class Guesser:
         return "name" if full >= _FITTING_SHARE else None
 
     def _may_hold(self, column: Column, heading: str) -> bool:
-        """Return whether a contract column could hold what a column surely holds."""
+        """Return whether the kind of the values under a heading fits a contract column."""
         kind = self._kinds[heading]
         if kind is None or kind == column.name:
             return True
@@ -126,14 +127,14 @@ class Guesser:
         return column.kind is Kind.TEXT and not column.pattern and column.name not in (*_NAMES, *self._forms)
 
     def _is_misnamed(self, heading: str) -> bool:
-        """Return whether a heading is known as that of a column that its values cannot be."""
+        """Return whether a heading is the known heading of a contract column that its values do not fit."""
         return any(
             heading_score(column, heading) >= SURE_SCORE and not self._may_hold(column, heading)
             for column in self.contract.columns
         )
 
     def _fit(self, column: Column, heading: str) -> float | None:
-        """Share of values that a contract column could hold; None where any text would do."""
+        """Return the share of values that fit a contract column; None if any text would fit."""
         if column.name in self._forms:
             return self.sample.share(heading, self._forms[column.name])
         if column.name in _NAMES:
@@ -208,7 +209,7 @@ class Guesser:
         }
 
     def _full_name(self, found: Mapping[str, Guess]) -> str | None:
-        """Return the column whose values are full names, under any heading of a name."""
+        """Return the heading of a name whose values are full names."""
         used = {guess.heading for guess in found.values()}
         of_names = [self.contract[name] for name in _NAMES if name in self.contract]
         scores = {
@@ -240,7 +241,7 @@ class Guesser:
         return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
 
     def _dated_referral(self) -> str | None:
-        """Return a heading of referrals with dates under it."""
+        """Return a heading of referrals whose values are dates."""
         if "referral" not in self.contract:
             return None
         dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")

@@ -1,4 +1,4 @@
-"""First rows of a file as text, and what share of a column meets a condition."""
+"""First rows of a file as text, and the share of a column's values that meet a condition."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _MAYBE_DATE = "length(cell) BETWEEN 5 AND 25 AND regexp_matches(cell, '[0-9].*[0
 
 @dataclass(frozen=True)
 class DateForm:
-    """A date format, and the one with day and month exchanged if it reads as many dates."""
+    """A date format, and the same with day and month exchanged if it reads as many dates."""
 
     form: str
     exchanged: str | None
 
 
 class TextSample:
-    """The first rows of a file in a temporary table of `con`, every cell trimmed, blank ones NULL.
+    """The first rows of a file in a temporary table of `con`, with every cell trimmed and blank cells NULL.
 
-    Conditions are SQL over `cell`. The table may hold identifiers: `close` drops it.
+    Conditions are SQL over `cell`. The table may contain identifiers: `close` drops it.
     """
 
     relation = "text_sample"
@@ -49,15 +49,15 @@ class TextSample:
         self.con.execute(f"DROP TABLE {self.relation}").fetchall()
 
     def column(self, heading: str) -> str:
-        """Return the column of `relation` under a heading."""
+        """Return the column name in `relation` of a heading."""
         return f"column_{self.headings.index(heading)}"
 
     def share(self, heading: str, condition: str) -> float:
-        """Return the share of the filled cells under a heading that meet a condition."""
+        """Return the share of filled cells under a heading that meet a condition."""
         return self._shares(heading, [condition])[0]
 
     def date_form(self, heading: str, least: float) -> DateForm | None:
-        """Return the usual format that at least the share `least` of the filled cells is written in."""
+        """Return the usual date format that reads at least the share `least` of the filled cells; None if none does."""
         if self.share(heading, _MAYBE_DATE) < least:
             return None
         shares = self._shares(heading, [plausible(date_sql("cell", (form,))) for form in USUAL_FORMATS])
@@ -66,7 +66,7 @@ class TextSample:
         return DateForm(best, exchanged) if by_form[best] >= least else None
 
     def values(self, heading: str, most: int) -> dict[str, int]:
-        """Return the distinct values under a heading and their rows; nothing if there are more than `most`."""
+        """Return the distinct values under a heading with their row counts; empty if there are more than `most`."""
         column = self.column(heading)
         rows = self.con.execute(
             f"SELECT {column}, count(*) FROM {self.relation} WHERE {column} IS NOT NULL"
@@ -82,8 +82,8 @@ class TextSample:
 
 
 def identifier_forms(valid: Mapping[str, str]) -> dict[str, str]:
-    """Return, by column, the condition of values with the form of an identifier: `valid` ones, and postcodes.
+    """Return the SQL condition, by column, of values in the form of an identifier: `valid` ones, and postcodes.
 
-    `valid` gives conditions on `{}` for identifiers with a check digit.
+    `valid` has conditions on `{}` for identifiers with a check digit.
     """
     return {name: form.format("cell") for name, form in {**valid, "postcode": WRITTEN_AS_A_POSTCODE}.items()}

@@ -1,7 +1,7 @@
-"""Finds out whose children the rows of an extract are, from public parts of each.
+"""Detects an extract about another cohort's or council's children, from non-identifying parts of its rows.
 
-These are the school year of a date of birth, and the authority that a local authority code or a pupil number (UPN)
-names. Counted in the pass, in memory.
+These are the school year of the date of birth, and the authority in a local authority code or pupil number (UPN).
+They are counted in memory, during the intake pass.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import place, places
 
 MOSTLY = 0.5
-"""Share of the rows that tell, from which on a file looks like another year's or council's. More than half is what
-stops a file by its dates or its council (`stop_share`). Of pupil numbers a council's own children have hardly so many
-from another authority: a number is given out by the first school, which for these children was a year ago or is theirs.
+"""Share of the rows with a value above which a file looks like another year's or council's. It equals the `stop_share`
+of dates and council codes. A council's own children hardly ever have that many pupil numbers (UPN) from one other
+authority: the first school issues the number, and these children started school at most a year earlier.
 """
 IN_PART = 0.1
-"""Share of dates of birth in one other school year from which on part of a file looks like that year's. Children who
-start late or stay down are one or two in a hundred."""
+"""Share of dates of birth in one other school year above which part of a file looks like that year's. Children who
+start late or repeat a year are one or two in a hundred."""
 BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_said", "upn_area"
 COLUMNS = (BORN, LA_CODE, UPN_AREA)
 _BORN_SQL = (
     "CASE WHEN birth_date(date_of_birth) IS NOT NULL"
     " THEN year(date_of_birth) - (month(date_of_birth) < 9)::INTEGER + 5 END"
 )
-"""First year of the cohort that the child is of, as in `Cohort`."""
+"""First year of the child's cohort, as in `Cohort`."""
 _LA_CODE_SQL = r"regexp_replace(la_code, '\.0+$', '')"
 _UPN_AREA_SQL = "nullif(regexp_extract(upn, '^[A-Za-z] *([0-9]{3})', 1), '')"
-"""The second to fourth character of a UPN are the code of the authority whose school gave it out (Department for
-Education, Unique pupil numbers: guidance)."""
+"""Characters 2 to 4 of a UPN: the code of the authority whose school issued it (Department for Education, Unique pupil
+numbers: guidance)."""
 
 
 @dataclass(frozen=True)
 class OtherOrigin:
-    """Another year or council, called `name`, that `rows` of the `of` rows with a value `by` some column are of.
+    """Another year or council that many rows of an extract belong to.
 
-    `own` of them are of the extract's own, called `should_be`.
+    By the column `by`, `rows` of `of` rows with a value belong to `name`, and `own` rows to the extract's own year or
+    council, `should_be`.
     """
 
     by: str
@@ -62,13 +63,13 @@ class OtherOrigin:
 
     @property
     def looks_like(self) -> str:
-        """`this looks like 2023/24, not 2024/25`, without a number."""
+        """Message without numbers: `this looks like 2023/24, not 2024/25`."""
         whole = "this" if self.mostly else "part of this"
         return f"{whole} looks like {self.name}{'' if self.is_year else '’s'}, not {self.should_be}"
 
     @property
     def for_sender(self) -> str:
-        """The same with the numbers."""
+        """Message for the sender, with numbers."""
         whole = "This" if self.mostly else "Part of this"
         share = f"{self.rows:,} of {self.of:,}"
         match self.by:
@@ -83,13 +84,13 @@ class OtherOrigin:
 
 
 def origin_sql(contract: SourceContract) -> str:
-    """Return SQL of the columns that `OriginCounter` reads, over typed rows, with a comma in front."""
+    """Return the SQL, over typed rows, of the columns that `OriginCounter` reads, each preceded by a comma."""
     terms = {"date_of_birth": (_BORN_SQL, BORN), "la_code": (_LA_CODE_SQL, LA_CODE), "upn": (_UPN_AREA_SQL, UPN_AREA)}
     return "".join(f", {sql} AS {name}" for column, (sql, name) in terms.items() if column in contract)
 
 
 class OriginCounter:
-    """Counts which school year and authority the typed rows of an extract name, a chunk at a time."""
+    """Counts the school years and authorities in the typed rows of an extract, chunk by chunk."""
 
     def __init__(self) -> None:
         self._said: dict[str, Counter[object]] = {}
@@ -101,9 +102,9 @@ class OriginCounter:
             counted.update({entry["values"]: entry["counts"] for entry in found})
 
     def other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
-        """Return the other year and the other council that the rows look to be of, if any.
+        """Return the other year and the other council that the rows seem to belong to, if any.
 
-        If both say so, the council is named by its code rather than by pupil numbers.
+        If both council codes and pupil numbers point to another council, the code counts.
         """
         year = self._other(BORN, _labels(cohort), Cohort(cohort).label, IN_PART)
         own = place(council).la_name
@@ -112,7 +113,7 @@ class OriginCounter:
         return tuple(found for found in (year, other) if found)
 
     def _other(self, by: str, names: dict[object, str], own: str, share: float) -> OtherOrigin | None:
-        """Return the commonest other name, if more than a share of the rows have it."""
+        """Return the most frequent other name if more than `share` of the rows have it."""
         said: Counter[str] = Counter()
         for value, rows in self._said.get(by, Counter()).items():
             said[names.get(value, "")] += rows
@@ -125,7 +126,7 @@ class OriginCounter:
 
 
 def _labels(cohort: str) -> dict[object, str]:
-    """Return school years around a cohort, by first year."""
+    """Return labels of the school years within ten years of a cohort, by first year."""
     first = Cohort(cohort).first_year
     return {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
 

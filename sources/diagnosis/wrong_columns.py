@@ -1,6 +1,6 @@
-"""Diagnosis of a column that is mostly wrong: dates in another format, or values under another heading.
+"""Diagnosis of columns with mostly invalid values: dates in another format, or values under another heading.
 
-Only the first rows are read again, and only for such a column. Messages name columns and formats, never a value.
+The file's first rows are read again only if it has such a column. Messages name columns and formats, never a value.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from sources.extract.table import first_rows
 
 MAX_ROWS = 2000
 _RIGHT_SHARE = 0.9
-"""Share of a column's values that must be right for it to be named."""
+"""Share of a column's values that must be valid for a message to name it."""
 _FILLED_SHARE = 0.5
-"""Share of the rows in which a column must be filled to be named."""
+"""Share of rows in which a column must be filled for a message to name it."""
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A sentence that names columns by number, and for the sender by heading.
+    """A sentence that names columns by number, and one for the sender that names them by heading.
 
-    `moved` means that another column certainly holds these values: numbers with a valid check digit, or a heading that
-    belongs to another column that is read.
+    `moved` means that the values are certainly under another column's heading: they are numbers with a valid check
+    digit, or the heading is mapped to another contract column.
     """
 
     sentence: str
@@ -46,9 +46,9 @@ def suspect_columns(
     valid: Mapping[str, str],
     wrong: Collection[str],
 ) -> tuple[Suspicion, ...]:
-    """Suggest what is in the contract columns `wrong`, most of whose values are refused.
+    """Suggest reasons for contract columns `wrong`, most of whose values are invalid.
 
-    `valid` gives SQL conditions for identifiers that have a fixed form, whose macros are defined in `con`.
+    `valid` has SQL conditions for identifiers with a fixed form; their macros are defined in `con`.
     """
     headings, rows = _first_rows(extract)
     if not rows:
@@ -61,7 +61,7 @@ def suspect_columns(
 
 
 class _Look:
-    """The first rows of an extract beside its contract."""
+    """The first rows of an extract, compared with its contract."""
 
     def __init__(
         self,
@@ -98,21 +98,22 @@ class _Look:
         return f"column {self._extract.table.header.index(heading) + 1}"
 
     def _unread_form(self, column: Column, heading: str) -> str | None:
-        """Return the format, not read so far, that nearly all values fit; both where day and month leave it open."""
+        """Return the date format that nearly all values have, unless the dialect has it already; two formats if day and
+        month are ambiguous."""
         found = self._sample.date_form(heading, _RIGHT_SHARE) if self._is_filled(heading) else None
         if found is None or found.form in (*self._extract.dialect.formats_of(column.name), *ISO_DATES):
             return None
         return f"{found.form} or {found.exchanged}" if found.exchanged else found.form
 
     def _likeliest_heading(self, column: Column, heading: str) -> str | None:
-        """Return the other heading whose values would be right, unless its own column's values are right."""
+        """Return another heading whose values fit the column, except headings of columns that are not in doubt."""
         free = [name for name in self._sample.headings if name != heading and name not in self._settled]
         shares = {name: self._share(column, name) for name in free}
         best = max(shares, key=shares.__getitem__, default=None)
         return best if best is not None and shares[best] >= _RIGHT_SHARE else None
 
     def _share(self, column: Column, heading: str) -> float:
-        """Return the share of usable values of the column under a heading; 0 where few cells are filled."""
+        """Return the share of values under a heading that are valid for the column; 0 if few cells are filled."""
         if not self._is_filled(heading):
             return 0.0
         if column.name in self._forms:
@@ -128,7 +129,7 @@ class _Look:
 
 
 def _first_rows(extract: OpenExtract) -> tuple[list[str], list[pa.RecordBatch]]:
-    """Return headings and rows: all columns if they can be read as text, else those that are used."""
+    """Return headings and first rows: all columns if they can be read as text, otherwise those that are used."""
     for headings in (extract.table.header, list(dict.fromkeys(extract.headings.values()))):
         try:
             return headings, first_rows(extract.table.read(headings), MAX_ROWS)

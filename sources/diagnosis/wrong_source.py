@@ -1,4 +1,4 @@
-"""Recognises a file that is the extract of another source or council, from its headings."""
+"""Recognises the extract of another source or council from its headings."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sources.reference.places import place, places
 
 
 def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) -> OpenExtract:
-    """Open an extract; if it is another source's or council's, the `ExtractStopped` says so.
+    """Open an extract; raises `ExtractStopped`, whose message says if it is another source's or council's extract.
 
-    That is so if it lacks columns of its own source and has all that the other needs.
+    A file counts as another's if it lacks required columns of its own source and has all that the other requires.
     """
     try:
         return open_extract(landed, contract, dialect)
@@ -33,7 +33,8 @@ def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) 
 
 
 def _other(landed: Landed) -> tuple[str, SourceContract] | None:
-    """Return whose extract of which source the file is: another source of the council, else the same of another."""
+    """Return the council and source that the file matches: another source of the council, or else the same source of
+    another council."""
     for contract in CONTRACTS.values():
         if contract.name != landed.source:
             of_council = _dialects([landed.council], contract)
@@ -48,7 +49,7 @@ def _other(landed: Landed) -> tuple[str, SourceContract] | None:
 
 
 def _dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Dialect]:
-    """Return how each council whose file can be read writes a source."""
+    """Return each council's dialect of a source; invalid council files are skipped."""
     found: dict[str, Dialect] = {}
     for council in councils:
         with suppress(InvalidCouncilFile):
@@ -57,10 +58,10 @@ def _dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Di
 
 
 def _header(landed: Landed, contract: SourceContract, dialects: Collection[Dialect]) -> list[str]:
-    """Return the file's own headings, found by those of a source in any of `dialects`, or none.
+    """Return the file's headings, found by the headings of a source in any of `dialects`; empty if none are found.
 
-    The file is read once for all of them: finding out what a large one is may take no longer than reading it. A file in
-    contract form always has the contract's headings, so its rows decide.
+    The file is opened once for all dialects, so that diagnosis takes no longer than reading. A format whose reader
+    returns contract columns always has all headings, so all rows are read to see whether they are valid.
     """
     known = set[str]().union(*(known_keys(contract, dialect) for dialect in dialects))
     as_written = next(iter(dialects)) if len(dialects) == 1 else CONTRACT_DIALECT
@@ -74,7 +75,7 @@ def _header(landed: Landed, contract: SourceContract, dialects: Collection[Diale
 
 
 def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> bool:
-    """Return whether `header` has every column that the contract requires, as the council calls it."""
+    """Return whether `header` has every required column of the contract under the council's headings."""
     return bool(header) and not missing_columns(contract, dialect_of(contract, header, dialect), header)
 
 

@@ -1,6 +1,6 @@
-"""Reading of landed extracts, whatever their dialect, into contract form, as a stream.
+"""Streaming of landed extracts, in any dialect, into contract form.
 
 `landed.py` finds the files, `open.py` streams one as text under contract column names, and `project.py` builds the SQL
-that types it and finds broken rules. Values stay in memory: nothing here writes or logs them or puts them in a
-message.
+that converts it to typed columns and finds broken rules. Values stay in memory: no module here writes or logs them or
+puts them in a message.
 """

@@ -2,8 +2,8 @@
 
 `<council>/<source>/<cohort>.<ext>` is a whole extract. A folder `<cohort>` of `hv_reviews` that contains a file named
 after a CSDS table holds the tables of one extract. In any other folder `<cohort>`, every file is a part, and so is
-every folder of CSDS tables. A file with another name, `<council>/<source>/<any name>.<ext>`, is a part of every cohort
-that it has rows of.
+every folder of CSDS tables. A file with any other name, `<council>/<source>/<any name>.<ext>`, is a part of every
+cohort that has rows in it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sources.reference.cohorts import Cohort, InvalidCohort, cohort_codes
 from sources.reference.places import places
 
 TOKENS_SUFFIX = ".tokens.parquet"
-"""Ends the name of a file whose identifiers the sender has replaced by tokens."""
+"""Suffix of a file whose identifiers the sender has replaced with tokens."""
 SUFFIXES = (
     *(suffix + packed for suffix in (".csv", ".txt", ".tsv", ".psv") for packed in ("", ".gz")),
     TOKENS_SUFFIX,
@@ -38,21 +38,21 @@ SUFFIXES = (
     ".csv.zip",
     ".xlsx.zip",
 )
-"""Endings of a file that is taken for an extract, in either case. What it is read as, its first bytes say."""
+"""Suffixes of extracts, in upper or lower case. Its first bytes decide how a file is read."""
 REFUSED_SUFFIXES: dict[str, Rule] = {
     ".xlsm": rules.MACRO_WORKBOOK,
     **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), rules.OTHER_ARCHIVE),
     **dict.fromkeys((".doc", ".docx", ".pdf", ".mdb", ".accdb", ".json", ".html"), rules.OTHER_FORMAT),
 }
-"""Endings of what people send in place of an extract, and what they are told."""
+"""Suffixes of files that people send in place of an extract, each with the rule that refuses it."""
 REFERENCE = "reference"
-"""Folder of landing that holds public look-ups, not a council's."""
+"""Folder in landing with public look-ups; not a council's."""
 SYNTHETIC_MARKER = Path(REFERENCE, "synthetic.json")
-"""In landing, lists the SHA-256 of each file that `readiness synth` wrote there. All other files count as real."""
+"""File in landing that lists the SHA-256 of each file written there by `readiness synth`. All others count as real."""
 READY = ".ready"
-"""Ends the name of the empty file that a sender may put beside an extract once it is complete."""
+"""Suffix of the empty file that a sender may put next to an extract once it is complete."""
 TABLE_NAME = re.compile(r"(?<![A-Z])CYP[ _-]?([0-9]{3})(?![0-9])", re.IGNORECASE)
-"""In the name of a file that holds a table of CSDS."""
+"""Matches a CSDS table in a file name."""
 _UNFINISHED_ENDS = (".part", ".filepart", ".tmp")
 
 
@@ -61,8 +61,8 @@ class Landed:
     """One extract in landing, or one part of it.
 
     `parts` are the files of an extract that arrives in parts, in the folder `path`; a whole extract has none.
-    `several` are files beside that folder that may contain rows of it among others. For a part, `path` is its file and
-    `part` its number. Links out of `within`, the council's folder, are not followed; a file outside landing has no
+    `several` are files next to that folder that may contain rows of several cohorts. For a part, `path` is its file
+    and `part` its number. Links out of `within`, the council's folder, are not followed; a file outside landing has no
     such folder.
     """
 
@@ -77,8 +77,8 @@ class Landed:
 
     @property
     def name(self) -> str:
-        """Name in messages: the path below landing if the file is named as the contract says. Any other name is the
-        sender's, and may be a child's."""
+        """Name in messages: the path below landing if the file is named as the contract says. The sender chose any
+        other name, which may be a child's."""
         place = f"{self.council}/{self.source}"
         if self.part:
             return f"{place}/{self.cohort}, part {self.part}"
@@ -88,17 +88,17 @@ class Landed:
 
     @property
     def in_parts(self) -> bool:
-        """Whether the extract is built from any number of files."""
+        """Whether the extract is built from parts, even if there is only one."""
         return bool(self.parts or (self.several and not _is_there(self.path)))
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Files that contain it, or may: its parts, or itself."""
+        """Files that contain it or may contain rows of it: its parts, or itself."""
         return (*self.parts, *self.several) if self.in_parts else (self.path,)
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Source, cohort and council, under which a home folder stores its results."""
+        """Source, cohort and council: the key of its results in a home folder."""
         return self.source, self.cohort, self.council
 
     @property
@@ -125,18 +125,17 @@ def misplaced(landing: Path) -> list[Path]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """List a folder by name, without the files that operating systems and office programs leave there."""
+    """List a folder by name, except files that operating systems and office programs leave there."""
     return sorted(path for path in folder.iterdir() if not is_clutter(path.name))
 
 
 def arrived_in(folder: Path) -> list[Path]:
-    """List a folder without the files that are still being written."""
+    """List a folder by name, except files that are still being written."""
     return [path for path in entries(folder) if not is_unfinished(path.name)]
 
 
 def not_read(landing: Path) -> list[str]:
-    """Describe everything in landing whose name is no extract's, by folder and number of such names; no name is
-    repeated.
+    """Describe the entries of landing that are not named like an extract, by folder and number, without their names.
 
     Hidden and unfinished files, and markers, are skipped.
     """
@@ -169,7 +168,7 @@ def entries_not_read(landing: Path) -> dict[str, list[Path]]:
 
 
 def without_endings(name: str) -> str:
-    """Return a file's name without the extension of its format."""
+    """Return a file's name without its format suffix."""
     endings = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
     return name[: -len(max(endings, key=len))] if endings else name
 
@@ -215,7 +214,7 @@ def _refusal(name: str) -> Rule | None:
 
 
 def parts_in(folder: Path, source: str) -> list[Path]:
-    """List the parts in a cohort's folder by name, including refused ones, so that their sender hears of it."""
+    """List the parts in a cohort's folder by name, including refused ones, which are reported to their sender."""
     if not folder.is_dir() or _holds_tables(folder, source):
         return []
     paths = (path for path in arrived_in(folder) if not path.name.endswith(READY))
@@ -237,7 +236,7 @@ def in_several(landing: Path, council: str, source: str) -> list[Landed]:
 
 
 def names_an_extract(name: str) -> bool:
-    """Return whether a file is named as the contract says: by its cohort and the extension of its format."""
+    """Return whether a file is named as the contract says: by its cohort and its format suffix."""
     cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
     try:
         Cohort(cohort)
@@ -279,8 +278,8 @@ def _not_read(count: int) -> str:
 
 
 def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
-    """List what is there under the cohort's name, as a folder or with an extension that is read or refused. An empty
-    folder of the cohort counts as nothing sent."""
+    """List the entries named after the cohort: a folder, or files with a suffix that is accepted or refused. An empty
+    folder counts as nothing sent."""
     folder = landing / council / source
     names = {cohort, *(cohort + suffix for suffix in (*SUFFIXES, *REFUSED_SUFFIXES))}
     found = entries(folder) if folder.is_dir() else []
@@ -299,8 +298,8 @@ def files_in(path: Path) -> list[Path]:
 def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
     """Find the extract of a council, source and cohort; None if it has not arrived.
 
-    Raises `ExtractStopped` if two have arrived, and for what cannot be an extract by its extension or its target. A
-    link is followed only within its council's folder: the sender may not be allowed to read other files.
+    Raises `ExtractStopped` if two have arrived, or if its suffix or link target shows that it cannot be an extract.
+    Links are followed only within the council's folder: the sender may not be allowed to read other files.
     """
     found = files_of(landing, council, source, cohort)
     if len(found) > 1:
@@ -334,18 +333,19 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
 
 
 def cohorts_of_children() -> list[str]:
-    """Return the cohorts of children born by now, all of which one file may contain."""
+    """Return the cohorts with children born by now, all of which one file may contain."""
+    # A cohort's first children are born five years before its first year.
     return [code for code in cohort_codes(dt.date.today().year + 5) if Cohort(code).born_from <= dt.date.today()]
 
 
 def anything_arrived(landing: Path, cohort: str) -> bool:
-    """Return whether any council has sent something that is or may be of a cohort, usable or not."""
+    """Return whether any council has sent a file that is, or may be, for a cohort, usable or not."""
     places = [(council, source) for council in taking_part(landing) for source in CONTRACTS]
     return any(files_of(landing, *place, cohort) or _of_several(landing.joinpath(*place)) for place in places)
 
 
 def candidates(landing: Path) -> Iterator[Landed]:
-    """Return every extract in landing, of any cohort; if a council sent two for one source and cohort, both."""
+    """Yield every extract in landing, of any cohort; if a council sent two for one source and cohort, both."""
     for council in taking_part(landing):
         for source in CONTRACTS:
             by_cohort: dict[str, list[Path]] = {}
@@ -366,7 +366,7 @@ def candidates(landing: Path) -> Iterator[Landed]:
 
 
 def is_unfinished(name: str) -> bool:
-    """Return whether a file has a name that transfer tools use while they are still writing."""
+    """Return whether a transfer tool gave the file a name that it uses while writing."""
     return (name.startswith(".") and not is_clutter(name)) or name.lower().endswith(_UNFINISHED_ENDS)
 
 
@@ -378,7 +378,7 @@ def check_extract_name(name: str) -> None:
 
 
 def content_sha256(path: Path, name: str = "a file", within: Path | None = None) -> str:
-    """Return the SHA-256 of a file's bytes, streamed; for a folder, of the names and hashes of its files.
+    """Return the SHA-256 of a file's bytes, read as a stream; for a folder, of its files' names and hashes.
 
     Raises `ExtractStopped` if it cannot be read; `name` is its name in messages, `within` as in `Landed`.
     """
@@ -394,7 +394,7 @@ def content_sha256(path: Path, name: str = "a file", within: Path | None = None)
 
 
 def state(*paths: Path) -> list[list[int]]:
-    """Return size and modification time of each file: equal at two looks if nothing is being written."""
+    """Return size and modification time of each file; if two calls return the same, nothing is being written."""
     files = (file for path in paths for file in files_in(path))
     return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
 
@@ -403,7 +403,7 @@ def size_of(path: Path) -> int:
     """Return the size in bytes; 0 if it cannot be determined yet."""
     try:
         return sum(size for size, _ in state(path))
-    except OSError:  # told when it is opened
+    except OSError:  # reported when the file is opened
         return 0
 
 
@@ -413,7 +413,7 @@ def _file_sha256(path: Path, within: Path | None) -> str:
 
 
 def synthetic_hashes(landing: Path) -> frozenset[str]:
-    """Return the hashes that the marker of synthetic extracts lists; none if it is missing or cannot be read."""
+    """Return the hashes in the marker of synthetic extracts; none if it is missing or cannot be read."""
     try:
         return frozenset(json.loads((landing / SYNTHETIC_MARKER).read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -421,7 +421,7 @@ def synthetic_hashes(landing: Path) -> frozenset[str]:
 
 
 def mark_as_synthetic(landing: Path, files: Iterable[Path]) -> None:
-    """Add files to the marker of synthetic extracts. Only for a generator of such extracts."""
+    """Add files to the marker of synthetic extracts. Only generators of such extracts may call this."""
     path = landing / SYNTHETIC_MARKER
     path.parent.mkdir(parents=True, exist_ok=True)
     hashes = sorted({*synthetic_hashes(landing), *(content_sha256(file) for file in files)})

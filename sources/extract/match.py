@@ -1,4 +1,4 @@
-"""Header detection, and matching of a file's columns to the contract's, in a council's dialect or in contract form."""
+"""Header detection, and matching of a file's columns to contract columns, in a council's dialect or contract form."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from sources.errors import ExtractStopped, HeadingsMissing
 from sources.extract.table import columns, stop_at_values
 
 MAX_SKIPPED = 20
-"""Title and blank lines that may stand before the header."""
+"""Maximum number of title and blank lines before the header."""
 MIN_KNOWN = 2
-"""A line with fewer known column names is no header: its cells may be a child's, and no message repeats them."""
+"""A line with fewer known column names is not a header: its cells may be about a child, so no message repeats them."""
 _MOST_SPARE = 100
-"""Headings that may be others renamed: of a file with more that nobody knows, nothing is guessed."""
+"""Maximum number of unused headings considered as possible renames."""
 _RENAMED_LIKENESS = 0.6
 """Share of their letters that two headings must have in common, in order, for one to be the other renamed."""
 _BETWEEN_WORDS = re.compile(r"[\s_.-]+")
 
 
 def key(name: str) -> str:
-    """Normalise a heading so that letter case and word separators do not matter."""
+    """Normalise the letter case and word separators of a heading."""
     return _BETWEEN_WORDS.sub(" ", name.lower()).strip()
 
 
 def known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
-    """Return the keys of every heading in the contract or the council file."""
+    """Return the keys of all headings in the contract and the council file."""
     names = {name for column in contract.columns for name in (column.name, dialect.local_name(column.name))}
     return {key(name) for name in names | set(dialect.inputs)}
 
@@ -82,10 +82,9 @@ def match(
 
 
 def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str | None:
-    """Return the heading that equals one of `called`, in their order, or else one that equals it by `key`.
+    """Return the heading of the contract column `column`: the first of `called` in the header, exactly or by `key`.
 
-    It is the source of the contract column `column`. Raises `ExtractStopped` if two headings have the same key: either
-    could be meant.
+    Raises `ExtractStopped` if two headings have the same key, because either could be meant.
     """
     for wanted in called:
         alike = [heading for heading in header if key(heading) == key(wanted)]
@@ -102,8 +101,8 @@ def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str
 
 
 def dialect_of(contract: SourceContract, header: list[str], council_dialect: Dialect) -> Dialect:
-    """Return the contract's own dialect for a file in contract form whose council file maps headings, otherwise the
-    council's."""
+    """Return the contract's dialect for a file in contract form if the council file maps headings; otherwise the
+    council's dialect."""
     own_headings = council_dialect.columns or council_dialect.derived
     return council_dialect.in_contract_form if own_headings and in_contract_form(contract, header) else council_dialect
 
@@ -115,7 +114,7 @@ def in_contract_form(contract: SourceContract, header: list[str]) -> bool:
 
 
 def missing_columns(contract: SourceContract, dialect: Dialect, header: list[str]) -> dict[str, str]:
-    """Return headings that `header` lacks, each with the required contract column that needs it."""
+    """Return the missing headings, each with the required contract column that needs it."""
     present = set(map(key, header))
     missing: dict[str, str] = {}
     for column in contract.required:
@@ -127,8 +126,8 @@ def missing_columns(contract: SourceContract, dialect: Dialect, header: list[str
 
 
 def _likely(contract: SourceContract, missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
-    """Suggest for each missing local name the heading it may have been renamed to: most similar first, each heading
-    once."""
+    """Suggest the heading that each missing local name may have been renamed to: most similar pairs first, each
+    heading once."""
     found: dict[str, str] = {}
     pairs = [
         (-_likeness(contract[column], local, heading), order, local, heading)
@@ -156,12 +155,12 @@ def _missing(column: str, likely: str | None) -> str:
 
 
 def known_names(cells: Iterable[str], known: Container[str]) -> int:
-    """Count the different column names of `known` (see `known_keys`) in a line."""
+    """Count the distinct column names of `known` (see `known_keys`) in a line."""
     return len({name for cell in cells if (name := key(cell)) in known})
 
 
 def best_line(lines: Sequence[Sequence[str]], known: Container[str]) -> tuple[int, int]:
-    """Return the position of the line with most known names (the first of equals) and their number."""
+    """Return the index of the line with most known names (the first if tied) and their number."""
     counts = [known_names(line, known) for line in lines[: MAX_SKIPPED + 1]]
     best = max(range(len(counts)), key=counts.__getitem__, default=0)
     return best, counts[best] if counts else 0

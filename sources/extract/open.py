@@ -1,4 +1,4 @@
-"""Opening of a landed file as a stream of text under contract column names."""
+"""Opens a landed file as a stream of text under contract column names."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from sources.reference.cohorts import Cohort
 
 if APART := hasattr(os, "fork"):
     from sources.extract.reader_process import Reader, Sent
-"""Whether files are read in processes of their own; not on Windows, where a sender reads what it sends itself."""
+"""Whether files are read in separate processes; not on Windows, where senders read only their own files."""
 MAX_READERS_WAITING = 8
-"""Files that were opened and of which no row has been read: the reader of the next one takes the place of the first."""
+"""Maximum number of open readers from which no row has been read; the next one closes the oldest."""
 Origin = Literal["column", "derived", "constant", "missing"]
 
 
 @dataclass
 class OpenExtract:
-    """A file opened for one reading.
+    """A file opened to be read once.
 
     `batches` yields trimmed text under contract names, then the inputs of derived columns under the names in `inputs`,
-    and `source_row` (int64, 1-based data row in the file). `headings` are the file's own names of the contract
-    columns. `set_aside` collects, while batches are read, data rows that the reader could not parse. `table` is the
-    file as its reader returns it, to be read again.
+    and `source_row` (int64, 1-based data row in the file). `headings` maps contract columns to the file's headings.
+    `set_aside` collects, while batches are read, data rows that the reader could not parse. `table` is the file as
+    returned by its reader, and can be read again.
     """
 
     landed: Landed
@@ -54,7 +54,7 @@ class OpenExtract:
     table: TextTable
 
     def origin(self, column: str) -> Origin:
-        """Return where a contract column comes from: a column of the file, other columns, or the council file."""
+        """Return the origin of a contract column: a column of the file, other columns, or the council file."""
         derived = self.dialect.derived.get(column)
         if column in self.headings:
             return "column"
@@ -64,19 +64,19 @@ class OpenExtract:
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """What parts must have in common to be read together."""
+        """Properties that parts must share to be read together."""
         return self.dialect.sha256, tuple(self.headings), tuple(self.inputs.items()), self.table.in_contract_form
 
     @property
     def schema(self) -> pa.Schema:
-        """Schema of the `batches`."""
+        """Schema of `batches`."""
         names = [*self.headings, *self.inputs.values()]
         return pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
 
 
 def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
-    """Read parts of an extract with the same `form`, by number, as one file. `numbered` maps row numbers of a part to
-    row numbers of the whole extract."""
+    """Join parts of an extract with the same `form` into one stream. `parts` are by number; `numbered` maps row numbers
+    of a part to row numbers of the whole extract."""
     first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -92,7 +92,10 @@ def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarr
 
 
 def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dialect) -> OpenExtract:
-    """Open `landed` and find its dialect and columns; raises `ExtractStopped`, at once or while batches are read."""
+    """Open `landed` and find its dialect and columns.
+
+    Raises `ExtractStopped`, immediately or while batches are read.
+    """
     table = open_table(landed, contract, council_dialect)
     if table.doubt:
         raise stopped(landed.name, table.doubt)
@@ -117,8 +120,7 @@ def open_table(
 ) -> TextTable:
     """Open `landed` with the reader for its actual format, whatever its name; raises `ExtractStopped`.
 
-    `known` are the keys of the headings by which the header line is found; the contract's and the council's by
-    default.
+    `known` are the keys of the headings used to find the header line; by default the contract's and the council's.
     """
     known = known if known is not None else known_keys(contract, council_dialect)
     if not APART:
@@ -139,7 +141,7 @@ def open_table(
         try:
             _readers_waiting.remove(waiting)
             reader = waiting
-        except ValueError:  # it was read from before, or closed
+        except ValueError:  # already read from, or closed
             reader = start()[1]
         try:
             reader.send(json.dumps(names).encode())
@@ -164,8 +166,7 @@ def _rule(entry: dict[str, Any]) -> Rule:
 
 
 def _serve(wait: Callable[[], bytes], *arguments: Any) -> Iterator[Sent]:
-    """Send, from a reader process, the table that `_open_here` opens, then the requested columns and the rows set
-    aside."""
+    """Yield, in a reader process, the table opened by `_open_here`, then the requested columns and rows set aside."""
     table = _open_here(*arguments)
     doubt, sheet = table.doubt and asdict(table.doubt), table.sheet and asdict(table.sheet)
     opened = {"header": table.header, "in_contract_form": table.in_contract_form, "doubt": doubt, "sheet": sheet}

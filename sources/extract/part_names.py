@@ -2,7 +2,7 @@
 
 `2026-05.csv`, `reviews 31.05.2026.xlsx` and `May 2026.csv` have a date; `part-3.csv` and `3 of 12.csv` have numbers,
 which are compared if the rest of the names is the same. Other names say nothing about order. A name may be a child's,
-so a home folder stores only its place, and keyed marks instead of all other words.
+so a home folder stores only the position that it states and replaces all other words with keyed marks.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NUMBER = re.compile(r"\d{1,18}")
 _OTHER_WORD = re.compile(r"[^\W\d_]+|\d{5,}|[^\x20-\x7e]+")
 _MARK_LETTERS = 8
 _AS_LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
-"""So that a mark says no number."""
+"""Spells marks without digits, so that a mark cannot be read as a sequence number."""
 _USUAL = "part of extract file data new changes delta final cohort st nd rd th"
 _ENDINGS = "csv txt tsv psv gz tokens parquet xlsx xls xlsb ods xml zip"
 _KNOWN_WORDS = frozenset(
@@ -52,7 +52,7 @@ _KNOWN_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Place:
-    """Position of a part: `form` is what comparable names have in common, `numbers` are what they are sorted by."""
+    """Position of a part: comparable names have the same `form` and are sorted by `numbers`."""
 
     form: str
     numbers: tuple[int, ...]
@@ -72,8 +72,10 @@ def place_of(name: str) -> Place | None:
 
 
 def marked(name: str, key: bytes) -> str:
-    """Replace every word and long number in the name, except dates and usual words, with a keyed mark. The same word
-    has the same mark, so names that were equal or comparable stay so."""
+    """Replace every word and long number in the name, except dates and usual words, with a keyed mark.
+
+    The same word always has the same mark, so names that were equal or comparable stay so.
+    """
     found = next(filter(None, (form.search(name.lower()) for form in _DATES)), None)
     kept = range(*found.span()) if found else range(0)
 

@@ -1,4 +1,4 @@
-"""SQL that types an opened extract by its contract and finds broken rules row by row."""
+"""SQL that converts an opened extract to the contract's types and finds broken rules row by row."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
 _WRONG_DATES_STOP = 0.5
-"""A required date that is wrong in more than this share of rows is written in another form: the extract is stopped."""
+"""If a required date is wrong in more than this share of rows, it is in another format: the extract is stopped."""
 DELETED = "deleted"
-"""Name of the column that says whether a row only tells that its record is no longer held."""
+"""Name of the column that marks rows which delete a record."""
 DECIMALS = 2
-"""Of a number that is kept: those of the cut-offs."""
+"""Decimal places kept: as many as the ASQ-3 cut-offs have."""
 _LA_CODES = "old_la_code", "new_la_code"
 OF_PLACE = ("council", "cohort", *_LA_CODES)
 BITS = 62
-"""Findings carried in one BIGINT."""
+"""Number of results in one BIGINT."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One rule, and the position of its finding in the projected rows."""
+    """A rule and the bit position of its result in the projected rows."""
 
     rule: Rule
     position: int
@@ -42,9 +42,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Projection:
-    """`sql` selects `source_row`, every contract column typed, and the `issues_*` columns (BIGINT bit masks).
+    """SQL of an extract in contract form.
 
-    `texts` selects `source_row` and, as `raw_<column>`, the text that each contract column is typed from.
+    `sql` selects `source_row`, every contract column with its type, and the `issues_*` columns (BIGINT bit masks).
+    `texts` selects `source_row` and, as `raw_<column>`, the text of each contract column before conversion.
     """
 
     sql: str
@@ -53,13 +54,12 @@ class Projection:
     issue_columns: tuple[str, ...]
 
     def any_of(self, severity: Severity) -> str:
-        """Return the SQL condition that some check of this severity is broken."""
+        """Return the SQL condition that a row breaks any rule of this severity."""
         return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
 
 
 def of_place(landed: Landed) -> dict[str, str]:
-    """Return the columns that differ between extracts of several councils in one relation, and are constant within
-    each."""
+    """Return the columns that distinguish the extracts of several councils in one relation, with their values."""
     council = place(landed.council)
     values = landed.council, landed.cohort, council.old_la_code, council.new_la_code
     return dict(zip(OF_PLACE, values, strict=True))
@@ -74,9 +74,9 @@ def project_extract(
 ) -> Projection:
     """Build the SQL over `relation`, whose rows are the batches of `extract`.
 
-    `valid` maps identifiers with a check digit to a SQL condition on the column `{}` that a usable value meets.
-    Columns of `relation` that are `carried` are selected too; with those of `OF_PLACE`, the rows may belong to several
-    extracts of one cohort that are written alike.
+    `valid` maps identifiers with a check digit to an SQL condition on the column `{}` that is true for a usable value.
+    The `carried` columns of `relation` are selected too; if they include `OF_PLACE`, the rows may belong to several
+    extracts of one cohort with the same dialect.
     """
     landed, shared = extract.landed, set(OF_PLACE) <= set(carried)
     cohort, of_council = Cohort(landed.cohort), of_place(landed)
@@ -158,8 +158,8 @@ def _raw(column: Column, extract: OpenExtract) -> str:
 
 
 def _deleted(extract: OpenExtract) -> str:
-    """Return the SQL condition of rows that delete a record, as the council file defines it; false if the file has no
-    such column."""
+    """Return the SQL condition of rows that delete a record, as defined in the council file; `false` if the file has
+    no such column."""
     mark = extract.dialect.deleted
     if mark is None or mark.heading not in extract.inputs:
         return "false"
@@ -172,8 +172,8 @@ def _filled(text: str) -> str:
 
 
 def _with_dates(rows: str, contract: SourceContract, dialect: Dialect, valid: Mapping[str, str]) -> str:
-    """Add columns for dates that may be repaired: `read_<column>` as written and, if that is no date,
-    `mended_<column>`. Each is a SELECT layer, because otherwise a date would be parsed at every mention."""
+    """Add columns for dates that may be repaired: `read_<column>` as written and, if that is not a date,
+    `mended_<column>`. Each is a separate SELECT, because otherwise a date would be parsed at every mention."""
     dates = [column for column in contract.columns if _is_mended(column)]
     read = [f"{typed_sql(column, dialect, valid)} AS {_as_read(column)}" for column in dates]
     mended = [
@@ -185,7 +185,8 @@ def _with_dates(rows: str, contract: SourceContract, dialect: Dialect, valid: Ma
 
 
 def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: Cohort) -> str:
-    """Return the typed column. A repaired date must be within the contract's limits: a guess must not cost the row."""
+    """Return the SQL of the typed column. A repaired date must be within a year of the cohort: a guess must not cause
+    the row to be rejected."""
     if not _is_mended(column):
         return typed_sql(column, dialect, valid)
     low, high = f"DATE '{cohort.born_from}' - INTERVAL 1 YEAR", f"DATE '{cohort.born_to}' + INTERVAL 1 YEAR"
@@ -194,7 +195,7 @@ def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: C
 
 
 def _is_mended(column: Column) -> bool:
-    """Return whether a date may be repaired: dates that identify records may, published dates may not."""
+    """Return whether a date may be repaired: only identifiers may."""
     return column.kind is Kind.DATE and column.role is Role.IDENTIFIER
 
 
@@ -225,10 +226,9 @@ def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str
 
 
 def _code(column: Column, local: Mapping[str, str]) -> str:
-    """Return the SQL of a value's contract code: the council's map first, then the contract's codes, ignoring letter
-    case.
+    """Return the SQL of a value's contract code: by the council's map, then the contract's codes, ignoring case.
 
-    Values in the usual spelling, which are nearly all, are matched first: that costs a tenth of the rest.
+    Exact spellings, nearly all values, are matched first, at a tenth of the cost of the rest.
     """
     own = {value: column.code_of(code.upper() if column.other else code) for value, code in local.items()}
     mapping = {**{code: code for code in column.codes or ()}, **column.also, **own}
@@ -240,7 +240,7 @@ def _code(column: Column, local: Mapping[str, str]) -> str:
 
 
 def _whole(text: str) -> str:
-    """Accept a code that a spreadsheet turned into a number (`2.0`)."""
+    """Return SQL that turns `2.0`, a code that a spreadsheet made a number, back into `2`."""
     return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')"
 
 

@@ -1,4 +1,4 @@
-"""Reader processes: a sender's file is read in a process whose crash costs no more than that file.
+"""Reader processes: each file is read in a separate process, so a crash loses only that file.
 
 A template process imports the readers once and forks a reader for each file, which takes 20 ms instead of a second. A
 reader has limits on memory and processor time, leaves no core file and can write only to its pipe. It returns JSON and
@@ -28,21 +28,21 @@ from sources.errors import ExtractStopped
 from sources.extract.rules import READER_STOPPED, stopped
 
 MEMORY_BYTES = 2 << 30
-"""Beyond what the template takes: twice what any reader bounds itself to."""
+"""On top of the template's memory: twice the limit that any reader sets itself."""
 CPU_SECONDS, CPU_SECONDS_PER_MIB = 120, 6
 """The slowest format, .xlsx, takes 2.3 seconds for a MiB of 320,000 cells."""
 SILENT_PER_CPU_SECOND = 5
-"""Seconds on the clock without a word from a reader, for each second of its processor time."""
+"""Timeout of a message, in elapsed seconds for each second of the reader's limit of processor time."""
 MAX_MESSAGE_BYTES = 1 << 30
 _TEMPLATE = "sources.extract.reader_template"
 OUT_OF_MEMORY = 3
 SAID, ROWS, STOPPED, END = b"S", b"R", b"X", b"E"
 _OF_LIBRARIES = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-"""Address space counts against the limit: allocators must not reserve it, and only one thread may run at a fork."""
+"""Allocators must not reserve address space, which counts against the limit, and a fork allows only one thread."""
 
 Sent: TypeAlias = bytes | pa.RecordBatch
 Serve: TypeAlias = Callable[..., Iterator[Sent]]
-"""Runs in the reader: a generator of what is sent back. Its first argument waits for the next message from here."""
+"""A generator that runs in the reader and yields what is sent back. Its first argument waits for the next message."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Limits:
 
 
 class Reader:
-    """One reader process. Iterating yields what its function sends, and raises `ExtractStopped` if that stops the
-    extract or the reader ends early.
+    """A reader process. Iterating yields the messages of `serve`, and raises `ExtractStopped` if `serve` does or if the
+    reader ends early.
 
     `name` is the file's name in messages, `file_bytes` its size; `serve` and `arguments` are pickled for the reader.
     """
@@ -69,11 +69,11 @@ class Reader:
             self._pipe.send((name, self._limits, serve, arguments))
 
     def send(self, message: bytes) -> None:
-        with suppress(OSError):  # it has ended, which is noticed when it is asked for an answer
+        with suppress(OSError):  # the reader has ended: `receive` reports it
             self._pipe.send_bytes(message)
 
     def said(self) -> bytes:
-        """Return the next message of the reader, which must be text."""
+        """Return the next message of the reader, which must be bytes."""
         if not isinstance(sent := self.receive(), bytes):
             raise self._stopped("the reader crashed")
         return sent
@@ -102,7 +102,7 @@ class Reader:
         return None
 
     def _rows(self, content: memoryview) -> pa.RecordBatch:
-        """Parse and validate the rows of a message: Arrow trusts lengths and offsets, even past the end of the data."""
+        """Parse and validate the rows of a message, because Arrow trusts lengths and offsets past the end of data."""
         try:
             batch = pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
             batch.validate(full=True)
@@ -111,7 +111,7 @@ class Reader:
         return batch
 
     def close(self) -> None:
-        """End the reader, whatever it is doing."""
+        """End the reader, even if it is busy."""
         self._pipe.close()
         self._watch.close()
 
@@ -135,7 +135,7 @@ _in_turn = Lock()
 
 
 def _fork(*ends: int) -> None:
-    """Ask the template to fork a reader with these pipe ends; a killed template is started again."""
+    """Ask the template to fork a reader with these pipe ends; restart the template if it was killed."""
     with _in_turn:
         try:
             socket.send_fds(_template()[0], [b"1"], ends)
@@ -146,7 +146,7 @@ def _fork(*ends: int) -> None:
 
 @cache
 def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start the template process, which ends when this one does; requests go through the socket."""
+    """Start the template process, which ends with this one; requests go through the socket."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
@@ -154,8 +154,8 @@ def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # a library may print what a file holds
+            stderr=subprocess.DEVNULL,  # a library may print a file's content
             env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path), **_OF_LIBRARIES),
-            process_group=0,  # an interruption from the keyboard is the parent's to act on
+            process_group=0,  # only the parent handles Ctrl-C
         )
     return ours, process

@@ -1,6 +1,6 @@
-"""The template of reader processes: imports the readers, forks one for each request and watches it.
+"""Template of reader processes: imports the readers, forks one for each request and watches it.
 
-Run by `sources.extract.reader_process`, never imported. It must have a single thread, because a fork copies no other.
+Run by `sources.extract.reader_process`, never imported. It must have a single thread, because a fork copies only one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-import numpy.ma  # Arrow loads it with the first rows of a file: here, so that no reader has to
-import openpyxl  # noqa: F401  so that no reader has to
+import numpy.ma  # Arrow imports it with a file's first rows; imported here once for all readers
+import openpyxl  # noqa: F401  imported here once for all readers
 import pyarrow as pa
 
 import sources.extract.open  # noqa: F401  the readers
@@ -28,14 +28,14 @@ from sources.errors import unexpected
 from sources.extract.reader_process import END, OUT_OF_MEMORY, ROWS, SAID, STOPPED, Limits, Sent
 
 USUAL_MESSAGE_BYTES = 32 << 20
-"""One row may be longer: it has 500 values of 1 MiB at most."""
+"""A single row may be longer: it has at most 500 values of 1 MiB."""
 
 
 def _run_template(requests: socket.socket) -> None:
-    """Fork a reader for each request, report how it ended, and kill it when nobody waits for it any more."""
+    """Fork a reader for each request, report its exit code, and kill it once its client has gone."""
     waiting: dict[int, tuple[int, Connection]] = {}
     while True:
-        # Requests come first: no number of a file is given anew before the others of this look have had their turn.
+        # Requests are handled first, so that no file descriptor in this round's list is reused before its turn.
         watches = {watch.fileno(): alive for alive, (_, watch) in waiting.items()}
         for ready in select.select([requests.fileno(), *waiting, *watches], [], [])[0]:
             if ready == requests.fileno():
@@ -46,7 +46,7 @@ def _run_template(requests: socket.socket) -> None:
                     return
                 alive, lives = os.pipe()  # closes with the reader
                 if not (reader := os.fork()):
-                    # A copy of what is for another reader's end would keep that end from being noticed.
+                    # A copy of another reader's descriptors would hide that that reader has ended.
                     for handle in (requests.detach(), ends[1], *waiting, *watches, alive):
                         os.close(handle)
                     os._exit(_run_reader(Connection(ends[0])))
@@ -63,7 +63,7 @@ def _run_template(requests: socket.socket) -> None:
 
 
 def _run_reader(pipe: Connection) -> int:
-    """Send, in a reader, what the requested function yields; returns the exit code."""
+    """Run the requested function in a reader, send what it yields, and return the exit code."""
     try:
         name, limits, serve, arguments = pipe.recv()
         _limit(limits)
@@ -71,7 +71,7 @@ def _run_reader(pipe: Connection) -> int:
             pipe.send_bytes(message)
     except MemoryError:
         return OUT_OF_MEMORY
-    except (EOFError, OSError):  # nobody waits for it any more
+    except (EOFError, OSError):  # the client has gone
         return 0
     return 0
 
@@ -92,7 +92,7 @@ def _messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[memoryview]:
-    """Split a batch into messages of a usual size."""
+    """Yield a batch as messages of about `USUAL_MESSAGE_BYTES`."""
     rows = max(batch.num_rows * USUAL_MESSAGE_BYTES // max(batch.nbytes, USUAL_MESSAGE_BYTES), 1)
     for start in range(0, max(batch.num_rows, 1), rows):
         sink = pa.BufferOutputStream()
@@ -106,19 +106,19 @@ def _limit(limits: Limits) -> None:
     held = Path("/proc/self/statm")
     taken = int(held.read_text().split()[0]) * resource.getpagesize() if held.exists() else 0
     for what, most in (
-        (resource.RLIMIT_CORE, 0),  # it would hold what was read
+        (resource.RLIMIT_CORE, 0),  # a core file would contain the file's content
         (resource.RLIMIT_AS, taken + limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
     ):
-        with suppress(ValueError, OSError):  # macOS knows no limit of memory
+        with suppress(ValueError, OSError):  # macOS has no memory limit
             hard = resource.getrlimit(what)[1]
             resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    with suppress(OSError):  # where memory runs out, the reader goes first
+    with suppress(OSError):  # if memory runs out, the reader is killed first
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _leave_pandas_out() -> None:
-    """Stop Arrow from importing pandas with its first array, which would cost every reader half a second."""
+    """Prevent Arrow from importing pandas with its first array, which would cost every reader half a second."""
     sys.modules["pandas"] = None  # type: ignore[assignment]
     with suppress(AttributeError, ImportError):
         pa.array(np.zeros(1))

@@ -1,4 +1,4 @@
-"""Rules about the form of a file: what a reader sets aside row by row, and what stops the whole extract.
+"""Rules about the form of a file: rows that a reader sets aside, and reasons to stop the whole extract.
 
 Rules about values are in the source contracts.
 """
@@ -105,12 +105,15 @@ ENCRYPTED_PARQUET = stop(
 NOT_TEXT = stop("column-not-text", "A column that is read holds lists, structures or bytes, not single values.")
 
 FILE_RULES: tuple[Rule, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Rule))
-"""All of the above, in their order."""
+"""All rules above, in order."""
 
 
 def stopped(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> ExtractStopped:
-    """Build the error that stops an extract. `name` is the file's name in messages, `detail` what to look for, by
-    number, and `for_sender` the same by the sender's own headings. Neither contains a value."""
+    """Return the error that stops an extract.
+
+    `name` is the file's name in messages; `detail` says what to look for, by number, and `for_sender` the same by the
+    sender's headings. Neither contains a value.
+    """
     sentence = rule.sentence if rule.sentence[:2].isupper() else rule.sentence[0].lower() + rule.sentence[1:]
     plain, own = (f": {what}" if what else "" for what in (detail, for_sender or detail))
     said = f"{name}: {sentence.removesuffix('.')}"

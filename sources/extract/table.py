@@ -1,4 +1,4 @@
-"""Tables of text: what every reader returns, before columns are matched to the contract."""
+"""Tables of text, as returned by every reader, before columns are matched to the contract."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from sources.extract.rules import (
 
 MAX_COLUMNS = 500
 MAX_HEADING = 1000
-"""Characters. Forms export whole questions as headings, with what explains them."""
+"""In characters. Survey tools export whole questions as headings, with their explanations."""
 MAX_ROWS = 20_000_000
 """Rows of one extract: England has three million reviews of a cohort."""
 MAX_UNUSABLE_ROWS = 1_000_000
-"""Rows that are set aside one by one, by number."""
+"""Rows that may be set aside under one rule."""
 SOURCE_ROW = "source_row"
 _REFERRAL_ROWS = 609_000_000
-"""Reviews that are known from one CSDS table alone have numbers above this."""
+"""Reviews found only in the CSDS table CYP609 have row numbers above this."""
 _COLUMNS_NAMED = 3
 VALUE = re.compile(
     r"\d{1,4}[/.-]\d{1,2}[/.-]\d{2,4}|[A-Z]\d{11}[0-9A-Z]|\d{3} ?\d{3} ?\d{4}|\d{6,}|[A-Z]{1,2}\d[0-9A-Z]? ?\d[A-Z]{2}"
 )
-"""Matches dates, numbers of persons and schools, and postcodes."""
+"""Matches dates, person and school numbers, and postcodes."""
 
 
 FORMULAS_NOT_CHECKED = (
@@ -48,10 +48,10 @@ FORMULAS_NOT_CHECKED = (
 
 @dataclass(frozen=True)
 class SheetTaken:
-    """The sheet of a workbook that a table is read from: its number among the visible ones, the number of its header
-    row, and how many other visible sheets are left aside. Its name may be a child's, and is not kept.
+    """The workbook sheet that a table is read from: its number among the visible sheets, its header row, and the number
+    of other visible sheets. Its name may be a child's and is not kept.
 
-    `formulas_checked` is false for a format in which formulas and errors cannot be told from values and blanks.
+    `formulas_checked` is false for formats in which formulas and errors look like values and blanks.
     """
 
     number: int
@@ -60,7 +60,7 @@ class SheetTaken:
     formulas_checked: bool = True
 
     def row(self, source_row: int) -> int:
-        """Return the number that a data row has in the sheet."""
+        """Return the row number in the sheet of a data row."""
         return self.header_row + source_row
 
 
@@ -69,10 +69,10 @@ class TextTable:
     """A file as text: `read(names)` streams the named columns of `header`, in that order, and `source_row` last.
 
     `source_row` (int64) is the 1-based number of the data row in the file, counted from the row after the header: blank
-    and unusable rows are counted, a line break inside a quoted field is not. `set_aside` fills, as the batches are
-    read, with the rows that a reader could not give, by the rule that they break. A reader of a format that is the
-    source's own standard gives contract columns: `in_contract_form`. `doubt` is the rule by which the header line may
-    run into a row: its names may be values, and no message must repeat them. `sheet` is that of a workbook.
+    and unusable rows are counted, a line break inside a quoted field is not. While batches are read, `set_aside`
+    collects unusable rows by the rule that they break. `in_contract_form` is true for formats that are the source's
+    standard: their readers return contract columns. `doubt` is set if the header line may have run into a row: its
+    names may then be values, and no message may repeat them. `sheet` is set for workbooks.
     """
 
     header: list[str]
@@ -109,13 +109,13 @@ def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> l
 
 
 def columns(numbers: Sequence[int]) -> str:
-    """Return `columns 3, 5 and 9`, as messages name columns of a file, counted from 1."""
+    """Return text such as `columns 3, 5 and 9` for messages; columns are numbered from 1."""
     listed = list(map(str, numbers[:_COLUMNS_NAMED])) + (["others"] if len(numbers) > _COLUMNS_NAMED else [])
     return f"column {listed[0]}" if len(listed) == 1 else f"columns {', '.join(listed[:-1])} and {listed[-1]}"
 
 
 def stop_at_values(name: str, header: Iterable[str]) -> None:
-    """Raise `ExtractStopped` if a heading is a date, number or postcode, before a message repeats it."""
+    """Raise `ExtractStopped` if a heading is a date, number or postcode, so that no message repeats it."""
     if any(VALUE.fullmatch(heading.strip().upper()) for heading in header):
         raise stopped(name, VALUES_IN_HEADER)
 
@@ -123,8 +123,8 @@ def stop_at_values(name: str, header: Iterable[str]) -> None:
 def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield `table.read(names)` without rows that are blank in all these columns or repeat the header.
 
-    A blank row is no row, as below the last one of a sheet; a repeated header is set aside. Raises `ExtractStopped`
-    for more rows, or more unusable ones, than an extract can have; `name` is the file's name in messages.
+    Blank rows, as below the last row of a sheet, are ignored; repeated headers are set aside. Raises `ExtractStopped`
+    if there are more rows, or more unusable rows, than an extract can have; `name` is the file's name in messages.
     """
     for batch in table.read(names):
         if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
@@ -141,7 +141,7 @@ def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator
 
 
 def first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.RecordBatch]:
-    """Return batches of the first `most` rows; the last batch is cut."""
+    """Return the batches of the first `most` rows; the last batch is truncated."""
     taken, left = [], most
     for batch in batches:
         taken.append(batch.slice(0, left))
@@ -157,7 +157,7 @@ def trimmed(cell: str) -> str:
 
 
 def _rows_where(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]) -> np.ndarray:
-    """Mask the rows for which `holds` is true, or missing, in every column but the row number."""
+    """Return a mask of rows for which `holds` is true or null in every column except the row number."""
     found = np.ones(batch.num_rows, dtype=bool)
     for name, column in zip(batch.schema.names[:-1], batch.columns[:-1], strict=True):
         found &= holds(column, name).fill_null(True).to_numpy(zero_copy_only=False)

@@ -1,4 +1,4 @@
-"""Read a sample under a council file as the intake would, and report what would become of each column."""
+"""Reads a sample with a council file, as the intake would, and reports on each column."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _REPORT = Path(__file__).with_name("check.txt.j2")
 
 @dataclass(frozen=True)
 class ColumnCheck:
-    """What becomes of one contract column. Shares are of the sample's rows, `refused` of the filled ones.
+    """How one contract column is read. Shares are of the sample's rows; `refused` is of filled rows.
 
-    `origin` is "column", "derived", "constant" or "missing"; `headings` are the file's own that it is read from.
-    `shape` is that of most values, `refused_shape` that of most refused ones; coded payload columns have
-    `refused_values` instead. `lost` counts rows in which a derived column is blank though all its inputs are filled.
+    `origin` is "column", "derived", "constant" or "missing"; `headings` are the headings that it is read from.
+    `shape` is the most frequent shape, `refused_shape` that of refused values; coded payload columns have
+    `refused_values` instead. `lost` counts rows in which a derived column is blank although all its inputs are filled.
     """
 
     column: str
@@ -63,7 +63,7 @@ class ColumnCheck:
 
 @dataclass(frozen=True)
 class RuleCheck:
-    """A rule across columns that rows of the sample break."""
+    """A cross-column rule that rows of the sample break."""
 
     rule: str
     severity: str
@@ -73,7 +73,7 @@ class RuleCheck:
 
 @dataclass(frozen=True)
 class SampleCheck:
-    """How one sample is read. `stops` are reasons for which the intake would not take it."""
+    """How one sample is read. `stops` are the reasons why the intake would not accept it."""
 
     source: str
     file: str
@@ -95,11 +95,10 @@ def check_sample(
     council_dialect: Dialect,
     valid: Mapping[str, str],
 ) -> SampleCheck:
-    """Read the first rows of a sample; raises `ExtractStopped` where not even its headings can be read.
+    """Check the first rows of a sample; raises `ExtractStopped` if not even its headings can be read.
 
-    `valid` gives SQL conditions for identifiers with a check digit, whose macros are in `con`; an extract with a
-    larger share of rejected rows than `MAX_REJECTED_SHARE` is stopped. A cohort that `landed` lacks is found from the
-    dates of birth.
+    `valid` has SQL conditions for identifiers with a check digit, whose macros are in `con`. If `landed` has no cohort,
+    it is found from the dates of birth.
     """
     contract = CONTRACTS[landed.source]
     header = header_of(landed, council_dialect)
@@ -126,9 +125,9 @@ def check_sample(
 
 
 class _Reading:
-    """A sample read under a dialect: its rows as text and checked, in tables of the connection.
+    """A sample read with a dialect: its rows, as text and checked, in tables of the connection.
 
-    Rows that the reader could not give count as rejected.
+    Rows that the reader could not parse count as rejected.
     """
 
     def __init__(
@@ -154,7 +153,7 @@ class _Reading:
         self.rejected = self._count(self.projection.any_of(Severity.REJECT)) + self.unreadable
 
     def column(self, column: Column) -> ColumnCheck:
-        """What becomes of a contract column."""
+        """Return how a contract column is read."""
         name, text = column.name, f"raw_{column.name}"
         origin = self.extract.origin(name)
         headings = self._headings(name, origin)
@@ -178,7 +177,7 @@ class _Reading:
         )
 
     def rules(self) -> tuple[RuleCheck, ...]:
-        """The rules across columns that rows break; what is wrong with a column alone stands with the column."""
+        """Return the broken cross-column rules; rules of one column are reported with the column."""
         across = {rule.id for rule in self.contract.rules}
         counted = (
             (check.rule, self._count(check.found)) for check in self.projection.checks if check.rule.id in across
@@ -186,7 +185,7 @@ class _Reading:
         return tuple(RuleCheck(rule.id, str(rule.severity), rows, rule.sentence) for rule, rows in counted if rows)
 
     def stops(self) -> list[str]:
-        """Why the intake would not take the sample, were it the whole extract."""
+        """Return the reasons why the intake would not accept the sample if it were the whole extract."""
         if self.rows == self.unreadable:
             return ["no usable row"]
         limits = {rule.id: rule.stop_share for rule in self.contract.rules if rule.stop_share is not None}
@@ -200,7 +199,7 @@ class _Reading:
         return found
 
     def unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:
-        """The headings that nothing is read from, each with the contract column that it resembles."""
+        """Return the unused headings, each with the contract column that it resembles."""
         used = {*self.extract.headings.values()}
         used |= {heading for heading in header if key(heading) in {key(local) for local in self.extract.inputs}}
         return tuple((heading, resembled(self.contract, heading)) for heading in header if heading not in used)
@@ -229,7 +228,7 @@ class _Reading:
         return self.dialect.derived[column].inputs if origin == "derived" else ()
 
     def _lost(self, column: str) -> int:
-        """Rows in which all that a derived column is made from is filled and nothing comes of it."""
+        """Count the rows in which a derived column is blank although all its inputs are filled."""
         inputs = [self.extract.inputs[name] for name in self.dialect.derived[column].inputs]
         filled = " AND ".join(f"trim(sample_rows.{name}) <> ''" for name in inputs)
         return int(
@@ -244,10 +243,11 @@ class _Reading:
         return project_extract("sample_rows", replace(self.extract, landed=landed), self.contract, self.valid)
 
     def _cohort(self) -> str:
-        """The cohort that most children of the sample are born for; the first where no row has a date of birth."""
+        """Return the cohort of most children in the sample; the first cohort if no row has a date of birth."""
         first = Cohort(f"{FIRST_COHORT}{(FIRST_COHORT + 1) % 100:02d}")
         if "date_of_birth" not in self.contract:
             return first.code
+        # School years begin on 1 September: eight months earlier, all birth dates of a cohort are in one year.
         rows = self.con.execute(
             "SELECT year(date_of_birth - INTERVAL 8 MONTH) + 5 AS start"
             f" FROM ({self._projection(first).sql}) WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1"
@@ -257,7 +257,7 @@ class _Reading:
 
 
 def _lenient(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
-    """The dialect as one under which a file can be opened that lacks columns."""
+    """Return the dialect with blank constants for missing columns, so that a file without them can be opened."""
     lacking = set(missing.values())
     return replace(
         dialect,
@@ -274,7 +274,7 @@ def _missing(missing: Mapping[str, str]) -> list[str]:
 
 
 def _suggestions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
-    """What to add to the council file."""
+    """Suggest additions to the council file."""
     without = {check.column for check in columns if check.origin == "missing"}
     found = [
         f"{heading!r} looks like {column}: add `{column}: {scalar(heading)}` under columns"
@@ -295,7 +295,7 @@ def _suggestions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str 
 
 
 def render(check: SampleCheck) -> str:
-    """The whole report of one sample, as `check.txt.j2` has it."""
+    """Render the report of one sample (`check.txt.j2`)."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["count"] = "{:,}".format
     template = environment.from_string(_REPORT.read_text(encoding="utf-8"))
@@ -336,7 +336,7 @@ def _refused(check: ColumnCheck) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns as wide as they need to be; the last one is not cut."""
+    """Yield the lines of a table; cells are cut to `_MAX_CELL_WIDTH`, except in the last column."""
     cut = [[_cut(cell) for cell in row[:-1]] + [row[-1]] for row in rows]
     widths = [max(len(row[index]) for row in cut) for index in range(len(rows[0]) - 1)]
     for row in cut:

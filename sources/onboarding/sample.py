@@ -1,5 +1,5 @@
-"""A sample of an extract: its first rows, opened in memory by the intake's readers, and what may be said of its values,
-which is their shapes, and codes that many rows share."""
+"""Samples of extracts: the first rows, opened in memory by the intake's readers, and what may be disclosed about their
+values: shapes, and codes that many rows share."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ MAX_VALUES = 10
 MAX_LENGTH = 40
 _MAX_DISTINCT = 40
 _CODED_SHARE = 0.8
-"""A column is one of codes if values of `MIN_ROWS` rows or more make up this share of it."""
+"""A column contains codes if values in `MIN_ROWS` rows or more make up this share of it."""
 _NAMES = ("surname", "forename")
 _LIKE_IDENTIFIER = (
     r"[0-9]{5,}|[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{2,4}|^[A-Za-z]{1,2}[0-9][0-9A-Za-z]? ?[0-9][A-Za-z]{2}$|@"
 )
 _TOP_LINES = 20
 _MIB_SNIFFED = 64
-"""A packed file is unpacked in this process to find out how it is written: no further than this."""
+"""Maximum size to which this process unpacks a file to detect its delimiter and encoding."""
 _TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample of which only the source is known: its first rows, and how its text is written.
+    """A sample without a council file: its first rows, delimiter and encoding.
 
-    `delimiter` and `encoding` are None for a file that is not delimited text, `sheet` for one that is no workbook.
+    `delimiter` and `encoding` are None unless the file is delimited text, `sheet` unless it is a workbook.
     """
 
     text: TextSample
@@ -57,12 +57,13 @@ class Sample:
 
 
 def landed_sample(path: Path, council: str, source: str | None = None, cohort: str | None = None) -> Landed:
-    """The sample as if it lay in landing. Source and cohort are found from its path or headings where not given."""
+    """Return the sample as a landed file. Unless given, the source is found from its path or headings, and the cohort
+    from its name."""
     return Landed(council, source or _source_of(path, council), cohort or _cohort_of(path) or "", path)
 
 
 class _Plausible(Container[str]):
-    """Takes for a heading whatever has letters and does not look like a value: nothing is known of the names yet."""
+    """Contains every text with letters that does not look like a value; used while the headings are unknown."""
 
     def __contains__(self, heading: object) -> bool:
         text = str(heading)
@@ -75,7 +76,7 @@ def _open(landed: Landed, dialect: Dialect) -> TextTable:
 
 
 def header_of(landed: Landed, dialect: Dialect) -> list[str]:
-    """The sample's headings; raises `ExtractStopped`, without a value, where the first line holds data instead."""
+    """Return the sample's headings; raises `ExtractStopped`, quoting no value, if the first line is data."""
     header = _open(landed, dialect).header
     data = sum(bool(VALUE.fullmatch(heading.strip())) for heading in header)
     numbers = sum(heading.strip().isdigit() for heading in header)
@@ -85,7 +86,7 @@ def header_of(landed: Landed, dialect: Dialect) -> list[str]:
 
 
 def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
-    """Read the first rows of a sample that no council file describes; raises `ExtractStopped`."""
+    """Read the first rows of a sample without a council file; raises `ExtractStopped`."""
     delimiter, encoding = written(landed.path) if _is_text(landed.path) else (None, None)
     dialect = Dialect(delimiter=delimiter) if delimiter else Dialect()
     header = header_of(landed, dialect)
@@ -105,7 +106,7 @@ def _source_of(path: Path, council: str) -> str:
 
 
 def _likeness(landed: Landed) -> float:
-    """Share of the source's required columns that some heading of the sample surely stands for."""
+    """Score the share of the source's required columns that the sample certainly has, by its headings."""
     contract = CONTRACTS[landed.source]
     header = header_of(landed, Dialect(delimiter=written(landed.path)[0]) if _is_text(landed.path) else Dialect())
     found = [max(heading_score(contract[column], heading) for heading in header) for column in contract.required]
@@ -124,10 +125,10 @@ def _is_text(path: Path) -> bool:
 
 
 def written(path: Path) -> tuple[str, str]:
-    """Delimiter and encoding of a text file.
+    """Return the delimiter and encoding of a text file.
 
-    The delimiter is the one that makes most fields of a line near the top. The encoding is that of a byte-order mark,
-    UTF-16 or UTF-8; else windows-1252, which most exports that are none of these are in.
+    The delimiter is the one that splits a line near the top into most fields. The encoding is given by a byte-order
+    mark, or is UTF-16 or UTF-8 if the bytes fit; otherwise windows-1252, the most common encoding of other exports.
     """
     with content_of(path.name, path).open() as stream:
         content = b"".join(islice(iter(lambda: stream.read(1 << 20), b""), _MIB_SNIFFED))
@@ -145,7 +146,7 @@ def _encoding(content: bytes) -> str:
     if b"\0" in content[:1024]:
         return "utf-16-le" if b"\0" in content[1:1024:2] else "utf-16-be"
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(content)  # its last character may be cut
+        codecs.getincrementaldecoder("utf-8")().decode(content)  # incremental: the last character may be cut
     except UnicodeDecodeError:
         return "windows-1252"
     return "utf-8"
@@ -153,14 +154,14 @@ def _encoding(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """Values with their rows, most frequent first, and the number of distinct ones that are not shown."""
+    """Values with their row counts, most frequent first, and the number of distinct values not shown."""
 
     values: tuple[tuple[str, int], ...]
     others: int
 
 
 def shape_sql(column: Column, text: str) -> str:
-    """SQL of the shape of the SQL expression `text`: `AA9 9AA` for a postcode; for a name, how long it is."""
+    """Return the SQL of the shape of the SQL expression `text`: `AA9 9AA` for a postcode, a length band for a name."""
     if column.name in _NAMES:
         return (
             f"CASE WHEN length({text}) <= 2 THEN '1-2 letters' WHEN length({text}) <= 12 THEN '3-12 letters'"
@@ -173,7 +174,7 @@ def shape_sql(column: Column, text: str) -> str:
 
 
 def common_shape(con: duckdb.DuckDBPyConnection, relation: str, column: Column, text: str, where: str) -> str | None:
-    """The most frequent shape of `text` among rows that meet `where`, if enough rows share it."""
+    """Return the most frequent shape of `text` in rows that meet `where`, if at least `MIN_ROWS` rows share it."""
     found = con.execute(
         f"SELECT {shape_sql(column, text)} AS shape FROM {relation} WHERE {text} IS NOT NULL AND ({where})"
         f" GROUP BY shape HAVING count(*) >= {MIN_ROWS} ORDER BY count(*) DESC, shape LIMIT 1"
@@ -191,10 +192,10 @@ def shown_values(
     headings: tuple[str, ...],
     most: int = MAX_VALUES,
 ) -> Shown:
-    """Values of `text` among rows that meet `where` that may be shown, for a column read from `headings`.
+    """Return the values of `text` in rows that meet `where` that may be shown, for a column read from `headings`.
 
-    Only of coded payload columns; none where the file's column is one of identifiers by its heading, holds many
-    different values, or holds mostly rare ones; no value that looks like a number, date or postcode of a person.
+    Values are shown only for coded payload columns, unless the heading is one of an identifier or the file's column has
+    many different values or mostly rare ones. No value is shown that looks like a person's number, date or postcode.
     """
     distinct, frequent, filled = con.execute(
         f"SELECT count(*), coalesce(sum(n) FILTER (n >= {MIN_ROWS}), 0), coalesce(sum(n), 0)"

@@ -1,4 +1,4 @@
-"""Draft a council file from samples: what is known is written, what a person must decide is marked TODO."""
+"""Drafts a council file from samples; whatever a person must decide is marked TODO."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TODO = "TODO"
 
 @dataclass
 class Draft:
-    """The lines of one source in a council file; `needed` is False for a sample that is in contract form already."""
+    """The lines of one source in a council file; `needed` is False for a sample already in contract form."""
 
     source: str
     needed: bool
@@ -35,12 +35,12 @@ class Draft:
 
     @property
     def decisions(self) -> int:
-        """Things that a person must decide."""
+        """Number of decisions left to a person."""
         return sum(f"# {_TODO}" in line for line in self.lines)
 
 
 def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[str, str]) -> Draft:
-    """Draft what a council file says of one source; raises `ExtractStopped` for a sample that cannot be read."""
+    """Draft one source of a council file; raises `ExtractStopped` for a sample that cannot be read."""
     contract = CONTRACTS[landed.source]
     sample = open_sample(con, landed)
     if in_contract_form(contract, list(sample.text.headings)):
@@ -59,7 +59,7 @@ def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[
 
 
 def council_file_text(council: str, drafts: Sequence[Draft]) -> str:
-    """The whole file."""
+    """Return the text of the council file."""
     needed = [draft for draft in drafts if draft.needed]
     head = [
         f"# {council}: drafted from samples by `readiness council new`. Lines with TODO wait for a decision.",
@@ -87,7 +87,7 @@ def _form(sample: Sample) -> Iterator[str]:
 
 
 def _dates(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]) -> Iterator[str]:
-    """The format of most dates for the file, others by column."""
+    """Yield the most common date format for the file, and other formats by column."""
     forms: dict[str, DateForm] = {}
     unread = []
     for column in contract.columns:
@@ -153,7 +153,7 @@ def _derived(guesses: Mapping[str, Guess]) -> Iterator[str]:
 def _codes(
     con: duckdb.DuckDBPyConnection, contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]
 ) -> Iterator[str]:
-    """A map for each coded column whose values are not the contract's; columns with the same map share it by name."""
+    """Yield a map for each coded column whose values are not the contract's; equal maps are shared by a YAML anchor."""
     named: dict[tuple[str, ...], str] = {}
     lines: list[str] = []
     for column in contract.columns:
@@ -202,13 +202,13 @@ def _code_lines(
 
 
 def scalar(text: str) -> str:
-    """Text as a YAML scalar: plain where that reads back as itself everywhere, else in double quotes."""
+    """Return text as a YAML scalar: plain if every YAML parser reads it back unchanged, otherwise in double quotes."""
     plain = re.fullmatch(r"[A-Za-z]([\w /().&+-]*[\w).])?", text) and text.lower() not in _YAML_WORDS
     return text if plain else str(yaml.dump(text, default_style='"', width=10_000, allow_unicode=True)).strip()
 
 
 def operation(derived: Derived) -> str:
-    """The operation as it is written in a council file."""
+    """Return the operation as written in a council file."""
     first = scalar(derived.inputs[0])
     several = "[" + ", ".join(map(scalar, derived.inputs)) + "]"
     match derived:

@@ -1,4 +1,4 @@
-"""Breaks in the time series (`breaks.yaml`): cohorts from which figures are not comparable with earlier ones.
+"""Breaks in the time series (`breaks.yaml`): cohorts whose figures are not comparable with earlier ones.
 
 Cohort codes sort by time as text.
 """
@@ -17,8 +17,8 @@ from sources.reference.places import place
 
 @dataclass(frozen=True)
 class Break:
-    """A change with a cohort that affects figures by one of `attributes`, in all councils unless some are named.
-    `not_known` says what is not yet known about it."""
+    """A change from a cohort onwards that affects figures by one of `attributes`, in `councils` or, if empty, in all.
+    `not_known` says what is still unknown about it."""
 
     name: str
     cohort: str
@@ -29,13 +29,14 @@ class Break:
     not_known: str = ""
 
     def parts(self, before: str | None, cohort: str) -> bool:
-        """Whether the break falls between two cohorts; `before` is the earlier, or None for all earlier ones."""
+        """Return whether the break is between two cohorts; `before` is the earlier one, or None for all earlier
+        cohorts."""
         return (before is None or before < self.cohort) and self.cohort <= cohort
 
 
 @cache
 def breaks() -> tuple[Break, ...]:
-    """Return every known break. Raises `InvalidCohort` or `UnknownCouncil` for an entry that cannot be read."""
+    """Return every known break. Raises `InvalidCohort` or `UnknownCouncil` for an invalid entry."""
     content = yaml.safe_load(Path(__file__).with_name("breaks.yaml").read_text(encoding="utf-8"))
     return tuple(
         Break(

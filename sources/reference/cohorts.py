@@ -1,6 +1,6 @@
 """Cohorts: the academic year in which a child is assessed at the end of Reception, written `202425`.
 
-Files, partitions and tables have that form; `Cohort.parse` reads what people type.
+Files, partitions and tables use that form; `Cohort.parse` also accepts the forms that people type.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ FIRST_COHORT = 2021
 
 
 class InvalidCohort(ValueError):
-    """A cohort that is not written as two consecutive years, or is before the current goals."""
+    """A cohort is not two consecutive years, or is before the current goals."""
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """An academic year and the birth dates of the children who reach it: five by its 31 August."""
+    """An academic year, and the birth dates of its children, who turn five by its 31 August."""
 
     code: str
 
@@ -32,7 +32,7 @@ class Cohort:
 
     @classmethod
     def parse(cls, typed: str) -> Cohort:
-        """Read a cohort as people write it: `202425`, `2024/25`, `2024-25` or `2024/2025`. Raises `InvalidCohort`."""
+        """Parse `202425`, `2024/25`, `2024-25` or `2024/2025`. Raises `InvalidCohort`."""
         years = re.fullmatch(r"([0-9]{4})[/–-]([0-9]{2}|[0-9]{4})", typed.strip())
         if years and years[2] in (following := str(int(years[1]) + 1), following[2:]):
             return cls(years[1] + following[2:])
@@ -52,16 +52,16 @@ class Cohort:
 
     @property
     def previous(self) -> Cohort | None:
-        """The cohort before; None for the first."""
+        """The previous cohort; None for the first."""
         year = self.first_year
         return Cohort(f"{year - 1}{year % 100:02d}") if year > FIRST_COHORT else None
 
     @property
     def label(self) -> str:
-        """`2024/25`, as printed."""
+        """Printed form, `2024/25`."""
         return f"{self.code[:4]}/{self.code[4:]}"
 
 
 def cohort_codes(until_year: int) -> list[str]:
-    """Every cohort from the first to the one that starts in `until_year`."""
+    """Return the codes of all cohorts from the first to the one that starts in `until_year`."""
     return [f"{year}{(year + 1) % 100:02d}" for year in range(FIRST_COHORT, until_year + 1)]

@@ -1,7 +1,7 @@
-"""The deprivation index whose quintiles releases publish."""
+"""The deprivation index whose quintiles are published in releases."""
 
 EDITION = "2025"
-"""Edition of the English Indices of Deprivation. A directory may say its own in a column `imd_edition`."""
+"""Edition of the English Indices of Deprivation. A directory may state another in its column `imd_edition`."""
 INDEX = f"Index of Multiple Deprivation {EDITION}"
 SOURCE = (
     "English Indices of Deprivation 2025 (IoD2025), Ministry of Housing, Communities and Local Government, 30 October"

@@ -11,10 +11,10 @@ ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
     "White",
     "Other ethnic group",
 )
-"""The groups of the 2021 census, in which Chinese is Asian."""
+"""Groups of the 2021 census, in which Chinese belongs to Asian."""
 
 _ROWS = rows_of(Path(__file__).with_name("ethnicity.csv"))
 ETHNICITY_CODES = {row["code"]: row["label"] for row in _ROWS}
 """Main codes of the DfE common basic data set (CBDS), with their labels."""
 MAJOR_GROUP = {row["code"]: row["major_group"] for row in _ROWS if row["major_group"]}
-"""By main code; `REFU` and `NOBT`, which say nothing, are left out."""
+"""Major group by main code; `REFU` (refused) and `NOBT` (not obtained) are left out."""

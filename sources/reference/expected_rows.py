@@ -1,8 +1,8 @@
 """Expected number of rows of an extract: the published number of children, or a number that the operator sets in
 `landing/reference/expected_rows.csv` (`council,source,cohort,rows`).
 
-The operator's number takes precedence, for any source. It covers what publications cannot: a moved boundary, a
-provider's own number of reviews, a demonstration of another size.
+The operator's number takes precedence, for any source. It covers cases that publications cannot: a moved boundary, a
+provider's number of reviews, a demonstration of another size.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SOURCES_OF_CHILDREN = ("eyfsp", "school_census")
 _COLUMNS = ("council", "source", "cohort", "rows")
 
 ExpectedRows = Mapping[tuple[str, str, str], int]
-"""By source, cohort and council."""
+"""Number of rows by source, cohort and council."""
 
 
 class InvalidExpectedRows(Exception):
-    """The file of expected rows cannot be read; the message names the line."""
+    """The file of expected rows is invalid; the message names the line."""
 
 
 def read(path: Path) -> ExpectedRows:
@@ -42,7 +42,7 @@ def read(path: Path) -> ExpectedRows:
 
 
 def write(path: Path, rows: ExpectedRows) -> None:
-    """Add these numbers to the file and keep those of other extracts."""
+    """Add these numbers to the file, keeping those of other extracts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = {**read(path), **rows}
     with path.open("w", encoding="utf-8", newline="") as file:

@@ -12,4 +12,4 @@ GLD_GOALS = tuple(goal for goal in GOALS if int(goal[-2:]) <= 12)
 """A good level of development is "expected" in all of these (DfE, EYFSP methodology)."""
 
 AREAS_OF_LEARNING = {row["goal"][:3]: row["area_of_learning"] for row in _ROWS}
-"""The seven areas, by what their goals' column names begin with."""
+"""The seven areas, by the prefix of their goals' column names."""

@@ -38,27 +38,28 @@ class Place:
 
 
 class UnknownCouncil(ValueError):
-    """A folder, option or file names a council that the list of English authorities does not have."""
+    """A folder, option or file names a council that is not in the list of English authorities."""
 
 
 @cache
 def places() -> dict[str, Place]:
-    """Every English authority by its `council` name, in order of that name."""
+    """Return every English authority by its `council` name, sorted by name."""
     return {row["council"]: Place(**row) for row in rows_of(Path(__file__).with_name("places.csv"))}
 
 
 @cache
 def tiles() -> dict[str, tuple[int, int]]:
-    """Where each authority stands on a map of hexagons, by its ONS code: half columns from the left, rows from the top.
+    """Return each authority's position on a map of hexagons, by ONS code: half columns from the left, rows from the
+    top.
 
-    Neighbours in a row are two half columns apart, and rows are shifted by one against the next.
+    Neighbours in a row are two half columns apart, and each row is shifted by one half column against the next.
     """
     rows = rows_of(Path(__file__).with_name("tiles.csv"))
     return {row["new_la_code"]: (int(row["half_columns"]), int(row["row"])) for row in rows}
 
 
 def place(council: str) -> Place:
-    """The authority called `council`; raises `UnknownCouncil`."""
+    """Return the authority called `council`; raises `UnknownCouncil`."""
     try:
         return places()[council]
     except KeyError:
@@ -68,7 +69,7 @@ def place(council: str) -> Place:
 
 
 def resolve(text: str) -> Place:
-    """The authority that `text` names: by its `council` name, its own name, or its DfE or ONS code, whatever the case.
+    """Return the authority that `text` names, ignoring case: by `council` name, official name, DfE code or ONS code.
 
     Raises `UnknownCouncil`, with the closest name.
     """

@@ -18,10 +18,10 @@ from sources.reference.profile_results import PUBLISHED_COHORT, shares
 
 FILE = Path(__file__).with_name("plausible_shares.csv")
 OWN, COUNTRYWIDE = 1.5, 2.0
-"""How far the odds of a share may be from the published ones: those of the council itself, which may be of three years
-before, or England's. The odds of free school meals, published for four councils, are 0.8 to 1.5 times England's."""
+"""Factor by which the odds of a share may differ from published ones: the council's, which may be three years old, or
+England's. The odds of free school meals, published for four councils, are 0.8 to 1.5 times England's."""
 _UNPUBLISHED = 0.05
-"""Most that a category may be of which nothing is published: 3% of England's children have no known ethnic group."""
+"""Highest plausible share of an unpublished category: 3% of England's children have no known ethnic group."""
 _ANY_OTHER = "any other"
 
 
@@ -60,7 +60,8 @@ def plausible_shares(attribute: str, label: str, categories: Sequence[str], wher
         known = {name: Range.around(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
         return {name: known.get(name, Range(0.0, 0.0, _UNPUBLISHED)) for name in categories}
     least, most = _stated()[_ANY_OTHER][""]
-    return _between(dict.fromkeys(categories, (min(least, 0.5 / len(categories)), most)))  # of many, none has much
+    # Half the average share: with many categories, some are smaller than the stated lowest share.
+    return _between(dict.fromkeys(categories, (min(least, 0.5 / len(categories)), most)))
 
 
 def _between(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Range]:

@@ -1,6 +1,6 @@
-"""Published EYFS Profile figures to compare a council's file with.
+"""Published EYFS Profile figures, to compare with a council's file.
 
-A council's own figure takes precedence over England's, and the nearest year over others (the earlier of a tie).
+A council's figure takes precedence over England's, and the nearest year over others (if tied, the earlier).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEX, TERM_OF_BIRTH, FSM = "Sex", "Term of birth", "Free school meal eligibility"
 ETHNIC_GROUP, FIRST_LANGUAGE, SEN = "Ethnic group", "First language", "SEN provision"
 TOTAL = "Total"
 PUBLISHED_COHORT = "202425"
-"""The newest cohort whose numbers of children are held."""
+"""The newest cohort with published numbers of children in these files."""
 
 _HERE = Path(__file__).parent
 
@@ -32,7 +32,7 @@ _ByAreaAndCohort = Mapping[tuple[str, str], _Rows]
 
 @dataclass(frozen=True)
 class Published:
-    """One published value; `own` is false if it is England's because the council's is not published."""
+    """A published value; `own` is false if it is England's because the council's is not published."""
 
     value: float
     area: str
@@ -74,7 +74,7 @@ def council_size(council: str) -> float:
 
 
 def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
-    """Return shares (0 to 1) of `breakdowns` in years and areas for which all of them are published."""
+    """Return shares (0 to 1) of `breakdowns` in the nearest year and area for which all of them are published."""
     wanted = tuple(breakdowns)
     complete = {key: rows for key, rows in children_by(topic).items() if all(name in rows for name in wanted)}
     if not (found := _nearest(complete, place, cohort)):
@@ -86,7 +86,7 @@ def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) 
 
 @cache
 def children_by(topic: str) -> _ByAreaAndCohort:
-    """Index rows of the files by area, cohort and breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
+    """Return published rows by area, cohort and breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", PUBLISHED_COHORT)):
         for row in rows_of(_HERE / file):
@@ -99,7 +99,7 @@ def children_by(topic: str) -> _ByAreaAndCohort:
 def _nearest(
     figures: _ByAreaAndCohort, place: Place, cohort: Cohort
 ) -> tuple[_Rows, Callable[[float], Published]] | None:
-    """Return the rows of the area and year to compare with, and a function that makes a `Published` of a value."""
+    """Return the rows of the area and year to compare with, and a function that turns a value into a `Published`."""
     for code, name in ((place.new_la_code, place.la_name), COUNTRY):
         years = [Cohort(year) for area, year in sorted(figures) if area == code]
         if years:

@@ -10,7 +10,7 @@ import yaml
 
 @dataclass(frozen=True)
 class Question:
-    """`answers` maps each code to its label."""
+    """A question; `answers` maps each code to its label."""
 
     label: str
     wording: str
@@ -22,5 +22,5 @@ RESPONDENT_ROLE: dict[str, str] = _SURVEY["respondents"]["respondent_role"]
 CHILD_AGE_BAND: dict[str, str] = _SURVEY["respondents"]["child_age_band"]
 FSM_OR_FUNDED: dict[str, str] = _SURVEY["respondents"]["fsm_or_funded"]
 SERVICES: dict[str, str] = _SURVEY["services"]
-"""Column of each service that the family may have used, with its name."""
+"""Services that the family may have used, by column."""
 QUESTIONS: dict[str, Question] = {name: Question(**content) for name, content in _SURVEY["questions"].items()}

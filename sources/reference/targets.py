@@ -14,8 +14,8 @@ FILE = Path(__file__).with_name("gld_targets.csv")
 
 @dataclass(frozen=True)
 class Target:
-    """So many percent of the children of an area are to reach a good level of development in the academic year that
-    ends in `year`; without an `area_code` it is every area's."""
+    """Percentage of an area's children who should reach a good level of development in the academic year that ends in
+    `year`; a target without `area_code` is for every area."""
 
     area_code: str | None
     percent: float

@@ -1,10 +1,10 @@
-"""Who reaches a good level of development (GLD), and in which goals.
+"""Model of the good level of development (GLD) and of each early learning goal.
 
-The chance of GLD is logistic in council, sex, free school meals, ethnic group, SEN, first language, term of birth and
-deprivation; the effects are fitted so that the expected numbers at GLD equal the published ones. A child's ability is
-one latent normal deviate above or below the threshold which that chance sets. GLD means the expected level in the first
-twelve goals; of the other children each goal falls to ability, the goal's difficulty, the area of learning and the
-council, fitted so that the average number of goals is the published one.
+The probability of GLD is logistic in council, sex, free school meals, ethnic group, SEN, first language, term of birth
+and deprivation, with effects fitted so that the expected numbers at GLD equal the published ones. A child's ability is
+a latent normal deviate, above or below the threshold set by that probability. GLD means the expected level in the first
+twelve goals. For other children, each goal depends on ability, the goal's difficulty, the area of learning and the
+council, fitted so that the average number of goals equals the published one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NATIONAL_SHARE = np.array([float(row["expected_level_share"]) for row in _GOAL_
 
 They agree with the published shares by area of learning (DfE, 2024/25: communication and language 79.5%, personal
 83.1%, physical 84.7%, literacy 70.5%, mathematics 77.6%, understanding the world 80.4%, arts 85.1%) and with the
-published average of 14.1 goals; those of single goals are believable only.
+published average of 14.1 goals; those of single goals are only plausible.
 """
 _NATIONAL_GLD = 0.683
 _OTHER_GOALS_IF_GLD = 0.994
@@ -46,12 +46,12 @@ _SMALLEST_FITTED = 25
 _CHILDREN_A_SCORE = 20
 
 _Target = tuple[Ints, Floats]
-"""A group for each child, and the expected children at GLD in each group; NaN leaves a group free."""
+"""The group of each child, and the expected number of children at GLD in each group; NaN means no target."""
 
 
 @dataclass(frozen=True)
 class Attainment:
-    """`ability` is standard normal over all children; `goals` (pupil x 17) indexes `GOAL_CODES`."""
+    """Attainment of all children: `ability` is standard normal; `goals` (pupil x 17) indexes `GOAL_CODES`."""
 
     ability: Floats
     gld: Bools
@@ -59,7 +59,7 @@ class Attainment:
 
 
 def draw_attainment(streams: Streams, people: People, margins: Margins, quintile: Ints) -> Attainment:
-    """GLD and ability of every child, goals of the pupils."""
+    """Draw GLD and ability for every child, and goals for pupils."""
     chance = expit(_fit(_DEPRIVATION[quintile], people.pupil, list(_targets(people, margins))))
     above_threshold = _deviates(streams("ability"), people, chance) + ndtri(np.clip(chance, 1e-6, 1 - 1e-6))
     gld = above_threshold > 0
@@ -70,9 +70,9 @@ def draw_attainment(streams: Streams, people: People, margins: Margins, quintile
 
 
 def _deviates(rng: np.random.Generator, people: People, chance: Floats) -> Floats:
-    """Standard normal deviates, spread evenly within each score of children of a council with like chances.
+    """Draw standard normal deviates, spread evenly over each 20 children of a council with similar probabilities.
 
-    So a council's number at GLD stays within a few children of the expected one.
+    This keeps a council's number at GLD within a few children of the expected one.
     """
     score = people.council * len(people) + rank_within(people.council, chance) // _CHILDREN_A_SCORE
     place = rank_within(score, rng.random(len(people)))
@@ -81,7 +81,7 @@ def _deviates(rng: np.random.Generator, people: People, chance: Floats) -> Float
 
 
 def _targets(people: People, margins: Margins) -> Iterator[_Target]:
-    """What the model is fitted to, least to most important."""
+    """Yield the targets that the model is fitted to, from least to most important."""
     pupils = people.pupil
     for topic, rates in margins.pooled_rates.items():
         group = people.categories[topic]
@@ -96,7 +96,8 @@ def _targets(people: People, margins: Margins) -> Iterator[_Target]:
 
 
 def _fit(linear: Floats, weights: Bools, targets: list[_Target], tolerance: float = 0.02, rounds: int = 80) -> Floats:
-    """Linear predictor of the logistic model: one Newton step per group of each target in turn until all agree."""
+    """Fit the linear predictor of the logistic model: one Newton step per group, for each target in turn, until all
+    targets are met."""
     linear = linear.copy()
     for _ in range(rounds):
         furthest = 0.0
@@ -115,7 +116,7 @@ def _fit(linear: Floats, weights: Bools, targets: list[_Target], tolerance: floa
 def _goals(
     rng: np.random.Generator, people: People, above_threshold: Floats, gld: Bools, margins: Margins
 ) -> npt.NDArray[np.uint8]:
-    """Each pupil's outcome in the 17 goals."""
+    """Draw each pupil's outcomes in the 17 goals."""
     goals = np.empty((len(gld), len(GOALS)), dtype=np.uint8)
     goals[gld, : len(GLD_GOALS)] = EXPECTED
     others = len(GOALS) - len(GLD_GOALS)
@@ -136,7 +137,7 @@ def _goals(
 
 
 def _goals_below(rng: np.random.Generator, above_threshold: Floats, council: Ints, wanted: Floats) -> Bools:
-    """Goals of assessed children without GLD (child x 17); `wanted` is the expected total of each council."""
+    """Draw goals of assessed children without GLD (child x 17); `wanted` is the expected total of each council."""
     areas = np.array([list(dict.fromkeys(goal[:3] for goal in GOALS)).index(goal[:3]) for goal in GOALS])
     area_effect = rng.normal(0, _AREA_SPREAD, (len(council), areas.max() + 1)).astype(np.float32)
     linear = area_effect[:, areas] + (_ABILITY_SLOPE * above_threshold).astype(np.float32)[:, None]

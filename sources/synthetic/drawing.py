@@ -1,4 +1,4 @@
-"""Random numbers by name, and the sharing out of exact numbers of children."""
+"""Named random streams, and allocation of exact numbers of children to categories."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ AnyArray = npt.NDArray[Any]
 
 
 class Streams:
-    """`streams("names")` is a fresh generator that depends on the seed, the cohort and the name alone.
+    """Named random streams: `streams("names")` is a new generator that depends only on seed, cohort and name.
 
-    Each part of the generator draws from its own, so a change in one moves no other.
+    Each part of the synthetic data has its own stream, so a change in one part does not affect others.
     """
 
     def __init__(self, seed: int, cohort: Cohort) -> None:
@@ -32,7 +32,7 @@ class Streams:
 
 
 def whole_numbers(shares: Floats, totals: Ints) -> Ints:
-    """Whole numbers in proportion to `shares` (row x category) that add up to `totals`: largest remainders."""
+    """Return integers in proportion to `shares` (row x category) that sum to `totals`, by largest remainders."""
     exact = shares / shares.sum(axis=1, keepdims=True) * totals[:, None]
     counts = np.floor(exact).astype(np.int64)
     order = np.argsort(np.argsort(counts - exact, axis=1, kind="stable"), axis=1, kind="stable")
@@ -43,10 +43,10 @@ def whole_numbers(shares: Floats, totals: Ints) -> Ints:
 def assign(
     rng: np.random.Generator, stratum: Ints, counts: Ints, log_weights: Mapping[int, Floats] | None = None
 ) -> Ints:
-    """A category for every child, with exactly `counts[stratum, category]` children in each.
+    """Draw a category for every child, with exactly `counts[stratum, category]` children in each.
 
-    `log_weights[category]` makes a child likelier (log scale) to be drawn into that category; infinity draws it first.
-    Categories are filled in order, the last takes the rest.
+    `log_weights[category]` makes a child more likely (log scale) to be drawn into that category; children with infinity
+    are drawn first. Categories are filled in order; the last takes the rest.
     """
     category = np.full(len(stratum), counts.shape[1] - 1)
     free = np.arange(len(stratum))
@@ -61,7 +61,7 @@ def assign(
 
 
 def rank_within(group: Ints, key: AnyArray) -> Ints:
-    """0-based rank of each element by `key` among those of its group."""
+    """Return the 0-based rank of each element by `key` within its group."""
     order = np.lexsort((key, group))
     grouped = group[order]
     rank = np.empty(len(group), dtype=np.int64)
@@ -70,6 +70,6 @@ def rank_within(group: Ints, key: AnyArray) -> Ints:
 
 
 def pick(rng: np.random.Generator, probabilities: Floats) -> Ints:
-    """One category for each row of `probabilities` (row x category, need not add up to 1)."""
+    """Draw one category for each row of `probabilities` (row x category, which need not sum to 1)."""
     cumulative = np.cumsum(probabilities, axis=1)
     return np.asarray((rng.random(len(cumulative)) * cumulative[:, -1])[:, None] >= cumulative).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Rows of what schools and nurseries return: the EYFS Profile, the school census and the early years census."""
+"""Returns of schools and nurseries: the EYFS Profile, the school census and the early years census."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sources.synthetic.recording import EDUCATION, NURSERY, Rows, coded, dates, 
 from sources.synthetic.world import World
 
 _IN_BOTH_COUNCILS = 0.06
-"""Of pupils who lived in another council before: also assessed there."""
+"""Share of pupils who moved from another council and were also assessed there."""
 _SENT_TWICE, _CORRECTED = 0.004, 0.003
 _SENT_TWICE_IN_CENSUS = 0.002
 _UNDER_BOTH_UPNS = 0.05
-"""Of pupils with an earlier UPN: a second row under it."""
+"""Share of pupils with an earlier UPN who have a second row under it."""
 _PUPIL_WITH_NHS_NUMBER, _NURSERY_WITH_NHS_NUMBER = 0.75, 0.6
 _LEAVERS_ON_ROLL = 0.15
 _ETHNICITY_BLANK_IF_UNKNOWN = 0.4
 _COVERAGE = (0.88, 0.93)
 _TWO_SETTINGS = 0.04
 _STILL_AT_EARLY_HOME = 0.6
-"""Of children who moved: not yet moved at the time of the census."""
+"""Share of children with an earlier home who still lived there at the time of the census."""
 _SETTINGS_A_CHILD = 1 / 22
 _ETHNICITY_BLANK = 0.04
-"""The school has it later; a setting asks for it less often."""
+"""Share of early years rows without ethnicity; settings ask for it less often than schools."""
 _ENTITLEMENTS = ("2YO", "UNI", "WP")
 _ENTITLEMENT_BY_FSM = np.array([[0.12, 0.55, 0.33], [0.62, 0.30, 0.08], [0.06, 0.38, 0.56]])
 """Share of children of FSM unknown, eligible, not eligible with each entitlement."""
@@ -44,9 +44,9 @@ _CHECK_DAYS = (731, 1095)
 
 
 def eyfsp(world: World) -> Rows:
-    """Rows of the Profile: every pupil, a few in two councils, a few sent twice or corrected.
+    """Return the rows of the Profile: every pupil, a few in two councils, a few sent twice or corrected.
 
-    Of a corrected pair the later row holds the true goals.
+    The later row of a corrected pair has the true goals.
     """
     rng, people = world.streams("eyfsp"), world.people
     pupils = np.flatnonzero(people.pupil)
@@ -86,7 +86,7 @@ def eyfsp(world: World) -> Rows:
 
 
 def _provisional(rng: np.random.Generator, goals: AnyArray, provisional: AnyArray) -> AnyArray:
-    """Goals with one outcome other than the final one in rows that are corrected later."""
+    """Return goals with one wrong outcome in each row that is corrected later."""
     goals = goals.copy()
     row: Ints = np.flatnonzero(provisional & (goals[:, 0] != NOT_ASSESSED))
     goal = rng.integers(0, len(GOALS), len(row))
@@ -95,7 +95,7 @@ def _provisional(rng: np.random.Generator, goals: AnyArray, provisional: AnyArra
 
 
 def school_census(world: World) -> Rows:
-    """Rows of the spring school census: pupils in Reception, and some who left before the Profile."""
+    """Return the rows of the spring school census: pupils in Reception, and some who left before the Profile."""
     rng, people = world.streams("school census"), world.people
     on_roll = people.in_census & (people.pupil | (rng.random(len(people)) < _LEAVERS_ON_ROLL))
     person = np.flatnonzero(on_roll)
@@ -121,7 +121,7 @@ def school_census(world: World) -> Rows:
 
 
 def early_years_census(world: World) -> Rows:
-    """Rows of children at nurseries and childminders about two years before the Profile, one per child and setting."""
+    """Return the rows of nurseries and childminders about two years before the Profile, one per child and setting."""
     rng, people = world.streams("early years census"), world.people
     coverage = world.by_council("early years census", *_COVERAGE)[people.council]
     attends = ~world.joined_late & (rng.random(len(people)) < coverage / (1 - 0.05 * people.pupil))
@@ -154,7 +154,7 @@ def early_years_census(world: World) -> Rows:
 
 
 def _settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.DictionaryArray:
-    """Reference number of a setting of each child's council."""
+    """Draw the reference number of a setting in each child's council."""
     settings = np.maximum(3, np.round(children * _SETTINGS_A_CHILD)).astype(np.int64)
     first = np.cumsum(settings) - settings
     index = first[council] + np.floor(rng.random(len(council)) * settings[council]).astype(np.int64)
@@ -162,7 +162,7 @@ def _settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.Dic
 
 
 def _progress_check(rng: np.random.Generator, world: World, person: Ints) -> dict[str, pa.Array]:
-    """Date and outcome of the check at age two; the lower a child's ability, the likelier a concern."""
+    """Draw date and outcome of the progress check at age two; lower ability makes a concern more likely."""
     concern: Floats = expit(-2.2 - 1.1 * world.attainment.ability[person])
     outcome = (rng.random(len(person)) < concern).astype(np.int64)
     outcome[rng.random(len(person)) < _NOT_CHECKED] = 2

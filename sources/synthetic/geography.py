@@ -1,8 +1,8 @@
-"""A map of postcodes: which council, small area and deprivation decile each lies in.
+"""Synthetic map of postcodes: the council, small area and deprivation decile of each.
 
-It is the same for every seed, cohort and scale. Postcodes of the pilot councils lie in their real districts; those of
-the other councils in areas whose letters the Royal Mail does not use. Units, small areas (LSOA) and deciles are
-invented everywhere: deprived areas are commoner in councils with more children eligible for free school meals.
+It is the same for every seed, cohort and scale. Postcodes of the pilot councils are in their real districts; those of
+other councils are in areas whose letters the Royal Mail does not use. Units, small areas (LSOA) and deciles are
+invented everywhere: deprived areas are more common in councils with more children eligible for free school meals.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from sources.synthetic.drawing import Bools, Ints, Texts, pick
 
 _DISTRICTS = yaml.safe_load(Path(__file__).with_name("pilot_districts.yaml").read_text(encoding="utf-8"))
 ROYAL_MAIL_AREAS = frozenset((Path(__file__).parent / "royal_mail_areas.txt").read_text(encoding="ascii").split())
-"""Two-letter postcode areas in use; invented ones keep clear of them."""
+"""Two-letter postcode areas in use, which invented ones avoid."""
 _UNIT_LETTERS = "ABDEFGHJLNPQRSTUWXYZ"
-_UNITS_A_DISTRICT = 9 * len(_UNIT_LETTERS) ** 2
+_UNITS_A_DISTRICT = 9 * len(_UNIT_LETTERS) ** 2  # sectors 1 to 9 and two letters
 _POSTCODES_A_CHILD = 1.2
 _POSTCODES_AN_LSOA = 40
 _SHARE_NOT_IN_DIRECTORY = 0.005
-_POSITION = (np.arange(1, 11) - 5.5) / 4.5
+_POSITION = (np.arange(1, 11) - 5.5) / 4.5  # of deciles 1 to 10, scaled from -1 to 1
 _FSM_TILT = np.array([0.4, 1.5, 0.0])
-"""How much likelier children live in the most deprived than in a middle decile (log): FSM unknown, eligible, not."""
+"""Log ratio of children in the most deprived to a middle decile: FSM unknown, eligible, not eligible."""
 
 
 @dataclass(frozen=True)
 class Geography:
-    """Postcodes in order of council and decile; `council` indexes the margins' councils; deciles are 1 to 10."""
+    """Postcodes sorted by council and decile; `council` indexes the margins' councils; deciles are 1 to 10."""
 
     postcode: Texts
     lsoa: Texts
@@ -44,10 +44,10 @@ class Geography:
     decile: Ints
     listed: Bools
     first: Ints
-    """Index of the first postcode of (council, decile), shape (councils, 11): the last column ends the council."""
+    """Index of the first postcode of (council, decile), shape (councils, 11); the last column is the council's end."""
 
     def draw(self, rng: np.random.Generator, council: Ints, fsm: Ints) -> Ints:
-        """Index of a home postcode for children of these councils and FSM codes (as in `TOPICS`)."""
+        """Draw a home postcode (index) for children of these councils and FSM codes (as in `TOPICS`)."""
         size = np.diff(self.first, axis=1)
         tilt = np.exp(-_FSM_TILT[:, None] * _POSITION)
         table = size[:, None, :] * tilt[None, :, :]
@@ -55,11 +55,11 @@ class Geography:
         return self.first[council, decile] + np.floor(rng.random(len(council)) * size[council, decile]).astype(np.int64)
 
     def quintile(self, postcode: Ints) -> Ints:
-        """IMD quintile 1 (most deprived) to 5 of postcodes by index; 0 where the directory does not list it."""
+        """Return the IMD quintile, 1 (most deprived) to 5, of postcodes by index; 0 if not in the directory."""
         return np.where(self.listed[postcode], (self.decile[postcode] + 1) // 2, 0)
 
     def write_directory(self, path: Path) -> None:
-        """The postcode look-up as the landing folder holds it: `postcode, lsoa21cd, imd_decile`."""
+        """Write the postcode look-up of the landing folder: `postcode, lsoa21cd, imd_decile`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         order = np.argsort(self.postcode[self.listed], kind="stable")
         columns = {"postcode": self.postcode, "lsoa21cd": self.lsoa, "imd_decile": self.decile}
@@ -69,7 +69,7 @@ class Geography:
 
 
 def geography(england: bool) -> Geography:
-    """The map of the pilot councils, or of all England; the pilot's part is the same in both."""
+    """Build the map of the pilot councils or of all England; the pilot councils are the same in both."""
     full = margins.margins(england, 1.0)
     fsm_share = full.counts[margins.FSM][:, 1] / full.children
     parts = [
@@ -83,7 +83,7 @@ def geography(england: bool) -> Geography:
 
 
 def _council_postcodes(council: str, size: int, fsm_share: float, index: int) -> tuple[Texts, Texts, Ints, Bools]:
-    """Postcodes, LSOA codes, deciles and whether listed, of one council in order of decile."""
+    """Build one council's postcodes, LSOA codes, deciles and whether each is in the directory, sorted by decile."""
     rng = np.random.default_rng(zlib.crc32(council.encode()))
     wanted = int(size * _POSTCODES_A_CHILD) + 60
     districts = _DISTRICTS.get(council) or _invented_districts(index, wanted)
@@ -99,7 +99,7 @@ def _council_postcodes(council: str, size: int, fsm_share: float, index: int) ->
 
 
 def _as_text(districts: Texts, unit: Ints) -> Texts:
-    """Postcodes of unit numbers: district, sector 1 to 9, two letters."""
+    """Return the postcodes of unit numbers: district, sector 1 to 9, two letters."""
     letters = np.array(list(_UNIT_LETTERS))
     base = len(letters)
     district, rest = np.divmod(unit, _UNITS_A_DISTRICT)
@@ -109,7 +109,7 @@ def _as_text(districts: Texts, unit: Ints) -> Texts:
 
 
 def _invented_districts(index: int, postcodes: int) -> list[str]:
-    """Enough districts of one area whose letters no real postcode has."""
+    """Return enough districts of one area whose letters no real postcode has."""
     firsts, seconds = "ABCDEFGHJKLMNOPRSTUWYZ", "ABCDEFGHKLMNOPQRSTUVWXY"
     areas = [first + second for first, second in product(firsts, seconds) if first + second not in ROYAL_MAIL_AREAS]
     count = postcodes // 2500 + 1

@@ -1,7 +1,7 @@
-"""Rows of health visiting: the reviews from birth to two and a half, by council of residence at the time.
+"""Health-visitor reviews from birth to two and a half years, by council of residence at the time.
 
-Providers hold every review at two years but send only some of the earlier ones (other systems, other providers), so a
-child has two rows on average.
+Providers have every review at two years but send only some earlier ones (other systems, other providers), so a child
+has two rows on average.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _SECOND_TWO_YEAR_REVIEW = 0.01
 _SENT_TWICE = 0.003
 _NHS_NUMBER_MISSING = 0.04
 _UNNAMED = (0.12, 0.02, 0.0, 0.0)
-"""Share of reviews at which the child is on file without a forename of its own, by review."""
+"""Share of reviews in which the child is recorded without a real forename, by review."""
 _UNNAMED_FORMS = np.array(["Baby", "Baby Girl", "Baby Boy", "Twin 1", "Twin 2"])
 
 MONTHS = (24, 27, 30)
 _NEXT_QUESTIONNAIRE_FROM = (25.5, 28.5)
-"""Age in months from which the questionnaire of 27, then of 30 months is used."""
+"""Age in months from which the 27-month and then the 30-month questionnaire is used."""
 _WITHOUT_ASQ3 = 0.07
 _BELOW_SHARE = {
     "asq3_communication": 0.125,
@@ -46,14 +46,14 @@ _BELOW_SHARE = {
     "asq3_problem_solving": 0.08,
     "asq3_personal_social": 0.085,
 }
-"""Believable shares below the cut-off, near those that the Office for Health Improvement and Disparities publishes."""
+"""Plausible shares below the cut-off, near those published by the Office for Health Improvement and Disparities."""
 _ABILITY_WEIGHT, _COMMON_WEIGHT = 0.5, 0.62
 _DECIMAL_SCORES = 0.03
-"""Of questionnaires with an answer left out, where the score is scaled up and so has decimals."""
+"""Share of questionnaires with a missing answer, whose score is scaled up and so has decimals."""
 
 
 class _Reviews(NamedTuple):
-    """One entry per review; `enrolment` indexes the provider's registrations."""
+    """Reviews, one entry each; `enrolment` indexes the provider's registrations."""
 
     enrolment: Ints
     kind: Ints
@@ -61,7 +61,7 @@ class _Reviews(NamedTuple):
 
 
 def hv_reviews(world: World) -> Rows:
-    """The rows of every council's file."""
+    """Return the rows of every council's file."""
     rng, people = world.streams("hv reviews"), world.people
     known = np.flatnonzero(~world.joined_late)
     moved = people.early_council[known] != people.council[known]
@@ -94,8 +94,8 @@ def hv_reviews(world: World) -> Rows:
 
 
 def _reviews(rng: np.random.Generator, world: World, person: Ints, known: int, seen_later: Bools) -> _Reviews:
-    """Which reviews each registration has. The first `known` are where the child was born; a child `seen_later` has
-    its review at two years at its later registration, one of those after."""
+    """Draw the reviews of each registration. The first `known` registrations are where the child was born; a child
+    `seen_later` has its review at two years at its later registration, which follows them."""
     born = world.people.born[person]
     parts = []
     for kind, (share, days) in enumerate(zip(_EARLIER_SENT, _REVIEW_DAYS, strict=True)):
@@ -118,7 +118,7 @@ def _after(rng: np.random.Generator, start: Dates, low: int, high: int) -> Dates
 
 
 def _unnamed(rng: np.random.Generator, world: World, identity: Identity, person: Ints, kind: Ints) -> Identity:
-    """Soon after birth some children are on file as Baby."""
+    """Return identities in which some children, soon after birth, are recorded as Baby."""
     unnamed = rng.random(len(kind)) < np.array(_UNNAMED)[kind]
     form = np.where(rng.random(len(kind)) < 0.5, 0, 1 + identity.sex)
     form = np.where(world.people.twin[person] & (form > 0), 3 + person % 2, form)
@@ -126,7 +126,7 @@ def _unnamed(rng: np.random.Generator, world: World, identity: Identity, person:
 
 
 def _outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Reviews) -> dict[str, pa.Array]:
-    """ASQ-3 and ASQ:SE-2 scores of the two-year reviews, concern and referral of all."""
+    """Draw ASQ-3 and ASQ:SE-2 scores of two-year reviews, and concern and referral of all reviews."""
     size, two_year = len(person), reviews.kind == TWO_YEAR
     ability = world.attainment.ability[person]
     age = (reviews.date - world.people.born[person]).astype(np.int64) / 30.4
@@ -152,7 +152,7 @@ def _outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Re
 def _scores(
     rng: np.random.Generator, ability: Floats, months: Ints, with_asq3: Bools
 ) -> tuple[dict[str, Floats], Ints]:
-    """Scores of each domain, NaN without a questionnaire, and the number of domains below the cut-off."""
+    """Draw scores by domain, NaN without a questionnaire, and the number of domains below the cut-off."""
     common = _ABILITY_WEIGHT * ability + _COMMON_WEIGHT * rng.standard_normal(len(ability))
     own = np.sqrt(1 - _ABILITY_WEIGHT**2 - _COMMON_WEIGHT**2)
     scaled_up = rng.random(len(ability)) < _DECIMAL_SCORES
@@ -167,7 +167,7 @@ def _scores(
 
 
 def _on_scale(distance: Floats, cut_off: Floats, scaled_up: Bools) -> Floats:
-    """Scores 0 to 60, in steps of five but for those scaled up; below the cut-off exactly where `distance` < 0."""
+    """Return scores from 0 to 60, in steps of five unless scaled up; below the cut-off exactly if `distance` < 0."""
     raw = np.clip(cut_off + distance * np.where(distance < 0, 18.0, (60 - cut_off) / 2.2), 0, 60)
     step = 5 * np.floor(cut_off / 5)
     stepped = np.where(

@@ -1,8 +1,8 @@
-"""How many children of each kind a cohort has, and how many of them reach a good level of development.
+"""Margins: the number of children in each group, and how many of them reach a good level of development.
 
-For England and the pilot councils: published figures of 2024/25 (`sources/reference`), completed by `pilot_mix.csv`.
-For the other councils no figures are held: sizes, mixes and rates are a believable spread, drawn once under a fixed
-seed and scaled so that every national total is the published one. Every cohort is given the margins of 2024/25.
+England and the pilot councils have published figures of 2024/25 (`sources/reference`), completed by `pilot_mix.csv`.
+For other councils, sizes, mixes and rates have a plausible spread, drawn with a fixed seed and scaled so that every
+national total equals the published one. Every cohort has the margins of 2024/25.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     TERM: ("Autumn-born", "Spring-born", "Summer-born"),
 }
-"""Breakdowns of each topic; the last is the one whose rate follows from the others and the total."""
+"""Breakdowns of each topic; the rate of the last one follows from the others and the total."""
 
 _SPREAD_SEED = 202425
 _SIZE_BY_KIND = {"E06": 0.75, "E08": 1.1, "E09": 0.85, "E10": 2.6}
@@ -54,7 +54,7 @@ _ELGS_IF_GLD, _ELGS_IF_NOT = 16.97, 8.1
 class Margins:
     """Figures by council; arrays have one row per council, `counts` and `rates` one column per breakdown.
 
-    `rates` are shares at GLD, NaN where only the total holds them; `pooled_rates` hold over all councils together.
+    `rates` are shares at GLD, NaN if they follow from the total; `pooled_rates` are for all councils together.
     """
 
     councils: tuple[Place, ...]
@@ -67,7 +67,7 @@ class Margins:
 
 
 def margins(england: bool, scale: float) -> Margins:
-    """Margins of the pilot councils or of all England, with `scale` times the children."""
+    """Return the margins of the pilot councils or of all England, with `scale` times the children."""
     full = _england() if england else _pilot()
     if scale == 1:
         return full
@@ -115,7 +115,8 @@ def _england() -> Margins:
 
 
 def _other_sizes(rng: np.random.Generator, councils: tuple[Place, ...], total: int) -> Ints:
-    """Sizes of councils without published figures: log-normal around their kind, adding up to `total`."""
+    """Draw sizes of councils without published figures: log-normal around the size of their kind, summing to
+    `total`."""
     kind = np.array([_SIZE_BY_KIND[place.new_la_code[:3]] for place in councils])
     size = kind * rng.lognormal(0, 0.45, len(councils))
     tiny = np.array([_TINY.get(place.council, 0) for place in councils])
@@ -126,7 +127,7 @@ def _other_sizes(rng: np.random.Generator, councils: tuple[Place, ...], total: i
 def _other_counts(
     rng: np.random.Generator, topic: str, councils: tuple[Place, ...], sizes: Ints, pilot_counts: Ints
 ) -> Ints:
-    """Children by breakdown in the other councils: a spread around the national mix that adds up both ways."""
+    """Draw children by breakdown in the other councils, spread around the national mix and fitted to both totals."""
     totals = _national_counts(topic) - pilot_counts.sum(axis=0)
     spread = {SEX: 4000, TERM: 4000, FSM: 60, ETHNICITY: 25, LANGUAGE: 15, SEN: 150}[topic]
     table = rng.gamma(spread * totals / totals.sum(), size=(len(councils), len(totals))) + 1e-4
@@ -155,9 +156,9 @@ def _pilot_counts(topic: str, councils: tuple[Place, ...], children: Ints) -> In
 
 
 def _pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats) -> Floats:
-    """Shares at GLD by council and breakdown, NaN where unpublished.
+    """Return shares at GLD by council and breakdown, NaN if unpublished.
 
-    The first breakdown (girls, Unknown) is always given: where unpublished, by the national gap to the total.
+    The first breakdown (girls, Unknown) is never NaN: if unpublished, it is the total plus the national gap.
     """
     rates = np.full((len(councils), len(TOPICS[topic])), np.nan)
     for row, place in enumerate(councils):
@@ -173,7 +174,7 @@ def _pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats) -> Floa
 
 
 def _published(topic: str, code: str) -> Mapping[str, Mapping[str, str]]:
-    """Published rows of one area by breakdown of the topic; none where the area has no figures for it."""
+    """Return published rows of one area by breakdown of the topic; empty if the area has no figures for it."""
     return children_by(topic).get((code, _YEAR), {})
 
 
@@ -189,7 +190,7 @@ def _national_counts(topic: str) -> Ints:
 
 
 def _national_rates(topic: str) -> Floats:
-    """Published national shares at GLD, NaN for the last breakdown."""
+    """Return published national shares at GLD, NaN for the last breakdown."""
     rates = np.array([float(row["gld_children_percent"]) / 100 for row in _national(topic)])
     rates[-1] = np.nan
     return rates

@@ -1,4 +1,4 @@
-"""Names by ethnic group, from the lists in `names/`, with Zipf-like frequencies; and what else goes by ethnic group."""
+"""Names by ethnic group, from the lists in `names/`, with Zipf-like frequencies; other properties by ethnic group."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TAIL_SHARE, _DOUBLE_FORENAME_SHARE, _DOUBLE_SURNAME_SHARE = 0.3, 0.05, 0.05
 
 @dataclass(frozen=True)
 class Ethnicity:
-    """What the children of one DfE ethnicity code are like; `ethnicity.yaml` says what each number means."""
+    """Properties of children with one DfE ethnicity code; `ethnicity.yaml` documents each number."""
 
     share: float
     names: Mapping[str, float]
@@ -34,12 +34,12 @@ ETHNICITIES = {
     code: Ethnicity(**likely)
     for code, likely in yaml.safe_load(Path(__file__).with_name("ethnicity.yaml").read_text(encoding="utf-8")).items()
 }
-"""By code; those of mixed heritage draw forename and surname apart."""
+"""By code; children of mixed heritage draw forename and surname independently."""
 _GROUPS = tuple(sorted({group for ethnicity in ETHNICITIES.values() for group in ethnicity.names}))
 
 
 def draw_forenames(rng: np.random.Generator, group: Ints, female: AnyArray) -> Texts:
-    """A forename for each child by name group (index of `name_groups`) and sex."""
+    """Draw a forename for each child by name group (as returned by `name_groups`) and sex."""
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         for is_girl, column in ((True, "girls"), (False, "boys")):
@@ -49,7 +49,7 @@ def draw_forenames(rng: np.random.Generator, group: Ints, female: AnyArray) -> T
 
 
 def draw_surnames(rng: np.random.Generator, group: Ints) -> Texts:
-    """A surname for each child by name group; some families with British names are double-barrelled."""
+    """Draw a surname for each child by name group; some British, Irish and Caribbean ones are double-barrelled."""
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         chosen = np.flatnonzero(group == index)
@@ -62,7 +62,7 @@ def draw_surnames(rng: np.random.Generator, group: Ints) -> Texts:
 
 
 def name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str, ...]) -> tuple[Ints, Ints]:
-    """Name groups of the forename and the surname of children by ethnicity (index of `codes`)."""
+    """Draw the name groups of children's forename and surname by ethnicity (index of `codes`)."""
     mix = np.array([[ETHNICITIES[code].names.get(group, 0.0) for group in _GROUPS] for code in codes])
     forename = pick(rng, mix[ethnicity])
     mixed = np.array([code.startswith("M") for code in codes])[ethnicity]
@@ -76,7 +76,7 @@ def _drawn(rng: np.random.Generator, group: str, column: str, size: int) -> Text
 
 @cache
 def _vocabulary(group: str, column: str) -> tuple[Texts, Floats]:
-    """Names and their shares: the head of a list falls off as 1 / rank, its tail of composed rare names is flat."""
+    """Return names and their shares: a head that falls roughly as 1 / rank, and a flat tail of composed rare names."""
     content = yaml.load((_LISTS / f"{group}.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     head = list(dict.fromkeys(content[column].split()))
     if column == "surnames":
@@ -95,7 +95,7 @@ def _composed(parts: dict[str, str]) -> list[str]:
 
 
 def other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
-    """Another form of each name that has one in this file of `names/`."""
+    """Return another form of each name that has one in this file of `names/`; other names are unchanged."""
     known, others = _forms(file)
     low, high = np.searchsorted(known, names, side="left"), np.searchsorted(known, names, side="right")
     found = high > low
@@ -105,6 +105,6 @@ def other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
 
 @cache
 def _forms(file: str) -> tuple[Texts, Texts]:
-    """Names in order, and another form of each, from a two-column list; a name with several forms has several rows."""
+    """Return sorted names, and another form of each, from a two-column list; a name has one row for each form."""
     names, others = zip(*sorted(tuple(row.values()) for row in rows_of(_LISTS / file)), strict=True)
     return np.array(names, dtype=NAME_TYPE), np.array(others, dtype=NAME_TYPE)

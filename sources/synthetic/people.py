@@ -1,4 +1,4 @@
-"""The true children of a cohort: who they are, where they live and go to school, before any service notes them."""
+"""The true children of a cohort: their identity, homes and schools, before any service records them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, 
 Dates = npt.NDArray[np.datetime64]
 
 LEAVERS_SHARE = 0.06
-"""Children known to early services who moved out before the Profile, for each child with a Profile."""
+"""Children known to early services who moved away before the Profile, per child with a Profile."""
 TWIN_SHARE = 0.0296
-"""Children who are a twin: 1.5% of maternities."""
+"""Share of children who are twins: 1.5% of maternities."""
 _COUSIN_SHARE = 0.004
-"""Children who share surname and postcode with another of the cohort without being twins."""
+"""Share of children with surname and postcode of another child of the cohort without being twins."""
 _MOVED_COUNCIL, _MOVED_WITHIN = 0.04, 0.12
-"""Children who lived in another council, or at another address of the same council, in their early years."""
+"""Shares of children who lived in another council, or elsewhere in the same council, in their early years."""
 _CHILDREN_A_SCHOOL = 35
 _TEMPORARY_UPN, _SECOND_UPN = 0.01, 0.003
 
 CODES = tuple(ETHNICITY_CODES)
 _OTHER_WHITE_BY_LANGUAGE = 0.6
-"""Share of White children of another White background, for each share of children with another first language."""
+"""Share of White children with another White background, per share of children with another first language."""
 LANGUAGE_CODES = ("", "ENG", *sorted({code for each in naming.ETHNICITIES.values() for code in each.languages}))
 UPN_LETTERS = np.array(list("ABCDEFGHJKLMNPQRTUVWXYZ"))
-"""Check letters in order of remainder (modulus 23); a letter in the number counts as its place here."""
+"""Check letters in order of remainder (modulus 23); a letter in the number counts as its position here."""
 _DIGITS = np.array(list("0123456789"))
 
 
 @dataclass(frozen=True)
 class People:
-    """One entry per child; indices are into `Margins.councils`, `TOPICS`, `CODES`, `LANGUAGE_CODES`, `Geography`.
+    """Children, one entry each; indices are into `Margins.councils`, `TOPICS`, `CODES`, `LANGUAGE_CODES`, `Geography`.
 
-    Children with a Profile (`pupil`) come first, in order of council.
+    Children with a Profile (`pupil`) come first, sorted by council.
     """
 
     council: Ints
@@ -61,9 +61,9 @@ class People:
     urn: Ints
     nhs_number: Texts
     upn: Texts
-    """As in the Profile return: permanent but for a few."""
+    """As in the Profile return: permanent, with few exceptions."""
     census_upn: Texts
-    """As in the school census: for some children an earlier, often temporary one."""
+    """As in the school census: for some children an earlier, often temporary number."""
 
     def __len__(self) -> int:
         return len(self.council)
@@ -71,7 +71,7 @@ class People:
 
 @dataclass(frozen=True)
 class _Families:
-    """Index of the child whose birth and home, or whose home only, each child shares; its own where none."""
+    """Index of the child whose birth and home, or only home, each child shares; its own index if it shares none."""
 
     birth: Ints
     home: Ints
@@ -79,7 +79,7 @@ class _Families:
 
 
 def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: Geography) -> People:
-    """All children of the cohort in these councils."""
+    """Draw all children of the cohort in these councils."""
     leavers = np.round(margins.children * LEAVERS_SHARE).astype(np.int64)
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
@@ -134,7 +134,7 @@ def _families(rng: np.random.Generator, stratum: Ints) -> _Families:
 
 
 def _in_census(rng: np.random.Generator, stratum: Ints, counts: dict[str, Ints]) -> Bools:
-    """Whether the spring census knows the child: those it does not are Unknown in every characteristic it brings."""
+    """Draw whether each child is in the spring census; the others are Unknown in every characteristic from it."""
     missing = np.min([counts[topic][:, 0] for topic in (FSM, ETHNICITY, LANGUAGE, SEN)], axis=0)
     size = counts[FSM].sum(axis=1)
     return assign(rng, stratum, np.stack([missing, size - missing], axis=1)) == 1
@@ -143,7 +143,7 @@ def _in_census(rng: np.random.Generator, stratum: Ints, counts: dict[str, Ints])
 def _characteristics(
     rng: np.random.Generator, stratum: Ints, counts: dict[str, Ints], in_census: Bools, families: _Families
 ) -> tuple[dict[str, Ints], Ints]:
-    """Breakdown of each topic, and ethnicity code, with the believable dependencies between them."""
+    """Draw each topic's breakdown, and the ethnicity code, with plausible dependencies between them."""
     missing = {0: np.where(in_census, 0.0, np.inf)}
     term = assign(rng, stratum, counts[TERM])[families.birth]
     sex = assign(rng, stratum, counts[SEX])
@@ -165,7 +165,8 @@ def _by_code(likelihood: str) -> Floats:
 
 
 def _minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floats) -> Ints:
-    """Ethnicity code (index of `CODES`) within the major group; more other White where more speak other languages."""
+    """Draw the ethnicity code (index of `CODES`) within the major group; councils with more speakers of other languages
+    have more children of another White background."""
     groups = np.array([MAJOR_GROUP.get(code, UNKNOWN) for code in CODES])
     mix = np.array([np.where(groups == label, _by_code("share"), 0.0) for label in TOPICS[ETHNICITY]])
     probabilities = mix[major]
@@ -176,14 +177,15 @@ def _minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floa
 
 
 def _languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Ints:
-    """First-language code (index of `LANGUAGE_CODES`) by ethnicity and whether Unknown, other or English."""
+    """Draw the first-language code (index of `LANGUAGE_CODES`) by ethnicity and `language`: Unknown, other or
+    English."""
     mixes = [naming.ETHNICITIES[code].languages for code in CODES]
     table = np.array([[mix.get(code, 0.0) for code in LANGUAGE_CODES] for mix in mixes])
     return np.select([language == 0, language == 2], [0, 1], pick(rng, table[ethnicity]))
 
 
 def _births(rng: np.random.Generator, cohort: Cohort, term: Ints) -> Dates:
-    """Dates of birth, uniform within the term: September to December, January to March, April to August."""
+    """Draw dates of birth, uniform within the term: September to December, January to March, April to August."""
     edges = [np.datetime64(f"{cohort.born_from.year + (month < 9)}-{month:02d}-01") for month in (9, 1, 4)]
     start = np.array(edges, dtype="datetime64[D]")
     days = np.append(np.diff(start), np.datetime64(cohort.born_to) + 1 - start[-1]).astype(np.int64)
@@ -193,7 +195,7 @@ def _births(rng: np.random.Generator, cohort: Cohort, term: Ints) -> Dates:
 def _early_homes(
     rng: np.random.Generator, margins: Margins, geography: Geography, council: Ints, fsm: Ints, postcode: Ints
 ) -> tuple[Ints, Ints]:
-    """Council and postcode where the child lived until about age three."""
+    """Draw the council and postcode in which each child lived until about age three."""
     lot = rng.random(len(council))
     across, within = lot < _MOVED_COUNCIL, (lot >= _MOVED_COUNCIL) & (lot < _MOVED_COUNCIL + _MOVED_WITHIN)
     region = np.array([place.region_code for place in margins.councils])
@@ -207,7 +209,7 @@ def _early_homes(
 
 
 def _names(rng: np.random.Generator, ethnicity: Ints, female: Bools, families: _Families) -> tuple[Texts, Texts]:
-    """Surname and forename; no two twins have the same."""
+    """Draw surnames and forenames; twins have different forenames."""
     forename_group, surname_group = naming.name_groups(rng, ethnicity, CODES)
     surname = naming.draw_surnames(rng, surname_group[families.home])[families.home]
     forename = naming.draw_forenames(rng, forename_group, female)
@@ -218,7 +220,7 @@ def _names(rng: np.random.Generator, ethnicity: Ints, female: Bools, families: _
 
 
 def _schools(rng: np.random.Generator, council: Ints, children: Ints, families: _Families) -> tuple[Ints, Ints]:
-    """Establishment number (2000 to 3999) and URN of each child's school."""
+    """Draw each child's school: establishment number (2000 to 3999) and URN."""
     schools = np.clip(children // _CHILDREN_A_SCHOOL, 1, 1800)
     school = np.floor(rng.random(len(council)) * schools[council]).astype(np.int64)[families.home]
     return 2000 + school, 100_000 + (np.cumsum(schools) - schools)[council] + school
@@ -227,7 +229,7 @@ def _schools(rng: np.random.Generator, council: Ints, children: Ints, families: 
 def _upns(
     rng: np.random.Generator, margins: Margins, cohort: Cohort, council: Ints, estab: Ints
 ) -> tuple[Texts, Texts]:
-    """UPN in the Profile and UPN in the census: for most children the same."""
+    """Draw the UPN in the Profile and the UPN in the census, the same for most children."""
     la_code = np.array([int(place.old_la_code) for place in margins.councils])[council]
     serial = 1 + rank_within(council * 10_000 + estab, rng.random(len(council)))
     upn = _numbered(la_code, estab, cohort.first_year, serial, _DIGITS)
@@ -244,11 +246,14 @@ def _upns(
 
 
 def nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
-    """Different NHS numbers of the range 999 000 0000 to 999 999 9999, which is kept for tests and never issued."""
+    """Draw distinct NHS numbers from the range 999 000 0000 to 999 999 9999, reserved for tests and never issued.
+
+    Raises `ValueError` if `size` exceeds the range.
+    """
     stem = 999_000_000 + np.arange(1_000_000)
     digits = stem[:, None] // 10 ** np.arange(8, -1, -1) % 10
     check = (11 - digits @ np.arange(10, 1, -1) % 11) % 11
-    valid = (stem * 10 + check)[check != 10]
+    valid = (stem * 10 + check)[check != 10]  # modulus 11: a remainder that needs the digit 10 is not used
     if size > len(valid):
         raise ValueError(
             f"{size:,} children need NHS numbers; the test range holds {len(valid):,}: use a smaller scale"
@@ -257,12 +262,12 @@ def nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
 
 
 def _numbered(la_code: Ints, estab: Ints, year: int, serial: Ints, last: Texts) -> Texts:
-    """UPNs: check letter, authority, school, year of issue and serial number, which ends in one of `last`.
+    """Build UPNs: check letter, authority, school, year of issue and serial number, which ends in one of `last`.
 
-    Serial numbers are below 1,000 with ten digits, below 2,300 with the letters of temporary numbers.
+    Serial numbers are below 1,000 if `last` has ten digits, below 2,300 if it has the letters of temporary numbers.
     """
     serial, place = np.divmod(serial, len(last))
     stem = ((la_code * 10_000 + estab) * 100 + year % 100) * 100 + serial
     digits = stem[:, None] // 10 ** np.arange(10, -1, -1) % 10
-    remainder = (digits @ np.arange(2, 13) + 13 * place) % 23
+    remainder = (digits @ np.arange(2, 13) + 13 * place) % 23  # weights 2 to 13, modulus 23
     return np.strings.add(np.strings.add(UPN_LETTERS[remainder], stem.astype("U11")), last[place])

@@ -1,6 +1,6 @@
-"""How services write a child down: the true names, dates and addresses, with the slips that real records have.
+"""How services record a child: true names, dates and addresses, with the errors of real records.
 
-Rows of a source are under its contract's column names, as Arrow columns in contract form.
+Rows of a source are Arrow columns in contract form, under contract column names.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _SHORT_FORM = partial(naming.other_form, file="nicknames.csv")
 _IN_OWN_SCRIPT = partial(naming.other_form, file="native_script.csv")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
-"""A key beside each of `_LETTERS` on a British keyboard."""
+"""A neighbouring key of each of `_LETTERS` on a British keyboard."""
 
 
 @dataclass(frozen=True)
 class Slips:
-    """Share of a service's records with each slip."""
+    """Share of a service's records with each kind of error."""
 
     typing: float
-    """In the forename; again, apart, in the surname."""
+    """For the forename and, independently, the surname."""
     short_form: float = 0.03
-    """Of children whose forename has one."""
+    """Share of forenames that have a short form."""
     native_script: float = 0.1
-    """Of names that have a form in their own script, in systems that can hold it."""
+    """Share of names that have a form in their own script, in systems that can store it."""
     accents_lost: float = 0.4
     apostrophe_changed: float = 0.3
     double_barrel_changed: float = 0.15
@@ -62,7 +62,7 @@ HEALTH = Slips(typing=0.012, short_form=0.025, names_swapped=0.004, date_placeho
 
 @dataclass(frozen=True)
 class Identity:
-    """A child as one service has it on file; all arrays alike in length. `sex` indexes F, M."""
+    """Children as recorded by one service; all arrays have the same length. `sex` indexes F, M."""
 
     surname: Texts
     forename: Texts
@@ -74,7 +74,7 @@ class Identity:
         return Identity(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def columns(self) -> dict[str, pa.Array]:
-        """The demographic columns of the contracts."""
+        """Return the demographic columns of the contracts."""
         return {
             "surname": text(self.surname),
             "forename": text(self.forename),
@@ -85,9 +85,9 @@ class Identity:
 
 
 def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode: Bools) -> Identity:
-    """What a service's system holds of these children; `holds_unicode` says whether it can hold any script.
+    """Return these children as recorded by a service; `holds_unicode` says whether its system can store any script.
 
-    Each kind of slip draws from a stream of its own, so that which records have one does not move the others.
+    Changes to names draw from separate streams, so the number of records with one kind of error does not affect others.
     """
     size = len(true.surname)
 
@@ -122,7 +122,8 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
 
 
 def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
-    """Words with one slip each after the first letter: a neighbouring key, two letters swapped, or one left out."""
+    """Return words with one typing error each after the first letter: a neighbouring key, two letters swapped, or one
+    left out."""
     letters = words.astype(naming.NAME_TYPE).view(np.uint32).reshape(len(words), -1).copy()
     length = np.strings.str_len(words)
     kind = np.where(length < 4, 3, rng.integers(0, 3, len(words)))
@@ -142,7 +143,7 @@ def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
 
 
 def without_accents(names: Texts) -> Texts:
-    """Names in plain Latin letters; letters of other scripts stay."""
+    """Return names without accents; letters of other scripts are unchanged."""
     folded = pa.array(names, pa.string())
     for row in _PLAIN_LETTERS:
         folded = pc.replace_substring(folded, row["letter"], row["plain"])
@@ -152,7 +153,7 @@ def without_accents(names: Texts) -> Texts:
 
 
 def day_month_swapped(born: Dates) -> Dates:
-    """Dates with day and month exchanged where that is a date, the others as they are."""
+    """Return dates with day and month exchanged if the result is a date; others are unchanged."""
     months = born.astype("datetime64[M]")
     day = (born - months).astype(np.int64) + 1
     month = months.astype(np.int64) % 12 + 1
@@ -210,23 +211,23 @@ def _other_apostrophe(rng: np.random.Generator, names: Texts) -> Texts:
 
 
 def _part(rng: np.random.Generator, surnames: Texts) -> Texts:
-    """A double-barrelled surname with one part only, or with a space for the hyphen."""
+    """Return double-barrelled surnames with only one part, or with a space for the hyphen."""
     first, _, second = np.strings.partition(surnames, "-")
     lot = rng.random(len(surnames))
     return np.select([lot < 0.4, lot < 0.75], [first, second], np.strings.replace(surnames, "-", " "))
 
 
 def uppercase(names: Texts, chosen: AnyArray) -> Texts:
-    """The chosen names in capitals, as some systems export them."""
+    """Return names with the chosen ones in capitals, as some systems export them."""
     capitals = pc.utf8_upper(pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
     return np.where(chosen, np.asarray(capitals, dtype=naming.NAME_TYPE), names)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one source from every council, in order of council and place in the file.
+    """Rows of one source from every council, sorted by council and position in the file.
 
-    `council` indexes `Margins.councils`; `person` indexes `People`, and is None where the source is of no child.
+    `council` indexes `Margins.councils`; `person` indexes `People`, and is None if the source is not about children.
     """
 
     council: Ints
@@ -235,35 +236,35 @@ class Rows:
 
 
 def coded(index: AnyArray, values: Sequence[str]) -> pa.DictionaryArray:
-    """A column of codes: `index` into `values`; an empty value is blank."""
+    """Return a column of codes: `index` into `values`; an empty value is blank."""
     dictionary = pa.array([value or None for value in values], pa.string())
     return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), dictionary)
 
 
 def text(values: Texts) -> pa.Array:
-    """A column of text; empty is blank."""
+    """Return a column of text; empty is blank."""
     column = pa.array(values, pa.string())
     return pc.if_else(pc.equal(column, ""), None, column)
 
 
 def dates(values: npt.NDArray[np.datetime64]) -> pa.Array:
-    """A column of dates; not-a-time is blank."""
+    """Return a column of dates; NaT is blank."""
     return pa.array(values.astype("datetime64[D]"), pa.date32())
 
 
 def decimals(values: Floats) -> pa.DictionaryArray:
-    """A column of numbers as text, without needless zeros; NaN is blank."""
+    """Return a column of numbers as text, without trailing zeros; NaN is blank."""
     distinct, index = np.unique(values, return_inverse=True)
     return coded(index, ["" if np.isnan(value) else f"{value:.10g}" for value in distinct])
 
 
 def in_file_order(council: Ints, key: AnyArray, late: AnyArray) -> Ints:
-    """Order of rows: by council, those sent again after the others, then by `key`."""
+    """Return the order of rows: by council, then rows sent again after the others, then by `key`."""
     return np.lexsort((key, late, council))
 
 
 def filed(council: Ints, person: Ints, table: pa.Table, key: AnyArray, again: Ints) -> Rows:
-    """The rows of `table` in file order, after them those of its rows that are sent `again` (indices)."""
+    """Return the rows of `table` in file order, followed by the rows sent `again` (indices)."""
     sent = np.concatenate([np.arange(len(person)), again])
     late = np.arange(len(sent)) >= len(person)
     sent = sent[in_file_order(council[sent], key[sent], late)]

@@ -1,7 +1,7 @@
-"""Rows of the survey of parents: about one response for ten children of the cohort, linked to none of them.
+"""Survey of parents: about one response for every ten children of the cohort, linked to none of them.
 
-Answers hang together: parents of children with special needs, and those on low incomes, seek support more often, wait
-longer and tell their story more often; how easy it was colours every later answer.
+Answers are correlated: parents of children with special needs, and those on low incomes, find access harder, wait
+longer and repeat their story more often; ease of access affects every later answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _AGE_BANDS = {"1": 0.12, "2": 0.15, "3": 0.22, "4": 0.21, "5": 0.22, "6": 0.08}
 _FSM_UNSURE = (0.05, 0.04)
 _SEND = {"1": 0.13, "2": 0.73, "3": 0.08, "8": 0.04, "9": 0.02}
 _SOUGHT = {"1": (0.24, 0.48), "2": (0.10, 0.30), "3": (0.05, 0.10), "4": (0.61, 0.12)}
-"""Share of parents of children without, with special needs who got support, wait, were refused, did not seek."""
+"""Shares of parents who got support, are waiting, were refused or did not seek it, of children without and with special
+needs."""
 _SERVICES_USED = (0.68, 0.34, 0.61, 0.13, 0.11, 0.09)
 """In the order of `SERVICES`."""
 _SERVICES_WITH_NEEDS = (0.74, 0.41, 0.66, 0.48, 0.52, 0.16)
@@ -32,7 +33,7 @@ _DONT_KNOW = 0.04
 
 
 def parent_experience(world: World) -> Rows:
-    """The responses of every council's file."""
+    """Return the responses of every council's file."""
     rng, figures = world.streams("parent experience"), world.margins
     responses = np.round(figures.children * world.by_council("responses", *_RESPONSES_A_CHILD)).astype(np.int64)
     council = np.repeat(np.arange(len(responses)), responses)
@@ -77,10 +78,10 @@ def _services(rng: np.random.Generator, needs: Bools) -> dict[str, pa.Array]:
 
 
 def _experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease: Floats) -> dict[str, pa.Array]:
-    """Answers that follow from whether support was sought and how easy it was (`ease`, higher is easier)."""
+    """Draw the answers that depend on whether support was sought and on ease of access (higher is easier)."""
 
     def scale(value: Floats, edges: tuple[float, ...], codes: str) -> pa.Array:
-        """Codes from best to worst as `value` falls; the last code is don't know."""
+        """Return codes from best to worst as `value` falls; the last code is don't know."""
         answer = np.searchsorted(edges, -value)
         return coded(np.where(rng.random(len(value)) < _DONT_KNOW, len(edges) + 1, answer), tuple(codes))
 
@@ -103,6 +104,6 @@ def _experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease: Floa
 
 
 def _sharing_answer(rng: np.random.Generator, story: Floats) -> Ints:
-    """Yes, the more often the story had to be told; no; don't know."""
+    """Draw yes, no or don't know; yes is more likely the more often the story was repeated."""
     yes = 1 / (1 + np.exp(-(0.9 - 0.8 * story)))
     return pick(rng, np.stack([yes, (1 - yes) * 0.7, (1 - yes) * 0.3], axis=1))

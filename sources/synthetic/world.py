@@ -1,4 +1,4 @@
-"""Everything the returns of one cohort are drawn from."""
+"""Everything that the returns of one cohort are drawn from."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sources.synthetic.people import People, draw_people
 from sources.synthetic.recording import Identity, Slips, record
 
 _JOINED_SHARE = 0.05
-"""Pupils who moved in from outside after the early years: no early service of these councils knows them."""
+"""Share of pupils who moved in from outside after the early years, unknown to the early services of these councils."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The true children, what they attain, and the dialects that services write in."""
+    """The true children of a cohort, their attainment, and the dialects of the services."""
 
     cohort: Cohort
     streams: Streams
@@ -40,7 +40,7 @@ class World:
 
     @cached_property
     def quintile(self) -> Ints:
-        """IMD quintile of the child's home at the time of the Profile, 0 unknown."""
+        """IMD quintile of each child's home at the time of the Profile; 0 if unknown."""
         return self.geography.quintile(self.people.postcode)
 
     def dialect(self, council: str, source: str) -> Dialect:
@@ -49,7 +49,7 @@ class World:
     def on_file(
         self, rng: np.random.Generator, source: str, council: Ints, person: Ints, postcode: Ints, slips: Slips
     ) -> Identity:
-        """What the systems of these councils hold of children who live at these postcodes (indices)."""
+        """Return children with these home postcodes (indices) as recorded by these councils' systems."""
         people = self.people
         true = Identity(
             people.surname[person],
@@ -63,7 +63,7 @@ class World:
         return record(rng, true, slips, holds_unicode[council])
 
     def by_council(self, what: str, low: float, high: float) -> Floats:
-        """A rate for each council between two bounds, the same for every seed."""
+        """Return a rate between two bounds for each council, the same for every seed."""
         keys = [zlib.crc32(f"{what} {place.council}".encode()) for place in self.margins.councils]
         return np.array([low + (high - low) * (key % 1000) / 999 for key in keys])
 

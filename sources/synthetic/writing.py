@@ -1,6 +1,6 @@
-"""Make the extracts of one cohort, each as its council would send it: the inverse of its council file.
+"""Writes the extracts of one cohort, each as its council would send it, by applying its council file in reverse.
 
-And the truth beside them: who each row is about, and the published figures of the true children.
+Also writes the truth: the child that each row is about, and the published figures of the true children.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from sources.synthetic.world import World, draw_world
 
 DEFAULT_SEED = 20260601
 _RETURNS = (eyfsp, school_census, early_years_census, hv_reviews, parent_experience)
-"""Each is named after its source."""
+"""Each function is named after its source."""
 _OTHER_FORMATS = {
     ("knowsley", "early_years_census"): ".parquet",
     ("liverpool", "parent_experience"): ".csv.gz",
     ("sefton", "hv_reviews"): ".csv.gz",
 }
 _EACH_OTHER_FORMAT = 25
-"""Beyond the pilot, one file in so many is compressed and one is Parquet."""
+"""Outside the pilot, one file in this many is compressed and one is Parquet."""
 _SENDS_NHS_NUMBER = 3
-"""Beyond the pilot, one council in so many has NHS numbers on its education records."""
+"""Outside the pilot, one council in this many has NHS numbers in its education records."""
 _QUINTILES = (
     "Unknown",
     "Quintile 1 (most deprived)",
@@ -57,7 +57,7 @@ _QUINTILES = (
 )
 _ALL_SEN = "All SEN provision"
 _REGIONAL_FROM = 21
-"""Regions and England are published with more than twenty councils."""
+"""Regions and England are published if there are more than twenty councils."""
 
 
 def generate(
@@ -69,16 +69,16 @@ def generate(
     councils: Literal["pilot", "england"] = "pilot",
     contract_names: bool = False,
 ) -> None:
-    """Write the extracts of a cohort into `landing` and the truth beside it.
+    """Write the extracts of a cohort into `landing` and the truth into its parent folder.
 
-    - `landing/<council>/<source>/<cohort>.<ext>`: in the council's own dialect, or the contract's with `contract_names`
-      and for councils without a council file.
-    - `landing/reference/postcode_directory.csv` and, where the size is not the published one, `expected_rows.csv`.
-    - `landing/reference/synthetic.json`: the marker by which the intake knows these files for synthetic.
-    - `truth.parquet` and `truth_tables.parquet` in the folder that holds `landing`.
+    - `landing/<council>/<source>/<cohort>.<ext>`: in the council's dialect, or in contract form with `contract_names`
+      or for councils without a council file.
+    - `landing/reference/postcode_directory.csv` and, if the size is not the published one, `expected_rows.csv`.
+    - `landing/reference/synthetic.json`: the marker by which the intake recognises these files as synthetic.
+    - `truth.parquet` and `truth_tables.parquet` in the parent folder of `landing`.
 
-    `scale` times the children of 2024/25: 26,132 in the pilot, 589,471 in England. The same arguments give the same
-    bytes. Raises `InvalidCohort` for a cohort and `ValueError` for a scale that cannot be.
+    There are `scale` times the children of 2024/25: 26,132 in the pilot, 589,471 in England. The same arguments give
+    the same bytes. Raises `InvalidCohort` for an invalid cohort and `ValueError` for a scale that is not positive.
     """
     if scale <= 0:
         raise ValueError(f"scale must be above 0, not {scale}")
@@ -95,7 +95,7 @@ def generate(
 
 
 def _write_expected(path: Path, world: World, scale: float) -> None:
-    """Say how many rows to expect of a cohort of another size than the published one."""
+    """Write the expected numbers of rows if the cohort's size is not the published one."""
     expected = {
         (source, world.cohort.code, entry.council): round(published * scale)
         for source in expected_rows.SOURCES_OF_CHILDREN
@@ -107,7 +107,7 @@ def _write_expected(path: Path, world: World, scale: float) -> None:
 
 
 def write_source(landing: Path, source: str, rows: Rows, world: World) -> list[Path]:
-    """Write one file a council, `landing/<council>/<source>/<cohort>.<ext>`; returns them."""
+    """Write one file per council, `landing/<council>/<source>/<cohort>.<ext>`, and return their paths."""
     contract, written = CONTRACTS[source], []
     edges = np.searchsorted(rows.council, np.arange(len(world.margins.councils) + 1))
     for index, entry in enumerate(world.margins.councils):
@@ -123,11 +123,11 @@ def write_source(landing: Path, source: str, rows: Rows, world: World) -> list[P
 
 
 def columns_sent(contract: SourceContract, council: str, contract_names: bool) -> Sequence[Column]:
-    """The contract's columns that a council's file has.
+    """Return the contract columns in a council's file.
 
-    Those that its council file names, and what is required or kept, unless it gives a constant for it: a new column of
-    the payload needs no line in a council file. Under contract names constants stand in the file too. A council without
-    a file sends all; only some have NHS numbers in education.
+    These are the columns that its council file maps and all required or payload columns, except constants, so a new
+    payload column needs no line in a council file. Under contract names, constants are columns too. A council without a
+    council file sends all columns, but only some of these councils have NHS numbers in education.
     """
     own = council_file(council).dialect(contract.name)
     if own is CONTRACT_DIALECT:
@@ -143,7 +143,7 @@ def columns_sent(contract: SourceContract, council: str, contract_names: bool) -
 
 
 def file_ending(council: str, source: str) -> str:
-    """`.csv`, for a few files `.csv.gz` or `.parquet`."""
+    """Return the file's suffix: `.csv`, or for a few files `.csv.gz` or `.parquet`."""
     if council in PILOT:
         return _OTHER_FORMATS.get((council, source), ".csv")
     lot = zlib.crc32(f"{council} {source}".encode()) % _EACH_OTHER_FORMAT
@@ -151,9 +151,9 @@ def file_ending(council: str, source: str) -> str:
 
 
 def in_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, seed: int) -> pa.Table:
-    """Rows in contract form as text under the council's names, codes and date format.
+    """Return rows in contract form as text under the council's headings, codes and date format.
 
-    Where several local values stand for one code, each is used.
+    If several local values map to one code, all of them are used.
     """
     rng = np.random.default_rng(seed)
     local = {}
@@ -170,7 +170,7 @@ def in_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, see
 
 
 def _local_codes(rng: np.random.Generator, values: pa.DictionaryArray, codes: Mapping[str, str]) -> pa.Array:
-    """Replace contract codes by the council's values."""
+    """Replace contract codes with the council's values."""
     own: dict[str, list[str]] = {}
     for local, code in codes.items():
         own.setdefault(code, []).append(local)
@@ -191,7 +191,7 @@ def _write(path: Path, table: pa.Table, dialect: Dialect) -> None:
 
 
 def _as_csv(table: pa.Table, delimiter: str) -> bytes:
-    """UTF-8 CSV; values are quoted only where one in the file needs it."""
+    """Return the table as UTF-8 CSV, with quotes only if a value needs them."""
     for style in ("none", "needed"):
         buffer = io.BytesIO()
         options = pyarrow.csv.WriteOptions(delimiter=delimiter, quoting_style=style, quoting_header=style)
@@ -204,7 +204,7 @@ def _as_csv(table: pa.Table, delimiter: str) -> bytes:
 
 
 def _encoded(content: bytes, encoding: str) -> bytes:
-    """Text in the council's encoding; letters it does not have lose their accents, others become `?`."""
+    """Encode text in the council's encoding; letters that it lacks lose their accents or become `?`."""
     if codecs.lookup(encoding).name == "utf-8":
         return content
     return content.decode().encode(encoding, errors=_PLAIN)
@@ -231,10 +231,10 @@ class _Area(NamedTuple):
 def _write_truth(folder: Path, world: World, sources: Mapping[str, Rows]) -> None:
     """Write `truth.parquet` and `truth_tables.parquet` into `folder`, keeping other cohorts' rows.
 
-    - truth: one row per row written of each source about children: source, council, cohort, source_row (1-based data
-      row of the file), person_id, is_twin.
-    - truth_tables: children_count, gld_children_count and elgs_expected_total of the children with a Profile, each
-      once, in the council of the pupil's own school, by area, breakdown topic, breakdown and sex.
+    - truth: one row for each row of a source about children: source, council, cohort, source_row (1-based data row of
+      the file), person_id, is_twin.
+    - truth_tables: children_count, gld_children_count and elgs_expected_total of children with a Profile, each counted
+      once, in the council of their school, by area, breakdown topic, breakdown and sex.
     """
     links = pa.concat_tables(_links(world, source, rows) for source, rows in sources.items() if rows.person is not None)
     _write_cohort(folder / "truth.parquet", links, world.cohort.code)
@@ -259,7 +259,7 @@ def _links(world: World, source: str, rows: Rows) -> pa.Table:
 
 
 def _areas(world: World) -> Iterator[_Area]:
-    """The areas that figures are published for."""
+    """Yield the areas with published figures."""
     people, councils = world.people, world.margins.councils
     own = people.council[people.pupil]
 
@@ -279,7 +279,7 @@ def _areas(world: World) -> Iterator[_Area]:
 
 
 def _figures(world: World, area: _Area) -> pa.Table:
-    """Every topic x breakdown x sex of one area."""
+    """Return the figures of one area for every topic, breakdown and sex."""
     pupils = world.people.pupil
     sex = world.people.categories[SEX][pupils]
     gld = world.attainment.gld[pupils]
@@ -319,7 +319,7 @@ def _breakdowns(world: World) -> Iterator[tuple[str, str, Bools]]:
 
 
 def _write_cohort(path: Path, table: pa.Table, cohort: str) -> None:
-    """Replace a cohort's rows of a Parquet file."""
+    """Replace a cohort's rows in a Parquet file."""
     if path.exists():
         earlier = pyarrow.parquet.read_table(path)
         others = earlier.filter(pc.not_equal(earlier["cohort"], cohort))

@@ -1,1 +1,1 @@
-"""What would have to be true for a privacy reviewer to sign."""
+"""Tests of the properties that a privacy reviewer relies on."""

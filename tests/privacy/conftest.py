@@ -1,4 +1,4 @@
-"""Keys."""
+"""Fixtures for keys."""
 
 from tests.support.linkage.fixtures import keys
 

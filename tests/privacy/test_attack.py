@@ -1,9 +1,9 @@
-"""What a file of tokens gives away to someone who holds no key: attacks by frequency, and what they recover.
+"""Frequency attacks on a file of tokens by someone without keys, and how many surnames they recover.
 
-The attacker has the tokens, as the pipeline stores them or as a sender hands them over, the program, and public
-knowledge: exactly how common each surname is, dates of birth and postcodes. Recovered is the share of children whose
-surname is guessed right. The names are unevener than those of England, which favours the attacker. `docs/linkage.md`
-says what this leaves out.
+The attacker has the tokens, as stored by the pipeline or as sent by a sender, the program, and public knowledge: exact
+frequencies of surnames, dates of birth and postcodes. The result is the share of children whose surname is guessed
+correctly. The names are more unequal than England's, which favours the attacker. `docs/linkage.md` lists what is left
+out.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ LIMIT_OF_TWO_SERVICES = 0.03
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode"}
 TOKENS = [token.name for token in pseudonyms.token_columns(COLUMNS)]
 BANDS_OF = {token.name: 2 ** (pseudonyms.BAND_BITS * len(token.bands)) for token in pseudonyms.TOKENS if token.bands}
-"""Of every token with bands of names in its last bits, how many different endings these can have."""
+"""Number of possible endings of each token with name bands in its last bits."""
 FIX_THE_SURNAME = [
     token.name
     for token in pseudonyms.token_columns(COLUMNS)
     if any("n_surname" in (last := part.split("THEN")[-1]) and "n_surname_" not in last for part in token.components)
     and "(n_surname)" not in token.components[0]
 ]
-"""Tokens of whole surnames: whose rows share one share the surname."""
+"""Tokens of whole surnames: rows that share one have the same surname."""
 
 
 def _listed(ending: str) -> list[str]:
-    """The names of a public list, those that the token set treats as common, in the list's order."""
+    """Return the names of a public list that the tokens treat as common, in the list's order."""
     (file,) = (f for f in resources.files("privacy").joinpath("names").iterdir() if f.name.endswith(ending))
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     names = [line.split(":")[0] for line in lines] if ending.startswith("given") else " ".join(lines).split()
@@ -48,7 +48,7 @@ def _listed(ending: str) -> list[str]:
 
 
 def _names(listed: list[str], count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` names, commonest first: the listed ones, then made ones."""
+    """Return `count` names, most common first: the listed ones, then made-up ones."""
     syllables = ["".join(pair).upper() for pair in zip("bcdfghjklmnprst" * 5, "aeiou" * 15, strict=True)]
     made = dict.fromkeys(map("".join, rng.choice(syllables, (2 * count, 4))))
     return np.array(list(dict.fromkeys([*listed, *made]))[:count], object)
@@ -65,7 +65,7 @@ def surnames() -> np.ndarray:
 
 
 SHARES = _zipf(SURNAMES, 0.9)
-"""Of every surname: 5.7% of children have the commonest, 58% one of the commonest thousand."""
+"""Share of each surname: 5.7% of children have the most common, 58% one of the thousand most common."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def children(surnames: np.ndarray) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def files(children: pd.DataFrame, keys: KeyRing) -> dict[str, pd.DataFrame]:
-    """Tokens as sent (first keying) and as stored (second), a row for each of `children`, in its order."""
+    """Return tokens as sent (first keying) and as stored (second), one row for each of `children`, in its order."""
     token_keys = pseudonyms.TokenKeys(keys)
     sent = _tokens(children, token_keys)
     tables = {"sent": sent, "stored": pseudonyms.rekey(sent, TOKENS, token_keys)}
@@ -96,7 +96,7 @@ def files(children: pd.DataFrame, keys: KeyRing) -> dict[str, pd.DataFrame]:
 
 
 def _tokens(children: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
-    """Tokens as sent by the eight councils, an extract each, in the order of `source_row`."""
+    """Return tokens as sent by the eight councils, one extract each, in the order of `source_row`."""
     with duckdb.connect() as con:
         pseudonyms.prepare(con)
         con.register("frame", pa.Table.from_pandas(children))
@@ -109,7 +109,7 @@ _types = {pa.uint64(): pd.UInt64Dtype()}
 
 
 def _by_rank(tokens: pd.Series, public: np.ndarray) -> pd.Series:
-    """The commonest token is taken for the commonest of `public`, and so on down."""
+    """Guess that the most common token is the most common value of `public`, and so on down."""
     ranked = tokens.value_counts().index
     return tokens.map(dict(zip(ranked, public, strict=False)))
 
@@ -135,7 +135,7 @@ def test_no_column_gives_surnames_away(
 def test_knowing_every_date_of_birth_gives_no_pair_away(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
 ) -> None:
-    """Surname and date together, ranked by how many children each pair is expected to have."""
+    """Pairs of surname and date are ranked by their expected number of children."""
     share_of_date = children.date_of_birth.value_counts(normalize=True)
     expected = np.outer(SHARES[:2_000], share_of_date).ravel()
     order = np.argsort(-expected)
@@ -148,9 +148,9 @@ def test_knowing_every_date_of_birth_gives_no_pair_away(
 def test_how_often_a_token_stands_tells_little_more_than_which_name_is_common(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
 ) -> None:
-    """A token that stands k times is taken for the surname of which one date of birth likeliest has k children.
+    """A token that occurs k times is matched to the surname for which k children on one date are most likely.
 
-    Naming every child by the commonest surname needs no token; what the tokens add is bounded, not nothing.
+    Guessing the most common surname for every child needs no token; the gain from tokens is bounded, not zero.
     """
     tokens = files["stored"].t_surname_dob
     times = tokens.map(tokens.value_counts()).fillna(0).astype(int)
@@ -163,7 +163,7 @@ def test_how_often_a_token_stands_tells_little_more_than_which_name_is_common(
 def test_columns_joined_on_their_rows_give_no_surnames_away(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
 ) -> None:
-    """Rows that share a token of the whole surname share the surname; so do rows joined by such rows."""
+    """Rows that share a token of the whole surname have the same surname, and so do chains of such rows."""
     assert _recovered(_by_rank(_joined(files["stored"], FIX_THE_SURNAME), surnames), children.surname) < LIMIT
 
 
@@ -171,14 +171,14 @@ def test_columns_joined_on_their_rows_give_no_surnames_away(
 def test_a_form_of_the_surname_joined_to_them_gives_hardly_more_away(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame], form: str
 ) -> None:
-    """Rows that share a sound, a start or an end of the surname may be of several surnames, mostly of one."""
+    """Rows that share the sound, start or end of a surname may have several surnames, but mostly one."""
     joined = _joined(files["stored"], [*FIX_THE_SURNAME, form])
     assert _recovered(_by_rank(joined, surnames), children.surname) < 2 * LIMIT
 
 
 @pytest.fixture(scope="module")
 def two_services(children: pd.DataFrame, keys: KeyRing) -> pd.DataFrame:
-    """Tokens as sent of two services that see most children, with the surname and the child of each row."""
+    """Return tokens as sent by two services that see most children, with each row's surname and child."""
     rng = np.random.default_rng(3)
     services = [_in_a_service(children, share, rng) for share in (0.98, 0.85)]
     token_keys = pseudonyms.TokenKeys(keys)
@@ -188,8 +188,8 @@ def two_services(children: pd.DataFrame, keys: KeyRing) -> pd.DataFrame:
 
 
 def test_joined_files_of_two_services_give_few_surnames_away(surnames: np.ndarray, two_services: pd.DataFrame) -> None:
-    """A child whose date is wrong in one file joins two dates of its surname, where anything else shows that it is one
-    child: that is what linking is. It is bounded, not nothing."""
+    """A child with a wrong date in one file connects two dates of its surname if anything else shows that it is one
+    child: linking relies on that. The gain is bounded, not zero."""
     guess = _by_rank(_joined(two_services, FIX_THE_SURNAME), surnames)
     assert _recovered(guess, two_services.surname) < LIMIT_OF_TWO_SERVICES
 
@@ -202,7 +202,7 @@ def test_a_token_of_common_names_joins_hardly_any_children_of_two_services(two_s
 
 
 def _in_a_service(children: pd.DataFrame, share: float, rng: np.random.Generator) -> pd.DataFrame:
-    """The children that a service sees: 2% with a wrong date of birth, 8% under another address."""
+    """Return the children that a service sees: 2% with a wrong date of birth, 8% with another address."""
     seen = children[rng.random(len(children)) < share].copy()
     wrong, moved = rng.random(len(seen)) < 0.02, rng.random(len(seen)) < 0.08
     seen.loc[wrong, "date_of_birth"] = rng.permutation(children.date_of_birth)[: wrong.sum()]
@@ -218,7 +218,7 @@ def test_surnames_with_a_date_or_a_postcode_cannot_be_joined(
 
 
 def _joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """The group of each row: rows that share a value of a column are of one group."""
+    """Return the group of each row: rows that share a value in a column are in one group."""
     rows, values, offset = [], [], 0
     for column in columns:
         codes, distinct = pd.factorize(tokens[column])
@@ -234,10 +234,10 @@ def _joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
 @pytest.mark.slow
 @pytest.mark.parametrize("keying", ["sent", "stored"])
 def test_one_row_alone_tells_little(children: pd.DataFrame, files: dict[str, pd.DataFrame], keying: str) -> None:
-    """Which tokens a row has, and the last bits of each, against naming every child by the commonest surname.
+    """Guesses use which tokens a row has and their last bits, compared with the most common surname for every child.
 
-    The likeliest surname of rows that look alike is learnt from children born on even days, whose names the attacker
-    is taken to know, and guessed for the others.
+    The most likely surname of rows that look alike is learnt from children born on even days, whose names the attacker
+    is assumed to know, and guessed for the others.
     """
     tokens = files[keying][TOKENS]
     has = tokens.notna().to_numpy() @ (1 << np.arange(len(TOKENS), dtype=np.int64))
@@ -249,7 +249,7 @@ def test_one_row_alone_tells_little(children: pd.DataFrame, files: dict[str, pd.
 
 
 def _gain(look: pd.Series, children: pd.DataFrame) -> float:
-    """The share named right beyond that of naming every child by the commonest surname."""
+    """Return the share guessed correctly in excess of guessing the most common surname for every child."""
     known = children.date_of_birth.dt.day % 2 == 0
     counts = pd.DataFrame({"look": look, "surname": children.surname})[known].value_counts()
     likeliest = counts.reset_index().drop_duplicates("look").set_index("look").surname

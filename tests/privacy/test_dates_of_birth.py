@@ -1,7 +1,7 @@
-"""Exact dates of birth from what lies in the zones, for someone who knows half of the children: our best attack.
+"""Recovery of exact dates of birth from the zones by someone who knows half of the children: our best attack.
 
-How long after a birth each review falls is learned from the children that are known. A child's reviews by month then
-say which days it may have been born on; with tokens, so do those of every row that shares its date of birth.
+The attacker learns the interval between birth and each review from known children. A child's review months then limit
+the possible days of birth; with tokens, so do the reviews in every row that shares its date of birth.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ COHORT, SCALE = "202425", 0.1
 BORN = pd.date_range(Cohort(COHORT).born_from, Cohort(COHORT).born_to)
 TERMS = {"Autumn-born": (9, 10, 11, 12), "Spring-born": (1, 2, 3), "Summer-born": (4, 5, 6, 7, 8)}
 NEVER = 1e-4
-"""Taken for the chance of what no known child shows."""
+"""Assumed probability of an interval that no known child has."""
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Every linked row: what is kept of it, its tokens, and its date of birth and day of review in the extract."""
+    """Return every linked row with its payload, its tokens, and its date of birth and review day from the extract."""
     root = tmp_path_factory.mktemp("dates")
     generate(root / "landing", COHORT, scale=SCALE, contract_names=True)
     home, keys = Home(root / "home"), KeyRing.create(root / "keys")
@@ -61,13 +61,13 @@ def _rows(landed: Landed, home: Home, keys: KeyRing) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def known(rows: pd.DataFrame) -> pd.Series:
-    """Whether the attacker knows the child of a row."""
+    """Return whether the attacker knows the child of each row."""
     children = pd.Series(rows.child_id.unique())
     return rows.child_id.isin(children[np.random.default_rng(1).random(len(children)) < 0.5])
 
 
 def _log_chances(rows: pd.DataFrame, known: pd.Series, said: pd.Series, step: str) -> np.ndarray:
-    """Of each review, by what is `said` of its time (a month or a day), for each day of birth."""
+    """Return the log probability of each review for each day of birth, given its `said` time (a month or a day)."""
     learned = rows[known & rows.born.notna() & rows.day.notna() & rows.review.notna()]
     chances: dict[tuple[str, pd.Period], np.ndarray] = {}
     for review, of_review in learned.groupby("review"):
@@ -82,7 +82,8 @@ def _log_chances(rows: pd.DataFrame, known: pd.Series, said: pd.Series, step: st
 
 
 def _recovered(rows: pd.DataFrame, known: pd.Series, log_chances: np.ndarray, group: pd.Series) -> float:
-    """The share of unknown children with a Profile whose date of birth is the likeliest, of all in their group."""
+    """Return the share of unknown children with a Profile whose date of birth is the most likely one for their
+    group."""
     codes, _ = pd.factorize(group)
     of_group = np.zeros((codes.max() + 1, len(BORN)))
     np.add.at(of_group, codes, log_chances)
@@ -95,7 +96,7 @@ def _recovered(rows: pd.DataFrame, known: pd.Series, log_chances: np.ndarray, gr
 
 
 def _one_date(rows: pd.DataFrame) -> pd.Series:
-    """The group of each row: rows that share a token with a date of birth are of one."""
+    """Return the group of each row: rows that share a token with a date of birth are in one group."""
     at, values, offset = [], [], len(rows)
     for name in rows.columns[rows.columns.str.match(r"^t_.*_dob$")]:
         codes, distinct = pd.factorize(rows[name])
@@ -108,13 +109,13 @@ def _one_date(rows: pd.DataFrame) -> pd.Series:
 
 
 def test_payload_gives_a_month_away_and_no_day(rows: pd.DataFrame, known: pd.Series) -> None:
-    """No key: links join a child's reviews, whose months are all that is kept of their time."""
+    """Without keys, links connect a child's reviews, of which only the month is kept."""
     by_month = _log_chances(rows, known, pd.to_datetime(rows.review_date), "M")
     assert _recovered(rows, known, by_month, rows.child_id) < 0.06
 
 
 def test_what_tokens_and_payload_give_away_together_is_why_they_lie_apart(rows: pd.DataFrame, known: pd.Series) -> None:
-    """Two who put them together learn more, and far less than if the days lay beside them."""
+    """Two people who combine them learn more, but far less than if the days were kept too."""
     groups = _one_date(rows)
     by_month = _recovered(rows, known, _log_chances(rows, known, pd.to_datetime(rows.review_date), "M"), groups)
     by_day = _recovered(rows, known, _log_chances(rows, known, rows.day, "D"), groups)

@@ -1,8 +1,8 @@
-"""What one record can change: the links of records that a chain of shared tokens connects with it, and no others.
+"""One record can only change the links of records that a chain of shared tokens connects with it.
 
-The linkage is told the published number of children and reads no size, share or prior off the cohort; what it counts,
-the children with one number and those of one month at one postcode, it counts among records that share that token. So a
-cohort falls into parts that share no token, and each is linked as if it were alone.
+The linkage is given the published number of children and estimates no size, share or prior from the cohort. Its counts
+(children with one number, children of one month at one postcode) are among records that share that token. A cohort
+therefore splits into parts that share no token, and each is linked as if it were alone.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ PLACE = ["source", "council", KEY]
 Tables = Mapping[str, pa.Table]
 BY_DOMAIN = {domain: [token for token in TOKENS if token.domain == domain] for domain in {t.domain for t in TOKENS}}
 JUST_UNDER_A_DOUBLING = 45
-"""Children of a service of whom one more rounds to another power of two."""
+"""Number of children of a service at which one more rounds to another power of two."""
 MOST_ROWS = 7
-"""Of children of whom one record changes what is counted: as many as a number may have, and one."""
+"""Rows of children whose count one record changes: the limit of children per number, plus one."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def without(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def of_few(children: int, seed: int) -> Frames:
-    """Every child of a small cohort, seen by all services."""
+    """Return a small cohort in which every child is seen by all services."""
     frames = stress.extracts(1_000, seed)
     there = set.intersection(*(set(frame.child) for frame in frames.values()))
     chosen = sorted(there)[:children]
@@ -54,7 +54,7 @@ def of_few(children: int, seed: int) -> Frames:
 
 
 def parts(tables: Tables) -> pd.DataFrame:
-    """The rows (source, council, key) and the part of each: rows of one part are connected by tokens they share."""
+    """Return the rows (source, council, key) and their part; the rows of a part are connected by shared tokens."""
     rows, values = [], []
     for source, table in tables.items():
         frame = table.to_pandas(types_mapper={pa.uint64(): pd.UInt64Dtype()}.get).assign(source=source)
@@ -73,7 +73,7 @@ def parts(tables: Tables) -> pd.DataFrame:
 
 
 def linked(tables: Tables) -> pd.DataFrame:
-    """Each row with the rule and probability that brought it to its child, and the rows of that child."""
+    """Return each row with the rule and probability of its link, and the rows of its child."""
     links = link(tables).links.to_pandas()
     place = links[PLACE].astype(str).agg("/".join, axis=1)
     together = place.groupby(links.child_id).transform(lambda rows: " ".join(sorted(rows)))
@@ -82,7 +82,7 @@ def linked(tables: Tables) -> pd.DataFrame:
 
 
 def only(tables: Tables, rows: pd.DataFrame) -> dict[str, pa.Table]:
-    """The tables with these rows alone."""
+    """Return the tables with only these rows."""
     chosen = {}
     for source, table in tables.items():
         keep = set(map(tuple, rows[rows.source == source][["council", KEY]].to_numpy()))
@@ -127,8 +127,8 @@ def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) ->
 
 
 def crowded(tokens: np.ndarray) -> dict[int, bool]:
-    """Children of one month at one postcode by a token of their forename (a multiple of 64, which clears its bands),
-    and whether they are of a crowd."""
+    """Return children of one month at one postcode, by a token of their forename (a multiple of 64, which clears its
+    bands), and whether they belong to a crowd."""
     count = len(tokens)
     said = {"t_month_postcode": np.ones(count), "t_dob_postcode": np.arange(count), "t_forename_dob": tokens}
     table = pa.table({name: pa.array(values.astype(np.uint64)) for name, values in said.items()})
@@ -168,7 +168,7 @@ def test_one_record_changes_only_the_part_that_it_is_in(keys: KeyRing, tmp_path:
 
 
 def lost_their_names(was: pa.Table, now: pa.Table, source: str) -> list[str]:
-    """The rows that had a token of two names alone, or have one now, because one child alone bears both."""
+    """Return the rows that gained or lost a token of two names because a single child has both."""
     names = [table.select(["council", KEY, "t_names"]).to_pandas() for table in (was, now)]
     both = names[0].merge(names[1], on=["council", KEY])
     changed = both[both.t_names_x.isna() != both.t_names_y.isna()]

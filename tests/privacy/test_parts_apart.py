@@ -1,4 +1,4 @@
-"""What is kept of parts keeps tokens, payload and marks apart, and marks join nothing beyond one council's source."""
+"""Stored parts keep tokens, payload and marks separate, and marks match nothing outside one council's source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def child(source: str, council: str, number: int, names: tuple[str, str] | None 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, KeyRing]:
-    """The same children in every place, in two parts; two of them bear the same common names, one in each part."""
+    """Return a home with the same children everywhere, in two parts; two of them have the same common names, one in
+    each part."""
     root = tmp_path_factory.mktemp("apart")
     keys, landing, home = KeyRing.create(root / "keys"), root / "landing", Home(root / "home")
     for council, source in PLACES:
@@ -80,7 +81,7 @@ def test_marks_join_no_rows_of_two_services_sources_or_councils(place: tuple[Hom
 
 
 def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[Home, KeyRing]) -> None:
-    """Neither in the tokens of a part, in which each stands alone, nor among those that are linked."""
+    """Neither in the tokens of a part, in which each is the only one, nor in those that are linked."""
     home, keys = place
     from assets.linkage.tokens import opened
 

@@ -1,4 +1,4 @@
-"""What a release looks like never depends on who is in it; what it costs is what the ledger says."""
+"""The form of a release never depends on its data, and its cost is what the ledger says."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _table(family: str, rows: int, seed: int = 1) -> pa.Table:
 
 
 def _fix(home: Home, missing: dict[str, tuple[str, ...]]) -> None:
-    """The record of a release that was begun when this was missing."""
+    """Write the record of a release that was begun when these extracts were missing."""
     write_json(home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, missing=missing))})
 
 
@@ -116,7 +116,7 @@ def test_shares_of_a_wait_are_of_the_responses_to_which_it_applies(bundles: dict
 
 @pytest.mark.slow
 def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> None:
-    """Its figures are those of all councils together, to the last digit."""
+    """Its figures equal those of all councils together, to the last digit."""
     home = Home(tmp_path)
     home.prepare()
     note_linked(home, COHORT, ["leeds"])
@@ -139,7 +139,7 @@ def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> Non
 
 @pytest.mark.slow
 def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path: Path, keys: KeyRing) -> None:
-    """It fits the plan and has the hash it states; but it was drawn beside the charge."""
+    """It fits the plan and its hash is right, but it was not drawn for the recorded charge."""
     _release(tmp_path / "home", keys, 100)
     _release(tmp_path / "other", keys, 100)
     kept, other = (
@@ -183,7 +183,7 @@ MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
 
 
 def _tables_without(missing: dict[str, tuple[str, ...]], home: Home, rows: int) -> None:
-    """Confidential tables in which councils have no row in the family of a source they have not sent."""
+    """Write confidential tables in which councils have no rows in the family of a source that they did not send."""
     for name, family in FAMILIES.items():
         table = _table(name, rows)
         absent = pa.array(missing.get(family.source, ()), pa.string())
@@ -193,7 +193,7 @@ def _tables_without(missing: dict[str, tuple[str, ...]], home: Home, rows: int) 
 
 
 def _released_without(missing: dict[str, tuple[str, ...]], home: Home, keys: KeyRing, rows: int) -> Path:
-    """A verified bundle of a cohort in which some councils have sent nothing of some sources."""
+    """Return a verified bundle of a cohort in which some councils did not send some sources."""
     home.prepare()
     _tables_without(missing, home, rows)
     note_linked(home, COHORT, COUNCILS)
@@ -224,7 +224,7 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
 
 @pytest.mark.slow
 def test_a_source_that_nobody_has_sent_is_not_available_anywhere(tmp_path: Path, keys: KeyRing) -> None:
-    """A survey that nobody has run is published as not available throughout."""
+    """A survey that nobody has run is published as not available everywhere."""
     bundle = _released_without({"parent_experience": tuple(COUNCILS)}, Home(tmp_path), keys, 500)
     table = pq.read_table(bundle / "parent_experience.parquet")
     assert set(table["response_percent_flag"].to_pylist()) <= {"x", "z"}
@@ -254,7 +254,7 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
 
 
 def test_published_figures_are_what_the_published_noisy_counts_give(bundles: dict[int, Path], tmp_path: Path) -> None:
-    """To the last bit, from the files of the bundle alone; and not from other counts."""
+    """To the last bit, from only the bundle's files, and not from other counts."""
     assert differing(bundles[2000]) == Differing([], [])
     copy = Path(shutil.copytree(bundles[2000], tmp_path / "changed"))
     cells = pq.read_table(copy / "noisy_counts.parquet")
@@ -271,7 +271,7 @@ def test_a_release_without_a_council_can_be_made_again_from_its_counts(tmp_path:
 
 
 def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: dict[int, Path]) -> None:
-    """Its code, run as it stands with numpy and Parquet alone."""
+    """Its code is run as written, with only numpy and Parquet."""
     (code,) = re.findall(r"```python\n(.*?)```", (bundles[2000] / "methodology.md").read_text(), re.DOTALL)
     recipe: dict[str, Any] = {}
     exec(code, recipe)

@@ -1,6 +1,6 @@
-"""What lies in each zone tells nobody of the other: attacks on the place, the dates and the tokens of rows.
+"""The content of one zone reveals nothing about another: attacks on the order, the dates and the tokens of rows.
 
-The extract is sorted by surname, as exports are. The attacker knows how common every surname is, and the program.
+The extract is sorted by surname, as exports are. The attacker knows the frequency of every surname, and the program.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.support.extracts import COHORT, row, text, upn
 
 CHILDREN, SURNAMES = 3_000, 400
 LIMIT = 0.01
-"""Beyond naming every child by the commonest surname."""
+"""Limit of the share guessed correctly in excess of guessing the most common surname for every child."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def tools(keys: KeyRing) -> Tools:
 
 @dataclass(frozen=True)
 class Written:
-    """An extract, what the pipeline keeps of it, and what a sender hands over in its place."""
+    """An extract, the pipeline's files made from it, and the file that a sender would send instead."""
 
     people: pd.DataFrame
     kept: SplitWriter
@@ -116,23 +116,23 @@ def visits(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing, tools: Tools
 
 
 def _aligned(order: np.ndarray, surnames: pd.Series) -> float:
-    """The share named right where rows, as they lie, are given the names of the public list in its order."""
+    """Return the share guessed correctly by giving rows, in stored order, the names of the public list in its order."""
     guessed = np.sort(surnames.to_numpy())
     return float((guessed == surnames.to_numpy()[order]).mean())
 
 
 def _blind(surnames: pd.Series) -> float:
-    """The share named right by giving rows the names of the list in no order."""
+    """Return the share guessed correctly by giving rows the names of the list in random order."""
     return float((surnames.value_counts(normalize=True) ** 2).sum())
 
 
 def _places(rows: pa.Table, of: RowKeys) -> np.ndarray:
-    """Where each row stood in the extract."""
+    """Return the position of each row in the extract."""
     return of.rows(rows[ROW_KEY].to_numpy()) - 1
 
 
 def test_the_place_of_rows_names_nobody(profile: Written, keys: KeyRing) -> None:
-    """Aligned with a sorted list, the extract names everybody, and no file that is made of it anybody."""
+    """Aligned with a sorted list, the extract identifies everybody, and files made from it identify nobody."""
     surnames = profile.people.surname
     key = ("eyfsp", COHORT, "leeds")
     assert _aligned(np.arange(CHILDREN), surnames) == 1
@@ -161,7 +161,7 @@ def test_row_keys_follow_no_order_and_are_other_ones_for_every_delivery(keys: Ke
 
 
 def test_nobody_but_the_linkage_reads_a_token(profile: Written, keys: KeyRing, tmp_path: Path) -> None:
-    """Not a value, not the name of a column, not its least and greatest; and not what a sender hands over either."""
+    """No value, column name, minimum or maximum can be read, not even in a sender's file."""
     strangers = KeyRing.create(tmp_path / "strangers")
     assert profile.kept.tokens
     for path, holder in ((profile.kept.tokens, "tokens"), (profile.sent.kept, "intake")):
@@ -187,7 +187,8 @@ def test_payload_holds_no_token_no_place_and_no_day(visits: Written) -> None:
 
 
 def test_a_visit_to_a_newborn_no_longer_tells_its_date_of_birth(visits: Written, keys: KeyRing) -> None:
-    """Twelve days before the visit: right for every child where the day is kept, and for one in a month without it."""
+    """The guess of twelve days before the visit is right for every child if the day is kept, for one in a month if
+    not."""
     of = row_keys.of_delivery(keys, "hv_reviews", COHORT, "leeds", "mac")
     rows = pq.read_table(visits.kept.kept)
     born = visits.people.date_of_birth.to_numpy()[_places(rows, of)]
@@ -224,7 +225,7 @@ def test_a_long_extract_is_in_the_same_order_and_leaves_nothing_behind(
 
 
 def _seen(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What lay on disk before it was put in order."""
+    """Return what was on disk before rows were sorted."""
     found: list[bytes] = []
     unlink: Callable[..., None] = Path.unlink
 

@@ -1,4 +1,4 @@
-"""What is left to those whom no key keeps out: an analyst, and a council with somebody who reads the stores."""
+"""Remaining risks from people whom keys do not exclude: an analyst, and a council with access to the stores."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ RELEASES = 4000
 
 
 def _right(plan: Plan, cells: int) -> float:
-    """How often the likelihood says rightly which of two tables was measured that differ by one in `cells` cells of
-    every marginal: a row more (one), or another row (two)."""
+    """Return how often the likelihood identifies which of two tables was measured, if they differ by one in `cells`
+    cells of every marginal: an added row (one cell) or a changed row (two)."""
     sigmas = np.array(list(plan.sigmas.values())).repeat(cells)
     truth = np.random.default_rng(1).integers(0, 2, RELEASES)
-    noise = OpenDPNoise(2 * cells * charge(plan))  # every cell counts as a table of its own
+    noise = OpenDPNoise(2 * cells * charge(plan))  # every cell counts as a separate table
     seen = noise.add([truth] * len(sigmas), list(sigmas))
     evidence = sum((noisy - 0.5) / sigma**2 for noisy, sigma in zip(seen, sigmas, strict=True))
     return float(((evidence > 0) == truth).mean())
@@ -61,7 +61,7 @@ def test_an_analyst_who_knows_all_but_one_child_guesses_as_often_as_is_told(fami
 
 @dataclass(frozen=True)
 class Own:
-    """A council's own rows, in the order of its file: tokens made with its keys, tokens as stored, and payload."""
+    """A council's own rows in file order: tokens made with its keys, tokens as stored, and payload."""
 
     made: pd.DataFrame
     stored: pd.DataFrame
@@ -105,7 +105,8 @@ def _tokens(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _looks(tokens: pd.DataFrame) -> np.ndarray:
-    """How each row looks to who cannot make tokens: which it has, with whom it shares them, and how these look."""
+    """Return each row's appearance to someone who cannot make tokens: which tokens it has, which rows share them, and
+    the appearance of those rows."""
     has = tokens.notna()
     looks = pd.util.hash_pandas_object(has, index=False)
     for _ in range(3):
@@ -115,7 +116,7 @@ def _looks(tokens: pd.DataFrame) -> np.ndarray:
 
 
 def _named(known: np.ndarray, seen: np.ndarray) -> float:
-    """The share of rows that look like no other, each of which is the child who is known to look so."""
+    """Return the share of rows with a unique appearance, which identifies their known child."""
     alone = ~pd.Series(seen).duplicated(keep=False).to_numpy()
     return float((alone & (known == seen)).mean())
 
@@ -130,12 +131,12 @@ def test_what_a_council_makes_with_its_keys_is_not_what_is_stored(own: Own) -> N
 
 @pytest.mark.slow
 def test_a_council_with_the_holder_of_the_linkages_key_names_its_own_rows(own: Own) -> None:
-    """By which rows share a token: why the key and what it opens are for the linkage alone."""
+    """It can match rows by the tokens they share, so only the linkage has the key and the files that it opens."""
     assert _named(_looks(_tokens(own.made)), _looks(_tokens(own.stored))) > 0.5
 
 
 @pytest.mark.slow
 def test_a_council_with_a_reader_of_the_restricted_zone_names_its_own_rows(own: Own) -> None:
-    """By the payload, which both know: why the zone is for nobody else."""
+    """It can match rows by the payload, which both know, so nobody else has access to the zone."""
     looks = pd.util.hash_pandas_object(own.payload.astype(str), index=False).to_numpy()
     assert _named(looks, looks) > 0.3

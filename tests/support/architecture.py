@@ -35,12 +35,12 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "assets": ("home", "catalogue", "pseudonymise", "intake", "linkage", "release", "returns", "keeping"),
     "pipelines": ("dagster", "reports", "commands"),
 }
-"""Rooms of each package; a room imports those before it, of its own package, and none after it."""
+"""Rooms of each package; a room may import earlier rooms of its package, but not later ones."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """One file of the product: its dotted name, its text and its tree."""
+    """A Python file of the product: dotted name, text and syntax tree."""
 
     name: str
     path: Path
@@ -57,12 +57,12 @@ class Module:
 
     @property
     def room(self) -> str:
-        """`package.room`; the package alone for a module that stands in no room."""
+        """`package.room`, or only the package for a module outside any room."""
         parts = self.name.split(".")
         return ".".join(parts[:2]) if len(parts) > 1 and (PROJECT / parts[0] / parts[1]).is_dir() else parts[0]
 
     def imports(self) -> Iterator[str]:
-        """Dotted names of all that it imports, at its head or inside a function."""
+        """Yield the dotted names of all its imports, at the top or inside functions."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
@@ -73,13 +73,13 @@ class Module:
 
 
 def python_files(package: str) -> Iterator[Path]:
-    """The modules of a package: not what it hands on to others as it stands, such as a notebook."""
+    """Yield the modules of a package, except files that it only passes on to users, such as notebooks."""
     return (path for path in (PROJECT / package).rglob("*.py") if path.parent.name != "templates")
 
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """Every module of the product."""
+    """Return every module of the product."""
     found = []
     for package in PACKAGES:
         for path in sorted(python_files(package)):
@@ -91,14 +91,14 @@ def modules() -> tuple[Module, ...]:
 
 @cache
 def names() -> frozenset[str]:
-    """Dotted names of the product's modules and packages."""
+    """Return the dotted names of the product's modules and packages."""
     paths = (path.relative_to(PROJECT) for package in PACKAGES for path in python_files(package))
     return frozenset(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
 
 
 @cache
 def module_imports() -> dict[str, set[str]]:
-    """For each module, those of the product's modules that it imports; a parent package is not counted."""
+    """Map each module to the product's modules that it imports; parent packages do not count."""
     return {
         module.name: {name for name in module.imports() if name in names() and name != module.name}
         for module in modules()
@@ -107,7 +107,7 @@ def module_imports() -> dict[str, set[str]]:
 
 @cache
 def room_imports() -> dict[str, set[str]]:
-    """For each room, the rooms that its modules import."""
+    """Map each room to the rooms that its modules import."""
     rooms = {module.name: module.room for module in modules()}
     found: dict[str, set[str]] = {room: set() for room in rooms.values()}
     for module, imported in module_imports().items():
@@ -116,7 +116,7 @@ def room_imports() -> dict[str, set[str]]:
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """Groups of nodes that can be reached from one another (Tarjan's strongly connected components of two or more)."""
+    """Return the strongly connected components of two or more nodes (Tarjan's algorithm)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -162,8 +162,8 @@ rect { fill: #e8effa; stroke: #5b7db1; rx: 6 } .band { fill: #f6f7f9; stroke: no
 
 
 def picture() -> str:
-    """The rooms of each package as SVG. An arrow leads from a room to one that builds on it, unless a chain of others
-    says so already."""
+    """Draw the rooms of each package as SVG, with arrows from a room to rooms that import it, except those implied by a
+    chain of other arrows."""
     title = (
         "The rooms of the code. Each package imports those below it; an arrow leads to the room that builds on another."
     )
@@ -206,7 +206,7 @@ def _lane(package: str, top: int) -> Iterator[str]:
 
 
 def _direct(imports: Mapping[str, set[str]], package: str) -> Iterator[tuple[str, str]]:
-    """Pairs of rooms of one package, the earlier first, that no chain of other rooms joins."""
+    """Yield the imports between rooms of one package, earlier room first, that are not implied by a chain of others."""
     own = {room: {name for name in imports if f"{package}.{name}" in imported} for room, imported in imports.items()}
 
     def reaches(start: str, goal: str) -> bool:
@@ -219,7 +219,7 @@ def _direct(imports: Mapping[str, set[str]], package: str) -> Iterator[tuple[str
 
 
 def counts() -> dict[str, tuple[int, int]]:
-    """Modules and lines of each room."""
+    """Count the modules and lines of each room."""
     found: dict[str, tuple[int, int]] = {}
     for module in modules():
         number, lines = found.get(module.room, (0, 0))

@@ -1,7 +1,7 @@
-"""Areas of the tests that need a program which a machine may lack, and what becomes of a test without its program.
+"""Tests that need an optional program, by area, and what happens if the program is missing.
 
-Such a test is skipped for the reason that `lacking` gives. At the end of a run the reasons are counted, and where
-READINESS_TEST_REQUIRE names the area (as `.ci/run` does) the test fails instead.
+Such a test is skipped with the reason given by `lacking`, and reasons are counted at the end of a run. If
+READINESS_TEST_REQUIRE names the area (as `.ci/run` does), the test fails instead.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ REQUIRE = "READINESS_TEST_REQUIRE"
 
 
 def lacking(area: str, detail: str = "") -> str:
-    """The reason for which a test of an area is skipped."""
+    """Return the reason why a test of an area is skipped."""
     return f"{area}: needs {AREAS[area]}" + (f": {detail}" if detail else "")
 
 
 def required() -> set[str]:
-    """The areas whose tests must run. Raises `pytest.UsageError` for one that there is not."""
+    """Return the areas whose tests must run. Raises `pytest.UsageError` for an unknown area."""
     named = set(os.environ.get(REQUIRE, "").replace(",", " ").split())
     if unknown := named - set(AREAS):
         raise pytest.UsageError(f"{REQUIRE} names {', '.join(sorted(unknown))}; the areas are {', '.join(AREAS)}")
@@ -48,7 +48,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail the test of a required area that was skipped for want of its program."""
+    """Fail a test of a required area that was skipped because its program is missing."""
     report = yield
     if (why := _why_skipped(report)) and why.partition(":")[0] in required():
         report.outcome = "failed"
@@ -57,7 +57,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How many tests were skipped, by reason."""
+    """Print the number of skipped tests by reason."""
     reasons = Counter(_why_skipped(report) for report in terminalreporter.stats.get("skipped", ()))
     if reasons:
         terminalreporter.section("skipped tests, by reason")
@@ -66,7 +66,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _why_skipped(report: Any) -> str:
-    """The reason of a report; empty where the test was not skipped."""
+    """Return the reason for skipping a test; empty if it was not skipped."""
     if report.outcome != "skipped" or hasattr(report, "wasxfail") or not isinstance(report.longrepr, tuple):
         return ""
     return str(report.longrepr[2]).removeprefix("Skipped: ")

@@ -1,4 +1,4 @@
-"""The browser that tests look for, how they start it, and the mark of tests that need one."""
+"""Browser for tests: how to find and start it, and the marker of tests that need it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.waiting import PATIENCE
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _PATIENCE_ON_A_PAGE = 600.0
-"""Seconds; what is not there after them is missing, and each of many tests would wait for it."""
+"""Seconds to wait for an element before it counts as missing."""
 IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason=lacking("browser"))
 _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -24,7 +24,7 @@ _FLAGS = (
 
 @contextmanager
 def started() -> Iterator[Browser]:
-    """The browser, without a window, asking for nothing of its own."""
+    """Start the browser without a window and without background requests, and yield it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS), timeout=PATIENCE * 1000)
         browser.on("context", lambda context: context.set_default_timeout(_PATIENCE_ON_A_PAGE * 1000))
@@ -33,6 +33,6 @@ def started() -> Iterator[Browser]:
 
 
 def follow(link: Locator) -> None:
-    """Click a link to another page, and wait, as a click alone does not, until that page has run its scripts."""
+    """Click a link to another page and wait until that page has run its scripts, which `click` does not."""
     with link.page.expect_event("load"):
         link.click()

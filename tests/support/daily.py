@@ -1,6 +1,6 @@
-"""What `make test` takes of what is many: a tenth of a property's examples, the first of many cases.
+"""Reduced numbers of tests for `make test`: a tenth of each property's examples and the first of many cases.
 
-`make test-all` takes all of both.
+`make test-all` runs all of them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ EXAMPLES_PERCENT = 10
 
 
 def examples(number: int, unchecked: Collection[HealthCheck] = ()) -> settings:
-    """Settings of a property with so many examples where all are tried, without the health checks named."""
+    """Return settings of a property with `number` examples in `make test-all`, without the health checks
+    `unchecked`."""
     number = max(1, number * settings.default.max_examples // 100)
     return settings(max_examples=number, suppress_health_check=[*settings.default.suppress_health_check, *unchecked])
 
 
 def first(number: int, cases: Iterable[Any]) -> list[Any]:
-    """The cases for `parametrize`, of which all but the first ones are marked slow."""
+    """Return the cases for `parametrize`, with all except the first `number` marked slow."""
     return [case if place < number else _slow(case) for place, case in enumerate(cases)]
 
 

@@ -1,8 +1,8 @@
-"""The builder of test extracts: rows that break no rule, under the contracts' own names.
+"""Builder of test extracts: rows that break no rule, under contract column names.
 
-Columns and codes come from `sources.contracts`: what a contract gains is in every row that is built here, with a value
-that it accepts, and no test changes. A test names the values that it is about. For a whole population with a known
-truth, which asks neither the pipeline nor the synthetic generator, see `independent`.
+Columns and codes come from `sources.contracts`, so a new contract column gets a valid value in every row without a
+change to any test. A test names only the values that it is about. For a whole population with a known truth,
+independent of the pipeline and the synthetic generator, see `independent`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
 def upn(number: int) -> str:
-    """The unique pupil number of these twelve digits: its check letter stands first."""
+    """Return the unique pupil number with these twelve digits, preceded by its check letter."""
     digits = f"{number:012d}"
     return UPN_LETTERS[sum((i + 2) * int(d) for i, d in enumerate(digits)) % 23] + digits
 
 
 def nhs_number(number: int) -> str | None:
-    """The NHS number of 999 and these six digits, which no person has; None where the check digit would be 10."""
+    """Return the NHS number of 999 and these six digits, which nobody has; None if the check digit would be 10."""
     digits = f"999{number:06d}"
     check = 11 - sum((10 - i) * int(d) for i, d in enumerate(digits)) % 11
     return None if check == 10 else digits + str(0 if check == 11 else check)
@@ -54,16 +54,16 @@ USUAL: Row = (
     | dict.fromkeys(DOMAINS, "50")
     | {"asq_se2_score": "20", "wave": "1"}
 )
-"""What a sound row says. Of other columns, those that may be missing are empty, and the rest have their first code."""
+"""Values of a valid row. Other columns are empty if they may be, or have their first code."""
 
 
 def columns(source: str) -> list[str]:
-    """The names of a source's columns, in the order of its contract."""
+    """Return the names of a source's columns in contract order."""
     return [column.name for column in CONTRACTS[source].columns]
 
 
 def row(source: str, *changes: Mapping[str, str], **change: str) -> Row:
-    """A sound row with some values changed; KeyError where the contract has no such column."""
+    """Return a valid row with some values changed; raises KeyError if the contract has no such column."""
     made = {column.name: _sound(column) for column in CONTRACTS[source].columns}
     for changed in (*changes, change):
         if unknown := set(changed) - set(made):
@@ -73,14 +73,15 @@ def row(source: str, *changes: Mapping[str, str], **change: str) -> Row:
 
 
 def text(rows: Iterable[Mapping[str, str]], header: Sequence[str] | None = None, delimiter: str = ",") -> str:
-    """Rows as the text of an extract; `header` chooses and orders the columns, which the first row does otherwise."""
+    """Return rows as the text of an extract; `header` selects and orders the columns, by default those of the first
+    row."""
     there = list(rows)
     names = list(header or there[0])
     return _lines([names, *([each.get(name, "") for name in names] for each in there)], delimiter)
 
 
 def line(path: Path, values: Mapping[str, str]) -> str:
-    """A row as a line of a landed text file, in the order of its columns; KeyError where a value has no column."""
+    """Return a row as a line of a landed text file, in its column order; raises KeyError if a value has no column."""
     with path.open(encoding="utf-8", newline="") as file:
         header = next(csv.reader(file))
     if lost := {name for name, value in values.items() if value} - set(header):
@@ -89,13 +90,13 @@ def line(path: Path, values: Mapping[str, str]) -> str:
 
 
 def mark_synthetic(landing: Path) -> None:
-    """Mark all that lies in landing as synthetic, as the generator marks what it writes."""
+    """Mark all files in landing as synthetic, as the generator does."""
     folders = (folder for folder in landing.iterdir() if folder.name != REFERENCE)
     mark_as_synthetic(landing, [path for folder in folders for path in folder.rglob("*") if path.is_file()])
 
 
 def append(path: Path, *rows: Mapping[str, str]) -> None:
-    """Add rows at the end of a landed text file."""
+    """Append rows to a landed text file."""
     added = "".join(line(path, values) for values in rows)
     with path.open("a", encoding="utf-8") as file:
         file.write(added)
@@ -103,14 +104,14 @@ def append(path: Path, *rows: Mapping[str, str]) -> None:
 
 
 def mark_again(path: Path) -> None:
-    """Mark a landed file that was changed as synthetic, if landing is marked."""
+    """Mark a changed landed file as synthetic, if landing is marked."""
     landing = path.parents[2]
     if synthetic_hashes(landing):
         mark_as_synthetic(landing, [path])
 
 
 def prepend(path: Path, *rows: Mapping[str, str], drop_last: bool = False) -> None:
-    """Add rows before the first of a landed text file, with or without its last."""
+    """Insert rows before the first row of a landed text file, and optionally drop its last row."""
     first, *rest = path.read_text(encoding="utf-8").splitlines(keepends=True)
     added = [line(path, values) for values in rows]
     path.write_text("".join([first, *added, *(rest[:-1] if drop_last else rest)]), encoding="utf-8")
@@ -118,7 +119,7 @@ def prepend(path: Path, *rows: Mapping[str, str], drop_last: bool = False) -> No
 
 
 def _sound(column: Column) -> str:
-    """A value that a column accepts."""
+    """Return a value that a column accepts."""
     if column.name in PERSON:
         return PERSON[column.name]
     if column.name in USUAL or not column.required:

@@ -1,8 +1,8 @@
-"""The independent generator: whole extracts, and the truth that published tables and links are compared with.
+"""Independent generator of whole extracts, with the truth to compare with published tables and links.
 
-It knows the contracts' columns and codes and how a good level of development is defined, by itself: it asks neither
-`sources.synthetic` nor any derivation of the pipeline. Children have plain names, a few of them typed wrongly by the
-health visitor. Columns that it does not know are empty, or, where a file must have them, as the builder fills them.
+It has its own copy of contract columns, codes and the definition of a good level of development, and uses neither
+`sources.synthetic` nor any derivation of the pipeline. Children have plain names, a few of them mistyped by the health
+visitor. Columns unknown to it are empty or, if required, filled by the builder.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _WHOLE = ("eyfsp", "school_census")
 
 @dataclass
 class Truth:
-    """`pairs` of (council, eyfsp row) and (council, review row) of one child; GLD and children by council; the child of
-    each (source, council, row)."""
+    """True links and counts: `pairs` of (council, eyfsp row) and (council, review row) of one child; GLD and children
+    by council; the child of each (source, council, row)."""
 
     pairs: set[tuple[tuple[str, int], tuple[str, int]]] = field(default_factory=set)
     children: Counter[str] = field(default_factory=Counter)
@@ -49,7 +49,7 @@ class Truth:
 
 
 def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils: tuple[str, ...] = PILOT) -> Truth:
-    """Five sources for each council, cohort 202425, and how many rows are to be expected of them."""
+    """Write extracts of five sources for each council, cohort 202425, and the expected numbers of rows."""
     rng, truth = random.Random(seed), Truth()
     directory = [("postcode", "lsoa21cd", "imd_decile")]
     for number, council in enumerate(councils):

@@ -1,4 +1,4 @@
-"""What takes seconds to make, and is only read, is made by the first worker that wants it, and not by each."""
+"""Read-only fixtures that take seconds to create are created by the first worker that needs them, not by each one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """The folder of a name, filled by `make` once in a run of the tests; to be read, not written."""
+    """Return the folder called `name`, filled by `make` once per test run; read-only."""
     own = factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     folder, done = shared / name, shared / f"{name}.done"

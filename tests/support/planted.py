@@ -1,4 +1,4 @@
-"""A child that is planted among others, whose identifiers occur nowhere else and must be found nowhere else."""
+"""A planted child, whose identifiers occur in no other data, so that tests can search for leaks."""
 
 from __future__ import annotations
 

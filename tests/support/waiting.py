@@ -1,4 +1,4 @@
-"""Waiting for a condition, with bounds that hold on a busy machine.
+"""Waits for a condition, with time limits that suffice on a busy machine.
 
 At a load of 60 on two cores everything takes thirty times as long.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 PATIENCE = 600.0
-"""Seconds until a test gives up on what takes seconds on a quiet machine."""
+"""Seconds until a test gives up on something that takes seconds on a quiet machine."""
 
 Found = TypeVar("Found")
 
@@ -26,8 +26,8 @@ def until(
     patience: float = PATIENCE,
     every: float = 0.1,
 ) -> Found:
-    """The first result of `look` that is true. Fails at once if the process `of` which it is asked ends, or after
-    `patience` seconds, with what the process wrote to the file `said`."""
+    """Call `look` until its result is true, and return it. Fails at once if the process `of` ends, or after `patience`
+    seconds, with the output that the process wrote to the file `said`."""
     deadline = time.monotonic() + patience
     while not (found := look()):
         ended = of is not None and of.poll() is not None
@@ -39,7 +39,7 @@ def until(
 
 
 def answers(port: int) -> bool:
-    """Whether anybody listens at a port of this machine."""
+    """Return whether any process listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(5)
         return probe.connect_ex(("127.0.0.1", port)) == 0

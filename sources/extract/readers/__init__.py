@@ -1,5 +1,5 @@
-"""One module a format; each opens a landed file as a `Table` of text.
+"""Readers, one module per format; each opens a landed file as a `TextTable`.
 
-A reader streams, evaluates nothing that a file says (no formula, entity or reference), puts nothing on disk, and stops
-with a sentence that names the file. It knows of the contract only what helps to find a header.
+A reader streams, evaluates nothing in a file (no formula, entity or reference), writes nothing to disk, and stops with
+a message that names the file. It uses the contract only to find the header.
 """

@@ -1,9 +1,9 @@
-"""Formats and guarded streams: what a file is, by its first bytes and never by its name alone, and how it is opened.
+"""Format detection, by a file's first bytes and never by its name alone, and guarded streams.
 
-Everything that reads a landed file does so through `Content.open`: it raises `ExtractStopped` and nothing else. Packed
-files, gzip and zip archives, are read in memory as they unpack, member by member; nothing is put on disk. A packed file
-may unpack to `MAX_UNPACKED` bytes, and to no more than `MAX_RATIO` times its own size beyond the first `FREE_BYTES`,
-all members of an archive together; what its directory says about sizes is held against it and not believed.
+All landed files are read through `Content.open`, which raises only `ExtractStopped`. Gzip files and zip archives are
+unpacked in memory while they are read, member by member; nothing is written to disk. A packed file, or all members of
+an archive together, may unpack to `MAX_UNPACKED` bytes and, beyond the first `FREE_BYTES`, to at most `MAX_RATIO` times
+the packed size. Sizes in an archive's directory can stop it, but are not trusted otherwise.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from sources.extract import rules
 MAX_UNPACKED = 8 << 30
 """Bytes that one packed file may unpack to: an extract of all England is below 1 GiB."""
 MAX_RATIO = 200
-"""Unpacked over packed size, beyond the first `FREE_BYTES`: text of extracts packs to a tenth, seldom a fiftieth."""
-FREE_BYTES = 64 << 20
-LOOK_BYTES = 4 << 10
+"""Unpacked over packed size, beyond the first `FREE_BYTES`: extracts compress to a tenth, seldom to a fiftieth."""
+FREE_BYTES = 64 << 20  # so that small files with a high ratio are accepted
+LOOK_BYTES = 4 << 10  # enough to detect a format
 SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".xlsb", ".ods")
 EXTRACT_SUFFIXES = (".csv", ".txt", ".tsv", ".psv", *SPREADSHEET_SUFFIXES, ".parquet", ".xml")
 ARCHIVE_SUFFIXES = (".zip", ".gz", ".tgz", ".tar", ".7z", ".rar", ".bz2", ".xz", ".zst")
 MAX_MEMBERS = 1000
 MAX_IN_MEMORY = 256 << 20
-"""A workbook or Parquet file inside an archive is held in memory, since it is not read from start to end."""
+"""Bytes of workbooks and Parquet files inside an archive: they are held in memory because their readers seek."""
 _GZIP, _PACKED_BLOCK = 31, 256 << 10
-"""Window bits that say zlib to expect gzip's header and check sum; bytes that are unpacked at a time."""
+"""zlib's window bits for a gzip header and checksum; packed bytes read at a time."""
 _MAX_DIRECTORY_BYTES = 4 << 20
-"""Bytes of a zip archive's directory: some 50,000 entries."""
-_ENCRYPTED = 0x1
+"""Bytes of a zip archive's directory: about 50,000 entries."""
+_ENCRYPTED = 0x1  # flag of a zip entry
 _CLUTTER = {
     *(".ds_store", ".localized", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems", "__macosx"),
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
     *(".directory", "lost+found", "@eadir"),
 }
-"""Names, in lower case, that macOS, Windows, Linux and network storage give."""
+"""Names, in lower case, created by macOS, Windows, Linux and network storage."""
 _CLUTTER_STARTS = ("._", "~$", ".~lock.", ".nfs", ".fuse_hidden", ".trash-")
-"""A file's other half on macOS, a document that is open in Office or LibreOffice, a deleted file that is still open."""
+"""Resource forks on macOS, lock files of Office and LibreOffice, deleted files that are still open."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 DAMAGE = (
@@ -63,11 +63,11 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""Errors of the standard library for a damaged packed file."""
+"""Errors that the standard library raises for a damaged packed file."""
 
 
 class Format(StrEnum):
-    """Formats that are read, and packed ones."""
+    """Formats that are read, and formats of packed files."""
 
     TEXT = "text"
     PARQUET = "parquet"
@@ -82,11 +82,11 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of a file, or of one inside an archive.
+    """The bytes of a file or of an archive member.
 
-    `name` is how messages call it. `open` gives a stream from the first byte, as often as it is called; of a Parquet
-    file, a workbook or an archive it can seek. `called` is the sender's own name of a member of an archive, or of a
-    file in a folder, by which tables are recognised; no message repeats it.
+    `name` is its name in messages. Each call of `open` returns a new stream from the first byte; the stream of a
+    Parquet file, workbook or archive can seek. `called` is the sender's name for an archive member or a file in a
+    folder, used to recognise tables; no message repeats it.
     """
 
     name: str
@@ -96,9 +96,9 @@ class Content:
 
 
 class Guarded(io.RawIOBase):
-    """A stream that stops the extract with a message if it is damaged or unpacks to too much.
+    """A stream that raises `ExtractStopped` if it is damaged or unpacks to too much.
 
-    `packed` is the size of what it is unpacked from, `beneath` that stream; None for a stream that is not packed.
+    `packed` is the packed size in bytes, `beneath` the packed stream; both are None if the stream is not packed.
     """
 
     def __init__(self, name: str, stream: BinaryIO, packed: int | None = None, beneath: BinaryIO | None = None) -> None:
@@ -142,7 +142,8 @@ class Guarded(io.RawIOBase):
 
 
 class _Sparing(io.RawIOBase):
-    """A stream for `zipfile`, which reads an archive's directory in one piece and makes an object of each entry."""
+    """A stream that limits the directory size for `zipfile`, which reads a directory whole and creates an object for
+    each entry."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -164,7 +165,7 @@ class _Sparing(io.RawIOBase):
 
 
 class _Unzipped(io.RawIOBase):
-    """The contents of gzip members in succession. (`gzip.GzipFile` reads a file name in a header letter by letter.)"""
+    """The content of consecutive gzip members. (`gzip.GzipFile` reads a file name in a header byte by byte.)"""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._unpack, self._rest = stream, zlib.decompressobj(_GZIP), b""
@@ -181,7 +182,7 @@ class _Unzipped(io.RawIOBase):
         return b""
 
     def _next_member(self) -> bool:
-        """Move to the next member, over padding of zeros; returns whether there is one."""
+        """Move to the next member, skipping zero padding; return False if there is none."""
         while not (rest := self._rest.lstrip(b"\0")):
             if not (packed := self._stream.read(_PACKED_BLOCK)):
                 return False
@@ -196,7 +197,7 @@ class _Unzipped(io.RawIOBase):
 
 @dataclass
 class _Room:
-    """Bytes of an archive that may still be held in memory, for all its members."""
+    """Bytes that the members of an archive may still take in memory."""
 
     left: int
 
@@ -265,7 +266,10 @@ def _marked_up(name: str, start: bytes) -> Format:
 
 
 def detect_zip_format(name: str, stream: BinaryIO) -> Format:
-    """Tell workbooks from other zip archives; raises `ExtractStopped` for office files that are not read."""
+    """Return the format of a zip file: a kind of workbook, or a plain archive.
+
+    Raises `ExtractStopped` for office files that are not read.
+    """
     names = {info.filename.lower() for info in zip_entries(name, stream)}
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
@@ -277,7 +281,7 @@ def detect_zip_format(name: str, stream: BinaryIO) -> Format:
         return Format.WORKBOOK
     if "mimetype" in names and names & {"content.xml", "encrypted-package"}:
         stream.seek(0)
-        start = stream.read(LOOK_BYTES)  # the type comes first, and is not packed
+        start = stream.read(LOOK_BYTES)  # the type is the first entry and not compressed
         if "encrypted-package" in names:
             raise rules.stopped(name, rules.PASSWORD)
         if b"opendocument." in start and b"opendocument.spreadsheet" not in start:
@@ -301,7 +305,7 @@ def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
 
 
 def open_guarded(name: str, path: Path, within: Path | None = None) -> BinaryIO:
-    """Open a file on disk as a guarded stream, following no link out of `within`; raises `ExtractStopped`."""
+    """Open a file on disk as a guarded stream, without following links out of `within`; raises `ExtractStopped`."""
     try:
         return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
     except NotRegular:
@@ -315,7 +319,7 @@ def open_guarded(name: str, path: Path, within: Path | None = None) -> BinaryIO:
 
 
 def content_of(name: str, path: Path, called: str = "", within: Path | None = None) -> Content:
-    """Open the file at `path`, without its gzip layer; raises `ExtractStopped`.
+    """Return the content of the file at `path`, without a gzip layer; raises `ExtractStopped`.
 
     For `name` and `called` see `Content`, for `within` see `Landed`.
     """
@@ -332,7 +336,7 @@ def content_of(name: str, path: Path, called: str = "", within: Path | None = No
 def list_members(archive: Content) -> list[Content]:
     """List the possible extracts in a zip archive by name; raises `ExtractStopped` for an unsafe archive.
 
-    Folders, files of other kinds and those that desktop systems add are skipped.
+    Folders, other kinds of file and files that desktop systems add are skipped.
     """
     with archive.open() as stream:
         listed = enumerate(zip_entries(archive.name, stream), 1)
@@ -364,7 +368,7 @@ def get_only_member(archive: Content) -> Content:
 def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size: int) -> BinaryIO:
     """Open a member as a guarded stream. `name` is its name in messages, `packed_size` the size of its archive.
 
-    Raises `ExtractStopped` if it is encrypted, damaged or packed by another method than deflate.
+    Raises `ExtractStopped` if it is encrypted, damaged or compressed by a method other than deflate.
     """
     if info.flag_bits & _ENCRYPTED:
         raise rules.stopped(name, rules.PASSWORD)
@@ -409,7 +413,10 @@ def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: i
 
 
 def _held(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
-    """Return an opener of the same content held in memory, where it can seek, if there is `room`."""
+    """Return an opener of seekable streams that unpacks the content into memory at its first call.
+
+    The opener raises `ExtractStopped` if the content takes more than the `room` left.
+    """
     held: list[bytes] = []
 
     def in_memory() -> BinaryIO:
@@ -436,7 +443,7 @@ def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
 
 
 def is_clutter(name: str) -> bool:
-    """Return whether a file or folder has a name that operating systems or office programs give."""
+    """Return whether a file or folder was created by an operating system or office program, by its name."""
     return name.lower() in _CLUTTER or name.startswith(_CLUTTER_STARTS)
 
 

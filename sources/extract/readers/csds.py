@@ -1,18 +1,18 @@
-"""Health-visitor reviews from the tables of the Community Services Data Set, joined in memory.
+"""Reader of health-visitor reviews from the tables of the Community Services Data Set, joined in memory.
 
-A review is one care contact of a child at which ASQ-3 was scored or a mandated review was recorded. Its number, where
-a data officer is to find it, is the data row in CYP202 of the contact's first activity that says so; a review that is
-known from CYP609 alone is numbered 609 000 000 and its data row there. Files of one table count on, in order of name.
-docs/formats.md says what is read and why.
+A review is a care contact of a child at which ASQ-3 was scored or a mandated review was recorded. Its row number, by
+which a data officer can find it, is the data row in CYP202 of the contact's first activity that records it; a review
+found only in CYP609 is numbered 609 000 000 plus its data row there. Row numbers continue across several files of one
+table, in order of name. docs/formats.md says what is read and why.
 
 `csds_items.csv` gives, for each item, its name in the NHS Data Dictionary, then the names in extracts of the national
-processing service (`Contact_Date`), then those of the sister data sets' extracts (`CareContDate`, `PersScore`). Letter
-case, spaces, underscores and brackets do not matter. CSDS carries no names of persons: family and given name are a
-local addition.
+processing service (`Contact_Date`), then those in extracts of the sister data sets (`CareContDate`, `PersScore`).
+Letter case, spaces, underscores and brackets are ignored. CSDS has no person names: family and given name are a local
+addition.
 
-Tables are loaded in the order of `_WANTED`, so that each keeps only the rows that one before it asks for. `all_<table>`
-holds those rows as sent, `<table>` the latest row of each identifier: the highest record number, then effective date,
-then the last row sent. `csds.sql.j2` makes reviews of them.
+Tables are loaded in the order of `_WANTED`, so that each keeps only the rows that earlier tables refer to.
+`all_<table>` holds those rows as sent, `<table>` the latest row of each identifier: the highest record number, then
+effective date, then the last row sent. `csds.sql.j2` builds reviews from them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.cohorts import Cohort
 
 TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")
-"""CYP609 is for those who record assessments against the referral."""
+"""CYP609 is optional: only senders who record assessments against the referral have it."""
 TABLES = (*TABLES_NEEDED, "CYP609")
 
 _ITEMS_FILE = Path(__file__).with_name("csds_items.csv")
@@ -58,9 +58,9 @@ _VIEWS_FILE = Path(__file__).with_name("csds.sql.j2")
 class Item:
     """An item of a table, and the names that its column may have, most usual first.
 
-    Rows are told apart by the items of the `key`, of which the first is blank in a row that stands for itself. A code
-    that a spreadsheet turns into a number is `coded`: its `2.0` is 2. Of `every` table are the items that tell a
-    later row of the same thing from an earlier one.
+    `key` items identify a row; if the first is blank, the row is kept as a separate record. `coded` items are codes
+    that spreadsheets may turn into numbers: `2.0` is read as 2. Items with the table `every` belong to all tables and
+    order the rows of one identifier.
     """
 
     table: str
@@ -73,7 +73,7 @@ class Item:
 
 @cache
 def items() -> tuple[Item, ...]:
-    """Return the items that are read, as `csds_items.csv` lists them."""
+    """Return the items that are read, in the order of `csds_items.csv`."""
     with _ITEMS_FILE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     flags = ("key", "required", "coded")
@@ -90,23 +90,23 @@ def items_of(table: str) -> list[Item]:
 
 
 def table_of(name: str) -> str | None:
-    """Return `CYP001` for a file or sheet called `2024-05 CYP001mpi.csv`; None for a table that no review needs."""
+    """Return the table of a file or sheet, `CYP001` for `2024-05 CYP001mpi.csv`; None if no review needs it."""
     found = TABLE_NAME.search(name)
     table = f"CYP{found[1]}" if found else ""
     return table if items_of(table) else None
 
 
 def known_headings(table: str) -> set[str]:
-    """Return the usual spellings of a table's headings, by which its header line is found."""
+    """Return the usual spellings of a table's headings, used to find its header line."""
     names = {name for item in items_of(table) for name in item.names}
     plain = {re.sub("[^A-Za-z0-9_ ]", "", name) for name in names}
     return {key(form) for name in names | plain for form in (name, name.replace(" ", ""))}
 
 
 def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
-    """Return the heading of each item that a file of `table` has.
+    """Return the heading of each item found in a file of `table`.
 
-    Raises `ExtractStopped` if one is missing or repeated; `name` is the file's name in messages.
+    Raises `ExtractStopped` if a required one is missing or one is repeated; `name` is the file's name in messages.
     """
     headings: dict[str, list[str]] = {}
     for heading in header:
@@ -131,13 +131,13 @@ def _key(heading: str) -> str:
 
 
 NOT_CARRIED = ("concern", "referral")
-"""The reviewer's concern and referral are not in these tables."""
+"""Contract columns that these tables do not have: the reviewer's concern and referral."""
 COLUMNS = [column.name for column in CONTRACTS["hv_reviews"].columns if column.name not in NOT_CARRIED]
 
 _BATCH_ROWS, _LONGEST = 32 << 10, 500
-"""Rows at a time; characters of a value, of which no more are read: a person may have many reviews."""
+"""Rows per batch; characters read of a value, because a person's values are repeated in all their reviews."""
 _MAX_MEMORY = "768MiB"
-"""For the tables of one sender: a million rows that reviews need take a third of it."""
+"""Memory for the tables of one sender: a million rows that reviews need take a third of it."""
 _REVIEW_OF_ACTIVITY = {"08": "NBV", "09": "6-8W", "10": "12M", "11": "2-2.5Y"}
 """Community care activity type code of a mandated health-visitor review -> contract code."""
 _MANDATED = f"({', '.join(map(quoted, _REVIEW_OF_ACTIVITY))})"
@@ -166,7 +166,7 @@ ORPHANS = {
         ("referral_without_person", "CYP101", "The person of this review's referral is not in CYP001."),
     )
 }
-"""View of `csds.sql.j2` that finds a review with a broken link -> its rule."""
+"""View of `csds.sql.j2` that finds reviews with a broken link -> its rule."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class TablePart:
 
 
 def list_csds_parts(contents: Iterable[Content]) -> list[TablePart]:
-    """List the files, members of an archive and sheets that are named after a table, by name."""
+    """List the files, archive members and sheets that are named after a table, by name."""
     found = [part for content in contents for part in _parts(content)]
     return sorted(found, key=lambda part: part.called.casefold())
 
@@ -198,9 +198,9 @@ def list_folder_contents(landed: Landed) -> list[Content]:
 
 
 def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
-    """Open a set of tables; raises `ExtractStopped`, at once if a table is missing, or while batches are read.
+    """Open a set of tables as one table of reviews. `name` is its name in messages.
 
-    `name` is the set's name in messages.
+    Raises `ExtractStopped`, immediately if a table is missing, or while batches are read.
     """
     missing = [table for table in TABLES_NEEDED if table not in {part.table for part in parts}]
     if missing:
@@ -256,7 +256,7 @@ def _batches(
 
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], set_aside: dict[Rule, list[int]]) -> None:
-    """Keep the rows of a table that a review can need, as text, with their running number."""
+    """Load the rows of a table that a review may need, as text, with their row number."""
     items = items_of(table)
     con.execute(f"CREATE TABLE all_{table} (row BIGINT, {', '.join(f'{item.item} VARCHAR' for item in items)})")
     passed = 0
@@ -284,7 +284,7 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
 
 
 def _keep(table: str) -> str:
-    """Return the SQL of the rows of `incoming` that a review can need, trimmed."""
+    """Return the SQL of the rows of `incoming` that a review may need, trimmed."""
     columns = ", ".join(f"{_cleaned(item)} AS {item.item}" for item in items_of(table))
     activity_type = ""
     if table == "CYP202":

@@ -1,11 +1,11 @@
-"""Delimited text. The file shows its encoding, delimiter and header line; what the council file says comes second.
+"""Reader of delimited text. Encoding, delimiter and header line are detected, with the council file as a fallback.
 
 Rows are parsed block by block, two blocks at a time, each by one thread, so that rows keep their order and numbers.
-Blocks are cut at the end of a row, so that a broken row stays within its block.
+Blocks end at the end of a row, so that a broken row stays within its block.
 
-A byte-order mark, or the zero bytes of UTF-16, show the encoding; other files are UTF-8. Bytes that are not UTF-8 are
-read one by one in the council file's encoding, or Windows-1252, so that a stray byte harms nothing around it. As in
-browsers, ISO-8859-1 is read as Windows-1252, which has letters where ISO-8859-1 has control characters.
+The encoding is detected by a byte-order mark or the zero bytes of UTF-16; other files are UTF-8. Bytes that are not
+UTF-8 are decoded one by one in the council file's encoding or Windows-1252, so that a stray byte affects nothing around
+it. As in browsers, ISO-8859-1 is read as Windows-1252, which has letters in place of its control characters.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from sources.extract.table import SOURCE_ROW, TextTable, checked_header
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
 _BLOCKS_PARSED_AT_ONCE = 2
 _HEADER_LINES = 50
-"""Lines that a header with line breaks in its names may take."""
+"""Maximum number of lines of a header with line breaks in its names."""
 _LOOK_LINES = 20
-"""Lines after the header that show whether every row ends with a delimiter."""
+"""Lines after the header that are compared with its width."""
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _PROTECTED = re.compile(r'^="(.*)"$')
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 BLOCK_BYTES = 1 << 20
 MAX_ROW_BYTES = 1 << 20
 UNBALANCED = b"\0unbalanced-quote\n"
-"""Replaces a line whose quotation marks do not pair; no other text in a block has zero bytes."""
+"""Replaces a line with an unclosed quotation mark; no other text in a block has zero bytes."""
 FALLBACK_ENCODING = "windows-1252"
 
 _BOMS = (
@@ -55,7 +55,7 @@ _BOMS = (
 )
 _LOOK_BYTES = 1 << 10
 _PADDING = b" \t\x1a"
-"""May follow the last line end without being a row: blanks, and the end-of-file mark of old systems."""
+"""Characters after the last line end that are not a row: blanks, and the end-of-file mark of old systems."""
 _ASCII = bytes(range(32, 127))
 
 
@@ -73,9 +73,9 @@ class TextLayout:
 
 
 def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> TextTable:
-    """Open text as a table; raises `ExtractStopped`, at once or while its batches are read.
+    """Open text as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
-    `known` are the keys of the column names by which the header line is found (`sources.extract.match.known_keys`).
+    `known` are the keys of the column names used to find the header line (`sources.extract.match.known_keys`).
     """
     layout = _layout(content, known, dialect)
     table = TextTable(
@@ -101,7 +101,7 @@ def _batches(
 
 
 def _parsed(content: Content, layout: TextLayout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
-    """Yield the file's blocks in order; two are parsed at a time, and at most three are in memory."""
+    """Yield the parsed blocks in order; two are parsed at a time, and at most three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
     with content.open() as stream, ThreadPoolExecutor(_BLOCKS_PARSED_AT_ONCE) as threads:
         try:
@@ -116,9 +116,9 @@ def _parsed(content: Content, layout: TextLayout, encoding: str, names: list[str
 
 @dataclass(frozen=True)
 class _Parsed:
-    """A block's usable rows, with their numbers and its number of rows, and the numbers of those that are not usable.
+    """A block's usable rows with their row numbers, its number of rows, and the numbers of unusable rows by rule.
 
-    Numbers count from 1 within the block. `cut` says that the file ends within the last row.
+    Row numbers start at 1 in each block. `cut` means that the file ends within the last row.
     """
 
     batch: pa.RecordBatch
@@ -129,7 +129,8 @@ class _Parsed:
 
 
 def _parse(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
-    """Parse one block. One row a line shows that no field swallowed a line; otherwise quotation marks are paired."""
+    """Parse one block. If it does not give one row per line, a field has swallowed a line: pair quotation marks and
+    parse again."""
     parsed = _read(block, layout, names)
     if not block.settled and parsed.rows != block.data.count(b"\n"):
         settled, _ = settle(block.data, layout.delimiter, final=True)
@@ -167,7 +168,7 @@ def _read(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
 
 
 def _by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[int]]:
-    """Group the numbers of rows to set aside by rule; a line of white space is a blank row and breaks no rule."""
+    """Return the numbers of rows to set aside, by rule; a line of white space is a blank row and breaks no rule."""
     found: dict[Rule, list[int]] = {}
     for row in unusable:
         if row.text.strip():
@@ -209,9 +210,9 @@ def _may_delimit(one: str) -> bool:
 
 
 def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
-    """Return the rule by which a header line may run into a row: it breaks off, or no early row is as wide.
+    """Return the rule that a suspect header line breaks: it is cut off, or none of the first rows has its width.
 
-    Rows are those that begin with one of `lines`, by line or by quoted field; `finished` is the header line's end.
+    A row may be one of `lines` or continue in a quoted field; `finished` means that the header line has a line end.
     """
     rows = [line for line in lines[:_LOOK_LINES] if line.strip(f" \t\r\n{delimiter}")]
     if not rows:
@@ -230,7 +231,7 @@ def _first_lines(content: Content, encoding: str) -> list[str]:
 
 
 def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
-    """Return the fields of the first record of the lines, and how many lines it takes."""
+    """Return the fields of the first record of the lines, and its number of lines."""
     reader = csv.reader(iter(lines), delimiter=delimiter)
     try:
         fields = next(reader, [])
@@ -240,7 +241,7 @@ def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
 
 
 def _to_row_width(header: list[str], lines: list[str], delimiter: str) -> list[str]:
-    """Add or remove an unnamed last column if every row has, or lacks, a delimiter at its end."""
+    """Add an unnamed last column if every row ends with an extra delimiter, or remove one that no row has."""
     rows = [row for row in (_record([line], delimiter)[0] for line in lines[:_LOOK_LINES]) if any(row)]
     if rows and all(len(row) == len(header) + 1 and not row[-1].strip() for row in rows):
         return [*header, ""]
@@ -251,7 +252,8 @@ def _to_row_width(header: list[str], lines: list[str], delimiter: str) -> list[s
 
 @dataclass(frozen=True)
 class Block:
-    """Whole rows. In a `settled` block quotation marks have been paired; an `unfinished` one had no last line end."""
+    """Whole rows. In a `settled` block, quotation marks have been paired; an `unfinished` block had no last line
+    end."""
 
     data: bytes
     settled: bool
@@ -261,7 +263,7 @@ class Block:
 def row_blocks(name: str, stream: BinaryIO, encoding: str, delimiter: str, skip: int) -> Iterator[Block]:
     """Yield blocks of whole rows, after the first `skip` bytes of the text in UTF-8; raises `ExtractStopped`.
 
-    A row ends outside quotation marks; `settle` deals with marks that do not pair.
+    A row ends at a line end outside quotation marks; `settle` handles unclosed marks.
     """
     carry = b""
     unfinished = False
@@ -278,7 +280,7 @@ def row_blocks(name: str, stream: BinaryIO, encoding: str, delimiter: str, skip:
 
 
 def whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
-    """Yield the text in UTF-8, in blocks that end with a line feed, except at a last line without one."""
+    """Yield the text in UTF-8, in blocks that end with a line feed, unless the last line has none."""
     carry = b""
     for piece in _pieces(name, stream):
         piece = carry + (piece.replace(b"\0", b"") if b"\0" in piece else piece)
@@ -311,7 +313,8 @@ def _pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _without_mark(start: bytes) -> str:
-    """Recognise UTF-16 by zero bytes in every other place."""
+    """Return the UTF-16 encoding of text without a byte-order mark, detected by zero bytes in alternate positions; ""
+    for other encodings."""
     look = start[:_LOOK_BYTES]
     low, high = look[1::2].count(0), look[::2].count(0)
     if max(low, high) * 4 > len(look):
@@ -332,7 +335,8 @@ def _utf8(lines: bytes, encoding: str) -> bytes:
 
 @lru_cache
 def _byte_by_byte(encoding: str) -> str:
-    """Return the name of an error handler that reads bytes which are not UTF-8 in `encoding`, if that extends ASCII."""
+    """Return the name of an error handler that decodes bytes which are not UTF-8 in `encoding`, or in Windows-1252 if
+    `encoding` does not extend ASCII."""
     try:
         codec = codecs.lookup(encoding).name
         single = codec not in ("utf-8", "iso8859-1") and _ASCII.decode(codec) == _ASCII.decode("ascii")
@@ -354,14 +358,14 @@ def _byte_by_byte(encoding: str) -> str:
 
 
 def _line_feeds(lines: bytes) -> bytes:
-    """End lines with a line feed where they end with a carriage return alone."""
+    """Replace carriage returns at line ends with line feeds, unless every line ends with both."""
     if b"\r" in lines and lines.count(b"\r") != lines.count(b"\r\n"):
         return re.sub(rb"\r+\n|\r", b"\n", lines)
     return lines
 
 
 def _whole_rows(lines: bytes, delimiter: str) -> tuple[Block, bytes]:
-    """Split whole lines into whole rows and the lines of a row that goes on in the next block."""
+    """Split whole lines into whole rows and the lines of a row that continues in the next block."""
     if b'"' not in lines:
         return Block(lines, True), b""
     if b"=" in lines:
@@ -373,7 +377,7 @@ def _whole_rows(lines: bytes, delimiter: str) -> tuple[Block, bytes]:
 
 
 def _quotes_pair_in_every_line(lines: bytes) -> bool:
-    """Return whether every line has an even number of quotation marks, so that no line break is quoted."""
+    """Return whether every line has an even number of quotation marks, so no line break is quoted."""
     text = np.frombuffer(lines, np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
     marks = np.flatnonzero(text == ord('"'))
@@ -381,11 +385,11 @@ def _quotes_pair_in_every_line(lines: bytes) -> bool:
 
 
 def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:
-    """Turn whole lines into rows: a line that opens a quoted field which is never closed becomes `UNBALANCED`.
+    """Split whole lines into rows, and return the rows and the lines of a row that may continue.
 
-    A quoted field ends at a mark before a delimiter or line end. Without one such (`final`, or for more than
-    `MAX_ROW_BYTES`), or with text behind the closing mark in a later line, its first line alone is given up, and the
-    next line begins a row. Returns the rows, and the lines of a row that may go on.
+    A quoted field ends at a mark before a delimiter or line end. If there is none (in the `final` lines, or within
+    `MAX_ROW_BYTES`), or if text follows the closing mark in a later line, only the first line is replaced with
+    `UNBALANCED`, and the next line begins a row.
     """
     sound, goes_on = _patterns(delimiter)
     rows, at = [], 0
@@ -403,7 +407,7 @@ def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:
 
 @lru_cache
 def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Return patterns of whole rows in succession, and of the start of a row whose quoted field is still open."""
+    """Return patterns of consecutive whole rows, and of the start of a row with a quoted field still open."""
     end = rb"[%b\r\n]" % re.escape(delimiter.encode())
     other = rb"[^%b\r\n]" % re.escape(delimiter.encode())
     inside = rb'"(?:[^"]++|"")*+'
@@ -416,7 +420,7 @@ def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
 
 
 def _unprotected(lines: bytes, delimiter: str) -> bytes:
-    """Read `="0383"`, which makes Excel keep a zero, as the field `0383`."""
+    """Replace `="0383"`, which makes Excel keep a zero, with the field `0383`."""
     return _protected(delimiter).sub(rb'"\1\2"', lines)
 
 

@@ -1,8 +1,8 @@
-"""The EYFS Profile return as XML: pupils in the shape of the DfE Common Transfer File. Streamed, nothing resolved.
+"""Streaming reader of the EYFS Profile return as XML, with pupils in the form of the DfE Common Transfer File.
 
-Expat reads the file block by block and calls back; no tree is built, so memory does not grow with the file. A document
-type declaration stops the extract, so there is no entity to expand; processing instructions, comments and XInclude
-elements are passed over, and nothing is ever fetched. docs/formats.md says which elements are read, with their sources.
+Expat parses the file block by block; no tree is built, so memory does not grow with the file. A document type
+declaration stops the extract, so there is no entity to expand; processing instructions, comments and XInclude elements
+are ignored, and nothing is ever fetched. docs/formats.md lists the elements that are read, with their sources.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PUPILS, WRAPPERS, ADDRESSES, POSTCODES, ASSESSMENTS, FACTS = (
 KEY_STAGE = "keystage"
 STAGES = frozenset({"", "EYF", "EYFS", "EYFSP", "FSP"})
 NOT_RESULTS = frozenset({"T", "E"})
-"""Result status of targets and estimates."""
+"""Result status codes of targets and estimates."""
 ACADEMIC_YEAR = "academic_year"
 COLUMNS = tuple(column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number")
 ODD_YEAR = reject(
@@ -49,10 +49,10 @@ _LEAVES = frozenset({*IDENTITY, *PLACE, *POSTCODES, *FACTS, "academicyear"})
 _HOLDERS = ASSESSMENTS | PUPILS | {KEY_STAGE}
 _BLOCK_BYTES = 1 << 20
 _BATCH_ROWS, _BATCH_BYTES = 4096, 16 << 20
-_LONGEST_NAME = 64
+_LONGEST_NAME = 64  # characters of an element's name, and of a value outside pupils
 _MAX_DEPTH = 64
-_TEXT_BYTES = 8 << 10
-_MAX_TOKEN_BYTES = 8 << 20
+_TEXT_BYTES = 8 << 10  # limit of a value
+_MAX_TOKEN_BYTES = 8 << 20  # limit of a tag or comment, which Expat holds in memory
 _BREAKS_OFF = frozenset(
     expat.errors.codes[message]
     for message in (
@@ -65,11 +65,11 @@ _BREAKS_OFF = frozenset(
 
 
 class _Refused(Exception):
-    """Ends the parse from inside a call-back, with the rule and what to look for."""
+    """Raised in a callback to stop the parse; its arguments are the rule and a detail."""
 
 
 def open_eyfsp_xml(content: Content) -> TextTable:
-    """Open an XML return; its batches raise `ExtractStopped`. `source_row` is the position of the pupil's element."""
+    """Open an XML return as a table, whose batches raise `ExtractStopped`. `source_row` is the pupil's position."""
     set_aside: dict[Rule, list[int]] = {}
     return TextTable(list(COLUMNS), lambda names: _batches(content, names, set_aside), set_aside, in_contract_form=True)
 
@@ -84,8 +84,10 @@ def _batches(content: Content, names: list[str], set_aside: dict[Rule, list[int]
 
 
 def _rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iterator[list[_Row]]:
-    """Pupils read, each with its number last, a few thousand at a time; raises `ExtractStopped` without a word of what
-    the file says."""
+    """Yield pupils, each with its number last, a few thousand at a time.
+
+    Raises `ExtractStopped`, whose message quotes nothing from the file.
+    """
     pupils, fed, given = _Pupils(), 0, 0
     try:
         block = stream.read(_BLOCK_BYTES)
@@ -128,13 +130,15 @@ def _parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
 
 
 def _misdeclared(start: bytes) -> str | None:
-    """UTF-8 where a file of single bytes says that it is UTF-16, as text saved from memory does; else as declared."""
+    """Return UTF-8 for a single-byte file that declares UTF-16, as text saved from memory does; otherwise None, for the
+    declared encoding."""
     prolog = start.removeprefix(b"\xef\xbb\xbf").partition(b"?>")[0].lower()
     return "utf-8" if prolog.startswith(b"<?xml") and b"utf-16" in prolog else None
 
 
 def _local(name: str) -> tuple[str, bool | None]:
-    """Element name without its prefix, in lower case; True if it opens something, False if its text is read."""
+    """Return an element's name in lower case, without prefix, and True for a container, False if its text is read, or
+    None if it is ignored."""
     return _known(name) if len(name) <= _LONGEST_NAME else ("", None)
 
 
@@ -146,7 +150,7 @@ def _known(name: str) -> tuple[str, bool | None]:
 
 @lru_cache(4096)
 def _goal(subject: str, component: str) -> str | None:
-    """Contract column of an assessment, or `_OLD_GOAL`; None for another component, or one of another subject."""
+    """Return the contract column of an assessment, or `_OLD_GOAL`; None for another component or subject."""
     found = _COMPONENT.fullmatch(component.lower())
     if not found:
         return None
@@ -158,7 +162,7 @@ def _goal(subject: str, component: str) -> str | None:
 
 
 def _ending(year: str) -> str:
-    """`202425` of the year 2025 in which it ends; another way to write it as it is."""
+    """Return `202425` for the year 2025 in which it ends; return any other text unchanged."""
     return f"{int(year) - 1}{year[2:]}" if re.fullmatch(r"[0-9]{4}", year) else year
 
 
@@ -167,7 +171,7 @@ def _starting(year: str) -> str:
 
 
 def _is_odd(year: str) -> bool:
-    """Whether a year, or the year that a date begins with, is none of this century."""
+    """Return whether a year, or the year at the start of a date, is outside 2000 to 2099."""
     return bool(re.match("[0-9]{4}", year)) and not re.match("20[0-9]{2}", year)
 
 
@@ -175,12 +179,12 @@ _Row = tuple[str | int | None, ...]
 
 
 class _Pupils:
-    """What Expat calls; `rows` fills with one tuple a pupil, in the order of `COLUMNS` and then its number, and `odd`
-    with the numbers of those that `ODD_YEAR` is about.
+    """Callbacks of Expat. `rows` collects one tuple per pupil, in the order of `COLUMNS` and then its number; `odd`
+    collects the numbers of pupils that break `ODD_YEAR`.
 
-    `_path` holds the open elements, `_scopes` what each of those outside a pupil has said of its place, and while a
-    pupil is open, `_pupil` holds its columns, `_results` its goals and `_stage_results` those of the open key stage:
-    goal -> (year, date of the result, result).
+    `_path` holds the open elements and `_scopes` the place columns that each of them gives outside a pupil. While a
+    pupil is open, `_pupil` holds its columns, `_results` its goals and `_stage_results` the goals of the open key
+    stage: goal -> (year, date of the result, result).
     """
 
     def __init__(self) -> None:
@@ -202,7 +206,7 @@ class _Pupils:
         self._stage = ""
 
     def taken(self) -> list[_Row]:
-        """The rows so far, which are then forgotten."""
+        """Return and clear the rows collected so far."""
         rows, self.rows = self.rows, []
         return rows
 

@@ -1,6 +1,6 @@
-"""Parquet: extracts of any column types, and the sealed files of tokens that a sender makes.
+"""Reader of Parquet: extracts with any column types, and sealed files of tokens made by a sender.
 
-A footer may claim anything and a page unpack to anything: what that costs is bounded by the process that reads it
+A footer may claim any size and a page may unpack to any size: the reader process limits the cost
 (`sources.extract.reader_process`).
 """
 
@@ -34,20 +34,20 @@ from sources.extract.rules import (
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, checked_header
 
 _LIMITS = {"thrift_string_size_limit": 4 << 20, "thrift_container_size_limit": 10_000}
-"""Limits of a footer: some hundred columns in some hundred row groups."""
+"""Limits of a footer: enough for some hundred columns in some hundred row groups."""
 _BUFFER_BYTES = 1 << 20
 _BATCH_ROWS = 8 << 10
 _MAX_VALUE_BYTES = 1 << 20
 _EXACT_BELOW = float(1 << 53)
-"""Whole numbers below this are exact as floating point."""
+"""Integers below this are exact in floating point."""
 _BYTE_TYPES = (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
-"""What pyarrow raises for a file that is not what it says."""
+"""Errors that pyarrow raises for a damaged or forged file."""
 MAKE_AGAIN = "the sender must pseudonymise the extract again"
 
 
 def open_parquet(content: Content) -> TextTable:
-    """Open a Parquet file; raises `ExtractStopped`, at once or while its batches are read."""
+    """Open a Parquet file as a table; raises `ExtractStopped`, immediately or while its batches are read."""
     file = _open(content)
     names = file.schema_arrow.names
     header = checked_header(content.name, names)
@@ -56,7 +56,7 @@ def open_parquet(content: Content) -> TextTable:
 
 
 def _open(content: Content) -> pyarrow.parquet.ParquetFile:
-    """Open a file with a footer no longer than an extract's; raises `ExtractStopped`."""
+    """Open a file whose footer is within `_LIMITS`; raises `ExtractStopped`."""
     stream = content.open()
     if stream.read(4) == b"PARE":
         raise stopped(content.name, ENCRYPTED_PARQUET)
@@ -69,7 +69,7 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
 
 @contextmanager
 def _stopping_if_unreadable(name: str) -> Iterator[None]:
-    """Stop the extract, without what pyarrow says, if a Parquet file cannot be read."""
+    """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read."""
     try:
         yield
     except MemoryError:
@@ -83,7 +83,7 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield columns as text; `wanted` maps the header's names to those in the file, which may be padded or blank.
 
-    Raises `ExtractStopped`, also for columns of lists or structures.
+    Raises `ExtractStopped`, including for columns of lists or structures.
     """
     schema, in_file, row = file.schema_arrow, list(wanted.values()), 1
     for name in in_file:
@@ -118,7 +118,7 @@ def _check_type(file: str, schema: pa.Schema, name: str) -> None:
 
 
 def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
-    """Format values as in a text file: ISO dates, whole numbers without a decimal point, TRUE and FALSE."""
+    """Return values as in a text file: ISO dates, integers without a decimal point, TRUE and FALSE."""
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if types.is_dictionary(values.type):
@@ -142,7 +142,7 @@ def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
 
 
 def _numbers(values: pa.Array) -> pa.Array:
-    """Format floating-point numbers; not-a-number is a missing value."""
+    """Return floating-point numbers as text; NaN is a missing value."""
     values = values.cast(pa.float32()) if types.is_float16(values.type) else values
     values = pc.if_else(pc.is_nan(values), None, values)
     whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT_BELOW))
@@ -151,13 +151,13 @@ def _numbers(values: pa.Array) -> pa.Array:
 
 
 def serve_manifest(_: Callable[[], bytes], landed: Landed, key: bytes, name: str, most_bytes: int) -> Iterator[bytes]:
-    """Send a tokens file's metadata under `name`, cut after `most_bytes` and one more; nothing if it has none."""
+    """Yield a tokens file's metadata under `name`, cut to `most_bytes` + 1 bytes; yield nothing if it has none."""
     text = (_open_sealed(landed, key).metadata.metadata or {}).get(name.encode())
     yield from [] if text is None else [text[: most_bytes + 1]]
 
 
 def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """Send a tokens file's rows, after an empty batch that shows its columns; whoever takes them in checks them."""
+    """Yield a tokens file's rows, unchecked, after an empty batch with its columns."""
     file = _open_sealed(landed, key)
     yield pa.RecordBatch.from_pylist([], file.schema_arrow)
     _stop_unless_plain(landed, file.metadata)
@@ -177,7 +177,8 @@ def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: i
 
 
 def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
-    """Raise `ExtractStopped` for compressed pages, which no tool of this version writes: they unpack to anything."""
+    """Raise `ExtractStopped` for too many rows or compressed pages, which could unpack to any size and are not written
+    by our tool."""
     chunks = (
         metadata.row_group(group).column(column)
         for group in range(metadata.num_row_groups)

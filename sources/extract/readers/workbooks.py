@@ -1,13 +1,14 @@
-"""Workbooks: which sheet is read, where its header row is, and the text of its cells.
+"""Reader of workbooks: chooses the sheet, finds its header row and returns its cells as text.
 
-The visible sheet with most of the extract's columns is read, or the one that the council file names. The header may
-follow titles, in one of the first 21 rows; `source_row` counts the sheet's rows from there, blank ones too. Dates are
-ISO, whole numbers have no decimal point, truth values are TRUE and FALSE.
+The sheet is the one named in the council file, or else the visible sheet with most of the extract's columns. The header
+may follow titles, in one of the first 21 rows; `source_row` counts the rows after it, including blank ones. Dates are
+ISO, integers have no decimal point, booleans are TRUE and FALSE.
 
-openpyxl streams .xlsx. It shows an error (`#N/A`) as text and tells a formula from a value: a formula in a column that
-is read stops the extract, because its last result may be of another day or another file. python-calamine reads .xls,
-.xlsb and .ods, a sheet in memory at a time. It gives a formula's last result and reads an error as blank, so reports
-say that these cells could not be checked. Both read serial 60, which Excel shows as 29 February 1900, as the 28th.
+openpyxl streams .xlsx. It returns an error (`#N/A`) as text and distinguishes formulas from values: a formula in a
+column that is read stops the extract, because its stored result may be out of date or come from another file.
+python-calamine reads .xls, .xlsb and .ods, one sheet in memory at a time. It returns a formula's stored result and
+reads an error as blank, so reports say that these cells could not be checked. Both read serial 60, which Excel shows as
+29 February 1900, as the 28th.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ from sources.extract.rules import (
 from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, SheetTaken, TextTable, checked_header
 
 MAX_BYTES = 128 << 20
-"""Of a file that is held in memory: a .xls of 65,536 rows and 100 columns is 100 MiB."""
+"""Size of a file held in memory: a .xls of 65,536 rows and 100 columns is 100 MiB."""
 _MAX_CELLS = 1 << 25
-"""Cells of a sheet that is held in memory, where each takes 32 bytes."""
+"""Cells of a sheet held in memory, at 32 bytes each."""
 MAX_SHEETS = 100
 _MAX_ROWS = 1 << 20
-"""Rows of a sheet (ECMA-376, as Excel has them)."""
+"""Rows of a sheet (limit of Excel and ECMA-376)."""
 _MAX_TEXT, _MAX_ROW_TEXT = 1 << 20, 4 << 20
 """Characters of a value and of a row."""
 _BATCH_TEXT, _BATCH_ROWS = 16 << 20, 8 << 10
@@ -63,17 +64,17 @@ _MAX_SHOWN = 3
 _PROLOG_BYTES, _MANIFEST_BYTES = 4 << 10, 4 << 20
 _ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
 _FILE_PASS = re.compile(rb"\x09\x08\x10\x00\x00\x06\x05\x00.{12}(?:\x86\x00\x00\x00)?\x2f\x00", re.DOTALL)
-"""The records that begin an encrypted .xls ([MS-XLS] 2.4.117); python-calamine calls its format unknown."""
+"""First records of an encrypted .xls ([MS-XLS] 2.4.117), which python-calamine reports as an unknown format."""
 _MACROS = "_VBA_PROJECT_CUR".encode("utf-16-le")
 _STREAMS = tuple(name.encode("utf-16-le") for name in ("Workbook", "Book"))
-"""Streams of a compound file that hold a workbook, of Excel 97 and later and of Excel 95."""
+"""Streams of a compound file that contain a workbook: Excel 97 and later, and Excel 95."""
 Cells = Sequence[str | None]
-"""Texts of a row from its first column; "" for an empty cell, None for a formula."""
+"""Text of a row's cells from the first column; "" for an empty cell, None for a formula."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A visible sheet: its number among them, from 1, its name, which no log repeats, and its index in the workbook."""
+    """A visible sheet: its number among visible sheets, from 1; its name, never logged; its index in the workbook."""
 
     number: int
     called: str
@@ -81,7 +82,7 @@ class Sheet:
 
 
 class Book(ABC):
-    """A workbook; raises `ExtractStopped`, when it is opened and when its rows are read."""
+    """A workbook. Opening it or reading its rows may raise `ExtractStopped`."""
 
     formulas_checked: bool
 
@@ -90,7 +91,7 @@ class Book(ABC):
         with content.open() as stream:
             size = stream.seek(0, io.SEEK_END)
         self.may_hold = may_unpack_to(size)
-        """Characters of its cells, however often they repeat one text."""
+        """Maximum number of characters in its cells; repeated texts count each time."""
         if content.format is not Format.OLD_WORKBOOK:
             _check_parts(content, size)
         with _stopping_at_damage(self.name):
@@ -110,11 +111,11 @@ class Book(ABC):
 
     @abstractmethod
     def _open(self, content: Content) -> Iterator[tuple[str, int]]:
-        """Open the workbook; yields the name and index of each visible sheet of cells."""
+        """Open the workbook and yield the name and index of each visible worksheet."""
 
     @abstractmethod
     def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
-        """Yield the first rows of a sheet, blank ones too."""
+        """Yield the first `most` rows of a sheet, including blank ones."""
 
 
 class XmlWorkbook(Book):
@@ -123,9 +124,9 @@ class XmlWorkbook(Book):
     formulas_checked = True
 
     def _open(self, content: Content) -> Iterator[tuple[str, int]]:
-        from openpyxl import load_workbook  # loads for a quarter of a second: only where a workbook is read
+        from openpyxl import load_workbook  # imported here because it takes a quarter of a second
 
-        warnings.filterwarnings("ignore", module="openpyxl")  # they repeat values
+        warnings.filterwarnings("ignore", module="openpyxl")  # its warnings quote values
         self._book = load_workbook(content.open(), read_only=True, keep_links=False)
         for index, sheet in enumerate(self._book.worksheets):
             if sheet.sheet_state == "visible":
@@ -133,7 +134,7 @@ class XmlWorkbook(Book):
 
     def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
         sheet = self._book.worksheets[index]
-        sheet.reset_dimensions()  # what a file says of its size may be wrong
+        sheet.reset_dimensions()  # the stated dimensions may be wrong
         for row in sheet.iter_rows(max_row=most, max_col=width):
             if all(cell.value is None for cell in row):  # a file of 1 KiB may have a million such rows
                 yield []
@@ -169,7 +170,7 @@ class OtherWorkbook(Book):
 
 
 def open_workbook(content: Content) -> Book | None:
-    """Open the workbook in a file; None if the file is of another format. Raises `ExtractStopped`."""
+    """Open the workbook in a file; return None if the file has another format. Raises `ExtractStopped`."""
     match content.format:
         case Format.WORKBOOK:
             return XmlWorkbook(content)
@@ -180,19 +181,20 @@ def open_workbook(content: Content) -> Book | None:
 
 @contextmanager
 def _stopping_at_damage(name: str) -> Iterator[None]:
-    """Stop the extract where a library cannot read it, without what the library says."""
+    """Raise `ExtractStopped`, without the library's message, if a library cannot read the workbook."""
     try:
         yield
     except (ExtractStopped, MemoryError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # a panic in Rust is no Exception
+    except BaseException:  # a Rust panic is not an Exception
         raise stopped(name, DAMAGED) from None
 
 
 def _check_parts(content: Content, size: int) -> None:
-    """Refuse a workbook whose parts unpack to too much together, or have a document type and so may have entities.
+    """Raise `ExtractStopped` if a workbook's parts unpack to too much in total, or have a document type (and so may
+    have entities), or are encrypted.
 
-    Python's zipfile unpacks no part beyond the size that the directory gives.
+    Python's zipfile never unpacks more of a part than the directory states.
     """
     with content.open() as stream:
         entries = zip_entries(content.name, stream)
@@ -211,7 +213,7 @@ def _check_parts(content: Content, size: int) -> None:
 
 
 def _check_compound_file(name: str, data: bytes) -> None:
-    """Refuse a .xls with macros or a password, and another kind of document."""
+    """Raise `ExtractStopped` for a .xls with macros or a password, and for other kinds of document."""
     if _MACROS in data:
         raise stopped(name, MACRO_WORKBOOK)
     if not any(stream in data for stream in _STREAMS):
@@ -225,9 +227,9 @@ def _refuse_document_type(name: str) -> None:
 
 
 def open_best_sheet(book: Book, known: Container[str], called: str | None = None) -> TextTable:
-    """Open the sheet named `called`, or the one whose header has most `known` columns.
+    """Open the sheet named `called`, or the sheet whose header has most `known` columns.
 
-    Raises `ExtractStopped` if there is none, or if two have as many.
+    Raises `ExtractStopped` if there is none or a tie.
     """
     if called is not None:
         return open_sheet(book, _sheet_called(book, called), known)
@@ -242,9 +244,9 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None = None
 
 
 def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
-    """Open one sheet as a table; raises `ExtractStopped`, at once or while its batches are read.
+    """Open one sheet as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
-    `known` are the keys of the column names by which the header row is found (`sources.extract.match.known_keys`).
+    `known` are the keys of the column names used to find the header row (`sources.extract.match.known_keys`).
     """
     row, header, count = _header(book, sheet, known)
     if count < MIN_KNOWN:
@@ -262,7 +264,7 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
 
 
 def _sheet_called(book: Book, called: str) -> Sheet:
-    """Find the visible sheet with a name; as in Excel, letter case and surrounding spaces do not matter."""
+    """Return the visible sheet with a name, ignoring letter case (as in Excel) and surrounding spaces."""
     for sheet in book.sheets:
         if sheet.called.strip().casefold() == called.strip().casefold():
             return sheet
@@ -270,7 +272,8 @@ def _sheet_called(book: Book, called: str) -> Sheet:
 
 
 def _header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, list[str], int]:
-    """Return the number and texts of the row with most known names among the first of a sheet, and how many it has."""
+    """Return the number and cells of the header row, the one of a sheet's first rows with most known names, and how
+    many known names it has."""
     rows = book.rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
     first = [(number, [cell or "" for cell in row]) for number, row in rows]
     best, count = best_line([texts for _, texts in first], known)
@@ -312,7 +315,7 @@ def _batch(numbers: list[int], cells: list[list[str]], names: list[str]) -> pa.R
 
 
 def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[int]) -> None:
-    """Stop the extract, naming the first cells that are read and hold a formula."""
+    """Raise `ExtractStopped`, naming the first formula cells in columns that are read."""
     formulas = (
         f"{_letters(column)}{number}"
         for number, row in book.rows(sheet, max(columns, default=0) + 1)
@@ -334,7 +337,7 @@ def _letters(column: int) -> str:
 
 
 def format_cell(value: object) -> str:
-    """Return a cell's value as a text file would have it; numbers to the 15 digits that Excel has."""
+    """Return a cell's value as in a text file; numbers have Excel's precision of 15 digits."""
     match value:
         case None:
             return ""
@@ -352,10 +355,10 @@ def format_cell(value: object) -> str:
 
 
 def unescape(text: str) -> str:
-    """Decode characters as .xlsx escapes them: `_x000D_` is a carriage return."""
+    """Decode the character escapes of .xlsx: `_x000D_` is a carriage return."""
     return _ESCAPED.sub(_character, text) if "_x" in text else text
 
 
 def _character(found: re.Match[str]) -> str:
     code = int(found[1], 16)
-    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)
+    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)  # surrogates are not characters

@@ -1,12 +1,14 @@
-"""The audit of the release: tests that would fail if it protected less than it declares, and proof that they would.
+"""Audit of the release: checks that fail if it protects less than it declares, and proof that they do.
 
-    residuals     A  the noise of every measured cell has the law that was charged for
-    sensitivity   B  one child more or less, in the raw extracts, moves what is measured by what was charged for
-    black_box     C  nobody who sees everything published can tell neighbours apart better than rho allows
-    shape         D  nothing but the noisy integers depends on who is in it: not a byte
-    accountants   E  what the ledger charged covers what was drawn, by a second accountant
+    residuals     A  the noise of every measured cell has the distribution that was charged for
+    sensitivity   B  one child more or less in the raw extracts changes the measured counts by no more than was charged
+    black_box     C  nobody who sees everything published can distinguish neighbours better than rho allows
+    shape         D  nothing except the noisy integers depends on the input, not a single byte
+    accountants   E  the ledger's charge covers the noise that was drawn, by a second accountant
     once          F  a kill and a retry draw once for one charge
+    draws         G  no draw ends its process, under load or when a signal interrupts it
 
-Each is a function that raises AssertionError. `mutants` holds ten planted mistakes; `test_audit` runs the audit on the
-product, and `test_mutants` on each mutant. `make test-privacy` runs them at a size of seconds, `make audit` of minutes.
+Each check is a function that raises AssertionError. `mutants` has ten planted mistakes; `test_audit` runs the audit on
+the product, and `test_mutants` on each mutant. `make test-privacy` runs them in seconds, `make audit` with larger sizes
+in minutes.
 """

@@ -1,4 +1,4 @@
-"""E. What the ledger charged covers what was drawn, by accountants that share nothing with OpenDP or with our sums."""
+"""E. The ledger's charge covers the noise that was drawn, by accountants independent of OpenDP and of our sums."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DISCRETISATION = 1e-3
 
 
 def check_charge(folder: Path) -> None:
-    """Measure a small family by the real path, and raise AssertionError where its ledger charged less than it cost."""
+    """Measure a small family by the real path, and raise AssertionError if its ledger charged less than the cost."""
     scene = Scene.made(folder / "home")
     measure_in(scene, "audited")
     charged = Ledger(scene.location).find(COHORT, "audited", FAMILY)
@@ -29,15 +29,15 @@ def check_charge(folder: Path) -> None:
 
 
 def check_epsilon(plan: Plan, charged_rho: float) -> None:
-    """Raises AssertionError where either accountant finds more than the epsilon that is declared for the charge."""
+    """Raise AssertionError if an accountant finds a higher epsilon than is declared for the charge."""
     declared = epsilon(charged_rho, plan.delta)
     assert by_loss_distributions(plan) <= declared, "privacy loss distributions find more than is declared"
     assert by_loss_distributions(plan) <= by_renyi(plan), "the second accountant contradicts itself"
 
 
 def by_loss_distributions(plan: Plan, *further: Plan) -> float:
-    """Epsilon at the plan's delta, of several together: loss distributions of the discrete Gaussians, composed;
-    pessimistic rounding."""
+    """Return epsilon at the plan's delta, for all plans together, from the composed privacy loss distributions of the
+    discrete Gaussians, rounded pessimistically."""
     composed = None
     for sigma in (sigma for each in (plan, *further) for sigma in each.sigmas.values()):
         loss = pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=DISCRETISATION)
@@ -47,7 +47,8 @@ def by_loss_distributions(plan: Plan, *further: Plan) -> float:
 
 
 def by_renyi(plan: Plan) -> float:
-    """Epsilon at the plan's delta by Renyi divergences of continuous Gaussians, which bound the discrete ones."""
+    """Return epsilon at the plan's delta from Renyi divergences of continuous Gaussians, which bound the discrete
+    ones."""
     accountant = rdp.RdpAccountant()
     for sigma in plan.sigmas.values():
         accountant.compose(dp_event.GaussianDpEvent(sigma))

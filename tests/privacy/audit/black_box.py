@@ -1,9 +1,9 @@
-"""C. Whoever sees everything published cannot tell two neighbours apart better than rho allows.
+"""C. Nobody who sees everything published can distinguish two neighbouring tables better than rho allows.
 
-Gaussian noise of rho makes neighbours at best as distinguishable as two normals sqrt(2 rho) apart (mu of Gaussian
-differential privacy). A fixed linear statistic over all published numbers, manifest included, decides between the two
-tables; how often it is right and how often wrong bounds mu from below, by Clopper and Pearson's intervals. More than
-sqrt(2 rho) convicts. Weights and threshold come from releases of their own, before any that is judged.
+With Gaussian noise of rho, neighbours are at most as distinguishable as two normals sqrt(2 rho) apart (mu of Gaussian
+differential privacy). A fixed linear statistic over all published numbers, including the manifest, decides between the
+two tables; its true and false positive rates give a lower bound of mu, by Clopper-Pearson intervals. The check fails if
+the bound exceeds sqrt(2 rho). Weights and threshold come from separate pilot releases.
 """
 
 from __future__ import annotations
@@ -42,34 +42,34 @@ from tests.support.release.homes import COHORT, home_of
 
 CONFIDENCE = 1 - 1e-6
 PILOT_SHARE = 0.2
-"""Releases that choose weights and threshold, per release that is judged."""
+"""Pilot releases, from which weights and threshold are chosen, per tested release."""
 
 FEWEST_PILOTS = 20
-"""With so many, no rounded figure that carries noise differs between two tables, and never within one, by chance."""
+"""With this many, a rounded figure with noise does not by chance differ between two tables and never within one."""
 
 Vector = NDArray[np.float64]
 
 
 class Publisher(Protocol):
-    """Makes one release after the other of tables that are each a number of first rows of the same."""
+    """Makes successive releases of tables, each of which is the first rows of the same table."""
 
     def numbers(self, rows: int) -> Vector:
-        """Everything published by a new release of the table."""
+        """Make a new release of the table and return every published number."""
 
     def rho(self) -> float:
-        """What such a release is charged."""
+        """Return the charge of such a release."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The bound on mu from below, and what rho allows."""
+    """The lower bound of mu, and the value that rho allows."""
 
     bound: float
     allowed: float
 
 
 def check_black_box(publisher: Publisher, fewer: int, releases: int) -> Found:
-    """Raises AssertionError where tables of `fewer` and one more rows are told apart too well."""
+    """Raise AssertionError if tables of `fewer` and `fewer` + 1 rows can be distinguished too well."""
     weights, threshold = _statistic(publisher, fewer, max(FEWEST_PILOTS, math.ceil(PILOT_SHARE * releases)))
     said = [
         sum(float(publisher.numbers(rows) @ weights) > threshold for _ in range(releases))
@@ -84,7 +84,8 @@ def check_black_box(publisher: Publisher, fewer: int, releases: int) -> Found:
 
 
 def lower_bound(*, false: int, true: int, of: int) -> float:
-    """mu is at least this, if a test says yes `true` times under one table and `false` times under the other."""
+    """Return the lower bound of mu, given that a test is positive `true` times for one table and `false` times for the
+    other, out of `of` each."""
     alpha = (1 - CONFIDENCE) / 2
     most_false = stats.beta.ppf(1 - alpha, false + 1, of - false) if false < of else 1.0
     least_true = stats.beta.ppf(alpha, true, of - true + 1) if true else 0.0
@@ -92,9 +93,9 @@ def lower_bound(*, false: int, true: int, of: int) -> float:
 
 
 def _statistic(publisher: Publisher, fewer: int, pilots: int) -> tuple[Vector, float]:
-    """Weights: what one row adds to each number, over the number's variance. Threshold: midway.
+    """Return weights and threshold: the effect of one row on each number over the number's variance, and the midpoint.
 
-    Raises AssertionError for a number that differs though it carries no noise.
+    Raises AssertionError for a number that differs although it has no noise.
     """
     seen = [np.array([publisher.numbers(rows) for _ in range(pilots)]) for rows in (fewer, fewer + 1)]
     variance = (seen[0].var(axis=0) + seen[1].var(axis=0)) / 2
@@ -108,7 +109,7 @@ def _statistic(publisher: Publisher, fewer: int, pilots: int) -> tuple[Vector, f
 
 @contextmanager
 def without_noise() -> Iterator[None]:
-    """Noise of zero, under OpenDP's name."""
+    """Replace OpenDP by zero noise for the block."""
     with patch.object(session, "OpenDPNoise", _Zero):
         yield
 
@@ -124,7 +125,7 @@ class _Zero(OneByOne):
 
 
 class Small:
-    """A small family, measured and estimated; what is published are counts with their intervals, and the charge."""
+    """A small family, measured and estimated; counts, their intervals and the charge are published."""
 
     def __init__(self, rho: float) -> None:
         self._plan = make_plan(small_family(), rho, delta=1e-6)
@@ -156,8 +157,8 @@ class Small:
 
 
 class SmallOnRequest(Small):
-    """The same, of which more is measured later for a table that somebody asked for: everything published at both
-    times, the second time from both measurements."""
+    """The same family, with a later measurement for a requested table: everything published both times, the second
+    time from both measurements."""
 
     def __init__(self, rho: float, on_request: float) -> None:
         super().__init__(rho)
@@ -180,9 +181,12 @@ class SmallOnRequest(Small):
 
 
 class Bundles:
-    """The release as the assets make it, of one council; numbers of all tables, of the privacy statement and the facts,
-    as they are handed to the bundle's writer. That the bundle says no more is `shape`'s part. Plans and their expected
-    accuracy are worked out once: no data go into them."""
+    """Releases of one council as made by the assets: the numbers of all tables, the privacy statement and the facts, as
+    passed to the bundle's writer.
+
+    `shape` checks that the bundle contains nothing else. Plans and their expected accuracy are computed only once,
+    because they do not depend on data.
+    """
 
     def __init__(self, folder: Path, keys: KeyRing, councils: Sequence[str] = ("leeds",)) -> None:
         self._folder, self._keys, self._councils = folder, keys, councils
@@ -194,7 +198,7 @@ class Bundles:
         return self._rho
 
     def numbers(self, rows: int) -> Vector:
-        """A new ledger and store for each release, so that no cap is reached."""
+        """Make a release in a new ledger and store, so that no cap is reached, and return every published number."""
         home = home_of(self._folder / f"release{self._made}", rows, self._councils)
         self._made += 1
         captured: list[Any] = []
@@ -230,7 +234,7 @@ class Bundles:
 
 
 def _numbers(value: Any) -> Iterator[float]:
-    """Every number in a document, in order."""
+    """Yield every number in a document, in order."""
     if isinstance(value, dict):
         value = [value[key] for key in sorted(value)]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Size of the audit, and the parts of it, each ready to be run: on the product, or on a mutant."""
+"""Sizes of the audit, and its parts, ready to run on the product or on a mutant."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IS_FULL = os.environ.get("READINESS_AUDIT") == "full"
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """Sizes of the checks."""
 
     releases_of_residuals: int
     releases_on_request: int
@@ -41,7 +41,8 @@ SIZE = Size(4000, 200, 3000, 100, 3000, 20_000, 3) if IS_FULL else Size(200, 20,
 
 @pytest.fixture(scope="session")
 def worst_neighbours(tmp_path_factory: pytest.TempPathFactory) -> Neighbours:
-    """A child with duplicate rows, three reviews and two councils, taken in and linked once for all tests."""
+    """Return neighbours that differ by a child with duplicate rows, three reviews and two councils; ingested and linked
+    once for all tests."""
     folder = made_once(tmp_path_factory, "neighbours", lambda folder: neighbours(folder, WORST))
     return Neighbours.in_folder(folder)
 
@@ -51,7 +52,7 @@ Part = Callable[[], object]
 
 @pytest.fixture
 def parts(tmp_path_factory: pytest.TempPathFactory, worst_neighbours: Neighbours) -> Mapping[str, Part]:
-    """The parts of the audit at the size of seconds, which every mutant is put to."""
+    """Return the parts of the audit that take seconds, which run on every mutant."""
 
     def folder() -> Path:
         return tmp_path_factory.mktemp("part")

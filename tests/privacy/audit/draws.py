@@ -1,4 +1,4 @@
-"""G. No draw ends its process: not under load, and not when a signal raises an exception in the middle of it."""
+"""G. No draw ends its process, under load or when a signal handler raises an exception during the draw."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 class Interrupt(BaseException):
-    """What a handler of a signal raises."""
+    """The exception raised by a signal handler."""
 
 
 def check_draws_under_load(draws: int) -> None:
-    """Raises AssertionError unless two processes for each core make so many draws together, with nothing left over."""
+    """Raise AssertionError unless two processes per core together make this many draws and end normally."""
     workers = 2 * (os.cpu_count() or 1)
     _check_all_end_well([SPAWN.Process(target=_draw, args=(draws // workers,)) for _ in range(workers)])
 
 
 def check_interrupted_draws(every: int) -> None:
-    """Raises AssertionError unless a process survives an exception at each of these lines of OpenDP's Python: of
-    some 5,400 that a draw of the small plan runs, one in `every`."""
+    """Raise AssertionError unless a process survives an exception at one in `every` lines of OpenDP's Python, of about
+    5,400 that a draw of the small plan runs."""
     _check_all_end_well([SPAWN.Process(target=_draw_interrupted, args=(every,))])
 
 
@@ -55,15 +55,15 @@ def _draw(draws: int) -> None:
 
 
 def _draw_interrupted(every: int) -> None:
-    """Interrupt one draw at one moment, the next a little later, until a draw is over before its moment comes."""
+    """Interrupt successive draws, each a little later, until a draw ends before its interrupt."""
     faulthandler.enable()
-    sys.unraisablehook = lambda _: None  # an interrupt in a destructor is told there, hundreds of times
+    sys.unraisablehook = lambda _: None  # interrupts in destructors are reported there, hundreds of times
     _drawn()
     moment = _Moment(0)
     while moment.has_come:
         moment = _Moment(moment.line + every)
         sys.settrace(moment)
-        with suppress(Interrupt, Exception):  # whatever it ends as, no noise was seen
+        with suppress(Interrupt, Exception):  # no noise was visible, however the draw ends
             _drawn()
         sys.settrace(None)
 

@@ -1,4 +1,4 @@
-"""Raw extracts that differ by one child, through the real intake, linkage and derivation."""
+"""Raw extracts that differ by one child, processed by the real intake, linkage and derivation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNCILS = ("leeds", "sefton")
 
 Row = Mapping[str, Any] | Iterable[tuple[str, Any]]
 Rows = tuple[tuple[str, str, Row], ...]
-"""(council, source, row): what one child adds to the extracts."""
+"""(council, source, row): rows that one child adds to the extracts."""
 
 _PERSON = {
     "surname": "Quennell",
@@ -86,7 +86,7 @@ CHILDREN: Mapping[str, Rows] = {
     ),
     "a response": (("leeds", "parent_experience", _RESPONSE),),
 }
-"""What one child, or one parent, may add to what councils send."""
+"""Rows that one child, or one parent, may add to the councils' extracts."""
 
 _SOUND = ("in every source", "duplicate rows", "three reviews", "two councils")
 
@@ -95,12 +95,12 @@ WORST: Rows = (
         (council, source, tuple(values.items())) for name in _SOUND for council, source, values in CHILDREN[name]
     ),
 )
-"""All of that of one child at once."""
+"""All valid rows of one child together."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """A home with the extracts of some hundred children taken in and linked, and one with a child's rows besides."""
+    """A home with ingested and linked extracts of about a hundred children, and one with one child's rows added."""
 
     without: Home
     with_child: Home
@@ -111,12 +111,12 @@ class Neighbours:
 
 
 def neighbours(folder: Path, rows: Rows, *, children: int = 120) -> Neighbours:
-    """Both, through intake and linkage; the child's rows are the first of each of its extracts."""
+    """Ingest and link both homes; the child's rows come first in each of its extracts."""
     keys = KeyRing.create(folder / "keys", demonstration=True)
     write_extracts(folder / "landing", children=children, seed=11, councils=COUNCILS)
     made = Neighbours.in_folder(folder)
     _take_in(folder / "landing", made.without, keys)
-    shutil.copytree(made.without.root, made.with_child.root)  # what is unchanged is not taken in again
+    shutil.copytree(made.without.root, made.with_child.root)  # unchanged extracts are not ingested again
     for council, source, values in rows:
         prepend(folder / "landing" / council / source / f"{COHORT}.csv", dict(values))
     _take_in(folder / "landing", made.with_child, keys)

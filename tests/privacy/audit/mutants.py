@@ -1,5 +1,7 @@
-"""Ten planted mistakes, each a block in which the product makes it. A mistake that a guard of the product would stop
-comes with that guard taken out, so that the audit alone must see it."""
+"""Ten planted mistakes, each a context in which the product makes it.
+
+If a guard of the product would stop a mistake, the guard is disabled too, so that only the audit can detect it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ _COUNTS, _L2 = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64"
 
 
 class _Noise(OneByOne):
-    """A noise source under OpenDP's name, without a limit."""
+    """A noise source that poses as OpenDP, without a limit."""
 
     name = OPENDP
 
@@ -44,7 +46,7 @@ class _Halved(_Noise):
 
 
 class _Reused(_Noise):
-    """One vector of noise, drawn for the first table, serves all others, stretched to their sigma."""
+    """One vector of noise, drawn for the first table, is reused for all others, scaled to their sigma."""
 
     def drawn(self, counts: Integers, sigma: float) -> Integers:
         if not self._draws:
@@ -71,12 +73,12 @@ def _drawing_from(source: type) -> Callable[[], AbstractContextManager[Any]]:
 
 
 def _counted_twice() -> AbstractContextManager[Any]:
-    """Duplicate rows of a Profile stay, and the check that a child counts once is gone."""
+    """Keep duplicate rows of a Profile, and disable the check that a child counts once."""
     return _every_row_of("profiles")
 
 
 def _long_table() -> AbstractContextManager[Any]:
-    """Every review is a row, joined to its child: three reviews move a cell by three."""
+    """Make every review a row of its child, so that three reviews change a cell by three."""
     return _every_row_of("reviewed")
 
 
@@ -97,7 +99,7 @@ def _unchecked_units() -> AbstractContextManager[Any]:
 
 @contextmanager
 def _leaking_count() -> Iterator[None]:
-    """The privacy statement says over how many rows noise was added."""
+    """State the true number of rows in the privacy statement."""
 
     def publish(home: Home, record: Any, cohort: str) -> Any:
         return record | {"rows": pq.read_metadata(home.confidential("pupil", cohort)).num_rows}
@@ -108,7 +110,7 @@ def _leaking_count() -> Iterator[None]:
 
 @contextmanager
 def _suppressing() -> Iterator[None]:
-    """Rates are withheld in tables of fewer than ten children."""
+    """Withhold rates in tables of fewer than ten children."""
 
     def publish(home: Home, tables: Mapping[str, pa.Table], cohort: str) -> Any:
         few = {f: pq.read_metadata(home.confidential(f, cohort)).num_rows < 10 for f in FAMILIES}
@@ -120,7 +122,7 @@ def _suppressing() -> Iterator[None]:
 
 
 def _withheld(table: pa.Table) -> pa.Table:
-    """The table with every rate that stands in it flagged `withheld`, and its value taken out."""
+    """Return the table with every published rate removed and flagged `withheld`."""
     for name in (column for column in table.column_names if f"{column}_flag" in table.column_names):
         if name.endswith("_percent"):
             flags = table[f"{name}_flag"]
@@ -133,7 +135,7 @@ def _withheld(table: pa.Table) -> pa.Table:
 
 @contextmanager
 def _publishing(step: str, change: Callable[[Home, Any, str], Any]) -> Iterator[None]:
-    """`publish_bundle`, with what one of its steps makes changed by what lies in the restricted zone."""
+    """Make the result of one step of `publish_bundle` depend on the restricted zone."""
     publish, made = release.publish_bundle, getattr(release, step)
 
     def changed(home: Home, cohort: str, *more: Any) -> Path:
@@ -146,7 +148,7 @@ def _publishing(step: str, change: Callable[[Home, Any, str], Any]) -> Iterator[
 
 @contextmanager
 def _drawing_on_retry() -> Iterator[None]:
-    """A charge that was left open is not given back: the next run draws for it once more."""
+    """Do not refund a charge that was left open, so that the next run draws for it again."""
     reserved = session._reserved
 
     def again(wanted: Any, rho: float) -> Any:
@@ -161,7 +163,7 @@ def _drawing_on_retry() -> Iterator[None]:
 
 @contextmanager
 def _undercharging() -> Iterator[None]:
-    """Half of what OpenDP's map says is charged, and the source's limit is raised."""
+    """Charge half of what OpenDP's privacy map says, and raise the source's limit."""
     charge, begin = session.charge, OpenDPNoise.__init__
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "charge", lambda plan: charge(plan) / 2))

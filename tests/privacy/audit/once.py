@@ -1,4 +1,4 @@
-"""F. A run that is killed between draw and store, and run again, has drawn once for one charge."""
+"""F. A run that is killed between draw and store and then repeated draws once for one charge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.release.crash import FIRST, Scene, evidence, killed_at, outco
 
 
 def check_once(folder: Path) -> None:
-    """Raises AssertionError for two draws for one charge, a draw without one, or a charge left open."""
+    """Raise AssertionError for two draws for one charge, a draw without a charge, or a charge left open."""
     scene = Scene.made(folder / "home")
     names = steps_of(scene, "whole")
     assert killed_at(scene, "killed", names.index("after draw")) == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""A. The residuals of every measured cell: whole numbers, of the variance and the law charged for, each on its own."""
+"""A. The residuals of every measured cell are independent integers with the variance and distribution charged for."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from privacy.release.mechanism import charge, measure
 from privacy.release.plan import Plan
 
 CHANCE = 1e-7
-"""Of a sound release failing any one of these tests, before it is divided by how many cells are tested."""
+"""Probability that a correct release fails one of these tests, divided by the number of tested cells."""
 Z = float(stats.norm.isf(CHANCE / 2))
 
 MOST_COMPARED = 400
-"""Cells whose correlations are all looked at."""
+"""Number of cells between which all correlations are tested."""
 RELEASES_TO_COMPARE = 200
-"""Releases that this takes."""
+"""Releases needed for that."""
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """(releases x cells) noise over sigma, with the marginal of each cell."""
+    """Noise over sigma, shape (releases, cells), with the marginal of each cell."""
 
     plan: Plan
     raw: NDArray[np.float64]
@@ -36,7 +36,7 @@ class Residuals:
 
 
 def check_residuals(plan: Plan, releases: int) -> None:
-    """Raises AssertionError naming what is not as charged for."""
+    """Raise AssertionError naming the property that is not as charged for."""
     residuals = drawn(plan, releases)
     _check_whole(residuals)
     _check_variance(residuals)
@@ -47,7 +47,7 @@ def check_residuals(plan: Plan, releases: int) -> None:
 
 
 def drawn(plan: Plan, releases: int) -> Residuals:
-    """The noise of that many releases of one table of counts, each from a noise source of its own, as a session has."""
+    """Draw the noise of `releases` releases of one table of counts, each from a new noise source, as in a session."""
     counts = {names: np.full(plan.family.shape(names), 11, dtype=np.int64) for names in plan.sigmas}
     rows = []
     for _ in range(releases):
@@ -62,7 +62,8 @@ def _check_whole(residuals: Residuals) -> None:
 
 
 def _check_variance(residuals: Residuals) -> None:
-    """Sum of squares of each cell over releases, and of all, against chi-square; means against the normal."""
+    """Test the sum of squares of each cell over releases, and of all cells, against chi-square; means against the
+    normal."""
     scaled = residuals.scaled
     releases, cells = scaled.shape
     squares = (scaled**2).sum(axis=0)
@@ -76,7 +77,7 @@ def _check_variance(residuals: Residuals) -> None:
 
 
 def _check_law(residuals: Residuals) -> None:
-    """Frequencies of each marginal's noise against exp(-k^2 / 2 sigma^2), normalised over the whole numbers."""
+    """Test the frequencies of each marginal's noise against exp(-k^2 / 2 sigma^2), normalised over the integers."""
     for number, sigma in enumerate(residuals.plan.sigmas.values()):
         noise = residuals.raw[:, residuals.marginal == number].ravel()
         reach = int(np.ceil(12 * sigma))
@@ -90,7 +91,8 @@ def _check_law(residuals: Residuals) -> None:
 
 
 def _check_cells(residuals: Residuals) -> None:
-    """Each cell against the next, over all at once; and, with releases enough, every pair of the first cells."""
+    """Test the correlation of each cell with the next, over all together, and of every pair of the first cells if there
+    are enough releases."""
     neighbours = (residuals.scaled[:, 1:] * residuals.scaled[:, :-1]).sum() / np.sqrt(residuals.scaled[:, 1:].size)
     assert abs(neighbours) < Z, "the noise of cells is related to that of the next"
     scaled = residuals.scaled[:, :MOST_COMPARED]
@@ -99,12 +101,12 @@ def _check_cells(residuals: Residuals) -> None:
         return
     products = scaled.T @ scaled / np.sqrt(releases) - np.sqrt(releases) * np.eye(cells)
     np.fill_diagonal(products, 0.0)
-    # a product of two normals has heavier tails than a normal; 1.3 covers them for sums of this many
+    # The product of two normals has heavier tails than a normal; 1.3 covers them for sums of this size.
     assert np.abs(products).max() < 1.3 * stats.norm.isf(CHANCE / cells**2), "the noise of two cells is related"
 
 
 def _check_tables(residuals: Residuals) -> None:
-    """Of each pair of marginals, the cells of the same number, over all releases at once."""
+    """Test the correlation of equally numbered cells of each pair of marginals, over all releases together."""
     parts = [residuals.scaled[:, residuals.marginal == number] for number in range(len(residuals.plan.sigmas))]
     bound = 1.3 * stats.norm.isf(CHANCE / len(parts) ** 2)
     for number, one in enumerate(parts):
@@ -115,7 +117,7 @@ def _check_tables(residuals: Residuals) -> None:
 
 
 def _check_releases(residuals: Residuals) -> None:
-    """Each release against the one before, over all cells."""
+    """Test the correlation of each release with the previous one, over all cells."""
     scaled = residuals.scaled
     assert len({row.tobytes() for row in residuals.raw}) == len(scaled), "two releases have the same noise"
     related = (scaled[1:] * scaled[:-1]).sum() / np.sqrt(scaled[1:].size)

@@ -1,5 +1,5 @@
-"""B. With the noise source replaced by zero, one child in the raw extracts moves each measured marginal by at most 1 in
-L2, and all of them together by at most rho: those of a release's own tables, and those of tables on request."""
+"""B. With zero noise, one child in the raw extracts changes each measured marginal by at most 1 in L2, and all of them
+together by at most rho, both for a release's own tables and for tables on request."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.support.release.requests import further_plans
 
 
 def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",)) -> None:
-    """Raises AssertionError where a child weighs more than is charged for, or where a family in `moved` does not move:
-    a comparison that would see nothing."""
+    """Raise AssertionError if a child changes more than is charged for, or if a family in `moved` does not change,
+    which would make the comparison meaningless."""
     policy, on_request = load_policy(), further_plans(COUNCILS)
     with tempfile.TemporaryDirectory() as folder:
         tables = [_tables(home, Path(folder) / home.root.name) for home in (neighbours.without, neighbours.with_child)]
@@ -47,7 +47,7 @@ def _check(plan: Plan, tables: list[Path], moved: bool) -> None:
 
 
 def _tables(home: Home, folder: Path) -> dict[str, Path]:
-    """The confidential tables, derived now."""
+    """Derive the confidential tables and return their paths."""
     folder.mkdir()
     tables = {family: folder / f"{family}.parquet" for family in FAMILIES}
     extracts = {source: extracts_of(home, source, COHORT, COUNCILS) for source in CONTRACTS}

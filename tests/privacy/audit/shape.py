@@ -1,10 +1,10 @@
-"""D. A release differs between inputs by its noisy integers alone.
+"""D. Releases of different inputs differ only in their noisy integers.
 
-A noise source that returns the same integers whatever it is given stands in for OpenDP. Then the bundles of the full,
-the neighbouring and the empty child table must be equal byte for byte: file list, keys, schemas, nulls, manifests,
+OpenDP is replaced by a noise source that returns the same integers for any input. The bundles of the full, the
+neighbouring and the empty child table must then be identical byte for byte: file list, keys, schemas, nulls, manifests,
 sizes, signature. Times of charges and signatures, the ledger's random identity and the keyed identity of the input,
-which hashes in the privacy statement cover, are held fixed. Under real noise, files, schemas, keys and numbers of rows
-must be the same again.
+which hashes in the privacy statement cover, are fixed. With real noise, files, schemas, keys and numbers of rows must
+also be identical.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.release.sizes import sizes_of
 
 
 class DataBlindNoise(OneByOne):
-    """Passes for OpenDP, and returns integers that depend on nothing but the number of the draw."""
+    """A noise source that poses as OpenDP and returns integers that depend only on the number of the draw."""
 
     name = OPENDP
 
@@ -45,8 +45,8 @@ class DataBlindNoise(OneByOne):
 
 
 def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request: bool = False) -> None:
-    """Raises AssertionError naming the first file in which a release, or one that answers requests beside it, tells its
-    input from another."""
+    """Raise AssertionError naming the first file in which a release, or one that also answers requests, differs between
+    inputs."""
     make = _answered if on_request else _released
     keys = KeyRing.create(folder / "keys", demonstration=True)
     bundles = {}
@@ -66,7 +66,8 @@ def _released(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -
 
 
 def _answered(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -> Path:
-    """Planned from the sizes of the demonstration: those that noise blind to the data publishes are of no group."""
+    """Make a release that answers requests, planned from the demonstration's sizes, because data-blind noise does not
+    give real group sizes."""
     home = home_of(folder, rows, councils)
     released(home, keys, councils)
 

@@ -1,4 +1,4 @@
-"""The audit of the product."""
+"""Audit of the product."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_epsilon_that_is_declared(family: str, councils: list[str]) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_measured_on_request(family: str) -> None:
-    """Its noise and its epsilon, alone and with what was measured before."""
+    """Its noise and its epsilon are as charged, alone and together with the earlier measurement."""
     plan, before = further_plans(COUNCILS)[family], plan_family(family, COUNCILS, load_policy())
     check_residuals(plan, SIZE.releases_on_request)
     check_epsilon(plan, charge(plan))

@@ -1,4 +1,4 @@
-"""Every planted mistake is caught by the part named here; `make audit` also says which other parts see it."""
+"""Every planted mistake is detected by the part named here; `make audit` also reports which other parts detect it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CAUGHT_BY = {
     "a draw on retry": ("once", "two processes drew for one charge"),
     "a charge smaller than the map": ("accountants", "charged rho .* for noise that costs"),
 }
-"""Part of the audit, and what it says."""
+"""Part of the audit, and its message."""
 _LONGEST = ("suppression on a true count", "true count in a manifest")
 
 

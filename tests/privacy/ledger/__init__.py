@@ -1,1 +1,1 @@
-"""One draw for one charge, whatever is killed or races; a ledger that cannot be overspent, in both storages."""
+"""One draw for one charge, through kills and races; a ledger that cannot be overspent, on both backends."""

@@ -1,5 +1,5 @@
-"""Whatever becomes of a ledger, what is published stays spent: bundles of the release directory and of the place of
-publication stop a ledger that does not know them, before a charge and before publication."""
+"""Published budget stays spent whatever happens to the ledger: bundles in the release directory and at the place of
+publication stop a ledger that does not record them, before a charge and before publication."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def place() -> str:
 
 @pytest.fixture
 def books(tmp_path: Path, place: str) -> Books:
-    """A home with one release of its cohort, published at the place that it is set to publish at."""
+    """Return a home with one release of its cohort, published at its configured place."""
     made = Books.at(tmp_path / "home", place)
     made.release(FIRST)
     made.publish(FIRST, place)
@@ -45,7 +45,7 @@ def kinds(books: Books) -> list[str]:
 
 
 def refused(books: Books, version: str = SECOND) -> str:
-    """Why nothing is charged; the ledger then has no charge more than it had."""
+    """Return why a release is refused, after checking that nothing was charged."""
     before = kinds(books)
     with pytest.raises((LedgerCorrupt, UnreadableAnchor)) as stopped:
         books.measure(version)
@@ -80,7 +80,7 @@ def test_a_lost_ledger_and_an_emptied_release_directory_with_the_place_kept(book
 def test_a_second_home_is_stopped_before_its_charge_and_before_publication(books: Books, tmp_path: Path) -> None:
     assert UNKNOWN in refused(Books.at(tmp_path / "second", books.target), FIRST)
     unset = Books.at(tmp_path / "third")
-    unset.release(SECOND)  # it was not told of the place, and what it charges stays in its home
+    unset.release(SECOND)  # it has no place of publication, so its charge is only known in its home
     with pytest.raises(LedgerCorrupt, match="another ledger"):
         unset.publish(SECOND, str(books.target))
     assert open_store(str(books.target)).read(f"{SECOND}/SHA256SUMS", 10**6) is None
@@ -109,7 +109,7 @@ def test_an_old_copy_of_the_ledger(books: Books, tmp_path: Path) -> None:
 
 
 def test_signatures_that_were_cut_short(books: Books) -> None:
-    """The charges are all here; what people signed since the first release, such as who signs now, is not."""
+    """All charges are there, but signatures since the first release, such as a change of signers, are missing."""
     books.release(SECOND)
     with sqlite3.connect(Path(books.home.ledger)) as connection:
         connection.execute("DROP TRIGGER sign_offs_never_delete")
@@ -166,7 +166,7 @@ def test_what_cannot_be_read_stops_as_well(books: Books, file: str) -> None:
 
 
 def test_whatever_arrived_of_a_release_its_statement_did(books: Books) -> None:
-    """A publication that broke off after its first file is an anchor; one without a statement stops everyone else."""
+    """A publication that failed after its first file is an anchor; one without a statement stops all others."""
     memory, folder = fsspec.filesystem("memory"), f"{books.target}/{FIRST}"
     for file in ANCHOR_FILES[1:]:
         memory.rm_file(f"{folder}/{file}")

@@ -1,5 +1,5 @@
-"""However a run is killed: never two draws for one charge, never a measurement without a charge, no charge lost, and
-the next run completes."""
+"""However a run is killed, there are never two draws for one charge, a measurement without a charge or a lost charge,
+and the next run completes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_kill_at_every_step_of_a_measurement(scene: Scene) -> None:
 
 @pytest.mark.parametrize("left", ["nothing", "a draw", "a commit"])
 def test_a_kill_at_every_step_of_picking_up_after_a_kill(scene: Scene, left: str) -> None:
-    """Whatever the second run was killed at, the third ends as the second would have."""
+    """Wherever the second run is killed, the third ends as the second would have."""
     names = steps_of(scene, "whole")
     commits = [at for at, name in enumerate(names) if name == "after commit"]
     first = {"nothing": names.index("before draw"), "a draw": names.index("after replace"), "a commit": commits[1]}[

@@ -1,4 +1,4 @@
-"""The ledger refuses, in Python and in SQL, to forget, to change its mind, or to overspend."""
+"""The ledger refuses, in Python and in SQL, to delete or change entries, or to overspend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.release.backends import PostgreSQL, SQLite, approved, server
 
 PLAN, MAC = "p" * 64, "m" * 64
 VERBS = range(4)
-"""Of the back end's ways to insert."""
+"""Indices of the backend's ways to insert."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def ledger(backend):
 
 
 def following(ledger, **changes):
-    """An entry that would follow the last one."""
+    """Return an entry that would follow the last one."""
     last = ledger.entries()[-1]
     blank = replace(last, seq=last.seq + 1, previous_hash=last.entry_hash, note="", **changes)
     return replace(blank, entry_hash=blank.computed_hash())
@@ -63,7 +63,8 @@ def test_a_ledger_keeps_its_place_while_it_is_written_and_read(backend, ledger):
 
 
 def test_a_copy_of_a_file_is_at_another_place_and_a_file_that_was_moved_is_not(tmp_path):
-    """Also one that took the place of the first, with all its times: an inode may be given again, a birth may not."""
+    """This includes a copy that replaced the original with all its times: an inode may be reused, a birth time may
+    not."""
     one, two, three = (tmp_path / f"{name}.sqlite" for name in ("one", "two", "three"))
     place = Ledger(one).place()
     shutil.copy2(one, two)
@@ -76,7 +77,7 @@ def test_a_copy_of_a_file_is_at_another_place_and_a_file_that_was_moved_is_not(t
 
 
 def test_tables_that_were_made_anew_are_at_another_place(database_server):
-    """As those are that a dump was read into, for a worker that may read and add lines alone."""
+    """Such as tables restored from a dump, for a worker that may only read and add rows."""
     from privacy.release.ledger_postgres import _PLACE
 
     place = Ledger(location := database_server.emptied()).place()
@@ -245,7 +246,7 @@ def test_a_ledger_that_was_cut_short_lacks_what_was_published(ledger, backend):
 
 
 def test_entries_that_follow_from_nothing_are_seen(ledger, backend):
-    """Whoever drops the triggers and seals the chain anew."""
+    """Even if someone drops the triggers and rebuilds the hash chain."""
     backend.drop("end_once" if isinstance(backend, SQLite) else "only_append")
     ledger.commit(ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC), "f" * 64)
     backend.insert(following(ledger, kind="VOID"), "INSERT INTO {} ")
@@ -298,7 +299,7 @@ def test_the_books_always_balance(ledger, amounts):
 
 
 def test_units_have_accounts_of_their_own(ledger):
-    """What is charged for a response is not taken from the children, and neither account can be raised."""
+    """Charges for responses do not reduce the children's budget, and neither account can be raised."""
     with pytest.raises(BudgetNotApproved, match="no approved budget for a response"):
         ledger.reserve("202425", "1", "parents", 0.1, PLAN, MAC, unit="response")
     ledger.approve("202425", 0.185, unit="response")

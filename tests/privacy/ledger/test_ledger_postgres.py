@@ -1,4 +1,4 @@
-"""What only a ledger in a database server can get wrong: locks across sessions, roles, and settings of the server."""
+"""Properties specific to a ledger in a database server: locks across sessions, roles, and server settings."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Any sequence of runs, crashes, lost and restored ledgers, second homes and publications: what is visible at a place
-never costs more than the cap, and every visible draw was committed, for a charge of its own."""
+"""For any sequence of runs, crashes, lost and restored ledgers, second homes and publications: what is visible at a
+place never costs more than the cap, and every visible draw was committed for its own charge."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ HOMES, PLACES = st.sampled_from(["one", "two"]), st.sampled_from(["here", "there
 
 
 class Killed(BaseException):
-    """A process that died at this point: nothing of it goes on."""
+    """Raised when the process dies at this point: no later code of it runs."""
 
 
 @contextmanager
 def killed_at(step: str):
-    """Die before or after one step, as a process does: no handler runs, and locks are let go."""
+    """Simulate death before or after one step: no handler runs, and locks are released."""
     owner, name = {
         "reserve": (Ledger, "reserve"),
         "draw": (session, "measure"),
@@ -53,7 +53,7 @@ def killed_at(step: str):
 
 
 class Sequences(RuleBasedStateMachine):
-    """Two homes with one signing key; `one` is set to publish at `here`, and either publishes wherever it is told."""
+    """Two homes with one signing key; `one` is configured to publish at `here`, and either can publish anywhere."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Sequences(RuleBasedStateMachine):
         shutil.rmtree(self.root, ignore_errors=True)
 
     def attempt(self, act) -> None:
-        """Whatever is refused is refused by the ledger, the store or an anchor."""
+        """Run `act`; any refusal must come from the ledger, the store or an anchor."""
         with suppress(LedgerError, StoreError, UnreadableAnchor):
             act()
 
@@ -93,7 +93,7 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(home=HOMES, number=st.integers(0, 9))
     def restore(self, home: str, number: int) -> None:
-        """Any copy of any ledger, into either home."""
+        """Restore any copy of any ledger into either home."""
         if self.backups:
             self.homes[home].lose_ledger()
             shutil.copy(self.root / f"backup{1 + number % self.backups}", Path(self.homes[home].home.ledger))
@@ -145,7 +145,7 @@ TestSequences.settings = settings(examples(40), stateful_step_count=40, suppress
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_crash_at_each_step_is_undone_or_finished(step: str, tmp_path: Path) -> None:
-    """And is never felt in the budget: three releases fit into the cap, whatever died before each."""
+    """It never costs budget: three releases fit within the cap, whatever died before each."""
     books = Books.at(tmp_path / "home")
     for version in ("2026.11.0", "2026.11.1"):
         with killed_at(step):

@@ -1,4 +1,4 @@
-"""Noise is drawn once for one charge: through every crash, retry and race."""
+"""Noise is drawn once for one charge, through every crash, retry and race."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_kill_at_any_point_never_draws_twice_for_one_charge(home, point):
 
 
 def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
-    """Twice in a row, and the third run measures."""
+    """After two in a row, the third run measures."""
     for _ in range(2):
         process = SPAWN.Process(target=faulting, args=(home,))
         process.start()
@@ -207,7 +207,7 @@ def test_a_file_that_another_charge_paid_for_is_removed_unread(home):
 
 
 def test_another_charges_measurement_is_not_committed(home):
-    """Not even from its place, where nothing lies in a sound home before its charge is committed."""
+    """Not even from its final path, where an intact home has no file before the charge is committed."""
     reserve(home)
     store.keep(home / "restricted", measurement_of(home, "0" * 64))
     store.promote(home / "restricted", *CHARGE, "0" * 64)
@@ -217,7 +217,7 @@ def test_another_charges_measurement_is_not_committed(home):
 
 
 def test_what_lies_in_its_place_is_committed_to_a_ledger_of_before_its_commit(home):
-    """The ledger is a copy from between the two: what lies in its place may have been seen."""
+    """The ledger is a copy from before the commit: the measurement at its final path may have been seen."""
     begun = reserve(home)
     stored = measurement_of(home, begun.entry.entry_hash)
     store.keep(home / "restricted", stored)
@@ -227,7 +227,7 @@ def test_what_lies_in_its_place_is_committed_to_a_ledger_of_before_its_commit(ho
 
 
 def test_two_homes_with_one_ledger_share_its_cap_and_draw_a_release_once(home, tmp_path):
-    """As workers do that share a database, and as an attacker would who points a copy at the ledger of the first."""
+    """Like workers that share a database, or an attacker who points a copy at the first home's ledger."""
     measure_here(home)
     counts = {a: np.full(small_plan().family.shape(a), 7, dtype=np.int64) for a in small_plan().sigmas}
     second = {"cohort": "202425", "family": "small", "plan": small_plan(), "input_mac": "a" * 64}
@@ -242,7 +242,7 @@ def test_two_homes_with_one_ledger_share_its_cap_and_draw_a_release_once(home, t
 
 
 def test_a_ledger_that_lost_its_write_ahead_log_draws_nothing(home):
-    """Somebody deletes it while another program keeps the ledger open, so that the file itself is of before."""
+    """Somebody deletes the log while another program has the ledger open, so the file itself is out of date."""
     with closing(sqlite3.connect(home / "ledger.sqlite")) as held:
         held.execute("BEGIN")
         held.execute("SELECT * FROM entries").fetchall()
@@ -263,7 +263,7 @@ def stated(entry, **changes):
 
 
 def test_what_is_published_is_never_given_back(home):
-    """A ledger restored from a copy of between RESERVE and COMMIT, its measurements gone, its bundle there."""
+    """The ledger is restored from a copy between RESERVE and COMMIT, without measurements but with its bundle."""
     published = stated(reserve(home).entry)
     for _ in range(2):
         with pytest.raises(LedgerCorrupt, match="does not have the charge that the bundle states for small"):
@@ -282,7 +282,7 @@ def test_a_ledger_that_does_not_know_what_is_published_charges_nothing(home, cha
 
 
 def test_who_was_cut_off_from_the_ledger_cannot_commit(home):
-    """Its draw is of a charge that was given back: it stands nowhere, and the next run removes it."""
+    """Its draw belongs to a charge that was refunded: it is not used, and the next run removes it."""
     slow = ledger_of(home).reserve(*CHARGE, charge(small_plan()), small_plan().sha256, "a" * 64)
     first = measure_here(home)
     sha256 = store.keep(home / "restricted", measurement_of(home, slow.entry.entry_hash))

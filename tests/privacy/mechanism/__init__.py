@@ -1,1 +1,1 @@
-"""The noise, what it is charged, and the figures that are made of it."""
+"""The noise, its charge, and the figures computed from it."""

@@ -1,4 +1,4 @@
-"""What a plan is expected to deliver is what it delivers, and it beats one query per table by the margin we state."""
+"""A plan delivers its expected accuracy, and improves on one query per table by the stated margin."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from tests.support.release.examples import CHARACTERISTICS, pilot_family, pilot_
 from tests.support.release.usable import usable_rates
 
 QUESTIONED = sum(len(set(question.categories) - {NOT_APPLICABLE}) for question in QUESTIONS)
-"""Answers to all questions to parents."""
+"""Number of answers to all questions in the survey of parents."""
 TARGET = 0.45
-"""Mean absolute error of GLD rates, cells of 200 children or more, against one equal-budget query per table."""
+"""Mean absolute error of GLD rates in cells of 200 children or more, relative to one query per table with an equal
+budget."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def pilot():
 
 
 def exact_rates(pilot, characteristic: str) -> tuple[np.ndarray, np.ndarray]:
-    """True denominators and rates (0 to 1) by council and characteristic."""
+    """Return the true denominators and rates (0 to 1) by council and characteristic."""
     plan, counts = pilot
     exact = Estimates(plan, measure(plan, counts, NoNoise())).marginal(("council", characteristic, "gld"))
     size = np.rint(exact.sum(axis=2))
@@ -48,7 +49,8 @@ def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
 
 
 def test_rates_are_far_more_accurate_than_one_query_per_table(pilot):
-    """Expected errors, both normal to first order, from exact variances; a query's cells have independent noise."""
+    """Expected errors are computed from exact variances, normal to first order; a query's cells have independent
+    noise."""
     plan, _ = pilot
     query_variance = len(plan.family.marginals) / (2 * plan.rho)
     ours, baseline = [], []
@@ -119,8 +121,8 @@ def test_the_pilot_meets_the_minimum_accuracy_of_the_policy(pilot):
 
 
 def test_the_published_tables_are_as_far_ahead():
-    """A few releases of the project's own table definitions, as `bench.release` measures many: one alone may be far
-    off."""
+    """A few releases of the project's table definitions, because a single one may be far off; `bench.release` measures
+    many."""
     cells = release_errors(sorted(PILOT), 4)
     assert cells.mean_absolute("release", LARGE) < TARGET * cells.mean_absolute("each", LARGE)
     assert cells.mean_absolute("release", LARGE) < TARGET * cells.mean_absolute("detailed", LARGE)
@@ -137,5 +139,5 @@ def test_most_published_rates_are_usable_and_hold_the_truth():
 
 
 def test_councils_are_almost_independent():
-    """What the interval of a difference of two councils takes for granted in the worked query."""
+    """The worked query assumes this for the interval of a difference between two councils."""
     assert largest_correlation(sorted(PILOT)) < 0.03

@@ -1,4 +1,4 @@
-"""All 153 councils: regions and England are published, all tables agree with each other, and it does not take long."""
+"""With all 153 councils, regions and England are published, all tables are consistent, and it does not take long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNCILS = sorted(places())
 
 
 def _drawn(plan: Plan, seed: int) -> Measurement:
-    """Counts that obey no identity, as noise does not either."""
+    """Return counts that satisfy no identity, like noisy ones."""
     rng = np.random.default_rng(seed)
     noisy = {a: rng.integers(20, 60, plan.family.shape(a)) for a in plan.sigmas}
     return Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
@@ -54,7 +54,7 @@ def test_regions_and_england_have_rows_and_shorter_intervals_than_sums_of_counci
     england: dict[str, pa.Table],
 ) -> None:
     table = england["gld_headline"].to_pandas()
-    of_noise_alone = table.breakdown_topic == "Term of birth"  # no census row, which may not be found, tells it
+    of_noise_alone = table.breakdown_topic == "Term of birth"  # does not depend on finding a census row
     rows = table[of_noise_alone & (table.sex == "Total")]
     widths = (rows.children_count_upper_ci - rows.children_count_lower_ci).groupby(rows.geographic_level).median()
     regions = {place(council).region_code for council in COUNCILS}

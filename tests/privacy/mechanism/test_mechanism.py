@@ -1,4 +1,4 @@
-"""Noise has the distribution that is charged for, the charge is OpenDP's, and a second accountant agrees."""
+"""Noise has the distribution that is charged for, the charge equals OpenDP's, and a second accountant agrees."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def zeros(plan: Plan) -> dict[tuple[str, ...], np.ndarray]:
 
 
 def standardised(plan: Plan, releases: int) -> np.ndarray:
-    """(releases x cells): residuals over sigma of every measured cell."""
+    """Return residuals over sigma of every measured cell, shape (releases, cells)."""
     return np.array(
         [
             np.concatenate([noisy.ravel() / plan.sigmas[a] for a, noisy in measurement.noisy.items()])
@@ -94,7 +94,7 @@ def test_epsilon_is_opendps_conversion(rho, expected):
 
 
 def test_a_second_accountant_finds_no_more_than_is_declared():
-    """Privacy loss distributions of the discrete Gaussians themselves, composed by dp-accounting."""
+    """It composes the privacy loss distributions of the discrete Gaussians with dp-accounting."""
     plan = make_plan(small_family(), 0.185, delta=1e-6)
     losses = [
         pld.from_discrete_gaussian_mechanism(sigma, value_discretization_interval=1e-3)

@@ -1,4 +1,4 @@
-"""Measurement files are canonical, private, written whole, and believed only if everything agrees."""
+"""Measurement files are canonical, private, written completely, and accepted only if everything agrees."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def written(tmp_path):
 
 
 def rewrite(path, change):
-    """Alter the content and seal it again, as someone who knows the format would."""
+    """Change the content and recompute its hash, as someone who knows the format would."""
     body = json.loads(path.read_bytes())["measurement"]
     change(body)
     path.write_bytes(canonical_json({"measurement": body, "sha256": sha256_hex(canonical_json(body))}))

@@ -1,1 +1,1 @@
-"""Releases of made-up figures, servers to publish them to, and judges of what was published."""
+"""Releases with made-up figures, servers to publish them to, and validators of what was published."""

@@ -1,8 +1,8 @@
-"""The Analysis Function's "Making spreadsheets accessible: a brief checklist of the basics", point by point, for a
-workbook in the OpenDocument format.
+"""Checks an OpenDocument workbook against the Analysis Function's "Making spreadsheets accessible: a brief checklist of
+the basics".
 
-Points are in the checklist's words and order. Four are for people: a spelling and grammar check, an office's own
-accessibility checker, whether written content is clear, and whether names and titles mean something to a reader.
+Points are in the checklist's words and order. Four can only be checked by people: spelling and grammar, an office
+program's accessibility checker, whether the text is clear, and whether names and titles are meaningful.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FRONT = ("Cover", "Contents", "Notes", "Symbols")
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet as it is read: text of every cell by row, and which of the rows are marked as headings."""
+    """A sheet as read: the text of every cell by row, and the rows that are marked as headings."""
 
     name: str
     rows: list[list[str]]
@@ -41,12 +41,12 @@ class Sheet:
 
     @property
     def table(self) -> list[list[str]]:
-        """Headings and rows."""
+        """Return headings and rows."""
         return self.rows[self.marked[0] :] if self.marked else []
 
 
 class Workbook:
-    """A workbook, read from its parts by another program than wrote it."""
+    """A workbook, read from its parts without the library that wrote it."""
 
     def __init__(self, content: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -83,7 +83,7 @@ class Workbook:
         return [sheet for sheet in self.sheets if sheet.marked]
 
     def style(self, name: str, attribute: str) -> str | None:
-        """The value of an attribute of a style's properties."""
+        """Return the value of an attribute of a style's properties."""
         found = self.find(f"//*[@style:name='{name}']//@{attribute}")
         return str(found[0]) if found else None
 
@@ -200,10 +200,10 @@ POINTS: dict[str, Callable[[Workbook], bool]] = {
         "settings.xml" not in book.parts
     ),
 }
-"""By point of the checklist, whether it is met."""
+"""Checks by point of the checklist; each returns whether the point is met."""
 
 
 def not_met(content: bytes) -> list[str]:
-    """The points that a workbook does not meet."""
+    """Return the points that a workbook does not meet."""
     book = Workbook(content)
     return [point for point, met in POINTS.items() if not met(book)]

@@ -1,4 +1,4 @@
-"""Releases of made-up figures, written once for all tests that only read them."""
+"""Releases with made-up figures, written once for all tests that only read them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tables() -> dict[str, pa.Table]:
 def release_dir(
     tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
-    """A release directory with one version; to be read, not written."""
+    """Return a release directory with one version; read-only."""
     return made_once(
         tmp_path_factory, "release", lambda folder: write_bundle(folder, fake_facts(), tables, signing_key)
     )
@@ -47,13 +47,13 @@ def release_dir(
 
 @pytest.fixture(scope="session")
 def bundle(release_dir: Path) -> Path:
-    """The bundle's folder; to be read, not written."""
+    """Return the bundle's folder; read-only."""
     return release_dir / "2026.11.0"
 
 
 @pytest.fixture
 def copy(bundle: Path, tmp_path: Path) -> Path:
-    """A copy of the bundle's folder to do harm to."""
+    """Return a copy of the bundle's folder that tests may change."""
     return Path(shutil.copytree(bundle, tmp_path / bundle.name))
 
 
@@ -61,7 +61,8 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
 def two_releases(
     tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
 ) -> Path:
-    """A release directory with two releases of one cohort and their analyst database; the older was written last."""
+    """Return a release directory with two releases of one cohort and their analyst database; the older was written
+    last."""
 
     def make(directory: Path) -> None:
         write_bundle(directory, fake_facts("2027.02.0"), tables, signing_key)
@@ -73,7 +74,7 @@ def two_releases(
 
 @pytest.fixture(scope="session")
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) -> Path:
-    """The same, where the newer release has the cohort before as well, with the figures of the older."""
+    """Return the same directory, in which the newer release also has the previous cohort, with the older figures."""
 
     def make(directory: Path) -> None:
         for version in ("2026.11.0", "2027.02.0"):
@@ -95,7 +96,7 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) ->
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
-    """The bundle of two cohorts, in a directory with the release that the earlier one comes from."""
+    """Return the bundle of two cohorts, in a directory with the release that the earlier cohort comes from."""
     directory = tmp_path_factory.mktemp("series")
     write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), signing_key)
     facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
@@ -104,8 +105,7 @@ def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519Private
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
-    """The release directory of a home with two versions, and a ledger that was charged for them; to be read, not
-    written."""
+    """Return the release directory of a home with two versions and a ledger that was charged for them; read-only."""
     home = tmp_path_factory.mktemp("home")
     for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
         paid = charged(home / "ledger.sqlite", version)
@@ -115,7 +115,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey
 
 
 def charged(ledger: Path, version: str) -> dict[str, str]:
-    """Charge a release to the ledger at the path; by family, the hash of the entry that pays for it."""
+    """Charge a release to the ledger at the path, and return the hash of its entry by family."""
     books, paid = Ledger(ledger), {}
     books.approve(COHORT, 1.0)
     for family in FAMILIES:
@@ -125,5 +125,5 @@ def charged(ledger: Path, version: str) -> dict[str, str]:
 
 
 def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Published:
-    """As the command does from the home that the release directory lies in."""
+    """Publish as the command does from the home of the release directory."""
     return upload.publish(release_dir, version, url, known=partial(check_known, Home(release_dir.parent)), **more)

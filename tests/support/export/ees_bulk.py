@@ -1,9 +1,9 @@
-"""What Explore Education Statistics checks of a bulk upload before it screens the files in it.
+"""Checks by Explore Education Statistics on a bulk upload, before it screens the files.
 
 From its source (dfe-analytical-services/explore-education-statistics, in `GovUk.Education.ExploreEducationStatistics.
 Admin`): `ReleaseDataFileService.ValidateBulkDataSetZip`, `DataSetValidator.ValidateBulkDataZipIndexFile`,
-`DataSetDto.Validator`, `DataSetValidators`, `FileValidators` and `FileNameValidators`. The codes are its own. What it
-asks of its database (files and titles of the release that are there already) cannot be asked here.
+`DataSetDto.Validator`, `DataSetValidators`, `FileValidators` and `FileNameValidators`, with the same codes. Checks
+against its database (existing files and titles of the release) are left out.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 INDEX = "dataset_names.csv"
 LONGEST_TITLE, LONGEST_NAME = 120, 150
 INVALID = '"<>|:*?\\/' + "".join(map(chr, range(32)))
-"""`Path.GetInvalidFileNameChars` where it has most, on Windows."""
+"""`Path.GetInvalidFileNameChars` on Windows, where it has most."""
 
 
 def faults(archive: Path) -> list[str]:
-    """Codes of its messages, each with what it is about; empty where the upload is taken."""
+    """Return the codes of its messages, each with its subject; empty if the upload is accepted."""
     if not archive.name.lower().endswith(".zip"):
         return [f"ZipFileNameMustEndDotZip {archive.name}"]
     if not zipfile.is_zipfile(archive):

@@ -1,7 +1,7 @@
-"""The rules of the Department for Education's data screener, one check a rule.
+"""The rules of the Department for Education's data screener, one check per rule.
 
 Numbers are those of `ees_reference/rules.csv`. Each check yields what breaks its rule in a pair of files; warnings of
-the screener count as much as failures. Rules that cannot be checked here stand in `NOT_CHECKED` with the reason.
+the screener count as failures. Rules that cannot be checked here are in `NOT_CHECKED` with the reason.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ OUTSIDE = {
     "Outside of England and unknown",
     "Outside of the United Kingdom and unknown",
 }
-"""Names that go with the code z at any level."""
+"""Names that may have the code z at any level."""
 
 LOW_LEVELS = {"School", "Provider", "Institution"}
 IGNORED = {"Institution", "Planning area"}
@@ -93,7 +93,7 @@ INSIDE = {
     "Local authority district": {"Ward", "Police force area"},
     "Local skills improvement plan area": {"Local authority district", "Planning area"},
 }
-"""Lower levels on whose rows a level's columns may be filled, besides its own and `LOW_LEVELS`."""
+"""Lower levels, in addition to `LOW_LEVELS`, on whose rows a level's columns may be filled."""
 
 NOT_CHECKED = {
     65: "The API data dictionary is the department's own and does not hold the terms of linked early-years records.",
@@ -125,7 +125,7 @@ class Files:
 
     @property
     def named(self) -> list[str]:
-        """Columns that the metadata name, those that are there."""
+        """Return the columns named in the metadata that the data file has."""
         return [*(row.get("col_name", "") for row in self.meta), *self.groups]
 
     @property
@@ -141,7 +141,7 @@ class Files:
         return {row[column] for row in self.data} if column in self.columns else set()
 
     def filled(self, columns: Iterable[str]) -> set[tuple[str, ...]]:
-        """Combinations of values of the columns, those that are there, where any is filled."""
+        """Return the combinations of values of those columns that exist, if any value is filled."""
         names = [name for name in columns if name in self.columns]
         return {values for row in self.data if any(values := tuple(row[name] for name in names))}
 
@@ -151,7 +151,7 @@ CHECKS: dict[int, Check] = {}
 
 
 def screen(data: Path, meta: Path) -> list[str]:
-    """Every rule that the pair of files breaks, as 'number: what'; empty where it passes."""
+    """Return every rule that the pair of files breaks, as 'number: what'; empty if it passes."""
     return faults(read(data, meta))
 
 
@@ -177,7 +177,7 @@ def reference(name: str) -> tuple[Row, ...]:
 
 @cache
 def level_columns() -> dict[str, tuple[str, ...]]:
-    """Code, name and second code of each geographic level, those that it has."""
+    """Return the code, name and second code columns of each geographic level, as far as it has them."""
     fields = ("code_field", "name_field", "code_field_secondary")
     return {
         row["geographic_level"]: tuple(row[field] for field in fields if row[field] != "NA")
@@ -198,7 +198,7 @@ def rule(number: int) -> Callable[[Check], Check]:
 
 
 def each(found: Iterable[str], what: str) -> Iterator[str]:
-    """A sentence that names what was found, if anything was."""
+    """Yield a sentence that names what was found, if anything was."""
     if names := sorted(set(found)):
         yield f"{what}: {', '.join(names[:5])}"
 
@@ -619,7 +619,7 @@ def ethnicity_characteristics(files: Files) -> Iterator[str]:
 
 @cache
 def known_places() -> dict[str, set[tuple[str, ...]]]:
-    """Accepted code, name and for local authorities old code, by level."""
+    """Return the accepted code, name and, for local authorities, old code, by level."""
     files = {
         "National": "country",
         "Regional": "regions",

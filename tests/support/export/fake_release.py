@@ -1,7 +1,7 @@
-"""Well-formed tables and facts of a release, made from the definitions with a seed; no data are behind them.
+"""Well-formed tables and facts of a release, generated from the definitions with a seed, without data.
 
-Counts are products of one share per attribute and a size per council, so that they agree in every way that the
-figures of a real release do: over tables, categories, shared totals and areas. Some shares are negative.
+Counts are products of one share per attribute and a size per council, so they are as consistent as the figures of a
+real release: across tables, categories, shared totals and areas. Some shares are negative.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def fake_facts(
     earlier: Mapping[str, str] = MappingProxyType({}),
     paid: Mapping[str, str] = MappingProxyType({}),
 ) -> ReleaseFacts:
-    """`missing` of each cohort; `earlier` cohorts beside `COHORT`, each with the release that measured it; `paid`, by
-    family, the ledger's entries."""
+    """Return the facts of a release. `missing` applies to each cohort; `earlier` cohorts are added to `COHORT`, each
+    with the release that measured it; `paid` has the ledger's entries by family."""
     cohorts = (*earlier, COHORT)
     return ReleaseFacts(
         version=version,
@@ -73,7 +73,7 @@ def fake_facts(
 
 
 def published_on(version: str) -> str:
-    """The day of a release that is made up."""
+    """Return the publication day of a made-up release."""
     return f"{Version.parse(version).published_in}-03"
 
 
@@ -83,7 +83,7 @@ def fake_noisy_counts(councils: tuple[str, ...]) -> dict[str, NoisyCounts]:
 
 
 def fake_noise_covariance(cohorts: Sequence[str]) -> pa.Table:
-    """Between all rows of each topic: different numbers everywhere, and positive variances of every sum."""
+    """Return covariances between all rows of each topic: all different, with positive variances of every sum."""
     table = TABLES["gld_headline"]
     topic, *of_row = (entry.name for entry in table.filters)
     groups: dict[str, list[tuple[str, ...]]] = {}
@@ -102,7 +102,7 @@ def fake_noise_covariance(cohorts: Sequence[str]) -> pa.Table:
 
 
 def _plan(family: str, councils: tuple[str, ...]) -> bytes:
-    """What a bundle reads of a plan: the number of children by council, measured once."""
+    """Return the part of a plan that a bundle reads: the number of children by council, measured once."""
     attributes = [{"name": "council", "categories": sorted(councils)}]
     measured = [{"attributes": ["council"], "sigma": 8.0}]
     return json.dumps({"family": {"name": family, "attributes": attributes}, "measured": measured}).encode()
@@ -174,7 +174,7 @@ def fake_tables(
 
 
 def _shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str, float]]:
-    """Share of each category, adding up to 1 for each attribute and equal on both sides of shared totals."""
+    """Return the share of each category, summing to 1 for each attribute and equal on both sides of shared totals."""
     shares = {}
     for attribute in family.attributes:
         values = rng.dirichlet(np.full(len(attribute.categories), 4.0))
@@ -262,5 +262,5 @@ def _ratio_columns(
 
 
 def _flags(symbols: NDArray[np.str_]) -> pa.Array:
-    """NULL where there is nothing to say."""
+    """Return flags, with NULL for empty ones."""
     return pa.array(symbols, mask=symbols == "")

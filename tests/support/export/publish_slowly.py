@@ -1,7 +1,7 @@
-"""Publish a release, and wait before what leads to it is sent: RELEASE_DIR VERSION URL SIGNAL GO BEAT.
+"""Publish a release, but wait before sending the files that link to it: RELEASE_DIR VERSION URL SIGNAL GO BEAT.
 
-The file SIGNAL is made when its own files are there; it goes on once there is the file GO. BEAT is how often, in
-seconds, the publisher says that it lives.
+The file SIGNAL is created once the release's own files are published; publishing continues once the file GO exists.
+BEAT is the publisher's heartbeat in seconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Publish a release, and be killed in the middle of it: RELEASE_DIR VERSION URL LOG STEPS.
+"""Publish a release and be killed while publishing: RELEASE_DIR VERSION URL LOG STEPS.
 
-After STEPS files were put in their place, the process is killed while it sends the next ones. LOG has a line for every
-file that was put.
+After STEPS files are in place, the process is killed while it sends the next ones. LOG has a line for every file.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ put, done, lock = Store.put, 0, threading.Lock()
 
 
 def counted(self: Store, name: str, content: bytes, served: Served) -> None:
-    """Put a file, note it, and end the process a moment into the next one when it is time."""
+    """Put a file and log it; once STEPS files are in place, kill the process shortly after the next one begins."""
     global done
     if name.startswith(one_publisher.FOLDER):
         return put(self, name, content, served)

@@ -1,4 +1,4 @@
-"""What a reader finds at a place where releases are published, and whether all of it is there."""
+"""A reader of the place where releases are published, who checks that everything is complete."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADDRESS = fake_facts().address
 
 @dataclass(frozen=True)
 class Seen:
-    """Versions, by what leads to them; None for `latest` where there is no file."""
+    """Versions by the file that links to them; `latest` is None if there is no such file."""
 
     catalogue: frozenset[str]
     feed: frozenset[str]
@@ -35,7 +35,7 @@ class Seen:
 
 
 def look(url: str, scratch: Path) -> Seen:
-    """Follow everything that leads to a release, and fail where what it leads to is not there, or not sound."""
+    """Follow every link to a release, and fail if its target is missing or invalid."""
     store = open_store(url)
     sizes = store.sizes() or {}
 
@@ -68,7 +68,7 @@ def look(url: str, scratch: Path) -> Seen:
 
 
 def _led_to(name, read, sizes) -> set[str]:  # type: ignore[no-untyped-def]
-    """The one version that a page of `site/` leads to; each of its links leads to a file that is there."""
+    """Return the one version that a page of `site/` links to; fail if the target of any link is missing."""
     links = re.findall(r'href="(?!#|mailto:|data:|https?:)([^"#?]+)', read(name).decode())
     paths = {posixpath.normpath(posixpath.join("site", link)) for link in links}
     assert paths <= sizes.keys(), paths - sizes.keys()

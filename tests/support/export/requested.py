@@ -1,4 +1,4 @@
-"""Made-up releases with tables on request, in two families, whose words hold what SQL and HTML must be told about."""
+"""Made-up releases with tables on request in two families, whose texts contain characters special in SQL and HTML."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def facts_with(
     councils: tuple[str, ...] = PILOT,
     missing: Missing = MappingProxyType({}),
 ) -> ReleaseFacts:
-    """A release that has these; what was measured for them was measured for `SUPPLEMENT`."""
+    """Return the facts of a release with these tables, whose counts were measured for `SUPPLEMENT`."""
     facts, asked = fake_facts(version, councils, missing), on_request(requests)
     return replace(facts, on_request=asked, privacy_record=record_with(facts.privacy_record, asked))
 
@@ -79,7 +79,7 @@ def facts_with(
 def asked_table(
     request: RequestedTable, status: Status = Status.ANSWERED, reason: str = "", **rho: float
 ) -> AskedTable:
-    """As the register has a request."""
+    """Return a table as recorded in the register of requests."""
     return AskedTable(
         name=request.name,
         title=request.table.title,

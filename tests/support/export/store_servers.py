@@ -1,4 +1,4 @@
-"""Servers started for the tests: rclone's, of S3 and of a web site, and Azurite, Microsoft's stand-in for Azure."""
+"""Servers started for tests: rclone's S3 and web servers, and Azurite, Microsoft's emulator of Azure storage."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.support.waiting import answers, until
 BUCKET = "bucket"
 S3_KEY, S3_SECRET = "publisher", "secret-of-the-tests"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-"""The key that every Azurite has, as its documentation says."""
+"""The documented default key of Azurite."""
 
 
 def s3_environment(port: int) -> dict[str, str]:
-    """What the environment of a client holds."""
+    """Return the environment of a client."""
     return {
         "AWS_ACCESS_KEY_ID": S3_KEY,
         "AWS_SECRET_ACCESS_KEY": S3_SECRET,
@@ -35,7 +35,7 @@ def s3_environment(port: int) -> dict[str, str]:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[dict[str, str]]:
-    """A server whose buckets are the folders in `folder`; gives the environment of its clients."""
+    """Run a server whose buckets are the folders in `folder`; yield the environment of its clients."""
     program = _rclone()
     (folder / BUCKET).mkdir(parents=True)
     port = free_port()
@@ -46,7 +46,7 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def web_server(folder: Path) -> Iterator[str]:
-    """An ordinary web server of a folder, which answers requests for parts of files; gives its address."""
+    """Run an ordinary web server of a folder, which supports range requests; yield its address."""
     program, port = _rclone(), free_port()
     with _running([program, "serve", "http", "--addr", f"127.0.0.1:{port}", "--copy-links", str(folder)], port):
         yield f"http://127.0.0.1:{port}"
@@ -61,7 +61,7 @@ def _rclone() -> str:
 
 @contextmanager
 def azure_server() -> Iterator[dict[str, str]]:
-    """A server with one container; gives the environment of its clients."""
+    """Run a server with one container; yield the environment of its clients."""
     program = shutil.which("azurite-blob")
     if program is None:
         pytest.skip(lacking("azure"))

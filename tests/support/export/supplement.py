@@ -1,4 +1,4 @@
-"""A release of made-up figures with tables on request: some measured for it later, one that needed nothing more."""
+"""A release with made-up figures and tables on request: some measured later, one that needed no measurement."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ _DEFINITIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[RequestedTable, ...]:
-    """One of linked children in all `cohorts`, one of responses in the newest, and one of all councils together for
-    which nothing was measured."""
+    """Return a table of linked children in all `cohorts`, one of responses in the newest, and one of all councils
+    together, for which nothing was measured."""
     asked = ("A university", "2026-11-20", "To see whether reviews tell readiness apart in deprived areas")
     return tuple(
         RequestedTable(
@@ -92,7 +92,7 @@ def requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[Reques
 
 
 def on_request(tables: Sequence[RequestedTable]) -> OnRequest:
-    """With noisy counts of every cohort of the tables that councils have rows in."""
+    """Return the tables with noisy counts of every cohort for those in which councils have rows."""
     return OnRequest(
         tuple(tables),
         {
@@ -105,8 +105,8 @@ def on_request(tables: Sequence[RequestedTable]) -> OnRequest:
 
 
 def supplement_facts(councils: tuple[str, ...] = PILOT, earlier: Mapping[str, str] | None = None) -> ReleaseFacts:
-    """The facts of a release that uses the counts of `BASE` again and adds the requested tables; `earlier` cohorts
-    beside the newest, each with the release that measured it."""
+    """Return the facts of a release that reuses the counts of `BASE` and adds the requested tables; `earlier` cohorts
+    are added to the newest, each with the release that measured it."""
     earlier = {EARLIER: "2025.11.0"} if earlier is None else earlier
     facts = fake_facts(SUPPLEMENT, councils, earlier=earlier)
     tables = on_request(requested_tables((*earlier, COHORT)))
@@ -114,7 +114,7 @@ def supplement_facts(councils: tuple[str, ...] = PILOT, earlier: Mapping[str, st
 
 
 def _drawn(table: RequestedTable) -> NoisyCounts:
-    """The plan states what it was made for, as plans of requests do."""
+    """Return noisy counts of a table; their plan states its purpose, as plans of requests do."""
     attribute = FAMILIES[table.family].attribute(table.definition.columns[0].attribute)
     plan = {
         "family": {
@@ -131,7 +131,7 @@ def _drawn(table: RequestedTable) -> NoisyCounts:
 
 
 def record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]:
-    """The privacy record with what was measured on request, each charged as much."""
+    """Return the privacy record with the measurements on request, all charged the same."""
     found = copy.deepcopy(dict(record))
     for each, counts in tables.noisy_counts.items():
         own = next(f for f in found["families"] if (f["cohort"], f["family"]) == (each.cohort, each.family))
@@ -160,12 +160,12 @@ def record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]:
 
 
 def parameters(rho: float) -> dict[str, float]:
-    """As a statement gives them."""
+    """Return privacy parameters as in a statement."""
     return {"rho": rho, "epsilon": math.ceil(epsilon(rho, _DELTA) * 1e4) / 1e4, "delta": PARAMETERS["pupil"]["delta"]}
 
 
 def narrowed(tables: Mapping[str, pa.Table], family: str, by: float) -> dict[str, pa.Table]:
-    """The tables, those of a family with intervals whose ends lie so much closer to the value: 0.5 for half as far."""
+    """Return the tables with a family's intervals narrowed by the factor `by`: 0.5 halves the distance of both ends."""
     found = {}
     for name, data in tables.items():
         for measure in TABLES[name].measures if name in TABLES and TABLES[name].family == family else ():

@@ -1,4 +1,4 @@
-"""Synthetic children of a made-up release, made without the library that draws them."""
+"""Synthetic children of a made-up release, created without the library that draws them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CATEGORIES = {"council": ("leeds", "sefton"), "gld": ("Yes", "No")}
 
 
 def three_children(release: dict[str, Any], sums: str = "ab" * 32, seed: int = 7) -> SyntheticChildren:
-    """Three rows that no model drew; `sums` is the SHA-256 of the release's file of sums."""
+    """Return three rows that no model drew; `sums` is the SHA-256 of the release's checksum file."""
     return SyntheticChildren(
         release=release,
         release_sums=sums,
@@ -41,6 +41,6 @@ def three_children(release: dict[str, Any], sums: str = "ab" * 32, seed: int = 7
 
 
 def of_bundle(bundle: Path, seed: int = 7) -> SyntheticChildren:
-    """The same, of the bundle in that folder."""
+    """Return three rows for the bundle in a folder."""
     sums = hashlib.sha256((bundle / SUMS_FILE).read_bytes()).hexdigest()
     return three_children(json.loads((bundle / "datapackage.json").read_bytes()), sums, seed)

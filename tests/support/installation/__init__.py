@@ -1,1 +1,1 @@
-"""Whole installations: with a release, in processes of their own, with servers over them."""
+"""Whole installations: with a release, run in separate processes, with servers."""

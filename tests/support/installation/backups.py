@@ -1,4 +1,4 @@
-"""A small installation with a measured release, people who hold keys of their own, and backups of it by the command."""
+"""A small installation with a measured release, people with their own keys, and backups made by the command."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LEDGER = shutil.ignore_patterns("ledger.sqlite*")
 
 @dataclass(frozen=True)
 class Safe:
-    """An installation below `root` (`home`, `keys`), and beside it what is not on its machine: two people's private
-    keys, and a disk for the backups of each."""
+    """An installation below `root` (`home`, `keys`), with two things that are not on its machine: two people's private
+    keys, and a disk for each kind of backup."""
 
     root: Path
 
     @classmethod
     def beside(cls, root: Path) -> Safe:
-        """Those of an installation that is there."""
+        """Create the keys and disks for an existing installation."""
         made = cls(root)
         for person in ("operator", "custodian"):
             create_identity(made.identity(person))
@@ -38,7 +38,7 @@ class Safe:
 
     @classmethod
     def small(cls, root: Path) -> Safe:
-        """With a release, a few files, and no rows."""
+        """Create an installation with a release, a few files, and no rows."""
         made = cls.beside(root)
         KeyRing.create(made.keys)
         books = Books.at(made.home.root)
@@ -77,7 +77,7 @@ class Safe:
         return "custodian" if part == "keys" else "operator"
 
     def backup(self, part: str, *options: str) -> Path:
-        """The file of a backup that must be made."""
+        """Make a backup and return its file."""
         made = self.command("backup", part, "--into", self.disk(part), "--json", *self.to(part), *options)
         assert made.exit_code == 0, made.output
         return Path(json.loads(made.stdout)["file"])
@@ -94,11 +94,11 @@ class Safe:
         return CliRunner(env=environment).invoke(main, [str(word) for word in words])
 
     def copy_home(self) -> Path:
-        """What a file backup has of the home folder: all but the ledger."""
+        """Copy the home folder as a file backup does: everything except the ledger."""
         return Path(shutil.copytree(self.home.root, self.root / "copy", symlinks=True, ignore=_LEDGER))
 
     def put_back(self) -> None:
-        """The copy in the place of the home folder."""
+        """Replace the home folder with the copy."""
         if self.home.root.exists():
             shutil.rmtree(self.home.root)
         shutil.copytree(self.root / "copy", self.home.root, symlinks=True, copy_function=shutil.copy)
@@ -109,7 +109,7 @@ class Safe:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Every file of a home folder but the ledger's and the log's, which go on."""
+    """Return every file of a home folder except the ledger's and the log's, which keep changing."""
     found = {path.relative_to(root).as_posix(): path for path in root.rglob("[!.]*") if path.is_file()}
     gone = ("ledger.sqlite", "restricted/processing_log", "restricted/turns", "dagster/")
     return {name: path.read_bytes() for name, path in found.items() if not name.startswith(gone)}

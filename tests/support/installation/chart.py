@@ -1,4 +1,4 @@
-"""The chart as Helm renders it, and what Kubernetes' schemas say of manifests (`make validators`)."""
+"""The chart as rendered by Helm, and the messages of Kubernetes' schemas about manifests (`make validators`)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def _rendered(values: str) -> str:
 
 
 def lint(**values: Any) -> list[str]:
-    """What Helm finds wrong in the chart, or in values beside those that are shipped."""
+    """Return the faults that Helm finds in the chart, with `values` added to the shipped ones."""
     return json.loads(_rendered(json.dumps(values)))["faults"]
 
 
 def rendered(**values: Any) -> list[Manifest]:
-    """The manifests of a release `readiness` in the namespace `readiness`."""
+    """Return the manifests of a release `readiness` in the namespace `readiness`."""
     return json.loads(_rendered(json.dumps(values)))["manifests"]
 
 
 def faults(manifests: list[Manifest]) -> dict[str, str]:
-    """What Kubernetes' schemas, the oldest and the newest, find wrong in manifests; an unknown field is a fault."""
+    """Return the faults of manifests by Kubernetes' oldest and newest schemas; an unknown field is a fault."""
     return json.loads(_run("check", stdin=json.dumps(manifests)))
 
 
@@ -42,14 +42,14 @@ def _run(*arguments: str, stdin: str = "") -> str:
 
 
 def named(kind: str, name: str, namespace: str = "readiness") -> Manifest:
-    """The one manifest of this kind and name in a namespace."""
+    """Return the one manifest of this kind and name in a namespace."""
     wanted = {"name": name, "namespace": namespace}
     (found,) = (each for each in rendered() if each["kind"] == kind and wanted.items() <= each["metadata"].items())
     return found
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """By kind and place, the pods that Deployments, CronJobs and Jobs ask for, as their specifications."""
+    """Return the pod specifications of Deployments, CronJobs and Jobs, by kind, namespace and name."""
     found = {}
     for each in manifests:
         spec = each.get("spec", {})
@@ -61,7 +61,7 @@ def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
 
 
 def secrets(pod: Manifest) -> set[str]:
-    """Names of the secrets that a pod is given, as files or in its environment."""
+    """Return the names of the secrets that a pod gets, as files or in its environment."""
     found = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
     for container in pod["containers"]:
         found |= {each["secretRef"]["name"] for each in container.get("envFrom", ()) if "secretRef" in each}
@@ -71,15 +71,15 @@ def secrets(pod: Manifest) -> set[str]:
 
 
 def claims(pod: Manifest) -> dict[str, bool]:
-    """The claims that a pod mounts, and whether it may write to them."""
+    """Return the volume claims that a pod mounts, and whether it may write to them."""
     of = {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
     mounts = [mount for container in pod["containers"] for mount in container["volumeMounts"]]
     return {of[each["name"]]: not each.get("readOnly", False) for each in mounts if each["name"] in of}
 
 
 def not_restricted(pod: Manifest) -> set[str]:
-    """What keeps a pod from Kubernetes' standard `restricted` of Pod Security, as far as our pods could offend it, and
-    what we ask beyond: a root file system that is read-only."""
+    """Return the ways in which a pod fails Kubernetes' Pod Security standard `restricted`, as far as they can apply to
+    our pods, and our further rule of a read-only root file system."""
     wrong = {key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)}
     kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
     wrong |= kinds - {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "secret"}

@@ -1,5 +1,5 @@
-"""As much of a Kubernetes API as Dagster's launcher of runs asks for: it takes Jobs and tells of them, allows what
-roles allow, and starts nothing."""
+"""The part of a Kubernetes API that Dagster's run launcher uses: it accepts and returns Jobs, enforces roles, and
+starts nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Right = tuple[str, str, str]
 
 @dataclass
 class Cluster:
-    """Rights are what the caller has, `used` those that it needed; a Job's status is what a test writes into it."""
+    """A fake cluster: `rights` of the caller, and those `used` so far; tests set a Job's status."""
 
     rights: set[Right]
     used: set[Right] = field(default_factory=set)
@@ -34,7 +34,7 @@ class Cluster:
     posted: list[dict[str, Any]] = field(default_factory=list)
 
     def answer(self, method: str, url: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        """Status and content of the answer to a request."""
+        """Return the status and content of the response to a request."""
         parts = urlsplit(url)
         asked = _PATH.fullmatch(parts.path)
         assert asked, url
@@ -79,7 +79,7 @@ def _status(code: int, message: str) -> dict[str, Any]:
 
 
 def rights_of(roles: list[dict[str, Any]]) -> set[Right]:
-    """What Role manifests allow in their namespaces."""
+    """Return the rights that Role manifests grant in their namespaces."""
     return {
         (role["metadata"]["namespace"], f"{group}/{resource}".lstrip("/"), verb)
         for role in roles
@@ -92,7 +92,7 @@ def rights_of(roles: list[dict[str, Any]]) -> set[Right]:
 
 @contextmanager
 def running(rights: set[Right], kubeconfig: Path) -> Iterator[Cluster]:
-    """A cluster whose API answers until the block ends; `kubeconfig` is written for it."""
+    """Run a cluster's API for the block and write `kubeconfig` for it."""
     cluster = Cluster(rights)
 
     class Handler(BaseHTTPRequestHandler):

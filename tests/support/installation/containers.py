@@ -1,4 +1,4 @@
-"""The deployment of docs/deployment.md, typed as it stands there, with folders and an engine of the test's own."""
+"""The deployment in docs/deployment.md: runs its commands as written there, in the test's own folders and engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PARTITION = """mutation P($in: RepositorySelector!, $key: String!) {
 
 
 def shown(heading: str) -> str:
-    """The commands below a heading of the page."""
+    """Return the commands below a heading of the page."""
     text = PAGE.read_text(encoding="utf-8")
     (section,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     blocks = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
@@ -42,7 +42,7 @@ def shown(heading: str) -> str:
 
 @dataclass
 class Deployment:
-    """One deployment in `root`, of containers, networks and a volume that begin with `name`."""
+    """A deployment in `root`, whose containers, networks and volume have names that begin with `name`."""
 
     root: Path
     name: str
@@ -59,8 +59,8 @@ class Deployment:
         return self.root / "srv" / "data"
 
     def type(self, heading: str, folder: str = ".", further: Mapping[str, str] | None = None) -> str:
-        """The commands below a heading of the page, in a folder of the project, about this deployment, and with
-        `further` words in the place of those of the page."""
+        """Run the commands below a heading of the page for this deployment, in a folder of the project, after replacing
+        words of the page by `further`."""
         commands = shown(heading)
         build = f"{ENGINE} build --network host --build-arg BASE={BASE}"
         if CERTIFICATES.exists():
@@ -82,7 +82,7 @@ class Deployment:
         return self.engine.do(["bash", "-euo", "pipefail", "-c", commands], cwd=PROJECT / folder)
 
     def fill_in(self) -> None:
-        """The file of settings, as a person fills it in."""
+        """Fill in the file of settings as a person would."""
         path = self.root / "srv" / "deployment.env"
         changed = {
             "READINESS_DATA": self.data,
@@ -115,7 +115,7 @@ class Deployment:
         return self.engine.ask("exec", "-i", self.container(service), *command, input=given)
 
     def alone(self, folder: Path, *words: str) -> str:
-        """What a command prints in one container without the others, over the home and keys in a folder."""
+        """Run a command in a single container, with the home and keys in a folder, and return its output."""
         volumes = (f"{self.data}/landing:/data/landing", f"{self.data}/settings:/etc/readiness:ro", f"{folder}:/one")
         settings = {
             "READINESS_HOME": "/one/home",
@@ -134,11 +134,11 @@ class Deployment:
 
     @property
     def starting_server(self) -> Server:
-        """The same where it may be starting again, so that it is asked anew where it gives no answer."""
+        """The same server for use while it may be restarting: it may take 60 seconds to respond."""
         return Server(f"http://127.0.0.1:{self.port}", 60)
 
     def until_loaded(self, patience: float = 1200) -> None:
-        """Wait until both code locations answer, and the database."""
+        """Wait until both code locations and the database respond."""
         deadline, found = time.monotonic() + patience, None
         while time.monotonic() < deadline:
             with suppress(OSError, AssertionError):
@@ -151,7 +151,7 @@ class Deployment:
         raise AssertionError(f"{found}\n{said}")
 
     def until_healthy(self, service: str) -> None:
-        """Wait until the check of a service says that it works; Podman's timers need systemd, so it is asked here."""
+        """Wait until a service's health check passes; run it here, because Podman's timers need systemd."""
         container = self.container(service)
         ask = {
             "podman": ("healthcheck", "run", container),
@@ -166,18 +166,18 @@ class Deployment:
         until(look, every=2)
 
     def runs(self) -> list[dict[str, Any]]:
-        """All runs, the newest first, with their tags as a mapping."""
+        """Return all runs, newest first, with their tags as a mapping."""
         found = self.starting_server.ask(_RUNS)["runsOrError"]["results"]
         return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
 
     def launch(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> str:
-        """The id of a run that was started as the UI starts it."""
+        """Start a run as the UI does, and return its id."""
         tags = {"dagster/partition": partition}
         if "|" in partition:
             tags["dagster/partition/cohort"], tags["dagster/partition/council"] = partition.split("|")
 
         def look() -> str:
-            with suppress(OSError):  # a code server that is starting again cannot say yet what the job is
+            with suppress(OSError):  # a restarting code server does not know the job yet
                 return self.server.launch(location, job, tags, config)
             return ""
 
@@ -196,12 +196,12 @@ class Deployment:
         assert self.server.ask(_SENSOR, **{"in": selector})["startSensor"]["__typename"] == "Sensor"
 
     def status(self, *ids: str) -> list[str]:
-        """Of these runs, in their order."""
+        """Return the status of these runs, in order."""
         found = {run["runId"]: run["status"] for run in self.runs()}
         return [found[each] for each in ids]
 
     def until_started(self, run: str) -> None:
-        """Wait until a run is at work."""
+        """Wait until a run is executing."""
 
         def look() -> bool:
             status = self.status(run)
@@ -211,7 +211,7 @@ class Deployment:
         until(look)
 
     def until_ended(self, *ids: str, patience: float = 3600) -> list[str]:
-        """How these runs ended."""
+        """Wait until these runs have ended, and return their status."""
         deadline, status = time.monotonic() + patience, list[str]()
         while time.monotonic() < deadline:
             with suppress(OSError, AssertionError):
@@ -222,17 +222,18 @@ class Deployment:
         raise AssertionError(status)
 
     def run(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> None:
-        """Start a run, wait for it, and see that it succeeded."""
+        """Start a run, wait for it, and check that it succeeded."""
         run = self.launch(location, job, partition, config)
         assert self.until_ended(run) == ["SUCCESS"], self.server.ask(_EVENTS, run=run)
 
     def run_containers(self, run: str = "", *, all_of_them: bool = False) -> list[str]:
-        """Ids of the containers of a run, or of all runs; those that have ended or never began as well, if asked."""
+        """Return the ids of the containers of a run, or of all runs; with `all_of_them`, including containers that have
+        ended or never started."""
         of = ["--filter", f"network={self.name}-inside", "--filter", f"label=dagster/run_id{'=' if run else ''}{run}"]
         return self.engine.ask("ps", "--quiet", *of, *(["--all"] if all_of_them else [])).split()
 
     def kill(self, container: str) -> bool:
-        """Kill a container's first process from outside, as a machine that fails does; False where it is gone."""
+        """Kill a container's first process from outside, as in a machine failure; return False if it has ended."""
         with suppress(AssertionError, ProcessLookupError, ValueError):
             if pid := int(self.engine.ask("inspect", "--format", "{{.State.Pid}}", container)):
                 os.kill(pid, signal.SIGKILL)
@@ -240,7 +241,7 @@ class Deployment:
         return False
 
     def kill_one_at_random(self, chance: random.Random) -> str:
-        """Kill the container of a run, or else of a service; which it was."""
+        """Kill the container of a run or of a service, and return which; "" if it had ended."""
         runs = self.run_containers()
         if runs and chance.random() < 0.7:
             return "a run" if self.kill(chance.choice(runs)) else ""
@@ -249,7 +250,7 @@ class Deployment:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """With an engine; afterwards nothing of the deployment is left but its files."""
+        """Run an engine for the block; afterwards only the deployment's files are left."""
         with self.engine.at_work():
             try:
                 yield

@@ -1,4 +1,4 @@
-"""The demonstration as somebody has it who has run `make demo`."""
+"""The demonstration as created by `make demo`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READINESS = Path(sys.executable).with_name("readiness")
 
 @pytest.fixture(scope="session")
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project's folder with `demo/` and `keys/`. Made once; tests take a copy."""
+    """Return a project folder with `demo/` and `keys/`, created once; tests copy it."""
 
     def make(folder: Path) -> None:
         for name in (".venv", "docs", "ndl_export", "privacy"):

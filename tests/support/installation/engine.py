@@ -1,4 +1,4 @@
-"""An engine for containers of a test's own, Podman or Docker, with a power cut."""
+"""A container engine (Podman or Docker) for one test, which can simulate a power cut."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ COMPOSE = {"podman": "podman-compose", "docker": "docker compose"}[ENGINE]
 BASE = "localhost/debian:trixie-slim"
 _NEEDED = ("mmdebstrap", *{"podman": ("podman", COMPOSE, "runc", "nft"), "docker": ("docker", "dockerd")}[ENGINE])
 _NAMES = Path("/run/containers/networks/aardvark-dns")
-"""Where Podman keeps the names in its networks, those of all engines of a machine."""
+"""Folder in which Podman keeps the names in the networks of all engines on a machine."""
 _NETWORKS = Path("/etc/containers/networks")
 _OF_RUNC = Path("/run/runc")
 _RESTART_UNIT = Path("/usr/lib/systemd/system/podman-restart.service")
 
 
 def why_not() -> str:
-    """Why no containers can be run here; empty where they can."""
+    """Return why no containers can be run here; empty if they can."""
     missing = [name for name in _NEEDED if not shutil.which(name)]
     if ENGINE == "podman" and not _RESTART_UNIT.exists():
         missing.append(_RESTART_UNIT.name)
@@ -46,7 +46,7 @@ def why_not() -> str:
 
 @dataclass
 class Engine:
-    """Images and containers lie in `root`, and not among those of this machine."""
+    """An engine whose images and containers are in `root`, separate from this machine's own."""
 
     root: Path
     name: str
@@ -57,7 +57,7 @@ class Engine:
 
     @property
     def running(self) -> Path:
-        """What lasts while the machine is on: its path may have no more than 50 characters."""
+        """Folder that lasts until the machine is switched off; its path may have at most 50 characters."""
         return Path("/run") / self.name
 
     @property
@@ -66,7 +66,7 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Without settings of this machine's own installation."""
+        """Environment of the engine, without the settings of this machine's own installation."""
         kept = environment_without_settings()
         here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {
@@ -84,11 +84,12 @@ class Engine:
         return done.stdout.strip()
 
     def ask(self, *words: str, **given: Any) -> str:
-        """What a command of the engine prints."""
+        """Run a command of the engine and return its output."""
         return self.do([ENGINE, *words], **given)
 
     def _configure(self) -> None:
-        """What Podman needs in a sandbox: limits that this account may set, places, locks of its own."""
+        """Write the configuration that Podman needs in a sandbox: limits that this account may set, folders, file
+        locks."""
         limits = [
             f'"{name}={hard}:{hard}"'
             for name, of in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
@@ -105,7 +106,10 @@ class Engine:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """With a base image of Debian's packages; skips where no container can be run. Afterwards nothing is left."""
+        """Run the engine for the block, with a base image of Debian packages, and remove everything afterwards.
+
+        Skips the test if no container can be run.
+        """
         self._configure()
         self.start()
         try:
@@ -132,7 +136,7 @@ class Engine:
             pytest.skip(lacking("deployment", f"containers do not run: {done.stderr.strip().splitlines()[-1]}"))
 
     def start(self) -> None:
-        """As systemd starts an engine with its socket, and what is to run from the machine's start on."""
+        """Start the engine with its socket, and the containers that start with the machine, as systemd does."""
         places = {"--data-root": self.stored, "--exec-root": self.running, "--pidfile": self.root / "dockerd.pid"}
         command = {
             "podman": ["podman", "system", "service", "--time", "0", f"unix://{self.socket}"],
@@ -148,7 +152,7 @@ class Engine:
             self.do([word for word in words.split() if word != "$LOGGING"])
 
     def cut_power(self) -> None:
-        """Kill all that runs, at once, and let go what a machine does not keep: mounts, networks, `/run`."""
+        """Kill everything at once, and remove what a machine does not keep: mounts, networks, `/run`."""
         kept = "{{.Id}} {{.State.Pid}} {{.NetworkSettings.SandboxKey}}"
         found = self.ask("ps", "--quiet").split()
         told = [line.split() for line in self.ask("inspect", "--format", kept, *found).splitlines()] if found else []
@@ -166,7 +170,7 @@ class Engine:
         (self.root / "dockerd.pid").unlink(missing_ok=True)
 
     def _close_ports(self) -> None:
-        """Podman's rules by which ports lead into containers; Docker clears away its own when it starts."""
+        """Remove Podman's rules for published ports; Docker removes its own when it starts."""
         for network in _NETWORKS.glob(f"{self.name}-*.json"):
             (subnet,) = (each["subnet"] for each in json.loads(network.read_text())["subnets"])
             of_subnet = subnet.replace(".", "_").replace("/", "_nm")
@@ -174,7 +178,7 @@ class Engine:
                 self.do(["nft", "flush", "chain", "inet", "netavark", chain])
 
     def _kill(self, containers: Iterable[int] = ()) -> None:
-        """The engine, what watches containers, and what runs in them."""
+        """Kill the engine, the processes that monitor containers, and those in containers."""
         ours = {str(self.root).encode(), str(self.running).encode()}
         watching = []
         for process in Path("/proc").glob("[0-9]*"):

@@ -1,4 +1,4 @@
-"""Dagster's GraphQL in this process: what whoever can open the UI may ask for, over an installation of a test's own."""
+"""Dagster's GraphQL in this process, with the rights of anyone who can open the UI, for a test's own installation."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Desk:
         return self.process.instance
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """The data of a GraphQL query; it may have no errors."""
+        """Return the data of a GraphQL query; fail if it has errors."""
         request = self.process.create_request_context()
         answer = asyncio.run(_SCHEMA.execute_async(query, context_value=request, variable_values=variables))
         assert not answer.errors, answer.errors
         return answer.data
 
     def dry_run(self, what: str, name: str, **options: Any) -> dict[str, Any]:
-        """What a `sensor` or `schedule` finds when it is tested in the UI."""
+        """Return the result of testing a `sensor` or `schedule` in the UI."""
         kind = what.capitalize()
         typed = "$cursor: String" if what == "sensor" else "$timestamp: Float"
         option = "cursor" if what == "sensor" else "timestamp"
@@ -72,7 +72,7 @@ class Desk:
         parent: str | None = None,
         **more: Any,
     ) -> dict[str, Any]:
-        """What is answered to whoever starts a run, or with `parent` executes one again."""
+        """Start a run, or re-execute `parent`, and return the response."""
         written = {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]}
         params = {
             "selector": WHERE | {"jobName": job} | more,
@@ -87,7 +87,7 @@ class Desk:
 
 
 def executing_at_once(folder: Path) -> dg.DagsterInstance:
-    """An instance in which a run has ended before its launch is answered."""
+    """Return an instance in which a run ends before the response to its launch."""
     log = {
         "module": OpenEventLog.__module__,
         "class": OpenEventLog.__name__,
@@ -98,7 +98,7 @@ def executing_at_once(folder: Path) -> dg.DagsterInstance:
 
 @contextmanager
 def opened(instance: dg.DagsterInstance) -> Iterator[Desk]:
-    """A desk over the installation of the environment."""
+    """Yield a desk for the installation set in the environment."""
     target = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(LOCATION), attribute="defs")
     origin = InProcessCodeLocationOrigin(target, entry_point=DEFAULT_DAGSTER_ENTRY_POINT, location_name="readiness")
     with instance, WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget([origin])) as process:

@@ -1,4 +1,5 @@
-"""The code location that `tests/support/installation/launching.py` loads, over the installation of the environment."""
+"""The code location loaded by `tests/support/installation/launching.py`, for the installation set in the
+environment."""
 
 from pipelines.definitions import build_definitions
 

@@ -1,4 +1,4 @@
-"""A home folder in which a cohort was taken in, linked and released, with one child planted in three extracts."""
+"""A home folder with an ingested, linked and released cohort, and one child planted in three extracts."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from tests.support.planted import CHILD, PROFILE, REVIEW
 TWIN = PROFILE | {"la_code": "343", "upn": upn(899_999_123_458), "forename": "Barnabus", "sex": "M"}
 """A child who shares some tokens with the planted one."""
 OF_READERS = shutil.ignore_patterns("*.sqlite-wal", "*.sqlite-shm")
-"""Files that come and go beside a ledger while another worker reads it; nothing is written to what workers share."""
+"""Files that SQLite creates and removes while another worker reads the ledger; shared folders are never written to."""
 PLANTED = ("leeds/eyfsp", "leeds/hv_reviews", "halton/early_years_census")
 
 
 @dataclass
 class Place:
-    """One installation of a test's own."""
+    """An installation for one test."""
 
     root: Path
 
@@ -60,7 +60,7 @@ class Place:
         return self.landing / name / f"{COHORT}.csv"
 
     def row(self, name: str) -> int:
-        """The last data row of a landed extract, where the planted child stands."""
+        """Return the number of a landed extract's last data row, which is the planted child's."""
         return len(self.file(name).read_text().splitlines()) - 1
 
     def take(self, name: str, keys: KeyRing | None = None):
@@ -75,7 +75,7 @@ class Place:
         return set(row_keys_by_number(self.home, self.keys, source, council)["source_row"].to_pylist())
 
     def links(self) -> list[dict[str, Any]]:
-        """The links by row number."""
+        """Return the links by row number."""
         return RowNumbers(self.home, self.keys, COHORT).numbered(pq.read_table(self.home.links(COHORT))).to_pylist()
 
     def linked_rows(self) -> set[tuple[str, int]]:
@@ -87,7 +87,7 @@ class Place:
         return str(found["child_id"])
 
     def own_tokens(self) -> set[int]:
-        """Tokens that the planted child's rows carry, and no other row."""
+        """Return the tokens that only the planted child's rows have."""
         mine: set[int] = set()
         others: set[int] = set()
         for path in self.home.restricted.glob("pseudonymised/*/*/*.parquet"):
@@ -103,7 +103,7 @@ class Place:
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """Made once; tests take a copy."""
+    """Return a released installation, created once; tests copy it."""
     return Place(made_once(tmp_path_factory, "released", _make))
 
 
@@ -123,7 +123,7 @@ def _make(folder: Path) -> None:
 
 @pytest.fixture
 def copied(released: Place, tmp_path: Path) -> Iterator[Callable[[], Place]]:
-    """Makes a copy of the installation, as often as asked."""
+    """Yield a function that copies the installation."""
     made = [0]
 
     def copy() -> Place:

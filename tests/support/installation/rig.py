@@ -1,4 +1,4 @@
-"""An installation that faults are done to, runs of the command in processes of their own, and what must hold after."""
+"""An installation for fault injection, runs of the command in separate processes, and checks after a fault."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(
     ["tests.conftest", "great_expectations", "splink", "pipelines.run", "tests.support.installation.rig"]
 )
-"""`tests.conftest` first: what Great Expectations imports ends a process whose main module has no file."""
+"""`tests.conftest` comes first: an import of Great Expectations ends a process whose main module has no file."""
 
 COUNCILS = ("leeds", "liverpool")
 FIRST, NEXT = "2026.11.0", "2026.11.1"
@@ -49,22 +49,22 @@ STAGES = {"intake": 1, "linkage": 2, "release": 3}
 
 Case = TypeVar("Case")
 KILLS = os.environ.get("READINESS_AUDIT_FAULTS")
-"""Kills a stage; where it is set, every fault is done as well, not only those that differ most."""
+"""Number of kills per stage; if it is set, every fault is injected, not only the most different ones."""
 
 Prelude = Callable[[], None]
-"""Done in the process of a run before it begins."""
+"""Called in the process of a run before it begins."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its exit code, or minus the signal, and all that it said."""
+    """How a run ended: its exit code, or minus the signal, and its output."""
 
     code: int
     output: str
 
     @property
     def sentence(self) -> str:
-        """The one sentence of a run that stopped; it must be one, and no traceback."""
+        """Sentence of a run that stopped; fails unless there is exactly one, and no traceback."""
         assert self.code in tuple(Ending), self.output
         assert "Traceback" not in self.output, self.output
         said = [line for line in self.output.splitlines() if line.startswith("readiness: ")]
@@ -74,7 +74,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Site:
-    """Folders of an installation, with a place for temporary files that is looked through as well."""
+    """Folders of an installation, and a folder for temporary files, which is searched too."""
 
     root: Path
 
@@ -100,7 +100,7 @@ class Site:
 
     @classmethod
     def made(cls, root: Path) -> Site:
-        """Two councils, with one child whose identifiers occur nowhere else."""
+        """Create an installation with two councils and one child whose identifiers occur nowhere else."""
         site = cls(root)
         write_extracts(site.landing, children=160, councils=COUNCILS)
         append(site.landing / "leeds" / "eyfsp" / f"{COHORT}.csv", PROFILE)
@@ -113,13 +113,13 @@ class Site:
         return Site(root)
 
     def send_again(self) -> None:
-        """The same rows, in files with other bytes: every extract is taken in anew."""
+        """Change the bytes of every file but not its rows, so that every extract is ingested again."""
         for path in self.landing.glob(f"*/*/{COHORT}.csv"):
             with path.open("a") as file:
                 file.write("\n")
 
     def run(self, *options: str, prelude: Prelude | None = None) -> Ended:
-        """`readiness run` of the first release, or with the options of another."""
+        """Run `readiness run` for the first release, or with the options of another."""
         return self.start(*options, prelude=prelude).end()
 
     def start(self, *options: str, prelude: Prelude | None = None) -> Running:
@@ -132,7 +132,8 @@ class Site:
 
 
 def finished_site(factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
-    """An installation with a finished release, made once in a run of the tests, and how its run ended; to be copied."""
+    """Return an installation with a finished release, created once per test run and to be copied, and how its run
+    ended."""
 
     def make(folder: Path) -> None:
         ended = Site.made(folder / "site").run()
@@ -145,13 +146,13 @@ def finished_site(factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
 
 @dataclass(frozen=True)
 class Running:
-    """A run at work."""
+    """A run in progress."""
 
     process: Any
     said: Path
 
     def reach(self, stage: str) -> None:
-        """Wait until the run says that the stage begins."""
+        """Wait until the run reports that the stage begins."""
         mark = f"[{STAGES[stage]}/"
         while mark not in self.said.read_text() and self.process.is_alive():
             time.sleep(0.01)
@@ -186,7 +187,7 @@ def _command(site: Site, options: tuple[str, ...], said: Path, prelude: Prelude 
 
 
 def as_others() -> None:
-    """Rights bind this process, root's too."""
+    """Make file permissions apply to this process even if it runs as root."""
     if os.geteuid() == 0:
         libc, overrides = ctypes.CDLL(None, use_errno=True), 1 << 1 | 1 << 2
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)
@@ -197,7 +198,7 @@ def as_others() -> None:
 
 
 def chosen(cases: Iterable[Case], *always: Case) -> list[Case]:
-    """All cases of a fault, or by default those that are always run."""
+    """Return all cases of a fault if `KILLS` is set, otherwise those that always run."""
     return list(cases) if KILLS else list(always)
 
 
@@ -205,14 +206,14 @@ def chosen(cases: Iterable[Case], *always: Case) -> list[Case]:
 
 
 def kept(site: Site) -> dict[str, bytes]:
-    """What is finished and must never be lost: releases, and the measurements that were paid for."""
+    """Return the files that must never be lost: finished releases, and measurements that were charged."""
     paths = [path for path in site.release.glob("*.*.*/**/*") if path.is_file()]
     paths += (site.restricted / "measurements").glob("*/*/*.json")
     return {str(path.relative_to(site.home)): path.read_bytes() for path in paths}
 
 
 def check_books(site: Site, releases: int) -> None:
-    """Ledger and stored measurements agree; what does not count was given back."""
+    """Check that ledger and stored measurements agree, and that charges count for at most `releases` releases."""
     ledger = Ledger(site.ledger)
     files = [*(site.restricted / "measurements").glob("*/*/*.json"), *(site.restricted / "drawn").glob("[!.]*.json")]
     ledger.check_known(store.charges(site.restricted, COHORT))
@@ -226,7 +227,7 @@ def check_books(site: Site, releases: int) -> None:
 
 
 def check_all_spent_is_kept(site: Site) -> None:
-    """Every charge that counts has its measurement, and nothing that was drawn without one is left."""
+    """Check that every charge that counts has its measurement, and that no measurement without a charge is left."""
     files = {sha256_hex(path.read_bytes()) for path in (site.restricted / "measurements").glob("*/*/*.json")}
     ends = [charge.end for charge in Ledger(site.ledger).charges()]
     assert all(end is not None and end.measurement_sha256 in files for end in ends)
@@ -234,13 +235,14 @@ def check_all_spent_is_kept(site: Site) -> None:
 
 
 def check_nothing_leaked(site: Site) -> None:
-    """No planted identifier in any file outside landing and keys: home, output, temporary files, Dagster's storage."""
+    """Check that no planted identifier is in any file outside landing and keys: home, output, temporary files,
+    Dagster's storage."""
     variants = {v.encode() for word in IDENTIFIERS for v in (word, word.upper(), word.lower(), word.replace(" ", ""))}
     for path in (path for path in site.root.rglob("*") if path.is_file() and not path.is_symlink()):
         if path.relative_to(site.root).parts[0] in ("landing", "keys"):
             continue
         content = path.read_bytes()
-        with suppress(Exception):  # a file that was cut short is searched as it is
+        with suppress(Exception):  # a truncated file is searched as it is
             if path.suffix == ".parquet":
                 content += pq.read_table(path).to_pandas().to_csv().encode()
             elif path.suffix in {".db", ".sqlite"}:
@@ -249,7 +251,7 @@ def check_nothing_leaked(site: Site) -> None:
 
 
 def check_sound(site: Site, versions: tuple[str, ...] = (FIRST,)) -> None:
-    """The releases verify, and nothing half-made is left."""
+    """Check that the releases verify, and that nothing unfinished is left."""
     for version in versions:
         report = verify(site.release / version)
         assert report.ok, str(report)
@@ -264,7 +266,7 @@ def check_sound(site: Site, versions: tuple[str, ...] = (FIRST,)) -> None:
 
 
 def seconds_of(output: str) -> list[float]:
-    """How long each stage took, as the run said."""
+    """Return the duration of each stage, from the output of a run."""
     return [float(found) for found in re.findall(r"done in ([0-9.]+) s", output)]
 
 

@@ -1,4 +1,4 @@
-"""Dagster's web server and daemon over an installation, as processes of their own."""
+"""Dagster's web server and daemon for an installation, in separate processes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ WORKSPACE = PROJECT / "workspace.yaml"
 
 @dataclass(frozen=True)
 class Server:
-    """Where it answers, and for how many seconds an answer is waited for: a server that is starting may give none."""
+    """A server's address, and the seconds to wait for a response, because a starting server may give none."""
 
     url: str
     seconds: float = PATIENCE
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """The data of a GraphQL query; it may have no errors."""
+        """Return the data of a GraphQL query; fail if it has errors."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=self.seconds) as answer:
@@ -39,7 +39,7 @@ class Server:
         return content["data"]
 
     def launch(self, location: str, job: str, tags: Mapping[str, str], config: Mapping[str, Any] | None = None) -> str:
-        """The id of a run that was started as the UI starts it."""
+        """Start a run as the UI does, and return its id."""
         params = {
             "selector": {"repositoryName": "__repository__", "repositoryLocationName": location, "jobName": job},
             "runConfigData": json.dumps(config or {}),
@@ -51,7 +51,7 @@ class Server:
         return str(answer["run"]["runId"])
 
     def until(self, query: str, good: Any, **variables: Any) -> Any:
-        """The first answer that is `good`."""
+        """Repeat a query until its answer is `good`, and return it."""
         found: list[Any] = []
 
         def look() -> bool:
@@ -64,7 +64,7 @@ class Server:
 
 @contextmanager
 def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A server over the home folder's own instance, and its daemon; both processes end with the block."""
+    """Run a server and a daemon on the home folder's Dagster instance for the block."""
     port = free_port()
     environment = os.environ | {
         "DAGSTER_HOME": str(site.home / "dagster"),

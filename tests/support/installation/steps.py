@@ -1,4 +1,4 @@
-"""What a process does on a disk, step by step, and a death at any of them."""
+"""Kills a process at any of the steps that change a disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.support.installation.rig import KILLED, KILLS, WARM
 from tests.support.waiting import PATIENCE
 
 _STEPS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "sqlite3.connect"}
-"""What Python tells of, as it begins, that leaves something on a disk."""
+"""Python's audit events for operations that change a disk, raised before the operation."""
 
 
 def _dies_at(step: int, root: Path, act: Callable[[Path], int]) -> None:
-    """Act in this process, which is killed when it begins that step below a folder."""
+    """Run `act` in this process, and kill it when it begins the given step below a folder."""
     left, below = step, str(root)
 
     def watch(event: str, given: tuple[object, ...]) -> None:
@@ -35,10 +35,10 @@ def _dies_at(step: int, root: Path, act: Callable[[Path], int]) -> None:
 def killed_at_steps(
     copy: Callable[[str], Path], act: Callable[[Path], int], check: Callable[[Path], None], furthest: int
 ) -> None:
-    """Kill `act` at steps from its first to its last, each in a copy of a folder, and check what is left: at every step
-    where READINESS_AUDIT_FAULTS is set, else at one in `furthest` at least.
+    """Kill `act` at steps from first to last, each in a copy of a folder, and check what is left.
 
-    `act` is a function of a module, or a part of one, which a new process can import; it gives an exit status.
+    Every step is tried if READINESS_AUDIT_FAULTS is set, otherwise at least one in `furthest`. `act` returns an exit
+    status, and must be a module's function (or a partial of one), so that a new process can import it.
     """
     chosen, step = random.Random("steps"), 0
     died = 0

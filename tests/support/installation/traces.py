@@ -1,4 +1,4 @@
-"""Look for a child in every file below a folder, whatever the file is: raw, decoded, or asked as a database."""
+"""Searches every file below a folder for a child: raw bytes, decoded tables and databases."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from privacy.keys import KeyRing
 def traces(
     root: Path, tokens: Collection[int], texts: Collection[str], keys: KeyRing, but: Path | None = None
 ) -> list[str]:
-    """Files that hold a token, as a number or written, or a text, sealed ones too; those below `but` are not looked
-    at."""
+    """Return the files, including sealed ones, that contain a text or a token (binary or written out); those below
+    `but` are skipped."""
     found = []
     for path in sorted(path for path in root.rglob("*") if path.is_file() and not (but and path.is_relative_to(but))):
         if _raw(path, tokens, texts) or _decoded(path, tokens, texts, keys):
@@ -28,7 +28,7 @@ def traces(
 
 
 def hashes(root: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder."""
+    """Return the SHA-256 of every file below a folder."""
     files = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

@@ -1,1 +1,1 @@
-"""Extracts sound, odd and hostile, in every format, and what takes them in."""
+"""Valid, odd and hostile extracts in every format, and helpers that ingest them."""

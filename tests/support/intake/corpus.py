@@ -1,7 +1,7 @@
-"""Extracts as they come, and as someone would make them who wants the intake to fail: what each one is to give.
+"""Corpus of realistic and hostile extracts, each with its expected result.
 
-Every row is of a planted child. A case's good rows stand around its bad one; `kept`, `aside` and `warned` are numbers
-of data rows, `stops` is what the sentence must say.
+Every row is about a planted child. A case has good rows around its bad one; `kept`, `aside` and `warned` are data row
+numbers, and `stops` is text that the message must contain.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ PLANTED = re.compile(
     "|20191123|(?<![0-9a-z.])43792(?![0-9a-z])",
     re.IGNORECASE,
 )
-"""Any spelling of what the rows identify their children by."""
+"""Any spelling of the children's identifiers in the rows."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """`files` are put into the folder of council and source by name; `arrange` does what is no plain file."""
+    """A case: `files` are written by name into the folder of council and source; `arrange` creates anything else."""
 
     name: str
     source: str
@@ -58,7 +58,7 @@ class Case:
 
 
 def case(source: str, name: str, content: bytes, suffix: str = ".csv", **expected: object) -> Case:
-    """A case of one file."""
+    """Return a case with one file."""
     return Case(name, source, {f"{COHORT}{suffix}": content}, **expected)  # type: ignore[arg-type]
 
 
@@ -80,11 +80,11 @@ SOUND: dict[str, Row] = {
     }
     for source, contract in CONTRACTS.items()
 }
-"""A row of each source, whose numbers are those of the child that `child` is asked for."""
+"""A row of each source; `child` fills in the child's numbers."""
 
 
 def child(source: str, number: int, **change: str) -> Row:
-    """A sound row; its numbers are those of the planted child `number`."""
+    """Return a valid row with the numbers of the planted child `number`."""
     row = dict(SOUND[source])
     numbers = {
         "upn": upn(_FIRST_UPN + number),
@@ -96,17 +96,17 @@ def child(source: str, number: int, **change: str) -> Row:
 
 
 def nhs_of(number: int) -> str:
-    """The `number`th of the NHS numbers 999777... that have a check digit."""
+    """Return the `number`th valid NHS number that starts with 999777."""
     return _NHS_NUMBERS[number]
 
 
 def rows(source: str, *changes: Row) -> list[Row]:
-    """A sound row for each mapping of changed values."""
+    """Return a valid row for each mapping of changed values."""
     return [child(source, number) | change for number, change in enumerate(changes)]
 
 
 def around(source: str, **change: str) -> list[Row]:
-    """The changed row between two sound ones."""
+    """Return the changed row between two valid ones."""
     return rows(source, {}, change, {})
 
 
@@ -120,7 +120,7 @@ def text(source_rows: Sequence[Row], encoding: str = "utf-8", **form: object) ->
 
 
 def many(source: str, count: int = 24) -> list[Row]:
-    """Sound rows of children born on different days."""
+    """Return valid rows of children born on different days."""
     first = dt.date.fromisoformat(BORN)
     return [
         child(source, number)
@@ -130,6 +130,6 @@ def many(source: str, count: int = 24) -> list[Row]:
 
 
 def moved(source_rows: Sequence[Row], **headings: str) -> Table:
-    """The table with some headings replaced by others."""
+    """Return the table with some headings replaced."""
     header, *body = table(source_rows)
     return [[headings.get(name, name) for name in header], *body]

@@ -1,4 +1,4 @@
-"""Files whose form is odd, broken or hostile: headings, rows, packing, workbooks, XML, CSDS tables, Parquet, tokens."""
+"""Files with an odd, broken or hostile form: headings, rows, packing, workbooks, XML, CSDS tables, Parquet, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that are wrong, odd or hostile, in every kind of column."""
+"""Wrong, odd and hostile values in every kind of column."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ KEPT, WARNED, ASIDE = "kept", "warned", "aside"
 NO_VALUES = ("NULL", "N/A", "#N/A", "None", "-")
 
 Value = tuple[str, str, str, str, set[str]]
-"""Source, column, value, what becomes of the row, and the rules that it breaks."""
+"""Source, column, value, the row's outcome, and the rules that it breaks."""
 Change = tuple[Row, str, set[str]]
-"""Changed values of a row, what becomes of it, and the rules that it breaks."""
+"""A row's changed values, its outcome, and the rules that it breaks."""
 
 
 def _of_dates() -> Iterator[Value]:
@@ -133,12 +133,12 @@ def _of_names() -> Iterator[Value]:
 
 
 def cases() -> Iterator[Case]:
-    """One file for each column, with every value in a row of its own between two sound ones."""
+    """Yield a file for each column, with every value in a separate row between two valid ones."""
     values = [value for part in (_of_dates, _of_codes, _of_numbers, _of_identifiers, _of_names) for value in part()]
     for source, column in dict.fromkeys(value[:2] for value in values):
         of_column = [value[2:] for value in values if value[:2] == (source, column)]
         changes = [({column: value}, becomes, rules) for value, becomes, rules in of_column]
-        if column == "upn":  # which is all that tells these children apart
+        if column == "upn":  # otherwise only the UPN distinguishes these children
             changes = [({"forename": FORENAME + "o" * i} | change[0], *change[1:]) for i, change in enumerate(changes)]
         yield _case(source, f"values of {column}", changes)
     nameless = {"surname-blank", "forename-blank", "no-name"}
@@ -160,7 +160,7 @@ def cases() -> Iterator[Case]:
 
 
 def _case(source: str, name: str, changes: Sequence[Change]) -> Case:
-    """The changed rows, each after two sound ones."""
+    """Return a case with the changed rows, each after two valid ones."""
     children = rows(source, *(change for changed, *_ in changes for change in ({}, {}, changed)), {})
     number = {index: 3 * index + 3 for index in range(len(changes))}
     aside = {number[index]: rules for index, (_, becomes, rules) in enumerate(changes) if becomes == ASIDE}

@@ -1,4 +1,4 @@
-"""An intake over a temporary landing folder, and the text of a sound extract to break."""
+"""An intake of a temporary landing folder, and the text of valid extracts for tests to break."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ REVIEW_ROW |= {"review_date": "2022-05-01", "asq3_communication": "24.02"}
 
 
 def reviews(*changes: dict[str, str]) -> str:
-    """The text of an extract of health-visitor reviews: one row for each mapping of changed values."""
+    """Return the text of an extract of health-visitor reviews: one row for each mapping of changed values."""
     return text((REVIEW_ROW | change for change in changes), columns("hv_reviews"))
 
 
 @dataclass
 class Desk:
-    """Where a test lands a file of Leeds and takes it in."""
+    """An installation where a test lands and ingests a file of Leeds."""
 
     landing: Path
     home: Home
@@ -65,7 +65,7 @@ class Desk:
 
 @pytest.fixture(scope="package", autouse=True)
 def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Folders of examples, of which there are thousands, lie where pytest clears away."""
+    """Put the thousands of examples' folders where pytest removes them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
         yield
@@ -73,7 +73,7 @@ def _temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are read in this process, where a test can change what bounds a reader."""
+    """Read files in this process, where a test can change a reader's limits."""
     monkeypatch.setattr("sources.extract.open.APART", False)
 
 
@@ -95,7 +95,7 @@ def desk(tmp_path: Path, keys: KeyRing) -> Desk:
 
 @pytest.fixture
 def eyfsp() -> Callable[..., str]:
-    """The text of an EYFS Profile extract: one row for each mapping of changed values."""
+    """Return a function for the text of an EYFS Profile extract: one row for each mapping of changed values."""
 
     def written(*changes: dict[str, str], delimiter: str = ",", header: list[str] | None = None) -> str:
         _, body = text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER, delimiter).split("\n", 1)

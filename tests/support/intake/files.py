@@ -1,4 +1,4 @@
-"""Write a table as a file of each format, and read a landed file through the readers alone."""
+"""Writes a table as a file of each format, and reads a landed file with only the readers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ Rows = Sequence[Sequence[object]]
 
 @dataclass(frozen=True)
 class Read:
-    """`rows` maps each usable row's number to its values of the wanted columns."""
+    """Result of reading a file; `rows` maps each usable row's number to its values of the wanted columns."""
 
     rows: dict[int, dict[str, str | None]]
     set_aside: dict[str, list[int]]
 
 
 class Landing:
-    """A landing folder with the one extract of the test."""
+    """A landing folder with the test's only extract."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -61,7 +61,7 @@ class Landing:
 
 
 def children(*changes: dict[str, str]) -> list[list[str]]:
-    """Header and one row for each mapping of changed values."""
+    """Return a header and one row for each mapping of changed values."""
     return [EYFSP_HEADER, *([str((EYFSP_ROW | change)[name]) for name in EYFSP_HEADER] for change in changes)]
 
 
@@ -89,7 +89,7 @@ def saved(book: openpyxl.Workbook) -> bytes:
 
 
 def with_shared_strings(content: bytes) -> bytes:
-    """A workbook of openpyxl with the texts of its first sheet in a table of their own, as Excel writes them."""
+    """Return openpyxl's workbook with the texts of its first sheet in a shared table, as Excel writes them."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     texts: dict[str, int] = {}

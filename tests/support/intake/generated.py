@@ -1,4 +1,4 @@
-"""Read generated files by other means than the project's own readers."""
+"""Reads generated files without the project's readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def read(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> pd.DataFrame:
-    """A landed file as text, empty where blank."""
+    """Return a landed file as text; blanks are empty."""
     if path.suffix == ".parquet":
         return pd.read_parquet(path).fillna("")
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -18,5 +18,5 @@ def read(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> pd.DataFr
 
 
 def files(landing: Path, source: str) -> dict[str, Path]:
-    """The file of each council."""
+    """Return the file of each council."""
     return {path.parts[-3]: path for path in sorted(landing.glob(f"*/{source}/*"))}

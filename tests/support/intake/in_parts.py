@@ -1,4 +1,4 @@
-"""Children of the EYFS Profile of Leeds, by number, whose extract comes in parts."""
+"""Numbered children in Leeds' EYFS Profile, whose extract comes in parts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.support.extracts import COHORT, nhs_number, row, upn
 
 
 def child(number: int, **changes: str) -> dict[str, str]:
-    """A row; of no two children are numbers, or both names, the same."""
+    """Return a child's row; no two children have the same numbers or the same two names."""
     names = {"surname": f"Surname{chr(97 + number % 26)}", "forename": f"Name{chr(97 + number // 26)}"}
     numbers = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(number * 11 + 1))}
     return row("eyfsp", names, numbers, changes)
 
 
 def take(landing: Path, home: Home, keys: KeyRing) -> deliveries.ExtractQuality:
-    """Take the extract in as it lies in landing."""
+    """Ingest the extract that is in landing."""
     landed = find(landing, "leeds", "eyfsp", COHORT)
     assert landed
     return Intake(landing, home, keys).ingest(landed)

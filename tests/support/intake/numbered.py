@@ -1,4 +1,4 @@
-"""What the zones hold of an extract, put together by row number: for tests alone, which hold every key."""
+"""Content of an extract in all zones, joined by row number; only for tests, which have every key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.extracts import COHORT
 
 
 def numbered(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
-    """Payload and tokens, with `source_row`, by row number."""
+    """Return payload and tokens with `source_row`, sorted by row number."""
     rows = pq.read_table(home.pseudonymised(source, cohort, council), partitioning=None)
     if source in SERVICES:
         tokens = opened(home, keys, source, cohort, council).read()
@@ -27,13 +27,13 @@ def numbered(home: Home, keys: KeyRing, source: str, council: str, cohort: str =
 
 
 def row_keys_by_number(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
-    """`source_row` and `row_key` of the rows that are kept."""
+    """Return `source_row` and `row_key` of the kept rows."""
     rows = pq.read_table(home.pseudonymised(source, cohort, council), columns=[ROW_KEY], partitioning=None)
     return _by_number(rows, home, keys, source, council, cohort)
 
 
 def numbered_quarantine(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
-    """The quarantine by row number."""
+    """Return the quarantine, sorted by row number."""
     found = pq.read_table(home.quarantine(source, cohort, council), partitioning=None)
     return _by_number(found, home, keys, source, council, cohort).drop_columns([ROW_KEY])
 

@@ -1,4 +1,4 @@
-"""A child's name in every place of a delivery that can hold text: no message and no log may repeat any of them."""
+"""A child's name in every part of a delivery that can contain text: no message or log may repeat it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support.intake.standards import workbook as csds_workbook
 NAME = f"{SURNAME} {FORENAME}"
 CSV, TABLE = text(many("eyfsp")), table(many("eyfsp"))
 Plant = tuple[str, Callable[[Path], None]]
-"""A source, and what puts a delivery into the folder of it."""
+"""A source, and a function that puts a delivery into its folder."""
 
 
 def plants() -> Iterator[Plant]:
-    """Each of another class or place; some are taken, most are stopped."""
+    """Yield deliveries with the name in different places; some are accepted, most are stopped."""
     for part in (_headings, _names, _archives, _workbooks, _parquet, _xml, _csds, _codes):
         yield from part()
 

@@ -1,4 +1,4 @@
-"""A sender with its keys, and the pipeline that takes its files."""
+"""A sender with its keys, and the pipeline that ingests its files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E0100000
 
 @dataclass
 class Place:
-    """A folder of landing and a home: of the pipeline, or as a pipeline has them in which the sender's files lie."""
+    """A pipeline that ingests files: its landing folder, home and keys."""
 
     landing: Path
     home: Home
@@ -48,7 +48,7 @@ class Place:
 
 @dataclass
 class Sender:
-    """`out` is its output folder; `keys` holds the senders' keys."""
+    """A sender; `out` is its output folder, and `keys` the folder of the senders' keys."""
 
     root: Path
     keys: Path
@@ -69,7 +69,7 @@ class Sender:
         return CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
 
     def pseudonymise(self, extract: Path, *more: str) -> Path:
-        """The tokens file of an extract."""
+        """Pseudonymise an extract and return its tokens file."""
         done = self.run(extract, "--postcode-directory", str(self.directory), *more)
         assert done.exit_code == 0, done.output
         return self.out(extract.parent.name, extract.parent.parent.name) / f"{COHORT}.tokens.parquet"
@@ -89,7 +89,7 @@ def keys(key_folder: Path) -> KeyRing:
 
 @pytest.fixture(scope="session")
 def sender_keys(key_folder: Path) -> Path:
-    """What the pipeline's operator hands to senders."""
+    """Return the folder of keys that the pipeline's operator gives to senders."""
     folder = key_folder.parent / "sender"
     folder.mkdir(mode=0o700)
     for name in SENDER_KEYS:
@@ -108,7 +108,7 @@ def sender(tmp_path: Path, sender_keys: Path) -> Sender:
 
 @pytest.fixture
 def place_at(tmp_path: Path, keys: KeyRing) -> Callable[[str], Place]:
-    """A pipeline of its own name, under the same keys."""
+    """Return a function that creates a named pipeline with the same keys."""
 
     def make(name: str) -> Place:
         landing, home = tmp_path / name / "landing", Home(tmp_path / name / "home")
@@ -125,30 +125,30 @@ def pipeline(place_at: Callable[[str], Place]) -> Place:
 
 
 def put(path: Path, place: Place, source: str = "eyfsp", council: str = "leeds", name: str | None = None) -> Path:
-    """Lay a file into a landing folder."""
+    """Put a file into a landing folder."""
     folder = place.landing / council / source
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(path, folder / (name or path.name)))
 
 
 def eyfsp(*changes: dict[str, str]) -> str:
-    """The text of an EYFS Profile extract: one row for each mapping of changed values."""
+    """Return the text of an EYFS Profile extract: one row for each mapping of changed values."""
     return text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER)
 
 
 def reviews(*changes: dict[str, str]) -> str:
-    """The text of an extract of health-visitor reviews."""
+    """Return the text of an extract of health-visitor reviews."""
     numbers = {"local_patient_id": "P1", "nhs_number": "9434765919"}
     return intake.reviews(*(numbers | change for change in changes or ({},)))
 
 
 def unsealed(path: Path, keys: KeyRing) -> pq.ParquetFile:
-    """A tokens file as the pipeline's intake reads it."""
+    """Open a tokens file as the pipeline's intake does."""
     return sealed.opened(path, keys.opens("intake"))
 
 
 def rewrite(path: Path, keys: KeyRing, table: pa.Table | None = None, manifest: str | bytes | None = None) -> None:
-    """Change rows, or manifest, of a tokens file as a careless or hostile sender could."""
+    """Change the rows or manifest of a tokens file, as a careless or hostile sender could."""
     held = unsealed(path, keys)
     text = held.metadata.metadata[MANIFEST_KEY.encode()] if manifest is None else manifest
     rows = (held.read() if table is None else table).replace_schema_metadata({MANIFEST_KEY: text} if text else None)

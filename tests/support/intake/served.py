@@ -1,4 +1,4 @@
-"""What a test has a reader process do; light to load there."""
+"""Functions that tests run in a reader process; the module imports quickly there."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Wait = Callable[[], bytes]
 
 
 def what_it_may(_: Wait) -> Iterator[bytes]:
-    """Its process, and the limit of its core file."""
+    """Yield the process id and the limit of its core file."""
     yield json.dumps([os.getpid(), resource.getrlimit(resource.RLIMIT_CORE)[0]]).encode()
 
 
 def what_is_open(_: Wait) -> Iterator[bytes]:
-    """Pipes and sockets, by number."""
+    """Yield the descriptors of open pipes and sockets."""
     yield json.dumps([handle for handle in range(256) if _is_a_pipe(handle)]).encode()
 
 
@@ -60,7 +60,7 @@ def fails(_: Wait) -> Iterator[bytes]:
 
 
 def sends_rows_that_point_past_their_end(wait: Wait) -> Iterator[bytes]:
-    """As a reader that a file has taken over can."""
+    """Send rows whose lengths exceed the data, as a reader compromised by a file could."""
     said, sink = "Q" * 7_777, pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, (rows := pa.record_batch({"surname": [said]})).schema) as stream:
         stream.write_batch(rows)

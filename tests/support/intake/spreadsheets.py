@@ -1,6 +1,6 @@
-"""Write sheets as .xls, .xlsb and .ods files, cell by cell, as the formats have them: nothing at hand writes all three.
+"""Writes .xls, .xlsb and .ods files cell by cell, because none of the installed libraries writes all three formats.
 
-A cell is a text, a number, a truth value, a date, None for none, an `Error` or a `Formula`.
+A cell is a text, number, boolean, date, None (empty), `Error` or `Formula`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Error:
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula, with the number that it gave last."""
+    """A formula, with its last result, a number."""
 
     value: float
 
 
 def as_xls(sheets: Sheets, hidden: Sequence[str] = (), begin: bytes = b"") -> bytes:
-    """A workbook of Excel 97 to 2003; `begin` are records behind the one that begins it."""
+    """Return a workbook of Excel 97 to 2003; `begin` has records to insert after its first one."""
     bodies = [_xls_sheet(rows) for rows in sheets.values()]
     parts = [_xls_record(0x0809, struct.pack("<HHHHII", 0x0600, 5, 0, 0, 0, 0)), begin]
     parts += [_xls_record(0x00E0, struct.pack("<HH16x", 0, number)) for number in (_GENERAL, _DATE_FORMAT)]
@@ -81,7 +81,7 @@ def _xls_record(kind: int, data: bytes) -> bytes:
 
 
 def compound_file(streams: Mapping[str, bytes]) -> bytes:
-    """A compound file with a few streams, each in sectors of 512 bytes of its own."""
+    """Return a compound file with a few streams, each in separate sectors of 512 bytes."""
     end, free, fat_mark = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD
     table: list[int] = []
     starts, content = [], b""
@@ -129,7 +129,7 @@ _RELATION = (
 
 
 def as_xlsb(sheets: Sheets, hidden: Sequence[str] = ()) -> bytes:
-    """A workbook of binary parts."""
+    """Return a workbook of binary parts."""
     listed = b"".join(
         _xlsb_record(156, struct.pack("<II", called in hidden, number) + _wide(f"rId{number}") + _wide(called))
         for number, called in enumerate(sheets, 1)
@@ -188,7 +188,7 @@ def _xlsb_sheet(rows: Cells) -> bytes:
 
 
 def _xlsb_record(kind: int, data: bytes = b"") -> bytes:
-    """A record of a binary part: its kind and size in seven bits a byte."""
+    """Return a record of a binary part, with its kind and size encoded in seven bits per byte."""
 
     def sevens(number: int) -> bytes:
         low, rest = number & 0x7F, number >> 7
@@ -220,7 +220,7 @@ def as_ods(
     change: Callable[[str], str] = lambda text: text,
     more: Mapping[str, bytes | str] | None = None,
 ) -> bytes:
-    """An OpenDocument spreadsheet, its content after a change, with more members."""
+    """Return an OpenDocument spreadsheet, with changes to its content and further members."""
     tables = "".join(
         f"<table:table table:name={quoteattr(called)} table:style-name='{'h' if called in hidden else 'v'}'>"
         + "".join(f"<table:table-row>{''.join(map(_ods_cell, row))}</table:table-row>" for row in rows)

@@ -1,7 +1,7 @@
-"""The same children in the formats that senders' systems produce: contract-named text, EYFSP XML, the CSDS tables.
+"""The same children in the formats of senders' systems: contract-named text, EYFSP XML and the CSDS tables.
 
-Each writer takes rows under contract names; `children` and `reviews` make a few hundred of them, with the oddities that
-real ones have.
+Each writer takes rows under contract names; `children` and `reviews` generate a few hundred of them, with the oddities
+of real ones.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ HEADINGS = {
 
 
 def children(number: int = 300, seed: int = 3) -> list[dict[str, str]]:
-    """Profile rows: some with no result, no postcode, a placeholder date of birth, or a name of several words."""
+    """Return Profile rows, some without result or postcode, with a placeholder date of birth or a name of several
+    words."""
     rng, rows = random.Random(seed), []
     for index in range(number):
         surname, _, forename = rng.choice(NAMES).partition(" ")
@@ -68,7 +69,7 @@ def children(number: int = 300, seed: int = 3) -> list[dict[str, str]]:
 
 
 def reviews(number: int = 300, seed: int = 4) -> list[dict[str, str]]:
-    """Review rows: some without ASQ-3, with a domain missing or out of bounds, of other kinds, with no sex or name."""
+    """Return review rows, some without ASQ-3, sex or name, with a domain missing or out of range, or of other kinds."""
     rng, rows = random.Random(seed), []
     for index, child in enumerate(children(number, seed)):
         kind = rng.choice(("2-2.5Y", "2-2.5Y", "2-2.5Y", "12M", "NBV"))
@@ -93,13 +94,13 @@ def reviews(number: int = 300, seed: int = 4) -> list[dict[str, str]]:
 
 
 def contract_csv(source: str, rows: Rows) -> str:
-    """Text under contract names."""
+    """Return CSV text under contract names."""
     header = [column.name for column in CONTRACTS[source].columns if any(column.name in row for row in rows)]
     return _csv(header, rows)
 
 
 def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "", extra: str = "") -> bytes:
-    """A common transfer file; `extra` goes into every pupil."""
+    """Return a common transfer file; `extra` is added to every pupil."""
     attribute = f' xmlns="{namespace}"' if namespace else ""
     text = "".join(
         [
@@ -115,7 +116,7 @@ def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "", extra: s
 
 
 def census_xml(rows: Rows) -> bytes:
-    """The school census of these children, as schools return it: pupils on roll, without results."""
+    """Return the school census of these children as schools return it: pupils on roll, without results."""
     pupils = "".join(
         f"<PupilOnRoll><PupilIdentifiers><UPN>{row['upn']}</UPN><Surname>{escape(row['surname'])}</Surname>"
         f"<Forename>{escape(row['forename'])}</Forename><DOB>{row['date_of_birth']}</DOB></PupilIdentifiers>"
@@ -138,7 +139,7 @@ def _pupil(row: Row, extra: str) -> str:
 
 
 def assessment(goal: str, result: str, more: str = "") -> str:
-    """One result of the year 2025."""
+    """Return one result of the year 2025."""
     area, component = goal.upper().split("_")
     return (
         f"<StageAssessment><Locale>ENG</Locale><Year>2025</Year><Subject>{area}</Subject><Method>TA</Method>"
@@ -148,7 +149,7 @@ def assessment(goal: str, result: str, more: str = "") -> str:
 
 
 def csds(rows: Rows) -> Tables:
-    """The tables of these reviews: one referral and one contact each; other tools and activities among them."""
+    """Return the tables of these reviews: one referral and one contact each, with other tools and activities."""
     codes = {(measure, months): code for code, (measure, months) in snomed_codes().items()}
     tables: Tables = defaultdict(list)
     for index, row in enumerate(rows):
@@ -181,7 +182,7 @@ def csds(rows: Rows) -> Tables:
 
 
 def csds_files(tables: Tables) -> dict[str, str]:
-    """Name and text of each file."""
+    """Return the name and text of each file."""
     return {f"{table}_2024-25.csv": _csv(list(rows[0]), rows) for table, rows in tables.items()}
 
 
@@ -193,7 +194,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def workbook(tables: Tables) -> bytes:
-    """One sheet a table, every cell as text."""
+    """Return a workbook with one sheet per table and every cell as text."""
     book = openpyxl.Workbook()
     book.active.title = "Read me"
     for table, rows in tables.items():

@@ -1,1 +1,1 @@
-"""Populations with the truth, and the linkage as the pipeline runs it."""
+"""Populations with known true links, and the linkage as run by the pipeline."""

@@ -1,4 +1,4 @@
-"""Clear text in, links out: the pseudonymisation and the linkage as the pipeline runs them."""
+"""Fixtures that pseudonymise and link clear text as the pipeline does."""
 
 from collections.abc import Callable
 
@@ -20,12 +20,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 
 @pytest.fixture(scope="session")
 def tokenise(keys: KeyRing) -> Callable[[Frames], dict[str, pa.Table]]:
-    """Contract-named frames by source -> token tables by source."""
+    """Return a function: contract-named frames by source -> token tables by source."""
 
     return lambda frames: tokenised(frames, keys)
 
 
 @pytest.fixture(scope="session")
 def linked(tokenise: Callable[[Frames], dict[str, pa.Table]]) -> Callable[[Frames], LinkResult]:
-    """Contract-named frames by source -> the result of linking them."""
+    """Return a function: contract-named frames by source -> the result of linking them."""
     return lambda frames: link(tokenise(frames))

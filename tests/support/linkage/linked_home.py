@@ -1,4 +1,4 @@
-"""A small home folder that was linked, made of tokens and payload without an intake."""
+"""A small linked home folder, built from tokens and payload without an intake."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def frames() -> Frames:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing) -> Home:
-    """Linked, with its report; to be read, not written."""
+    """Return a linked home with its report; read-only."""
     made = Home(tmp_path_factory.mktemp("home"))
     rng = np.random.default_rng(1)
     for source, tokens in tokenised(frames, keys).items():
@@ -66,14 +66,14 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
 
 
 def _kept(home: Home, facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts, put aside as they are before they are written in orders of size."""
+    """Save the exact facts before they are rounded to orders of magnitude."""
     (home.root / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
     return facts
 
 
 @pytest.fixture(scope="session")
 def facts(home: Home) -> dict[str, Any]:
-    """What the report counts, in numbers."""
+    """Return the exact counts behind the report."""
     found: dict[str, Any] = json.loads((home.root / _FACTS).read_text(encoding="utf-8"))
     return found
 
@@ -84,7 +84,7 @@ def page(home: Home) -> str:
 
 
 def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing) -> None:
-    """Payload and tokens apart, as an intake puts them."""
+    """Write payload and tokens to separate files, as an intake does."""
     row_keys = of_delivery(keys, source, COHORT, council, "")
     with home.staging() as staging:
         nothing_held = lambda table: np.zeros(len(table), bool)  # noqa: E731
@@ -96,7 +96,7 @@ def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing)
 
 
 def _taken(source: str, council: str, keys: KeyRing) -> ExtractQuality:
-    """What an intake says of an extract, as far as a linkage asks."""
+    """Return the part of an intake's result that the linkage needs."""
     made_under = {
         "keys": keys.fingerprints,
         "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
@@ -109,7 +109,7 @@ def _taken(source: str, council: str, keys: KeyRing) -> ExtractQuality:
 
 
 def with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:
-    """Values that matter to the children's table at random, the rest missing."""
+    """Add random values for columns used by the child table; the rest are missing."""
     size = tokens.num_rows
     chosen: dict[str, Any] = {
         **{goal: rng.choice(["1", "2"], size, p=[0.1, 0.9]) for goal in GOALS},

@@ -1,4 +1,4 @@
-"""Small populations with the truth, some of them hard to link, and how many of a step's links are false."""
+"""Small populations with known true links, some hard to link, and a count of false links."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ EDUCATION = ("eyfsp", "school_census")
 
 
 def plain(children: int, seed: int) -> Frames:
-    """The population of the linkage's own tests."""
+    """Return the population used by the linkage tests."""
     return stress.extracts(children, seed)
 
 
 def without_postcodes(children: int, seed: int) -> Frames:
-    """No postcode anywhere: names and dates must do."""
+    """Return a population without postcodes: only names and dates are left."""
     return {source: frame.assign(postcode=None) for source, frame in plain(children, seed).items()}
 
 
 def few_surnames(children: int, seed: int) -> Frames:
-    """Surnames shared by very many."""
+    """Return a population with few surnames, each shared by many children."""
     frames = plain(children, seed)
     return {source: frame.assign(surname=frame.surname.str.upper().str[:1] + "ABC") for source, frame in frames.items()}
 
 
 def partners_absent(children: int, seed: int, frames: Frames | None = None) -> Frames:
-    """Half of the children that health visitors reviewed are in no other service."""
+    """Return a population in which half of the children reviewed by health visitors are in no other service."""
     frames = dict(frames or plain(children, seed))
     there = np.random.default_rng(seed).random(children) < 0.5
     for source in (*EDUCATION, "early_years_census"):
@@ -44,7 +44,7 @@ def partners_absent(children: int, seed: int, frames: Frames | None = None) -> F
 
 
 def all_at_once(children: int, seed: int) -> Frames:
-    """Few surnames, no postcode, and half of the partners absent."""
+    """Return a population with few surnames, no postcodes, and half of the children in no other service."""
     frames = {source: frame.assign(postcode=None) for source, frame in few_surnames(children, seed).items()}
     return partners_absent(children, seed, frames)
 
@@ -59,7 +59,7 @@ KINDS: tuple[Callable[[int, int], Frames], ...] = (
 
 
 def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
-    """Token tables by source."""
+    """Return token tables by source."""
     con = duckdb.connect()
     pseudonyms.prepare(con)
     return {source: _tokens(con, frame, pseudonyms.TokenKeys(keys)) for source, frame in frames.items()}
@@ -73,7 +73,8 @@ def _tokens(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, keys: pseudonym
 
 
 def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]:
-    """Children of `source` that are linked to another service, and those of them whose own records are not there."""
+    """Count the children of `source` that are linked to another service, and those of them without a true record
+    there."""
     columns = ["source", "council", "row_key", "child"]
     truth = pd.concat([frame.assign(source=name)[columns] for name, frame in frames.items()])
     linked = links.to_pandas().merge(truth, on=columns[:3])

@@ -1,6 +1,6 @@
-"""A small population of children seen by four services, with the errors that real records have, and the truth.
+"""A small population of children seen by four services, with the errors of real records and the true links.
 
-Vectorised; a seed fixes everything. `extracts(children)` gives clear-text frames in contract columns, each with
+Vectorised and determined by a seed. `extracts(children)` returns clear-text frames in contract columns, each with
 `child` (the truth) and `row_key`.
 """
 
@@ -80,7 +80,7 @@ _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
 def population(children: int, seed: int = 1) -> pd.DataFrame:
-    """One row per child: child, family, group (of names), twin, council, sex, surname, forename, date_of_birth,
+    """Return one row per child: child, family, group (of names), twin, council, sex, surname, forename, date_of_birth,
     postcode, upn, nhs_number."""
     rng = np.random.default_rng(seed)
     family = np.arange(children)
@@ -100,7 +100,7 @@ def population(children: int, seed: int = 1) -> pd.DataFrame:
             chosen = mine & (sex == s)
             forename[chosen] = _zipf(rng, chosen.sum(), np.array(names, object), 0.55)
     surname = surname[home]
-    for _ in range(8):  # no family gives twins the same name
+    for _ in range(8):  # twins never have the same forename
         same = np.zeros(children, bool)
         same[1:] = twin[1:] & (forename[1:] == forename[:-1])
         if not same.any():
@@ -135,8 +135,10 @@ def extracts(
     slips: float = 1.0,
     slips_of: Mapping[str, float] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """The four linked sources of one population, in contract columns, with `child`, `council`, `row_key`; `slips` times
-    the usual errors, and in some councils `slips_of` times as many again."""
+    """Return the four linked sources of one population, in contract columns, with `child`, `council`, `row_key`.
+
+    Errors are `slips` times as frequent as usual, and in some councils `slips_of` times as frequent again.
+    """
     people = population(children, seed)
     people["slips"] = people.council.map(slips_of or {}).astype(float).fillna(1.0)
     rng = np.random.default_rng(seed + 1)
@@ -170,7 +172,7 @@ def extracts(
 
 
 def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
-    """Valid UPNs with these serial numbers."""
+    """Return valid UPNs with these serial numbers."""
     if not len(numbers):
         return np.zeros(0, object)
     digits = np.char.zfill(numbers.astype(str), 11)
@@ -183,7 +185,8 @@ def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
 
 
 def nhs_numbers(numbers: np.ndarray) -> np.ndarray:
-    """Valid NHS numbers of the reserved 999 range; numbers whose check digit would be 10 give their neighbour's."""
+    """Return valid NHS numbers in the reserved 999 range; a number whose check digit would be 10 becomes the next
+    one."""
     out = []
     for n in numbers:
         for candidate in (2 * n, 2 * n + 1, 2 * n + 500_001):
@@ -237,7 +240,7 @@ def _seen(rng: np.random.Generator, people: pd.DataFrame, coverage: float, moved
 
 
 def _with_errors(rng: np.random.Generator, frame: pd.DataFrame, rate: float) -> pd.DataFrame:
-    """Typing errors, swaps, short names, placeholders, each at its own rate times `rate`."""
+    """Add typing errors, swaps, short names and placeholders, each at its own rate times `rate`."""
     n = len(frame)
     frame = frame.reset_index(drop=True)
 

@@ -1,1 +1,1 @@
-"""Families, tables and noise sources that exist for tests alone; places of a ledger; measurements that are killed."""
+"""Families, tables and noise sources for tests; ledger backends; measurements that are killed."""

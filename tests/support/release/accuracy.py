@@ -1,5 +1,5 @@
-"""How near a release comes to the truth: made-up child tables in the published sizes, and the errors of GLD rates by
-council and characteristic of the release, of one query a table and of the model."""
+"""Accuracy of a release: made-up child tables in the published sizes, and the errors of GLD rates by council and
+characteristic in the release, with one query per table, and in the model."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _NO_SETTING = {dots_category(seen, c) for seen in ("Health visitor only", "Neith
 
 @dataclass(frozen=True)
 class Truth:
-    """How chances of a good level of development differ from being additive over council and characteristics.
+    """How probabilities of a good level of development differ from an additive model of council and characteristics.
 
-    `interaction` is the standard deviation, in shares, of what a group does besides in one council: normal, or with
-    `heavy_tails` of Student's t distribution with three degrees of freedom. `special` is taken off one ethnic group in
-    one council, the second in the order of both.
+    `interaction` is the standard deviation, in shares, of a group's effect in one council: normal, or Student's t with
+    three degrees of freedom if `heavy_tails`. `special` is subtracted for one ethnic group in one council, the second
+    of each.
     """
 
     interaction: float = 0.0
@@ -62,7 +62,7 @@ ADDITIVE = Truth()
 
 
 def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> pa.Table:
-    """A child for each published one."""
+    """Generate a child table with as many children as published."""
     rng = np.random.default_rng(seed)
     sizes = [round(council_size(name)) for name in councils]
     council = np.repeat(np.arange(len(councils)), sizes)
@@ -87,7 +87,10 @@ def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> 
 
 
 def _shares(attribute: Attribute, council: str) -> list[float]:
-    """Of linked records' agreement most is whole, as in real links: were all cells alike, no link could be trusted."""
+    """Return the shares of an attribute's categories in a council.
+
+    Most linked records agree completely, as in reality: with equal cells, no link could be trusted.
+    """
     if attribute == AGREEMENT:
         return [0.2, 0.034, *[0.598 / len(ALL_AGREE)] * len(ALL_AGREE), *_one_differs(ONE_DIFFERS)]
     if attribute == DIFFERENCES:
@@ -98,13 +101,13 @@ def _shares(attribute: Attribute, council: str) -> list[float]:
 
 
 def _one_differs(cells: Sequence[object]) -> list[float]:
-    """Both names of a record seldom differ together."""
+    """Return shares of cells with one difference; both names of a record seldom differ together."""
     weights = np.array([0.05 if "both names" in str(cell) else 1.0 for cell in cells])
     return [float(each) for each in 0.168 * weights / weights.sum()]
 
 
 def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth: Truth) -> np.ndarray:
-    """(councils, categories): of the category everywhere, and of it in each council."""
+    """Draw effects, shape (councils, categories): each category's general effect, and its effect in each council."""
     general = rng.normal(0, 0.06, len(shares))
     shape = councils, len(shares)
     own = rng.standard_t(3, shape) / math.sqrt(3) if truth.heavy_tails else rng.normal(0, 1, shape)
@@ -112,17 +115,18 @@ def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth:
 
 
 def _overrule(codes: dict[str, np.ndarray], name: str, category: str, where: np.ndarray) -> None:
-    """The category holds exactly `where`; another is the first in its place."""
+    """Assign the category exactly to `where`; other rows that have it get the first category instead."""
     position = FAMILY.attribute(name).categories.index(category)
     codes[name] = np.where(where, position, np.where(codes[name] == position, 0, codes[name]))
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Every council by category of every characteristic, in points: (releases, cells) each, by way of making them.
+    """Results for every council and category of every characteristic, shape (releases, cells), in percentage points, by
+    method.
 
-    `covered` tells whether the truth lies in the 95% interval, `widths` how wide that is; `special`: (cells,), which is
-    the one group that may do unlike itself.
+    `covered` says whether the truth is within the 95% interval, `widths` is its width; `special`, shape (cells,), marks
+    the group of `Truth.special`.
     """
 
     sizes: Array
@@ -132,11 +136,11 @@ class Cells:
     widths: dict[str, Array]
 
     def within(self, least: float, most: float = math.inf) -> NDArray[np.bool_]:
-        """(releases, cells): of so many children."""
+        """Return the mask, shape (releases, cells), of cells with `least` children or more but fewer than `most`."""
         return (self.sizes >= least) & (self.sizes < most)
 
     def the_one(self) -> NDArray[np.bool_]:
-        """(releases, cells)."""
+        """Return the mask, shape (releases, cells), of the special group."""
         return np.broadcast_to(self.special, self.sizes.shape)
 
     def coverage(self, way: str, cells: NDArray[np.bool_]) -> float:
@@ -152,18 +156,18 @@ class Cells:
         return float(np.sqrt((self.errors[way][cells] ** 2).mean()))
 
     def share_near(self, way: str, points: float, cells: NDArray[np.bool_]) -> float:
-        """Share of the cells whose figure is no further from the truth than so many points."""
+        """Return the share of cells whose figure is within `points` of the truth."""
         return float((np.abs(self.errors[way][cells]) <= points).mean())
 
     def mean_error(self, way: str) -> float:
-        """Of the one group."""
+        """Return the mean error of the special group."""
         return float(self.errors[way][self.the_one()].mean())
 
 
 def release_errors(
     councils: Sequence[str], releases: int, *, rho: float | None = None, truth: Truth = ADDITIVE, tables: int = 1
 ) -> Cells:
-    """Errors over repeated releases of each of so many child tables, all at one budget."""
+    """Return the errors over repeated releases of each of several child tables, all with the same budget."""
     policy = load_policy()
     plan = plan_family("pupil", councils, policy)
     plan = plan if rho is None else make_plan(plan.family, rho, delta=policy.delta)
@@ -185,13 +189,13 @@ def release_errors(
 
 
 def queries(plan: Plan) -> tuple[int, int]:
-    """Tables published, and those of them that no other contains."""
+    """Return the number of published tables, and of those that no other table contains."""
     maximal = plan.lattice.is_maximal[[plan.lattice.index(m.attributes) for m in plan.family.marginals]]
     return len(maximal), int(maximal.sum())
 
 
 def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array]]:
-    """`errors`, `covered` and `widths` of one release, in points, by way of making it."""
+    """Return `errors`, `covered` and `widths` of one release, in percentage points, by method."""
     estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
     each, detailed = queries(plan)
     source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))
@@ -237,7 +241,7 @@ def _gld(plan: Plan, characteristic: str) -> int:
 
 
 def _whole(plan: Plan) -> Plan:
-    """A plan that measures what the errors are taken of; for exact counts, never for noise."""
+    """Return a plan of the tables whose errors are computed; only for exact counts, never for noise."""
     wanted = {_names(plan, name): 1e6 for name in CHARACTERISTICS}
     family = replace(plan.family, marginals=tuple(Marginal(names) for names in wanted), identities=())
     return Plan(family, plan.rho, plan.delta, wanted)
@@ -247,8 +251,8 @@ _COMPARED = ("sex", "fsm", "ethnic_group", "sen_provision", "imd_quintile")
 
 
 def largest_correlation(councils: Sequence[str]) -> float:
-    """Of the noise in the GLD rates of two councils, over all pairs and the characteristics that are measured by
-    council; rates taken as two thirds."""
+    """Return the largest correlation of the noise in two councils' GLD rates, over all pairs of councils and the
+    characteristics measured by council; rates are taken as two thirds."""
     plan = plan_family("pupil", councils, load_policy())
     covariances, largest = Covariances(plan), 0.0
     council, yes = plan.family.attribute("council"), Selector.only(plan.family.attribute("gld"), "Yes")

@@ -1,4 +1,4 @@
-"""Homes of a small family, with bundles that are no more than what anchors the ledger: the signed statement."""
+"""Homes with a small family, whose bundles contain only the signed statement that anchors the ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COST = -(-charge(PLAN) * NANO // 1) / NANO
 
 @dataclass(frozen=True)
 class Books:
-    """A home: its ledger, its restricted zone, its release directory, and where it is set to publish."""
+    """A home: its ledger, restricted zone, release directory and publication address."""
 
     home: Home
     target: str | None = None
@@ -51,7 +51,7 @@ class Books:
         return Ledger(self.home.ledger)
 
     def published(self) -> list[StatedCharge]:
-        """As `published_charges`, without settings of the process."""
+        """Return `published_charges` without the settings of this process."""
         there = anchors_at(open_store(self.target)) if self.target else []
         return stated_charges([*anchors_in(self.home.release), *there])
 
@@ -71,7 +71,7 @@ class Books:
         )
 
     def release(self, version: str) -> Path:
-        """Measure and write the bundle, as a run does."""
+        """Measure and write the bundle as a run does."""
         drawn = self.measure(version)
         paid = self.ledger.find(COHORT, version, FAMILY)
         assert paid is not None
@@ -93,7 +93,8 @@ class Books:
         return sealed(self.home.release / version, statement, self.key)
 
     def publish(self, version: str, url: str) -> None:
-        """Show the ledger what is here and there, then copy the bundle: what `upload.publish` does, in this order."""
+        """Compare the ledger with local and published statements, then copy the bundle, in the order of
+        `upload.publish`."""
         store = open_store(url, to_write=True)
         check_known(self.home, [*anchors_in(self.home.release), *anchors_at(store, arriving=version)])
         for path in (self.home.release / version).iterdir():
@@ -110,7 +111,7 @@ class Books:
 
 
 def sealed(bundle: Path, statement: Any, key: Ed25519PrivateKey = KEY) -> Path:
-    """The files that say what a bundle cost, signed."""
+    """Write the signed files that state what a bundle cost."""
     bundle.mkdir(parents=True, exist_ok=True)
     files = {
         PRIVACY_RECORD_FILE: json.dumps(statement).encode(),

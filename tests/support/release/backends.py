@@ -1,4 +1,4 @@
-"""The two places where a ledger lives, behind one face, so that every rule is tested in both."""
+"""The two ledger backends with one interface, so that every rule is tested on both."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class PostgreSQL:
 
 @contextmanager
 def server() -> Iterator[postgres.Server]:
-    """A PostgreSQL server, or a test that is skipped with the reason."""
+    """Run a PostgreSQL server, or skip the test with the reason why not."""
     if reason := postgres.why_not():
         pytest.skip(reason)
     with postgres.running() as started:
@@ -91,7 +91,7 @@ def server() -> Iterator[postgres.Server]:
 
 
 def approved(backend: SQLite | PostgreSQL) -> Ledger:
-    """The ledger, with a budget of rho 0.3 for cohort 202425."""
+    """Return the ledger, with a budget of rho 0.3 for cohort 202425."""
     ledger = Ledger(backend.location)
     ledger.approve("202425", 0.30, note="signed by the privacy lead")
     return ledger

@@ -1,4 +1,4 @@
-"""Simulated releases of one group's rates by council, judged by the macros of the analyst database."""
+"""Simulated releases of one group's rates by council, compared by the macros of the analyst database."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ RISK = 0.05
 
 @dataclass(frozen=True)
 class Compared:
-    """Verdicts of simulated releases (rows): 1 ahead, -1 behind, 0 where the data cannot say.
+    """Verdicts of simulated releases (rows): 1 ahead, -1 behind, 0 if the data cannot say.
 
-    `from_all` (releases, councils) are those beside all councils together, `pairs` (releases, councils, councils) those
-    of the first less the second; `rates` (councils,) and `together` are the true ones.
+    `from_all` (releases, councils) compares each council with all together, `pairs` (releases, councils, councils) the
+    first council with the second; `rates` (councils,) and `together` are the true rates.
     """
 
     rates: Floats
@@ -37,12 +37,12 @@ class Compared:
 
     @property
     def any_certain(self) -> float:
-        """Share of releases that call anything certain."""
+        """Share of releases with any certain verdict."""
         return float(np.mean(self.from_all.any(axis=1) | self.pairs.any(axis=(1, 2))))
 
     @cached_property
     def any_wrong(self) -> float:
-        """Share of releases with a verdict that is not true."""
+        """Share of releases with any false verdict."""
         together = np.sign(np.round(self.rates - self.together, 9))
         apart = np.sign(self.rates[:, None] - self.rates)
         wrong = (self.from_all != 0) & (self.from_all != together)
@@ -50,7 +50,7 @@ class Compared:
 
     @property
     def ranks_hold(self) -> float:
-        """Share of releases whose sets of ranks hold the true ranks of all councils."""
+        """Share of releases whose rank intervals contain the true ranks of all councils."""
         best = 1 + (self.pairs < 0).sum(axis=2)
         worst = len(self.rates) - (self.pairs > 0).sum(axis=2)
         above = (self.rates[None, :] > self.rates[:, None]).sum(axis=1)
@@ -58,21 +58,24 @@ class Compared:
         return float(np.mean(((best <= above + 1) & (worst >= above + level)).all(axis=1)))
 
     def power_from_all(self) -> float:
-        """Share of the councils that differ from all together which are said to."""
+        """Return the share of councils that differ from all together for which the verdict is certain."""
         return float(np.mean(self.from_all[:, np.abs(self.rates - self.together) > 1e-9] != 0))
 
     def power_of_pairs(self, at_least: float) -> float:
-        """Share of the pairs at least so many points apart that are told apart."""
+        """Return the share of pairs at least `at_least` points apart for which the verdict is certain."""
         return float(np.mean(self.pairs[:, np.abs(self.rates[:, None] - self.rates) >= at_least] != 0))
 
 
 def pilot_sizes() -> Floats:
-    """Children of each council of the pilot."""
+    """Return the number of children in each pilot council."""
     return np.array([round(council_size(council)) for council in sorted(PILOT)], dtype=float)
 
 
 def simulate(sizes: Floats, rates: Floats, releases: int, seed: int = 1, *, one_by_one: bool = False) -> Compared:
-    """`sizes` and true `rates` (percent) by council. `one_by_one` judges every comparison at 95% by itself."""
+    """Simulate releases from `sizes` and true `rates` (percent) by council.
+
+    With `one_by_one`, every comparison is tested separately at 95%.
+    """
     rng, shape = np.random.default_rng(seed), (releases, len(sizes))
     noise = NOISE * np.sqrt(1300 / sizes) * np.ones(len(sizes))
     p = 100 * rng.binomial(sizes.astype(int), rates / 100, shape) / sizes + rng.normal(0, noise, shape)
@@ -91,7 +94,7 @@ def simulate(sizes: Floats, rates: Floats, releases: int, seed: int = 1, *, one_
 
 
 def certain_from(lists: Floats, risk: float) -> Floats:
-    """What the macros ask of each row of distances."""
+    """Return the distance from which the macros call a difference certain, for each row of distances."""
     releases, many = lists.shape
     given = pa.table({"release": np.repeat(np.arange(releases), many), "distance": lists.ravel()})
     with duckdb.connect() as con:

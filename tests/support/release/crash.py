@@ -1,9 +1,9 @@
-"""A measurement that is killed, in processes forked from a warm one, and what the evidence it leaves must look like.
+"""Measurements that are killed, in processes forked from a warm one, and checks of the evidence that they leave.
 
-`Scene` is a home folder with a child table and a ledger. `measure_in` is the real path: count in DuckDB, charge, draw,
-keep, commit, promote; only the noise source is replaced, by OpenDP with a diary. The diary is a file, made durable
-before and after each draw, that says who drew, for which charge of the ledger and what came out. `evidence` holds
-diary, ledger and store against each other after any number of kills.
+`Scene` is a home folder with a child table and a ledger. `measure_in` runs the real path: count in DuckDB, charge,
+draw, keep, commit, promote; only the noise source is replaced, by OpenDP with a diary. The diary is a file, synced
+before and after each draw, that records the process, the charge in the ledger and the result. `evidence` compares
+diary, ledger and store after any number of kills.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ WARM.set_forkserver_preload(["tests.support.release.crash"])
 COHORT, FAMILY = "202425", "small"
 CAP = 10.0
 FIRST = "first"
-"""A release that each scene has already, so that the folders are there and every later one takes the same steps."""
+"""A release that each scene starts with, so that folders exist and every later release takes the same steps."""
 NEVER = -1
-"""The number of no step."""
+"""Step number that is never reached."""
 
 
 def _family() -> Family:
@@ -58,7 +58,7 @@ PLAN: Plan = make_plan(_family(), 0.01, delta=1e-6)
 
 @dataclass(frozen=True)
 class Scene:
-    """Where runs take place; `location` is the ledger's path or URL."""
+    """A home folder for runs; `location` is the ledger's path or URL."""
 
     home: Path
     location: Path | str
@@ -85,7 +85,7 @@ class Scene:
         return self.home / "restricted"
 
     def charge(self, release: str) -> tuple[Entry, Entry | None] | None:
-        """The RESERVE of a release with its end."""
+        """Return a release's RESERVE entry and the entry that ends it."""
         found = Ledger(self.location).find(COHORT, release, FAMILY)
         return (found.entry, found.end) if found else None
 
@@ -93,21 +93,22 @@ class Scene:
         return store.path_of(self.restricted, COHORT, release, FAMILY)
 
     def written(self) -> list[dict[str, Any]]:
-        """The diary; a last line that a kill cut short was never made durable, and does not count."""
+        """Return the diary without an incomplete last line, which was never synced."""
         lines = self.diary.read_text().splitlines(keepends=True) if self.diary.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 @contextmanager
 def quick_folder() -> Iterator[Path]:
-    """In memory where that is possible: what a killed process has written, the kernel has, with a disk or without."""
+    """Yield a temporary folder, in memory if possible: the kernel keeps what a killed process wrote, even without a
+    disk."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         yield Path(folder)
 
 
 class DiaryNoise(OpenDPNoise):
-    """OpenDP, writing down each draw. It refuses to draw for what is not charged and open in the ledger by then."""
+    """OpenDP noise that records each draw, and fails unless the ledger has an open charge for it."""
 
     scene: Scene
     release: str
@@ -135,7 +136,7 @@ _real_fsync = os.fsync
 
 
 def measure_in(scene: Scene, release: str) -> Measurement:
-    """One run of the real path."""
+    """Run the real path once."""
     DiaryNoise.scene, DiaryNoise.release = scene, release
     with patch.object(session, "OpenDPNoise", DiaryNoise):
         return measure_once(
@@ -155,7 +156,7 @@ def measure_in(scene: Scene, release: str) -> Measurement:
 
 
 def killed_after(scene: Scene, release: str, seconds: float) -> int:
-    """Run in a process of its own, killed that long after it began; its exit code."""
+    """Run in a separate process, kill it after `seconds`, and return its exit code."""
     receiver, sender = WARM.Pipe(duplex=False)
     process = WARM.Process(target=_begin, args=(scene, release, sender))
     process.start()
@@ -168,7 +169,7 @@ def killed_after(scene: Scene, release: str, seconds: float) -> int:
 
 
 def killed_at(scene: Scene, release: str, step: int) -> int:
-    """Run in a process of its own that is killed on reaching that step of `steps`; its exit code."""
+    """Run in a separate process that is killed on reaching a step of `steps_of`, and return its exit code."""
     process = WARM.Process(target=_stepping, args=(scene, release, step))
     process.start()
     process.join(PATIENCE)
@@ -177,7 +178,7 @@ def killed_at(scene: Scene, release: str, step: int) -> int:
 
 
 def steps_of(scene: Scene, release: str) -> list[str]:
-    """Run to the end, here, and name every step on the way."""
+    """Run to the end in this process, and return the name of every step."""
     steps = Steps(scene.location, NEVER)
     with steps.watched():
         measure_in(scene, release)
@@ -195,7 +196,7 @@ def _stepping(scene: Scene, release: str, step: int) -> None:
 
 
 class Steps:
-    """Counts what a run does to the system (locks, transactions, files, draws), and kills it at the given step."""
+    """Counts a run's effects on the system (locks, transactions, files, draws), and kills it at a given step."""
 
     def __init__(self, location: Path | str, fatal: int) -> None:
         self.names: list[str] = []
@@ -208,7 +209,7 @@ class Steps:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Watch the storage through its seam, and files through the calls that make them durable."""
+        """Watch the ledger storage at its interface, and files at the calls that sync them."""
         kind = type(Ledger(self._location)._storage)
         with ExitStack() as stack:
             stack.enter_context(patch.object(kind, "writing", self._transaction(kind.writing)))
@@ -260,19 +261,18 @@ class Steps:
 
 
 def outcome(scene: Scene, release: str) -> str:
-    """Run once more, to the end: `measured` (drawn by this run) or `found` (drawn and committed by an earlier one)."""
+    """Run once more to the end, and return `measured` (drawn by this run) or `found` (committed by an earlier one)."""
     before = len(scene.written())
     measure_in(scene, release)
     return "measured" if len(scene.written()) > before else "found"
 
 
 def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
-    """Hold diary, ledger and store against each other after runs of these releases that ended; how many entries of a
-    kind.
+    """Compare diary, ledger and store after finished runs of these releases, and count entries by kind.
 
-    Raises AssertionError for two draws for one charge, a draw without a charge, a stored measurement that is not what
-    was drawn, a draw that was kept though its charge was given back, a charge left open, or budget that is gone with
-    nothing to show for it.
+    Raises AssertionError for two draws for one charge, a draw without a charge, a stored measurement that differs from
+    the draw, a draw that was kept although its charge was refunded, a charge left open, or budget spent without a
+    measurement.
     """
     ledger = Ledger(scene.location)
     ledger.check_known(store.charges(scene.restricted, COHORT))
@@ -296,7 +296,7 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
 
 
 def _draws_by_charge(scene: Scene) -> dict[str, list[dict[str, Any]]]:
-    """The diary's lines by charge, all marginals drawn by one process and at most once."""
+    """Return the diary's lines by charge; fail unless all marginals were drawn by one process and at most once."""
     draws: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in scene.written():
         draws[line["charge"]].append(line)
@@ -308,11 +308,11 @@ def _draws_by_charge(scene: Scene) -> dict[str, list[dict[str, Any]]]:
 
 
 def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int = 25) -> Counter[str]:
-    """Kill runs at random moments, some after their last commit, until that many have died, each release run to its
-    end; how they ended.
+    """Kill runs at random moments, some after their last commit, until `kills` have died; run each release to its end,
+    and count the outcomes.
 
-    One run in three of those that pick up after a kill is killed as well. Runs that finished before their moment came
-    are counted as `finished`, and no kill.
+    One in three of the runs that resume after a kill is killed too. Runs that end before their moment count as
+    `finished`, not as kills.
     """
     moments, ends = random.Random(seed), Counter[str]()
     while ends["killed"] < kills:
@@ -332,7 +332,7 @@ def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int
 
 
 def _duration(scene: Scene) -> float:
-    """Seconds of a whole run in a process of its own."""
+    """Return the seconds that a complete run takes in a separate process."""
     started = time.monotonic()
     assert killed_after(scene, "timed", 60) == 0
     return time.monotonic() - started

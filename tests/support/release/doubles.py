@@ -1,4 +1,4 @@
-"""Noise sources that exist for tests alone."""
+"""Noise sources for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Integers = NDArray[np.int64]
 
 
 class OneByOne:
-    """A noise source that draws for one vector after the other."""
+    """A noise source that draws for vectors one by one."""
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
         return [self.drawn(vector, sigma) for vector, sigma in zip(vectors, sigmas, strict=True)]
@@ -23,7 +23,7 @@ class OneByOne:
 
 
 class NoNoise(OneByOne):
-    """Returns the exact counts."""
+    """A noise source that returns the exact counts."""
 
     name = "none (test)"
 
@@ -44,7 +44,7 @@ class RecordedNoise(OneByOne):
 
 
 class ForbiddenNoise:
-    """Passes for OpenDP, and fails the test that makes it draw."""
+    """A noise source that poses as OpenDP and fails the test if it draws."""
 
     name = OPENDP
 

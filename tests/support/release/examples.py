@@ -1,4 +1,4 @@
-"""Families of tables and synthetic child tables that the tests share."""
+"""Families of tables and synthetic child tables shared by tests."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ CHARACTERISTICS: Mapping[str, tuple[float, ...]] = {
 GOALS = tuple(f"e{goal:02d}" for goal in range(1, 18))
 
 WEIGHTS = {"characteristic": 12.0, "by_sex": 0.5, "goal": 1.0, "linked": 1.0, "linkage": 0.5}
-"""Weights under which the pilot's tables reach their accuracy; see `test_accuracy`."""
+"""Weights with which the pilot's tables reach their accuracy; see `test_accuracy`."""
 
 
 def attribute(name: str, size: int) -> Attribute:
-    """An attribute whose categories are its name with a number."""
+    """Return an attribute whose categories are its name with a number."""
     return Attribute(name, tuple(f"{name} {i}" for i in range(size)))
 
 
 def small_family() -> Family:
-    """GLD by FSM and by review in four councils, with two attributes that record the same fact."""
+    """Return a family of GLD by FSM and by review in four councils, with two attributes that record the same fact."""
     return Family(
         name="small",
         unit="child",
@@ -62,12 +62,12 @@ def small_family() -> Family:
 
 
 def small_plan(rho: float = 0.1) -> Plan:
-    """A plan for the small family."""
+    """Return a plan for the small family."""
     return make_plan(small_family(), rho, delta=1e-6)
 
 
 def small_table(rows: int, seed: int = 0) -> pa.Table:
-    """A child table that obeys the small family's identity."""
+    """Return a child table that satisfies the small family's identity."""
     generator = np.random.default_rng(seed)
     columns = {a.name: generator.integers(0, a.size, rows) for a in small_family().attributes}
     columns["dots"] = np.where(columns["asq"] == 2, 2, 0) + generator.integers(0, 2, rows)
@@ -76,7 +76,7 @@ def small_table(rows: int, seed: int = 0) -> pa.Table:
 
 
 def pilot_family(councils: int = 8) -> Family:
-    """The pupil family of the pilot, or of a country, with its identities."""
+    """Return the pupil family of the pilot, or of more councils, with its identities."""
     sizes = {"council": councils, "sex": 3} | {name: len(shares) for name, shares in CHARACTERISTICS.items()}
     sizes |= {"gld": 2, "asq": 5, "dots": 9, "entitlement": 3} | dict.fromkeys(GOALS, 2)
     marginals = [
@@ -106,7 +106,7 @@ def pilot_family(councils: int = 8) -> Family:
 
 
 def pilot_table(seed: int = 0) -> pa.Table:
-    """A child table of the pilot's size and shares."""
+    """Return a child table with the pilot's size and shares."""
     generator = np.random.default_rng(seed)
     council = np.repeat(np.arange(8), COUNCIL_SIZES)
     rows = len(council)
@@ -135,5 +135,5 @@ def _names(name: str) -> list[str]:
 
 
 def published_rates(moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability) -> RatioTable:
-    """Percentages, within [0, 100]; figures of one shape."""
+    """Return percentages within [0, 100]; both figures have the same shape."""
     return published_ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)

@@ -1,5 +1,5 @@
-"""What differs between two releases of one input, held still: the noise, identity and place of the ledger, and times
-of charges and signatures."""
+"""Makes releases reproducible by fixing everything that differs between releases of one input: noise, the ledger's
+nonce and location, and times of charges and signatures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.release.doubles import OneByOne, RecordedNoise
 
 
 class SameNoise(RecordedNoise):
-    """Passes for OpenDP, and adds to the counts what depends on nothing but the number of the draw."""
+    """A noise source that poses as OpenDP, with noise that depends only on the number of the draw."""
 
     name = OPENDP
 
@@ -30,7 +30,7 @@ class _FixedTime(datetime):
 
 @contextmanager
 def held_still(noise: type[OneByOne] = SameNoise) -> Iterator[None]:
-    """Releases within are a function of their input, policy and keys."""
+    """Make releases in the block depend only on their input, policy and keys."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "OpenDPNoise", noise))
         stack.enter_context(patch.object(ledger, "datetime", _FixedTime))

@@ -1,4 +1,4 @@
-"""Homes with confidential tables drawn at random over the public domains, ready to be released by the real path."""
+"""Homes with confidential tables drawn at random from the public domains, ready for release by the real path."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COHORT, VERSION = "202425", "2026.11.0"
 
 
 def home_of(folder: Path, rows: int, councils: Sequence[str], seed: int = 1) -> Home:
-    """A home whose confidential tables have that many rows; tables of fewer rows are the first rows of longer ones."""
+    """Create a home whose confidential tables have `rows` rows, the first rows of any longer table."""
     home = Home(folder)
     home.prepare()
     for family in FAMILIES:
@@ -45,14 +45,17 @@ def home_of(folder: Path, rows: int, councils: Sequence[str], seed: int = 1) -> 
 def note_linked(
     home: Home, cohort: str, councils: Sequence[str], without: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """The record of a linkage of these councils, `without` one of them by source; landing was read whole."""
+    """Write the record of a linkage of these councils, in which nothing in landing was unread.
+
+    `without` has, by source, the council that did not send it.
+    """
     write_json(home.landing_seen, asdict(LandingSeen()))
     sent = {source: [name for name in councils if name != without.get(source)] for source in CONTRACTS}
     write_record(home, cohort, LinkageRecord(councils, sent))
 
 
 def note_taken(home: Home, quality: ExtractQuality) -> None:
-    """The result of an intake, and its line in the processing log."""
+    """Write the result of an intake and its line in the processing log."""
     record(home, Processing.INTAKE, *quality.key, file_mac=quality.file_mac)
     earlier = deliveries.read(home.quality(*quality.key))
     if earlier and earlier.file_mac != quality.file_mac:
@@ -61,14 +64,14 @@ def note_taken(home: Home, quality: ExtractQuality) -> None:
 
 
 def note_compared(home: Home, shared: float | None, mac: str, *names: str) -> None:
-    """What the linkage found of deliveries (`council/source`) of this MAC that replaced others."""
+    """Write the linkage's comparison of deliveries (`council/source`) with this MAC with those that they replaced."""
     write_json(home.overlaps(COHORT), {name: asdict(Overlap(mac, "s", True, shared, "older")) for name in names})
 
 
 def quality_of(
     council: str, source: str, rows: int = 1000, mac: str = "a", *rules: str, expected: int = 0, last: int = 0
 ) -> ExtractQuality:
-    """The result of an intake that broke these rules."""
+    """Return the result of an intake that broke these rules."""
     findings = tuple(Finding(rule, "", None, "hold", False, None, "") for rule in rules)
     counted = (rows, rows, 0, 0, (), findings, Profile(rows, (), ()), expected or None, last or None)
     about = (council, source, COHORT, f"{COHORT}.csv", "", mac, {}, "2026-11-01T00:00:00+00:00", {})
@@ -76,7 +79,7 @@ def quality_of(
 
 
 def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION) -> Path:
-    """The bundle's folder, made as the assets make it."""
+    """Make a release as the assets do, and return the bundle's folder."""
     for family in FAMILIES:
         fix_release(home, COHORT, version, councils, ReleaseOptions(allow_missing=False))
         measure.measure_family(home, COHORT, keys, family, version, councils)
@@ -84,7 +87,7 @@ def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = 
 
 
 def _table(family: str, rows: int, councils: Sequence[str], seed: int) -> pa.Table:
-    """Row n depends on the seed and on n alone."""
+    """Return a confidential table in which row n depends only on the seed and n."""
     domains = {"council": tuple(councils)} | {a.name: a.categories for a in FAMILIES[family].attributes}
     chosen = np.random.default_rng(seed).random((rows, len(domains)))
     columns = {

@@ -1,4 +1,4 @@
-"""People who sign releases off: their keys, and a policy that names them."""
+"""People who sign off releases: their keys, and a policy that names them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from privacy.release.policy import DEFAULT_PATH, Person, SignOff, load_policy, p
 
 @dataclass(frozen=True)
 class Signer:
-    """Somebody with a key of their own."""
+    """A person with a private key."""
 
     name: str
     role: str
@@ -41,7 +41,7 @@ class Signer:
         return Person(self.name, self.role, public_text(self.key.public_key()), self.public, self.until)
 
     def key_file(self, folder: Path) -> Path:
-        """Their private key, as a file."""
+        """Write the person's private key to a file."""
         path = folder / f"{self.name.split()[0]}.pem"
         folder.mkdir(parents=True, exist_ok=True)
         path.touch(0o600)
@@ -54,23 +54,23 @@ class Signer:
 
 
 DEMONSTRATION_KEY = Ed25519PrivateKey.generate()
-"""Signs where a test has no key set of a demonstration."""
+"""Signs if a test has no key set of a demonstration."""
 ANNA, BRAM = Signer.new("Anna Quillfeather"), Signer.new("Bram Thistlewood", "statistics lead")
 
 
 def read_page(output: str) -> tuple[str, str]:
-    """The option that names the page that `readiness approve` or `accept` has written, for who has read it."""
+    """Return the option by which a reader confirms the page written by `readiness approve` or `accept`."""
     return "--sheet", output.partition("SHA-256 ")[2][:64]
 
 
 def sign_off(*signers: Signer, measurement: int = 1, publication: int = 1) -> SignOff:
-    """A policy's part that names them."""
+    """Return the part of a policy that names these people."""
     persons = {"measurement": measurement, "publication": publication}
     return SignOff(persons, tuple(signer.person for signer in signers))
 
 
 def write_policy(path: Path, signers: Sequence[Signer], measurement: int = 1, publication: int = 1) -> Path:
-    """The project's policy with these people in it."""
+    """Write the project's policy with these people."""
     content = yaml.safe_load(DEFAULT_PATH.read_text())
     people = [
         {"name": each.name, "role": each.role, "key": each.person.key, "public": each.public}
@@ -83,7 +83,7 @@ def write_policy(path: Path, signers: Sequence[Signer], measurement: int = 1, pu
 
 
 def write_publisher(path: Path, **other: str) -> Path:
-    """Who publishes, as an installation says that is no demonstration."""
+    """Write the publisher's details of an installation that is not a demonstration."""
     stated = {
         "name": "A combined authority",
         "contact": "statistics@combined-authority.gov.uk",
@@ -96,25 +96,25 @@ def write_publisher(path: Path, **other: str) -> Path:
 
 
 def change_people(home: Home, *signers: Signer) -> None:
-    """Sign the change to the people whom the policy names, as those who are recorded do."""
+    """Sign the change to the people named in the policy, as the currently recorded people do."""
     request = change_of_people(home)
     for signer in signers:
         sign_request(home, "", request, to_sign(home, "", request).sheet_sha256, signer.key)
 
 
 def accept_held(home: Home, keys: KeyRing, cohort: str = "202425") -> None:
-    """Accept everything that a release of the cohort is held for, by the key of a demonstration."""
+    """Accept everything for which a release of the cohort is held, with the key of a demonstration."""
     if names := [hold.name for hold in state(home, [cohort]).open]:
         accept_configured(home, keys, cohort, names, "It is right as it is.", "")
 
 
 def approve_publication(home: Home, version: str) -> None:
-    """Let the bundle in the release directory be published, as a demonstration does."""
+    """Approve publication of the bundle in the release directory, as a demonstration does."""
     _allow(home, publication_request(home, version))
 
 
 def approve_withdrawal(home: Home, version: str, reason: str) -> None:
-    """Let a release be withdrawn, as a demonstration does."""
+    """Approve withdrawal of a release, as a demonstration does."""
     _allow(home, withdrawal_request(home, version, reason))
 
 

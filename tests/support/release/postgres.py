@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, from binaries of the system; it listens on a socket of its own folder alone."""
+"""A PostgreSQL server for tests, run from the system's binaries; it listens only on a socket in its own folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNPRIVILEGED = "nobody"
 
 
 def why_not() -> str:
-    """Why no server can be started here; empty where one can."""
+    """Return why no server can be started here; empty if one can."""
     packages = all(importlib.util.find_spec(name) for name in ("psycopg", "dagster_postgres"))
     return "" if packages and _binaries() else lacking("postgresql")
 
@@ -35,7 +35,7 @@ class Server:
         return f"postgresql://{role}@/postgres?host={self._folder}"
 
     def emptied(self) -> str:
-        """The URL of the database, with no ledger in it."""
+        """Remove any ledger from the database and return its URL."""
         import psycopg
 
         with psycopg.connect(self.url(), autocommit=True) as connection:
@@ -46,8 +46,8 @@ class Server:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """A server that keeps its promises (fsync is on), gone after the block. It refuses to run as root, so root lends it
-    the user `nobody`."""
+    """Run a durable server (fsync is on) for the block. PostgreSQL refuses to run as root, so under root it runs as the
+    user `nobody`."""
     binaries = _binaries()
     assert binaries is not None
     folder = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
@@ -66,7 +66,7 @@ def running() -> Iterator[Server]:
         until(lambda: _answers(Server(folder)), of=server, said=log, every=0.05)
         yield Server(folder)
     finally:
-        server.send_signal(signal.SIGQUIT)  # at once, without writing anything out: the folder goes away
+        server.send_signal(signal.SIGQUIT)  # immediate, without a checkpoint: the folder is deleted anyway
         server.wait(PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -82,7 +82,7 @@ def _answers(server: Server) -> bool:
 
 
 def _binaries() -> Path | None:
-    """The folder of the newest server there is."""
+    """Return the binaries' folder of the newest installed server."""
     folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
     fit = [folder for folder in folders if (folder / "initdb").exists() and (folder / "postgres").exists()]
     return max(fit, key=lambda folder: float(folder.parent.name.removeprefix("pgsql-") or 0), default=None)

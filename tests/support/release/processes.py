@@ -1,6 +1,6 @@
-"""What the session tests run in processes of their own: a measurement that is killed, or that races with others.
+"""Functions that the session tests run in separate processes: measurements that are killed or race with others.
 
-Started by `multiprocessing` with the spawn method, so nothing is shared with the test but the files.
+Processes are started by `multiprocessing` with the spawn method, so only files are shared with the test.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from privacy.release.session import measure_once
 from tests.support.release.examples import small_plan
 
 POINTS = ("count", "reserve", "draw", "write", "keep", "commit", "committed", "promoted")
-"""Where a process can be killed: just before counting, and just after each step of a measurement begins to matter."""
+"""Points at which a process can be killed: just before counting, and just after each step of a measurement takes
+effect."""
 
 SURVIVES = {"committed", "promoted"}
 """The points after which the measurement is committed."""
@@ -34,7 +35,7 @@ SURVIVES = {"committed", "promoted"}
 def measure_here(
     home: Path, noise: NoiseSource | None = None, count: Callable[[], object] | None = None
 ) -> Measurement:
-    """The measurement all these tests ask for."""
+    """Run the measurement that all these tests use."""
     plan = small_plan()
     counts = {a: np.full(plan.family.shape(a), 7, dtype=np.int64) for a in plan.sigmas}
     return measure_once(
@@ -52,25 +53,25 @@ def measure_here(
 
 
 def killed_at(point: str, home: Path) -> None:
-    """Measure, and be killed at `point`."""
+    """Measure, with this process killed at `point`."""
     with patches(point):
         measure_here(home)
 
 
 def faulting(home: Path) -> None:
-    """Measure, and read memory that is not there in the middle of the draw."""
+    """Measure, and crash by reading invalid memory during the draw."""
     with patch.object(session, "OpenDPNoise", _FaultyNoise):
         measure_here(home)
 
 
 def racing(barrier: Barrier, home: Path) -> None:
-    """Wait for the others, measure, and leave a note of every draw."""
+    """Wait for the other processes, measure, and record every draw."""
     barrier.wait()
     measure_here(home, NotingNoise(home / "draws"))
 
 
 def spending(barrier: Barrier, location: str, release: str, rho: float) -> None:
-    """Wait for the others and charge; exit with 1 where the budget does not allow it."""
+    """Wait for the other processes and charge; exit with 1 if the budget does not allow it."""
     ledger = Ledger(location)
     barrier.wait()
     try:
@@ -80,14 +81,14 @@ def spending(barrier: Barrier, location: str, release: str, rho: float) -> None:
 
 
 def holding(held: Event, location: str) -> None:
-    """Take the lock of a process that measures, say so, and keep it until killed."""
+    """Take the lock of a measuring process, signal that, and hold it until killed."""
     with Ledger(location).exclusive():
         held.set()
         signal.pause()
 
 
 class NotingNoise:
-    """OpenDP, writing down which process draws."""
+    """OpenDP noise that records which process draws."""
 
     name = OpenDPNoise.name
 
@@ -102,7 +103,7 @@ class NotingNoise:
 
 
 def patches(point: str):
-    """The patch that kills this process at `point`."""
+    """Return the patch that kills this process at `point`."""
     if point == "count":
         return patch.object(session, "check_counts", _kill)
     if point == "reserve":

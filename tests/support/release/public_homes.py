@@ -1,4 +1,4 @@
-"""Homes that hold nothing but what is public: a ledger, and a release as far as it says how it was measured."""
+"""Homes with only public content: a ledger, and the parts of a release that say how it was measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WITHHELD_GROUP = "Other ethnic group"
 
 
 def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
-    """A home whose first release spent the policy's split."""
+    """Create a home whose first release spent the policy's split."""
     home, policy = Home(folder), load_policy()
     folder.mkdir(exist_ok=True)
     ledger = Ledger(home.ledger)
@@ -43,7 +43,7 @@ def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
 
 
 def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_request: OnRequest | None = None) -> Path:
-    """The bundle's folder; nothing is charged."""
+    """Add a release without a charge, and return the bundle's folder."""
     bundle = home.release / version
     bundle.mkdir(parents=True)
     facts = {"version": version, "cohorts": [COHORT], "councils": list(councils), "missing": {}}
@@ -59,7 +59,7 @@ def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_re
 
 
 def _without_figures(rows: Layout) -> pa.Table:
-    """The keys and flags of a table: every rate of one group is withheld in councils, and nothing else."""
+    """Return the keys and flags of a table, in which only the rates of one group are withheld, in councils."""
     keys = rows.keys
     in_council = pc.is_valid(keys["la_name"])
     group = pc.is_in(keys["breakdown"], pa.array([WITHHELD_GROUP])) if "breakdown" in keys.column_names else None
@@ -73,7 +73,7 @@ def _without_figures(rows: Layout) -> pa.Table:
 
 
 def answered(request: Request, plan: Plan, version: str) -> OnRequest:
-    """What a release states that answered a request by a measurement; the counts are none that were drawn."""
+    """Return what a release states about a request that it answered by a measurement; the counts are zeros."""
     table = RequestedTable(
         request.definition, request.family, request.cohorts, version, request.asked_by, "2026-11-27", request.purpose
     )

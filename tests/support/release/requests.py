@@ -1,4 +1,4 @@
-"""Requests for tables, and releases that answer them, made as the assets make them."""
+"""Requests for tables, and releases that answer them, made as by the assets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COARSE = {"half_width_points": 15.0, "share_of_rates": 0.1}
 
 
 def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> dict[str, Any]:
-    """A request, with what is `changed` of it; a key that is changed to None is left out."""
+    """Return a request with some keys `changed`; a key changed to None is left out."""
     said = {
         "name": name,
         "title": "Good level of development by ethnic group and free school meals",
@@ -61,23 +61,23 @@ OF_EACH_FAMILY = (
         accuracy=COARSE,
     ),
 )
-"""One request of each family's tables."""
+"""One request for each family."""
 
 
 def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
-    """Register requests; returns their names."""
+    """Register requests and return their names."""
     return [register(home, request_of(each), TODAY).name for each in documents]
 
 
 def answered(
     home: Home, keys: KeyRing, councils: Sequence[str], names: Sequence[str], version: str = SUPPLEMENT
 ) -> Path:
-    """The bundle's folder."""
+    """Make a release that answers requests, and return the bundle's folder."""
     measure_release(home, keys, COHORT, version, councils, ReleaseOptions(reuse=True, requests=names))
     return publish_bundle(home, COHORT, keys, version, councils)
 
 
 def further_plans(councils: Sequence[str], documents: Sequence[Mapping[str, Any]] = OF_EACH_FAMILY) -> dict[str, Plan]:
-    """What would be measured for requests beside a release of today's tables, by family; at most what a cap allows."""
+    """Return the plans, by family, of what requests need in addition to a release of today's tables, within the cap."""
     planned = plan_requests(map(request_of, documents), COHORT, known(councils), load_policy())
     return {family: plan for family, plan in planned.items() if plan is not None}

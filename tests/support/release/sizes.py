@@ -1,4 +1,4 @@
-"""Sizes of groups as a release of the demonstration publishes them, and what is known beside such a release."""
+"""Group sizes as published in a release of the demonstration, and what such a release makes known."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sources.reference.places import PILOT
 from sources.reference.profile_results import council_size
 
 _PUBLISHED: dict[str, Any] = json.loads(Path(__file__).with_name("demonstration_sizes.json").read_bytes())
-"""Rows and shares by family, of the pilot's councils in order."""
+"""Rows and shares by family, for the pilot councils in order."""
 
 
 @cache
 def sizes_of(councils: tuple[str, ...], family: str) -> Sizes:
-    """Of councils outside the pilot, which the demonstration has not, the shares of the pilot."""
+    """Return the sizes of groups; councils outside the demonstration's pilot have the pilot's shares."""
     pilot, published = _PUBLISHED["councils"], _PUBLISHED[family]
     rows = np.array(published["rows"], dtype=np.float64)
     per_child = rows.sum() / sum(map(council_size, pilot))
@@ -43,14 +43,14 @@ def sizes_of(councils: tuple[str, ...], family: str) -> Sizes:
 
 
 def known(councils: Sequence[str] = PILOT, further: Sequence[Plan] = ()) -> Known:
-    """Beside a release of these councils under the policy, as of today."""
+    """Return what is known from a release of these councils under the policy."""
     own = tuple(sorted(councils))
     base = {family: plan_family(family, own, load_policy()) for family in FAMILIES}
     return Known(base, tuple(further), partial(sizes_of, own))
 
 
 def noisy_counts(base: Mapping[str, Plan]) -> dict[str, NoisyCounts]:
-    """Counts of these sizes, as if attributes were independent, by family."""
+    """Return counts of these sizes by family, as if attributes were independent."""
     found = {}
     for family, plan in base.items():
         attribute = plan.family.attribute

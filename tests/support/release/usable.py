@@ -1,4 +1,5 @@
-"""How many of the published rates can be used, and hold the truth: made-up tables in the expected sizes, released."""
+"""Shares of published rates that are usable and whose interval contains the truth, for made-up tables of the expected
+sizes."""
 
 from __future__ import annotations
 
@@ -25,35 +26,35 @@ from tests.support.release.accuracy import child_table
 
 _COHORT, _VERSION = "202425", "2026.11.0"
 _SPREAD = 100.0
-"""How near the shares of a council are to those assumed: the concentration of a Dirichlet distribution."""
+"""Concentration of the Dirichlet distribution of a council's shares around the assumed ones."""
 _ALL_SHOWN = Reliability(1e9, 1e9, 0.0)
 
 
 @dataclass(frozen=True)
 class Usable:
-    """Of the rates that some tables define, over repeated releases: which are published, which can be used, and which
-    of those with an interval hold the truth; by table, area and what the area is."""
+    """Rates of some tables over repeated releases: whether each is published, usable and, if it has an interval, covers
+    the truth; by table, area and geographic level."""
 
     table: NDArray[np.str_]
     area: NDArray[np.str_]
     level: NDArray[np.str_]
     published: NDArray[np.bool_]
-    """(releases, rates)"""
+    """Shape (releases, rates)."""
     usable: NDArray[np.bool_]
     covered: NDArray[np.bool_]
 
     def share(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> float:
-        """Share of the published rates that can be used; NaN where there is none."""
+        """Return the share of published rates that are usable; NaN if none is published."""
         chosen = self._chosen(table, level, area)
         published = self.published[:, chosen].sum()
         return float(self.usable[:, chosen].sum() / published) if published else float("nan")
 
     def number(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> int:
-        """Rates that are published, on average over the releases."""
+        """Return the number of published rates, averaged over the releases."""
         return round(float(self.published[:, self._chosen(table, level, area)].sum(axis=1).mean()))
 
     def defined(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> int:
-        """Rates that there are, published or withheld."""
+        """Return the number of rates, published or withheld."""
         return int(self._chosen(table, level, area).sum())
 
     @property
@@ -68,8 +69,8 @@ class Usable:
 
 
 def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
-    """The confidential table of a family in the size that is expected of each council. Its shares differ from those
-    that the plan assumes, council by council."""
+    """Return a family's confidential table in the size expected for each council, with shares that differ by council
+    from those assumed in the plan."""
     if family == "pupil":
         return child_table(councils, seed)
     definition, rng = FAMILIES[family], np.random.default_rng(seed)
@@ -87,7 +88,7 @@ def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
 
 
 def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Path] = MappingProxyType({})) -> Usable:
-    """Release the same tables again and again under the policy: made-up ones, or those in files, by family."""
+    """Release the same tables repeatedly under the policy: made-up tables, or those in files, by family."""
     policy = load_policy()
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     counts = {name: true_counts(tables.get(name) or made_up(name, councils, 1), plan) for name, plan in plans.items()}
@@ -107,7 +108,7 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
 
 
 def _exact(plan: Plan, counts: Counts) -> Measurement:
-    """What a draw without noise would be."""
+    """Return the measurement of a draw without noise."""
     return Measurement(plan.sha256, "none", "none", plan.rho, counts)
 
 
@@ -119,7 +120,7 @@ def _tables(
 
 @dataclass(frozen=True)
 class _Rates:
-    """Percentages and differences that apply, all tables one after the other."""
+    """Applicable percentages and differences, concatenated over all tables."""
 
     table: NDArray[np.str_]
     area: NDArray[np.str_]
@@ -128,7 +129,7 @@ class _Rates:
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     flag: NDArray[np.str_]
-    """Empty where there is none."""
+    """Empty if there is none."""
     rounding: NDArray[np.float64]
 
 

@@ -1,1 +1,1 @@
-"""An installation with sharing agreements, and how right its returns are."""
+"""An installation with sharing agreements, and the accuracy of its returns."""

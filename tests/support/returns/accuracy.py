@@ -1,7 +1,7 @@
-"""How right returned facts are and how many true ones are withheld, where the truth is known.
+"""Accuracy of returned facts, and share of true facts withheld, in data with a known truth.
 
-Two generators, neither of which knows the code: that of `readiness synth`, and the linkage's stress extracts, whose
-records have many more slips. Extracts go through intake, linkage, agreements and sealed files.
+There are two independent generators: `readiness synth`, and the linkage's stress extracts, whose records have many more
+errors. Extracts go through intake, linkage, agreements and sealed files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.returns.agreements import EVERY_FACT, everything, telling, wr
 from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
 
 Counts = dict[str, tuple[int, int, int]]
-"""Right, wrong and withheld facts, by kind."""
+"""Numbers of right, wrong and withheld facts, by kind."""
 
 _PAYLOAD = {
     source: {
@@ -37,24 +37,26 @@ _PAYLOAD = {
     }
     for source in SERVICES
 }
-"""What every row of the stress extracts says, but for the council's code, months of review and concerns."""
+"""Values of every row of the stress extracts, except the council's code, months of review and concerns."""
 
 
 def synthetic(folder: Path, seed: int, scale: float, councils: Sequence[str] = PILOT) -> Pipeline:
-    """Extracts of `readiness synth`, taken in and linked; the truth lies beside them."""
+    """Ingest and link extracts of `readiness synth`, with the truth in the same folder."""
     pipeline = pipeline_at(folder)
     generate(pipeline.landing, COHORT, scale=scale, seed=seed, councils="pilot")
     return _linked(pipeline, councils)
 
 
 def stressed(folder: Path, seed: int, children: int, slips: float = 1.0) -> Pipeline:
-    """Stress extracts, with `slips` times the usual errors, taken in and linked."""
+    """Ingest and link stress extracts with `slips` times the usual errors."""
     return written(folder, stress.extracts(children, seed, slips=slips))
 
 
 def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
-    """Frames in contract columns by source, with council, child and row_key, as extracts with reviews of several months
-    and some concerns, taken in and linked."""
+    """Write frames as extracts with reviews of several months and some concerns; ingest and link them.
+
+    `frames` are in contract columns by source, with council, child and row_key.
+    """
     pipeline = pipeline_at(folder)
     truths = []
     for source, frame in frames.items():
@@ -82,7 +84,8 @@ def _linked(pipeline: Pipeline, councils: Collection[str]) -> Pipeline:
 
 
 def agree(pipeline: Pipeline, councils: Collection[str], across: bool) -> None:
-    """Every service tells the others of its council everything, and those of all other councils too if `across`."""
+    """Write agreements by which every service discloses everything to the others of its council and, if `across`, to
+    those of all other councils."""
     for council in councils:
         others = [other for other in councils if other != council] if across else []
         away = "".join(telling(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT)
@@ -91,7 +94,7 @@ def agree(pipeline: Pipeline, councils: Collection[str], across: bool) -> None:
 
 
 def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
-    """What was returned beside what is true, by source of the receiver."""
+    """Compare returned facts with the truth, by the receiver's source."""
     with duckdb.connect() as con:
         _truth(con, pipeline)
         con.register("sealed", _sealed(pipeline, councils))
@@ -105,13 +108,13 @@ def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
 
 
 def total(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
-    """Right, wrong and withheld facts of a kind, of all sources."""
+    """Return the numbers of right, wrong and withheld facts of a kind, for all sources."""
     of_kind = [found[kind] for found in counts.values() if kind in found]
     return tuple(map(sum, zip(*of_kind, strict=True)))  # type: ignore[return-value]
 
 
 def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
-    """`rows`: each row with its person, and what it says of a contact and of a concern, from the extracts' payload."""
+    """Create the table `rows`: each row with its person, and its contact and concern from the extracts' payload."""
     below = " OR ".join(
         f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in cut_offs().items()
     )
@@ -144,7 +147,8 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
 
 
 def _sealed(pipeline: Pipeline, councils: Collection[str]) -> pa.Table:
-    """One row a return: source, council, facts as JSON, who tells (`teller`) and of whom absence is said."""
+    """Return one row per return: source, council, service, facts as JSON, disclosing services, and services whose
+    absence is disclosed."""
     opened = [pipeline.opened(council, source) for council in councils for source in SERVICES]
     return pa.table(
         {

@@ -1,4 +1,4 @@
-"""Sharing agreements for tests: written as files, as a council would."""
+"""Sharing agreements for tests, written to files as a council would."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EVERY_FACT = {
 }
 FROM, UNTIL = "2020-01-01", "2099-12-31"
 AT_ONCE = f"new_children: {{after_days: 0, without_number: [{', '.join(EVERY_FACT['health'])}]}}\n"
-"""Every row is told of as soon as it is in."""
+"""Terms under which every row may be disclosed as soon as it is ingested."""
 
 
 class Recipients:
-    """Keys of the services of councils, each made once."""
+    """Keys of the councils' services, each created once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._public = folder, dict[str, str]()
@@ -40,7 +40,7 @@ def telling(teller: str, receiver: str, facts: Sequence[str], to_council: str | 
 
 
 def everything(facts: Mapping[str, Sequence[str]] = EVERY_FACT) -> str:
-    """Every service tells every other one of its council `facts`, by teller."""
+    """Return terms by which every service discloses `facts` (by disclosing service) to the others of its council."""
     return "".join(telling(a, b, facts[a]) for a in SERVICES for b in SERVICES if a != b)
 
 
@@ -57,7 +57,7 @@ def write(
     services: Sequence[str] = SERVICES,
     new_children: str = AT_ONCE,
 ) -> Path:
-    """The file of one council."""
+    """Write the agreement file of one council."""
     folder.mkdir(parents=True, exist_ok=True)
     recipients = "".join(
         f"  {service}:\n    name: {service} team of {council}\n    key: {keys.public(council, service)}\n"

@@ -1,4 +1,4 @@
-"""An installation with agreements, and the keys of those who receive returns."""
+"""An installation with agreements, and the keys of the recipients of returns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TODAY = dt.date.today()
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One installation with its agreements and the keys of its recipients."""
+    """An installation with its agreements and the keys of its recipients."""
 
     root: Path
     keys: KeyRing
@@ -77,7 +77,7 @@ class Pipeline:
         return [json.loads(fact) for fact in self.opened(council, source).facts]
 
     def open(self, council: str, source: str, **other: Path) -> Result:
-        """`readiness returns open` as the sender runs it; `other` replaces an argument."""
+        """Run `readiness returns open` as the sender does; `other` replaces arguments."""
         given = {
             "extract": self.extract(council, source),
             "key": self.recipients.key(council, SERVICES[source]),

@@ -1,1 +1,1 @@
-"""Pages of made-up figures, read strictly, and what must stand on them."""
+"""Pages with made-up figures, parsed strictly, and their expected content."""

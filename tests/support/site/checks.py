@@ -1,4 +1,4 @@
-"""What holds of every page of every release, whatever it shows."""
+"""Checks that apply to every page of every release."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ VALIDATOR = shutil.which("html-validate")
 WITH_A_VALIDATOR = pytest.mark.skipif(VALIDATOR is None, reason=lacking("html"))
 HOSTILE = "<script>alert(1)</script>", '"><b>x</b>'
 PLACES = ("site", "bundle/site", "unpacked")
-"""Where a reader opens the pages: beside the bundles, in a bundle, and where nothing is but its unpacked archive."""
+"""Places where a reader opens the pages: next to the bundles, in a bundle, and in an unpacked archive on its own."""
 
 
 def linked_files(made: Made, place: str, scratch: Path) -> set[str]:
-    """Follows every link of the pages at one of `PLACES`; returns the names of the files that they lead to."""
+    """Follow every link of the pages at one of `PLACES`, and return the names of the linked files."""
     release_dir, version = made.site.parent.parent, made.facts.version
     if place == "unpacked":
         shutil.unpack_archive(release_dir / f"{version}.zip", scratch / "unpacked")
@@ -45,7 +45,7 @@ def linked_files(made: Made, place: str, scratch: Path) -> set[str]:
 
 
 def check_words_stay_words(pages: Iterable[bytes]) -> None:
-    """No page makes markup of `HOSTILE`, which each of them shows."""
+    """Check that no page interprets `HOSTILE`, which all of them show, as markup."""
     for content in pages:
         root = parse(content.decode())
         assert len(list(root.iter("script"))) == 1
@@ -54,7 +54,7 @@ def check_words_stay_words(pages: Iterable[bytes]) -> None:
 
 
 def check_valid(pages: Iterable[Path]) -> None:
-    """The validator has nothing to say about these pages."""
+    """Check that the validator reports nothing about these pages."""
     command = [str(VALIDATOR), "--preset", "recommended", *map(str, pages)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout

@@ -1,4 +1,4 @@
-"""A page as a tree of elements, read strictly: every element that is opened is closed, in order."""
+"""Strict parser of a page into a tree of elements: every element must be closed, in order."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def has_class(element: Element, name: str) -> bool:
 
 
 def words(element: Element | None) -> str:
-    """The text of an element, with single spaces."""
+    """Return the text of an element, with single spaces."""
     return "" if element is None else " ".join("".join(element.itertext()).split())

@@ -1,4 +1,4 @@
-"""Which published figure stands where on the pages, told apart from the code that puts it there."""
+"""Expected position of published figures on the pages, independent of the code that places them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ ROWS = {
         for name, question in QUESTIONS.items()
     },
 }
-"""Charts, and how many rows each has; None where its rows are areas."""
+"""Charts and their number of rows; None if the rows are areas."""
 
 Place = tuple[str, str, tuple[str, ...]]
 """Table, measure, levels of the filters."""
@@ -95,11 +95,11 @@ _MEASURES = {
     "concern": ("joined_dots", *_PERCENT_AND_COUNT),
     "concern-gld": ("joined_dots", "gld_children_percent", "children_count"),
 }
-"""Table and measures of charts all of whose columns are about the same children."""
+"""Table and measures of charts whose columns are all about the same children."""
 
 
 def places(chart: str, row: str) -> list[Place]:
-    """Where the figures of a row come from, column by column; `row` is its label, not needed where it is an area."""
+    """Return the origin of a row's figures, column by column; `row` is its label, not needed if it is an area."""
     gld, goal = ("gld_headline", "gld_children_percent"), ("early_learning_goals", "expected_children_percent")
     groups = (ELIGIBLE, NOT_ELIGIBLE)
     if chart == "gap-by-area":
@@ -128,7 +128,7 @@ def places(chart: str, row: str) -> list[Place]:
 
 
 class Published:
-    """The figures of the tables as text."""
+    """Figures of the tables as text."""
 
     def __init__(self, tables: dict[str, pa.Table]) -> None:
         self.rows = {
@@ -138,13 +138,13 @@ class Published:
         }
 
     def cell(self, place: Place, cohort: str, area: str) -> str:
-        """A cell of the page; `area` is a name, or the level of all councils together."""
+        """Return a cell of the page; `area` is a name, or the level of all councils together."""
         table, measure, levels = place
         return cell(self.rows[table, cohort, area, *levels], measure)
 
 
 def cell(row: dict[str, Any], measure: str) -> str:
-    """`63.8% 62.2% to 65.0%`, `34.2% [u] 26.0% to 41.9%`, `[withheld] 3.0% to 41.9%`, `[x]`."""
+    """Return text such as `63.8% 62.2% to 65.0%`, `34.2% [u] 26.0% to 41.9%`, `[withheld] 3.0% to 41.9%` or `[x]`."""
     percent, points = ("%" if "percent" in measure else ""), (" points" if "points" in measure else "")
     flag, value = row[f"{measure}_flag"], row[measure]
     parts = [] if value is None else [f"{_number(measure, value)}{percent}{points}"]

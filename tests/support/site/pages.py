@@ -1,4 +1,4 @@
-"""Releases of made-up figures with their pages: whole, with records missing, of one council, and of two cohorts."""
+"""Releases with made-up figures and their pages: complete, with missing records, of one council, and of two cohorts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ LATER = "202526"
 SITE_FILES = frozenset(name.removeprefix("site/") for name in BUNDLE_FILES if name.startswith("site/"))
 CHART_PAGES = ("index", "groups", "goals", "pathway", "joined-dots", "parents")
 DOCUMENTS = frozenset(name for name in BUNDLE_FILES if name.endswith(".md") or name == "reconciliation.csv")
-"""Files of a bundle that have a page each."""
+"""Files of a bundle that have their own page."""
 DOCUMENT_PAGES = tuple(sorted(name.partition(".")[0].lower().replace("_", "-") for name in DOCUMENTS))
 PAGES = (*CHART_PAGES, "my-child", "council-leeds", "downloads", "about", *DOCUMENT_PAGES)
-"""Of every release here, Leeds takes part in all."""
+"""Pages of every release here; Leeds takes part in all of them."""
 MISSING = {
     "eyfsp": ("halton",),
     "hv_reviews": ("sefton",),
@@ -48,7 +48,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Made:
-    """A release and the folder of its page, which lies in its bundle."""
+    """A release and the folder of its page, which is in its bundle."""
 
     facts: ReleaseFacts
     tables: dict[str, pa.Table]
@@ -59,12 +59,12 @@ class Made:
 
     @property
     def others(self) -> dict[str, bytes]:
-        """Content by name of what is in the bundle beside the page, but checksums and signature."""
+        """Return the other files in the bundle by name, except checksums and signature."""
         files = contents(self.site.parent)
         return {n: c for n, c in files.items() if not n.startswith(("site/", "SHA256SUMS"))}
 
     def made_of(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
-        """The page of this bundle with other facts or tables."""
+        """Render the page of this bundle with other facts or tables."""
         names = [name for name in BUNDLE_FILES if not name.startswith("site/")]
         made_of = tables or self.tables
         return site_files(facts, made_of, self.others, names, concluded(facts, made_of))
@@ -108,7 +108,8 @@ def without(make: Callable[[str], Made]) -> Made:
 
 @pytest.fixture(scope="session")
 def on_request(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """A release with two tables on request, of one of which no council has rows; its register is in its directory."""
+    """Return a release with two tables on request, one of them without council rows; its register is in its
+    directory."""
     facts = facts_with((SEN, REVIEWS))
     tables = fake_tables(requested=facts.on_request.tables)
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -120,7 +121,7 @@ def on_request(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The page of a release of more councils than a chart is easily read with, in a folder without a bundle."""
+    """Return the page of a release with too many councils for a readable chart, in a folder without a bundle."""
     councils = tuple(places())[:24]
     facts, tables = fake_facts(councils=councils), fake_tables(councils)
     return Made(facts, tables, _written(tmp_path_factory.mktemp("many"), facts, tables))
@@ -128,7 +129,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The page of a release of two cohorts, in a folder without a bundle; of the later one, Halton sent no Profile."""
+    """Return the page of a release of two cohorts, in a folder without a bundle; Halton sent no Profile for the
+    later."""
     missing = {"eyfsp": ("halton",)}
     both = table_layouts(PILOT, (COHORT, LATER), {LATER: missing})
     later = {name: _in(LATER, data) for name, data in fake_tables(seed=2, missing=missing).items()}
@@ -142,7 +144,7 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def concluded(facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Conclusions:
-    """What may be concluded from these tables."""
+    """Return the conclusions that these tables allow."""
     with analyst_database(facts, tables) as (connection, _):
         return conclusions_of(connection, facts.cohorts)
 

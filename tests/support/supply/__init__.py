@@ -1,1 +1,1 @@
-"""The scripts of `packaging/supply`, uv, copies of the project, and a stand-in for the service of advisories."""
+"""The scripts of `packaging/supply`, uv, copies of the project, and a fake advisory service."""

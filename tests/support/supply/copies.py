@@ -1,4 +1,4 @@
-"""Copies of the project as it stands here, each a repository of its own with one commit."""
+"""Copies of the project in its current state, each a separate repository with one commit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHEN = "2026-11-01T12:00:00Z"
 
 
 def tracked() -> list[str]:
-    """Files that git knows, or would if it were asked."""
+    """Return the files that git tracks, or would track if they were added."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -24,7 +24,7 @@ def tracked() -> list[str]:
 
 
 def copied(folder: Path, names: list[str]) -> Path:
-    """The project in `folder`, written in the order of `names`."""
+    """Copy the project to `folder`, writing files in the order of `names`."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / name, folder / name)

@@ -1,4 +1,4 @@
-"""A server that answers as OSV does, of advisories that a test gives it."""
+"""A fake OSV server that returns a test's advisories."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Advisories = Mapping[str, str]
-"""Identifier of the one advisory about each distribution that has one, whatever its version."""
+"""Identifier of the advisory for any version of a distribution, by its name."""
 
 
 @contextmanager
 def osv_server(advisories: Advisories, status: int = 200) -> Iterator[str]:
-    """The address of a server that knows these, or that answers everything with an error's `status`."""
+    """Run a server with these advisories, or one that returns the error `status` for everything; yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -17,21 +17,21 @@ FOLDER = PROJECT / "packaging" / "supply"
 
 
 def script(name: str) -> ModuleType:
-    """A script as a module."""
+    """Return a script as a module."""
     if str(FOLDER) not in sys.path:
         sys.path.append(str(FOLDER))
     return importlib.import_module(name)
 
 
 def run(name: str, *words: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """A script as the Makefile runs it."""
+    """Run a script as the Makefile does."""
     command = [sys.executable, str(FOLDER / name), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="session")
 def uv() -> Path:
-    """The uv of the Makefile, or one that is installed."""
+    """Return the Makefile's uv, or an installed one."""
     beside = Path(sys.prefix).parent / ".uv" / "bin" / "uv"
     found = beside if beside.is_file() else shutil.which("uv")
     if not found:

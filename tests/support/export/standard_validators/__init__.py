@@ -1,7 +1,7 @@
-"""Validators of the standards that a bundle is described in, each the standard's own, in environments of their own.
+"""The official validators of the standards that describe a bundle, in separate environments.
 
-`<name>.in` and `<name>.txt` are an environment, made in `.validators/<name>` by `make validators`; `<name>_faults.py`
-runs in it, is given folders of bundles, and prints as JSON, by folder and file, what the validators say.
+`<name>.in` and `<name>.txt` define an environment, created in `.validators/<name>` by `make validators`.
+`<name>_faults.py` runs in it, reads folders of bundles, and prints the validators' messages as JSON by folder and file.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.areas import lacking
 
 
 def program(environment: str, name: str = "python") -> Path:
-    """A program of an environment; skips the test where it was not made."""
+    """Return a program of an environment; skip the test if the environment was not created."""
     found = PROJECT / ".validators" / environment / "bin" / name
     if not found.exists():
         pytest.skip(lacking("validators"))

@@ -1,6 +1,6 @@
-"""What CKAN's own schema of a new package says of bundles' packages.
+"""Messages of CKAN's schema for new packages about bundles' packages.
 
-Left out are the checks that need a running site: whether a name is taken, and whether the organisation exists there.
+Checks that need a running site are left out: whether a name is taken, and whether the organisation exists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The packages that CKAN's DCAT harvester makes of a catalogue, by address."""
+"""The packages that CKAN's DCAT harvester creates from a catalogue, by address."""
 
 from __future__ import annotations
 

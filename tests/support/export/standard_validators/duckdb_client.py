@@ -1,4 +1,4 @@
-"""What a DuckDB client of any version finds in the analyst database: every table, view, macro and query, as JSON.
+"""Content of the analyst database as read by a DuckDB client of any version: tables, views, macros, queries, as JSON.
 
 python duckdb_client.py readiness.duckdb
 """
@@ -13,7 +13,7 @@ def main() -> None:
     reader = duckdb.connect(sys.argv[1], read_only=True)
 
     def rows(query: str) -> list[str]:
-        """Each row as text, in an order of their own: ties may come either way round."""
+        """Return each row as text, sorted, because the order of ties differs between versions."""
         found = reader.execute(query).fetchall()
         return sorted(str([round(v, 6) if isinstance(v, float) else v for v in row]) for row in found)
 

@@ -1,4 +1,4 @@
-"""Run in its environment: what Helm's library makes of a chart, and what Kubernetes' schemas say of manifests.
+"""Runs in its own environment: renders a chart with Helm's library, and checks manifests with Kubernetes' schemas.
 
 render CHART VALUES   {"faults": [...], "manifests": [...]}
 check < manifests     {"<version> <kind> <name>": "<fault>", ...}
@@ -12,11 +12,11 @@ import kubernetes_validate
 import yaml
 
 VERSIONS = ("1.27", "1.37")
-"""The oldest that the chart allows, and the newest whose schemas there are."""
+"""The oldest version that the chart allows, and the newest with published schemas."""
 
 
 def render(chart: str, values: dict) -> dict[str, list]:
-    """Of a release `readiness` in the namespace of that name; where there are faults, there are no manifests."""
+    """Render a release `readiness` in the namespace of that name; if there are faults, there are no manifests."""
     faults = helm_python.lint(chart, values, strict=True, namespace="readiness")["errors"]
     if faults:
         return {"faults": faults, "manifests": []}
@@ -25,7 +25,7 @@ def render(chart: str, values: dict) -> dict[str, list]:
 
 
 def check(manifests: list[dict]) -> dict[str, str]:
-    """Faults by what has them; a field that the schemas do not know is one."""
+    """Return faults by manifest; a field unknown to the schemas is a fault."""
     found = {}
     for version in VERSIONS:
         for manifest in manifests:

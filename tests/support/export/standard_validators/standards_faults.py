@@ -1,5 +1,5 @@
-"""What the validators of DCAT-AP, the UK exchange model, CSVW, Croissant, OpenDocument, the Citation File Format and
-Atom say of bundles and releases, and that of CycloneDX of bills of materials."""
+"""Messages of the validators of DCAT-AP, the UK exchange model, CSVW, Croissant, OpenDocument, the Citation File Format
+and Atom about bundles and releases, and of CycloneDX about bills of materials."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def csv_on_the_web(file: Path) -> list[str]:
 
 
 def croissant(file: Path) -> list[str]:
-    """Faults of the record; the first rows of every table that loads from it go to `loaded`."""
+    """Return the record's faults; the first rows of every table that loads from it are added to `loaded`."""
     try:
         dataset = mlcroissant.Dataset(str(file))
         for record_set in dataset.metadata.record_sets:
@@ -65,7 +65,7 @@ def croissant(file: Path) -> list[str]:
 
 
 def rows(dataset: mlcroissant.Dataset, name: str) -> list[dict[str, object]]:
-    """The first rows of a record set."""
+    """Return the first rows of a record set."""
     found = islice(dataset.records(name), ROWS_LOADED)
     return [{key.partition("/")[2]: plain(value) for key, value in row.items()} for row in found]
 
@@ -75,7 +75,7 @@ def plain(value: object) -> object:
 
 
 def open_document(file: Path) -> list[str]:
-    """What OASIS's schema of version 1.3 says of every part."""
+    """Return the messages of OASIS's schema, version 1.3, about every part."""
     validator = OdfValidator(relaxng_validation=True, semantic_validation=False, max_schema_xml_bytes=LARGEST_PART)
     return [str(error) for error in validator.validate(file).errors]
 
@@ -83,13 +83,13 @@ def open_document(file: Path) -> list[str]:
 def citation(file: Path) -> list[str]:
     try:
         Citation(file.read_text(encoding="utf-8")).validate()
-    except Exception as error:  # of its own libraries for YAML and JSON schemas
+    except Exception as error:  # errors of its YAML and JSON schema libraries
         return [str(error)]
     return []
 
 
 def atom(file: Path) -> list[str]:
-    """What a feed reader does not understand, or understands as another version of a feed."""
+    """Return what a feed reader cannot parse, or parses as another version of Atom or RSS."""
     read = feedparser.parse(file.read_bytes())
     if read.bozo:
         return [str(read.bozo_exception)]
