@@ -98,8 +98,8 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetSpec:
         metadata=descriptions.pseudonymised(contract, landing, postcode_directory.key),
         description=(
             f"{contract.title} without identifiers, made in one streaming pass: payload by row key, tokens in a"
-            " separate file that only the linkage can open, quarantine and quality result. Each check covers one council"
-            " and cohort. The check `arrivals` of `links` lists missing councils by cohort."
+            " separate file that only the linkage can open, quarantine and quality result. Each check covers one"
+            " council and cohort. The check `arrivals` of `links` lists missing councils by cohort."
         ),
     )
 
