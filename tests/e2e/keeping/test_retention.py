@@ -44,7 +44,7 @@ def test_a_cohort_may_be_held_to_the_month_that_the_policy_says() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("cohort_months: 72\n", "landing_days: is missing"),
+        ("cohort_months: 72\n", "dagster_days: is missing"),
         ("- 1\n", "must be a mapping of cohort_months, landing_days"),
         (": :\n  -", "not readable as YAML"),
         (
