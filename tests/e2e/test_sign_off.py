@@ -120,7 +120,7 @@ def test_a_placeholder_stops_a_release_before_it_is_charged(site: Site) -> None:
     for done in (site.run(), site.approve("--key", str(ANNA.key_file(site.root / "people")))):
         assert done.returncode == 1
         (sentence,) = (line for line in done.stderr.splitlines() if line.startswith("readiness: "))
-        assert f"{site.root / 'publisher.yaml'}: address is a placeholder" in sentence
+        assert f"{site.root / 'publisher.yaml'}:1:1: address is a placeholder" in sentence
         assert "READINESS_PUBLISHER" in sentence
     assert Ledger(site.home.ledger).entries() == []
     assert not (site.home.release / VERSION).exists()
