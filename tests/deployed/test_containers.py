@@ -317,7 +317,8 @@ def test_from_landing_to_bundle_as_on_one_machine(deployed: Deployment, tmp_path
 
 
 def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> None:
-    """By a backup, into one process with its ledger in a file: the release that was made here is made again there."""
+    """With a copy of the home folder and a backup of records, one process with its ledger in a file makes the release
+    again."""
     one = deployed.root / "one"
     one.mkdir()
     (recipient,) = re.findall(r"age1\w+", readiness("returns", "keygen", "--out", str(one / "operator.key")))
@@ -328,12 +329,13 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     deployed.type("Backup", FOLDER, {"age1...custodian": custodian, "age1...": recipient})
     kept = sorted(re.sub(r"-\d.*", "", path.name) for path in (deployed.root / "vault").iterdir())
     assert kept == ["readiness-keys-release", "readiness-keys-restricted"]
-    (backup,) = (deployed.root / "backup").glob("readiness-home-*.age")
-    shutil.copy(backup, one / "home.age")
+    (backup,) = (deployed.root / "backup").glob("readiness-records-*.age")
+    shutil.copy(backup, one / "records.age")
+    shutil.copytree(deployed.data / "home", one / "home", symlinks=True)
     keys = Path(shutil.copytree(deployed.root / "srv" / "secrets" / "restricted-keys", one / "keys"))
     shutil.copy(deployed.root / "srv" / "secrets" / "release-keys" / "signing.pem", keys)
     owned(one)
-    restore = ("restore", "home", "/one/home.age", "--identity", "/one/operator.key", "--yes")
+    restore = ("restore", "records", "/one/records.age", "--identity", "/one/operator.key", "--yes")
     deployed.alone(one, *restore)
     bundle = deployed.data / "home" / "release" / FIRST
     restored = one / "home" / "release" / FIRST

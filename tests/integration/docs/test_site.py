@@ -38,7 +38,7 @@ def test_the_reference_is_that_of_the_code(site: Path) -> None:
     assert "--publish" in commands
     assert "option::" not in commands
     ledger = (site / "reference/code/privacy/privacy.release.html").read_text(encoding="utf-8")
-    assert "The one path that draws noise" in ledger
+    assert "The only code that draws noise" in ledger
 
 
 def test_pages_of_the_first_folder_lead_to_pages_of_the_site(site: Path) -> None:
