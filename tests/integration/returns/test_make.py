@@ -155,7 +155,7 @@ def test_what_an_agreement_lacks_is_said_before_anything_is_made(pipeline: Pipel
     command += ["--agreements", str(pipeline.agreements), "--keys", str(pipeline.root / "keys")]
     done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 1
-    assert "1 thing to change before any return is made or withdrawn\nleeds.yaml:7:10: expires must be" in done.output
+    assert "1 thing to change before any return is made or withdrawn\nleeds.yaml:7:10: expires: must be" in done.output
     assert files(pipeline) == []
 
 
