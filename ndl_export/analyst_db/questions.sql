@@ -68,8 +68,8 @@ SELECT
     t.children_lower_ci::BIGINT AS lower,
     -- Upper end of it
     t.children_upper_ci::BIGINT AS upper,
-    -- Whether the target is met, as far as the noise lets one tell
-    t.verdict
+    -- Whether the target is met: met, not met, or cannot say because of the noise
+    t.verdict AS verdict
 FROM gld_to_target('Total') AS t JOIN dimension.cohort AS y ON y.time_period = t.time_period;
 
 -- Tables that somebody asked for: who, what for and when, the first release that had each, and what was charged for it.

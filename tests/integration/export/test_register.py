@@ -102,13 +102,13 @@ def test_it_is_what_its_documentation_says(told: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"status": Status.ANSWERED}, "a release is named"),
-        ({"answered_in": "2026.12.0"}, "a release is named"),
+        ({"status": Status.ANSWERED}, "if, and only if, the request was answered"),
+        ({"answered_in": "2026.12.0"}, "if, and only if, the request was answered"),
         ({"status": Status.REFUSED}, "a reason"),
         ({"reason": "No"}, "a reason"),
         ({"purpose": "Two\nlines"}, "purpose is not one line"),
         ({"title": " "}, "title is not one line"),
-        ({"cohorts": ()}, "of no cohort"),
+        ({"cohorts": ()}, "names no cohort"),
         ({"cohorts": ("2024",)}, "is not a cohort"),
         ({"asked_on": "yesterday"}, "isoformat"),
         ({"rho": {"202324": 0.1}}, "for each of its cohorts"),

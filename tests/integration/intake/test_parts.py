@@ -276,7 +276,7 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
 
 def test_a_file_that_says_no_cohort_is_stopped(desk: Desk, eyfsp: Text) -> None:
     beside(desk, "2026-05.csv", eyfsp(child(1, date_of_birth="", academic_year="")))
-    with pytest.raises(ExtractStopped, match="no row says of which cohort it is"):
+    with pytest.raises(ExtractStopped, match="no row gives a cohort"):
         take(desk, COHORT)
 
 
