@@ -231,4 +231,4 @@ def covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterato
     if not covariance.schema.equals(COVARIANCE_SCHEMA):
         yield "its columns are not those of the noise covariance"
     elif others := set(covariance["cohort"].to_pylist()) - set(cohorts):
-        yield f"it is of other cohorts than the release: {', '.join(sorted(others))}"
+        yield f"it has other cohorts than the release: {', '.join(sorted(others))}"

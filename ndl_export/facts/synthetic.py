@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-
-from ndl_export.facts.released import versions
 
 SYNTHETIC_FOLDER = "synthetic_children"
 CSV_FILE, PARQUET_FILE = f"{SYNTHETIC_FOLDER}.csv", f"{SYNTHETIC_FOLDER}.parquet"
@@ -125,8 +122,3 @@ class SyntheticChildren:
     def within(self) -> int:
         """How many of these intervals contain the rows' percentage."""
         return sum(each.within for each in self.agreements)
-
-
-def synthetic_versions(release_dir: Path) -> list[str]:
-    """Return the releases with synthetic children in a release directory, oldest first."""
-    return [str(version) for version in versions(release_dir / SYNTHETIC_FOLDER)]

@@ -99,7 +99,7 @@ def _warnings(agreement: Agreement) -> Iterator[str]:
     if rule.until_then or not rule.after_days or rule.first_delivery is First.AT_ONCE:
         yield "under this rule a child that is put in to find out about it is told of at once"
     if mute := sorted({disclosure.teller for disclosure in agreement.tells} - set(agreement.recipients)):
-        yield f"no recipient for {', '.join(mute)}: it is not told who was told about its rows"
+        yield f"no recipient for {', '.join(mute)}: it cannot be sent receipts of who was told about its rows"
 
 
 def _facts(facts: Collection[str]) -> str:
@@ -160,7 +160,7 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
 @console.signer("; here the pipeline's", required=True)
 @click.option("--out", type=FOLDER, required=True, help="Where to write.")
 def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
-    """Open what a service is told of who was told about its rows, and write it as two tables (CSV)."""
+    """Open a receipt of who was told about a service's rows, and write it as two tables (CSV)."""
     from assets.returns.open import open_receipt as run
 
     receivers, rows = run(file, key_file, signer, out)

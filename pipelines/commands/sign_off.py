@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @console.reuse
 @console.allow_missing
 @click.option("--publish", is_flag=True, help="Approve the bundle that is made and held, so that it is published.")
-@click.option("--people", is_flag=True, help="Approve the people whom the policy names in place of those recorded.")
+@click.option("--people", is_flag=True, help="Approve the people named in the policy instead of those recorded.")
 def approve(
     home: Path,
     cohort: Cohort | None,

@@ -370,13 +370,6 @@ def is_unfinished(name: str) -> bool:
     return (name.startswith(".") and not is_clutter(name)) or name.lower().endswith(_UNFINISHED_ENDS)
 
 
-def check_extract_name(name: str) -> None:
-    """Raise `ValueError` unless `name` is `council/source`."""
-    council, _, source = name.partition("/")
-    if council not in places() or source not in CONTRACTS:
-        raise ValueError(f"{name!r} is not a council and source such as halton/eyfsp")
-
-
 def content_sha256(path: Path, name: str = "a file", within: Path | None = None) -> str:
     """Return the SHA-256 of a file's bytes, read as a stream; for a folder, of its files' names and hashes.
 
