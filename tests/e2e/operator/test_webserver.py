@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 SHOWN = {
     "intake": ("sealed to the linkage", "data-engineering", "docs/linkage.md"),
-    "links": ("Which rows are of one child", "kept when the cohort is linked again"),
+    "links": ("Links rows of the same child", "kept when the cohort is linked again"),
     "children": ("From restricted/eyfsp: com_e01, com_e02", "From restricted/school_census: ethnicity"),
     "release": ("The signed release bundle", "docs/releases.md"),
     "launchpad": ('Missing required config entry "version" at path root:ops:release__measurements:config',),
@@ -185,7 +185,7 @@ def test_pages_load_without_an_error(server: Server) -> None:
             if pictures:
                 page.screenshot(path=Path(pictures) / f"{name}.png")
             for word in SHOWN.get(name, ()):
-                page.get_by_text(word).first.wait_for()
+                page.get_by_text(word).first.wait_for(timeout=60_000)
             page.close()
 
 
