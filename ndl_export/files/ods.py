@@ -119,7 +119,8 @@ def _book(sheets: Sequence[Sheet]) -> odfdo.Document:
     for sheet in sheets:
         table = odfdo.Table(sheet.name, style="sheet")
         book.body.append(table)  # before its rows: moving a table is slower the more rows it has
-        table.extend(map(odfdo.Element.from_tag, _elements(sheet)))
+        rows = odfdo.Element.from_tag(f"<table:table>{''.join(_elements(sheet))}</table:table>")
+        table.extend(rows.children)
     ranges = odfdo.Element.from_tag("table:database-ranges")
     ranges.extend(odfdo.Element.from_tag(_range(sheet)) for sheet in sheets if sheet.columns)
     book.body.append(ranges)

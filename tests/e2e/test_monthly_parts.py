@@ -49,9 +49,10 @@ def monthly(whole: Path, folder: Path, source: str, chance: random.Random) -> No
         parts[at].append(row)
         if at and chance.random() < 0.1 and identified(row, source):
             parts[chance.randrange(at)].append(earlier(row, source))
+    times = Counter(record(row, source) for row in rows.to_dict("records"))
     for row in rows.to_dict("records"):
-        if chance.random() < 0.1:
-            parts[min(month[record(row, source)] + 1, MONTHS - 1)].append(row) if alone(rows, row, source) else None
+        if chance.random() < 0.1 and times[key := record(row, source)] == 1:
+            parts[min(month[key] + 1, MONTHS - 1)].append(row)
     folder.mkdir(parents=True)
     for number, part in enumerate(parts, 1):
         table = pd.DataFrame(part, columns=rows.columns)
@@ -74,11 +75,6 @@ def record(row: dict[str, str], source: str) -> tuple[str, ...]:
 def identified(row: dict[str, str], source: str) -> bool:
     """Whether the row names a record; a date that stands for none does not."""
     return record(row, source) != tuple(row.values()) and row.get("date_of_birth") != "1900-01-01"
-
-
-def alone(rows: pd.DataFrame, row: dict[str, str], source: str) -> bool:
-    """No other row of the file is of the same record."""
-    return sum(record(each, source) == record(row, source) for each in rows.to_dict("records")) == 1
 
 
 def earlier(row: dict[str, str], source: str) -> dict[str, str]:

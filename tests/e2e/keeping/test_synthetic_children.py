@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -37,15 +38,22 @@ def synthesise(bundle: Path, out: Path, *more: str) -> Result:
     return CliRunner().invoke(main, ["synthesise", str(bundle), "--out", str(out), *more], env=without)
 
 
-def test_a_bundle_alone_gives_synthetic_children(bundle: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def alone(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Synthetic children of the bundle, and what the command says of them."""
     pytest.importorskip("mbi", reason=lacking("synthetic"))
-    done = synthesise(bundle, tmp_path / "one", "--json")
+    out = tmp_path_factory.mktemp("children") / "one"
+    done = synthesise(bundle, out, "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    rows = pq.read_table(tmp_path / "one" / "synthetic_children.parquet").to_pandas()
+    return out, json.loads(done.stdout)
+
+
+def test_a_bundle_alone_gives_synthetic_children(alone: tuple[Path, dict[str, Any]]) -> None:
+    folder, found = alone
+    rows = pq.read_table(folder / "synthetic_children.parquet").to_pandas()
     assert len(rows) == found["children"]
     said = f"Of {found['compared']} published percentages of groups of 200 or more children, {found['within']} have"
-    assert said in (tmp_path / "one" / "synthetic_children_quality.md").read_text(encoding="utf-8")
+    assert said in (folder / "synthetic_children_quality.md").read_text(encoding="utf-8")
     assert found["within"] == found["compared"] > 0
     every = (rows[list(GLD_GOALS)] == "Expected").all(axis=1)
     assert (every == (rows["gld"] == "Yes")).all()
@@ -53,15 +61,16 @@ def test_a_bundle_alone_gives_synthetic_children(bundle: Path, tmp_path: Path) -
     wanted = {each.name for each in FAMILIES["pupil"].attributes} - technical
     assert wanted <= set(rows.columns)
     assert not technical & set(rows.columns)
-    assert Package(str(tmp_path / "one" / "datapackage.json")).validate().valid
+    assert Package(str(folder / "datapackage.json")).validate().valid
 
 
-def test_the_rows_agree_with_the_published_file_by_a_count_of_its_own(bundle: Path, tmp_path: Path) -> None:
+def test_the_rows_agree_with_the_published_file_by_a_count_of_its_own(
+    bundle: Path, alone: tuple[Path, dict[str, Any]]
+) -> None:
     """Counted from the two CSV files alone: children by characteristic and sex, for all councils and for each."""
-    pytest.importorskip("mbi", reason=lacking("synthetic"))
-    done = synthesise(bundle, tmp_path / "out", "--json")
-    outside = set(json.loads(done.stdout)["outside"])
-    rows = pd.read_csv(tmp_path / "out" / "synthetic_children.csv", dtype=str, keep_default_na=False)
+    folder, found = alone
+    outside = set(found["outside"])
+    rows = pd.read_csv(folder / "synthetic_children.csv", dtype=str, keep_default_na=False)
     published = pd.read_csv(bundle / "gld_headline_all_rows.csv", dtype={"time_period": str})
     code = {place(council).new_la_code: council for council in rows["council"].unique()}
     column = {each.label: each.name for each in FAMILIES["pupil"].attributes}
