@@ -48,7 +48,7 @@ test: setup  ## tests of every kind, without the slow ones, each property on a t
 	$(PYTEST) -n 3 -m "not slow" --hypothesis-profile=daily
 
 test-all: test validators  ## every test: after `make test`, the slow ones, and every property on all its examples
-	$(PYTEST) -m "slow or hypothesis"
+	$(PYTEST) -n 3 -m "slow or hypothesis"
 
 test-unit:  ## a function at a time: no files of the pipeline, within a minute
 test-integration: validators  ## parts of the pipeline on real files

@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy
 
 from assets.intake.parts import NUMBER, Part
 from assets.pseudonymise.split_writer import CHUNK_ROWS, RowState
@@ -242,9 +243,6 @@ def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: S
 
 def _components(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Return the connected component of each row. An equal, non-zero value in any column connects two rows."""
-    from scipy.sparse import coo_array  # imported on demand, because it takes a tenth of a second
-    from scipy.sparse.csgraph import connected_components
-
     count = len(columns[0])
     rows, nodes, first = [], [], count
     for values in columns:
@@ -253,10 +251,10 @@ def _components(columns: Sequence[np.ndarray]) -> np.ndarray:
         rows.append(there)
         nodes.append(node + first)
         first += len(there)
-    graph = coo_array(
+    graph = scipy.sparse.coo_array(
         (np.ones(sum(map(len, rows)), np.int8), (np.concatenate(rows), np.concatenate(nodes))), (first, first)
     )
-    return connected_components(graph, directed=False)[1][:count].astype(np.int64)
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1][:count].astype(np.int64)
 
 
 def _places(ordered: Ordered) -> list[float]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from scipy.special import ndtri
 
 from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
@@ -40,7 +39,7 @@ LINKED_TO = {
     "setting": f"entitlement <> '{pupil.NOT_LINKED_TO_SETTING}'",
 }
 """What a child may be linked to, as a condition over the children's table."""
-_Z = float(ndtri(0.975))  # two-sided 95%
+_Z = 1.959963984540054  # two-sided 95%; from scipy, which takes 0.3 s to load
 
 
 def rates_by_group(children: Path) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ import pytest
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from privacy.release.ledger import Ledger
+from sources.reference.places import PILOT
 from tests.support import PROJECT, environment_without_settings
 from tests.support.extracts import COHORT
 from tests.support.installation.containers import ENDED, SERVICES, Deployment
@@ -46,8 +47,9 @@ FIRST = "2026.11.0"
 EARLIER = "202324"
 REVISIONS, SHARE = 4, 0.05
 """As many as the budget of a cohort holds beside the first release."""
-KILLS = int(os.environ.get("READINESS_AUDIT_CONTAINER_KILLS", "4"))
-COUNCILS = ("halton", "hammersmith-and-fulham", "knowsley", "leeds", "liverpool", "sefton", "st-helens", "wirral")
+KILLS = int(os.environ.get("READINESS_AUDIT_CONTAINER_KILLS", "3"))
+COUNCILS = ("halton", "leeds", "sefton", "st-helens")
+"""As many as are taken in at a time; each takes 15 s of a processor to start and to be taken in."""
 OWNER = 10001
 _UNTIL_IT_IS_NOTICED = 3.0
 """Seconds, after which what was killed is gone for others too."""
@@ -130,13 +132,15 @@ def switch_to_containers(deployed: Deployment) -> None:
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Brought up as the page says, with the extracts of eight councils in landing."""
+    """Brought up as the page says, with the extracts of four councils in landing."""
     made = Deployment(tmp_path_factory.mktemp("deployed"), f"readiness-{os.getpid()}")
     with made.at_work():
         made.type("Build")
         made.type("Folders, keys and passwords")
         made.fill_in()
         readiness("synth", "--landing", str(made.data / "landing"), "--cohort", COHORT, "--yes")
+        for council in set(PILOT) - set(COUNCILS):
+            shutil.rmtree(made.data / "landing" / council)
         owned(made.data / "landing")
         made.type("Start")
         made.until_loaded()

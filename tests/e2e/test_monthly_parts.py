@@ -147,38 +147,33 @@ def month_by_month(parts: Path, landing: Path, home: Home, keys: KeyRing) -> Non
             shred_taken(landing, home, keys)
 
 
-@pytest.fixture(params=["independent", "synthetic"])
-def whole(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Whole files of eight councils: clean ones of few children, or such as have all that is wrong with real ones."""
-    if request.param == "independent":
-        write_extracts(tmp_path / "whole", children=600)
-    else:
-        generate(tmp_path / "whole", COHORT, scale=0.03, contract_names=True)
-    return tmp_path / "whole"
-
-
-def test_a_year_of_parts_makes_the_release_of_whole_files_to_the_byte(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arriving", ["at once, clean", "month by month, with all that is wrong with real files"])
+def test_a_year_of_parts_makes_the_release_of_whole_files_to_the_byte(arriving: str, tmp_path: Path) -> None:
     keys, chance = KeyRing.create(tmp_path / "keys", demonstration=True), random.Random(19)
-    parts = tmp_path / "parts"
+    whole, parts, home = tmp_path / "whole", tmp_path / "parts", Home(tmp_path / "home")
+    if at_once := arriving.startswith("at once"):
+        write_extracts(whole, children=600)
+    else:
+        generate(whole, COHORT, scale=0.03, contract_names=True)
     shutil.copytree(whole, parts)
     for path in sorted(parts.glob("*/*/*.csv")):
         monthly(path, path.with_suffix(""), path.parts[-2], chance)
         path.unlink()
-    month_by_month(parts, tmp_path / "monthly", Home(tmp_path / "home-monthly"), keys)
+    if not at_once:
+        month_by_month(parts, tmp_path / "monthly", home, keys)
     of_whole = published(whole, home_whole := Home(tmp_path / "home-whole"), keys)
-    for landing, name in ((parts, "parts"), (tmp_path / "monthly", "monthly")):
-        of_parts = published(landing, home := Home(tmp_path / f"home-{name}"), keys)
-        quality = deliveries.current(home, "eyfsp", COHORT, "leeds")
-        assert quality
-        assert quality.parts
-        assert sum(part.replaced for part in quality.parts.parts)
-        assert sum(part.repeated for part in quality.parts.parts)
-        for family in FAMILIES:
-            one, other = (rows(each, family) for each in (home_whole, home))
-            assert sum(one.values()) > 40
-            assert one == other, family
-        assert of_parts.keys() == of_whole.keys()
-        assert [file for file in of_whole if of_parts[file] != of_whole[file]] == []
+    of_parts = published(parts if at_once else tmp_path / "monthly", home, keys)
+    quality = deliveries.current(home, "eyfsp", COHORT, "leeds")
+    assert quality
+    assert quality.parts
+    assert sum(part.replaced for part in quality.parts.parts)
+    assert sum(part.repeated for part in quality.parts.parts)
+    for family in FAMILIES:
+        one, other = (rows(each, family) for each in (home_whole, home))
+        assert sum(one.values()) > 40
+        assert one == other, family
+    assert of_parts.keys() == of_whole.keys()
+    assert [file for file in of_whole if of_parts[file] != of_whole[file]] == []
 
 
 def rows(home: Home, family: str) -> Counter[tuple[object, ...]]:
