@@ -110,7 +110,7 @@ def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
         said = [entry for entry in entries(home) if entry.what == Processing.WITHDRAWAL]
         assert {entry.note for entry in said} == {"part 2"}
 
-    killed_at_steps(copy, withdraw_second, check, furthest=40)
+    killed_at_steps(copy, withdraw_second, check, furthest=60)
     assert begun > 3
 
 
@@ -152,4 +152,4 @@ def test_what_arrives_is_taken_in_and_told_of(made: Path, tmp_path: Path, whole:
             ingest(root)
         assert told(root) == wanted
 
-    killed_at_steps(copy, ingest, check, furthest=25)
+    killed_at_steps(copy, ingest, check, furthest=40)

@@ -10,7 +10,7 @@ import ast
 import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from tests.support import PROJECT
@@ -61,9 +61,13 @@ class Module:
         parts = self.name.split(".")
         return ".".join(parts[:2]) if len(parts) > 1 and (PROJECT / parts[0] / parts[1]).is_dir() else parts[0]
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        return tuple(ast.walk(self.tree))
+
     def imports(self) -> Iterator[str]:
         """Yield the dotted names of all its imports, at the top or inside functions."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module:

@@ -190,7 +190,7 @@ DOORS = (
 def _round_the_door(door: Door) -> Iterator[str]:
     for module in modules():
         if module.name not in door.modules:
-            for node in ast.walk(module.tree):
+            for node in module.nodes:
                 if door.done_by(node):
                     yield f"{module.path}:{getattr(node, 'lineno', '?')}"
 
