@@ -94,24 +94,30 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory, two_releases: Path) ->
     return made_once(tmp_path_factory, "cohorts", make)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def series(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
-    """Return the bundle of two cohorts, in a directory with the release that the earlier cohort comes from."""
-    directory = tmp_path_factory.mktemp("series")
-    write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), signing_key)
-    facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
-    return write_bundle(directory, facts, fake_tables(cohorts=COHORTS), signing_key)
+    """Return the bundle of two cohorts, in a directory with the release of the earlier cohort; read-only."""
+
+    def make(directory: Path) -> None:
+        write_bundle(directory, fake_facts("2025.11.0"), fake_tables(), signing_key)
+        facts = fake_facts("2026.11.0", earlier={EARLIER: "2025.11.0"})
+        write_bundle(directory, facts, fake_tables(cohorts=COHORTS), signing_key)
+
+    return made_once(tmp_path_factory, "series", make) / "2026.11.0"
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
     """Return the release directory of a home with two versions and a ledger that was charged for them; read-only."""
-    home = tmp_path_factory.mktemp("home")
-    for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
-        paid = charged(home / "ledger.sqlite", version)
-        write_bundle(home / "release", fake_facts(version, paid=paid), fake_tables(seed=seed), signing_key)
-        approve_publication(Home(home), version)
-    return home / "release"
+
+    def make(home: Path) -> None:
+        for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
+            paid = charged(home / "ledger.sqlite", version)
+            write_bundle(home / "release", fake_facts(version, paid=paid), fake_tables(seed=seed), signing_key)
+            approve_publication(Home(home), version)
+
+    made = made_once(tmp_path_factory, "home-of-two", make)  # copied, because whoever reads the ledger writes beside it
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("home") / "home", symlinks=True)) / "release"
 
 
 def charged(ledger: Path, version: str) -> dict[str, str]:
