@@ -45,10 +45,10 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 	  --cohort $(COHORT) --create-keys
 
 test: setup  ## tests of every kind, without the slow ones, each property on a tenth of its examples
-	$(PYTEST) -n 3 -m "not slow" --hypothesis-profile=daily
+	$(PYTEST) -m "not slow" --hypothesis-profile=daily
 
 test-all: test validators  ## every test: after `make test`, the slow ones, and every property on all its examples
-	$(PYTEST) -n 3 -m "slow or hypothesis"
+	$(PYTEST) -m "slow or hypothesis"
 
 test-unit:  ## a function at a time: no files of the pipeline, within a minute
 test-integration: validators  ## parts of the pipeline on real files
