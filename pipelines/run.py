@@ -49,7 +49,7 @@ class _Step:
 
     name: str
     title: str
-    stands: Callable[[], bool]
+    is_current: Callable[[], bool]
     make: Callable[[Jobs], None]
 
 
@@ -125,21 +125,21 @@ def _take(folders: Installation, steps: Sequence[_Step], say: Callable[[str], No
             say(f"[{number}/{len(steps)}] {step.title}")
             started = time.monotonic()
             with at_work(f"      {step.title.partition(':')[0]}", in_lines=True):
-                stands = not unfinished and _stands(step)
-                if not stands:
+                current = not unfinished and _is_current(step)
+                if not current:
                     if jobs is None:
                         with loading():
                             from pipelines.dagster.executing import jobs_of
 
                             jobs = opened.enter_context(jobs_of(folders))
                     step.make(jobs)
-            say("      unchanged" if stands else f"      done in {time.monotonic() - started:.1f} s")
+            say("      unchanged" if current else f"      done in {time.monotonic() - started:.1f} s")
 
 
-def _stands(step: _Step) -> bool:
+def _is_current(step: _Step) -> bool:
     """Check whether a step's result is up to date. If it cannot be read it is not, and the step itself reports why."""
     try:
-        return step.stands()
+        return step.is_current()
     except Exception:
         return False
 
@@ -155,10 +155,10 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
         settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
-def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], several: bool) -> Iterator[_Step]:
+def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], among_others: bool) -> Iterator[_Step]:
     """Yield the intake of a cohort for the councils whose extracts have `arrived`, and its linkage."""
     home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
-    about = f" of {cohort.code}" if several else ""
+    about = f" of {cohort.code}" if among_others else ""
 
     @cache
     def needing_intake() -> list[str]:

@@ -22,6 +22,7 @@ from pipelines.ending import Ending, ending_of
 from privacy.doors import environment
 
 if TYPE_CHECKING:
+    from assets.home.paths import Home
     from sources.reference.cohorts import Cohort
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -29,13 +30,21 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 class _HomeFolder(click.Path):
-    """A home folder with a path that all its databases can open."""
+    """A `Home` with a path that all its databases can open; with `exists`, the command stops if there is none."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return environment.check_home(Path(str(super().convert(value, param, ctx))))
+    def __init__(self, exists: bool) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+        self.must_exist = exists
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Home:
+        from assets.home.paths import Home
+
+        folder = environment.check_home(Path(str(super().convert(value, param, ctx))))
+        if self.must_exist and not folder.is_dir():
+            stop(f"home folder {folder} does not exist")
+        return Home(folder.resolve())
 
 
-HOME_FOLDER = _HomeFolder(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 OUT = click.Path(path_type=Path, dir_okay=False)
 FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
@@ -113,9 +122,14 @@ def _tell_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         ctx.exit()
 
 
-def answer(facts: Any, text: Callable[[], str], *, as_json: bool) -> None:
-    """Print what a command found, as one JSON document or as text."""
-    click.echo(json.dumps(facts, indent=1) if as_json else text())
+def answer(facts: Any, text: Callable[[], str]) -> None:
+    """Print what a command found: as text, or as one JSON document with --json."""
+    click.echo(json.dumps(facts, indent=1) if wants_json() else text())
+
+
+def wants_json() -> bool:
+    """Check whether the running command has the option --json."""
+    return bool(click.get_current_context().meta.get("json"))
 
 
 def wait_for_yes() -> NoReturn:
@@ -274,7 +288,13 @@ with_cohorts = click.option(
 reuse = click.option(
     "--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before."
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
+as_json = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda ctx, _, given: ctx.meta.update(json=given),
+    help="Answer with one JSON document.",
+)
 everything = click.option("--all", "everything", is_flag=True, help="Everything, not only what is shown first.")
 yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
 
@@ -302,10 +322,10 @@ def reason(told: str, **given: Any) -> Callable[..., Any]:
     )
 
 
-def home(**given: Any) -> Callable[..., Any]:
-    """Return the option for the home folder."""
+def home(*, exists: bool = False, **given: Any) -> Callable[..., Any]:
+    """Return the option for the home folder, passed on as `Home`."""
     words = "Home folder of the installation."
-    return _option("--home", HOME_FOLDER, {"envvar": environment.HOME, "required": True, "help": words} | given)
+    return _option("--home", _HomeFolder(exists), {"envvar": environment.HOME, "required": True, "help": words} | given)
 
 
 def landing(**given: Any) -> Callable[..., Any]:
@@ -315,9 +335,10 @@ def landing(**given: Any) -> Callable[..., Any]:
 
 
 def keys(**given: Any) -> Callable[..., Any]:
-    """Return the option for the folder of a key set."""
-    words = "Folder of the key set."
-    return _option("--keys", FOLDER, {"envvar": environment.KEYS, "help": words} | given)
+    """Return the option for the folder of a key set; by default that of the installation."""
+    words, kind = "Folder of the key set.", click.Path(path_type=Path, file_okay=False, resolve_path=True)
+    options = {"envvar": environment.KEYS, "default": lambda: environment.settings().keys, "help": words}
+    return _option("--keys", kind, options | given)
 
 
 def own_key(**given: Any) -> Callable[..., Any]:

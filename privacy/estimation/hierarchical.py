@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import logsumexp, ndtr, softmax
+import scipy  # loads its parts, half a second, when they are used
 
 from privacy.estimation.intervals import fieller
 from privacy.release.workload import Array
@@ -109,7 +109,7 @@ def modelled_rates(noisy: NoisyRates) -> ModelledRates:
     if len(noisy.x) < MINIMUM_PLACES:
         raise ValueError(f"the model needs {MINIMUM_PLACES} places, not {len(noisy.x)}")
     fits = [_fit(noisy, np.hypot(typical, (0.0, STRAYING_DEVIATION)) ** 2) for typical in TYPICAL_DEVIATIONS]
-    credible = softmax([fit.evidence for fit in fits])
+    credible = scipy.special.softmax([fit.evidence for fit in fits])
     seen = [_posterior(noisy, fit) for fit in fits]
     mixture = _Mixture(
         np.concatenate([weight * each.share for weight, each in zip(credible, seen, strict=True)], axis=-1),
@@ -150,14 +150,14 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
             noisy.size[..., None] ** 2 * spreads
         )
         told = _log_densities(noisy.x - expected * noisy.size, variances)
-        variance = 1 / (softmax(told, axis=-1) / variances).sum(axis=-1)
+        variance = 1 / (scipy.special.softmax(told, axis=-1) / variances).sum(axis=-1)
         effects = _additive(noisy.x, noisy.size, variance)
         expected = _possible(effects.sum)
     # below 1, so that the division by 1 - own stays finite
     own = np.minimum(noisy.size**2 / variance * effects.variance, 1 - 1e-9)
     uncertainty = np.minimum(effects.variance / (1 - own), LARGEST_UNCERTAINTY)
     without = expected - uncertainty * noisy.size * (noisy.x - expected * noisy.size) / variance
-    evidence = float(logsumexp(told, axis=-1).sum() - effects.information / 2)
+    evidence = float(scipy.special.logsumexp(told, axis=-1).sum() - effects.information / 2)
     return _Fit(spreads, _possible(without), uncertainty, evidence)
 
 
@@ -174,7 +174,7 @@ class _Mixture:
         low, high = np.zeros(self.mean.shape[:-1]), np.ones(self.mean.shape[:-1])
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            reached = (self.share * ndtr((middle[..., None] - self.mean) / self.deviation)).sum(axis=-1)
+            reached = (self.share * scipy.special.ndtr((middle[..., None] - self.mean) / self.deviation)).sum(axis=-1)
             low, high = np.where(reached < probability, middle, low), np.where(reached < probability, high, middle)
         return np.asarray((low + high) / 2)
 
@@ -186,7 +186,7 @@ def _posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
     strayed = (noisy.x - fit.expected * noisy.size)[..., None]
     variances = noise + size**2 * before
     return _Mixture(
-        softmax(_log_densities(strayed[..., 0], variances), axis=-1),
+        scipy.special.softmax(_log_densities(strayed[..., 0], variances), axis=-1),
         fit.expected[..., None] + before * size * strayed / variances,
         np.sqrt(before * noise / variances),
     )

@@ -9,8 +9,7 @@ never by their order.
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
+import scipy  # loads its parts, half a second, when they are used
 
 _MOST_BITS, _SETTLED_CHANGE = 60.0, 1e-7
 _ROUNDS, _ROUNDS_AT_ONCE = 100, 10
@@ -89,8 +88,10 @@ def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.nda
 def connected(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the index, from 0, of each pair's connected component."""
     lefts, rights = int(left.max(initial=-1)) + 1, int(right.max(initial=-1)) + 1
-    ends = coo_array((np.ones(len(left), np.int8), (left, lefts + right)), shape=(lefts + rights,) * 2)
-    return connected_components(ends, directed=False)[1][left] if len(left) else np.zeros(0, np.int64)
+    ends = scipy.sparse.coo_array((np.ones(len(left), np.int8), (left, lefts + right)), shape=(lefts + rights,) * 2)
+    return (
+        scipy.sparse.csgraph.connected_components(ends, directed=False)[1][left] if len(left) else np.zeros(0, np.int64)
+    )
 
 
 def _shares(end: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -171,8 +172,10 @@ def _matching(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
     top = weight.max() + 1
     cost = np.r_[top - weight, np.full(lefts, top)]
     columns = np.r_[ends_r, rights + np.arange(lefts)]
-    matrix = coo_array((cost, (np.r_[ends_l, np.arange(lefts)], columns)), shape=(lefts, rights + lefts)).tocsr()
+    matrix = scipy.sparse.coo_array(
+        (cost, (np.r_[ends_l, np.arange(lefts)], columns)), shape=(lefts, rights + lefts)
+    ).tocsr()
     chosen = np.full(lefts, -1)
-    row, column = min_weight_full_bipartite_matching(matrix)
+    row, column = scipy.sparse.csgraph.min_weight_full_bipartite_matching(matrix)
     chosen[row] = column
     return np.flatnonzero(chosen[ends_l] == ends_r)

@@ -20,7 +20,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import betaincinv
+import scipy  # loads its parts, half a second, when they are used
 
 from privacy.doors.sql import quoted
 from privacy.linkage import assignment, model
@@ -231,7 +231,7 @@ class Control:
 
 def upper_limit(events: int, trials: int, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided upper limit of a binomial probability (Clopper and Pearson); 1 if there were no trials."""
-    return 1.0 if events >= trials else float(betaincinv(events + 1, trials - events, confidence))
+    return 1.0 if events >= trials else float(scipy.special.betaincinv(events + 1, trials - events, confidence))
 
 
 def _chance(events: int, trials: int, confidence: float) -> float:

@@ -27,8 +27,7 @@ from typing import TypeAlias
 import duckdb
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy  # loads its parts, half a second, when they are used
 
 from privacy.doors.sql import quoted
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
@@ -286,8 +285,8 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
 def components(edges: pa.Table, count: int) -> np.ndarray:
     """Return the component, from 0, of each of `count` nodes under `edges` (two integer columns)."""
     a, b = (edges.column(side).to_numpy() for side in (0, 1))
-    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    graph = scipy.sparse.coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def _add_edges(con: duckdb.DuckDBPyConnection, token: str, agreement: str) -> None:

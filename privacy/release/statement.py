@@ -26,9 +26,8 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import scipy  # loads its parts, half a second, when they are used
 import yaml
-from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from privacy.release.approval import Signed
 from privacy.release.canonical import canonical_json, sha256_hex
@@ -79,7 +78,7 @@ def guessed_in_100(rho: float) -> int:
     Rounded up. Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with
     the privacy loss distribution of the discrete noise that is drawn.
     """
-    return math.ceil(100 * float(ndtr(math.sqrt(2 * rho) / 2)))
+    return math.ceil(100 * float(scipy.special.ndtr(math.sqrt(2 * rho) / 2)))
 
 
 def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
@@ -101,7 +100,7 @@ def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
 
     # just under 1, where log1p(-found) is not finite
     highest = 1 - 1e-12
-    return highest if excess(highest) < 0 else float(brentq(excess, false_alarms, highest))
+    return highest if excess(highest) < 0 else float(scipy.optimize.brentq(excess, false_alarms, highest))
 
 
 Record = dict[str, Any]

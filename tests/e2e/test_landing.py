@@ -157,13 +157,8 @@ def test_two_files_of_one_extract_are_both_looked_at(installation: Installation,
     assert len(tick()) == 1
 
 
-def test_old_files_are_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    age(put(installation), 60)
-    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-    assert still_arriving(installation.landing, "202425") == []
-
-
-def test_a_marked_file_is_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_and_marked_files_are_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(put(installation, "leeds/eyfsp/202425.csv"), 60)
     put(installation)
     put(installation, f"{NAME}.ready", "")
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from privacy.keys import KeyRing
 from sources.reference.places import place
 from tests.support.extracts import append
 from tests.support.independent import GOALS, Truth, write_extracts
+from tests.support.installation.commands import readiness
 from tests.support.intake.numbered import numbered_quarantine
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
 from tests.support.release.people import read_page
@@ -39,10 +38,6 @@ class Run:
     output: str
 
     @property
-    def landing(self) -> Path:
-        return self.root / "landing"
-
-    @property
     def home(self) -> Path:
         return self.root / "home"
 
@@ -51,16 +46,8 @@ class Run:
         return self.home / "release" / "2026.11.0"
 
 
-def readiness(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"READINESS_KEYS": str(root / "keys"), "READINESS_HOME": str(root / "home")}
-    command = [str(Path(sys.executable).with_name("readiness")), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
 def run_release(root: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return readiness(
-        root, "run", "--landing", str(root / "landing"), "--cohort", COHORT, "--release", "2026.11.0", *more
-    )
+    return readiness(root, "run", "--cohort", COHORT, "--release", "2026.11.0", *more)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +198,7 @@ def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "no EYFS Profile extract from wirral" in refused.stderr
     assert "Wirral: no EYFS Profile since 31 July 2025" in refused.stdout
-    asked = readiness(root, "status", "--landing", str(root / "landing"), "--cohort", COHORT)
+    asked = readiness(root, "status", "--cohort", COHORT)
     said = " ".join(asked.stdout.split())
     assert "would need --allow-missing for: Wirral (no EYFS Profile since 31 July 2025)" in said
     held = run_release(root, "--allow-missing")
