@@ -9,6 +9,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes
+from pipelines.commands.home_option import home_option
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _PARTS = click.Choice(["records", "keys"])
     metavar="AGE1...",
     help="Public key (age) of who may open it; may be repeated.",
 )
-@console.home()
+@home_option()
 @console.keys()
 @console.as_json
 def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
@@ -67,7 +68,7 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     required=True,
     help="File of the private key (age) that opens it; may be repeated.",
 )
-@console.home()
+@home_option()
 @console.keys()
 @click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
 @console.yes

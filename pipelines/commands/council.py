@@ -71,7 +71,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     with at_work("Reading samples"):
         checked = list(_checked(found, samples, source, cohort))
     facts = {"problems": [], "todo": todo, "samples": [asdict(each) for each in checked]}
-    answer(facts, lambda: _said(f"{file}: a sound council file of {found.council}", todo, checked))
+    answer(facts, lambda: _summary(f"{file}: a sound council file of {found.council}", todo, checked))
     if any(each.stops for each in checked):
         end(Ending.INPUT)
 
@@ -88,7 +88,7 @@ def _checked(
             yield check_sample(con, landed, found.dialect(landed.source), VALID)
 
 
-def _said(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
+def _summary(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
     from sources.onboarding.check import LEGEND, render
 
     first = sound + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")

@@ -13,6 +13,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, stop, wait_for_yes
+from pipelines.commands.home_option import home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@console.home(exists=True)
+@home_option(exists=True)
 @console.landing()
 @console.keys()
 @console.cohort("; may be left out with --pseudonym")
@@ -103,7 +104,10 @@ def _forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | No
     if objection:
         lines.append("Later deliveries are taken without the child, as far as it can be known again.")
     else:
-        lines.append("The same files give these rows never again; another delivery may, unless --objection is said.")
+        lines.append(
+            "These rows will not be read from the same files again. A new delivery can bring them back unless you add"
+            " --objection."
+        )
     for extract in found.extracts if landing and landing.is_dir() else ():
         for path in files_of(landing, extract.council, extract.source, extract.cohort):
             lines.append(f"Still in landing, as it was sent: {path}")
@@ -112,7 +116,7 @@ def _forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | No
 
 @click.command()
 @console.landing(required=True)
-@console.home(exists=True)
+@home_option(exists=True)
 @console.keys()
 @console.cohort("; only files of this one")
 @console.yes
@@ -141,7 +145,7 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
 
 
 @click.command("retention")
-@console.home(exists=True)
+@home_option(exists=True)
 @console.landing()
 @console.keys()
 @console.yes
@@ -181,7 +185,7 @@ def _of_extract(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @parts_command.command("list")
-@console.home(exists=True)
+@home_option(exists=True)
 @_of_extract
 @console.as_json
 def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
@@ -196,7 +200,7 @@ def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
 
 
 @parts_command.command("withdraw")
-@console.home(exists=True)
+@home_option(exists=True)
 @console.landing(required=True)
 @console.keys()
 @_of_extract
@@ -243,7 +247,7 @@ def withdraw_part(
 
 
 @click.command("log")
-@console.home(exists=True)
+@home_option(exists=True)
 @click.option("--verify", "check", is_flag=True, help="Check first that no line was changed or removed.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Only from this day on, as 2026-11-01.")
 @console.everything

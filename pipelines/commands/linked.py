@@ -9,6 +9,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, OUT, answer, at_work, stop, things_to_change
+from pipelines.commands.home_option import home_option
 from pipelines.ending import Ending
 from privacy.doors import environment
 from privacy.services import SERVICES
@@ -24,7 +25,7 @@ def link() -> None:
 
 
 @link.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
@@ -49,7 +50,7 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
 
 
 @link.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.option("--out", type=OUT, required=True, help="Where to write: CSV where the name ends so, else Parquet.")
 @console.keys()
@@ -69,12 +70,12 @@ def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     ring = KeyRing.load(keys, ROWS)
     with at_work("Numbering rows"):
         count = write_linked_rows(opened(home, keys), cohort.code, out, ring)
-    said = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
-    answer({"file": str(out), "rows": count}, lambda: said)
+    text = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
+    answer({"file": str(out), "rows": count}, lambda: text)
 
 
 @click.command()
-@console.home(exists=True)
+@home_option(exists=True)
 @console.cohort()
 @click.option(
     "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
@@ -97,7 +98,7 @@ def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
 
 
 @click.command()
-@console.home()
+@home_option()
 @console.as_json
 def log(home: Home) -> None:
     """The disclosure log: every return made or withdrawn, for whom, what kinds of facts, how many rows.
@@ -115,7 +116,7 @@ def log(home: Home) -> None:
 
 
 @click.command("release")
-@console.home()
+@home_option()
 @console.cohort()
 @console.council("; whose delivery it is", required=True)
 @console.source("; of one about named children", required=True)

@@ -14,6 +14,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes, wants_json
+from pipelines.commands.home_option import home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@console.home()
+@home_option()
 @console.cohort()
 @console.landing()
 @console.share
@@ -63,7 +64,7 @@ def plan(
 
 
 @click.command()
-@console.home()
+@home_option()
 @as_html
 @console.as_json
 def budget(home: Home) -> None:
@@ -137,7 +138,7 @@ def recompute(bundle: Path) -> None:
 @click.command()
 @click.argument("bundle")
 @click.option("--out", type=console.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
-@console.home(required=False)
+@home_option(required=False)
 @console.keys()
 @console.cohort("; the newest of the bundle by default")
 @click.option(
@@ -200,17 +201,17 @@ def synthesise(
         "agreements": [asdict(each) for each in made.agreements],
         "held_out": [asdict(each) for each in made.held_out],
     }
-    said = (
+    text = (
         f"{children:,} synthetic children are in {out}. Of {made.compared:,} published percentages of groups of"
         f" {SMALLEST_GROUP} or more, {made.within:,} hold theirs within the interval; {QUALITY_FILE} says more."
     )
-    answer(facts, lambda: said)
+    answer(facts, lambda: text)
 
 
 @click.command()
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
-@console.home()
+@home_option()
 @console.signer("; the bundle is checked against it")
 @console.yes
 @console.as_json
@@ -242,7 +243,7 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
 @click.command()
 @click.argument("version")
 @console.reason("; its readers are told")
-@console.home()
+@home_option()
 @console.keys()
 @console.own_signing_key(", for use on your own machine; needs --sheet")
 @console.sheet_read
@@ -290,9 +291,9 @@ def withdraw(
             newest = check_withdrawal(release_dir, version, reason)
             written = decision_sheet.to_sign(home, "", sign_off.withdrawal_request(home, version, reason))
             to_sign = {name: str(each) for name, each in asdict(written).items()}
-    said = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
+    readers = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
     lines = [
-        f"Release {version} is withdrawn; {said}." if yes else f"Release {version} would be withdrawn: {said}.",
+        f"Release {version} is withdrawn; {readers}." if yes else f"Release {version} would be withdrawn: {readers}.",
         f"The current release {'is' if yes else 'would be'} {newest}."
         if newest
         else f"No release {'stands' if yes else 'would stand'}: latest and site {'are gone' if yes else 'would go'}.",
@@ -316,7 +317,7 @@ def _signed(found: Count, version: str) -> str:
 @click.command()
 @click.argument("before")
 @click.argument("now")
-@console.home(required=False)
+@home_option(required=False)
 @console.everything
 @console.as_json
 def diff(before: str, now: str, home: Home | None, everything: bool) -> None:

@@ -11,6 +11,7 @@ import click
 from assets.home.loading import loading
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, end, stop
+from pipelines.commands.home_option import home_option
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
@@ -45,7 +46,7 @@ def new(out: Path | None) -> None:
 
 @request.command()
 @click.argument("file", nargs=-1, required=True, type=click.Path(path_type=Path))
-@console.home()
+@home_option()
 @click.option(
     "--release",
     "version",
@@ -78,7 +79,7 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
 
 @request.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@console.home()
+@home_option()
 @console.as_json
 def register(files: tuple[Path, ...], home: Home) -> None:
     """Add requests to the public register, as they were asked.
@@ -97,7 +98,7 @@ def register(files: tuple[Path, ...], home: Home) -> None:
 
 
 @request.command("list")
-@console.home()
+@home_option()
 @console.as_json
 def list_requests(home: Home) -> None:
     """What was asked for, and what became of it."""
@@ -119,7 +120,7 @@ def _line(each: Registered) -> str:
 
 @request.command()
 @click.argument("name")
-@console.home()
+@home_option()
 @click.option("--reason", required=True, help="Why; the public register repeats it.")
 def refuse(name: str, home: Home, reason: str) -> None:
     """Note in the public register that a request will not be answered, and why."""
@@ -136,7 +137,7 @@ def refuse(name: str, home: Home, reason: str) -> None:
 @request.command()
 @click.argument("names", nargs=-1, required=True)
 @console.landing(required=True)
-@console.home()
+@home_option()
 @console.keys()
 @release
 def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, version: str | None) -> None:

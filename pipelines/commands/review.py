@@ -10,6 +10,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import FILE, FOLDER, OUT, at_work, stop
+from pipelines.commands.home_option import home_option
 from privacy.doors import environment
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def review() -> None:
 
 
 @review.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.option(
     "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
@@ -64,7 +65,7 @@ def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
 
 
 @review.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.argument("decisions", type=FILE, nargs=-1, required=True)
 def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:

@@ -13,6 +13,7 @@ import click
 from assets.home.loading import loading
 from pipelines.commands import console
 from pipelines.commands.console import Checked, at_work, end, stop, wait_for_yes
+from pipelines.commands.home_option import home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 from privacy.doors.environment import settings
@@ -74,7 +75,7 @@ def synth(
 
 @click.command()
 @console.landing(required=True)
-@console.home()
+@home_option()
 @console.cohort()
 @console.keys()
 @release
@@ -192,7 +193,7 @@ def _short(path: Path) -> str:
 
 @click.command()
 @console.landing(required=True)
-@console.home()
+@home_option()
 @console.cohort()
 @as_html
 @console.as_json
@@ -210,7 +211,7 @@ def status(landing: Path, home: Home, cohort: Cohort) -> None:
 
 
 @click.command()
-@console.home(required=False, envvar=None)
+@home_option(required=False, envvar=None)
 @console.landing(envvar=None)
 @console.keys(envvar=None, default=None)
 @as_html
@@ -230,7 +231,7 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
 
 
 @click.command()
-@console.home(exists=True)
+@home_option(exists=True)
 @console.landing()
 @click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
 def metrics(home: Home, landing: Path | None, listen: str | None) -> None:

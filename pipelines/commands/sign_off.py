@@ -11,6 +11,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, stop, wants_json
+from pipelines.commands.home_option import home_option
 from pipelines.commands.keys import keys
 from pipelines.commands.runs import release
 from pipelines.ending import Ending
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
     from assets.home.paths import Home
     from assets.release.holds import Hold, State
     from assets.release.sign_off import Count
-    from pipelines.reports.document import Section
     from privacy.release.approval import Request
     from sources.reference.cohorts import Cohort
 
 
 @click.command()
-@console.home()
+@home_option()
 @console.cohort("; needed unless it is a change of people")
 @console.own_signing_key(", for use on your own machine; needs --sheet")
 @console.sheet_read
@@ -72,12 +72,14 @@ def approve(
         elif cohort is None:
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
-            asked = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
+            options = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
             release = version or release_of(home, cohort)
-            if asked == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
-                asked = sign_off.as_begun(home, release, cohort.code)
-            request = sign_off.request_for(home, cohort.code, release, asked, publish=publish)
-            again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else f"run --cohort {cohort.code}"
+            if options == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
+                options = sign_off.as_begun(home, release, cohort.code)
+            request = sign_off.request_for(home, cohort.code, release, options, publish=publish)
+            again = (
+                f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
+            )
         code = cohort.code if cohort else ""
         written = to_sign(home, code, request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
@@ -88,7 +90,7 @@ def approve(
         click.echo(HOW_TO_SIGN)
         return
     found = sign_off.sign_request(home, code, request, written.sheet_sha256, by)
-    click.echo(_said(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
+    click.echo(_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
 
 
 HOW_TO_SIGN = (
@@ -118,7 +120,7 @@ def signed_by(
     return load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
 
 
-def _said(found: Count, request: Request, again: str) -> str:
+def _signed(found: Count, request: Request, again: str) -> str:
     """Return the text after signing: the signature, and the next step."""
     stage, release = request["stage"], request["release"]
     what = f"the {stage} of release {release}" if release else "the change of people"
@@ -165,7 +167,7 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 
 
 @click.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
@@ -222,7 +224,12 @@ def _accept(
     *,
     for_dagster: bool,
 ) -> None:
-    """Record an acceptance, or print it for the configuration of a run; without `by`, write the file to sign."""
+    """Record an acceptance, or print it for `accept:` in the configuration of `release__measurements`.
+
+    Without `by`, write the file to sign.
+    """
+    import yaml
+
     from assets.home.signers import note_signers
     from assets.release import holds
     from privacy.doors import files
@@ -239,7 +246,8 @@ def _accept(
         return
     person, signed = acceptance.sign(ledger, sign_off, unsigned, by)
     if for_dagster:
-        click.echo(_as_configuration(names, reason, signed.signature), nl=False)
+        lines = [{"holds": [*names], "reason": reason, "signature": signed.signature}]
+        click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)
         return
     acceptance.accept(ledger, signed)
     click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=wants_json())
@@ -247,49 +255,36 @@ def _accept(
 
 def _facts(state: State, cohort: str) -> dict[str, Any]:
     """Return facts that are JSON-ready, with people named by their roles."""
+
+    def fact(hold: Hold) -> dict[str, str]:
+        return {name: getattr(hold, name) for name in ("name", "cause", "council", "source", "sentence")}
+
     return {
         "cohort": cohort,
-        "open": [_fact(hold) for hold in state.open],
-        "accepted": [_fact(hold) | {"role": accepted.role, "day": accepted.day} for hold, accepted in state.closed],
+        "open": [fact(hold) for hold in state.open],
+        "accepted": [fact(hold) | {"role": accepted.role, "day": accepted.day} for hold, accepted in state.closed],
     }
-
-
-def _fact(hold: Hold) -> dict[str, str]:
-    said = {"cause": hold.cause, "council": hold.council, "source": hold.source, "sentence": hold.sentence}
-    return {"name": hold.name, **said}
 
 
 def _listed(state: State, cohort: str) -> str:
     """Return a table of open holds for each cause, and acceptances, with counts in bands and people's roles."""
-    from pipelines.reports.document import Report, Section
+    from ndl_export.pages.number_format import counted
+    from pipelines.reports.document import Grid, Report, Section
 
     if not state.holds:
         return f"Nothing is held of cohort {cohort}."
     causes = list(dict.fromkeys(hold.cause for hold in state.open))
-    sections = [_of_cause(cause, [hold for hold in state.open if hold.cause == cause]) for cause in causes]
+    sections = []
+    for cause in causes:
+        rows = [(hold.council, hold.source, hold.what) for hold in state.open if hold.cause == cause]
+        title = f"{cause}: {counted(len(rows), 'hold')}, {counted(len({row[0] for row in rows}), 'council')}"
+        sections.append(Section(title, grids=[Grid("", ("council", "source", "what is wrong"), rows)]))
     if state.closed:
-        told = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)
-        sections.append(Section("Accepted", list(told)))
+        by = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)
+        sections.append(Section("Accepted", list(by)))
     waits = f"Of {len(state.holds)} holds of cohort {cohort}, {len(state.open) or 'none'} wait to be accepted."
     how = (
         "Accept all of a cause with --cause CAUSE, of some councils with --council as well. The name of one hold, for"
         " --hold, is council/source/cause."
     )
     return Report("holds", waits, [how] if causes else [], sections, None).text()
-
-
-def _of_cause(cause: str, open_holds: Sequence[Hold]) -> Section:
-    from ndl_export.pages.number_format import counted
-    from pipelines.reports.document import Grid, Section
-
-    councils = {hold.council for hold in open_holds}
-    title = f"{cause}: {counted(len(open_holds), 'hold')}, {counted(len(councils), 'council')}"
-    rows = [(hold.council, hold.source, hold.what) for hold in open_holds]
-    return Section(title, grids=[Grid("", ("council", "source", "what is wrong"), rows)])
-
-
-def _as_configuration(names: Sequence[str], reason: str, code: str) -> str:
-    """Return lines for `accept:` in the configuration of `release__measurements`."""
-    import yaml
-
-    return yaml.safe_dump([{"holds": [*names], "reason": reason, "signature": code}], sort_keys=False, width=1_000)

@@ -14,6 +14,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import at_work, stop
+from pipelines.commands.home_option import home_option
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, of_a_child, settings
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@console.home(required=False)
+@home_option(required=False)
 @console.landing()
 @console.keys()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")

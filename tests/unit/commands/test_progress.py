@@ -109,7 +109,7 @@ def test_every_step_of_a_run_gives_signs_of_life(
         run._Step("linkage", "Linkage: who is who", lambda: False, lambda _: cast(None, links())),
         run._Step("release", "Release 2026.11.0: add noise", lambda: False, lambda _: cast(None, measures())),
     ]
-    run._take(cast(Any, SimpleNamespace(home=home)), steps, print)
+    run._run_steps(cast(Any, SimpleNamespace(home=home)), steps, print)
     said = capsys.readouterr()
     assert (said.out.count("unchanged"), said.out.count("done in")) == (1, 2)
     for title, clock in clocks.items():
