@@ -66,6 +66,10 @@ def test_every_asset_explains_itself(installation: Installation) -> None:
         assert asset.group_name != "default", asset.key
         assert asset.owners, asset.key
         assert asset.kinds, asset.key
+        assert "zone" in asset.tags, asset.key
+        if asset.group_name in ("intake", "linkage"):
+            assert {"dagster/column_lineage", "documentation"} <= set(asset.metadata), asset.key
+            assert all(column.description for column in asset.metadata["dagster/column_schema"].columns), asset.key
 
 
 def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -> None:
