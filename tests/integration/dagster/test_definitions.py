@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from assets.home.installation import Installation
-from assets.home.paths import Home
 from assets.linkage import assets as linkage_assets
 from pipelines.dagster.schedules import last_assessed
-from pipelines.dagster.sensors import landing_sensor
 from pipelines.definitions import build_definitions
 from privacy.doors import files
 from privacy.keys import KeyRing
 from tests.support import PROJECT
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Installation:
-    (tmp_path / "landing").mkdir()
-    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
 
 
 def test_loads_without_a_warning() -> None:
@@ -79,32 +68,6 @@ def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -
     release = definitions.resolve_job_def("release")
     with pytest.raises(dg.DagsterInvalidConfigError, match="version"):
         release.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
-
-
-def test_sensor_waits_for_a_file_to_settle_and_asks_once(installation: Installation) -> None:
-    landed = installation.landing / "leeds" / "eyfsp" / "202425.csv"
-    landed.parent.mkdir(parents=True)
-    landed.write_text("half")
-
-    def look(cursor: str | None) -> tuple[list[str | None], str]:
-        context = dg.build_sensor_context(cursor=cursor, resources={"installation": installation})
-        found = landing_sensor(context)
-        assert isinstance(found, dg.SensorResult)
-        (added,) = found.dynamic_partitions_requests or ()
-        assert added.partition_keys == ["leeds"]
-        return [request.partition_key for request in found.run_requests or ()], str(found.cursor)
-
-    first, cursor = look(None)
-    landed.write_text("half and half")
-    growing, cursor = look(cursor)
-    settled, cursor = look(cursor)
-    quiet, cursor = look(cursor)
-    time.sleep(0.01)
-    landed.write_text("a corrected file")
-    _, cursor = look(cursor)
-    corrected, cursor = look(cursor)
-    assert (first, growing, settled, quiet, corrected) == ([], [], ["202425|leeds"], [], ["202425|leeds"])
-    assert "requested" in json.loads(cursor)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ def test_a_bundle_alone_names_a_release_that_was_begun(installation: Installatio
 @pytest.mark.parametrize(
     ("config", "error"),
     [
+        ({"version": "2026.11.0/x"}, InvalidVersion),
+        ({"version": "2026.11.99999"}, InvalidVersion),
         ({"version": "２０２６.11.0"}, InvalidVersion),
         ({"version": "2026.11.0", "share": float("nan")}, PolicyError),
         ({"version": "2026.11.0", "with_cohorts": ["2023/24"]}, InvalidCohort),

@@ -19,7 +19,6 @@ from assets.catalogue.policies import linked_at_night
 from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, council_cohort
 from assets.home.errors import StepFailed, plainly
 from assets.home.installation import Installation
-from assets.home.paths import Home
 from assets.linkage.assets import GROUP
 from ndl_export.facts.directory_files import Announced, InvalidCalendar, calendar
 from pipelines.cli import main
@@ -31,12 +30,6 @@ from sources.errors import ExtractStopped
 from tests.support.architecture import modules
 
 LONDON = ZoneInfo("Europe/London")
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Installation:
-    (tmp_path / "landing").mkdir()
-    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
 
 
 def requests(evaluated: object) -> list[dg.RunRequest]:

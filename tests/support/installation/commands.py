@@ -1,4 +1,4 @@
-"""The command in a separate process, as people type it."""
+"""An empty installation, and the command in a separate process, as people type it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from assets.home.installation import Installation
+from assets.home.paths import Home
 
 READINESS = Path(sys.executable).with_name("readiness")
 
@@ -22,3 +27,10 @@ def readiness(
     """Run a command for the installation in `root`; `given` is its standard input."""
     command, environment = [str(READINESS), *map(str, words)], os.environ | settings_of(root, **settings)
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root, check=False, input=given)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """Return an installation with a landing folder, and without home and keys."""
+    (tmp_path / "landing").mkdir()
+    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
