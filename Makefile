@@ -46,7 +46,7 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 test: setup  ## tests of every kind but deployment, without the slow ones, each property on a tenth of its examples
 	$(PYTEST) -n 3 -m "not slow and not deployment" --hypothesis-profile=daily
 
-test-all: test validators  ## every test: after `make test`, the slow ones, and every property on all its examples
+test-all: test validators  ## every test but deployment: after `make test`, the slow ones, and every property on all its examples
 	$(PYTEST) -m "(slow or hypothesis) and not deployment"
 
 test-unit:  ## a function at a time: no files of the pipeline, within a minute
@@ -86,7 +86,7 @@ update: setup  ## newer versions of all that is pinned, in uv.lock and in the li
 	  command=$$(sed -n 's/^#    uv //p' $$list); \
 	  test -z "$$command" || (cd $$(dirname $$list) && $(CURDIR)/$(UV) $$command --upgrade --quiet) || exit 1; done
 	@echo "Next: git diff --stat, the versions of build-tools.txt into pyproject.toml, then"
-	@echo "make setup licences supply-chain lint test-all. What needs care: CONTRIBUTING.md"
+	@echo "make setup licences supply-chain lint test-all test-deployment. What needs care: CONTRIBUTING.md"
 
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.document > docs/sources.md
