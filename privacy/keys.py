@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -86,7 +86,6 @@ REVIEW = Holder(("row",), signing=True, open=("tokens",))
 RELEASE = Holder(("input-mac",), signing=True)
 """Measurement and publication in an installation without intake."""
 
-_Key = TypeVar("_Key", Ed25519PrivateKey, X25519PrivateKey)
 _CARRIED_OVER = ("row.key", "input-mac.key", SIGNING_FILE)
 
 _MIN_DISTINCT_BYTES = 16  # 32 random bytes hold 16 or fewer distinct values with probability below 2**-40
@@ -325,7 +324,8 @@ def _symmetric_key(path: Path, remedy: str) -> bytes:
     return content
 
 
-def _private(path: Path, kind: type[_Key], remedy: str = _REMEDY) -> _Key:
+def _private(path: Path, kind: Any, remedy: str = _REMEDY) -> Any:
+    """Return the private key of this class that a PEM file holds."""
     content, name = _private_bytes(path, remedy), kind.__name__.removesuffix("PrivateKey")
     try:
         key: object = serialization.load_pem_private_key(content, password=None)

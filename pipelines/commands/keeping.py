@@ -108,9 +108,10 @@ def _forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | No
             "These rows will not be read from the same files again. A new delivery can bring them back unless you add"
             " --objection."
         )
-    for extract in found.extracts if landing and landing.is_dir() else ():
-        for path in files_of(landing, extract.council, extract.source, extract.cohort):
-            lines.append(f"Still in landing, as it was sent: {path}")
+    if landing and landing.is_dir():
+        for extract in found.extracts:
+            paths = files_of(landing, extract.council, extract.source, extract.cohort)
+            lines += [f"Still in landing, as it was sent: {path}" for path in paths]
     return "\n".join(lines)
 
 

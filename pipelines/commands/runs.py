@@ -224,7 +224,7 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
     from pipelines.reports.doctor import State, examine, report
 
     with at_work("Examining"):
-        found = examine(home and home.root, landing, keys)
+        found = examine(home.root if home else None, landing, keys)
     show(report(found))
     if any(entry.state is State.MISSING for entry in found):
         end(Ending.INPUT)
